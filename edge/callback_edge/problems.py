@@ -62,6 +62,10 @@ EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
 """The server refuses this edge: UNAUTHENTICATED or ROLE_MISSING. The caller sees an unavailable service."""
 STATE_UNKNOWN: Final = Problem("state_unknown", 404)
 CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
+ANSWER_NOT_REPEATED: Final = Problem("answer_not_repeated", 410)
+"""The request is a repeat, and the answer to it cannot be given again."""
+SHARED_ANSWER_NOT_REPEATED: Final = Problem("shared_answer_not_repeated", 404, "answer_not_repeated")
+"""The same at an address that many cases share."""
 CALL_REJECTED: Final = Problem("call_rejected", 422)
 """The handler rejected the data, and gave no response for that."""
 RESPONSE_INVALID: Final = Problem("response_invalid", 502)
@@ -77,6 +81,7 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "STATE_UNKNOWN": STATE_UNKNOWN,
     "CALLBACK_CLOSED": CALLBACK_CLOSED,
     "CALL_IN_PROGRESS": Problem("call_in_progress", 409),
+    "ANSWER_NOT_REPEATED": ANSWER_NOT_REPEATED,
     "HANDLER_FAILED": Problem("handler_failed", 502),
     "RESPONSE_INVALID": RESPONSE_INVALID,
     "HANDLER_DEADLINE_EXCEEDED": Problem("handler_deadline_exceeded", 504, "outcome_unknown"),
@@ -100,10 +105,16 @@ ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values(
 """Every problem."""
 
 
+_AT_SHARED_ADDRESS: Final = {
+    CALLBACK_CLOSED: STATE_UNKNOWN,
+    ANSWER_NOT_REPEATED: SHARED_ANSWER_NOT_REPEATED,
+}
+
+
 def visible_problem(problem: Problem, *, is_shared_address: bool) -> Problem:
     """Return the problem that a caller at this kind of address may see.
 
     Many cases share a `/cbq/` address, and some senders disable the whole address after a 410. There a closed case
     looks the same as an unknown one.
     """
-    return STATE_UNKNOWN if is_shared_address and problem is CALLBACK_CLOSED else problem
+    return _AT_SHARED_ADDRESS.get(problem, problem) if is_shared_address else problem

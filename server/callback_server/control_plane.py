@@ -37,7 +37,9 @@ from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.invoke import UNSENT_S, CallInvoker
 from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
+from callback_server.domain.timeouts import AwaitedCallEnded, Report
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -125,7 +127,7 @@ class ControlPlane:
             principals = lambda: file.current  # noqa: E731  # a parameter with a default
 
         self.client = connect(files.store_url)
-        self.scripts = Scripts(self.client, log_timeout)
+        self.scripts = Scripts(self.client, self._report)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus)
@@ -136,6 +138,7 @@ class ControlPlane:
             platform_url=settings.platform_url,
             cookie_domains=cookie_domains,
         )
+        self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording)
         self.deliveries = Deliveries(
             self.scripts,
@@ -151,6 +154,7 @@ class ControlPlane:
             preconditions=PreconditionChecker(profiles, box_url=settings.box_url),
             dispatcher=self.dispatcher,
             held=self.held,
+            repeats=self.repeats,
             deliveries=self.deliveries,
             leases=leases,
             recording=recording,
@@ -200,6 +204,13 @@ class ControlPlane:
         self.port = 0
         """The port of the gRPC server, once started."""
         self._is_stopped = False
+
+    def _report(self, report: Report) -> None:
+        """React to what a transition reports."""
+        if isinstance(report, AwaitedCallEnded):
+            self.repeats.send_end(report)
+        else:
+            log_timeout(report)
 
     @property
     def has_tls(self) -> bool:

@@ -155,6 +155,15 @@ class HandlerLostError(CallFailedError):
     text = "the connection to the handler broke during the call"
 
 
+class AnswerNotRepeatedError(CallbackError):
+    """The request is a repeat, and the answer of its call is no longer kept or must not be given twice."""
+
+    reason = "ANSWER_NOT_REPEATED"
+
+    def __init__(self) -> None:
+        super().__init__("the request was answered before, and its answer cannot be given again")
+
+
 class StoreUnavailableError(CallbackError):
     """The store cannot be reached or refuses commands. No call ran."""
 

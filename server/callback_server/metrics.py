@@ -45,8 +45,8 @@ VERIFICATIONS_FAILED: Final = Counter(
 HANDSHAKES: Final = Counter(
     "callback_handshakes", "Handshakes answered: a sender asked whether it may use a URL", ["profile"]
 )
-MESSAGES_REPEATED: Final = Counter(
-    "callback_messages_repeated", "Repeated messages that got the answer of their first call, by profile", ["profile"]
+REPEATS: Final = Counter(
+    "callback_repeats", "Repeated requests, which get the answer of the call that they repeat, by profile", ["profile"]
 )
 STORE_ERRORS: Final = Counter(
     "callback_store_errors",

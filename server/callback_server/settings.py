@@ -197,6 +197,10 @@ class ServerSettings(ProcessSettings):
     """Maximum number of ended calls of a callback that are kept."""
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """Maximum number of bytes of ended calls of a callback that are kept."""
+    repeat_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
+    """Maximum number of bytes of the answers that a callback keeps for repeats: the same request, or a message with the
+    same id. Answers are kept whole, whatever `record_bodies` and `record_headers` say, and only for the window of
+    their call. Those whose windows end first are dropped first: a repeat then gets the code without a body."""
     record_bodies: bool = True
     """Whether the bodies of requests and of handlers' decisions are recorded. Handlers and callers still receive them.
     The complete request of a held call is kept until the call ends, so that it can be read and answered. That of a
@@ -336,6 +340,7 @@ class ServerSettings(ProcessSettings):
         return Recording(
             calls_per_case=self.recorded_calls_per_case,
             bytes_per_case=self.recorded_bytes_per_case,
+            repeat_bytes_per_case=self.repeat_bytes_per_case,
             bodies=self.record_bodies,
             headers=self.record_headers,
         )

@@ -62,6 +62,15 @@ class ModelCall:
     trims: bool = False
     """Whether its request, which the delivery after a fallback needs whole, is cut at its end."""
     caller_gone: bool = False
+    digest: str = ""
+    """By which a repeat of it is recognized. Empty: its repeats are calls."""
+    no_repeat: bool = False
+    waiters: set[str] = field(default_factory=set)
+    """The repeats that wait with it."""
+    repeats: set[str] = field(default_factory=set)
+    """The repeats that were counted."""
+    code: int | None = None
+    """The code of its answer, once it is not kept any more."""
 
     @property
     def over(self):
@@ -95,14 +104,23 @@ class ModelCase:
     calls: dict[str, ModelCall] = field(default_factory=dict)
     """The calls that are kept, oldest first."""
     due: list[tuple] = field(default_factory=list)
-    """The timeouts that were applied, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case),
-    (`CASE_EXPIRED`,)."""
+    """The reports, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case), (`CASE_EXPIRED`,),
+    (`AWAITED_CALL_ENDED`, call id)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Deleted calls, which have tombstones."""
     profile: str = ""
     guard: str = "OFF"
-    messages: dict[str, str] = field(default_factory=dict)
-    """The call of each message whose window lasts."""
+    has_window: bool = False
+    """Whether the same request again is a repeat."""
+    no_repeat: bool = False
+    keep_bytes: int = 0
+    """How many bytes of answers are kept for repeats."""
+    known: dict[str, str] = field(default_factory=dict)
+    """The call of each digest, of a request or a message, whose window is not over."""
+    kept: dict[str, tuple[object, int]] = field(default_factory=dict)
+    """The answer that is kept of a call, and its bytes, in the order in which their windows end."""
+    has_windows: bool = False
+    """Whether a window of a call that has ended is not over."""
     left: int | None = None
     """How many more calls the rate limit allows. None: any number."""
     answer_mode: str = "HANDLER"
@@ -124,10 +142,13 @@ class ModelCase:
             (what, call.id if call else "", self.status, self.reason or "", call.status if call else "", delivery)
         )
 
-    def claim(self, call_id, *, intent="CALL", profile="", message="", over=False, can_deliver=False):
-        """(`CLAIMED` | `RECORDED`, its call) | (`CLOSED`, reason) | (`REPEATED`, call id, answer) | (word, None).
+    def claim(
+        self, call_id, *, intent="CALL", profile="", message="", digest="", over=False, can_deliver=False, size=0
+    ):  # fmt: skip
+        """(`CLAIMED` | `RECORDED` | `RUNS` | `REPEATED`, the call) | (`CLOSED`, reason) | (word, None).
 
-        `over`: the owner is over its rate limit. `can_deliver`: the sender can run a delivery.
+        `digest`: of the request; empty: of a request that comes once. `over`: the owner is over its rate limit.
+        `can_deliver`: the sender can run a delivery. `size`: the bytes of the answer of a call that the case answers.
         """
         if self.profile and profile != self.profile:
             return "VERIFY", self.profile
@@ -140,14 +161,24 @@ class ModelCase:
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("RECORDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
-        if message in self.messages:
-            earlier = self.calls.get(self.messages[message]) or self.gone[self.messages[message]]
+        digest = message or (digest if self.has_window else "")
+        is_guarded = self.guard == "CONFIRM" and intent in ("GET", "PERSON")
+        if digest in self.known and not is_guarded and intent != "HANDSHAKE":
+            if self.guard == "DETECT" and intent == "GET":
+                return "AGENT", None
+            if over or self.left == 0:
+                return "LIMITED", None
+            earlier = self.calls.get(self.known[digest]) or self.gone[self.known[digest]]
             if earlier.status == RUNNING and earlier.lease_due is not None:
                 self.end_lease(earlier)
             if earlier.status == RUNNING:
-                return "BUSY", None
-            if earlier.status == SUCCEEDED:
-                return "REPEATED", (earlier.id, self.answer_again(earlier))
+                if not earlier.marked:
+                    earlier.waiters.add(call_id)
+                earlier.repeats.add(call_id)
+                return "RUNS", earlier
+            if self.status == CLOSED or (earlier.status == SUCCEEDED and (message or self.mode == MULTIPLE)):
+                earlier.repeats.add(call_id)
+                return "REPEATED", earlier
         if self.status == CLOSED:
             return "CLOSED", self.reason
         if self.guard == "CONFIRM" and intent in ("GET", "PERSON", "FORM"):
@@ -162,39 +193,52 @@ class ModelCase:
             return "LIMITED", None
         if self.left is not None:
             self.left -= 1
-        if message:
-            self.messages[message] = call_id
         self.call_count += 1
         call = self.calls[call_id] = ModelCall(call_id, self.call_count, self.response, self.version)
         self.status = STATUS_DURING_CALL[CallMode(self.mode)]
         if self.status == IN_PROGRESS:
             self.holder = call_id
+        if digest:
+            self.known[digest] = call_id
+        call.digest, call.no_repeat = digest, self.no_repeat
         call.partial = self.strips and self.answer_mode != ACK
         if self.activity == "record" or self.answer_mode == ACK:
             call.recorded = True
             self.end(call, SUCCEEDED, has_delivery=self.answer_mode == ACK)
+            self.keep_answer(call, self.response, size)
             if self.answer_mode == ACK:
                 self.start_delivery(call, can_deliver=can_deliver)
             return "RECORDED", call
         self.tell("CALL_STARTED", call)
         return "CLAIMED", call
 
-    def answer_again(self, call):
-        """Return the answer to a repeated message: that of its call, or the present response of the case."""
-        if call.erased:
-            return self.response
-        if call.recorded:
-            return call.response
-        return self.response if call.id in self.gone else call.answer
+    def keep_answer(self, call, answer, size):
+        """Keep the whole answer to a call that has ended, for its repeats."""
+        if not call.digest or call.no_repeat:
+            return
+        call.code = answer.code or 200
+        if call.erased or size > self.keep_bytes:
+            return
+        self.kept[call.id] = (answer, size)
+        while sum(size for _, size in self.kept.values()) > self.keep_bytes:
+            del self.kept[next(iter(self.kept))]
+
+    def end_windows(self):
+        """End the windows of all calls that have ended."""
+        ended = {digest for digest, call_id in self.known.items() if call_id not in self.running}
+        self.known = {digest: call_id for digest, call_id in self.known.items() if digest not in ended}
+        self.kept.clear()
+        self.has_windows = False
+        return ended
 
     def finish(
         self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None, fencing_token=1, due=None,
-        asked=True,
+        asked=True, no_repeat=False, whole=None, size=0,
     ):  # fmt: skip
         """Finish a call, or an attempt of its delivery: `OK` | `STALE` | `MERGE` | `PENDING`.
 
         `version`: of the response that the answer depends on. `due`: when the next attempt is due, NOW or LATER. None:
-        no other attempt may follow.
+        no other attempt may follow. `whole`: the whole answer, of which `answer` is recorded, with its `size`.
         """
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
@@ -222,7 +266,10 @@ class ModelCase:
             if status == SUCCEEDED and not call.erased:
                 call.partial = call.partial or call.trims
         call.answer, call.answer_digest = answer, answer_digest
+        call.no_repeat = call.no_repeat or no_repeat
         self.end(call, status, keep_open=keep_open)
+        if whole is not None:
+            self.keep_answer(call, whole, size)
         return "OK"
 
     def mark_fallback(self, call_id, *, accepts):
@@ -270,6 +317,8 @@ class ModelCase:
 
     def erase(self):
         """Erase all calls and return how many had something recorded."""
+        reported = len(self.due)  # an erasure reports nothing
+        self.kept.clear()
         had = [call for call in self.calls.values() if not call.erased]
         for call in had:
             call.erased = True
@@ -279,6 +328,7 @@ class ModelCase:
                 self.end(call, FAILED if was_asked else NOT_STARTED, trims=False)
             elif call.delivery == PENDING:
                 self.end_delivery(call, DEAD, trims=False)
+        del self.due[reported:]
         return len(had)
 
     def start_delivery(self, call, *, can_deliver=False):
@@ -399,6 +449,14 @@ class ModelCase:
             else:
                 self.status = effect.status
         self.tell("CALL_ENDED", call)
+        if call.digest:
+            if call.waiters:
+                self.due.append(("AWAITED_CALL_ENDED", call.id))
+                call.waiters.clear()
+            if status == NOT_STARTED:
+                del self.known[call.digest]
+            else:
+                self.has_windows = True
         if at_lease:
             self.due.append(("LEASE_ENDED" if status == INTERRUPTED else "HOLD_TIME_ENDED", call.id, call.effect))
         if call.delivery:

@@ -37,7 +37,15 @@ from msgspec.structs import replace
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.call import (
+    CallFailure,
+    CallStatus,
+    DeliveryStatus,
+    Grant,
+    Outcome,
+    Request,
+    RequestIdentity,
+)
 from callback_server.domain.case import (
     AnswerMode,
     CallMode,
@@ -50,12 +58,12 @@ from callback_server.domain.case import (
 from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.domain.timeouts import CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.domain.timeouts import AwaitedCallEnded, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
 from callback_server.store.connection.client import connect
-from callback_server.store.packing import MAX_INLINE_BODY_BYTES
+from callback_server.store.packing import MAX_INLINE_BODY_BYTES, pack_content
 from callback_server.store.pointers import NONCE_BYTES
 from callback_server.store.queries import read_events
 from callback_server.store.queries.list_cases import list_cases
@@ -69,9 +77,10 @@ from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
+    EarlierCall,
+    EarlierCallRuns,
     Leases,
     RateLimited,
-    RepeatedMessage,
     Verification,
     VerificationRequired,
     claim_call,
@@ -81,6 +90,7 @@ from callback_server.store.transitions.create_case import CreateResult, KnownReq
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
@@ -89,9 +99,10 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
 KEEP = 1
-RECORDING = Recording(calls_per_case=KEEP)
+KEPT_BYTES = 1200
+RECORDING = Recording(calls_per_case=KEEP, repeat_bytes_per_case=KEPT_BYTES)
 RETENTION_MS = 3_600_000
-PAST_RETENTION_MS = -60_000  # past the retention of all that has ended
+PAST_RETENTION_MS = -60_000  # past the retention of all that has ended, unless a window is not over
 LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
@@ -132,11 +143,19 @@ DIGESTS = ("", "a" * 64, "b" * 64)
 def _due(case_id, activity, word, call_id=None, effect=None):
     if word == "CASE_EXPIRED":
         return CaseExpired(case_id, activity)
+    if word == "AWAITED_CALL_ENDED":
+        return AwaitedCallEnded(call_id, frozenset({"replica"}))
     return (LeaseEnded if word == "LEASE_ENDED" else HoldTimeEnded)(call_id, activity, effect)
 
 
 def _case_of(told):
     return told.case_id if isinstance(told, CaseExpired) else ids.case_id_of_call(told.call_id)
+
+
+def _kept_size(settings, response):
+    """Return the bytes of an answer as it is kept for repeats."""
+    content, body = pack_content(settings, response)
+    return len(b"%d:" % len(content)) + len(content) + len(body)
 
 
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
@@ -188,7 +207,9 @@ class LifeMachine(RuleBasedStateMachine):
         for model in self.model.values():
             model.strips = self.strips
         for mode in modes:
-            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard)
+            self._create(
+                mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True
+            )
         for mode, ordered in acknowledged:
             self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
 
@@ -206,15 +227,19 @@ class LifeMachine(RuleBasedStateMachine):
         labels=labels,
         profile=st.sampled_from(["", "hook"]),
         guard=st.sampled_from(GetGuard),
+        has_window=st.booleans(),
+        no_repeat=st.sampled_from([False, False, True]),
     )
     def create(
-        self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard
-    ):
+        self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
+        has_window, no_repeat,
+    ):  # fmt: skip
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
         self._create(
             mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
+            has_window=has_window, no_repeat=no_repeat,
         )  # fmt: skip
 
     @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
@@ -262,7 +287,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
-        answer="HANDLER", ordered=False, fallback=None, request_id="",
+        answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
     ):  # fmt: skip
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
@@ -270,13 +295,14 @@ class LifeMachine(RuleBasedStateMachine):
             settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback,
+            repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is CreateResult.OK
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
-            strips=self.strips, most_held=MOST_HELD,
+            strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
@@ -344,10 +370,11 @@ class LifeMachine(RuleBasedStateMachine):
     # --- actions of callers and handlers
 
     def _claim(
-        self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", over=False, limited=False,
-        can_deliver=False, sha=None,
+        self, case_id, call_id, *, parameter=None, intent="CALL", profile=None, message="", digest="", over=False,
+        limited=False, can_deliver=False, sha=None,
     ):  # fmt: skip
-        """Claim with the profile that the case requires, unless `profile` is given."""
+        """Claim with the profile that the case requires, unless `profile` is given. Each request comes once, unless
+        `digest` is given."""
         new = self.new[case_id]
         return self.do(
             claim_call(
@@ -355,6 +382,7 @@ class LifeMachine(RuleBasedStateMachine):
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, recording=self.recording,
                 platform_url="https://platform.example", intent=RequestIntent(intent),
+                sent=RequestIdentity("post", digest or call_id.rpartition("-")[2].rjust(64, "0")),
                 verification=Verification(
                     new.profile if profile is None else profile, message, WINDOW_MS if message else 0
                 ),
@@ -383,13 +411,26 @@ class LifeMachine(RuleBasedStateMachine):
         elif word == "LIMITED":
             assert isinstance(reply, RateLimited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
+        elif word == "RUNS":
+            assert reply == EarlierCallRuns(fact.id)
         elif word == "REPEATED":
-            assert isinstance(reply, RepeatedMessage)
-            call_id, answer = fact
-            assert reply.call_id == call_id
-            assert complete(reply.response, platform_url=None) == complete(answer, platform_url=None)
+            self._compare_repeat(reply, fact)
         else:
             assert reply is ClaimRefusal[word]
+
+    def _compare_repeat(self, earlier, call):
+        """Compare what a repeat of a call got that has ended."""
+        assert isinstance(earlier, EarlierCall)
+        model = self.model[ids.case_id_of_call(call.id)]
+        assert (earlier.call_id, earlier.status, earlier.code) == (call.id, call.status, call.code)
+        assert (earlier.failure is not None) is (call.status in (FAILED, NOT_STARTED))
+        assert (earlier.owner, earlier.alternative_domain) == (model.owner, "")
+        answer = complete(model.kept[call.id][0], platform_url=None) if call.id in model.kept else None
+        if call.id not in self.adopted:
+            assert earlier.method == "post"
+        if answer is None and model.answer_mode == HOLD and not call.no_repeat:
+            return  # it is still kept for its caller
+        assert earlier.answer == answer
 
     @precondition(lambda self: self.new)
     @rule(data=st.data())
@@ -439,23 +480,69 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(
         data=st.data(),
-        message=st.sampled_from(["a" * 64, "b" * 64]),
-        between=st.sampled_from([None, SUCCEEDED, FAILED, INTERRUPTED, INTERRUPTED, "window"]),
+        kind=st.sampled_from(["message", "digest"]),
+        value=st.sampled_from(["a" * 64, "b" * 64]),
+        between=st.sampled_from(
+            [None, SUCCEEDED, REJECTED, FAILED, NOT_STARTED, INTERRUPTED, INTERRUPTED, "windows", "fallback"]
+        ),
+        terms=st.fixed_dictionaries(
+            {}, optional={"intent": st.sampled_from(RequestIntent), "over": st.just(True), "follows": st.just(True)}
+        ),
+        keep_open=st.booleans(),
+        no_repeat=st.sampled_from([False, False, True]),
         body=bodies,
     )
-    def a_message_comes_twice(self, data, message, between, body):
-        """Repeat a message after its call has ended (if it runs), after its window has ended, or at once."""
+    def a_request_comes_twice(self, data, kind, value, between, terms, keep_open, no_repeat, body):
+        """Repeat a request or a message after its call has ended (if it runs), after its window is over, or at once.
+
+        The repeat may wait with the call that runs, and see how it ends.
+        """
         case_id = self._any_case(data)
-        self._claim_new(case_id, message=message)
-        call_id = self.model[case_id].messages.get(message) if case_id in self.model else None
-        if call_id and between == "window":
-            self.do(self.client.delete(keys.key(keys.partition_of(case_id), "message", case_id, message)))
-            del self.model[case_id].messages[message]
-        elif call_id in self._running() and between == INTERRUPTED:
-            self._end_lease(self.model[case_id].calls[call_id], LATE)
-        elif call_id in self._running() and between:
-            self._finish(call_id, between, False, body)
-        self._claim_new(case_id, message=message)
+        follows = terms.pop("follows", False)
+        self._claim_new(case_id, **{kind: value})
+        model = self.model.get(case_id)
+        call_id = model.known.get(value) if model else None
+        runs = call_id in self._running()
+        repeat_id = self._claim_new(case_id, **{kind: value}) if follows else None
+        if between == "windows":
+            self._end_windows(case_id)
+        elif runs and between == "fallback":
+            self._mark_fallback(call_id)
+        elif runs and between == INTERRUPTED:
+            self._end_lease(model.calls[call_id], LATE)
+        elif runs and between:
+            self._finish(call_id, between, keep_open, body, no_repeat=no_repeat)
+        if runs and follows:
+            self._follow(call_id, repeat_id)
+        self._claim_new(case_id, **{kind: value}, **terms)
+
+    def _follow(self, call_id, repeat_id):
+        call, new = self._known(call_id), self.new[ids.case_id_of_call(call_id)]
+        if call.status == RUNNING and call.marked and new.fallback is None:
+            return
+        reply = self.do(follow_call(self.scripts, call_id, repeat_id=repeat_id, replica="replica"))
+        if call.status != RUNNING:
+            self._compare_repeat(reply, call)
+        elif call.marked:
+            assert reply == FallbackSent(FALLBACK.response, new.owner, "")
+        else:
+            assert reply is FollowResult.RUNS
+
+    def _end_windows(self, case_id):
+        """End the windows of the calls of a case that have ended."""
+        model = self.model.get(case_id)
+        if model is None or not model.has_windows:
+            return
+        partition, kept = keys.partition_of(case_id), [*model.kept]
+        gone = [keys.key(partition, "repeat", case_id, digest) for digest in model.end_windows()]
+        gone += [keys.key(partition, "answer", call_id) for call_id in kept]
+        if gone:
+            self.do(self.client.delete(*gone))
+        answers = keys.key(partition, "answers", case_id)
+        for member in self.do(self.client.zrange(answers, 0, -1)):
+            self.do(self.client.zadd(answers, {member: EARLY}))
+        self.do(self.client.hset(keys.key(partition, "case", case_id), "repeats_until", EARLY))
+        self.do(self.client.zadd(self._partition_key(case_id, "closed"), {case_id: EARLY}, xx=True))
 
     @precondition(lambda self: self._multiple())
     @rule(data=st.data())
@@ -473,19 +560,28 @@ class LifeMachine(RuleBasedStateMachine):
         return [case_id for case_id, model in self.model.items() if model.mode == MULTIPLE]
 
     def _claim_new(
-        self, case_id, *, intent="CALL", profile=None, message="", over=False, limited=False, can_deliver=False
-    ):
+        self, case_id, *, intent="CALL", profile=None, message="", digest="", over=False, limited=False,
+        can_deliver=False,
+    ):  # fmt: skip
         call_id = self._new_call_id(case_id)
-        given = {"intent": intent, "message": message, "over": over}
+        given = {"intent": intent, "message": message, "digest": digest, "over": over}
         reply = self._claim(case_id, call_id, profile=profile, limited=limited, can_deliver=can_deliver, **given)
         given["can_deliver"] = can_deliver and not self.paused
         if case_id not in self.model:
             assert reply is ClaimRefusal.UNKNOWN
             return call_id
-        passed = self.new[case_id].profile if profile is None else profile
-        self._compare_claim(reply, self.model[case_id].claim(call_id, profile=passed, **given))
+        new, model = self.new[case_id], self.model[case_id]
+        passed = new.profile if profile is None else profile
+        given["digest"] = digest or call_id.rpartition("-")[2].rjust(64, "0")
+        given["size"] = _kept_size(new.settings, model.response)
+        self._compare_claim(reply, model.claim(call_id, profile=passed, **given))
         if isinstance(reply, Grant):
             self.granted.append(call_id)
+        if isinstance(reply, EarlierCall | EarlierCallRuns):  # sent again, it is counted once
+            again = self._claim(
+                case_id, call_id, profile=profile, limited=limited, intent=intent, message=message, digest=digest
+            )
+            assert again == reply
         return call_id
 
     def _new_call_id(self, case_id):
@@ -755,12 +851,15 @@ class LifeMachine(RuleBasedStateMachine):
     def finish_late_or_again(self, data, status, keep_open, body):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
-    def _finish(self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None):
+    def _finish(
+        self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False
+    ):
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
             response=Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=body) if answered else None,
             keep_open=keep_open,
+            no_repeat=no_repeat,
             failure=None if answered else CallFailure.HANDLER_ERROR,
             detail="" if answered else "broken",
         )
@@ -780,7 +879,8 @@ class LifeMachine(RuleBasedStateMachine):
         answer = self._of_answer(outcome.response) if answered else None
         expected = model.finish(
             call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version,
-            fencing_token=token, due=due, asked=asked,
+            fencing_token=token, due=due, asked=asked, no_repeat=no_repeat, whole=outcome.response,
+            size=_kept_size(Settings(), outcome.response) if answered else 0,
         )  # fmt: skip
         call = self._known(call_id)
         if expected == "MERGE":
@@ -797,7 +897,7 @@ class LifeMachine(RuleBasedStateMachine):
                 outcome = replace(outcome, response=answer)
             if model.calls[call_id].erased:
                 outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
-            assert self.do(read_call(self.scripts, call_id)).outcome == outcome
+            assert self.do(read_call(self.scripts, call_id)).outcome == replace(outcome, no_repeat=False)
 
     def _of_answer(self, answer):
         if not self.recording.headers:
@@ -857,15 +957,18 @@ class LifeMachine(RuleBasedStateMachine):
                 for call in model.calls.values()
             )  # fmt: skip
 
-    @rule(past=st.booleans())
-    def drop(self, past):
+    @rule(past=st.booleans(), windows=st.booleans())
+    def drop(self, past, windows=True):
+        """Apply the retention, before or past it, and before or past all windows."""
+        for case_id in self.model if past and windows else ():
+            self._end_windows(case_id)
         for partition in {keys.partition_of(case_id) for case_id in self.new}:
             self.do(apply_retention(self.scripts, partition, retention_ms=PAST_RETENTION_MS if past else RETENTION_MS))
         if past:
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
                     model.delete(call.id)
-                if model.status == CLOSED and not model.calls:
+                if model.status == CLOSED and not model.calls and not model.has_windows:
                     self.dropped[case_id] = self.model.pop(case_id)
             self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
 
@@ -944,15 +1047,21 @@ class LifeMachine(RuleBasedStateMachine):
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
             assert more is None
             assert [
-                (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone) for call in reversed(calls)
-            ] == [(call.id, call.status, call.erased, call.marked, call.caller_gone) for call in model.calls.values()]
+                (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone, call.repeats)
+                for call in reversed(calls)
+            ] == [
+                (call.id, call.status, call.erased, call.marked, call.caller_gone, len(call.repeats))
+                for call in model.calls.values()
+            ]
             assert [told for told in self.due if _case_of(told) == case_id] == [
                 _due(case_id, model.activity, *what) for what in model.due
             ]
-            for message, call_id in model.messages.items():
-                key = keys.key(partition, "message", case_id, message)
-                assert await self.client.get(key) == call_id.encode()
-                assert 0 < await self.client.pttl(key) <= WINDOW_MS
+            found = {}
+            async for key in self.client.scan_iter(keys.key(partition, "repeat", case_id, "*"), count=1000):
+                found[key.decode().rpartition(":")[2]] = (await self.client.get(key)).decode()
+                left_ms = await self.client.pttl(key)
+                assert (left_ms == -1) if found[key.decode().rpartition(":")[2]] in model.running else left_ms > 0
+            assert found == model.known
             fields = await self.client.hmget(keys.key(partition, "case", case_id), "unfinished", "bytes")
             assert int(fields[0] or 0) == len([call for call in model.calls.values() if not call.over])
             kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}

@@ -24,7 +24,7 @@ from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import apply_retention
-from callback_server.store.transitions.claim_call import UNVERIFIED, Leases, RepeatedMessage, Verification, claim_call
+from callback_server.store.transitions.claim_call import UNVERIFIED, EarlierCall, Leases, Verification, claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
@@ -261,5 +261,5 @@ async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(case
     left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
     assert day_ms - 60_000 < left_ms <= day_ms
     again = await cases.claim(case, recording=one, verification=Verification("", "a" * 64, day_ms))
-    assert isinstance(again, RepeatedMessage)
+    assert isinstance(again, EarlierCall)
     assert again.call_id == granted.call_id

@@ -26,7 +26,7 @@ class Cases:
 
     def __init__(self, client):
         self.client = client
-        self.scripts = Scripts(client, on_timeout=lambda _: None)
+        self.scripts = Scripts(client, on_report=lambda _: None)
         self.made = []  # (case id, owner, activity, status, labels), oldest first
 
     async def make(self, labels, *, owner="shop", activity="push", status=OPEN):

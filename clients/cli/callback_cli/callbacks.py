@@ -113,6 +113,14 @@ _RESETS = {
     "--ordered", is_flag=True, help="With --answer-mode ack: handle the calls one after the other, in their order."
 )
 @click.option(
+    "--repeat-window",
+    metavar="2m",
+    callback=options.duration,
+    help="Give the same request its answer again for this time after its call, at most 7d; 0s: the same request is "
+    "another call.  [default: 2m; with --multiple, 0s]",
+)
+@click.option("--no-repeat", is_flag=True, help="Give no answer twice: the same request again gets a 410.")
+@click.option(
     "--answer-deadline",
     metavar="5s",
     callback=options.duration,
@@ -143,6 +151,8 @@ def generate(
     get_guard: str,
     answer_mode: str | None,
     ordered: bool,
+    repeat_window: timedelta | None,
+    no_repeat: bool,
     answer_deadline: timedelta | None,
     fallback: Response | None,
     hold_time: timedelta | None,
@@ -167,6 +177,8 @@ def generate(
             get_guard=GetGuard(get_guard.upper()),
             answer_mode=None if answer_mode is None else AnswerMode(answer_mode.upper()),
             ordered=ordered,
+            repeat_window=repeat_window,
+            no_repeat=no_repeat,
             answer_deadline=answer_deadline,
             fallback=fallback,
             hold_time=hold_time,
@@ -346,6 +358,7 @@ def set_response(
 @click.argument("call_id", metavar="CALL")
 @click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
 @click.option("--keep-open", is_flag=True, help="Accept the call, and keep the callback open for another one.")
+@click.option("--no-repeat", is_flag=True, help="Give this answer only once: the same request again gets a 410.")
 @response_options(required=False)
 @options.show_secrets
 @with_connection
@@ -355,6 +368,7 @@ def answer(
     call_id: str,
     reject: bool,
     keep_open: bool,
+    no_repeat: bool,
     response: Response,
     show_secrets: bool | None,
 ) -> None:
@@ -366,7 +380,7 @@ def answer(
     if reject and keep_open:
         raise click.UsageError("--reject and --keep-open cannot be combined.")
     given = None if response == Response(type=None) else response
-    decision = Reject(given) if reject else Accept(given, keep_open=keep_open)
+    decision = Reject(given, no_repeat=no_repeat) if reject else Accept(given, keep_open=keep_open, no_repeat=no_repeat)
     show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
 
 

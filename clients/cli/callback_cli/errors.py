@@ -41,6 +41,7 @@ _OPTIONS: Mapping[str, str] = {
     "answer_deadline": "--answer-deadline",
     "ordered": "--ordered",
     "hold_time": "--hold-time",
+    "repeat_window": "--repeat-window",
     "resume_token": "--resume-token",
     "fallback.response_redirect_url": "--fallback-redirect-url",
     "fallback.response_body": "--fallback-body",

@@ -58,6 +58,8 @@ def callback(value: Callback) -> Json:
             "fallback": None if value.fallback is None else response(value.fallback),
             "ordered": value.ordered,
             "holdTime": None if value.hold_time is None else f"{value.hold_time.total_seconds():g}s",
+            "repeatWindow": f"{value.repeat_window.total_seconds():g}s",
+            "noRepeat": value.no_repeat,
         }
     )
 
@@ -90,6 +92,7 @@ def call(value: Call) -> Json:
             "delivery": None if value.delivery is None else _delivery(value.delivery),
             "fallbackSent": value.fallback_sent,
             "callerGone": value.caller_gone,
+            "repeatCount": value.repeat_count,
         }
     )
 

@@ -81,6 +81,7 @@ class TextView:
                 ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
                 ("answer mode", _answer_mode(value)),
                 ("fallback", "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}"),
+                ("repeats", _repeats(value)),
                 ("owner", value.owner),
                 ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
@@ -124,6 +125,7 @@ class TextView:
                 ("delivery", _delivery(value.delivery)),
                 ("caller", "gone before its response" if value.caller_gone else ""),
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
+                ("repeats", str(value.repeat_count) if value.repeat_count else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
@@ -346,6 +348,13 @@ def _delivery(value: Delivery | None) -> str | Text:
         facts.append(f"next at {_time(value.next_attempt_time)}")
     why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
     return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(value.status, ""))
+
+
+def _repeats(value: Callback) -> str:
+    """Return what the same request again gets; empty if it is another call."""
+    if not value.repeat_window:
+        return ""
+    return "get a 410" if value.no_repeat else f"get the same answer for {_seconds(value.repeat_window)}"
 
 
 def _seconds(time: timedelta) -> str:

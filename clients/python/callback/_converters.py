@@ -61,6 +61,8 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
         ordered=message.ordered,
         hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
+        repeat_window=message.repeat_window.ToTimedelta(),
+        no_repeat=message.no_repeat,
     )
 
 
@@ -90,6 +92,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
         fallback_sent=message.fallback_sent,
         caller_gone=message.caller_gone,
+        repeat_count=message.repeat_count,
     )
 
 

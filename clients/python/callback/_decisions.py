@@ -16,10 +16,12 @@ class Accept:
     Args:
         response: Overrides the case's response. None keeps the case's response.
         keep_open: Leaves a single-use case open, so that it can be called again after this success.
+        no_repeat: Gives this answer only once: the same request again gets a 410.
     """
 
     response: Response | None = None
     keep_open: bool = False
+    no_repeat: bool = False
 
 
 class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
@@ -28,10 +30,12 @@ class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
     Args:
         response: The response to the caller; text or bytes become its body. The default code is 422. Default: a page or
             a problem of the edge with this code. The case's own response is not used.
+        no_repeat: Gives this answer only once: the same request again gets a 410.
     """
 
-    def __init__(self, response: Response | bytes | str | None = None) -> None:
+    def __init__(self, response: Response | bytes | str | None = None, *, no_repeat: bool = False) -> None:
         super().__init__()
+        self.no_repeat = no_repeat
         self.response = Response(response) if isinstance(response, bytes | str) else response
 
 
@@ -52,6 +56,7 @@ def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackRespons
         return messages.HandleCallbackResponse(
             verdict=messages.VERDICT_REJECTED,
             response=_response("a Reject takes a Response, text, bytes or None", answer.response),
+            no_repeat=answer.no_repeat,
         )
     if isinstance(answer, Accept):
         accept, expected = answer, "an Accept takes a Response or None"
@@ -61,6 +66,7 @@ def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackRespons
         verdict=messages.VERDICT_ACCEPTED,
         response=_response(expected, accept.response),
         keep_open=accept.keep_open,
+        no_repeat=accept.no_repeat,
     )
 
 

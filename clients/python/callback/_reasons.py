@@ -26,7 +26,8 @@ class ErrorReason(StrEnum):
     STATE_UNKNOWN = "STATE_UNKNOWN"
     """There is no case with this state and kind of URL. Returned by StreamInvocations. (NOT_FOUND)"""
     CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
-    """Another call runs on a single-use case. Returned by StreamInvocations. (ABORTED)"""
+    """Another call runs on a single-use case, or too many repeats wait with one call. Returned by StreamInvocations.
+    (ABORTED)"""
     HANDLER_FAILED = "HANDLER_FAILED"
     """The handler returned an error. Facts: `call_id`. Returned by StreamInvocations. (INTERNAL)"""
     RESPONSE_INVALID = "RESPONSE_INVALID"
@@ -100,3 +101,6 @@ class ErrorReason(StrEnum):
     TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
     """The server process has its maximum number of watchers, in total or of this principal. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""
+    ANSWER_NOT_REPEATED = "ANSWER_NOT_REPEATED"
+    """The request is a repeat of an earlier one, and the answer of that one is no longer kept, or must not be given
+    twice. Nothing has changed. Returned by StreamInvocations. (FAILED_PRECONDITION)"""

@@ -413,6 +413,10 @@ class Callback:
     """Whether the calls of an ACK case are handled one after the other, in their order."""
     hold_time: timedelta | None = None
     """How long a held call waits for its answer. None unless the answer mode is HOLD."""
+    repeat_window: timedelta = timedelta(0)
+    """How long after the end of a call the same request gets the answer of that call. 0: it is another call."""
+    no_repeat: bool = False
+    """Whether no answer is given twice: the same request again gets a 410."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -528,6 +532,8 @@ class Call(Request):
     replayed, or its caller got a fallback of 2xx or 3xx."""
     fallback_sent: bool = False
     """Whether the caller gets the case's fallback at the answer deadline. `response` is the later decision."""
+    repeat_count: int = 0
+    """The number of requests that were repeats of this call. A repeat is no call: it gets the answer of this one."""
     caller_gone: bool = False
     """Whether the caller did not get its response: it disconnected before, or the server or edge stopped. It is set
     when that happens, also while the call runs or is held."""

@@ -52,6 +52,7 @@ def render(
     if not _is_valid(response):
         raise problems.ProblemError(problems.RESPONSE_INVALID, call_id=invoked.call_id)
     if response.response_type == callback_pb2.RESPONSE_TYPE_REDIRECT:
+        method = invoked.request_method.upper() or method
         return HttpAnswer(302 if method == "GET" else 303, [("location", response.response_redirect_url)])
     if response.response_type == callback_pb2.RESPONSE_TYPE_PAGE:
         return _page(response)

@@ -119,7 +119,7 @@ class HeldCalls:
         if not held.replica:
             raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
         digest = hashlib.sha256(
-            msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open))
+            msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open, decision.no_repeat))
         ).hexdigest()
         if held.status is CallStatus.RUNNING:
             if await self._finish(call_id, decision, digest, case):

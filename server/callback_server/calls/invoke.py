@@ -12,7 +12,8 @@
    That is durable before the fallback is sent. The call continues. After a fallback that accepts the request (2xx or
    3xx) the call has a delivery, and this attempt is its first one: a handler that was not asked is asked later, and
    one that failed may be asked again.
-7. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
+7. A repeat is no call: it waits with the call that it repeats, or gets its answer (see `repeats`).
+8. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.calls.repeats import Repeats
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request, identity_of
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
-from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete, problems
+from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
@@ -51,12 +53,14 @@ from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ClaimResult,
+    EarlierCall,
+    EarlierCallRuns,
     Leases,
     RateLimited,
-    RepeatedMessage,
     VerificationRequired,
     claim_call,
 )
+from callback_server.store.transitions.follow_call import FallbackSent
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.transition_log import log_call_ended
@@ -90,12 +94,15 @@ class CallAnswer:
     """The complete response to a caller."""
 
     call_id: str
-    """Empty for a handshake, which is not a call."""
+    """Empty for a handshake or a repeat, which are not calls."""
     response: Response
     cookie_host: str = ""
     """The host on which the response may set cookies. Empty: nowhere."""
     rejected_without_response: bool = False
     """Whether the data was rejected, and the edge says so in its own words."""
+    request_method: str = ""
+    """The method of the request that the answer is for, if it is not the present one: that of the call which is
+    repeated. It decides the code of a redirect."""
 
 
 class ActiveCall:
@@ -123,6 +130,7 @@ class CallInvoker:
         preconditions: PreconditionChecker,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
+        repeats: Repeats,
         deliveries: Deliveries,
         leases: Leases,
         recording: Recording,
@@ -139,6 +147,7 @@ class CallInvoker:
             preconditions: Checks the preconditions of a claim.
             dispatcher: Asks the handlers.
             held: The held calls.
+            repeats: The repeats that wait.
             deliveries: Runs the deliveries of ACK cases.
             leases: How long a call may hold its case.
             recording: What is recorded of calls.
@@ -152,6 +161,7 @@ class CallInvoker:
         self._preconditions = preconditions
         self._dispatcher = dispatcher
         self._held = held
+        self._repeats = repeats
         self._deliveries = deliveries
         self._leases = leases
         self._recording = recording
@@ -187,7 +197,7 @@ class CallInvoker:
         call_id = new_call_id(case_id_of(state_hash(state)))
         reservation = self._body_bytes.reserve(len(request.body))
         call = ActiveCall(call_id)
-        pending = PendingCall(call_id, state, parameter, request, intent_of(request))
+        pending = _pending(call_id, state, parameter, request)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
         task.add_done_callback(lambda task: self._ended(task, reservation, call.answer))
@@ -210,7 +220,7 @@ class CallInvoker:
         """
         self._check_capacity(state)
         call_id = new_call_id(case_id_of(state_hash(state)))
-        task = asyncio.create_task(self._look_up(PendingCall(call_id, state, parameter, request, intent_of(request))))
+        task = asyncio.create_task(self._look_up(_pending(call_id, state, parameter, request)))
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
         return task
@@ -332,9 +342,12 @@ class CallInvoker:
                 request = replace(request, body=b"")
                 reservation.free()
             return await self._call(result, request, call)
-        if isinstance(result, RepeatedMessage):
-            metrics.MESSAGES_REPEATED.labels(pending.verification.profile).inc()
-            return _answer_again(result, self._dispatcher.cookie_host(result.alternative_domain, result.owner))
+        if isinstance(result, EarlierCallRuns | EarlierCall):
+            metrics.REPEATS.labels(pending.verification.profile).inc()
+            log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
+            del pending
+            reservation.free()
+            return await self._repeat(result, call.call_id)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -371,6 +384,7 @@ class CallInvoker:
                     state_sha256=state_hash(pending.state),
                     parameter=pending.parameter,
                     request=pending.request,
+                    sent=pending.sent,
                     intent=pending.intent,
                     verification=pending.verification,
                     leases=self._leases,
@@ -391,6 +405,30 @@ class CallInvoker:
             raise errors.StoreUnavailableError from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
+
+    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, repeat_id: str) -> CallAnswer:
+        """Return the answer of the call that is repeated, or raise its error."""
+        found: EarlierCall | FallbackSent
+        found = earlier if isinstance(earlier, EarlierCall) else await self._repeats.wait(earlier.call_id, repeat_id)
+        cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
+        if isinstance(found, FallbackSent):
+            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
+        if found.status is CallStatus.INTERRUPTED:
+            raise errors.OutcomeUnknownError("")
+        if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
+            raise _FAILURES[found.failure or CallFailure.INVALID_RESPONSE]("")
+        answer = found.answer
+        if answer is None:
+            if found.code is None:
+                raise errors.AnswerNotRepeatedError
+            answer = complete(Response(type=ResponseType.RESPONSE, code=found.code), platform_url=None)
+        return CallAnswer(
+            "",
+            answer,
+            cookie_host,
+            rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
+            request_method=found.method,
+        )
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.recorded:
@@ -514,13 +552,8 @@ def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
     return Outcome(held.status, held.answer, failure=held.failure)
 
 
-def _answer_again(repeated: RepeatedMessage, cookie_host: str) -> CallAnswer:
-    log.info("message_repeated", call_id=repeated.call_id, case_id=case_id_of_call(repeated.call_id))
-    response, platform_url = repeated.response, repeated.platform_url or None
-    if problems(response, platform_url=platform_url, must_be_complete=True):
-        # The response of the case alone cannot be rendered, for example a redirect whose URL its handler gives.
-        response = Response(type=ResponseType.RESPONSE)
-    return CallAnswer(repeated.call_id, complete(response, platform_url=platform_url), cookie_host)
+def _pending(call_id: str, state: str, parameter: str, request: Request) -> PendingCall:
+    return PendingCall(call_id, state, parameter, request, identity_of(request), intent_of(request))
 
 
 def _refusal(

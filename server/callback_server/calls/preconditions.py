@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.domain.call import Request
+from callback_server.domain.call import Request, RequestIdentity
 from callback_server.domain.guard import RequestIntent, by_agent, confirmed
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
@@ -41,6 +41,8 @@ class PendingCall:
     state: str
     parameter: str
     request: Request
+    sent: RequestIdentity
+    """The identity of the request as it was sent: of a confirmation, as it was posted."""
     intent: RequestIntent
     verification: Verification = UNVERIFIED
     handshake: Response | None = None

@@ -131,7 +131,10 @@ def case_to(case: Case) -> callback_pb2.Callback:
         get_guard=_GET_GUARD[case.guard],
         answer_mode=_ANSWER_MODE[case.answer_mode],
         ordered=case.ordered,
+        no_repeat=case.no_repeat,
     )
+    if case.repeat_window_ms:
+        message.repeat_window.FromMilliseconds(case.repeat_window_ms)
     if case.fallback is not None:
         message.answer_deadline.FromMilliseconds(case.fallback.after_ms)
         message.fallback.CopyFrom(response_to(case.fallback.response))
@@ -166,6 +169,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         message_id=request.message_id,
         fallback_sent=call.fallback_sent,
         caller_gone=call.caller_gone,
+        repeat_count=call.repeats,
         delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
     if outcome.failure is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 
 import msgspec
 
@@ -65,6 +66,23 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
         return types == ["application/x-www-form-urlencoded"]
 
 
+class RequestIdentity(msgspec.Struct, frozen=True):
+    """What makes a request the same as an earlier one of its case: method, query and body, as they were sent.
+
+    The path is the same for all requests of a case.
+    """
+
+    method: str
+    digest: str
+    """In hexadecimal digits. It is never the digest of a message id, which begins with no such byte."""
+
+
+def identity_of(request: Request) -> RequestIdentity:
+    """Return the identity of a request."""
+    parts = (request.method, request.query_string, hashlib.sha256(request.body).digest())
+    return RequestIdentity(request.method, hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest())
+
+
 class Grant(msgspec.Struct, frozen=True):
     """A granted claim: the call holds the case until its lease ends."""
 
@@ -124,6 +142,8 @@ class Outcome(msgspec.Struct, frozen=True):
     response: Response | None = None
     """The complete response to the caller if the call succeeded or was rejected."""
     keep_open: bool = False
+    no_repeat: bool = False
+    """The answer must not be given twice."""
     failure: CallFailure | None = None
     detail: str = ""
     """A sentence for the owner about the failure."""
@@ -152,3 +172,5 @@ class Call(msgspec.Struct, frozen=True):
     """The caller did not get its answer."""
     fallback_sent: bool = False
     """The caller gets the fallback. It is stored before the fallback is sent."""
+    repeats: int = 0
+    """How many requests were repeats of this call."""

@@ -17,6 +17,10 @@ FORM: Final = "form"
 """A built-in activity: the call is held, for a person to answer."""
 
 
+DEFAULT_REPEAT_WINDOW_MS: Final = 120_000
+"""How long the same request gets its answer again, on a single-use case whose owner does not say otherwise."""
+
+
 class CaseStatus(enum.StrEnum):
     """The status of a case (see docs/life-of-a-callback.md)."""
 
@@ -132,6 +136,10 @@ class NewCase(msgspec.Struct, frozen=True):
     """The name of the pointer to the case; empty for none, if it has no `request_id`."""
     nonce: bytes = b""
     """What the pointer holds besides the id of the case."""
+    repeat_window_ms: int = 0
+    """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
+    no_repeat: bool = False
+    """No answer is given twice."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -163,6 +171,10 @@ class Case(msgspec.Struct, frozen=True):
     """None also if the case was read without bodies."""
     hold_time_ms: int | None = None
     """How long a held call waits for its answer. None: the case holds no calls."""
+    repeat_window_ms: int = 0
+    """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
+    no_repeat: bool = False
+    """No answer is given twice."""
 
 
 def response_problems(

@@ -129,6 +129,11 @@ def complete(response: Response, *, platform_url: str | None) -> Response:
     return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body)
 
 
+def code_alone(response: Response) -> int | None:
+    """Return the status code that is left of a response without all the rest. None: a redirect has none."""
+    return None if response.type is ResponseType.REDIRECT else response.code or 200
+
+
 FIELDS: Final = {
     "response_type": "type",
     "response_redirect_url": "redirect_url",

@@ -1,4 +1,7 @@
-"""Timeouts of cases and calls. Every transition on a case applies those that are due, whatever it was asked for."""
+"""Timeouts of cases and calls. Every transition on a case applies those that are due, whatever it was asked for.
+
+A transition also reports the end of a call that repeats wait with, whatever ended it.
+"""
 
 from __future__ import annotations
 
@@ -35,4 +38,15 @@ class CaseExpired:
     activity: str
 
 
+@dataclass(frozen=True, slots=True)
+class AwaitedCallEnded:
+    """A call has ended, and repeats wait with it."""
+
+    call_id: str
+    replicas: frozenset[str]
+    """The replicas where they wait."""
+
+
 Timeout = LeaseEnded | HoldTimeEnded | CaseExpired
+Report = Timeout | AwaitedCallEnded
+"""What a transition reports besides its answer."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
@@ -119,8 +121,11 @@ class HandlerDispatcher:
     def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
         """Return the outcome of a decision; `base` is the case's response."""
         if decision.accepted:
-            return self.outcome_of_response(overlay(base, decision.override), keep_open=decision.keep_open)
-        return self.outcome_of_response(overlay(REJECTION, decision.override), CallStatus.REJECTED)
+            merged, status = overlay(base, decision.override), CallStatus.SUCCEEDED
+        else:
+            merged, status = overlay(REJECTION, decision.override), CallStatus.REJECTED
+        outcome = self.outcome_of_response(merged, status, keep_open=decision.accepted and decision.keep_open)
+        return replace(outcome, no_repeat=True) if decision.no_repeat else outcome
 
     def outcome_of_response(
         self, response: Response, status: CallStatus = CallStatus.SUCCEEDED, *, keep_open: bool = False

@@ -21,6 +21,8 @@ class Decision:
     """The attributes that replace those of the case's response; None for each that does not."""
     keep_open: bool = False
     """Whether to keep the case open after this success."""
+    no_repeat: bool = False
+    """Whether the answer must not be given twice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,4 +47,5 @@ def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
         accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
         override=converters.response_from(answer.response),
         keep_open=answer.keep_open,
+        no_repeat=answer.no_repeat,
     )

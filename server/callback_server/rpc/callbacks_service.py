@@ -175,6 +175,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
             keep_open=request.keep_open,
+            no_repeat=request.no_repeat,
         )
         case = await self._case(case_id, caller)
         cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)

@@ -13,6 +13,7 @@ from callback_server.contract.validation import violations
 from callback_server.domain import ids
 from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS, Activity, deadline_ms
 from callback_server.domain.case import (
+    DEFAULT_REPEAT_WINDOW_MS,
     FORM,
     RECORD,
     AnswerMode,
@@ -119,6 +120,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         ordered=request.ordered,
         fallback=fallback,
         hold_time_ms=_hold_time_ms(request, policy),
+        repeat_window_ms=_repeat_window_ms(request),
+        no_repeat=request.no_repeat,
         pointer=pointer,
         nonce=nonce,
     ), state
@@ -242,6 +245,9 @@ def _fingerprint(
         content.ClearField("answer_mode")
     if _hold_time_ms(content, policy) == policy.default_hold_time_ms:
         content.ClearField("hold_time")
+    content.ClearField("repeat_window")
+    if _repeat_window_ms(request) != _repeat_window_ms(content):
+        content.repeat_window.CopyFrom(request.repeat_window)
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 
@@ -251,6 +257,12 @@ def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) ->
     bounds = [policy.default_time_to_live_s, policy.max_time_to_live_s]
     given = [bound for bound in bounds if bound is not None]
     return min(given) * 1000 if given else None
+
+
+def _repeat_window_ms(request: pb2.GenerateCallbackUrlRequest) -> int:
+    if request.HasField("repeat_window"):
+        return request.repeat_window.ToMilliseconds()
+    return 0 if request.allow_multiple_calls else DEFAULT_REPEAT_WINDOW_MS
 
 
 def _default_answer_mode(activity: str) -> AnswerMode:

@@ -35,11 +35,16 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "ordered": "flag: the calls are delivered in order, one after the other",
     "fallback": "flag: the case has a fallback, at a key of its own",
     "label_digests": "the first 12 digits of the digest of each label, concatenated, for events",
+    "repeat_window": "how long after the end of a call a repeat gets its answer, in milliseconds; absent for never",
+    "repeats_until": "when the last of these windows is over; absent if there was none",
+    "no_repeat": "flag: no answer is given twice",
+    "code": "the status code of the response; empty or absent for 200, 0 for a redirect",
+    "answer_bytes": "the sum of the bytes in `answers`, while that exists",
     "bytes": "the sum of `size` of the ended calls that have no delivery to run",
 }
 """The fields of a case (key `case:ID`)."""
 
-NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms"})
+NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms", "code", "answer_bytes"})
 """The fields of a case that `load_case` of lifecycle.lua does not read."""
 
 CALL_FIELDS: Final[Mapping[str, str]] = {
@@ -62,7 +67,17 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "detail": "a sentence for the owner about the failure",
     "keep_open": "1: the handler kept the case open; 0: it did not",
     "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
-    "message": "the SHA-256 of the message id, in hexadecimal digits",
+    "digest": "by which a repeat is recognized: SHA-256 of the message id or of the request, in hexadecimal digits;"
+    " absent if the call has no window",
+    "window": "how long after the end a repeat is recognized, in milliseconds; absent without a `digest`",
+    "method": "of a call with a window: the method of its request as it was sent; absent for get",
+    "code": "of a call with a window: the status code of the answer, for a repeat once the answer is gone; empty or"
+    " absent if a repeat gets none",
+    "no_repeat": "flag: the answer is not given twice",
+    "waiters": "packed: the repeats that wait with the call, each with the end of its place and its replica; absent for"
+    " none",
+    "repeats": "how many repeats there were",
+    "last_repeat": "the last repeat, which is not counted again if it is sent again",
     "erasure": "the name of the erasure that erased the call",
     "caller_gone": "flag: the caller did not get its answer",
     "fallback_sent": "flag: the caller gets the fallback; set before it is sent",

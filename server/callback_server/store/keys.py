@@ -41,14 +41,15 @@ LAYOUT: Final = {
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
     "calls": "calls:{}",  # zset: the calls of a case by attempt
     "call": "call:{}",  # hash: one call, or its tombstone (see fields.py)
-    "message": "message:{}:{}",  # string: the call of a (case, SHA-256 of a message id), while its window lasts
+    "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
     "activities": "activities:{}",  # set: the activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: the cases of an (owner, digest of a label) by creation, in microseconds
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
-    "answer": "answer:{}",  # string: the whole answer to a held call, packed, until its caller has it
     "held": "held:{}",  # set: the held calls of a case
+    "answer": "answer:{}",  # string: the whole answer to a call, packed, for a caller that waits and for repeats
+    "answers": "answers:{}",  # zset: the answers that a case keeps, `{call}:{bytes}`, by the end of their windows
     "waiting": "waiting:{}",  # zset: the running held calls of an owner by start, in milliseconds
     "delivery_activities": "delivery_activities",  # set: the activities that have a delivery to run
     "due": "due:{}",  # zset: the calls of an activity with a delivery to run, by when something is due, in milliseconds

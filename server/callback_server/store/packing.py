@@ -12,14 +12,13 @@ import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.domain.case import CaseEffect, CaseStatus, CloseReason, Fallback, Settings
-from callback_server.domain.response import Response
+from callback_server.domain.response import Response, code_alone, complete
 
 MAX_INLINE_BODY_BYTES: Final = 1024
 """The largest body of a response that is stored inside the content, in bytes."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
 _decode_fallback = msgspec.msgpack.Decoder(Fallback).decode
-_decode_answer = msgspec.msgpack.Decoder(Response).decode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
@@ -34,6 +33,12 @@ def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Respon
     """Return what :func:`pack_content` packed. `body` is empty if it is inside `content`, and None to leave it out."""
     settings, response = _decode_content(content)
     return settings, response if body == b"" else msgspec.structs.replace(response, body=body)
+
+
+def stored_code(response: Response) -> str:
+    """Return the status code of the response of a case as it is stored: empty for 200, 0 for a redirect."""
+    code = code_alone(response)
+    return "" if code == 200 else str(code or 0)
 
 
 def unpack_effect(effect: bytes) -> CaseEffect | None:
@@ -55,14 +60,15 @@ def unpack_fallback(packed: bytes) -> Fallback:
     return _decode_fallback(packed)
 
 
-def pack_answer(answer: Response) -> bytes:
-    """Return the packed answer to a held call, with its body."""
-    return _encode(answer)
+def unpack_answer(packed: bytes, platform_url: str = "") -> Response:
+    """Return a whole answer, as a script has kept it.
 
-
-def unpack_answer(packed: bytes) -> Response:
-    """Return what :func:`pack_answer` packed."""
-    return _decode_answer(packed)
+    It is what :func:`pack_content` returned, behind the length of its first part. `platform_url` is the base of a
+    `/path` in it.
+    """
+    size, _, content = packed.partition(b":")
+    _, answer = unpack_content(content[: int(size)], content[int(size) :])
+    return complete(answer, platform_url=platform_url)
 
 
 def pack_request(request: Request) -> tuple[bytes, bytes]:

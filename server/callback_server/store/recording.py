@@ -23,6 +23,8 @@ class Recording:
     """How many ended calls of a case are kept."""
     bytes_per_case: int = 16 * 1024 * 1024
     """How many bytes of ended calls of a case are kept: requests and answers, packed."""
+    repeat_bytes_per_case: int = 16 * 1024 * 1024
+    """How many bytes of answers a case keeps for repeats, packed."""
     bodies: bool = True
     """Whether the bodies of requests and answers are recorded."""
     headers: bool = True

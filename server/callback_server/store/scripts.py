@@ -5,7 +5,8 @@ decides whether and for how long to send it again.
 
 Some scripts also apply the timeouts that are due on the case, whatever they were asked for, and report these before
 their answer. :class:`Scripts` passes each report on. A timeout is reported once, because only the execution that
-applies it reports it. If that reply is lost, the report is lost too; the store itself is right.
+applies it reports it. If that reply is lost, the report is lost too; the store itself is right. These scripts also
+report the end of a call that repeats wait with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from callback_server.domain.timeouts import CaseExpired, HoldTimeEnded, LeaseEnded, Timeout
+from callback_server.domain.timeouts import AwaitedCallEnded, CaseExpired, HoldTimeEnded, LeaseEnded, Report
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
@@ -119,10 +120,10 @@ def _load(name: str, arguments: Sequence[Argument]) -> str:
 class Scripts:
     """Runs scripts on one store."""
 
-    def __init__(self, client: StoreClient, on_timeout: Callable[[Timeout], None]) -> None:
-        """Make a runner. `on_timeout` is called with each timeout that a script has applied."""
+    def __init__(self, client: StoreClient, on_report: Callable[[Report], None]) -> None:
+        """Make a runner. `on_report` is called with each report of a script."""
         self.client = client
-        self._on_timeout = on_timeout
+        self._on_report = on_report
         self._pipeline = Pipeline(client)
         self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
         """Limits the reads of all partitions, so that they do not take the connections that calls need."""
@@ -135,12 +136,14 @@ class Scripts:
         """
         reply = await self._evaluate(script, keys.tag(partition), script.pack(**values))
         if script.applies_timeouts:
-            timeouts, *reply = reply
-            for word, name, activity, *effect in timeouts:
+            reports, *reply = reply
+            for word, name, activity, *facts in reports:
                 if word in _ENDS_OF_CALLS:
-                    self._on_timeout(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(effect[0])))
+                    self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
+                elif word == b"CASE_EXPIRED":
+                    self._on_report(CaseExpired(name.decode(), activity.decode()))
                 else:
-                    self._on_timeout(CaseExpired(name.decode(), activity.decode()))
+                    self._on_report(AwaitedCallEnded(name.decode(), frozenset(fact.decode() for fact in facts)))
         return reply
 
     async def run_on(self, script: Script, key: str, **values: ArgumentValue) -> Any:

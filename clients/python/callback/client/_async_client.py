@@ -148,6 +148,8 @@ class AsyncCallbackClient:
         fallback: Response | None = None,
         ordered: bool = False,
         hold_time: timedelta | None = None,
+        repeat_window: timedelta | None = None,
+        no_repeat: bool = False,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -184,6 +186,9 @@ class AsyncCallbackClient:
             fallback: The response at the answer deadline. Requires `answer_deadline`.
             ordered: Handles the calls of an ACK case one after the other, in their order.
             hold_time: How long a held call waits for its answer, before it fails. Only for HOLD. Default: 5 minutes.
+            repeat_window: How long after the end of a call the same request (method, query and body) gets the answer of
+                that call, in place of making another call. Default: 2 minutes; none if `allow_multiple_calls` is set.
+            no_repeat: Gives no answer twice: the same request again gets a 410.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -211,6 +216,8 @@ class AsyncCallbackClient:
             fallback=fallback,
             ordered=ordered,
             hold_time=hold_time,
+            repeat_window=repeat_window,
+            no_repeat=no_repeat,
         )
         backoff = self._backoff(timeout)
         try:

@@ -124,6 +124,8 @@ def generate_request(
     fallback: Response | None,
     ordered: bool,
     hold_time: timedelta | None,
+    repeat_window: timedelta | None,
+    no_repeat: bool,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the request message of `generate_callback_url`.
 
@@ -145,7 +147,10 @@ def generate_request(
         verification_profile=require_text("verification_profile", verification_profile),
         fallback=None if fallback is None else _response(fallback),
         ordered=ordered,
+        no_repeat=no_repeat,
     )
+    if repeat_window is not None:
+        request.repeat_window.FromTimedelta(repeat_window)
     if answer_mode is not None:
         member = _member("answer_mode", answer_mode, AnswerMode)
         request.answer_mode = callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}")
@@ -196,6 +201,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
         keep_open=decided.keep_open,
+        no_repeat=decided.no_repeat,
     )
 
 

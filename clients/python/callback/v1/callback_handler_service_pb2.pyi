@@ -176,11 +176,16 @@ class HandleCallbackResponse(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    NO_REPEAT_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """verdict says whether the data was accepted. Required."""
     keep_open: _builtins.bool
     """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
     Default false. No effect otherwise.
+    """
+    no_repeat: _builtins.bool
+    """no_repeat says that the answer must not be given twice, for example because it contains a secret: a repeat of the
+    request gets a 410. Default false.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -197,10 +202,11 @@ class HandleCallbackResponse(_message.Message):
         verdict: Global___Verdict.ValueType = ...,
         response: _callback_pb2.Response | None = ...,
         keep_open: _builtins.bool = ...,
+        no_repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_open", b"keep_open", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -368,6 +368,8 @@ class Callback(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     HOLD_TIME_FIELD_NUMBER: _builtins.int
+    REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
+    NO_REPEAT_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -402,6 +404,8 @@ class Callback(_message.Message):
     """answer_mode is the answer mode: handler, person or server. HANDLER by default."""
     ordered: _builtins.bool
     """ordered says that the calls of an ACK case are delivered one after the other, in their order."""
+    no_repeat: _builtins.bool
+    """no_repeat says that no answer is given twice: a repeat gets a 410."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`."""
@@ -438,6 +442,12 @@ class Callback(_message.Message):
     def hold_time(self) -> _duration_pb2.Duration:
         """hold_time is how long a call of a HOLD case waits for its answer. Unset for every other case."""
 
+    @_builtins.property
+    def repeat_window(self) -> _duration_pb2.Duration:
+        """repeat_window is how long after the end of a call the same request gets the answer of that call again. Unset: the
+        same request is another call.
+        """
+
     def __init__(
         self,
         *,
@@ -464,10 +474,12 @@ class Callback(_message.Message):
         fallback: Global___Response | None = ...,
         ordered: _builtins.bool = ...,
         hold_time: _duration_pb2.Duration | None = ...,
+        repeat_window: _duration_pb2.Duration | None = ...,
+        no_repeat: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "ordered", b"ordered", "owner", b"owner", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "repeat_window", b"repeat_window", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -721,6 +733,7 @@ class Call(_message.Message):
     DELIVERY_FIELD_NUMBER: _builtins.int
     FALLBACK_SENT_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
+    REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call. It contains the id of the case."""
     callback_case_id: _builtins.str
@@ -763,6 +776,10 @@ class Call(_message.Message):
     """caller_gone says that the caller did not get the response: it disconnected before, or the server or edge stopped.
     It is set when that happens, also while the call runs or is held. A server that is killed sets it for none of its
     calls.
+    """
+    repeat_count: _builtins.int
+    """repeat_count is the number of requests that were repeats of this call: the same request, or a message with the same
+    id, within the window. A repeat is no call: it gets the answer of this one.
     """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
@@ -818,10 +835,11 @@ class Call(_message.Message):
         delivery: Global___Delivery | None = ...,
         fallback_sent: _builtins.bool = ...,
         caller_gone: _builtins.bool = ...,
+        repeat_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -143,6 +143,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
     HOLD_TIME_FIELD_NUMBER: _builtins.int
+    REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
+    NO_REPEAT_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -191,6 +193,10 @@ class GenerateCallbackUrlRequest(_message.Message):
     """ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until
     the call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
     """
+    no_repeat: _builtins.bool
+    """no_repeat says that no answer is given twice, for example because it contains a secret: a repeat gets a 410. Default
+    false.
+    """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is the response to a call, unless the handler overrides it. Required, with a `response_type`."""
@@ -228,6 +234,17 @@ class GenerateCallbackUrlRequest(_message.Message):
         Refused with any other `answer_mode`.
         """
 
+    @_builtins.property
+    def repeat_window(self) -> _duration_pb2.Duration:
+        """repeat_window is how long after the end of a call the same request gets the answer of that call again, in place of
+        making another call: a reload, a double click, a form that is sent again. A request is the same if its method, query
+        and body are. While the call runs, the same request waits with it; at most 16 wait. Once the case is closed, it gets
+        the answer or the error of that call. While the case is open, it is another call, unless the case allows multiple
+        calls and the call succeeded. A verified message with an id is recognized by its id alone, for the time that its
+        verification profile says. Default: 2 minutes; 0 if `allow_multiple_calls` is set. 0: the same request is another
+        call. At most 7 days.
+        """
+
     def __init__(
         self,
         *,
@@ -248,10 +265,12 @@ class GenerateCallbackUrlRequest(_message.Message):
         fallback: _callback_pb2.Response | None = ...,
         ordered: _builtins.bool = ...,
         hold_time: _duration_pb2.Duration | None = ...,
+        repeat_window: _duration_pb2.Duration | None = ...,
+        no_repeat: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "hold_time", b"hold_time", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "hold_time", b"hold_time", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "ordered", b"ordered", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,6 +377,7 @@ class AnswerCallRequest(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    NO_REPEAT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the held call. Required."""
     verdict: _callback_handler_service_pb2.Verdict.ValueType
@@ -366,6 +386,8 @@ class AnswerCallRequest(_message.Message):
     """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
     Default false.
     """
+    no_repeat: _builtins.bool
+    """no_repeat says that the answer must not be given twice: a repeat of the request gets a 410. Default false."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response overrides the response that the case has now after ACCEPTED: each attribute that is set replaces that of
@@ -380,10 +402,11 @@ class AnswerCallRequest(_message.Message):
         response: _callback_pb2.Response | None = ...,
         verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
         keep_open: _builtins.bool = ...,
+        no_repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "keep_open", b"keep_open", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -170,7 +170,7 @@ class InvocationResult(_message.Message):
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """status says why there is no response. Fails with INVALID_REQUEST, STATE_UNKNOWN, CALLBACK_CLOSED,
-        CALL_IN_PROGRESS, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST,
+        CALL_IN_PROGRESS, ANSWER_NOT_REPEATED, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST,
         STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED,
         VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, AGENT_DETECTED, TOO_MANY_REQUESTS, UNAUTHENTICATED or
         ROLE_MISSING. The details are those of any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be
@@ -325,8 +325,9 @@ class InvokeResponse(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     COOKIE_HOST_FIELD_NUMBER: _builtins.int
     REJECTED_WITHOUT_RESPONSE_FIELD_NUMBER: _builtins.int
+    REQUEST_METHOD_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the id of the call, for the log of the edge. Empty for a handshake, which is not a call."""
+    """call_id is the id of the call, for the log of the edge. Empty for a handshake or a repeat, which are not calls."""
     cookie_host: _builtins.str
     """cookie_host is the host on which the response may set cookies: the edge sends `set-cookie` only where the `Host` of
     the request is this host, whatever the port. Empty: nowhere.
@@ -334,6 +335,10 @@ class InvokeResponse(_message.Message):
     rejected_without_response: _builtins.bool
     """rejected_without_response says that the data was rejected without a response to send: `response` has the code 422,
     and neither headers nor a body. The edge sends a page or a problem of its own with this code.
+    """
+    request_method: _builtins.str
+    """request_method is the method of the request that the response is for, in lower case: a redirect is a 302 after get,
+    and a 303 after any other. Empty: the method of this request. A repeat gets the response to an earlier request.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -348,10 +353,11 @@ class InvokeResponse(_message.Message):
         response: _callback_pb2.Response | None = ...,
         cookie_host: _builtins.str = ...,
         rejected_without_response: _builtins.bool = ...,
+        request_method: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "request_method", b"request_method", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,7 +54,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     StreamInvocations.
     """
     ERROR_REASON_CALL_IN_PROGRESS: _ErrorReason.ValueType  # 8
-    """ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case. Returned by StreamInvocations."""
+    """ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case, or too many repeats
+    wait with one call. Returned by StreamInvocations.
+    """
     ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 9
     """ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
     StreamInvocations.
@@ -155,6 +157,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
     total or of this principal. Returned by WatchCalls.
     """
+    ERROR_REASON_ANSWER_NOT_REPEATED: _ErrorReason.ValueType  # 36
+    """ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
+    that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -195,7 +201,9 @@ ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
 StreamInvocations.
 """
 ERROR_REASON_CALL_IN_PROGRESS: ErrorReason.ValueType  # 8
-"""ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case. Returned by StreamInvocations."""
+"""ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case, or too many repeats
+wait with one call. Returned by StreamInvocations.
+"""
 ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 9
 """ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
 StreamInvocations.
@@ -295,5 +303,9 @@ announces. Metadata: `activity`. Returned by Work.
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
 """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
 total or of this principal. Returned by WatchCalls.
+"""
+ERROR_REASON_ANSWER_NOT_REPEATED: ErrorReason.ValueType  # 36
+"""ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
+that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

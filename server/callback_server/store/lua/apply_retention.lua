@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Deletes the ended calls and closed cases of a partition that are past their retention. A case waits for its calls:
 -- for the end of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after
--- its own. An entry without its call or case can only come from outside. It is removed, so that it does not block the
--- other entries.
+-- its own. It also waits until the windows of its calls are over. An entry without its call or case can only come from
+-- outside. It is removed, so that it does not block the other entries.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
@@ -35,6 +35,8 @@ for _, case_id in ipairs(cases) do
   elseif tonumber(case.unfinished) > 0 then
     -- The case is due again with its last call, and does not block other cases until then: a delivery can take days.
     redis.call('ZADD', closed_key(), now, case_id)
+  elseif tonumber(case.repeats_until) > now then
+    redis.call('ZADD', closed_key(), case.repeats_until - retention_ms, case_id)
   elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
     local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
@@ -42,7 +44,8 @@ for _, case_id in ipairs(cases) do
     redis.call('ZREM', closed_key(), case_id)
     local pointer = redis.call('HGET', case_key(case_id), 'pointer')
     if pointer then redis.call('UNLINK', pointer_key(pointer)) end
-    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id), fallback_key(case_id))
+    redis.call('UNLINK', case_key(case_id), content_key(case_id), body_key(case_id), fallback_key(case_id),
+      answers_key(case_id))
     dropped = dropped + 1
   end
 end

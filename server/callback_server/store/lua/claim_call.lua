@@ -8,11 +8,13 @@
 --       request, request_body (what is recorded of the request),
 --       whole_request, whole_body (the request as it came, which a held call keeps until its end and a delivery until
 --       it is delivered; '' = that is what is recorded),
---       replica (it is told of the answer to a held call), platform_url ('' = none), intent (a RequestIntent),
+--       replica (it is told of the answer to a held call, or of the end of the call that a repeat waits with),
+--       platform_url ('' = none), intent (a RequestIntent),
 --       profile (the verification profile that was passed, '' = none),
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
---       window_ms (how long a message with this id counts as the same one),
---       lease_ms (of a call that is not held), max_held_calls (of a case),
+--       request_hash (the digest of the request as it was sent), method (of that request),
+--       window_ms (how long after its call a message with this id is the same one),
+--       lease_ms (of a call that is not held), max_held_calls (of a case), repeat_bytes_per_case,
 --       calls_per_minute (of a case; 0 = any number),
 --       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
 --       recorded_bytes_per_case),
@@ -31,8 +33,11 @@
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms;
---          REPEATED with the call_id of the earlier call of this message, content, body and platform_url of its answer,
---          or of the case's own response if the answer is no longer kept, and owner and alternative_domain of the case.
+--          RUNS with the call_id of the earlier call of this request, which runs: the repeat has a place to wait with
+--          it, or its caller got the fallback; BUSY if there is no place;
+--          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
+--          failure, the code of its answer, the method of its request, the answer ('' = it is not kept) and its
+--          platform_url, and owner and alternative_domain of the case.
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
@@ -84,22 +89,47 @@ end
 
 apply_timeouts(case, now, limits)
 
--- A message that came before makes no other call while its call runs or once its call has succeeded, whatever the
--- status of the case is. The lease of that call may have ended: apply_timeouts does not end it on a case for multiple
--- calls.
-local earlier = message_hash ~= '' and redis.call('GET', message_key(case_id, message_hash))
+local arrival
+-- Returns how long the limits on calls let this request wait; 0 or less if they allow it now.
+local function limited_ms()
+  for i = limited_owners_first, limited_owners_last, 2 do
+    if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]) end
+  end
+  local wait_ms = 0
+  if calls_per_minute > 0 then
+    arrival, wait_ms = next_arrival(case, calls_per_minute)
+  end
+  return wait_ms
+end
+
+-- A message is recognized by its id, and by nothing else. A GET that the guard of the case would not let make a call is
+-- no repeat either.
+local is_message = message_hash ~= ''
+local digest = is_message and message_hash or request_hash
+if not is_message then window_ms = tonumber(case.repeat_window) end
+local is_confirmed = case.guard ~= 'CONFIRM' or (intent ~= 'GET' and intent ~= 'PERSON')
+local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and is_confirmed
+  and redis.call('GET', repeat_key(case_id, digest))
 if earlier then
-  local call = redis.call('HMGET', call_key(earlier), 'status', 'response', 'response_body', 'platform_url')
-  if call[1] == 'RUNNING' then
+  if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
+  local wait_ms = limited_ms()
+  if wait_ms > 0 then return reply('LIMITED', wait_ms) end
+  local status = redis.call('HGET', call_key(earlier), 'status')
+  if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
     if lease and lease <= now then end_lease(case, earlier, now, limits) end
-    if redis.call('HGET', call_key(earlier), 'status') == 'RUNNING' then return reply('BUSY') end
+    status = redis.call('HGET', call_key(earlier), 'status')
   end
-  if call[1] == 'SUCCEEDED' and call[2] then
-    return reply('REPEATED', earlier, call[2], call[3] or '', call[4] or '', case.owner, alternative_domain())
-  elseif call[1] == 'SUCCEEDED' then
-    local content, body = redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id))
-    return reply('REPEATED', earlier, content, body or '', platform_url, case.owner, alternative_domain())
+  if status == 'RUNNING' then
+    -- After the fallback, a repeat gets it too and does not wait.
+    local has_fallback = redis.call('HEXISTS', call_key(earlier), 'fallback_sent') == 1
+    if not has_fallback and not keep_place(earlier, call_id, replica, now) then return reply('BUSY') end
+    count_repeat(earlier, call_id)
+    return reply('RUNS', earlier)
+  end
+  if case.status == 'CLOSED' or (status == 'SUCCEEDED' and (is_message or case.mode == 'MULTIPLE')) then
+    count_repeat(earlier, call_id)
+    return reply('REPEATED', answer_again(case, earlier))
   end
 end
 
@@ -111,16 +141,10 @@ if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
-for i = limited_owners_first, limited_owners_last, 2 do
-  if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
-end
 local is_held = case.answer_mode == 'HOLD'
 if is_held and redis.call('SCARD', held_key(case_id)) >= max_held_calls then return reply('LIMITED', HELD_WAIT_MS) end
-local arrival, wait_ms
-if calls_per_minute > 0 then
-  arrival, wait_ms = next_arrival(case, calls_per_minute)
-  if wait_ms > 0 then return reply('LIMITED', wait_ms) end
-end
+local wait_ms = limited_ms()
+if wait_ms > 0 then return reply('LIMITED', wait_ms) end
 
 if is_held then
   lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))
@@ -147,9 +171,10 @@ if is_kept_while_held then
   redis.call('HSET', call_key(call_id), 'recorded_request', recorded_request)
   if recorded_body ~= request_body then redis.call('HSET', call_key(call_id), 'drops_body', '1') end
 end
-if message_hash ~= '' then
-  redis.call('HSET', call_key(call_id), 'message', message_hash)
-  redis.call('SET', message_key(case_id, message_hash), call_id, 'PX', window_ms)
+if window_ms > 0 then
+  redis.call('HSET', call_key(call_id), 'digest', digest, 'window', window_ms)
+  if method ~= 'get' then redis.call('HSET', call_key(call_id), 'method', method) end
+  redis.call('SET', repeat_key(case_id, digest), call_id)
 end
 redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id)
 if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
@@ -164,7 +189,15 @@ if ends_at_claim(case) then
     effect = end_call(case, call_id, 'FAILED', false, now, limits)
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
+    if window_ms > 0 and case.no_repeat then
+      redis.call('HSET', call_key(call_id), 'no_repeat', '1')
+      window_ms = 0
+    elseif window_ms > 0 then
+      local code = redis.call('HGET', case_key(case_id), 'code')
+      redis.call('HSET', call_key(call_id), 'code', code == '0' and '' or (code or '') ~= '' and code or '200')
+    end
     effect = end_call(case, call_id, 'SUCCEEDED', false, now, limits, case.answer_mode == 'ACK')
+    keep_answer(case, call_id, packed_answer(content, body), 0, window_ms, now, repeat_bytes_per_case)
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end

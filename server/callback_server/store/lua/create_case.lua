@@ -7,6 +7,8 @@
 --       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
 --       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
+--       repeat_window (in milliseconds, '' = repeats are calls),
+--       code (of the response, '' = 200, 0 = a redirect), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered
 -- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
@@ -39,6 +41,9 @@ if pointer ~= '' then
 end
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
 if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
+if repeat_window ~= '' then redis.call('HSET', case_key(case_id), 'repeat_window', repeat_window) end
+if no_repeat then redis.call('HSET', case_key(case_id), 'no_repeat', '1') end
+if code ~= '' then redis.call('HSET', case_key(case_id), 'code', code) end
 if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end

@@ -15,6 +15,7 @@
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
 
+if before == '+inf' then erase_answers(case) end
 local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
   'REV', 'LIMIT', 0, limit, 'WITHSCORES')
 local erased, dead = 0, {}

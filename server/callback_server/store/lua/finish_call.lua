@@ -9,12 +9,16 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
+--       whole_response, whole_body (the whole answer, '' = that is what is recorded),
+--       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
 --       answer_digest (of the answer to a held call, '' = the call is not held),
---       answer (the whole answer to a held call, '' = none), answer_ms (how long that is kept for the caller),
+--       answer_ms (how long the whole answer to a held call is kept for its caller),
 --       fencing_token (of the attempt; 1 if the caller still waited when it started),
 --       wait_ms (until the next attempt, '' = there is none),
---       keep_open, was_asked (whether the handler was asked), limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       repeat_bytes_per_case, keep_open, was_asked (whether the handler was asked),
+--       no_repeat (whether the answer must not be given twice),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
@@ -26,7 +30,7 @@
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
-  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token')
+  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token', 'window')
 local delivery = call[8]
 if call[1] ~= 'RUNNING' then
   if call[1] ~= status or (call[7] or '') ~= answer_digest then return reply('STALE') end
@@ -62,9 +66,13 @@ if delivery then
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
-if answer_digest ~= '' then
-  redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest)
-  redis.call('SET', answer_key(call_id), answer, 'PX', answer_ms)
+if answer_digest ~= '' then redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest) end
+local window_ms = tonumber(call[11] or 0)
+if window_ms > 0 and (no_repeat or case.no_repeat) then
+  redis.call('HSET', call_key(call_id), 'no_repeat', '1')
+  window_ms = 0
+elseif window_ms > 0 then
+  redis.call('HSET', call_key(call_id), 'code', code)
 end
 if call[5] ~= '' then -- otherwise it was erased while it ran
   local grown = #response + #response_body - #call[3] - #(call[4] or '')
@@ -72,4 +80,10 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
     'size', call[2] + grown)
 end
 local effect = end_call_and_delivery(case, call_id, status, keep_open, now, limits, delivery)
+if response ~= '' then
+  local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
+    or packed_answer(response, response_body)
+  keep_answer(case, call_id, answer, answer_digest ~= '' and tonumber(answer_ms) or 0,
+    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)
+end
 return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '')

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Looks up whether a claim would refuse a request whatever its body is, before the body is read. It may let a request
--- pass that the claim then refuses, never the other way round: it applies no timeout, and does not know message ids.
+-- pass that the claim then refuses, never the other way round: it applies no timeout, and the body may tell a repeat.
 --
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter,
@@ -15,14 +15,16 @@ if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then r
 if case.profile and case.profile ~= profile then
   return {'VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]}
 end
-if case.status == 'CLOSED' then return {'CLOSED', case.reason} end
 
 local now = math.floor(now_us() / 1000)
+local can_repeat = tonumber(case.repeats_until) > now
+  or (tonumber(case.unfinished) > 0 and (case.profile or tonumber(case.repeat_window) > 0))
+if case.status == 'CLOSED' then return can_repeat and {'OPEN'} or {'CLOSED', case.reason} end
 -- A guard comes before what follows, and a case that expires now is closed by the claim.
 if case.guard or (case.expires and tonumber(case.expires) <= now) then return {'OPEN'} end
 if case.status == IN_PROGRESS then
   local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call)) -- without a lease: its delivery waits
-  return {(not lease or lease > now) and 'BUSY' or 'OPEN'}
+  return {(not lease or lease > now) and not can_repeat and 'BUSY' or 'OPEN'}
 end
 for i = limited_owners_first, limited_owners_last, 2 do
   if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1])} end

@@ -3,7 +3,7 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
---       needs_platform (the response has a URL that is a /path),
+--       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
 --       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
 --          CONFLICT (the response has another version).
@@ -19,7 +19,7 @@ if case.version ~= version then return reply('CONFLICT') end
 
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end
-redis.call('HSET', case_key(case_id), 'path', needs_platform and '1' or '')
+redis.call('HSET', case_key(case_id), 'path', needs_platform and '1' or '', 'code', code)
 redis.call('HINCRBY', case_key(case_id), 'version', 1)
 emit_event(case, 'RESPONSE_SET')
 return reply('OK')

@@ -21,7 +21,7 @@ from callback_server.store.scripts import Scripts
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response",
+    "delivery_detail", "delivery_response", "repeats",
 )  # fmt: skip
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
@@ -102,6 +102,8 @@ def _case(
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
         hold_time_ms=_number(fields.get(b"hold_ms")),
+        repeat_window_ms=int(fields.get(b"repeat_window", 0)),
+        no_repeat=b"no_repeat" in fields,
     )
 
 
@@ -215,7 +217,7 @@ def _call(
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
         fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
-        delivery_detail, delivery_response,
+        delivery_detail, delivery_response, repeats,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode())
     erased = request == b""
@@ -252,6 +254,7 @@ def _call(
         else None,
         caller_gone=caller_gone == b"1",
         fallback_sent=fallback_sent == b"1",
+        repeats=int(repeats or 0),
     )
 
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
-from callback_server.domain.call import Grant, Request
+from callback_server.domain.call import CallFailure, CallStatus, Grant, Request, RequestIdentity, identity_of
 from callback_server.domain.case import AnswerMode, CloseReason
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.store import keys
-from callback_server.store.packing import pack_request, unpack_content, unpack_effect, unpack_fallback
+from callback_server.store.packing import (
+    pack_request,
+    unpack_answer,
+    unpack_content,
+    unpack_effect,
+    unpack_fallback,
+)
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
@@ -23,8 +29,8 @@ SCRIPT: Final = Script(
     "claim_call",
     [
         *texts("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
-        *texts("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "window_ms"),
-        *numbers("lease_ms", "max_held_calls", "calls_per_minute"),
+        *texts("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "request_hash", "method"),
+        *numbers("window_ms", "lease_ms", "max_held_calls", "repeat_bytes_per_case", "calls_per_minute"),
         *flags("can_deliver"),
         *LIMITS,
         *lists("declared_leases", "limited_owners"),
@@ -77,14 +83,25 @@ class RateLimited:
 
 
 @dataclass(frozen=True, slots=True)
-class RepeatedMessage:
-    """The message was received before, and its call has succeeded."""
+class EarlierCallRuns:
+    """The request is a repeat of a call that runs. It has a place to wait with that call."""
 
     call_id: str
-    response: Response
-    """The answer to that call, or the response of the case if the answer is no longer kept."""
-    platform_url: str
-    """The base of a `/path` in the response. Empty: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierCall:
+    """The request is a repeat of a call that has ended, and gets what is left of its answer."""
+
+    call_id: str
+    status: CallStatus
+    failure: CallFailure | None
+    code: int | None
+    """The status code of the answer. None: a redirect or a failure has none."""
+    method: str
+    """The method of the request of the call, as it was sent."""
+    answer: Response | None
+    """The whole answer. None: there is none, it is no longer kept, or it must not be given twice."""
     owner: str
     """The owner of the case."""
     alternative_domain: str
@@ -100,11 +117,11 @@ class Verification:
     message_sha256: str = ""
     """SHA-256 of the message id, in hexadecimal digits. Empty: messages have no id."""
     window_ms: int = 0
-    """How long a message with this id counts as the same one, in milliseconds."""
+    """How long after the end of its call a message with this id is the same one, in milliseconds."""
 
 
 UNVERIFIED: Final = Verification()
-ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | RepeatedMessage | ClaimRefusal
+ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | EarlierCallRuns | EarlierCall | ClaimRefusal
 
 
 class Leases:
@@ -131,6 +148,7 @@ async def claim_call(
     leases: Leases,
     recording: Recording,
     platform_url: str | None,
+    sent: RequestIdentity | None = None,
     intent: RequestIntent = RequestIntent.CALL,
     verification: Verification = UNVERIFIED,
     calls_per_minute: int | None = None,
@@ -149,17 +167,20 @@ async def claim_call(
         leases: The leases of calls.
         recording: What is recorded of the request and of ended calls.
         platform_url: The base of a `/path` in a response.
+        sent: The identity of the request as it was sent, to recognize it when it is sent again. Default: of `request`.
         intent: What the request asks for.
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
         limited_owners: Owners over their rate limit, each with its wait in milliseconds.
-        replica: The replica that is told of the answer if the call is held.
+        replica: The replica that is told of the answer if the call is held, or of the end of the call that a repeat
+            waits with.
         can_deliver: Whether this process can run a delivery at once.
 
     Raises:
         StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
     """
     case_id = case_id_of(state_sha256)
+    sent = sent or identity_of(request)
     kept = recording.of_request(request)
     kept_request, kept_body = pack_request(kept)
     whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)
@@ -179,9 +200,12 @@ async def claim_call(
         intent=intent,
         profile=verification.profile,
         message_hash=verification.message_sha256,
+        request_hash=sent.digest,
+        method=sent.method,
         window_ms=verification.window_ms,
         lease_ms=leases.default_ms,
         max_held_calls=MAX_HELD_CALLS,
+        repeat_bytes_per_case=recording.repeat_bytes_per_case,
         limits=recording.limits,
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,
@@ -212,8 +236,23 @@ async def claim_call(
         return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
         return RateLimited(facts[0])
+    if word == b"RUNS":
+        return EarlierCallRuns(facts[0].decode())
     if word == b"REPEATED":
-        earlier, content, response_body, *others = facts
-        platform, owner, domain = (other.decode() for other in others)
-        return RepeatedMessage(earlier.decode(), unpack_content(content, response_body)[1], platform, owner, domain)
+        return earlier_call(facts)
     return ClaimRefusal(word)
+
+
+def earlier_call(facts: Sequence[bytes]) -> EarlierCall:
+    """Return the ended call that a script found for a repeat."""
+    call_id, status, failure, code, method, answer, platform_url, owner, domain = facts
+    return EarlierCall(
+        call_id=call_id.decode(),
+        status=CallStatus(status.decode()),
+        failure=CallFailure(failure.decode()) if failure else None,
+        code=int(code) if code else None,
+        method=method.decode(),
+        answer=unpack_answer(answer, platform_url.decode()) if answer else None,
+        owner=owner.decode(),
+        alternative_domain=domain.decode(),
+    )

@@ -9,7 +9,7 @@ from typing import Final
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
-from callback_server.store.packing import pack_content, pack_fallback
+from callback_server.store.packing import pack_content, pack_fallback, stored_code
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -20,7 +20,8 @@ SCRIPT: Final = Script(
             "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
         ),
         *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
-        *flags("needs_platform", "is_ordered"),
+        *texts("repeat_window", "code"),
+        *flags("no_repeat", "needs_platform", "is_ordered"),
     ],
 )
 
@@ -69,6 +70,9 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
         pointer=case.pointer,
         nonce=case.nonce,
+        repeat_window=case.repeat_window_ms or "",
+        code=stored_code(case.response),
+        no_repeat=case.no_repeat,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,
     )

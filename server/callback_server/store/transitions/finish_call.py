@@ -8,19 +8,21 @@ from typing import Final
 from callback_server.domain.call import DeliveryStatus, Outcome
 from callback_server.domain.case import CaseEffect, Settings
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.response import Response
+from callback_server.domain.response import Response, code_alone
 from callback_server.store import keys
-from callback_server.store.packing import pack_answer, pack_content, unpack_content, unpack_effect
+from callback_server.store.packing import pack_content, unpack_content, unpack_effect
 from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, texts
+from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "finish_call",
     [
-        *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body", "version"),
-        *texts("answer_digest", "answer", "answer_ms", "fencing_token", "wait_ms"),
-        *flags("keep_open", "was_asked"),
+        *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body"),
+        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "answer_ms", "fencing_token"),
+        *texts("wait_ms"),
+        *numbers("repeat_bytes_per_case"),
+        *flags("keep_open", "was_asked", "no_repeat"),
         *LIMITS,
     ],
     applies_timeouts=True,
@@ -91,9 +93,14 @@ async def finish_call(
         StoreError: It is not known whether the end was recorded.
     """
     case_id = case_id_of_call(call_id)
-    response, body = b"", b""
+    response = body = whole_response = whole_body = b""
+    code: int | None = None
     if outcome.response is not None:
-        response, body = pack_content(Settings(), recording.of_answer(outcome.response))
+        recorded = recording.of_answer(outcome.response)
+        response, body = pack_content(Settings(), recorded)
+        if recorded != outcome.response:
+            whole_response, whole_body = pack_content(Settings(), outcome.response)
+        code = code_alone(outcome.response)
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
@@ -104,15 +111,19 @@ async def finish_call(
         detail=outcome.detail,
         response=response,
         response_body=body,
+        whole_response=whole_response,
+        whole_body=whole_body,
+        code="" if code is None else code,
         version="" if version is None else version,
         answer_digest=answer_digest,
-        answer=pack_answer(outcome.response) if answer_digest and outcome.response is not None else b"",
         answer_ms=ANSWER_MS,
         fencing_token=fencing_token,
         wait_ms="" if wait_ms is None else wait_ms,
         was_asked=was_asked,
         limits=recording.limits,
         keep_open=outcome.keep_open,
+        no_repeat=outcome.no_repeat,
+        repeat_bytes_per_case=recording.repeat_bytes_per_case,
     )
     if word == b"STALE":
         return None

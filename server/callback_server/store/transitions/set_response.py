@@ -8,7 +8,7 @@ from typing import Final
 from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
-from callback_server.store.packing import pack_content
+from callback_server.store.packing import pack_content, stored_code
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
@@ -17,7 +17,7 @@ from callback_server.store.transitions.claim_call import CaseClosed
 SCRIPT: Final = Script(
     "set_response",
     [
-        *texts("case_id", "owner", "version", "content", "body"),
+        *texts("case_id", "owner", "version", "content", "body", "code"),
         *flags("needs_platform"),
         *LIMITS,
     ],
@@ -53,6 +53,7 @@ async def set_response(
         content=content,
         body=body,
         limits=recording.limits,
+        code=stored_code(response),
         needs_platform=needs_platform(response),
     )
     if word == b"CLOSED":

@@ -7,14 +7,16 @@
 -- @include labels
 
 -- The values of fields that are absent.
-local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0', label_digests = ''}
+local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0', label_digests = '',
+  repeat_window = '0', repeats_until = '0'}
 
 -- How long the tombstone of a deleted call is kept: longer than a claim or an end is sent again (310 s), in
 -- milliseconds.
 local TOMBSTONE_MS = 330000
 
 -- The timeouts that this execution has applied, whatever the script was asked for: leases and hold times that ended,
--- cases that expired. They stand before the answer, so that each is reported exactly once.
+-- cases that expired; and the calls that it has ended while repeats wait with them. They stand before the answer, so
+-- that each is reported exactly once.
 local TIMEOUTS = {}
 
 -- Why a held call failed, for the owner.
@@ -105,16 +107,16 @@ end
 local function ends_at_claim(case) return case.activity == RECORD or case.answer_mode == 'ACK' end
 
 -- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent
--- again, and a repeated message for as long as that is known.
+-- again, and a repeat for as long as the window of the call.
 local function delete_call(case, call_id)
-  local call = redis.call('HMGET', call_key(call_id), 'size', 'message', 'delivery')
+  local call = redis.call('HMGET', call_key(call_id), 'size', 'digest', 'delivery')
   -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not accept as an integer.
   redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
   if not ends_at_claim(case) then erase_outcome(call_id) end
   if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
-  local known_ms = call[2] and redis.call('PTTL', message_key(case.id, call[2])) or 0
+  local known_ms = call[2] and redis.call('PTTL', repeat_key(case.id, call[2])) or 0
   redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
   redis.call('ZREM', ended_key(), call_id)
@@ -153,6 +155,7 @@ local function retain_ended_call(case, call_id, now, limits)
 end
 
 -- @include delivery
+-- @include repeats
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
 -- it has a delivery, which ends after it (`has_delivery`).
@@ -173,6 +176,7 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
+  start_window(case, call_id, call_status, now)
   if call_status == 'INTERRUPTED' then TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED', call_id, case.activity, effect} end
   if not has_delivery then retain_ended_call(case, call_id, now, limits) end
   return effect

@@ -1,0 +1,104 @@
+-- Repeats: the same request again, or the same message. A call with a window is found by the digest of its request from
+-- its claim until its window is over, which begins at its end. A call that was NOT_STARTED is not found any more.
+--
+-- The whole answer is kept for the window, apart from what is recorded. Its code stays as long as the call is found.
+
+-- How many repeats may wait with one call.
+local MAX_WAITERS = 16
+
+-- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
+local PLACE_MS = 5000
+
+-- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
+local function packed_answer(content, body) return #content .. ':' .. content .. body end
+
+-- Keeps a place for a repeat that waits with a running call.
+---@return boolean has_place
+local function keep_place(call_id, repeat_id, replica, now)
+  local packed = redis.call('HGET', call_key(call_id), 'waiters')
+  local places, others = {}, 0
+  for id, place in pairs(packed and cmsgpack.unpack(packed) or {}) do
+    if id ~= repeat_id and place[1] > now then
+      places[id], others = place, others + 1
+    end
+  end
+  if others >= MAX_WAITERS then return false end
+  places[repeat_id] = {now + PLACE_MS, replica}
+  redis.call('HSET', call_key(call_id), 'waiters', cmsgpack.pack(places))
+  return true
+end
+
+-- Counts a repeat, once.
+local function count_repeat(call_id, repeat_id)
+  if redis.call('HGET', call_key(call_id), 'last_repeat') == repeat_id then return end
+  redis.call('HINCRBY', call_key(call_id), 'repeats', 1)
+  redis.call('HSET', call_key(call_id), 'last_repeat', repeat_id)
+end
+
+-- Returns what a repeat of an ended call gets, with the facts to render it.
+local function answer_again(case, call_id)
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
+    'no_repeat')
+  return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get',
+    not call[6] and redis.call('GET', answer_key(call_id)) or '', call[5] or '', case.owner,
+    settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN]
+end
+
+-- Starts the window of a call that ends, and reports its end to the repeats that wait with it.
+local function start_window(case, call_id, call_status, now)
+  local call = redis.call('HMGET', call_key(call_id), 'digest', 'window', 'waiters')
+  if not call[1] then return end
+  if call[3] then
+    local replicas = {}
+    for _, place in pairs(cmsgpack.unpack(call[3])) do replicas[#replicas + 1] = place[2] end
+    TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
+    redis.call('HDEL', call_key(call_id), 'waiters')
+  end
+  if call_status == 'NOT_STARTED' then
+    redis.call('UNLINK', repeat_key(case.id, call[1]))
+    return
+  end
+  redis.call('PEXPIRE', repeat_key(case.id, call[1]), call[2])
+  local over = now + call[2]
+  if over > tonumber(case.repeats_until) then
+    case.repeats_until = over
+    redis.call('HSET', case_key(case.id), 'repeats_until', over)
+  end
+end
+
+-- Keeps the whole answer to a call that has ended: for a caller that waits (`wait_ms`), and for the window, if it fits
+-- into what a case may keep. The answers whose windows end first go first.
+local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
+  if #answer > max_bytes then window_ms = 0 end
+  local kept_ms = math.max(wait_ms, window_ms)
+  if kept_ms <= 0 then return end
+  redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)
+  local count = window_ms > 0 and redis.call('ZCARD', answers_key(case.id)) or 0
+  -- The only answer of a case that gets no more calls needs no list.
+  if window_ms <= 0 or (count == 0 and case.mode ~= 'MULTIPLE' and case.status == 'CLOSED') then return end
+  local over = now + window_ms
+  local bytes = #answer + (count > 0 and redis.call('HGET', case_key(case.id), 'answer_bytes') or 0)
+  redis.call('ZADD', answers_key(case.id), over, call_id .. ':' .. #answer)
+  if count == 0 then
+    redis.call('PEXPIREAT', answers_key(case.id), over)
+  else
+    redis.call('PEXPIREAT', answers_key(case.id), over, 'GT')
+  end
+  while true do
+    local first = redis.call('ZRANGE', answers_key(case.id), 0, 0, 'WITHSCORES')
+    if not first[1] or (bytes <= max_bytes and tonumber(first[2]) > now) then break end
+    bytes = bytes - string.sub(first[1], #call_id + 2)
+    redis.call('ZREM', answers_key(case.id), first[1])
+    redis.call('UNLINK', answer_key(string.sub(first[1], 1, #call_id)))
+  end
+  redis.call('HSET', case_key(case.id), 'answer_bytes', bytes)
+end
+
+-- Erases the answers that a case keeps, also of calls that are no longer recorded.
+local function erase_answers(case)
+  for _, member in ipairs(redis.call('ZRANGE', answers_key(case.id), 0, -1)) do
+    redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))
+  end
+  redis.call('UNLINK', answers_key(case.id))
+  if case.call then redis.call('UNLINK', answer_key(case.call)) end
+end

@@ -1,0 +1,65 @@
+"""The transition by which a repeat waits with the call that it repeats."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.response import Response
+from callback_server.store import keys
+from callback_server.store.packing import unpack_fallback
+from callback_server.store.script_arguments import texts
+from callback_server.store.scripts import Script, Scripts
+from callback_server.store.transitions.claim_call import EarlierCall, earlier_call
+
+SCRIPT: Final = Script("follow_call", texts("case_id", "call_id", "repeat_id", "replica"))
+
+
+class FollowResult(enum.Enum):
+    """The state of a call that has no answer for its repeat."""
+
+    RUNS = b"RUNS"
+    """The call runs, and the repeat keeps its place."""
+    BUSY = b"BUSY"
+    """The call runs, and the repeat has lost its place: it was not kept in time, and others have taken all places."""
+    UNKNOWN = b"UNKNOWN"
+    """The call is no longer known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSent:
+    """The call runs, and its caller got the fallback."""
+
+    fallback: Response
+    owner: str
+    """The owner of the case."""
+    alternative_domain: str
+    """The domain of the case's URL. Empty: the common one."""
+
+
+async def follow_call(
+    scripts: Scripts, call_id: str, *, repeat_id: str, replica: str
+) -> EarlierCall | FallbackSent | FollowResult:
+    """Return what a repeat that waits with a call gets now, or that it has to wait. Safe to send again.
+
+    Args:
+        scripts: The scripts on the store.
+        call_id: The call.
+        repeat_id: The repeat: the id that was claimed with.
+        replica: The replica that is told of the end of the call.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    case_id = case_id_of_call(call_id)
+    word, *facts = await scripts.run(
+        SCRIPT, keys.partition_of(case_id), case_id=case_id, call_id=call_id, repeat_id=repeat_id, replica=replica
+    )
+    if word == b"ENDED":
+        return earlier_call(facts)
+    if word == b"FALLBACK":
+        fallback, owner, domain = facts
+        return FallbackSent(unpack_fallback(fallback).response, owner.decode(), domain.decode())
+    return FollowResult(word)
