@@ -132,14 +132,21 @@ def test_a_generated_url_can_be_called(system, client):
 
 def test_a_callback_is_for_one_call_and_then_gone(system, client):
     made = client.generate_callback_url("record", Response("thank you"))
-    assert [system.visit(made.url).status for _ in range(2)] == [200, 410]
+    assert [system.visit(made.url, query={"visit": str(visit)}).status for visit in range(2)] == [200, 410]
     callback = client.get_callback(made.case_id)
     assert (callback.status, callback.close_reason) == (CallbackStatus.CLOSED, CloseReason.CONSUMED)
 
 
+def test_the_same_request_again_gets_the_same_answer(system, client):
+    made = client.generate_callback_url("record", Response("thank you"))
+    assert [system.visit(made.url).text for _ in range(3)] == ["thank you"] * 3
+    (call,) = client.list_calls(made.case_id)
+    assert call.repeat_count == 2
+
+
 def test_a_retryable_callback_stays_open_until_a_call_succeeds(system, client):
     made = client.generate_callback_url("order-paid", Response("thank you"), retryable_after_error=True)
-    statuses = [system.visit(made.url, query={"status": status}).status for status in ("open", "open", "paid", "paid")]
+    statuses = [system.visit(made.url, query={"status": status}).status for status in ("open", "open", "paid", "more")]
     assert statuses == [422, 422, 200, 410]
 
 
