@@ -12,7 +12,7 @@ from support.edge_calls import EdgeCalls
 from support.handlers import accept, override, reject, stub_handler
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
-from support.services import redirect, refusal, response, running_services
+from support.services import redirect, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb

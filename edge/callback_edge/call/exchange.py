@@ -155,7 +155,7 @@ class Exchange(ASGIHTTPConnection):
             return await self._handshake(target)
         try:
             invoked = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
-            self._record.call_id = invoked.call_id
+            self._record.call_id, self._record.repeated_call_id = invoked.call_id, invoked.repeated_call_id
             answer = render(invoked, method, headers)
             return await self._pages.respond(answer, headers) if isinstance(answer, PageContent) else answer
         except problems.ProblemError as error:

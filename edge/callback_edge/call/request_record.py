@@ -37,6 +37,8 @@ class RequestRecord:
         self._response_bytes = 0
         self.call_id = ""
         """ID of the call, once it is known."""
+        self.repeated_call_id = ""
+        """ID of the call that the request is a repeat of. Empty if it is none."""
         self.is_sent = False
         """Whether the complete response was given to the client's connection."""
         metrics.REQUESTS_IN_FLIGHT.inc()
@@ -84,6 +86,7 @@ class RequestRecord:
                 request_bytes=request_bytes,
                 response_bytes=self._response_bytes,
                 call_id=self.call_id,
+                **({"repeated_call_id": self.repeated_call_id} if self.repeated_call_id else {}),
                 client=self.caller.address,
                 scheme="https" if self.caller.is_https else "http",
             )

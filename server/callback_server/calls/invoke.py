@@ -103,6 +103,8 @@ class CallAnswer:
     request_method: str = ""
     """The method of the request that the answer is for, if it is not the present one: that of the call which is
     repeated. It decides the code of a redirect."""
+    repeated_call_id: str = ""
+    """The call that is repeated. Empty: the request is no repeat."""
 
 
 class ActiveCall:
@@ -412,7 +414,9 @@ class CallInvoker:
         found = earlier if isinstance(earlier, EarlierCall) else await self._repeats.wait(earlier.call_id, repeat_id)
         cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
         if isinstance(found, FallbackSent):
-            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
+            return CallAnswer(
+                "", self._dispatcher.complete(found.fallback), cookie_host, repeated_call_id=earlier.call_id
+            )
         if found.status is CallStatus.INTERRUPTED:
             raise errors.OutcomeUnknownError("")
         if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
@@ -428,6 +432,7 @@ class CallInvoker:
             cookie_host,
             rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
             request_method=found.method,
+            repeated_call_id=found.call_id,
         )
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:

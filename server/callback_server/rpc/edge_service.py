@@ -212,6 +212,7 @@ class _InvocationStream:
                 result.response.cookie_host = outcome.cookie_host
                 result.response.rejected_without_response = outcome.rejected_without_response
                 result.response.request_method = outcome.request_method
+                result.response.repeated_call_id = outcome.repeated_call_id
                 result.response.response.CopyFrom(converters.response_to(outcome.response))
             elif outcome is None:
                 result.send_body.SetInParent()

@@ -326,6 +326,7 @@ class InvokeResponse(_message.Message):
     COOKIE_HOST_FIELD_NUMBER: _builtins.int
     REJECTED_WITHOUT_RESPONSE_FIELD_NUMBER: _builtins.int
     REQUEST_METHOD_FIELD_NUMBER: _builtins.int
+    REPEATED_CALL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, for the log of the edge. Empty for a handshake or a repeat, which are not calls."""
     cookie_host: _builtins.str
@@ -340,6 +341,8 @@ class InvokeResponse(_message.Message):
     """request_method is the method of the request that the response is for, in lower case: a redirect is a 302 after get,
     and a 303 after any other. Empty: the method of this request. A repeat gets the response to an earlier request.
     """
+    repeated_call_id: _builtins.str
+    """repeated_call_id is the call that this request is a repeat of, for the log of the edge. Empty if it is none."""
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The
@@ -354,10 +357,11 @@ class InvokeResponse(_message.Message):
         cookie_host: _builtins.str = ...,
         rejected_without_response: _builtins.bool = ...,
         request_method: _builtins.str = ...,
+        repeated_call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "request_method", b"request_method", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "repeated_call_id", b"repeated_call_id", "request_method", b"request_method", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,506 @@
+"""The same request again: it waits with the call that runs, or gets its answer, and no handler runs twice."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import grpc
+import pytest
+import redis.asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from server.test_fallbacks import MULTIPLE, RETRYABLE, SINGLE, Scripted
+from server.test_held import FALLBACK, answer, call_of, case_of, generate
+from soak.counts import count
+from support.handlers import accept, override, reject
+from support.leases import end_leases
+from support.services import redirect, refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain.call import CallFailure
+from callback_server.domain.case import CallMode, CaseStatus
+from callback_server.domain.life import LIFE, CallEnd
+from callback_server.settings import ActivitySettings
+from callback_server.store import keys
+from callback_server.verification.profile import VerifiedMessage
+
+ANSWER = override(response_code=299, response_body=b"\xff answer", headers=[("x-answer", "1")])
+FORM = [pb.Header(name="content-type", value="application/x-www-form-urlencoded")]
+CONFIRMATION = b"callback_confirm=1"
+
+
+class ById:
+    """A profile that every request passes. The message id is the value of the header `x-id`."""
+
+    challenge, reads_body = "ById", False
+
+    def handshake(self, _request, _url):
+        return None
+
+    def verify(self, request, _url):
+        ids = request.values("x-id")
+        return VerifiedMessage(ids[0], 60_000) if ids else VerifiedMessage()
+
+    def redacted(self, request):
+        return request
+
+
+@contextlib.asynccontextmanager
+async def with_handler(store, handler, **settings):
+    """Run services with this handler of the activity `act`, and with the profile `by_id`."""
+    async with running_services(
+        store, handlers={"act": handler}, activities={"act": ActivitySettings(deadline_s=60)},
+        profiles={"by_id": ById()}, **settings,
+    ) as services:  # fmt: skip
+        yield services
+
+
+@pytest.fixture
+async def one(store_of):
+    """Services with a handler that answers at once, unless a test closes its gate."""
+    store, handler = store_of(), Scripted()
+    handler.gate.set()
+    async with with_handler(store, handler) as services:
+        yield SimpleNamespace(services=services, handler=handler, store=store)
+
+
+@pytest.fixture
+async def two(store_of):
+    """Two servers on one store, with one handler whose gate is closed."""
+    store, handler = store_of(), Scripted()
+    async with with_handler(store, handler) as first, with_handler(store, handler) as second:
+        yield SimpleNamespace(servers=(first, second), handler=handler, store=store)
+
+
+async def send(services, made, *, method="post", query="", body=b"", headers=(), message=""):
+    headers = [*headers, *([pb.Header(name="x-id", value=message)] if message else [])]
+    return await services.edge.Invoke(
+        edge.InvokeRequest(
+            state=made.callback_state, request_method=method, request_query_string=query, request_body=body,
+            request_headers=headers,
+        )
+    )  # fmt: skip
+
+
+def start(services, made, **request):
+    return asyncio.ensure_future(send(services, made, **request))
+
+
+def act(**more):
+    return {"callback_activity": "act", **more}
+
+
+async def close(services, made):
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+
+
+async def erase(services, made):
+    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+
+
+def same(got):
+    """Return what a caller sees of an answer."""
+    return got.response.SerializeToString(), got.rejected_without_response
+
+
+# ---- while the call runs
+
+
+@pytest.mark.parametrize("clicks", [2, 3, 17])
+async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_get_its_answer(two, clicks):
+    two.handler.ends = [accept(ANSWER)]
+    made = await generate(two.servers[0], **act())
+    callers = [start(two.servers[n % 2], made, query="a=1", body=b"same") for n in range(clicks)]
+    call = await call_of(two.servers[1], made)
+
+    async def counted():
+        return (await call_of(two.servers[1], made)).repeat_count == clicks - 1
+
+    await wait_until(counted, what="the repeats")
+    assert not any(caller.done() for caller in callers)
+    two.handler.gate.set()
+    got = await asyncio.gather(*callers)
+    assert [same(each) for each in got] == [same(got[0])] * clicks
+    assert (got[0].response.response_code, got[0].response.response_body) == (299, b"\xff answer")
+    assert sorted((each.call_id, each.repeated_call_id) for each in got) == sorted(
+        [(call.call_id, "")] + [("", call.call_id)] * (clicks - 1)
+    )
+    assert len(two.handler.got) == 1
+
+
+async def test_at_most_16_wait_with_one_call_and_another_request_does_not_wait(two):
+    two.handler.ends = [accept(ANSWER)]
+    made = await generate(two.servers[0], **act())
+    callers = [start(two.servers[n % 2], made) for n in range(17)]
+
+    async def counted():
+        return (await call_of(two.servers[1], made)).repeat_count == 16
+
+    await wait_until(counted, what="the repeats")
+    for services in two.servers:
+        for request in ({}, {"body": b"another"}):
+            said = await refusal(send(services, made, **request))
+            assert (said.reason, said.retry_after_s) == ("CALL_IN_PROGRESS", 1)
+    two.handler.gate.set()
+    assert len({same(each) for each in await asyncio.gather(*callers)}) == 1
+    assert (await call_of(two.servers[0], made)).repeat_count == 16
+
+
+async def test_a_place_to_wait_is_free_again_once_its_server_has_died(store_of):
+    store, handler = store_of(), Scripted(accept(ANSWER))
+    async with with_handler(store, handler) as other:
+        async with with_handler(store, handler) as one:
+            made = await generate(other, **act())
+            caller = start(other, made)
+            await call_of(other, made)
+            lost = [start(one, made) for _ in range(16)]
+
+            async def counted():
+                return (await call_of(other, made)).repeat_count == 16
+
+            await wait_until(counted, what="the repeats")
+            assert (await refusal(send(other, made))).reason == "CALL_IN_PROGRESS"
+        await asyncio.gather(*lost, return_exceptions=True)
+
+        async def has_place():
+            repeat = start(other, made)
+            await asyncio.wait([repeat], timeout=0.3)
+            if repeat.done():
+                assert isinstance(repeat.exception(), grpc.aio.AioRpcError)
+                return None
+            return repeat
+
+        repeat = await wait_until(has_place, what="a free place")
+        handler.gate.set()
+        assert same(await repeat) == same(await caller)
+
+
+async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(two):
+    first, second = two.servers
+    first.control_plane.replica_bus.send = lambda *_message: None
+    two.handler.ends = [accept(ANSWER)]
+    made = await generate(first, **act())
+    caller = start(first, made)
+    await call_of(first, made)
+    repeat = start(second, made)
+
+    async def counted():
+        return (await call_of(first, made)).repeat_count == 1
+
+    await wait_until(counted, what="the repeat")
+    two.handler.gate.set()
+    assert same(await repeat) == same(await caller)
+
+
+@pytest.mark.parametrize("mode", [SINGLE, RETRYABLE, MULTIPLE | {"repeat_window": {"seconds": 60}}])
+async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mode):
+    store, handler = store_of(), Scripted()
+    async with with_handler(store, handler, sweeps=True) as other:
+        async with with_handler(store, handler) as one:
+            made = await generate(other, **act(**mode))
+            caller = start(one, made)
+            await call_of(other, made)
+            repeat = start(other, made)
+
+            async def counted():
+                return (await call_of(other, made)).repeat_count == 1
+
+            await wait_until(counted, what="the repeat")
+        assert isinstance((await asyncio.gather(caller, return_exceptions=True))[0], BaseException)
+        assert await end_leases(store) == 1
+        said = await refusal(repeat)
+        assert (said.reason, said.retry_after_s) == ("OUTCOME_UNKNOWN", 0)
+        assert len(handler.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [(CallFailure.HANDLER_ERROR, "HANDLER_FAILED"), (CallFailure.HANDLER_UNREACHABLE, "HANDLER_NOT_STARTED")],
+)
+async def test_a_repeat_that_waits_gets_the_error_of_its_call_and_makes_no_call_of_its_own(two, end, reason):
+    two.handler.ends = [end]
+    made = await generate(two.servers[0], **act(**RETRYABLE))
+    callers = [start(services, made) for services in two.servers]
+
+    async def counted():
+        return (await call_of(two.servers[0], made)).repeat_count == 1
+
+    await wait_until(counted, what="the repeat")
+    two.handler.gate.set()
+    assert [(await refusal(caller)).reason for caller in callers] == [reason] * 2
+    assert len(two.handler.got) == 1
+
+
+async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(two):
+    first, second = two.servers
+    made = await generate(first, callback_activity="form", response=response(response_code=201))
+    caller = start(first, made)
+    call = await call_of(first, made, held=True)
+    repeat = start(second, made)
+
+    async def counted():
+        return (await call_of(first, made)).repeat_count == 1
+
+    await wait_until(counted, what="the repeat")
+    await answer(second, call, response=pb.Response(response_body=b"yes"))
+    assert same(await repeat) == same(await caller)
+    assert same(await send(second, made)) == same(await caller)
+
+
+async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_the_answer(one):
+    one.handler.gate.clear()
+    one.handler.ends = [accept(ANSWER)]
+    made = await generate(one.services, **act(), **FALLBACK)
+    first = start(one.services, made)
+    await call_of(one.services, made)
+    waits = start(one.services, made)
+    later = await first
+    assert later.response.response_code == 202
+    for _ in range(20):  # more than can wait
+        assert same(await send(one.services, made)) == same(later)
+    assert same(await waits) == same(later)
+    one.handler.gate.set()
+
+    async def ended():
+        return (await case_of(one.services, made)).status == pb.CALLBACK_STATUS_CLOSED
+
+    await wait_until(ended, what="the end of the call")
+    assert (await send(one.services, made)).response.response_code == 299
+
+
+# ---- after its end
+
+
+async def test_a_repeat_gets_the_recorded_answer_whatever_is_recorded_of_it_and_whatever_came_after(store_of):
+    handler = Scripted(accept(ANSWER), *[accept() for _ in range(5)])
+    handler.gate.set()
+    narrow = {"record_bodies": False, "record_headers": False, "recorded_calls_per_case": 1}
+    async with with_handler(store_of(), handler, **narrow) as services:
+        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        first = await send(services, made)
+        for number in range(5):
+            await send(services, made, body=b"%d" % number)
+        changed = rpc.SetResponseRequest(
+            callback_case_id=made.callback_case_id, response=pb.Response(response_code=250)
+        )
+        await services.callbacks.SetResponse(changed)
+        await close(services, made)
+        assert same(await send(services, made)) == same(first)
+        assert len(handler.got) == 6
+
+
+async def test_the_response_of_the_case_is_repeated_as_it_was(one):
+    large = b"1" * 5000
+    made = await generate(
+        one.services, callback_activity="record", response=response(response_body=large), **MULTIPLE,
+        repeat_window={"seconds": 60},
+    )  # fmt: skip
+    first = await send(one.services, made)
+    changed = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"new"))
+    await one.services.callbacks.SetResponse(changed)
+    again = await send(one.services, made)
+    assert (same(again), again.response.response_body) == (same(first), large)
+    assert (await send(one.services, made, body=b"another")).response.response_body == b"new"
+
+
+@pytest.mark.parametrize("how", ["erased", "too large"])
+@pytest.mark.parametrize(
+    "answered", [ANSWER, override(response_type=pb.RESPONSE_TYPE_REDIRECT, response_redirect_url="https://a.example/")]
+)
+async def test_once_its_answer_is_gone_a_repeat_gets_the_code_alone_and_makes_no_call(store_of, how, answered):
+    handler = Scripted(accept(answered))
+    handler.gate.set()
+    limits = {"repeat_bytes_per_case": 20} if how == "too large" else {}
+    async with with_handler(store_of(), handler, **limits) as services:
+        made = await generate(services, **act())
+        await send(services, made)
+        if how == "erased":
+            await erase(services, made)
+        if answered is ANSWER:
+            got = (await send(services, made)).response
+            assert (got.response_code, got.response_body, len(got.response_headers.headers)) == (299, b"", 0)
+        else:
+            assert (await refusal(send(services, made))).reason == "ANSWER_NOT_REPEATED"
+        assert len(handler.got) == 1
+
+
+async def test_the_answer_of_a_call_that_was_trimmed_is_erased_too(store_of):
+    handler = Scripted(accept(ANSWER), accept())
+    handler.gate.set()
+    async with with_handler(store_of(), handler, recorded_calls_per_case=1) as services:
+        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        for body in (b"first", b"second"):
+            await send(services, made, body=body)
+        await erase(services, made)
+        assert (await send(services, made, body=b"first")).response.response_body == b""
+    assert len(handler.got) == 2
+
+
+async def test_the_answers_of_a_case_take_limited_room_and_the_oldest_go_first(store_of):
+    handler = Scripted(*[accept(override(response_body=b"%d" % number * 1000)) for number in range(4)])
+    handler.gate.set()
+    async with with_handler(store_of(), handler, repeat_bytes_per_case=2500) as services:
+        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        for number in range(4):
+            await send(services, made, body=b"%d" % number)
+        again = [(await send(services, made, body=b"%d" % number)).response.response_body for number in range(4)]
+    assert again == [b"", b"", b"2" * 1000, b"3" * 1000]
+    assert len(handler.got) == 4
+
+
+@pytest.mark.parametrize("by", ["owner", "handler", "rejecting handler", "person"])
+async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
+    end = reject() if by == "rejecting handler" else accept(ANSWER)
+    end.no_repeat = by != "owner"
+    one.handler.ends = [end]
+    held = {"answer_mode": pb.ANSWER_MODE_HOLD} if by == "person" else {}
+    made = await generate(one.services, **act(no_repeat=by == "owner"), **held)
+    caller = start(one.services, made)
+    if held:
+        await answer(one.services, await call_of(one.services, made, held=True), no_repeat=True)
+    await caller
+    for _ in range(2):
+        assert (await refusal(send(one.services, made))).reason == "ANSWER_NOT_REPEATED"
+    assert len(one.handler.got) == (not held)
+
+
+async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answers(one):
+    one.handler.ends = [accept()]
+    made = await generate(
+        one.services, **act(verification_profile="by_id"),
+        response=redirect(response_redirect_url="https://shop.example/"),
+    )  # fmt: skip
+    assert (await send(one.services, made, message="1", method="put")).request_method == ""
+    again = await send(one.services, made, message="1", method="get")
+    assert (again.request_method, again.response.response_redirect_url) == ("put", "https://shop.example/")
+
+
+async def test_a_case_is_kept_until_its_windows_are_over(one):
+    one.handler.ends = [accept(ANSWER)]
+    made = await generate(one.services, **act(repeat_window={"seconds": 3600}))
+    first = await send(one.services, made)
+    partition = keys.partition_of(made.callback_case_id)
+    sweeper = one.services.control_plane.sweeper
+    sweeper._retention_ms = -1000
+    await sweeper._apply_retention()
+    assert same(await send(one.services, made)) == same(first)
+    async with redis.asyncio.Redis(port=one.store.port) as client:
+        score = await client.zscore(keys.key(partition, "closed"), made.callback_case_id)
+        ended = await client.hget(keys.key(partition, "case", made.callback_case_id), "repeats_until")
+        assert score == int(ended) + 1000
+        await client.hset(keys.key(partition, "case", made.callback_case_id), "repeats_until", 1)
+        await client.zadd(keys.key(partition, "closed"), {made.callback_case_id: 1})
+    await sweeper._apply_retention()
+    assert (await refusal(send(one.services, made))).reason == "STATE_UNKNOWN"
+
+
+# ---- the table of the specification
+
+METHODS, QUERIES = st.sampled_from(["get", "post", "put"]), st.sampled_from(["", "a=1"])
+REQUESTS = st.fixed_dictionaries(
+    {
+        "method": METHODS, "query": QUERIES, "body": st.sampled_from([b"", b"a", CONFIRMATION]),
+        "message": st.sampled_from(["", "1", "2"]), "is_agent": st.sampled_from([False, False, True]),
+    }
+)  # fmt: skip
+MODES = {"SINGLE": SINGLE, "RETRYABLE": RETRYABLE, "MULTIPLE": MULTIPLE}
+ENDS = {
+    CallEnd.SUCCEEDED: accept(ANSWER), CallEnd.KEPT_OPEN: accept(ANSWER, keep_open=True),
+    CallEnd.REJECTED: reject(ANSWER), CallEnd.FAILED: CallFailure.HANDLER_ERROR,
+    CallEnd.NOT_STARTED: CallFailure.HANDLER_UNREACHABLE, CallEnd.INTERRUPTED: None,
+}  # fmt: skip
+
+
+def is_same(first, second, window_s):
+    if first["message"] or second["message"]:
+        return first["message"] == second["message"]
+    return window_s > 0 and all(first[part] == second[part] for part in ("method", "query", "body"))
+
+
+def expected_of_the_second(case, first, second):
+    """Return the answer to the second request, by the table of the specification."""
+    effect = LIFE[CallMode(case["mode"])][case["end"]]
+    is_closed = case["closes"] or (effect is not None and effect.status is CaseStatus.CLOSED)
+    is_get = second["method"] == "get"
+    if case["guard"] == "CONFIRM" and is_get:
+        return "CALLBACK_CLOSED" if is_closed else "CONFIRMATION_REQUIRED"
+    is_refused = case["guard"] == "DETECT" and is_get and second["is_agent"]
+    if is_same(first, second, case["window_s"]) and case["end"] is not CallEnd.NOT_STARTED:
+        if is_refused:
+            return "AGENT_DETECTED"
+        has_succeeded = case["end"] in (CallEnd.SUCCEEDED, CallEnd.KEPT_OPEN)
+        if is_closed and case["end"] is CallEnd.FAILED:
+            return "HANDLER_FAILED"
+        if is_closed and case["end"] is CallEnd.INTERRUPTED:
+            return "OUTCOME_UNKNOWN"
+        if is_closed or (has_succeeded and (second["message"] or case["mode"] == "MULTIPLE")):
+            return "ANSWER_NOT_REPEATED" if case["no_repeat"] else "the answer again"
+    if is_closed:
+        return "CALLBACK_CLOSED"
+    return "AGENT_DETECTED" if is_refused else "another call"
+
+
+def sent(request):
+    """Return the arguments with which to send a request."""
+    agent = "facebookexternalhit/1.1" if request["is_agent"] else "Mozilla/5.0"
+    headers = [*FORM, pb.Header(name="user-agent", value=agent)]
+    return {name: request[name] for name in ("method", "query", "body", "message")} | {"headers": headers}
+
+
+@given(
+    case=st.fixed_dictionaries(
+        {
+            "mode": st.sampled_from([*MODES]), "guard": st.sampled_from(["OFF", "DETECT", "CONFIRM"]),
+            "window_s": st.sampled_from([0, 60]), "end": st.sampled_from([*ENDS]), "closes": st.booleans(),
+            "no_repeat": st.sampled_from([False, False, True]),
+        }
+    ),
+    first=REQUESTS, second=REQUESTS, is_twin=st.booleans(),
+)  # fmt: skip
+@settings(
+    max_examples=count(150, 3000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # the fixture has no state that an example changes
+async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, second, is_twin):
+    second = first | {"is_agent": second["is_agent"]} if is_twin else second
+    one.handler.got.clear()
+    one.handler.gate.set()
+    one.handler.ends = [ENDS[case["end"]]] if ENDS[case["end"]] else []
+    if case["guard"] == "CONFIRM":  # a case with a profile has no such guard, and its first call is no plain GET
+        first, second = ({**each, "message": ""} for each in (first, second))
+        first = first | {"method": "post"} if first["method"] == "get" else first
+        second = second | {"method": "post"} if is_twin else second
+    first = first | {"is_agent": False}
+    made = await generate(
+        one.services, **act(**MODES[case["mode"]]), get_guard=pb.GetGuard.Value(f"GET_GUARD_{case['guard']}"),
+        verification_profile="" if case["guard"] == "CONFIRM" else "by_id", no_repeat=case["no_repeat"],
+        repeat_window={"seconds": case["window_s"]},
+    )  # fmt: skip
+    caller = start(one.services, made, **sent(first))
+    if case["end"] is CallEnd.INTERRUPTED:
+        await wait_until(lambda: one.handler.got, what="the call")
+        await end_leases(one.store)
+        await one.services.control_plane.sweeper._sweep(keys.partition_of(made.callback_case_id))
+    else:
+        await asyncio.wait([caller])
+    if case["closes"]:
+        await close(one.services, made)
+    one.handler.ends = [accept(override(response_body=b"another"))]
+    try:
+        got = await send(one.services, made, **sent(second))
+    except grpc.aio.AioRpcError as error:
+        outcome = (await refusal(_raise(error))).reason
+    else:
+        outcome = "another call" if got.response.response_body == b"another" else "the answer again"
+        if outcome == "the answer again":
+            assert same(got) == same(await caller)
+    assert outcome == expected_of_the_second(case, first, second)
+    assert len(one.handler.got) == 1 + (outcome == "another call")
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+
+
+async def _raise(error):
+    raise error
