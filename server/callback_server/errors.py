@@ -278,15 +278,27 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The call is not held: its handler decides on it, or has decided."""
+    """The call is not held: its handler decides on it, or has decided. Or the case holds no calls."""
 
     reason = "CALL_NOT_HELD"
 
-    def __init__(self, *, has_ended: bool) -> None:
-        if has_ended:
+    def __init__(self, *, has_ended: bool | None = None) -> None:
+        """Create the error; `has_ended` says whether the call has ended. None: the error is about a case."""
+        if has_ended is None:
+            super().__init__("the callback does not hold calls: its answer_mode is not HOLD")
+        elif has_ended:
             super().__init__("the call has ended, and it was not a held call")
         else:
             super().__init__("the call is not held: its handler decides on it")
+
+
+class CaseResolvedError(CallbackError):
+    """The case already has another answer."""
+
+    reason = "CALLBACK_RESOLVED"
+
+    def __init__(self) -> None:
+        super().__init__("the callback has been resolved with another answer")
 
 
 class CallNotReplayableError(CallbackError):

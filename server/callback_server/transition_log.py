@@ -14,7 +14,7 @@ from callback_server import metrics
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.timeouts import HoldTimeEnded, LeaseEnded, Timeout
+from callback_server.domain.timeouts import CallResolved, HoldTimeEnded, LeaseEnded, Timeout
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
@@ -35,6 +35,8 @@ def log_timeout(timeout: Timeout) -> None:
     elif isinstance(timeout, HoldTimeEnded):
         outcome = Outcome(CallStatus.FAILED, failure=CallFailure.DEADLINE_EXCEEDED)
         log_call_ended(timeout.call_id, timeout.activity, outcome, timeout.effect)
+    elif isinstance(timeout, CallResolved):
+        log_call_ended(timeout.call_id, timeout.activity, Outcome(timeout.status), timeout.effect)
     else:
         metrics.CASES_EXPIRED.inc()
         log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)

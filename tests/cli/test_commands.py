@@ -206,6 +206,21 @@ async def test_answer_answers_a_held_call(server, callback, arguments, fields):
     assert server.requests[0] == messages.AnswerCallRequest(call_id=CALL, **fields)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        ([], {"verdict": ACCEPTED}),
+        (["--body", "hi"], {"verdict": ACCEPTED, "response": resources.Response(response_body=b"hi")}),
+        (["--reject", "--code", "400"], {"verdict": REJECTED, "response": resources.Response(response_code=400)}),
+    ],
+)
+async def test_resolve_gives_a_callback_its_answer(server, callback, arguments, fields):
+    server.answers["ResolveCallback"] = messages.ResolveCallbackResponse(callback=callback_message(resolved=True))
+    ran = await callback("resolve", CASE, *arguments, "--json")
+    assert ran.json["resolved"] is True
+    assert server.requests == [messages.ResolveCallbackRequest(callback_case_id=CASE, **fields)]
+
+
 DELIVERY = resources.Delivery(
     status=resources.DELIVERY_STATUS_PENDING,
     attempts=3,
@@ -509,6 +524,7 @@ SHOWING_SECRETS = {
     "get": [CASE],
     "set-response": [CASE, "--code", "200"],
     "close": [CASE],
+    "resolve": [CASE, "--code", "200"],
     "list": [],
     "list --waiting": ["--waiting"],
     "wait": [CASE, "--after", "0"],
@@ -532,6 +548,7 @@ def secrets(server):
         "GetCallback": messages.GetCallbackResponse(callback=case),
         "SetResponse": messages.SetResponseResponse(callback=case),
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
+        "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
         "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
         "GetCall": messages.GetCallResponse(call=call),
         "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),

@@ -312,9 +312,28 @@ async def test_answer_call_takes_the_decisions_of_a_handler(server, client, answ
     assert server.requests == [messages.AnswerCallRequest(call_id=CALL, **fields)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [
+        ((), {"verdict": handler.VERDICT_ACCEPTED}),
+        ((Redirect("/x"),), {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Redirect("/x"))}),
+        ((Reject("no"),), {"verdict": handler.VERDICT_REJECTED, "response": response_to_proto(Response("no"))}),
+    ],
+    ids=["nothing", "a redirect", "a rejection"],
+)
+async def test_resolve_callback_takes_the_decisions_of_a_handler(server, client, answer, fields):
+    server.answers["ResolveCallback"] = messages.ResolveCallbackResponse(callback=callback_message(resolved=True))
+    assert (await client.resolve_callback(CASE, *answer)).resolved
+    assert server.requests == [messages.ResolveCallbackRequest(callback_case_id=CASE, **fields)]
+
+
 async def test_an_invalid_answer_is_not_sent(server, client):
     with pytest.raises(TypeError, match="not str"):
         await client.answer_call(CALL, "ok")
+    with pytest.raises(TypeError, match="not str"):
+        await client.resolve_callback(CASE, "ok")
+    with pytest.raises(ValueError, match="cannot keep it open"):
+        await client.resolve_callback(CASE, Accept(keep_open=True))
     assert server.requests == []
 
 

@@ -34,6 +34,7 @@ EXPORTS = {
     "CallbackClient",
     "CallbackClosedError",
     "CallbackError",
+    "CallbackResolvedError",
     "CallbackStatus",
     "CloseReason",
     "DeadlineExceededError",

@@ -95,3 +95,21 @@ async def test_the_program_of_the_page_answers_a_held_call_and_its_watch_shows_i
     assert await answering.wait() == 0
     for reply, _ in made:
         assert (await reply).text == "welcome, Ada"
+
+
+async def test_the_webhook_of_the_page_answers_the_visitor_who_waits_and_the_one_who_comes_later(system):
+    program = PROGRAMS["resolving.py"].replace("127.0.0.1:50051", system.target)
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    try:
+        for visitor_comes_first in (True, False):
+            visited = system.client.generate_callback_url("form", Response())
+            hook = system.client.generate_callback_url("payment-webhook", Response(), activity_case=visited.case_id)
+            if visitor_comes_first:
+                reply, _ = await calling(system, visited.url)
+            said = await system.async_send(hook.url, form={"status": "paid"})
+            assert said.status == 200, said
+            got = await reply if visitor_comes_first else await system.async_send(visited.url)
+            assert (got.status, got.location) == (302, "https://shop.example/thankyou")
+    finally:
+        worker.terminate()
+        await worker.wait()

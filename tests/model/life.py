@@ -105,7 +105,7 @@ class ModelCase:
     """The calls that are kept, oldest first."""
     due: list[tuple] = field(default_factory=list)
     """The reports, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case), (`CASE_EXPIRED`,),
-    (`AWAITED_CALL_ENDED`, call id)."""
+    (`AWAITED_CALL_ENDED`, call id), (`RESOLVED`, call id, effect, status)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Deleted calls, which have tombstones."""
     profile: str = ""
@@ -129,6 +129,8 @@ class ModelCase:
     """The calls of an ordered case that are to be delivered, in their order."""
     most_held: int = 100
     """How many of its calls are held at a time."""
+    resolution: tuple | None = None
+    """The answer that the case was given: its digest, the status, what is recorded of it, the whole, and its size."""
     strips: bool = False
     """Whether a part of a request is not kept."""
     events: list[tuple] = field(default_factory=list)
@@ -158,6 +160,8 @@ class ModelCase:
             call = self.calls.get(call_id) or self.gone[call_id]
             if call.in_lease and call.lease_due is None:
                 return "CLAIMED", call
+            if self.resolution and call.answer_digest == self.resolution[0]:
+                return "RESOLVED", call
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("RECORDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
@@ -189,19 +193,23 @@ class ModelCase:
             return "BUSY", None
         if intent == "HANDSHAKE":
             return "HANDSHAKE", None
-        if over or self.left == 0 or len(self.held) >= self.most_held:
+        if over or self.left == 0 or (not self.resolution and len(self.held) >= self.most_held):
             return "LIMITED", None
         if self.left is not None:
             self.left -= 1
         self.call_count += 1
         call = self.calls[call_id] = ModelCall(call_id, self.call_count, self.response, self.version)
-        self.status = STATUS_DURING_CALL[CallMode(self.mode)]
-        if self.status == IN_PROGRESS:
+        status = STATUS_DURING_CALL[CallMode(self.mode)]
+        if status == IN_PROGRESS:
             self.holder = call_id
         if digest:
             self.known[digest] = call_id
         call.digest, call.no_repeat = digest, self.no_repeat
         call.partial = self.strips and self.answer_mode != ACK
+        if self.resolution:
+            self.end_hold(call, at_claim=True)
+            return "RESOLVED", call
+        self.status = status
         if self.activity == "record" or self.answer_mode == ACK:
             call.recorded = True
             self.end(call, SUCCEEDED, has_delivery=self.answer_mode == ACK)
@@ -283,6 +291,50 @@ class ModelCase:
                 call.delivery, call.attempts_started = RUNNING, 1
                 self.tell("DELIVERY_CHANGED", call)
         return call.marked
+
+    def resolve(self, digest, status, answer, *, whole, size, version, up_to, limit):
+        """Give the case its answer: `OK` and the calls that ended | `NOT_HELD` | `CONFLICT` | `CLOSED` | `MERGE`."""
+        if self.answer_mode != HOLD:
+            return "NOT_HELD", []
+        self.apply_timeouts()
+        if self.resolution and self.resolution[0] != digest:
+            return "CONFLICT", []
+        if not self.resolution:
+            for call_id in self.held:
+                if self.calls[call_id].lease_due is not None:
+                    self.end_lease(self.calls[call_id])
+            if self.status == CLOSED and not self.held:
+                return "CLOSED", []
+            if version not in (None, self.version):
+                return "MERGE", []
+            if status == REJECTED and self.mode == RETRYABLE:
+                ended = [call_id for call_id in self.held if self.calls[call_id].attempt <= up_to]
+                for call_id in ended:
+                    self.end_with(self.calls[call_id], digest, status, answer, whole, size)
+                return "OK", ended
+            self.resolution = digest, status, answer, whole, size
+            for call_id in self.held:
+                self.calls[call_id].lease_due = 0
+        ended = self.held[:limit]
+        for call_id in ended:
+            self.end_lease(self.calls[call_id])
+        return "OK", ended
+
+    def end_hold(self, call, *, at_claim=False):
+        """End a held call at the end of its lease."""
+        if self.resolution:
+            self.end_with(call, *self.resolution, at_claim=at_claim)
+        else:
+            self.end(call, FAILED)
+            self.due.append(("HOLD_TIME_ENDED", call.id, call.effect))
+
+    def end_with(self, call, digest, status, answer, whole, size, *, at_claim=False):
+        """End a held call with the answer of its case."""
+        call.answer, call.answer_digest = answer, digest
+        self.end(call, status)
+        self.keep_answer(call, whole, size)
+        if not at_claim:
+            self.due.append(("RESOLVED", call.id, call.effect, status))
 
     def set_response(self, response, version):
         """Set the response: `OK` | `CONFLICT` | `CLOSED`."""
@@ -428,18 +480,17 @@ class ModelCase:
 
     def end_lease(self, call):
         """End the lease of a call that runs."""
-        if call.delivery and self.mode != SINGLE and not call.erased:
+        if self.answer_mode == HOLD:
+            self.end_hold(call)
+        elif call.delivery and self.mode != SINGLE and not call.erased:
             call.lease_due = None
             call.delivery, call.due = PENDING, NOW
             self.tell("DELIVERY_CHANGED", call)
         else:
-            self.end(call, FAILED if self.answer_mode == HOLD else INTERRUPTED, at_lease=True)
+            self.end(call, INTERRUPTED)
 
-    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True, at_lease=False):
-        """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows.
-
-        `at_lease`: its lease has ended.
-        """
+    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True):
+        """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows."""
         call.status = status
         if self.status != CLOSED and self.holder == call.id:
             effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
@@ -457,8 +508,8 @@ class ModelCase:
                 del self.known[call.digest]
             else:
                 self.has_windows = True
-        if at_lease:
-            self.due.append(("LEASE_ENDED" if status == INTERRUPTED else "HOLD_TIME_ENDED", call.id, call.effect))
+        if status == INTERRUPTED:
+            self.due.append(("LEASE_ENDED", call.id, call.effect))
         if call.delivery:
             self.end_delivery(call, DELIVERED if status == SUCCEEDED else DEAD, trims=trims)
         elif not has_delivery:

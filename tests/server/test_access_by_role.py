@@ -106,6 +106,7 @@ def request(method, case):
         "GenerateCallbackUrl": {"callback_activity": "record", "response": response()},
         "SetResponse": {"callback_case_id": case.id, "response": pb.Response(response_code=202)},
         "AnswerCall": {"call_id": case.call_id},
+        "ResolveCallback": {"callback_case_id": case.id},
         "CloseCallback": {"callback_case_id": case.id},
         "GetCallback": {"callback_case_id": case.id},
         "ListCallbacks": {"owner": "mine"},
@@ -177,7 +178,7 @@ def expected(method, principal):
         return ROLE_MISSING
     if method in OF_ADMINS:
         return OK if principal == "admin" else ROLE_MISSING
-    if method == "AnswerCall" and principal in ("mine", "admin"):
+    if method in ("AnswerCall", "ResolveCallback") and principal in ("mine", "admin"):
         return NOT_HELD
     if method == "GenerateCallbackUrl" or principal in ("mine", "admin"):
         return OK

@@ -58,7 +58,7 @@ from callback_server.domain.case import (
 from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
-from callback_server.domain.timeouts import AwaitedCallEnded, CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
@@ -72,6 +72,7 @@ from callback_server.store.queries.read import list_calls, read_call, read_case,
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import claim_call as claims
+from callback_server.store.transitions import resolve_case as resolutions
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import (
@@ -94,6 +95,7 @@ from callback_server.store.transitions.follow_call import FallbackSent, FollowRe
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
+from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
 from callback_server.store.transitions.set_response import set_response
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
@@ -108,6 +110,7 @@ WINDOW_MS = 3_600_000
 PER_MINUTE = 2
 OVER_MS = 7
 MOST_HELD = 2
+RESOLVED_AT_ONCE = 1
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -121,6 +124,7 @@ def machine_on(store):
         for module in (connection, pipelined_connection):
             patch.setattr(module, "SOCKET_TIMEOUT_S", 60.0)
         patch.setattr(claims, "MAX_HELD_CALLS", MOST_HELD)
+        patch.setattr(resolutions, "BATCH_CALLS", RESOLVED_AT_ONCE)
         client = connect(store.url)
         due = []
         scripts = Scripts(client, due.append)
@@ -140,11 +144,13 @@ FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
 
-def _due(case_id, activity, word, call_id=None, effect=None):
+def _due(case_id, activity, word, call_id=None, effect=None, status=None):
     if word == "CASE_EXPIRED":
         return CaseExpired(case_id, activity)
     if word == "AWAITED_CALL_ENDED":
         return AwaitedCallEnded(call_id, frozenset({"replica"}))
+    if word == "RESOLVED":
+        return CallResolved(call_id, activity, effect, CallStatus(status))
     return (LeaseEnded if word == "LEASE_ENDED" else HoldTimeEnded)(call_id, activity, effect)
 
 
@@ -182,6 +188,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.told = collections.defaultdict(list)  # case id -> events that a watcher got
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.requested = {}  # (owner, request id) -> case id, of cases that are kept
+        self._whole = {}  # digest -> the answer to a case
         self.paused = False  # whether "push" is paused; a second activity is always paused
         self.do(change_pauses(self.scripts, "other", is_paused=True))
 
@@ -197,12 +204,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize(
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
+        held=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), max_size=1),
         acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
         bodies=st.booleans(),
         headers=st.booleans(),
         guard=st.sampled_from(GetGuard),
     )
-    def create_some(self, modes, acknowledged, bodies, headers, guard):
+    def create_some(self, modes, held, acknowledged, bodies, headers, guard):
         self.recording = dataclasses.replace(RECORDING, bodies=bodies, headers=headers)
         for model in self.model.values():
             model.strips = self.strips
@@ -210,6 +218,8 @@ class LifeMachine(RuleBasedStateMachine):
             self._create(
                 mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True
             )
+        for mode in held:
+            self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
         for mode, ordered in acknowledged:
             self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
 
@@ -394,8 +404,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _compare_claim(self, reply, expected):
         word, fact = expected
-        if word in ("CLAIMED", "RECORDED"):
+        if word == "RESOLVED":
             assert isinstance(reply, Grant), (reply, expected)
+            assert (reply.resolved.status, reply.resolved.response) == (fact.status, self._whole[fact.answer_digest])
+            assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
+        elif word in ("CLAIMED", "RECORDED"):
+            assert isinstance(reply, Grant), (reply, expected)
+            assert reply.resolved is None
             assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
             assert reply.effect == (fact.effect if reply.recorded else None)
             assert reply.version == fact.version
@@ -697,6 +712,70 @@ class LifeMachine(RuleBasedStateMachine):
         elif then == "erase":
             case_id = ids.case_id_of_call(call_id)
             assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
+
+    @precondition(lambda self: self._holding())
+    @rule(
+        data=st.data(), digest=st.sampled_from(DIGESTS[1:]), status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
+        merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
+        then=st.sampled_from([None, "claim", "again", "sweep"]),
+    )  # fmt: skip
+    def resolve(self, data, digest, status, merged, late, foreign, then):
+        """Give a case that holds calls its answer, while or before it holds some."""
+        case_id = data.draw(st.sampled_from(self._holding()))
+        if late:
+            call_id = self._claim_new(case_id)
+            if late and call_id in self._running():
+                self._end_lease(self._known(call_id), LATE)
+        for _ in range(data.draw(st.integers(0, 2))):
+            self._claim_new(case_id)
+        model = self.model[case_id]
+        answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=digest.encode())
+        self._whole[digest] = answer
+        version = None if status == REJECTED else model.version - (merged == "before")
+        up_to = data.draw(st.sampled_from([model.call_count, model.call_count, model.call_count - 1]))
+        if foreign:
+            reply = self._resolve(case_id, digest, status, answer, version, up_to, owner="nobody")
+            assert reply is ResolveRefusal.UNKNOWN
+        self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        if then == "again":
+            self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        elif then == "sweep":
+            self.sweep()
+        elif then == "claim":
+            call_id = self._claim_new(case_id)
+            if call_id in self.model[case_id].calls or call_id in self.model[case_id].gone:
+                reply = self._claim(case_id, call_id)
+                self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
+
+    def _resolve(self, case_id, digest, status, answer, version, up_to, *, owner=None):
+        return self.do(
+            resolve_case(
+                self.scripts, case_id, owner=owner, digest=digest, outcome=Outcome(CallStatus(status), answer),
+                version=version, up_to=up_to, recording=self.recording,
+            )
+        )  # fmt: skip
+
+    def _resolve_and_compare(self, case_id, digest, status, answer, version, up_to):
+        model = self.model[case_id]
+        reply = self._resolve(case_id, digest, status, answer, version, up_to)
+        word, ended = model.resolve(
+            digest, status, self._of_answer(answer), whole=answer, size=_kept_size(Settings(), answer),
+            version=version, up_to=up_to, limit=RESOLVED_AT_ONCE,
+        )  # fmt: skip
+        if word == "OK":
+            left = len(model.held) if model.resolution else 0
+            assert reply == ResolvedBatch(left, tuple((call_id, "replica") for call_id in ended))
+            for call_id in ended:
+                assert self.do(read_held(self.scripts, call_id)).answer == self._whole[digest]
+        elif word == "MERGE":
+            assert reply == ResponseReplaced(model.response, model.version)
+        elif word == "CLOSED":
+            assert reply == CaseClosed(CloseReason(model.reason))
+        else:
+            assert reply is ResolveRefusal[word]
+
+    def _holding(self):
+        return [case_id for case_id, model in self.model.items() if model.answer_mode == HOLD]
 
     def _held(self):
         """Return the held calls that are kept."""
@@ -1030,7 +1109,8 @@ class LifeMachine(RuleBasedStateMachine):
             case = await read_case(self.scripts, case_id)
             if model is None:
                 assert case is None
-                assert not await self.client.exists(keys.key(partition, "fallback", case_id))
+                for name in ("fallback", "resolution", "held"):
+                    assert not await self.client.exists(keys.key(partition, name, case_id))
                 continue
             assert case is not None
             assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
@@ -1040,8 +1120,9 @@ class LifeMachine(RuleBasedStateMachine):
             assert (case.profile, case.guard) == (model.profile, model.guard)
             assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
             assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
-            held = await self.client.smembers(keys.key(partition, "held", case_id))
-            assert {member.decode() for member in held} == set(model.held)
+            held = await self.client.zrange(keys.key(partition, "held", case_id), 0, -1)
+            assert [member.decode() for member in held] == model.held
+            assert case.resolved == (model.resolution[0] if model.resolution else "")
             queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
             assert [member.decode() for member in queue] == model.queue
             calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)

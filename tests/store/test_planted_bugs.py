@@ -22,6 +22,7 @@ from callback_server.store.transitions import (
     mark_caller_gone,
     mark_fallback,
     replay_call,
+    resolve_case,
     set_response,
     sweep_partition,
     take_deliveries,
@@ -31,7 +32,8 @@ SCRIPTS = [
     module.SCRIPT
     for module in (
         claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
-        list_owner_calls, mark_caller_gone, mark_fallback, replay_call, set_response, sweep_partition, take_deliveries,
+        list_owner_calls, mark_caller_gone, mark_fallback, replay_call, resolve_case, set_response, sweep_partition,
+        take_deliveries,
     )
 ]  # fmt: skip
 
@@ -232,7 +234,7 @@ BUGS = {
         ", 'not_asked_before_replay', call[7] or 0)", ")"),
     "the mark of a fallback that is sent again is refused": ("if call[2] then return {'OK'} end", ""),
     "a held call gets two answers": (" or (call[7] or '') ~= answer_digest then", " then"),
-    "a fallback outlives its case": (", fallback_key(case_id))", ")"),
+    "a fallback outlives its case": (", fallback_key(case_id),", ","),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
     "an erasure that is sent again counts nothing": (" or call[4] == erasure then", " then"),
     "an answer outlives the erasure": ("erase_outcome(call_id)\n    end", "\n    end"),
@@ -245,11 +247,32 @@ BUGS = {
     "an erased call gets the present response of the case": ("and known[5] == case.version then", "then"),
     "the end of a lease is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
     "a held call that nobody answers is interrupted": (
-        "if case.answer_mode == 'HOLD' then\n    redis.call('HSET'", "if false then\n    redis.call('HSET'"),
+        "if case.answer_mode == 'HOLD' then return end_hold", "if false then return end_hold"),
     "the end of a hold time is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED'",
                                                "local _ = {'HOLD_TIME_ENDED'"),
     "a case holds any number of calls": (">= max_held_calls then", "< 0 then"),
-    "a call counts as held after its end": ("redis.call('SREM', held_key(case.id), call_id)", ""),
+    "a call counts as held after its end": ("redis.call('ZREM', held_key(case.id), call_id)", ""),
+    "a case is resolved twice": ("if case.resolved and case.resolved ~= digest then return reply('CONFLICT') end", ""),
+    "a resolution misses the call that comes next": (
+        "if is_held and case.resolved then return resolved", "if false then return resolved"),
+    "a resolution takes the place of the end of a hold time": (
+        "if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then end_hold", "if false then end_hold"),
+    "a resolved call that is still to end can be answered": (
+        "for _, call_id in ipairs(held) do redis.call('ZADD', leases_key(), now, call_id) end", ""),
+    "a rejection is the answer to later calls of a retryable case": (
+        "if status == 'REJECTED' and case.mode == 'RETRYABLE' then", "if false then"),
+    "a rejection that is sent again ends a later call": ("'-inf', up_to, 'BYSCORE')", "'-inf', '+inf', 'BYSCORE')"),
+    "a resolution is merged with an earlier response": (
+        "if version ~= '' and version ~= case.version then\n    return reply", "if false then\n    return reply"),
+    "a resolution that reaches nobody is taken": (
+        "if case.status == 'CLOSED' and #held == 0 then return reply('CLOSED', case.reason) end", ""),
+    "a closed case does not answer its held calls": (
+        "if case.status == 'CLOSED' and #held == 0", "if case.status == 'CLOSED'"),
+    "a claim that is sent again forgets the resolution": (
+        "elseif known[1] and case.resolved and known[7] == case.resolved then", "elseif false then"),
+    "a resolution outlives its case": (
+        "fallback_key(case_id),\n      resolution_key(case_id))", "fallback_key(case_id))"),
+    "a case that holds no calls is resolved": ("if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",

@@ -1,4 +1,4 @@
-"""Commands about callbacks: generate, list, get, set-response, answer, close, erase."""
+"""Commands about callbacks: generate, list, get, set-response, answer, resolve, close, erase."""
 
 import sys
 from dataclasses import replace
@@ -382,6 +382,36 @@ def answer(
     given = None if response == Response(type=None) else response
     decision = Reject(given, no_repeat=no_repeat) if reject else Accept(given, keep_open=keep_open, no_repeat=no_repeat)
     show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
+
+
+@click.command(
+    cls=ServerCommand,
+    epilog=examples(
+        "callback resolve CASE --type redirect --redirect-url /page/thankyou",
+        "callback resolve CASE --reject --body 'the payment failed'",
+    ),
+)
+@click.argument("case_id", metavar="CASE")
+@click.option("--reject", is_flag=True, help="Reject the calls because their data is incorrect.")
+@response_options(required=False)
+@options.show_secrets
+@with_connection
+def resolve(
+    connection: Connection, *, case_id: str, reject: bool, response: Response, show_secrets: bool | None
+) -> None:
+    """Give a callback that holds calls its answer, once.
+
+    The calls that are held now get the answer, and so does each later call, at once. Given attributes override the
+    response of the callback. With --reject the callers receive only the given attributes, by default with the code 422;
+    a callback that is retryable then rejects only the calls that are held now.
+    """
+    given = None if response == Response(type=None) else response
+    answer = Reject(given) if reject else given
+    _show(
+        connection,
+        connection.run(lambda client: client.resolve_callback(case_id, answer)),
+        show_secrets=show_secrets,
+    )
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback close CASE"))

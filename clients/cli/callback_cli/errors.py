@@ -72,6 +72,7 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",
     ErrorReason.CALL_ANSWERED: "`callback call CALL` shows the answer.",
+    ErrorReason.CALLBACK_RESOLVED: "`callback calls CASE` shows its calls and their answers.",
     ErrorReason.CALL_NOT_HELD: (
         "Only calls with --answer-mode hold or --activity form can be answered. `callback list --waiting` lists them."
     ),

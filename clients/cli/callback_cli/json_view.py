@@ -60,6 +60,7 @@ def callback(value: Callback) -> Json:
             "holdTime": None if value.hold_time is None else f"{value.hold_time.total_seconds():g}s",
             "repeatWindow": f"{value.repeat_window.total_seconds():g}s",
             "noRepeat": value.no_repeat,
+            "resolved": value.resolved,
         }
     )
 

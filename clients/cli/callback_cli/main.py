@@ -24,6 +24,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             calls.get_call,
             calls.replay,
             callbacks.answer,
+            callbacks.resolve,
             callbacks.set_response,
             callbacks.close,
             callbacks.erase,

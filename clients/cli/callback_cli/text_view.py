@@ -334,7 +334,12 @@ def _answer_mode(value: Callback) -> str:
     if value.answer_mode is AnswerMode.HANDLER:
         return ""
     held = "" if value.hold_time is None else f", for at most {_seconds(value.hold_time)}"
-    return _words(value.answer_mode) + (", in order" if value.ordered else "") + held
+    return (
+        _words(value.answer_mode)
+        + (", in order" if value.ordered else "")
+        + held
+        + (", resolved" if value.resolved else "")
+    )
 
 
 def _delivery(value: Delivery | None) -> str | Text:

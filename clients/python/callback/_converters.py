@@ -63,6 +63,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
         repeat_window=message.repeat_window.ToTimedelta(),
         no_repeat=message.no_repeat,
+        resolved=message.resolved,
     )
 
 

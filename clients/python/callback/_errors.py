@@ -102,7 +102,11 @@ class CallAnsweredError(CallbackError):
 
 
 class CallNotHeldError(CallbackError):
-    """The handler decides on the call: the answer mode of its case is not HOLD."""
+    """The handler decides on the calls: the answer mode of the case is not HOLD."""
+
+
+class CallbackResolvedError(CallbackError):
+    """The case has been resolved with another answer. The request changed nothing."""
 
 
 class CallNotReplayableError(CallbackError):
@@ -170,6 +174,7 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.CALL_NOT_FOUND: NotFoundError,
     ErrorReason.CALLBACK_CLOSED: CallbackClosedError,
     ErrorReason.CALL_ANSWERED: CallAnsweredError,
+    ErrorReason.CALLBACK_RESOLVED: CallbackResolvedError,
     ErrorReason.CALL_NOT_HELD: CallNotHeldError,
     ErrorReason.CALL_NOT_REPLAYABLE: CallNotReplayableError,
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,

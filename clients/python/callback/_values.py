@@ -417,6 +417,8 @@ class Callback:
     """How long after the end of a call the same request gets the answer of that call. 0: it is another call."""
     no_repeat: bool = False
     """Whether no answer is given twice: the same request again gets a 410."""
+    resolved: bool = False
+    """Whether `resolve_callback` has given the case its answer, which each further call gets at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,27 +15,30 @@ import contextlib
 import functools
 import hashlib
 import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from callback_process.logs import get_logger
 from callback_server import errors
-from callback_server.domain.call import CallStatus
-from callback_server.domain.case import Case
+from callback_server.domain.call import CallStatus, Outcome
+from callback_server.domain.case import AnswerMode, Case
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.response import REJECTION, overlay
+from callback_server.domain.response import REJECTION, Response, overlay
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Decision
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.connection.resend import resend_knowing
+from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.finish_call import ResponseReplaced, finish_call
+from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.transition_log import log_call_ended
 
@@ -43,6 +46,12 @@ log = get_logger()
 
 LOOK_INTERVAL_S: Final = 1.0
 """Interval between two polls of the store, in seconds: much shorter than the time that an answer is kept there."""
+
+_REFUSALS: Final[Mapping[ResolveRefusal, Callable[[], errors.CallbackError]]] = {
+    ResolveRefusal.UNKNOWN: errors.CaseNotFoundError,
+    ResolveRefusal.NOT_HELD: errors.CallNotHeldError,
+    ResolveRefusal.CONFLICT: errors.CaseResolvedError,
+}
 
 
 class CallAnswered(ReplicaMessage, frozen=True, array_like=True):
@@ -116,11 +125,9 @@ class HeldCalls:
         held = await read_held(self._scripts, call_id)
         if held is None:
             raise errors.CallNotFoundError
-        if not held.replica:
+        if case.answer_mode is not AnswerMode.HOLD:
             raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
-        digest = hashlib.sha256(
-            msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open, decision.no_repeat))
-        ).hexdigest()
+        digest = _digest(decision)
         if held.status is CallStatus.RUNNING:
             if await self._finish(call_id, decision, digest, case):
                 self._replica_bus.send(held.replica, CallAnswered(call_id))
@@ -133,10 +140,7 @@ class HeldCalls:
         """Record the answer to a held call, and return whether the call has ended with it."""
         response, version, unsure = case.response, case.version, False
         while True:
-            merged = overlay(response if decision.accepted else REJECTION, decision.override)
-            if broken := self._dispatcher.problems(merged):
-                raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
-            outcome = self._dispatcher.outcome_of_decision(response, decision)
+            outcome = self._outcome(response, decision)
             finished, maybe_done = await resend_knowing(
                 functools.partial(
                     finish_call,
@@ -158,6 +162,70 @@ class HeldCalls:
                 log_call_ended(call_id, case.activity, outcome, finished.effect)
             return True
 
+    async def resolve(self, case: Case, decision: Decision, *, owner: str | None) -> int:
+        """Give a case its answer, and end its held calls with it. Return how many calls have ended.
+
+        Args:
+            case: The case.
+            decision: The answer. It is merged with the response of the case as it is when the answer is recorded.
+            owner: The owner whose cases the caller sees. None: all.
+
+        Raises:
+            CaseNotFoundError: There is no such case any more.
+            CallNotHeldError: The case holds no calls.
+            CaseResolvedError: The case has another answer.
+            CaseClosedError: The case is closed, and no call is held.
+            InvalidRequestError: The answer cannot be rendered.
+            StoreError: It is not known whether the case has the answer, or whether all calls have ended. They end.
+        """
+        digest = _digest(decision)
+        response, version, count = case.response, case.version, 0
+        while True:
+            # The answer that the case has already was checked before, and this one is not stored.
+            is_known = case.resolved == digest
+            outcome = Outcome(CallStatus.REJECTED, response) if is_known else self._outcome(response, decision)
+            result = await resend(
+                functools.partial(
+                    resolve_case,
+                    self._scripts,
+                    case.id,
+                    owner=owner,
+                    digest=digest,
+                    outcome=outcome,
+                    version=version if decision.accepted else None,
+                    up_to=case.call_count,
+                    recording=self._recording,
+                )
+            )
+            match result:
+                case ResponseReplaced():
+                    response, version = result.response, result.version
+                case CaseClosed():
+                    raise errors.CaseClosedError(result.reason)
+                case ResolveRefusal():
+                    refusal = _REFUSALS[result]
+                    raise refusal()
+                case ResolvedBatch():
+                    for call_id, replica in result.ended:
+                        self._replica_bus.send(replica, CallAnswered(call_id))
+                    count += len(result.ended)
+                    if not result.left:
+                        return count
+
+    def _outcome(self, response: Response, decision: Decision) -> Outcome:
+        """Return how a call ends with a decision; `response` is the case's. Raises InvalidRequestError."""
+        merged = overlay(response if decision.accepted else REJECTION, decision.override)
+        if broken := self._dispatcher.problems(merged):
+            raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
+        return self._dispatcher.outcome_of_decision(response, decision)
+
     def _on_answered(self, message: CallAnswered) -> None:
         if (waiting := self._waiting.get(message.call_id)) is not None:
             waiting.set()
+
+
+def _digest(decision: Decision) -> str:
+    """Return the digest by which the same answer is recognized."""
+    return hashlib.sha256(
+        msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open, decision.no_repeat))
+    ).hexdigest()

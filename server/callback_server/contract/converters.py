@@ -132,6 +132,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
         answer_mode=_ANSWER_MODE[case.answer_mode],
         ordered=case.ordered,
         no_repeat=case.no_repeat,
+        resolved=bool(case.resolved),
     )
     if case.repeat_window_ms:
         message.repeat_window.FromMilliseconds(case.repeat_window_ms)

@@ -96,7 +96,7 @@ class Grant(msgspec.Struct, frozen=True):
     lease_left_ms: int
     """The rest of the lease when the store answered, in milliseconds."""
     recorded: bool
-    """The call has ended already, because the case answers it: activity `record`, or ACK."""
+    """The call has ended already, because the case answers it: activity `record`, ACK, or the case was resolved."""
     effect: CaseEffect | None = None
     """The effect of a recorded call on the case. None: the case is as it was."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
@@ -105,6 +105,8 @@ class Grant(msgspec.Struct, frozen=True):
     """The owner asked for a replay of the call."""
     version: int = 0
     """The version of `response`, for the end of the call. A delivery whose call has ended does not need it."""
+    resolved: Outcome | None = None
+    """How the call has ended in its claim, because its case was resolved."""
 
 
 class DeliveryStatus(enum.StrEnum):

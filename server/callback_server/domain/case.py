@@ -169,6 +169,8 @@ class Case(msgspec.Struct, frozen=True):
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
     """None also if the case was read without bodies."""
+    resolved: str = ""
+    """A digest of the answer that ResolveCallback has given. Empty: none."""
     hold_time_ms: int | None = None
     """How long a held call waits for its answer. None: the case holds no calls."""
     repeat_window_ms: int = 0

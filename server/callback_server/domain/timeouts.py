@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from callback_server.domain.call import CallStatus
 from callback_server.domain.case import CaseEffect
 
 
@@ -31,6 +32,17 @@ class HoldTimeEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallResolved:
+    """A held call ended with the answer of its case. It is no timeout; a transition reports it in the same way."""
+
+    call_id: str
+    activity: str
+    effect: CaseEffect | None
+    """The effect on the case. None: the case is as it was."""
+    status: CallStatus
+
+
+@dataclass(frozen=True, slots=True)
 class CaseExpired:
     """A case is closed, because its time to live has passed."""
 
@@ -47,6 +59,6 @@ class AwaitedCallEnded:
     """The replicas where they wait."""
 
 
-Timeout = LeaseEnded | HoldTimeEnded | CaseExpired
+Timeout = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired
 Report = Timeout | AwaitedCallEnded
 """What a transition reports besides its answer."""

@@ -178,13 +178,30 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             no_repeat=request.no_repeat,
         )
         case = await self._case(case_id, caller)
-        cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
-        if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
-            raise InvalidRequestError(broken)
+        self._check_cookies(decision, case)
         await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         call = await self._shown_call(call_id, caller)
         return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
+
+    @rpc(Role.OWNER)
+    async def ResolveCallback(  # noqa: N802  # gRPC's name
+        self, request: pb2.ResolveCallbackRequest, caller: Principal
+    ) -> pb2.ResolveCallbackResponse:
+        """Give a case its answer, for the calls that it holds and for later ones."""
+        require_valid(request)
+        case_id = request.callback_case_id
+        decision = Decision(
+            accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
+            override=converters.response_from(request.response),
+            no_repeat=request.no_repeat,
+        )
+        case = await self._case(case_id, caller)
+        self._check_cookies(decision, case)
+        count = await self._held.resolve(case, decision, owner=caller.visible_owner)
+        log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
+        callback = converters.case_to(await self._case(case_id, caller))
+        return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
     @rpc(Role.OWNER)
     async def CloseCallback(  # noqa: N802  # gRPC's name
@@ -370,6 +387,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(*event) for event in events], resume_token=token
                 )
+
+    def _check_cookies(self, decision: Decision, case: Case) -> None:
+        cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
+        if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
+            raise InvalidRequestError(broken)
 
     async def _shown_call(self, call_id: str, caller: Principal) -> pb.Call:
         case, call = await self._call(call_id, caller)

@@ -44,6 +44,7 @@ _CODES: Final = {
     "WATCHER_TOO_SLOW": code_pb2.RESOURCE_EXHAUSTED,
     "ACTIVITY_NOT_ALLOWED": code_pb2.PERMISSION_DENIED,
     "TOO_MANY_WATCHERS": code_pb2.RESOURCE_EXHAUSTED,
+    "CALLBACK_RESOLVED": code_pb2.FAILED_PRECONDITION,
 }
 """The code of every reason, as in `error_reason.proto`."""
 

@@ -31,6 +31,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "guard": "the GetGuard; absent for OFF",
     "arrival": "the theoretical arrival time of the next call for the rate limit (GCRA), in microseconds",
     "answer_mode": "the AnswerMode; absent for HANDLER",
+    "resolved": "a digest of the answer that ResolveCallback has given; absent for none",
     "hold_ms": "how long a held call waits for its answer; absent unless the AnswerMode is HOLD",
     "ordered": "flag: the calls are delivered in order, one after the other",
     "fallback": "flag: the case has a fallback, at a key of its own",

@@ -47,7 +47,8 @@ LAYOUT: Final = {
     "label": "label:{}:{}",  # zset: the cases of an (owner, digest of a label) by creation, in microseconds
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
-    "held": "held:{}",  # set: the held calls of a case
+    "held": "held:{}",  # zset: the held calls of a case by attempt
+    "resolution": "resolution:{}",  # hash: the answer that ResolveCallback has given to a case (see resolve_case.lua)
     "answer": "answer:{}",  # string: the whole answer to a call, packed, for a caller that waits and for repeats
     "answers": "answers:{}",  # zset: the answers that a case keeps, `{call}:{bytes}`, by the end of their windows
     "waiting": "waiting:{}",  # zset: the running held calls of an owner by start, in milliseconds

@@ -60,6 +60,15 @@ def unpack_fallback(packed: bytes) -> Fallback:
     return _decode_fallback(packed)
 
 
+def pack_both(response: Response, recorded: Response) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return what :func:`pack_content` makes of what is recorded of an answer, and of the whole answer.
+
+    The latter is empty if all of it is recorded.
+    """
+    whole = pack_content(Settings(), response) if recorded != response else (b"", b"")
+    return *pack_content(Settings(), recorded), *whole
+
+
 def unpack_answer(packed: bytes, platform_url: str = "") -> Response:
     """Return a whole answer, as a script has kept it.
 

@@ -22,7 +22,15 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from callback_server.domain.timeouts import AwaitedCallEnded, CaseExpired, HoldTimeEnded, LeaseEnded, Report
+from callback_server.domain.call import CallStatus
+from callback_server.domain.timeouts import (
+    AwaitedCallEnded,
+    CallResolved,
+    CaseExpired,
+    HoldTimeEnded,
+    LeaseEnded,
+    Report,
+)
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
@@ -140,6 +148,9 @@ class Scripts:
             for word, name, activity, *facts in reports:
                 if word in _ENDS_OF_CALLS:
                     self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
+                elif word == b"RESOLVED":
+                    effect, status = unpack_effect(facts[0]), CallStatus(facts[1].decode())
+                    self._on_report(CallResolved(name.decode(), activity.decode(), effect, status))
                 elif word == b"CASE_EXPIRED":
                     self._on_report(CaseExpired(name.decode(), activity.decode()))
                 else:

@@ -205,6 +205,26 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
     )
 
 
+def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.ResolveCallbackRequest:
+    """Return the message of `resolve_callback`.
+
+    Raises:
+        TypeError: The answer or the id has the wrong type.
+        ValueError: The answer keeps the case open.
+        InvalidRequestError: The body is too large to send.
+    """
+    decided = decision_to_proto(answer)
+    if decided.keep_open:
+        raise ValueError("an answer to all calls of a callback cannot keep it open")
+    _check_body(decided.response.response_body)
+    return messages.ResolveCallbackRequest(
+        callback_case_id=require_text("case_id", case_id),
+        verdict=decided.verdict,
+        response=decided.response if decided.HasField("response") else None,
+        no_repeat=decided.no_repeat,
+    )
+
+
 def list_callbacks_request(
     *,
     status: CallbackStatus | None,

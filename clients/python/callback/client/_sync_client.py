@@ -283,6 +283,38 @@ class CallbackClient:
         reply = self._call(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
+    def resolve_callback(
+        self, case_id: str, answer: Answer | Reject = None, *, timeout: float | None = None
+    ) -> Callback:
+        """Give a case that holds calls (answer mode HOLD, activity `form`) its answer, and return the case.
+
+        The calls that are held now get the answer, and so does each later call, at once. So a webhook can answer the
+        visitor, whoever comes first::
+
+            client.resolve_callback(visitor_case_id, Redirect("/page/thankyou"))
+
+        Sending the same answer again has no effect. A closed case still answers the calls that it holds. A `Reject` of
+        a case with `retryable_after_error` answers only the calls that are held now.
+
+        Args:
+            case_id: The case.
+            answer: The decision, as a handler makes it: a `Response` overrides that of the case, attribute by
+                attribute; None keeps it; `Reject` rejects the calls.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The resulting response is not valid.
+            NotFoundError: The case does not exist.
+            CallNotHeldError: The handler decides on the calls of the case.
+            CallbackResolvedError: The case already has another answer.
+            CallbackClosedError: The case is closed and holds no calls.
+            UnavailableError: No response arrived. Safe to send again.
+            ValueError: The answer keeps the case open.
+        """
+        request = _requests.resolve_callback_request(case_id, answer)
+        reply = self._call(lambda stub: stub.ResolveCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
     def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
         """Close a case immediately, in any status, and return it.
 

@@ -443,6 +443,73 @@ class AnswerCallResponse(_message.Message):
 Global___AnswerCallResponse: _TypeAlias = AnswerCallResponse  # noqa: Y015
 
 @_typing.final
+class ResolveCallbackRequest(_message.Message):
+    """ResolveCallbackRequest names a case and its answer: what a handler would decide on each call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    NO_REPEAT_FIELD_NUMBER: _builtins.int
+    callback_case_id: _builtins.str
+    """callback_case_id is the case. Required."""
+    verdict: _callback_handler_service_pb2.Verdict.ValueType
+    """verdict says whether the data of the calls was accepted. Default ACCEPTED."""
+    no_repeat: _builtins.bool
+    """no_repeat gives the answer to each call only once: the same request again gets a 410. Default false."""
+    @_builtins.property
+    def response(self) -> _callback_pb2.Response:
+        """response overrides the response that the case has now after ACCEPTED: each attribute that is set replaces that of
+        the case. After REJECTED only this response is used, with code 422 by default; with this code, no headers and no
+        body, the caller gets a page or a problem of the edge.
+        """
+
+    def __init__(
+        self,
+        *,
+        callback_case_id: _builtins.str = ...,
+        response: _callback_pb2.Response | None = ...,
+        verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
+        no_repeat: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveCallbackRequest: _TypeAlias = ResolveCallbackRequest  # noqa: Y015
+
+@_typing.final
+class ResolveCallbackResponse(_message.Message):
+    """ResolveCallbackResponse returns the case after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    ENDED_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    ended_call_count: _builtins.int
+    """ended_call_count is the number of held calls that this request has ended."""
+    @_builtins.property
+    def callback(self) -> _callback_pb2.Callback:
+        """callback is the case."""
+
+    def __init__(
+        self,
+        *,
+        callback: _callback_pb2.Callback | None = ...,
+        ended_call_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "ended_call_count", b"ended_call_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveCallbackResponse: _TypeAlias = ResolveCallbackResponse  # noqa: Y015
+
+@_typing.final
 class CloseCallbackRequest(_message.Message):
     """CloseCallbackRequest names the case to close."""
 

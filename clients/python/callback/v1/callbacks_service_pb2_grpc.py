@@ -60,6 +60,11 @@ class CallbacksServiceStub:
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.FromString,
                 _registered_method=True)
+        self.ResolveCallback = channel.unary_unary(
+                '/callback.v1.CallbacksService/ResolveCallback',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackResponse.FromString,
+                _registered_method=True)
         self.CloseCallback = channel.unary_unary(
                 '/callback.v1.CallbacksService/CloseCallback',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.SerializeToString,
@@ -157,6 +162,19 @@ class CallbacksServiceServicer:
     def AnswerCall(self, request, context):
         """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
         has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveCallback(self, request, context):
+        """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
+        each later call that would be held ends with it at once. The answer is merged with the response that the case has
+        now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
+        still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
+        now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
+        CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
+        then, except after STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,6 +302,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.AnswerCall,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.SerializeToString,
+            ),
+            'ResolveCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveCallback,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackResponse.SerializeToString,
             ),
             'CloseCallback': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseCallback,
@@ -438,6 +461,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/AnswerCall',
             callback_dot_v1_dot_callbacks__service__pb2.AnswerCallRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.AnswerCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ResolveCallback',
+            callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ResolveCallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

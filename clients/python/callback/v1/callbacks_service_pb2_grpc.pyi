@@ -58,6 +58,15 @@ class CallbacksServiceStub:
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
+    ResolveCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]
+    """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
+    each later call that would be held ends with it at once. The answer is merged with the response that the case has
+    now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
+    still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
+    now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
+    CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
+    then, except after STORE_UNAVAILABLE.
+    """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
     response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
@@ -141,6 +150,15 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    """
+    ResolveCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]  # type: ignore[assignment]
+    """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
+    each later call that would be held ends with it at once. The answer is merged with the response that the case has
+    now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
+    still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
+    now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
+    CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
+    then, except after STORE_UNAVAILABLE.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
@@ -240,6 +258,21 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callbacks_service_pb2.AnswerCallResponse, _abc.Awaitable[_callbacks_service_pb2.AnswerCallResponse]]:
         """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
         has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveCallback(
+        self,
+        request: _callbacks_service_pb2.ResolveCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ResolveCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ResolveCallbackResponse]]:
+        """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
+        each later call that would be held ends with it at once. The answer is merged with the response that the case has
+        now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
+        still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
+        now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
+        CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
+        then, except after STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -1,7 +1,7 @@
 #!lua
 -- Claims a case for one call. A call on a case that answers its calls itself (activity `record`, or ACK) ends in the
--- same step; with ACK its delivery starts. Sent twice with the same call_id, the script claims once and returns the
--- same grant.
+-- same step; with ACK its delivery starts. So does a call that would be held, on a case that was resolved. Sent twice
+-- with the same call_id, the script claims once and returns the same grant.
 --
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter, call_id,
@@ -23,6 +23,8 @@
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
 --          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
 --          a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
+--          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer: the call has
+--          ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason;
 --          BUSY: another call runs on a single-use case;
@@ -49,7 +51,7 @@ local HELD_WAIT_MS = 5000
 
 local case = load_case(case_id)
 local known = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
-  'effect')
+  'effect', 'answer_digest')
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
 local function alternative_domain()
@@ -65,6 +67,11 @@ local function grant(word, attempt, lease_left_ms, content, body, version, effec
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
   return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '',
     tonumber(version), effect or '', case.answer_mode or '', fallback)
+end
+
+local function resolved(attempt, effect, status, answer)
+  return reply('RESOLVED', tonumber(attempt), case.owner, case.activity, redis.call('GET', content_key(case_id)),
+    effect or '', status, answer)
 end
 
 -- Returns what is left of the lease of the delivery's first attempt, which the sender of the claim runs.
@@ -83,6 +90,9 @@ elseif known[1] and ends_at_claim(case) and known[3] then
 elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- erased, and the case has the same response
   return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
+elseif known[1] and case.resolved and known[7] == case.resolved then
+  local answer = redis.call('HMGET', resolution_key(case_id), 'status', 'answer')
+  return resolved(known[2], known[6], answer[1], answer[2])
 elseif known[1] then
   return reply('STALE')
 end
@@ -142,7 +152,9 @@ if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
-if is_held and redis.call('SCARD', held_key(case_id)) >= max_held_calls then return reply('LIMITED', HELD_WAIT_MS) end
+if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
+  return reply('LIMITED', HELD_WAIT_MS)
+end
 local wait_ms = limited_ms()
 if wait_ms > 0 then return reply('LIMITED', wait_ms) end
 
@@ -203,10 +215,11 @@ if ends_at_claim(case) then
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
 end
+if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, now, limits)) end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if is_held then
   redis.call('HSET', call_key(call_id), 'replica', replica)
-  redis.call('SADD', held_key(case_id), call_id)
+  redis.call('ZADD', held_key(case_id), attempt, call_id)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
 local status = status_during_call(case.mode)

@@ -13,7 +13,6 @@
 --       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
 --       answer_digest (of the answer to a held call, '' = the call is not held),
---       answer_ms (how long the whole answer to a held call is kept for its caller),
 --       fencing_token (of the attempt; 1 if the caller still waited when it started),
 --       wait_ms (until the next attempt, '' = there is none),
 --       repeat_bytes_per_case, keep_open, was_asked (whether the handler was asked),
@@ -83,7 +82,7 @@ local effect = end_call_and_delivery(case, call_id, status, keep_open, now, limi
 if response ~= '' then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
-  keep_answer(case, call_id, answer, answer_digest ~= '' and tonumber(answer_ms) or 0,
+  keep_answer(case, call_id, answer, answer_digest ~= '' and ANSWER_MS or 0,
     call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)
 end
 return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '')

@@ -101,6 +101,7 @@ def _case(
         answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
+        resolved=fields.get(b"resolved", b"").decode(),
         hold_time_ms=_number(fields.get(b"hold_ms")),
         repeat_window_ms=int(fields.get(b"repeat_window", 0)),
         no_repeat=b"no_repeat" in fields,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
-from callback_server.domain.call import CallFailure, CallStatus, Grant, Request, RequestIdentity, identity_of
+from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
 from callback_server.domain.case import AnswerMode, CloseReason
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
@@ -229,6 +229,22 @@ async def claim_call(
             effect=unpack_effect(effect),
             answer_mode=AnswerMode(answer_mode.decode() or AnswerMode.HANDLER),
             fallback=unpack_fallback(fallback) if fallback else None,
+        )
+    if word == b"RESOLVED":
+        attempt, owner, activity, content, effect, status, answer = facts
+        settings, response = unpack_content(content, b"")
+        return Grant(
+            call_id=call_id,
+            attempt=attempt,
+            owner=owner.decode(),
+            activity=activity.decode(),
+            settings=settings,
+            response=response,
+            lease_left_ms=0,
+            recorded=True,
+            effect=unpack_effect(effect),
+            answer_mode=AnswerMode.HOLD,
+            resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer)),
         )
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.call import DeliveryStatus, Outcome
-from callback_server.domain.case import CaseEffect, Settings
+from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, code_alone
 from callback_server.store import keys
-from callback_server.store.packing import pack_content, unpack_content, unpack_effect
+from callback_server.store.packing import pack_both, unpack_content, unpack_effect
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
@@ -19,7 +19,7 @@ SCRIPT: Final = Script(
     "finish_call",
     [
         *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body"),
-        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "answer_ms", "fencing_token"),
+        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "fencing_token"),
         *texts("wait_ms"),
         *numbers("repeat_bytes_per_case"),
         *flags("keep_open", "was_asked", "no_repeat"),
@@ -27,8 +27,6 @@ SCRIPT: Final = Script(
     ],
     applies_timeouts=True,
 )
-ANSWER_MS: Final = 10_000
-"""How long the answer to a held call is kept, in milliseconds. The caller's process looks for it each second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +95,7 @@ async def finish_call(
     code: int | None = None
     if outcome.response is not None:
         recorded = recording.of_answer(outcome.response)
-        response, body = pack_content(Settings(), recorded)
-        if recorded != outcome.response:
-            whole_response, whole_body = pack_content(Settings(), outcome.response)
+        response, body, whole_response, whole_body = pack_both(outcome.response, recorded)
         code = code_alone(outcome.response)
     word, *facts = await scripts.run(
         SCRIPT,
@@ -116,7 +112,6 @@ async def finish_call(
         code="" if code is None else code,
         version="" if version is None else version,
         answer_digest=answer_digest,
-        answer_ms=ANSWER_MS,
         fencing_token=fencing_token,
         wait_ms="" if wait_ms is None else wait_ms,
         was_asked=was_asked,

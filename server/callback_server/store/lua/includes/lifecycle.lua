@@ -15,12 +15,9 @@ local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0
 local TOMBSTONE_MS = 330000
 
 -- The timeouts that this execution has applied, whatever the script was asked for: leases and hold times that ended,
--- cases that expired; and the calls that it has ended while repeats wait with them. They stand before the answer, so
--- that each is reported exactly once.
+-- cases that expired; and the calls that it has ended with the answer of their case, or while repeats wait with them.
+-- They stand before the answer, so that each is reported exactly once.
 local TIMEOUTS = {}
-
--- Why a held call failed, for the owner.
-local NOT_ANSWERED = 'the call was not answered within the hold_time of its callback'
 
 ---@return table reply the applied timeouts, then the answer
 local function reply(...) return {TIMEOUTS, ...} end
@@ -170,7 +167,7 @@ local function end_call(case, call_id, call_status, keep_open, now, limits, has_
   redis.call('ZREM', leases_key(), call_id)
   if case.answer_mode == 'HOLD' then
     redis.call('ZREM', waiting_key(case.owner), call_id)
-    redis.call('SREM', held_key(case.id), call_id)
+    redis.call('ZREM', held_key(case.id), call_id)
     trim_request(call_id)
   end
   if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
@@ -196,15 +193,12 @@ local function end_call_and_delivery(case, call_id, call_status, keep_open, now,
   return effect
 end
 
--- Ends the lease of a running call: the call is INTERRUPTED, or FAILED if it was held, because nobody answered it in
--- time. Only a call that has a delivery, and a handler that may run twice, goes on with the next attempt.
+-- @include held
+
+-- Ends the lease of a running call: the call is INTERRUPTED, unless it was held. Only a call that has a delivery, and a
+-- handler that may run twice, goes on with the next attempt.
 local function end_lease(case, call_id, now, limits)
-  if case.answer_mode == 'HOLD' then
-    redis.call('HSET', call_key(call_id), 'failure', 'DEADLINE_EXCEEDED', 'detail', NOT_ANSWERED)
-    local effect = end_call(case, call_id, 'FAILED', false, now, limits)
-    TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
-    return
-  end
+  if case.answer_mode == 'HOLD' then return end_hold(case, call_id, now, limits) end
   local call = redis.call('HMGET', call_key(call_id), 'delivery', 'request')
   if call[1] then fail_attempt_of_lost_server(call_id) end
   if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then
