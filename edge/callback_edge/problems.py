@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callback_edge.page_content import PromptContent
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -31,7 +33,13 @@ class ProblemError(Exception):
     """Ends the handling of a request; the problem is the answer."""
 
     def __init__(
-        self, problem: Problem, *, retry_after_s: int | None = None, call_id: str = "", challenge: str = ""
+        self,
+        problem: Problem,
+        *,
+        retry_after_s: int | None = None,
+        call_id: str = "",
+        challenge: str = "",
+        prompt: PromptContent | None = None,
     ) -> None:
         super().__init__(problem.code)
         self.problem = problem
@@ -39,6 +47,8 @@ class ProblemError(Exception):
         """Value of `Retry-After`, in seconds. None omits the header."""
         self.call_id = call_id
         """ID of the call that failed, for the log. Empty if there is no call."""
+        self.prompt = prompt
+        """What the page of CONFIRMATION_REQUIRED asks. None: whether to continue."""
         self.challenge = challenge
         """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 
@@ -73,6 +83,7 @@ VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
 TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")
 TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
 CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
+CHOICE_REQUIRED: Final = Problem("choice_required", 400)
 AGENT_DETECTED: Final = Problem("agent_detected", 200)
 OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503)
 INTERNAL: Final = Problem("internal", 500)
@@ -94,6 +105,7 @@ BY_REASON: Final[Mapping[str, Problem]] = {
     "VERIFICATION_FAILED": VERIFICATION_FAILED,
     "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "unavailable"),
     "CONFIRMATION_REQUIRED": CONFIRMATION_REQUIRED,
+    "CHOICE_REQUIRED": CHOICE_REQUIRED,
     "AGENT_DETECTED": AGENT_DETECTED,
     "SERVER_STOPPING": Problem("server_stopping", 503, "unavailable"),
     "INTERNAL": INTERNAL,

@@ -6,6 +6,7 @@ codes, and the edge maps them to HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -255,8 +256,22 @@ class ConfirmationRequiredError(CallbackError):
 
     reason = "CONFIRMATION_REQUIRED"
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "", text: str = "", choices: Sequence[tuple[str, str]] = ()) -> None:
+        """Create the error with the prompt of the case. Without a title, the page asks whether to continue."""
         super().__init__("a person must confirm first")
+        self.title = title
+        self.text = text
+        self.choices = choices
+        """The value and the label of each button."""
+
+
+class ChoiceRequiredError(CallbackError):
+    """The case has choices, and the request is none of them."""
+
+    reason = "CHOICE_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("a person must make a choice on the page of the callback")
 
 
 class AgentDetectedError(CallbackError):

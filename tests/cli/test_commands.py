@@ -63,6 +63,7 @@ CALL_JSON = {
     "clientAddress": "192.0.2.7",
     "verificationProfile": "",
     "messageId": "",
+    "callbackChoice": "",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
     "keepOpen": False,
     "erased": False,
@@ -89,6 +90,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--verification-profile", "github", "--get-guard", "detect", "--answer-mode", "ack", "--ordered"),
         *("--answer-deadline", "2s500ms", "--fallback-body", "later", "--fallback-code", "202"),
         *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
+        *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -125,6 +127,9 @@ async def test_generate_sends_every_option(server, callback, generated):
     )
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(7200)
+    expected.prompt.CopyFrom(resources.Prompt(title="Go on?", text="Sure?"))
+    expected.prompt.choices.add(value="yes", label="Yes, I do")
+    expected.prompt.choices.add(value="no", label="No")
     expected.time_to_live.FromSeconds(5400)
     assert server.requests == [expected]
 

@@ -39,6 +39,7 @@ def test_the_names_are_exactly_those_of_the_contract():
         close_time=timestamp(CREATED),
         answer_deadline=timedelta(seconds=1),
         fallback=response,
+        prompt=resources.Prompt(title="Approve?"),
         hold_time=timedelta(hours=1),
         resolved=True,
     )

@@ -35,6 +35,7 @@ from callback import (
     GetGuard,
     Headers,
     InvalidRequestError,
+    Prompt,
     Query,
     Redirect,
     Reject,
@@ -68,6 +69,7 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         answer_mode=AnswerMode.ACK,
         answer_deadline=timedelta(milliseconds=2500),
         hold_time=timedelta(hours=1),
+        prompt=Prompt("Go on?", "Sure?", {"yes": "Yes"}),
         fallback=Response(b"later", code=202),
         ordered=True,
     )
@@ -107,6 +109,9 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
     )
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(3600)
+    expected.prompt.CopyFrom(
+        resources.Prompt(title="Go on?", text="Sure?", choices=[resources.PromptChoice(value="yes", label="Yes")])
+    )
     expected.time_to_live.FromMilliseconds(3_600_500)
     assert server.requests == [expected]
 
@@ -234,6 +239,14 @@ async def test_a_case_has_its_verification_profile(server, client):
     )
     callback = await client.get_callback(CASE)
     assert (callback.verification_profile, callback.get_guard) == ("github", GetGuard.DETECT)
+
+
+async def test_a_case_has_its_prompt_and_a_call_its_choice(server, client):
+    prompt = resources.Prompt(title="Go on?", choices=[resources.PromptChoice(value="yes", label="Yes")])
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(prompt=prompt))
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(callback_choice="yes"))
+    assert (await client.get_callback(CASE)).prompt == Prompt("Go on?", choices={"yes": "Yes"})
+    assert (await client.get_call(CALL)).choice == "yes"
 
 
 async def test_a_case_has_its_answer_mode(server, client):

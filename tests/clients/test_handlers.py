@@ -82,6 +82,7 @@ async def test_a_handler_receives_the_call_unchanged():
             labels={"order": "5"},
             verification_profile="github",
             message_id="72d3162e",
+            callback_choice="approve",
         ),
     )
     assert calls == [
@@ -99,6 +100,7 @@ async def test_a_handler_receives_the_call_unchanged():
             client_address="192.0.2.7",
             verification_profile="github",
             message_id="72d3162e",
+            choice="approve",
             response=Redirect("/page/thankyou"),
             labels={"order": "5"},
             deadline=CREATED,

@@ -7,9 +7,17 @@ from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_edge import problems as edge_problems
 from callback_edge.call.answer import render
 from callback_edge.call.request import HttpRequest, Target, can_look_up, to_invocation
-from callback_edge.pages.page_checks import check_confirmation
+from callback_edge.page_content import Choice, PromptContent
+from callback_edge.pages.page_checks import check_confirmation, has_prompt
 from callback_server.domain.call import Request
-from callback_server.domain.guard import CONFIRM_PARAMETER, CONFIRMATION, RequestIntent, intent_of
+from callback_server.domain.guard import (
+    CHOICE_PARAMETER,
+    CONFIRM_PARAMETER,
+    CONFIRMATION,
+    RequestIntent,
+    choice_of,
+    intent_of,
+)
 from callback_server.domain.ids import is_state, new_state
 from callback_server.domain.response import MAX_HEADERS_BYTES, Response, ResponseType, problems
 
@@ -78,6 +86,14 @@ def test_a_content_type_is_that_of_a_form_at_the_edge_if_it_is_at_the_server(typ
         [(name.encode(), value.encode("latin-1")) for name, value in headers],
     )
     assert Request("post", headers=tuple(headers)).is_form is at_the_edge
+
+
+def test_a_page_with_choices_of_the_edge_sends_what_the_server_takes_for_a_choice():
+    prompt = PromptContent("Go on?", "", (Choice("yes.1_-", "Yes"),))
+    page = f'<form method="post"><button name="{CHOICE_PARAMETER}" value="yes.1_-">Yes</button></form>Go on?'
+    assert has_prompt(page, prompt)
+    form = Request("post", headers=(("content-type", FORM),), body=f"{CHOICE_PARAMETER}=yes.1_-".encode())
+    assert choice_of(form) == "yes.1_-"
 
 
 def test_the_confirmation_page_of_the_edge_sends_what_the_server_takes_for_a_confirmation():

@@ -4,21 +4,25 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import count
 from support.browser import chromium, site
-from support.edge import new_state, plain, redirect, refusing, running_edge
+from support.edge import new_state, plain, redirect, refusal, refusing, running_edge
 
+from callback.v1 import callback_pb2
 from callback_edge import problems
-from callback_edge.pages.content import PageContent
+from callback_edge.page_content import Choice, PageContent, PromptContent
 
 LANGUAGES = ("en", "nl")
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
 NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
          "state_unknown", "too_many_requests"}  # fmt: skip
 """Text keys that every run checks: each kind of page, and the longest texts. A soak checks all."""
+CHOICES = (Choice("approve", "Approve"), Choice("reject", "Reject"))
 CONTENT = {
     "/page": PageContent(
         200, "Thank you for your order", "Order 5 has arrived.\nYou get a message.", "To the shop", "https://a.example/"
     ),
     "/page-of-an-error": PageContent(404, "W" * 200, "w" * 2000, "M" * 100, "https://a.example/"),
+    "/prompt": PromptContent("Approve order 5?", "It costs 500 euros.", CHOICES),
+    "/long-prompt": PromptContent("W" * 200, "w" * 2000, tuple(Choice(f"{each}", "M" * 100) for each in range(4))),
 }
 """Pages with content of a callback, by path: a usual one, and the longest words."""
 AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
@@ -39,7 +43,8 @@ async def gallery():
     async def app(scope, _receive, send):
         problem = by_path.get(scope["path"], problems.NOT_FOUND)
         if content := CONTENT.get(scope["path"]):
-            answer = await edge.pages.respond(content, scope["headers"])
+            show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
+            answer = await show(content, scope["headers"])
         else:
             answer = edge.pages.answer(problem, scope["headers"])
         headers = answer.fields
@@ -65,7 +70,7 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, la
     grounds = set()
     entries = {problem.text_key: (f"/{problem.code}", problem.status) for problem in problems.ALL}
     named = [*count(NAMED, entries), *CONTENT]
-    for path, status in [entries.get(each) or (each, CONTENT[each].status) for each in named]:
+    for path, status in [entries.get(each) or (each, getattr(CONTENT[each], "status", 200)) for each in named]:
         url = f"{gallery}{path}"
         answer = await page.goto(url)
         assert answer.status == status
@@ -151,6 +156,29 @@ async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_ans
     assert (method, target) == ("GET", "/thankyou?from=callback")
     assert "referer" not in sent
     await context.close()
+
+
+async def test_a_choice_is_posted_by_its_button(browser, plane, edge, elsewhere):
+    _, shop = elsewhere
+
+    async def script(request, _context):
+        if request.request_method == "post":
+            return redirect(f"{shop.origin}/thankyou")
+        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        choices = [callback_pb2.PromptChoice(value=each.value, label=each.label) for each in CHOICES]
+        refused.status.details.add().Pack(callback_pb2.Prompt(title="Approve order 5?", choices=choices))
+        raise refused
+
+    plane.script = script
+    for choice in CHOICES:
+        context = await browser.new_context(java_script_enabled=False)
+        page = await context.new_page()
+        await page.goto(f"http://127.0.0.1:{edge.port}/cb/{new_state()}?a=1")
+        assert await page.title() == "Approve order 5?"
+        await page.get_by_role("button", name=choice.label).click()
+        await page.wait_for_url(f"{shop.origin}/thankyou")
+        assert plane.requests[-1].request_body == f"callback_choice={choice.value}".encode()
+        await context.close()
 
 
 async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewhere):

@@ -1,9 +1,21 @@
-"""Pages with the content of one callback: responses of the type page."""
+"""Pages with the content of one callback: responses of the type page, and prompts."""
 
+import json
 import re
 
 import pytest
-from support.edge import EdgeProcess, answering, ask, http_request, new_state, parse_answers, running_edge, send_raw
+from support.edge import (
+    EdgeProcess,
+    answering,
+    ask,
+    http_request,
+    new_state,
+    parse_answers,
+    refusal,
+    refusing,
+    running_edge,
+    send_raw,
+)
 
 from callback.v1 import callback_pb2, edge_service_pb2
 
@@ -98,6 +110,75 @@ async def test_a_page_that_cannot_be_rendered_is_a_clean_502(plane, edge, respon
     answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
     assert answer.status == 502
     assert "response_invalid" in answer.body.decode()
+
+
+def asking(title="Approve order 5?", text="", **choices):
+    """Return a script that asks for a confirmation with this prompt."""
+    prompt = callback_pb2.Prompt(title=title, text=text)
+    for value, label in choices.items():
+        prompt.choices.add(value=value, label=label)
+
+    async def script(_request, _context):
+        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        refused.status.details.add().Pack(prompt)
+        raise refused
+
+    return script
+
+
+@pytest.mark.parametrize("accept", [[], [("Accept", "application/json")], [BROWSER]])
+async def test_a_prompt_is_a_page_with_a_button_for_each_choice_for_any_accept(plane, edge, accept):
+    plane.script = asking(text="It costs\n500 euros.", approve="Approve", reject="Reject")
+    answer = await ask(edge, f"/cb/{new_state()}", headers=[*accept, ("Accept-Language", "nl")])
+    shown = answer.body.decode()
+    assert (answer.status, answer["content-type"], answer["vary"]) == (
+        200, "text/html; charset=utf-8", "accept-language"
+    )  # fmt: skip
+    assert "<title>Approve order 5?</title>" in shown
+    assert "<h1>Approve order 5?</h1>\n<p>It costs\n500 euros.</p>" in shown
+    assert '<html lang="nl">' in shown
+    assert re.search(r'<form method="post">(.*?)\n</form>', shown, re.DOTALL)[1].split("\n") == [
+        '<button name="callback_choice" value="approve">Approve</button>',
+        '<button name="callback_choice" value="reject">Reject</button>',
+    ]
+    assert "callback_confirm" not in shown
+    assert "frame-ancestors 'none'" in answer["content-security-policy"]
+    assert "form-action" not in answer["content-security-policy"]
+    answer.assert_fixed_headers()
+
+
+async def test_a_prompt_without_choices_has_the_button_of_the_language(plane, edge):
+    plane.script = asking()
+    shown = (await ask(edge, f"/cb/{new_state()}", headers=[("Accept-Language", "nl")])).body.decode()
+    assert "<h1>Approve order 5?</h1>" in shown
+    assert '<form method="post"><button name="callback_confirm" value="1">Doorgaan</button></form>' in shown
+
+
+async def test_a_prompt_is_text_and_never_markup(plane, edge):
+    planted = "<script>alert('1')</script>\"><b>"
+    plane.script = asking(planted, planted, value=planted)
+    shown = (await ask(edge, f"/cb/{new_state()}")).body.decode()
+    assert "<script" not in shown
+    assert "<b>" not in shown
+    assert shown.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&gt;&lt;b&gt;") == 4
+
+
+async def test_a_request_that_is_no_choice_is_a_400(plane, edge):
+    plane.script = refusing("CHOICE_REQUIRED", "FAILED_PRECONDITION")
+    answer = await ask(edge, f"/cb/{new_state()}", "POST", body=b"x")
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "choice_required")
+
+
+async def test_a_confirmation_template_of_the_operator_without_choices_is_not_used_for_prompts(plane, tmp_path):
+    (tmp_path / "confirmation.html").write_text(
+        "<p>Acme</p>{{ heading }}{{ text }}"
+        '<form method="post"><button name="callback_confirm" value="1">{{ button }}</button></form>'
+    )
+    async with running_edge(plane.target, templates_dir=tmp_path) as edge:
+        plane.script = asking(approve="Approve")
+        assert 'value="approve">Approve</button>' in (await ask(edge, f"/cb/{new_state()}")).body.decode()
+        plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        assert "<p>Acme</p>" in (await ask(edge, f"/cb/{new_state()}")).body.decode()
 
 
 async def test_templates_of_the_operator_show_the_content(plane, tmp_path):

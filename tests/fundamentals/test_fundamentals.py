@@ -1,4 +1,4 @@
-"""The functions of Callback, in twenty-five short tests on one running system. Read them from top to bottom.
+"""The functions of Callback, in twenty-six short tests on one running system. Read them from top to bottom.
 
 The system is the real one, in `system`: a store, a server, an edge, and a worker with the handlers of this file.
 
@@ -30,6 +30,7 @@ from callback import (
     GetGuard,
     Handlers,
     PageResponse,
+    Prompt,
     Redirect,
     Reject,
     RequestIdReusedError,
@@ -299,6 +300,17 @@ def test_a_confirm_guard_shows_a_page_and_only_its_button_makes_the_call(system,
     assert client.get_callback(made.case_id).call_count == 0
     assert system.visit(made.url, form={"callback_confirm": "1"}).text == "confirmed"
     assert client.get_callback(made.case_id).call_count == 1
+
+
+def test_a_prompt_says_what_is_asked_and_the_handler_gets_the_choice(system, client):
+    prompt = Prompt("Approve order 5?", "It costs 500 euros.", choices={"approve": "Approve", "reject": "Reject"})
+    made = client.generate_callback_url("record", Response("thank you"), get_guard=GetGuard.CONFIRM, prompt=prompt)
+    page = system.visit(made.url)
+    assert "Approve order 5?" in page.text
+    assert '<button name="callback_choice" value="reject">Reject</button>' in page.text
+    assert system.send(made.url, json={"choice": "reject"}).status == 400
+    assert system.visit(made.url, form={"callback_choice": "reject"}).text == "thank you"
+    assert [call.choice for call in client.list_calls(made.case_id)] == ["reject"]
 
 
 # ---- Operations of the owner ----

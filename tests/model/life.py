@@ -121,6 +121,8 @@ class ModelCase:
     """The answer that is kept of a call, and its bytes, in the order in which their windows end."""
     has_windows: bool = False
     """Whether a window of a call that has ended is not over."""
+    prompt: object = None
+    """What the page of its guard asks, with choices. None: whether to continue."""
     left: int | None = None
     """How many more calls the rate limit allows. None: any number."""
     answer_mode: str = "HANDLER"
@@ -185,8 +187,8 @@ class ModelCase:
                 return "REPEATED", earlier
         if self.status == CLOSED:
             return "CLOSED", self.reason
-        if self.guard == "CONFIRM" and intent in ("GET", "PERSON", "FORM"):
-            return "CONFIRM", None
+        if self.guard == "CONFIRM" and (intent in ("GET", "PERSON", "FORM") or (self.prompt and intent != "CONFIRMED")):
+            return "CONFIRM", self.prompt
         if self.guard == "DETECT" and intent == "GET":
             return "AGENT", None
         if self.status == IN_PROGRESS:

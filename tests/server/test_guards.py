@@ -152,12 +152,140 @@ async def test_the_name_of_the_pages_field_is_taken_where_there_is_that_page(ser
         assert "/cbq/callback_confirm?" in (await asked).callback_url
 
 
+APPROVAL = pb.Prompt(
+    title="Approve order 5?",
+    text="It costs 500 euros.",
+    choices=[{"value": "approve", "label": "Approve"}, {"value": "not.now_1-2", "label": "Not now"}],
+)
+
+
+async def test_a_get_on_a_case_with_a_prompt_gets_the_prompt_to_show(services):
+    for prompt in (APPROVAL, pb.Prompt(title="Go on?")):
+        made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=prompt)
+        said = await refusal(ask(services, made))
+        assert said.reason == "CONFIRMATION_REQUIRED"
+        assert said.prompt == prompt
+        shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+        assert shown.callback.prompt == prompt
+    made = await generate(services, pb.GET_GUARD_CONFIRM)
+    assert (await refusal(ask(services, made))).prompt == pb.Prompt()
+
+
+async def test_a_choice_is_the_get_that_it_is_made_for_and_the_handler_gets_it(store_of):
+    asked = []
+
+    async def keeps(request, _context):
+        asked.append(request)
+        return accept()
+
+    async with (
+        stub_handler() as stub,
+        running_services(store_of(), activities={"push": ActivitySettings(target=stub.target)}) as services,
+    ):
+        made = await generate(
+            services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps), prompt=APPROVAL
+        )
+        answer = await ask(services, made, "post", body=b"callback_choice=not.now_1-2", content_type=FORM)
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    for seen in (*asked, call):
+        assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
+        assert seen.callback_choice == "not.now_1-2"
+        assert [each.name for each in seen.request_headers] == ["User-Agent"]
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "type_"),
+    [
+        ("post", b"callback_choice=reject", FORM),
+        ("post", b"callback_choice=Approve", FORM),
+        ("post", b"callback_choice=", FORM),
+        ("post", b"callback_choice=approve&callback_choice=approve", FORM),
+        ("post", b"callback_choice=approve&x=1", FORM),
+        ("post", b"callback_choice=approve\n", FORM),
+        ("post", b"callback_choice=approve", "text/plain"),
+        ("post", b"callback_choice=approve", "multipart/form-data"),
+        ("post", CONFIRMATION, FORM),
+        ("post", b"", FORM),
+        ("post", b"x" * 100_000, "text/plain"),
+        ("put", b"callback_choice=approve", FORM),
+        ("patch", b"callback_choice=approve", FORM),
+        ("delete", b"", FORM),
+    ],
+)
+@pytest.mark.parametrize("multiple", [False, True])
+async def test_any_other_request_on_a_case_with_choices_is_refused_and_no_call(store_of, method, body, type_, multiple):
+    store = store_of()
+    async with running_services(store) as services:
+        made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=APPROVAL, allow_multiple_calls=multiple)
+        before = await dump(store)
+        said = await refusal(ask(services, made, method, body=body, content_type=type_))
+        assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHOICE_REQUIRED")
+        assert await dump(store) == before
+        assert (await ask(services, made, "post", body=b"callback_choice=approve", content_type=FORM)).call_id
+
+
+async def test_a_choice_is_a_post_as_any_other_where_there_are_none(services):
+    choice = b"callback_choice=approve"
+    for guard, fields in (
+        (pb.GET_GUARD_OFF, {}),
+        (pb.GET_GUARD_CONFIRM, {}),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt(title="Go on?")}),
+    ):
+        made = await generate(services, guard, **fields)
+        answer = await ask(services, made, "post", body=choice, content_type=FORM)
+        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+        assert (call.request_method, call.request_body, call.callback_choice) == ("post", choice, "")
+
+
+async def test_a_prompt_without_choices_is_confirmed_as_any_page(services):
+    made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=pb.Prompt(title="Go on?"))
+    answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
+    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    assert (call.request_method, call.callback_choice) == ("get", "")
+
+
+def choices(*values):
+    return pb.Prompt(title="x", choices=[pb.PromptChoice(value=value, label=label) for value, label in values])
+
+
+@pytest.mark.parametrize(
+    ("guard", "fields", "field"),
+    [
+        (pb.GET_GUARD_OFF, {"prompt": APPROVAL}, "prompt"),
+        (pb.GET_GUARD_DETECT, {"prompt": APPROVAL}, "prompt"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt()}, "prompt.title"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt(title="a\nb")}, "prompt.title"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt(title="x" * 201)}, "prompt.title"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt(title="x", text="x" * 2001)}, "prompt.text"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": pb.Prompt(title="x", text="\0")}, "prompt.text"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(*((str(each), "x") for each in range(5)))}, "prompt.choices"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("a", "x"), ("a", "y"))}, "prompt.choices"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("", "x"))}, "prompt.choices[0].value"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("a b", "x"))}, "prompt.choices[0].value"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("a" * 65, "x"))}, "prompt.choices[0].value"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("a", ""))}, "prompt.choices[0].label"),
+        (pb.GET_GUARD_CONFIRM, {"prompt": choices(("a", "x" * 101))}, "prompt.choices[0].label"),
+        (
+            pb.GET_GUARD_CONFIRM,
+            {"prompt": APPROVAL, "state_query_parameter": "callback_choice"},
+            "state_query_parameter",
+        ),
+    ],
+)
+async def test_a_prompt_that_is_not_valid_is_refused(services, guard, fields, field):
+    said = await refusal(generate(services, guard, **fields))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", [field])
+
+
 async def test_of_many_confirmations_at_once_one_is_the_call(services):
     made = await generate(services, pb.GET_GUARD_CONFIRM)
     done = await asyncio.gather(
         *(ask(services, made, "post", body=CONFIRMATION, content_type=FORM) for _ in range(50)), return_exceptions=True
     )
-    assert len([each for each in done if not isinstance(each, grpc.aio.AioRpcError)]) == 1
+    answered = [each for each in done if not isinstance(each, grpc.aio.AioRpcError)]
+    assert len([each for each in answered if each.call_id]) == 1  # the others are repeats
+    shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
+    assert shown.callback.call_count == 1
 
 
 async def test_a_closed_case_shows_no_page_to_confirm(services):

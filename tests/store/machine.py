@@ -53,6 +53,7 @@ from callback_server.domain.case import (
     Fallback,
     GetGuard,
     NewCase,
+    Prompt,
     Settings,
 )
 from callback_server.domain.event import EventFilter
@@ -78,6 +79,7 @@ from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
+    ConfirmationRequired,
     EarlierCall,
     EarlierCallRuns,
     Leases,
@@ -140,6 +142,7 @@ MOST_CASES = 4
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
+CHOICES = Prompt("Agree?", choices=(("yes", "Yes"), ("no", "No")))
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
 DIGESTS = ("", "a" * 64, "b" * 64)
 
@@ -239,10 +242,11 @@ class LifeMachine(RuleBasedStateMachine):
         guard=st.sampled_from(GetGuard),
         has_window=st.booleans(),
         no_repeat=st.sampled_from([False, False, True]),
+        has_choices=st.sampled_from([False, False, True]),
     )
     def create(
         self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
-        has_window, no_repeat,
+        has_window, no_repeat, has_choices,
     ):  # fmt: skip
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
@@ -250,6 +254,7 @@ class LifeMachine(RuleBasedStateMachine):
             mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
             has_window=has_window, no_repeat=no_repeat,
+            has_choices=has_choices and guard is GetGuard.CONFIRM,
         )  # fmt: skip
 
     @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
@@ -298,11 +303,12 @@ class LifeMachine(RuleBasedStateMachine):
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
         answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
+        has_choices=False,
     ):  # fmt: skip
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
-            settings=Settings(labels=labels),
+            settings=Settings(labels=labels, prompt=CHOICES if has_choices else None),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
@@ -313,6 +319,7 @@ class LifeMachine(RuleBasedStateMachine):
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
+            prompt=case.settings.prompt,
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
@@ -423,6 +430,8 @@ class LifeMachine(RuleBasedStateMachine):
         elif word == "VERIFY":
             assert isinstance(reply, VerificationRequired)
             assert reply.profile == fact
+        elif word == "CONFIRM":
+            assert reply == ConfirmationRequired(fact)
         elif word == "LIMITED":
             assert isinstance(reply, RateLimited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
@@ -489,7 +498,8 @@ class LifeMachine(RuleBasedStateMachine):
     def claim_on_other_terms(self, data, intent, profile, over):
         case_id = self._any_case(data)
         self._claim_new(case_id, intent=intent, profile=profile, over=over)
-        if intent is RequestIntent.FORM and self.new[case_id].guard is GetGuard.CONFIRM:
+        is_claimed_again = intent is RequestIntent.FORM or self.new[case_id].settings.prompt is not None
+        if is_claimed_again and self.new[case_id].guard is GetGuard.CONFIRM:
             self._claim_new(case_id, intent=RequestIntent.CONFIRMED)
 
     @precondition(lambda self: self.new)

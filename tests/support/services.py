@@ -83,13 +83,15 @@ class Refusal(SimpleNamespace):
 
 
 async def refusal(awaitable):
-    """Return an RPC's refusal: `code`, `reason`, `metadata`, `fields` (list), `rules` (by field), `retry_after_s`."""
+    """Return an RPC's refusal: `code`, `reason`, `metadata`, `fields` (list), `rules` (by field), `retry_after_s`,
+    `prompt`."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await awaitable
     status = rpc_status.from_call(caught.value)
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    prompt = pb.Prompt()
     for detail in status.details:
-        for message in (info, bad, retry):
+        for message in (info, bad, retry, prompt):
             if detail.Is(message.DESCRIPTOR):
                 detail.Unpack(message)
     return Refusal(
@@ -100,6 +102,7 @@ async def refusal(awaitable):
         fields=[violation.field for violation in bad.field_violations],
         rules={violation.field: violation.reason for violation in bad.field_violations},
         retry_after_s=retry.retry_delay.seconds,
+        prompt=prompt,
         text=caught.value.details(),
     )
 

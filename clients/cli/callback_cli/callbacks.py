@@ -15,6 +15,7 @@ from callback import (
     CallbackStatus,
     CallFilter,
     GetGuard,
+    Prompt,
     Reject,
     Response,
 )
@@ -49,6 +50,8 @@ _RESETS = {
         "callback generate --activity login --type response --param state --ttl 10m",
         "callback generate --activity pushed --type response --multiple --verification-profile github",
         "callback generate --activity confirmed --type response --get-guard confirm",
+        "callback generate --activity approval --type response --get-guard confirm --prompt-title 'Approve order 5?' "
+        "--choice approve=Approve --choice reject=Reject",
         "callback generate --activity record --type response --multiple --label order=5 --json",
         "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
         "callback generate --activity record --type page --heading 'Thank you' --text 'Your order has arrived.'",
@@ -102,6 +105,16 @@ _RESETS = {
     help="How to treat GET requests. off: every GET is a call. detect: a GET of a known link-opening program is not a "
     "call. confirm: a GET gets a page with a button, which makes the call.",
 )
+@click.option("--prompt-title", metavar="TEXT", help="With --get-guard confirm: the heading of the page.")
+@click.option("--prompt-text", metavar="TEXT", help="The text of that page.")
+@click.option(
+    "--choice",
+    "choices",
+    metavar="VALUE=LABEL",
+    multiple=True,
+    callback=options.labels,
+    help="A button of that page, which makes the call with this choice. Can be repeated, up to 4 times.",
+)
 @click.option(
     "--answer-mode",
     type=click.Choice([each.lower() for each in AnswerMode if each is not AnswerMode.UNKNOWN], case_sensitive=False),
@@ -149,6 +162,9 @@ def generate(
     labels: dict[str, str],
     verification_profile: str,
     get_guard: str,
+    prompt_title: str | None,
+    prompt_text: str | None,
+    choices: dict[str, str],
     answer_mode: str | None,
     ordered: bool,
     repeat_window: timedelta | None,
@@ -161,6 +177,9 @@ def generate(
 
     The URL is printed only this once. Store it, and treat it as a secret.
     """
+    if prompt_title is None and (prompt_text is not None or choices):
+        raise click.UsageError("--prompt-text and --choice need a --prompt-title.")
+    prompt = None if prompt_title is None else Prompt(prompt_title, prompt_text or "", choices)
     value = connection.run(
         lambda client: client.generate_callback_url(
             activity,
@@ -175,6 +194,7 @@ def generate(
             labels=labels,
             verification_profile=verification_profile,
             get_guard=GetGuard(get_guard.upper()),
+            prompt=prompt,
             answer_mode=None if answer_mode is None else AnswerMode(answer_mode.upper()),
             ordered=ordered,
             repeat_window=repeat_window,

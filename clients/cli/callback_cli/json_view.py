@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from callback import Call, Callback, CallEvent, Delivery, GeneratedCallback, Response
+from callback import Call, Callback, CallEvent, Delivery, GeneratedCallback, Prompt, Response
 
 Json = dict[str, Any]
 
@@ -57,6 +57,7 @@ def callback(value: Callback) -> Json:
             "answerDeadline": None if value.answer_deadline is None else f"{value.answer_deadline.total_seconds():g}s",
             "fallback": None if value.fallback is None else response(value.fallback),
             "ordered": value.ordered,
+            "prompt": None if value.prompt is None else _prompt(value.prompt),
             "holdTime": None if value.hold_time is None else f"{value.hold_time.total_seconds():g}s",
             "repeatWindow": f"{value.repeat_window.total_seconds():g}s",
             "noRepeat": value.no_repeat,
@@ -85,6 +86,7 @@ def call(value: Call) -> Json:
             "clientAddress": value.client_address,
             "verificationProfile": value.verification_profile,
             "messageId": value.message_id,
+            "callbackChoice": value.choice,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,
             "erased": value.erased,
@@ -142,6 +144,11 @@ def response(value: Response) -> Json:
             "responseLinkUrl": value.link_url,
         }
     )
+
+
+def _prompt(value: Prompt) -> Json:
+    choices = [{"value": each, "label": label} for each, label in value.choices.items()]
+    return {"title": value.title, "text": value.text, "choices": choices}
 
 
 def _delivery(value: Delivery) -> Json:

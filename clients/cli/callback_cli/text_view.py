@@ -79,6 +79,9 @@ class TextView:
                 ("domain", value.alternative_domain),
                 ("verified by", value.verification_profile),
                 ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
+                ("prompt", "" if value.prompt is None else value.prompt.title),
+                ("prompt text", "" if value.prompt is None else value.prompt.text),
+                ("choices", _choices(value)),
                 ("answer mode", _answer_mode(value)),
                 ("fallback", "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}"),
                 ("repeats", _repeats(value)),
@@ -131,6 +134,7 @@ class TextView:
                 ("from", value.client_address),
                 ("verified by", value.verification_profile),
                 ("message id", value.message_id),
+                ("choice", value.choice),
                 ("started", _time(value.start_time)),
                 ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),
             ]
@@ -339,6 +343,12 @@ def _answer_mode(value: Callback) -> str:
         + (", in order" if value.ordered else "")
         + held
         + (", resolved" if value.resolved else "")
+    )
+
+
+def _choices(value: Callback) -> str:
+    return (
+        "" if value.prompt is None else ", ".join(f"{each} ({label})" for each, label in value.prompt.choices.items())
     )
 
 

@@ -21,6 +21,7 @@ from callback._values import (
     DeliveryStatus,
     GetGuard,
     IncomingCall,
+    Prompt,
     Response,
     ResponseType,
 )
@@ -60,6 +61,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
         fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
         ordered=message.ordered,
+        prompt=_prompt(message.prompt) if message.HasField("prompt") else None,
         hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
         repeat_window=message.repeat_window.ToTimedelta(),
         no_repeat=message.no_repeat,
@@ -81,6 +83,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         client_address=message.client_address,
         verification_profile=message.verification_profile,
         message_id=message.message_id,
+        choice=message.callback_choice,
         status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
         failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
@@ -129,6 +132,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         client_address=message.client_address,
         verification_profile=message.verification_profile,
         message_id=message.message_id,
+        choice=message.callback_choice,
         activity=message.callback_activity,
         activity_case=message.callback_activity_case,
         response=response_from_proto(message.response),
@@ -175,6 +179,16 @@ def response_to_proto(response: Response) -> callback_pb2.Response:
         for name, value in response.headers.pairs:
             message.response_headers.headers.add(name=name, value=value)
     return message
+
+
+def prompt_to_proto(prompt: Prompt) -> callback_pb2.Prompt:
+    """Convert a prompt to its message."""
+    choices = [callback_pb2.PromptChoice(value=value, label=label) for value, label in prompt.choices.items()]
+    return callback_pb2.Prompt(title=prompt.title, text=prompt.text, choices=choices)
+
+
+def _prompt(message: callback_pb2.Prompt) -> Prompt:
+    return Prompt(message.title, message.text, {each.value: each.label for each in message.choices})
 
 
 def _delivery(message: callback_pb2.Delivery) -> Delivery:

@@ -114,6 +114,22 @@ class GetGuard(StrEnum):
     """A guard that this version of the client does not know."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the page of a callback with the guard CONFIRM asks: `Prompt("Pay 500 euros?", choices={"yes": "Pay"})`.
+
+    All of it is shown as text, not HTML.
+    """
+
+    title: str
+    """The heading of the page, at most 200 characters."""
+    text: str = ""
+    """The text below the title, with its line breaks. At most 2,000 characters."""
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The value and the label of each button, at most 4. The handler receives the value as `call.choice`. Empty: the
+    page has one button."""
+
+
 class AnswerMode(StrEnum):
     """How a call gets its response."""
 
@@ -411,6 +427,8 @@ class Callback:
     delivery, and runs until the delivery ends. Without its body in a list."""
     ordered: bool = False
     """Whether the calls of an ACK case are handled one after the other, in their order."""
+    prompt: Prompt | None = None
+    """What the page of the guard CONFIRM asks. None: whether to continue."""
     hold_time: timedelta | None = None
     """How long a held call waits for its answer. None unless the answer mode is HOLD."""
     repeat_window: timedelta = timedelta(0)
@@ -449,6 +467,8 @@ class Request:
     """The verification profile that the request passed. Empty if its sender was not verified."""
     message_id: str = ""
     """The message id of the sender, as found by the profile. Empty if there is none."""
+    choice: str = ""
+    """The value of the choice that a person made on the page of the callback. Empty if its prompt has no choices."""
 
     def json(self) -> Any:
         """Parse the body as JSON.

@@ -14,7 +14,7 @@ import protovalidate
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_edge import problems
 from callback_edge.http_answer import FIXED_HEADERS, HttpAnswer
-from callback_edge.pages.content import PageContent
+from callback_edge.page_content import PageContent
 
 _COOKIE: Final = "set-cookie"
 _FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)

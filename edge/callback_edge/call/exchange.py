@@ -43,7 +43,7 @@ from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.body_pace import BodyPace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
-from callback_edge.pages.content import PageContent
+from callback_edge.page_content import PageContent
 from callback_edge.pages.views import ProblemResponse
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
@@ -135,7 +135,10 @@ class Exchange(ASGIHTTPConnection):
             target = parse_path(self.scope["raw_path"])
             return await (self._call(target) if target else self._view())
         except problems.ProblemError as error:
-            return self._answer_error(error)
+            if error.prompt is None:
+                return self._answer_error(error)
+            self._record.set_problem(error.problem)
+            return await self._pages.confirm(error.prompt, self._headers)
         except Exception:
             log.exception("request_failed", call_id=self._record.call_id)
             return self._answer_problem(problems.INTERNAL)

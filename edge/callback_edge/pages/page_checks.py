@@ -1,11 +1,13 @@
 """Checks of a rendered page: its style, which its policy allows by a hash, its confirmation form and its content."""
 
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Final
 
-from callback_edge.pages.content import PageContent
+from callback_edge.page_content import PageContent, PromptContent
 
 _CONFIRMATION: Final = ("callback_confirm", "1")
+_CHOICE: Final = "callback_choice"
 _NOT_ON_FORM: Final = frozenset(("action", "enctype"))
 _NOT_ON_BUTTON: Final = frozenset(("disabled", "form", "formaction", "formenctype", "formmethod"))
 
@@ -26,11 +28,19 @@ def check_confirmation(page: str) -> None:
     Raises:
         ValueError: It does not.
     """
-    if not _Outline(page).confirms:
+    if not _Outline(page).posts([_CONFIRMATION]):
         raise ValueError(
             'the confirmation page needs one form, with method="post", no action, and in it one name only:'
             ' <button name="callback_confirm" value="1">'
         )
+
+
+def has_prompt(page: str, prompt: PromptContent) -> bool:
+    """Return whether a page shows the heading and the text of a prompt, and its one form sends exactly a choice."""
+    outline = _Outline(page)
+    shown = "".join(outline.texts)
+    is_shown = all(each in shown for each in (prompt.heading, prompt.text, *(each.label for each in prompt.choices)))
+    return is_shown and outline.posts([(_CHOICE, each.value) for each in prompt.choices])
 
 
 def has_content(page: str, content: PageContent) -> bool:
@@ -55,20 +65,20 @@ class _Outline(HTMLParser):
         self.feed(page)
         self.close()
 
-    @property
-    def confirms(self) -> bool:
-        """Whether the one form sends exactly a confirmation to the page's own address."""
-        if len(self._forms) != 1 or len(self._fields) != 1:
+    def posts(self, values: Sequence[tuple[str, str]]) -> bool:
+        """Return whether the one form has a button for each of these names and values, and nothing else to send."""
+        if len(self._forms) != 1 or [(field.get("name"), field.get("value")) for *_, field in self._fields] != values:
             return False
-        ((parent, tag, field),) = self._fields
         form = self._forms[0]
         return (
             (form.get("method") or "").lower() == "post"
             and not form.keys() & _NOT_ON_FORM
-            and (parent, tag) == ("form", "button")
-            and (field.get("name"), field.get("value")) == _CONFIRMATION
-            and (field.get("type") or "submit").lower() == "submit"
-            and not field.keys() & _NOT_ON_BUTTON
+            and all(
+                (parent, tag) == ("form", "button")
+                and (field.get("type") or "submit").lower() == "submit"
+                and not field.keys() & _NOT_ON_BUTTON
+                for parent, tag, field in self._fields
+            )
         )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -8,7 +8,7 @@ stops the start and not an answer, and nothing of a request can reach a page of 
 
 1. A file in the operator's folder replaces the built-in file of the same name. Texts are replaced one by one.
 2. A page is self-contained: no script, no external resource, and a policy that forbids both.
-3. A page with the content of one callback (`content.py`) is rendered when it is answered. Where a template of the
+3. A page with the content of one callback (`page_content.py`) is rendered when it is answered. Where a template of the
    operator does not show the content, such as one from before there was such content, the built-in files are used.
 4. A later page that depends on its request (such as a waiting page) is not one of these: it is a Quart view with
    `render_template`, see `views`.
@@ -33,9 +33,9 @@ from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
 from callback_edge.http_answer import HttpAnswer
-from callback_edge.pages.content import SAMPLE, PageContent
+from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language
-from callback_edge.pages.page_checks import check_confirmation, check_style, has_content
+from callback_edge.pages.page_checks import check_confirmation, check_style, has_content, has_prompt
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
 from callback_edge.problems import Problem
@@ -58,6 +58,7 @@ _STYLE: Final = "style.css"
 _FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
+_BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
 _EXTENSION: Final = "callback_pages"
 _WAIT: Final = frozenset(
     ("body_timeout", "busy", "call_in_progress", "prefetch_refused", "too_many_requests", "unavailable")
@@ -83,9 +84,12 @@ class Pages:
         texts: Mapping[str, Texts],
         style: str,
         answer_template: jinja2.Template,
+        prompt_template: jinja2.Template,
     ) -> None:
         self._pages = pages
         self._answer_template = answer_template
+        self._prompt_template = prompt_template
+        self._buttons = {language: found[_BUTTON] for language, found in texts.items()}
         self._languages = texts.keys()
         self._documents = {each: _document(each, texts[DEFAULT][f"{each.text_key}.text"]) for each in problems.ALL}
         self._style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -111,9 +115,10 @@ class Pages:
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
             rendered = {key: page async for key, page in _render_all(environment, texts, style)}
             answer_template = await _answer_template(environment, loaders[0], style)
+            prompt_template = await _prompt_template(environment, loaders[0], style)
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template)
+        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template, prompt_template)
         return pages
 
     @staticmethod
@@ -171,6 +176,17 @@ class Pages:
             content.status, headers, (await _render_answer(self._answer_template, content, language)).encode()
         )
 
+    async def confirm(self, prompt: PromptContent, request_headers: _Headers) -> HttpAnswer:
+        """Return the confirmation page of a case with a prompt, for every client."""
+        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
+        headers = [
+            ("content-type", f"{_HTML}; charset=utf-8"),
+            ("vary", "accept-language"),
+            ("content-security-policy", self._policy(has_form=True)),
+        ]
+        page = await _render_prompt(self._prompt_template, prompt, language, self._buttons[language])
+        return HttpAnswer(problems.CONFIRMATION_REQUIRED.status, headers, page.encode())
+
     def page(self, problem: Problem, language: str) -> bytes:
         """Return the page of a problem."""
         return self._pages[problem, language]
@@ -227,6 +243,7 @@ async def _render_all(
                 heading=found[f"{problem.text_key}.heading"],
                 text=found[f"{problem.text_key}.text"],
                 button=found.get(f"{problem.text_key}.button", ""),
+                choices=(),
                 link_label="",
                 link_url="",
                 status=problem.status,
@@ -249,12 +266,42 @@ async def _answer_template(environment: jinja2.Environment, builtin: jinja2.Base
         check_style(page, style)
     if has_content(page, SAMPLE):
         return template
-    log.warning(
-        "template_not_used",
-        template=ANSWER,
-        to_do=f"show heading, text and link in {LAYOUT} and {ANSWER}; until then the built-in files are used",
+    return _builtin_template(environment, builtin, ANSWER, f"show heading, text and link in {LAYOUT} and {ANSWER}")
+
+
+async def _prompt_template(environment: jinja2.Environment, builtin: jinja2.BaseLoader, style: str) -> jinja2.Template:
+    """Return the template of a prompt: the operator's if it shows all of one, else the built-in one."""
+    with template_errors(CONFIRMATION):
+        template = environment.get_template(CONFIRMATION)
+        page = await _render_prompt(template, SAMPLE_PROMPT, DEFAULT, "A button")
+    with template_errors(LAYOUT):
+        check_style(page, style)
+    if has_prompt(page, SAMPLE_PROMPT):
+        return template
+    to_do = f"show heading, text and a button for each choice in {LAYOUT} and {CONFIRMATION}"
+    return _builtin_template(environment, builtin, CONFIRMATION, to_do)
+
+
+def _builtin_template(
+    environment: jinja2.Environment, builtin: jinja2.BaseLoader, name: str, to_do: str
+) -> jinja2.Template:
+    log.warning("template_not_used", template=name, to_do=f"{to_do}; until then the built-in files are used")
+    return environment.overlay(loader=builtin).get_template(name)
+
+
+async def _render_prompt(template: jinja2.Template, prompt: PromptContent, language: str, button: str) -> str:
+    return await template.render_async(
+        language=language,
+        kind="question",
+        heading=prompt.heading,
+        text=prompt.text,
+        button=button,
+        choices=prompt.choices,
+        link_label="",
+        link_url="",
+        status=problems.CONFIRMATION_REQUIRED.status,
+        code=problems.CONFIRMATION_REQUIRED.code,
     )
-    return environment.overlay(loader=builtin).get_template(ANSWER)
 
 
 async def _render_answer(template: jinja2.Template, content: PageContent, language: str) -> str:
@@ -264,6 +311,7 @@ async def _render_answer(template: jinja2.Template, content: PageContent, langua
         heading=content.heading,
         text=content.text,
         button="",
+        choices=(),
         link_label=content.link_label,
         link_url=content.link_url if content.link_label else "",
         status=content.status,

@@ -11,7 +11,9 @@ from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from callback.v1 import callback_pb2
 from callback_edge import problems
+from callback_edge.page_content import Choice, PromptContent
 from callback_process import logs
 
 log = logs.get_logger()
@@ -35,19 +37,23 @@ class ErrorDetails:
     call_id: str = ""
     challenge: str = _DEFAULT_CHALLENGE
     retry_after_s: int | None = None
+    prompt: PromptContent | None = None
 
 
 def details_of(status: status_pb2.Status) -> ErrorDetails:
     """Return the details of a status."""
     details = ErrorDetails()
     for detail in status.details:
-        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        info, retry, prompt = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), callback_pb2.Prompt()
         if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
             details.reason, details.call_id = info.reason, info.metadata.get("call_id", "")
             if _CHALLENGE.fullmatch(challenge := info.metadata.get("challenge", "")):
                 details.challenge = challenge
         elif detail.Unpack(retry):
             details.retry_after_s = _whole_seconds(retry.retry_delay)
+        elif detail.Unpack(prompt):
+            choices = tuple(Choice(each.value, each.label) for each in prompt.choices)
+            details.prompt = PromptContent(prompt.title, prompt.text, choices)
     return details
 
 
@@ -60,7 +66,11 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
         problem = problems.BY_REASON.get(details.reason, problems.INTERNAL)
         challenge = details.challenge if problem is problems.VERIFICATION_FAILED else ""
         return problems.ProblemError(
-            problem, retry_after_s=details.retry_after_s, call_id=details.call_id, challenge=challenge
+            problem,
+            retry_after_s=details.retry_after_s,
+            call_id=details.call_id,
+            challenge=challenge,
+            prompt=details.prompt if problem is problems.CONFIRMATION_REQUIRED else None,
         )
     log.warning("invoke_failed", grpc_code=_code_name(status), grpc_details=status.message)
     is_unknown = status.code in _OUTCOME_UNKNOWN_CODES

@@ -53,6 +53,7 @@ from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ClaimResult,
+    ConfirmationRequired,
     EarlierCall,
     EarlierCallRuns,
     Leases,
@@ -77,7 +78,6 @@ UNSENT_S: Final = 2.0
 _REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
     ClaimRefusal.UNKNOWN: errors.StateUnknownError,
     ClaimRefusal.BUSY: errors.CallInProgressError,
-    ClaimRefusal.CONFIRM: errors.ConfirmationRequiredError,
     ClaimRefusal.AGENT: errors.AgentDetectedError,
 }
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
@@ -354,6 +354,8 @@ class CallInvoker:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
             return CallAnswer("", complete(pending.handshake, platform_url=None))
+        if isinstance(result, ConfirmationRequired) and pending.request.method != "get":
+            raise errors.ChoiceRequiredError
         raise _refusal(result, pending.call_id)
 
     async def _check_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
@@ -562,11 +564,15 @@ def _pending(call_id: str, state: str, parameter: str, request: Request) -> Pend
 
 
 def _refusal(
-    result: CaseClosed | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
+    result: CaseClosed | ConfirmationRequired | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
 ) -> errors.CallbackError:
     match result:
         case CaseClosed(reason):
             return errors.CaseClosedError(reason)
+        case ConfirmationRequired(prompt):
+            if prompt is None:
+                return errors.ConfirmationRequiredError()
+            return errors.ConfirmationRequiredError(prompt.title, prompt.text, prompt.choices)
         case RateLimited(wait_ms):
             return errors.TooManyRequestsError(math.ceil(wait_ms / 1000))
         case VerificationRequired():

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.domain.call import Request, RequestIdentity
-from callback_server.domain.guard import RequestIntent, by_agent, confirmed
+from callback_server.domain.case import Prompt
+from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
 from callback_server.domain.url import request_url
@@ -25,6 +26,7 @@ from callback_server.store.transitions.claim_call import (
     UNVERIFIED,
     ClaimRefusal,
     ClaimResult,
+    ConfirmationRequired,
     Verification,
     VerificationRequired,
 )
@@ -82,8 +84,8 @@ class PreconditionChecker:
                 return None
             with metrics.VERIFY_SECONDS.time():
                 return self._verify(pending, result)
-        if result is ClaimRefusal.CONFIRM and pending.intent is RequestIntent.FORM:
-            return dataclasses.replace(pending, request=confirmed(pending.request), intent=RequestIntent.CONFIRMED)
+        if isinstance(result, ConfirmationRequired):
+            return _confirmed(pending, result.prompt)
         if (
             result is ClaimRefusal.AGENT
             and pending.intent is not RequestIntent.PERSON
@@ -130,6 +132,16 @@ class PreconditionChecker:
             )
         metrics.VERIFICATIONS_FAILED.labels(name).inc()
         raise errors.VerificationFailedError(profile.challenge)
+
+
+def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:
+    """Return the pending call if a person has confirmed it, or made one of the choices; else None."""
+    choices = {} if prompt is None else dict(prompt.choices)
+    choice = choice_of(pending.request) if choices else ""
+    is_confirmed = choice in choices if choices else pending.intent is RequestIntent.FORM
+    if not is_confirmed:
+        return None
+    return dataclasses.replace(pending, request=confirmed(pending.request, choice), intent=RequestIntent.CONFIRMED)
 
 
 def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> PendingCall:

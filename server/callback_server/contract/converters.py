@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
-from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
+from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard, Prompt
 from callback_server.domain.event import Event, EventType
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, ResponseType
@@ -109,6 +109,17 @@ def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | 
     return _ANSWER_MODE_BACK.get(number)
 
 
+def prompt_from(message: callback_pb2.Prompt) -> Prompt:
+    """Convert the prompt of a valid message."""
+    return Prompt(message.title, message.text, tuple((each.value, each.label) for each in message.choices))
+
+
+def prompt_to(prompt: Prompt) -> callback_pb2.Prompt:
+    """Convert a prompt."""
+    choices = [callback_pb2.PromptChoice(value=value, label=label) for value, label in prompt.choices]
+    return callback_pb2.Prompt(title=prompt.title, text=prompt.text, choices=choices)
+
+
 def case_to(case: Case) -> callback_pb2.Callback:
     """Convert a case, for its owner."""
     message = callback_pb2.Callback(
@@ -133,6 +144,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
         ordered=case.ordered,
         no_repeat=case.no_repeat,
         resolved=bool(case.resolved),
+        prompt=None if case.settings.prompt is None else prompt_to(case.settings.prompt),
     )
     if case.repeat_window_ms:
         message.repeat_window.FromMilliseconds(case.repeat_window_ms)
@@ -168,6 +180,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         erased=call.erased,
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        callback_choice=request.choice,
         fallback_sent=call.fallback_sent,
         caller_gone=call.caller_gone,
         repeat_count=call.repeats,

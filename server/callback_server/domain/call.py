@@ -54,6 +54,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """The verification profile that the request has passed. Empty: none was required."""
     message_id: str = ""
     """The sender's id of the message, as the profile found it. Empty: there was none."""
+    choice: str = ""
+    """The value of the choice that a person made. Empty: the case has no choices."""
 
     def values(self, name: str) -> list[str]:
         """Return the values of a header. `name` is in lower case."""

@@ -95,6 +95,18 @@ class Fallback(msgspec.Struct, frozen=True, array_like=True):
         return self.response.type is ResponseType.REDIRECT or (self.response.code or 200) < 400
 
 
+class Prompt(msgspec.Struct, frozen=True, array_like=True):
+    """What the page of a CONFIRM case asks.
+
+    Stored as an array: append fields at the end, with a default, and never reuse a position.
+    """
+
+    title: str
+    text: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    """The value and the label of each button. Empty: the page has the one button of every CONFIRM case."""
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The settings of a case that never change and that no transition reads.
 
@@ -106,6 +118,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str] = {}
     retryable: bool = False
     """The setting as it was given. `CallMode` has only its effect."""
+    prompt: Prompt | None = None
+    """What the page of a CONFIRM case asks. None: whether to continue."""
 
 
 class NewCase(msgspec.Struct, frozen=True):

@@ -16,6 +16,10 @@ CONFIRM_PARAMETER: Final = "callback_confirm"
 parameter of this name, because the form would conflict with it."""
 CONFIRMATION: Final = f"{CONFIRM_PARAMETER}=1".encode()
 """The whole body of that form."""
+CHOICE_PARAMETER: Final = "callback_choice"
+"""The only field of the form on the page of a case with choices. It is reserved in the same way."""
+_CHOICE: Final = re.compile(rb"callback_choice=([A-Za-z0-9_.-]{1,64})\Z")
+"""The whole body of that form. A value is its own encoding."""
 
 _OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IGNORECASE)
 """Header fields of a form that a GET does not have."""
@@ -31,9 +35,9 @@ class RequestIntent(enum.StrEnum):
     PERSON = "PERSON"
     """A GET that comes from none of the programs that are known to open links."""
     FORM = "FORM"
-    """A confirmation if the case has the guard CONFIRM, otherwise an ordinary POST."""
+    """A confirmation if the case has the guard CONFIRM and no choices, otherwise an ordinary POST."""
     CONFIRMED = "CONFIRMED"
-    """The GET that a person confirmed."""
+    """The GET that a person confirmed, or for which a person made a choice."""
     OPTIONS = "OPTIONS"
     """Never a call. The verification profile of a case may respond to it."""
     HANDSHAKE = "HANDSHAKE"
@@ -51,10 +55,16 @@ def intent_of(request: Request) -> RequestIntent:
     return RequestIntent.CALL
 
 
-def confirmed(form: Request) -> Request:
-    """Return the GET that a person confirmed: the request without the form and its header fields."""
+def confirmed(form: Request, choice: str = "") -> Request:
+    """Return the GET that a person confirmed: the request without the form and its header fields, with the choice."""
     headers = tuple(pair for pair in form.headers if not _OF_A_FORM.match(pair[0]))
-    return replace(form, method="get", headers=headers, body=b"")
+    return replace(form, method="get", headers=headers, body=b"", choice=choice)
+
+
+def choice_of(request: Request) -> str:
+    """Return the value of the choice that the form of a page posts. Empty: the request is no such form."""
+    match = _CHOICE.match(request.body) if request.method == "post" and request.is_form else None
+    return match[1].decode() if match else ""
 
 
 def by_agent(request: Request) -> bool:

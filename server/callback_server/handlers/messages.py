@@ -29,6 +29,7 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         deadline=converters.timestamp(deadline_ms),
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        callback_choice=request.choice,
         replayed=grant.replayed,
     )
 

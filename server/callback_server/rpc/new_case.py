@@ -24,7 +24,7 @@ from callback_server.domain.case import (
     response_problems,
 )
 from callback_server.domain.cookies import CookieDomains, cookie_problems
-from callback_server.domain.guard import CONFIRM_PARAMETER
+from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
 from callback_server.domain.response import in_field, problems
 from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
@@ -112,6 +112,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             alternative_domain=domain,
             labels=dict(request.labels),
             retryable=request.retryable_after_error,
+            prompt=converters.prompt_from(request.prompt) if request.HasField("prompt") else None,
         ),
         response=response,
         profile=request.verification_profile,
@@ -162,7 +163,7 @@ def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) ->
 
 def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
     if request.get_guard != pb.GET_GUARD_CONFIRM:
-        return []
+        return [Violation("prompt", "get_guard", "needs the get_guard CONFIRM")] if request.HasField("prompt") else []
     found = []
     if request.verification_profile:
         found.append(
@@ -171,7 +172,7 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
             )
         )
         found.append(Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM"))
-    if request.state_query_parameter == CONFIRM_PARAMETER:
+    if request.state_query_parameter in (CONFIRM_PARAMETER, CHOICE_PARAMETER):
         found.append(Violation("state_query_parameter", "reserved", "is reserved for the confirmation page"))
     return found
 

@@ -7,7 +7,8 @@ from typing import Final
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from callback_server.errors import CallbackError, InvalidRequestError, Violation
+from callback.v1 import callback_pb2
+from callback_server.errors import CallbackError, ConfirmationRequiredError, InvalidRequestError, Violation
 
 DOMAIN: Final = "callback"
 _CODES: Final = {
@@ -35,6 +36,7 @@ _CODES: Final = {
     "VERIFICATION_FAILED": code_pb2.FAILED_PRECONDITION,
     "VERIFICATION_UNAVAILABLE": code_pb2.UNAVAILABLE,
     "CONFIRMATION_REQUIRED": code_pb2.FAILED_PRECONDITION,
+    "CHOICE_REQUIRED": code_pb2.FAILED_PRECONDITION,
     "AGENT_DETECTED": code_pb2.FAILED_PRECONDITION,
     "TOO_MANY_REQUESTS": code_pb2.RESOURCE_EXHAUSTED,
     "CALL_ANSWERED": code_pb2.FAILED_PRECONDITION,
@@ -55,11 +57,14 @@ _MAX_VIOLATIONS_BYTES: Final = 3500
 
 
 def status_of(error: CallbackError) -> status_pb2.Status:
-    """Return the status of an error, with ErrorInfo, and with BadRequest and RetryInfo where they apply."""
+    """Return the status of an error, with ErrorInfo, and with BadRequest, Prompt and RetryInfo where they apply."""
     status = status_pb2.Status(code=_CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
     if isinstance(error, InvalidRequestError):
         _add(status, _bad_request(error.violations))
+    if isinstance(error, ConfirmationRequiredError) and error.title:
+        choices = [callback_pb2.PromptChoice(value=value, label=label) for value, label in error.choices]
+        _add(status, callback_pb2.Prompt(title=error.title, text=error.text, choices=choices))
     if error.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.seconds = error.retry_after_s

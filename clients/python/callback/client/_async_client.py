@@ -32,6 +32,7 @@ from callback._values import (
     GeneratedCallback,
     GetGuard,
     Page,
+    Prompt,
     Response,
 )
 from callback.client import _async_grpc as grpc_io
@@ -150,6 +151,7 @@ class AsyncCallbackClient:
         hold_time: timedelta | None = None,
         repeat_window: timedelta | None = None,
         no_repeat: bool = False,
+        prompt: Prompt | None = None,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -189,6 +191,7 @@ class AsyncCallbackClient:
             repeat_window: How long after the end of a call the same request (method, query and body) gets the answer of
                 that call, in place of making another call. Default: 2 minutes; none if `allow_multiple_calls` is set.
             no_repeat: Gives no answer twice: the same request again gets a 410.
+            prompt: What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -218,6 +221,7 @@ class AsyncCallbackClient:
             hold_time=hold_time,
             repeat_window=repeat_window,
             no_repeat=no_repeat,
+            prompt=prompt,
         )
         backoff = self._backoff(timeout)
         try:

@@ -11,7 +11,7 @@ from enum import StrEnum
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from callback._converters import response_to_proto
+from callback._converters import prompt_to_proto, response_to_proto
 from callback._decisions import Answer, Reject, decision_to_proto
 from callback._errors import (
     CallbackClosedError,
@@ -27,6 +27,7 @@ from callback._values import (
     CallFilter,
     CallStatus,
     GetGuard,
+    Prompt,
     Response,
     require,
 )
@@ -94,6 +95,16 @@ def _response(response: Response) -> callback_pb2.Response:
     return response_to_proto(response)
 
 
+def _prompt(prompt: Prompt) -> callback_pb2.Prompt:
+    require("prompt", prompt, Prompt, "a Prompt")
+    require_text("prompt.title", prompt.title)
+    require_text("prompt.text", prompt.text)
+    for value, label in prompt.choices.items():
+        require_text("the value of each choice", value)
+        require_text(f"prompt.choices[{value!r}]", label)
+    return prompt_to_proto(prompt)
+
+
 def _check_body(body: bytes) -> None:
     if len(body) > _LARGEST_BODY:
         problem = "is larger than a request can be"
@@ -126,6 +137,7 @@ def generate_request(
     hold_time: timedelta | None,
     repeat_window: timedelta | None,
     no_repeat: bool,
+    prompt: Prompt | None,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the request message of `generate_callback_url`.
 
@@ -148,6 +160,7 @@ def generate_request(
         fallback=None if fallback is None else _response(fallback),
         ordered=ordered,
         no_repeat=no_repeat,
+        prompt=None if prompt is None else _prompt(prompt),
     )
     if repeat_window is not None:
         request.repeat_window.FromTimedelta(repeat_window)

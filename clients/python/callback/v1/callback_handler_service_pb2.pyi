@@ -88,6 +88,7 @@ class HandleCallbackRequest(_message.Message):
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
@@ -114,6 +115,10 @@ class HandleCallbackRequest(_message.Message):
     """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     replayed: _builtins.bool
     """replayed says that an owner replayed the call."""
+    callback_choice: _builtins.str
+    """callback_choice is the value of the choice that a person made on the page of a CONFIRM case (`prompt`). Empty if the
+    case has no choices.
+    """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""
@@ -158,10 +163,11 @@ class HandleCallbackRequest(_message.Message):
         verification_profile: _builtins.str = ...,
         message_id: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        callback_choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,7 +74,7 @@ class _GetGuardEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GetGuard.Val
     GET_GUARD_CONFIRM: _GetGuard.ValueType  # 3
     """GET_GUARD_CONFIRM: a GET gets a page with one button. The button posts the form `callback_confirm=1` to the same
     URL, and that POST is the call. The handler sees the original GET, with its query and an empty body. No state
-    parameter can have the name `callback_confirm`.
+    parameter can have the name `callback_confirm`. A `prompt` changes what the page asks, and can add choices.
     """
 
 class GetGuard(_GetGuard, metaclass=_GetGuardEnumTypeWrapper):
@@ -93,7 +93,7 @@ GET is not a call.
 GET_GUARD_CONFIRM: GetGuard.ValueType  # 3
 """GET_GUARD_CONFIRM: a GET gets a page with one button. The button posts the form `callback_confirm=1` to the same
 URL, and that POST is the call. The handler sees the original GET, with its query and an empty body. No state
-parameter can have the name `callback_confirm`.
+parameter can have the name `callback_confirm`. A `prompt` changes what the page asks, and can add choices.
 """
 Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
 
@@ -370,7 +370,7 @@ class Callback(_message.Message):
     HOLD_TIME_FIELD_NUMBER: _builtins.int
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
-    RESOLVED_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -407,8 +407,6 @@ class Callback(_message.Message):
     """ordered says that the calls of an ACK case are delivered one after the other, in their order."""
     no_repeat: _builtins.bool
     """no_repeat says that no answer is given twice: a repeat gets a 410."""
-    resolved: _builtins.bool
-    """resolved says that ResolveCallback has given the case its answer: each further call gets it at once."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`."""
@@ -451,6 +449,10 @@ class Callback(_message.Message):
         same request is another call.
         """
 
+    @_builtins.property
+    def prompt(self) -> Global___Prompt:
+        """prompt is what the page of the guard CONFIRM asks. Unset: the page asks whether to continue."""
+
     def __init__(
         self,
         *,
@@ -479,15 +481,77 @@ class Callback(_message.Message):
         hold_time: _duration_pb2.Duration | None = ...,
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
-        resolved: _builtins.bool = ...,
+        prompt: Global___Prompt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Callback: _TypeAlias = Callback  # noqa: Y015
+
+@_typing.final
+class Prompt(_message.Message):
+    """Prompt is what the page of a CONFIRM case asks. All of it is shown as text, not HTML."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """title is the heading of the page. Required, at most 200 characters on one line."""
+    text: _builtins.str
+    """text is shown below the title, with its line breaks. Default empty, at most 2,000 characters."""
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptChoice]:
+        """choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
+        button of every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is
+        the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
+        parameter of a CONFIRM case can have the name `callback_choice`.
+        """
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        text: _builtins.str = ...,
+        choices: _abc.Iterable[Global___PromptChoice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "text", b"text", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
+
+@_typing.final
+class PromptChoice(_message.Message):
+    """PromptChoice is one button of a prompt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """value is what the handler gets as `callback_choice`. 1–64 letters, digits, `_`, `.` or `-`."""
+    label: _builtins.str
+    """label is the text on the button: 1–100 characters on one line."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptChoice: _TypeAlias = PromptChoice  # noqa: Y015
 
 @_typing.final
 class Response(_message.Message):
@@ -738,6 +802,7 @@ class Call(_message.Message):
     FALLBACK_SENT_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
+    CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call. It contains the id of the case."""
     callback_case_id: _builtins.str
@@ -784,6 +849,10 @@ class Call(_message.Message):
     repeat_count: _builtins.int
     """repeat_count is the number of requests that were repeats of this call: the same request, or a message with the same
     id, within the window. A repeat is no call: it gets the answer of this one.
+    """
+    callback_choice: _builtins.str
+    """callback_choice is the value of the choice that a person made on the page of a CONFIRM case. Empty if the case has
+    no choices.
     """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
@@ -840,10 +909,11 @@ class Call(_message.Message):
         fallback_sent: _builtins.bool = ...,
         caller_gone: _builtins.bool = ...,
         repeat_count: _builtins.int = ...,
+        callback_choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,7 +31,7 @@
 --          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another
 --          response;
 --          VERIFY with profile and alternative_domain: the case needs a profile that was not passed;
---          CONFIRM: a person must confirm;
+--          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms;
@@ -144,8 +144,9 @@ if earlier then
 end
 
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
-if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM') then
-  return reply('CONFIRM')
+if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM'
+    or case.choices and intent ~= 'CONFIRMED') then
+  return reply('CONFIRM', redis.call('GET', content_key(case_id)))
 end
 if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end

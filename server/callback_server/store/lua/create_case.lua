@@ -9,7 +9,8 @@
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
 --       repeat_window (in milliseconds, '' = repeats are calls),
 --       code (of the response, '' = 200, 0 = a redirect), no_repeat (no answer is given twice),
---       needs_platform (the response has a URL that is a /path), is_ordered
+--       needs_platform (the response has a URL that is a /path), is_ordered,
+--       has_choices (of its prompt)
 -- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
@@ -47,6 +48,7 @@ if code ~= '' then redis.call('HSET', case_key(case_id), 'code', code) end
 if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
 if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
 if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
+if has_choices then redis.call('HSET', case_key(case_id), 'choices', '1') end
 if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
 if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end

@@ -9,7 +9,7 @@ from typing import Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
-from callback_server.domain.case import AnswerMode, CloseReason
+from callback_server.domain.case import AnswerMode, CloseReason, Prompt
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
@@ -51,8 +51,6 @@ class ClaimRefusal(enum.Enum):
     """Another call runs on a single-use case."""
     STALE = b"STALE"
     """This call has ended already: its lease ended before the answer of the store arrived."""
-    CONFIRM = b"CONFIRM"
-    """A person must confirm the request first."""
     AGENT = b"AGENT"
     """Programs that open links make no call on this case, and this request may be from one."""
     HANDSHAKE = b"HANDSHAKE"
@@ -64,6 +62,13 @@ class CaseClosed:
     """The case is closed."""
 
     reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationRequired:
+    """A person must confirm the request first, or make a choice."""
+
+    prompt: Prompt | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,16 @@ class Verification:
 
 
 UNVERIFIED: Final = Verification()
-ClaimResult = Grant | CaseClosed | VerificationRequired | RateLimited | EarlierCallRuns | EarlierCall | ClaimRefusal
+ClaimResult = (
+    Grant
+    | CaseClosed
+    | ConfirmationRequired
+    | VerificationRequired
+    | RateLimited
+    | EarlierCallRuns
+    | EarlierCall
+    | ClaimRefusal
+)
 
 
 class Leases:
@@ -248,6 +262,8 @@ async def claim_call(
         )
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))
+    if word == b"CONFIRM":
+        return ConfirmationRequired(unpack_content(facts[0], None)[0].prompt)
     if word == b"VERIFY":
         return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":

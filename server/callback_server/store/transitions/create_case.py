@@ -21,7 +21,7 @@ SCRIPT: Final = Script(
         ),
         *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
         *texts("repeat_window", "code"),
-        *flags("no_repeat", "needs_platform", "is_ordered"),
+        *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
 )
 
@@ -75,6 +75,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         no_repeat=case.no_repeat,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,
+        has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
     if reply[0] == b"KNOWN":
         return KnownRequest(nonce=reply[1])

@@ -24,5 +24,29 @@ class PageContent:
         return ("\n\n".join(filter(None, parts)) + "\n").encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice of a prompt."""
+
+    value: str
+    """Value that the button posts."""
+    label: str
+    """Text on the button."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptContent:
+    """Content of a confirmation page."""
+
+    heading: str
+    """Heading and title."""
+    text: str
+    """Text, with its line breaks. Can be empty."""
+    choices: tuple[Choice, ...] = ()
+    """A button each. Empty: the one button of every confirmation page."""
+
+
+SAMPLE_PROMPT = PromptContent("A heading", "A text", (Choice("one", "Label 1"), Choice("two", "Label 2")))
+"""Content with which a template is checked."""
 SAMPLE = PageContent(200, "A heading", "A text", "A label", "https://callback.invalid/link")
 """Content with which a template is checked."""
