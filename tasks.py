@@ -81,7 +81,7 @@ def test(*arguments: str) -> None:
         # Most tests wait rather than work. Tests of one file run together, because they share fixtures. A crash of a
         # test process ends the run: xdist with loadfile would wait for the tests of the lost one without end.
         arguments = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=0")
-    run("pytest", *arguments)
+    run_pytest(*arguments)
 
 
 def quick(*arguments: str) -> None:
@@ -90,7 +90,7 @@ def quick(*arguments: str) -> None:
     It takes less than 20 seconds. The folders are in `tests/conftest.py`.
     """
     enter("dev")
-    run("pytest", "--quick", "--quiet", "--numprocesses=2", *arguments)
+    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
 
 
 def soak(*arguments: str) -> None:
@@ -98,7 +98,7 @@ def soak(*arguments: str) -> None:
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
     os.environ["CALLBACK_SOAK"] = "1"
-    run("pytest", "--timeout=0", *arguments)
+    run_pytest("--timeout=0", *arguments)
 
 
 def bench(*arguments: str) -> None:
@@ -485,6 +485,12 @@ def _life_table() -> str:
 def run(*command: str | Path) -> None:
     """Run a program to its end. If it fails, this process ends with the same status."""
     subprocess.run([str(part) for part in command], check=True)
+
+
+def run_pytest(*arguments: str) -> None:
+    """Run tests, which start hundreds of processes: each would compile the product if bytecode were not written."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    run("pytest", *arguments)
 
 
 def replace_this_process(*command: str | Path) -> NoReturn:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 import hypothesis
 import pytest
+from support import fork_server
 from support.store import StoreProcess
 
 TESTS = Path(__file__).parent
@@ -101,6 +102,12 @@ def store_of(tmp_path_factory):
     yield get
     for store in stores.values():
         store.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_servers_end():
+    yield
+    fork_server.stop_all()
 
 
 @pytest.fixture(scope="session", autouse=True)

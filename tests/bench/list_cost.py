@@ -105,6 +105,7 @@ async def main(many):
                 directory.mkdir()  # noqa: ASYNC240  # nothing else runs yet
                 store = own_store(directory).start()
                 system = System(directory, store)
+                system.server.interpreter = [sys.executable]
                 systems.append(system)
                 await system.server.start()
                 began = time.perf_counter()

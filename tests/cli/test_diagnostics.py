@@ -4,10 +4,11 @@ import json
 import tomllib
 
 import pytest
+from click.testing import CliRunner
 from support.clients import run_callback
-from support.command_line import command_line
 from support.system import running_system
 
+from callback_cli.main import cli
 from callback_edge.settings import EdgeSettings
 from callback_server.settings import ServerSettings
 
@@ -34,28 +35,29 @@ def write(tmp_path):
     return write
 
 
-@pytest.fixture(scope="module")
-def run():
-    with command_line() as run:
-        yield run
+async def run(*arguments, **environment):
+    """Run a command that imports the checks of both processes, which takes a second."""
+    return await run_callback(*arguments, preloaded=("callback_edge.doctor", "callback_server.doctor"), **environment)
 
 
 # ---- config ----
 
 
-def test_config_prints_every_setting_as_equivalent_toml(run, write):
+async def test_config_prints_every_setting_as_equivalent_toml(write):
     file = write(
         '[activities.order-paid]\ntarget = "orders:1"\n[activities."a b"]\ntarget = "x:1"\ntls.ca_file = "/ca"'
     )
-    ran = run("config", "--config", str(file), CALLBACK_GRACE_S="3", CALLBACK_ALTERNATIVE_DOMAINS="https://a,https://b")
-    assert (ran.exit_code, ran.stderr) == (0, "")
-    printed = tomllib.loads(ran.stdout)
+    ran = await run(
+        "config", "--config", str(file), CALLBACK_GRACE_S="3", CALLBACK_ALTERNATIVE_DOMAINS="https://a,https://b"
+    )
+    assert (ran.code, ran.errors) == (0, "")
+    printed = tomllib.loads(ran.output)
     assert printed["server"]["grace_s"] == 3
     assert printed["server"]["alternative_domains"] == ["https://a", "https://b"]
     assert printed["edge"]["bind"] == "127.0.0.1:8080"
     assert printed["activities"]["order-paid"]["connect_timeout_s"] == 2
     assert printed["activities"]["a b"]["tls"] == {"ca_file": "/ca"}
-    lines = ran.stdout.splitlines()
+    lines = ran.output.splitlines()
     assert any(line.startswith("grace_s = 3 ") and line.endswith("# CALLBACK_GRACE_S") for line in lines)
     assert any(line.startswith('target = "orders:1" ') and line.endswith(f"# {file}") for line in lines)
     for process in (ServerSettings, EdgeSettings):
@@ -63,32 +65,32 @@ def test_config_prints_every_setting_as_equivalent_toml(run, write):
             assert any(line.startswith((f"{name} = ", f"# {name} is not set")) for line in lines), name
 
 
-def test_config_in_json_is_a_list_of_all_with_table_value_and_origin(run):
-    ran = run("config", "--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
-    settings = {(*each["table"], each["key"]): (each["value"], each["origin"]) for each in json.loads(ran.stdout)}
+async def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
+    ran = await run("config", "--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
+    settings = {(*each["table"], each["key"]): (each["value"], each["origin"]) for each in json.loads(ran.output)}
     assert settings["edge", "bind"] == ("127.0.0.1:1", "CALLBACK_EDGE_BIND")
     assert settings["server", "platform_url"] == (None, "default")
 
 
-def test_config_reads_the_file_of_the_process(run, write):
+async def test_config_reads_the_file_of_the_process(write):
     file = write("[edge]\ngrace_s = 7")
-    assert f"# {file}" in run("config", CALLBACK_CONFIG=str(file)).stdout
+    assert f"# {file}" in (await run("config", CALLBACK_CONFIG=str(file))).output
 
 
-def test_config_reports_invalid_settings_like_the_process(run, write):
+async def test_config_reports_invalid_settings_like_the_process(write):
     file = write('[server]\ngrace_s = "long"\n[edge]\ncolour = "red"\n')
-    ran = run("config", "--config", str(file))
-    assert ran.exit_code == 2
-    of_server, of_edge = (run(process, "--config", str(file)) for process in ("server", "edge"))
-    assert ran.stderr == of_server.stderr + of_edge.stderr.partition("\n")[2]
-    assert of_server.exit_code == of_edge.exit_code == 2
+    ran = await run("config", "--config", str(file))
+    assert ran.code == 2
+    of_server, of_edge = [await run(process, "--config", str(file)) for process in ("server", "edge")]
+    assert ran.errors == of_server.errors + of_edge.errors.partition("\n")[2]
+    assert of_server.code == of_edge.code == 2
 
 
-def test_config_reports_a_shared_problem_once_and_shows_valid_settings(run, write):
-    ran = run("config", "--config", str(write("[colours]\n")))
-    assert ran.stderr.count("colours") == 1
-    ran = run("config", CALLBACK_EDGE_GRACE_S="long")
-    assert (ran.exit_code, "[server]" in ran.stdout, "[edge]" in ran.stdout) == (2, True, False)
+async def test_config_reports_a_shared_problem_once_and_shows_valid_settings(write):
+    ran = await run("config", "--config", str(write("[colours]\n")))
+    assert ran.errors.count("colours") == 1
+    ran = await run("config", CALLBACK_EDGE_GRACE_S="long")
+    assert (ran.code, "[server]" in ran.output, "[edge]" in ran.output) == (2, True, False)
 
 
 # ---- doctor ----
@@ -101,8 +103,8 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
             "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
             "CALLBACK_EDGE_TRUSTED_PROXIES": "[]",
         }
-        ran = await run_callback("doctor", **environment)
-        as_json = await run_callback("doctor", "--json", **environment)
+        ran = await run("doctor", **environment)
+        as_json = await run("doctor", "--json", **environment)
     assert (ran.code, ran.errors) == (0, "")
     lines = ran.output.splitlines()
     assert all(line.startswith("ok       ") for line in lines)
@@ -111,32 +113,32 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
     assert {each["process"] for each in checks} == {"server", "edge"}
 
 
-def test_doctor_exits_with_1_and_advice_after_a_problem(run):
-    ran = run("doctor", **NOWHERE)
-    assert (ran.exit_code, ran.stderr) == (1, "")
-    problems = [line for line in ran.stdout.splitlines() if line.startswith("problem  ")]
+async def test_doctor_exits_with_1_and_advice_after_a_problem():
+    ran = await run("doctor", **NOWHERE)
+    assert (ran.code, ran.errors) == (1, "")
+    problems = [line for line in ran.output.splitlines() if line.startswith("problem  ")]
     assert [line.split(":")[0] for line in problems] == ["problem  store", "problem  edge server_target"]
     assert all("; " in line for line in problems)
-    ran = run("doctor", "--json", **NOWHERE)
-    assert ran.exit_code == 1
-    assert [each["check"] for each in json.loads(ran.stdout) if each["level"] == "problem"] == [
+    ran = await run("doctor", "--json", **NOWHERE)
+    assert ran.code == 1
+    assert [each["check"] for each in json.loads(ran.output) if each["level"] == "problem"] == [
         "store",
         "edge server_target",
     ]
 
 
 @pytest.mark.parametrize("process", ["server", "edge"])
-def test_doctor_checks_only_the_named_process(run, process):
-    ran = run("doctor", process, "--json", **NOWHERE)
-    assert {each["process"] for each in json.loads(ran.stdout)} == {process}
+async def test_doctor_checks_only_the_named_process(process):
+    ran = await run("doctor", process, "--json", **NOWHERE)
+    assert {each["process"] for each in json.loads(ran.output)} == {process}
 
 
-def test_a_file_that_everyone_can_read_is_a_warning(run, tmp_path):
+async def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
     token = tmp_path / "token"
     token.write_text("callback_x")
     token.chmod(0o604)
-    ran = run("doctor", "edge", "--json", CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token), **NOWHERE)
-    levels = {each["check"]: each["level"] for each in json.loads(ran.stdout)}
+    ran = await run("doctor", "edge", "--json", CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token), **NOWHERE)
+    levels = {each["check"]: each["level"] for each in json.loads(ran.output)}
     assert levels["edge server_token_file"] == "warning"
 
 
@@ -165,7 +167,7 @@ def planted(process, name, folder):
 
 @pytest.mark.parametrize("origin", ["variable", "file"])
 @pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
-def test_a_secret_in_a_setting_is_never_printed(run, process, origin, tmp_path, write):
+async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write):
     said = {}
     for name in sorted(process.model_fields.keys() - process.shared_tables):
         value = planted(process, name, tmp_path)
@@ -174,15 +176,12 @@ def test_a_secret_in_a_setting_is_never_printed(run, process, origin, tmp_path, 
             environment = {**NOWHERE, "CALLBACK_CONFIG": str(file), process.variable(name): ""}
         else:
             environment = {**NOWHERE, process.variable(name): value if isinstance(value, str) else json.dumps(value)}
-        for command in (
-            ["config"],
-            ["config", "--json"],
-            ["doctor", process.table],
-            ["doctor", "--json", process.table],
-        ):
-            ran = run(*command, **environment)
-            assert ran.output
-            said[name, *command] = ran.output
+        for command in (["config"], ["config", "--json"]):  # these need no process: they use no gRPC
+            said[name, *command] = CliRunner().invoke(cli, command, env=environment).output
+        for command in (["doctor", process.table], ["doctor", "--json", process.table]):
+            ran = await run(*command, **environment)
+            said[name, *command] = ran.output + ran.errors
+    assert all(said.values())
     assert [where for where, text in said.items() if SECRET in text] == []
 
 
@@ -190,6 +189,7 @@ def test_a_secret_in_a_setting_is_never_printed(run, process, origin, tmp_path, 
 @pytest.mark.parametrize(
     "value", [SECRET, f'{{"{{": "{SECRET}"}}', f'{{"paid": {{"target": "dns://a:{SECRET}@b/c"}}}}']
 )
-def test_a_secret_in_a_table_is_never_printed(run, variable, value):
+async def test_a_secret_in_a_table_is_never_printed(variable, value):
     for command in (["config"], ["config", "--json"], ["doctor"]):
-        assert SECRET not in run(*command, **(NOWHERE | {variable: value})).output
+        ran = await run(*command, **(NOWHERE | {variable: value}))
+        assert SECRET not in ran.output + ran.errors

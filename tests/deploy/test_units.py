@@ -74,7 +74,7 @@ def allowed(name):
 def traced(process, trace):
     """Run a process under strace, which writes the count of its system calls to `trace`."""
     # With -D the tracer is a grandchild, so signals reach the process itself.
-    process._command = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), *process._command]
+    process.interpreter = [require("strace"), "-D", "-f", "-c", "-U", "name", "-o", str(trace), sys.executable]
 
 
 async def test_a_unit_permits_everything_that_its_process_does(tmp_path):

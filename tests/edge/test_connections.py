@@ -55,6 +55,16 @@ async def test_a_connection_may_be_idle_before_its_first_request_and_between_req
             each[1].close()
 
 
+@pytest.mark.parametrize("path", ["/nowhere", "/cb/none", "/cbq/state"])
+async def test_a_connection_stays_open_after_a_refusal_if_the_body_of_the_request_has_arrived(edge, path):
+    reader, writer = await edge.connect()
+    for _ in range(3):
+        writer.write(http_request(path, "POST", body=b"x" * 100, close=False))
+        answer = await answered(reader)
+        assert (answer.status // 100, answer.all("connection")) == (4, [])
+    writer.close()
+
+
 def test_the_default_outlives_the_idle_time_of_usual_load_balancers():
     assert EdgeSettings().keep_alive_timeout_s > 60
 

@@ -27,9 +27,13 @@ async def fail_in_group(_request):
 @pytest.mark.parametrize("accept", [[], [("Accept", "text/html")]])
 @pytest.mark.parametrize("broken", [fail, fail_in_group])
 async def test_an_error_of_the_framework_is_answered_as_a_problem(log, failing_edge, broken, accept):
+    @failing_edge.app.route("/view", methods=["GET", "POST"])
+    async def view():
+        return "seen"
+
     failing_edge.app.handle_request = broken
     for method in ("GET", "POST"):
-        answer = await ask(failing_edge, "/nowhere", method, accept, b"body" if method == "POST" else b"")
+        answer = await ask(failing_edge, "/view", method, accept, b"body" if method == "POST" else b"")
         assert answer.status == 500
         assert b"internal" in answer.body
         assert SECRET.encode() not in answer.body
@@ -44,6 +48,7 @@ async def test_an_error_in_a_view_or_before_it_is_answered_as_a_problem(log, fai
         if request.path == "/checked":
             raise RuntimeError(SECRET)
 
+    @failing_edge.app.get("/checked")
     @failing_edge.app.get("/view")
     async def view():
         raise RuntimeError(SECRET)

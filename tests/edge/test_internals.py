@@ -104,6 +104,8 @@ INTERNALS = [
     Internal("hypercorn.utils:parse_socket_addr", "connection", "it reads a peer's address", "family address"),
     Internal("h11:Connection", "parser", "StrictConnection is one", "our_role max_incomplete_event_size"),
     Internal("h11:Connection.receive_data", "parser", "it is extended", "self data"),
+    Internal("h11:Connection.they_are_waiting_for_100_continue", "parser", "Hypercorn invites a body by it"),
+    Internal("h11:Connection.send", "protocol", "it sends a 100", "self event"),
     Internal("h11:Connection.next_event", "parser", "it is extended", "self"),
     Internal("h11:Connection._respond_to_state_changes", "parser", "complete_answer calls it", "self old_states event"),
     Internal("h11._connection:ConnectionState.process_event", "parser", "complete_answer calls it",
@@ -120,7 +122,7 @@ INTERNALS = [
     *(
         Internal(f"h11:{name}", user, "it is used by name")
         for name, user in [
-            ("CLIENT", "parser"), ("IDLE", "parser"),
+            ("CLIENT", "parser"), ("IDLE", "parser"), ("SEND_BODY", "parser"), ("InformationalResponse", "protocol"),
             ("SERVER", "parser"), ("MUST_CLOSE", "parser"), ("CLOSED", "parser"), ("NEED_DATA", "parser"),
             ("ERROR", "protocol"), ("Request", "parser"), ("Response", "parser"), ("Data", "parser"),
             ("EndOfMessage", "parser"), ("LocalProtocolError", "protocol"),

@@ -52,7 +52,7 @@ async def test_a_body_of_one_byte_more_is_too_large_and_no_call(plane, edge):
         413,
         "body_too_large",
     )
-    head = chunked_head(f"/cb/{new_state()}")
+    head = chunked_head(f"/cb/{new_state()}").replace(b"Host", b"Connection: close\r\nHost")
     raw = await send_raw(edge.port, head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     assert code_of(raw) == (413, "body_too_large")
     assert plane.requests == []

@@ -18,6 +18,7 @@ from support.edge import (
 from support.wait import wait_until
 
 from callback_edge import metrics
+from callback_edge.limits.pace import Pace
 
 LARGE = 64 * 1024 + 1
 CHUNKED = "POST /cb/{} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -97,6 +98,53 @@ async def test_a_request_that_is_refused_without_its_body_is_answered_although_t
         (answer,) = parse_answers(raw)
         assert told(answer) == (404, "state_unknown")
         assert answer["connection"] == "close"
+
+
+def expecting(framing, path=None):
+    """Return the head of a request whose client waits for a 100 before it sends the body."""
+    return (
+        f"POST {path or f'/cb/{new_state()}'} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n\r\n".encode()
+    )
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 3", f"Content-Length: {LARGE}", "Transfer-Encoding: chunked"])
+async def test_a_body_that_a_client_offers_is_not_invited_if_the_request_is_refused_without_it(plane, edge, framing):
+    plane.look_up = refusal("CALLBACK_CLOSED")
+    (answer,) = parse_answers(await send_raw(edge.port, expecting(framing)), keep_informational=True)
+    assert told(answer) == (410, "callback_closed")
+    assert answer["connection"] == "close"
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/cb/none", "/cbq/state"])
+async def test_a_body_that_a_client_offers_is_not_invited_if_the_edge_refuses_the_request_by_itself(edge, path):
+    raw = await send_raw(edge.port, expecting("Content-Length: 3", path))
+    assert [answer.status // 100 for answer in parse_answers(raw, keep_informational=True)] == [4]
+
+
+async def test_a_body_that_a_client_offers_is_invited_once_it_is_known_that_the_request_may_be_a_call(plane, edge):
+    plane.look_up_gate = asyncio.Event()
+    reader, writer = await edge.connect()
+    writer.write(expecting("Connection: close\r\nContent-Length: 3"))
+    await wait_until(lambda: plane.looked_up)
+    plane.look_up_gate.set()
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+    writer.write(b"abc")
+    (answer,) = parse_answers(await edge.rest(reader, writer), keep_informational=True)
+    assert answer.status == 200
+    assert [each.request_body for each in plane.requests] == [b"abc"]
+
+
+async def test_the_time_in_which_the_edge_does_not_read_is_not_the_senders(plane, monkeypatch):
+    async def wait(_pace, _group):
+        await asyncio.sleep(0 if waited else 2.5)
+        waited.append(True)
+
+    waited = []
+    monkeypatch.setattr(Pace, "wait", wait)
+    async with running_edge(plane.target, body_timeout_s=2) as edge:
+        assert (await ask(edge, f"/cb/{new_state()}", "POST", [], b"x" * LARGE)).status == 200
+    assert waited
 
 
 async def test_a_request_whose_body_may_have_the_state_is_not_looked_up(plane, edge):

@@ -17,15 +17,14 @@ from support.edge import (
     running_edge,
     send_raw,
 )
-from support.garbage import large_garbage
+from support.garbage import BODY, large_garbage
 from support.wait import wait_until
 
-LIMIT = 1 << 20
-HALF = LIMIT // 2
+LIMIT = len(BODY)
 
 
-def post(path=None, *, size=LIMIT, close=True):
-    return http_request(path or f"/cb/{new_state()}", "POST", [], b"x" * size, close=close)
+def post(path=None, *, body=BODY, close=True):
+    return http_request(path or f"/cb/{new_state()}", "POST", [], body, close=close)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def post(path=None, *, size=LIMIT, close=True):
 )
 async def test_a_refused_call_leaves_no_body_to_the_garbage_collector(plane, edge, reason):
     plane.script = refusing(reason)
-    with large_garbage(HALF) as garbage:
+    with large_garbage() as garbage:
         for _ in range(3):
             raw = await send_raw(edge.port, post())
             assert not raw.startswith(b"HTTP/1.1 2")
@@ -43,16 +42,16 @@ async def test_a_refused_call_leaves_no_body_to_the_garbage_collector(plane, edg
 @pytest.mark.parametrize("reason", ["STATE_UNKNOWN", "CALLBACK_CLOSED"])
 async def test_a_request_that_is_refused_without_its_body_leaves_none_to_the_garbage_collector(plane, edge, reason):
     plane.look_up = refusal(reason)
-    with large_garbage(HALF) as garbage:
+    with large_garbage() as garbage:
         for _ in range(3):
             assert (await send_raw(edge.port, post())).startswith(b"HTTP/1.1 4")
     assert garbage.holders == []
 
 
 async def test_a_caller_that_hangs_up_within_a_large_answer_leaves_nothing_to_the_garbage_collector(plane):
-    plane.script = answering(plain(b"x" * LIMIT))
+    plane.script = answering(plain(BODY))
     async with running_edge(plane.target, send_buffer_bytes=4096) as edge:
-        with large_garbage(HALF) as garbage:
+        with large_garbage() as garbage:
             for _ in range(3):
                 reader, writer = await edge.connect()
                 writer.write(http_request(f"/cb/{new_state()}"))
@@ -64,7 +63,7 @@ async def test_a_caller_that_hangs_up_within_a_large_answer_leaves_nothing_to_th
 
 async def test_a_call_without_a_server_leaves_no_body_to_the_garbage_collector(plane):
     async with running_edge() as edge:
-        with large_garbage(HALF) as garbage:
+        with large_garbage() as garbage:
             raw = await send_raw(edge.port, post())
             assert raw.startswith(b"HTTP/1.1 503 ")
         assert garbage.holders == []
@@ -73,7 +72,7 @@ async def test_a_call_without_a_server_leaves_no_body_to_the_garbage_collector(p
 async def test_a_caller_that_hangs_up_leaves_no_body_to_the_garbage_collector(plane, edge):
     gate = asyncio.Event()
     plane.script = answering_after(gate)
-    with large_garbage(HALF) as garbage:
+    with large_garbage() as garbage:
         for started in (1, 2, 3):
             _, writer = await edge.connect()
             writer.write(post())
@@ -86,7 +85,7 @@ async def test_a_caller_that_hangs_up_leaves_no_body_to_the_garbage_collector(pl
 
 
 async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garbage_collector(plane, edge):
-    with large_garbage(HALF) as garbage:
+    with large_garbage() as garbage:
         for _ in range(3):
             _, writer = await edge.connect()
             writer.write(post()[:-1])
@@ -100,8 +99,8 @@ async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garb
 async def test_a_body_that_is_too_large_or_too_late_leaves_nothing_to_the_garbage_collector(plane):
     async with running_edge(plane.target, body_timeout_s=0.2) as edge:
         chunked = b"POST /cb/%s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % new_state().encode()
-        large = b"%x\r\n%s\r\n" % (2 * LIMIT, b"x" * 2 * LIMIT)
-        with large_garbage(HALF) as garbage:
+        large = b"%x\r\n%s\r\n" % (2 * LIMIT, BODY * 2)
+        with large_garbage() as garbage:
             assert (await send_raw(edge.port, chunked + large)).startswith(b"HTTP/1.1 413 ")
             assert (await send_raw(edge.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
         assert garbage.holders == []

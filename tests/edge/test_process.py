@@ -156,7 +156,7 @@ async def test_a_stop_waits_for_running_calls_and_accepts_no_more(plane, loop):
         answer = await edge.admin("/readyz")
         assert (answer.status_code, answer.text) == (503, "stopping\n")
         assert (await edge.admin("/healthz")).status_code == 200
-        assert edge.process.returncode is None
+        assert edge.process.poll() is None
 
         gate.set()
         (answer,) = parse_answers(await kept[0].read())

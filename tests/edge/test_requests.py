@@ -123,9 +123,18 @@ async def test_requests_on_one_connection_are_answered_in_turn(plane, edge):
 
 
 async def test_a_client_that_expects_100_continue_gets_it_and_then_its_answer(plane, edge):
-    request = http_request(f"/cb/{new_state()}", "POST", [("Expect", "100-continue")], b"abc")
-    raw = await send_raw(edge.port, request)
-    statuses = [answer.status for answer in parse_answers(raw, keep_informational=True)]
-    assert statuses[-1] == 200
-    assert set(statuses[:-1]) <= {100}
+    reader, writer = await edge.connect()
+    writer.write(http_request(f"/cb/{new_state()}", "POST", [("Expect", "100-continue")], b"abc")[:-3])
+    (interim,) = parse_answers(await reader.readuntil(b"\r\n\r\n"), keep_informational=True)
+    assert interim.status == 100
+    writer.write(b"abc")
+    (answer,) = parse_answers(await edge.rest(reader, writer), keep_informational=True)
+    assert answer.status == 200
     assert plane.requests[0].request_body == b"abc"
+
+
+async def test_a_client_that_expects_100_continue_but_sends_its_body_at_once_gets_only_its_answer(plane, edge):
+    request = http_request(f"/cb/{new_state()}", "POST", [("Expect", "100-continue")], b"abc")
+    (answer,) = parse_answers(await send_raw(edge.port, request), keep_informational=True)
+    assert answer.status == 200
+    assert plane.looked_up == []

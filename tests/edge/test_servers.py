@@ -27,6 +27,12 @@ async def two_planes():
             await plane.stop()
 
 
+@pytest.fixture
+def short_lived_streams(monkeypatch):
+    """Shorten the life of streams from ten seconds to one, so that an edge soon uses a server that starts later."""
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 1.0)
+
+
 def both(planes):
     return ",".join(plane.target for plane in planes)
 
@@ -41,12 +47,12 @@ async def both_are_called(edge, planes):
     await wait_until(called)
 
 
-async def test_calls_are_spread_over_all_servers():
+async def test_calls_are_spread_over_all_servers(short_lived_streams):
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         await both_are_called(edge, planes)
 
 
-async def test_a_draining_server_returns_its_results_and_gets_no_more_calls():
+async def test_a_draining_server_returns_its_results_and_gets_no_more_calls(short_lived_streams):
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         await both_are_called(edge, planes)
         draining, other = planes
@@ -81,7 +87,7 @@ async def sent_no_more(edge, plane):
     return plane.started == had
 
 
-async def test_a_rolling_restart_of_the_servers_loses_no_call():
+async def test_a_rolling_restart_of_the_servers_loses_no_call(short_lived_streams):
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         outcomes = collections.Counter()
         enough = asyncio.Event()
@@ -111,7 +117,7 @@ async def test_a_rolling_restart_of_the_servers_loses_no_call():
         assert sum(outcomes.values()) == sum(plane.started for plane in planes) == sum(plane.ended for plane in planes)
 
 
-async def test_while_no_server_is_ready_nothing_is_sent_and_the_caller_may_try_again():
+async def test_while_no_server_is_ready_nothing_is_sent_and_the_caller_may_try_again(short_lived_streams):
     async with two_planes() as planes, running_edge(both(planes)) as edge:
         await both_are_called(edge, planes)
         for plane in planes:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 
 import grpc
@@ -28,12 +27,14 @@ OTHER = os.environ.get("CALLBACK_OTHER_PYTHON")
 
 @pytest.fixture(
     params=[
-        pytest.param(sys.executable, id="this-python"),
-        pytest.param(OTHER, id="other-python", marks=pytest.mark.skipif(not OTHER, reason="no CALLBACK_OTHER_PYTHON")),
+        pytest.param(None, id="this-python"),
+        pytest.param(
+            [OTHER], id="other-python", marks=pytest.mark.skipif(not OTHER, reason="no CALLBACK_OTHER_PYTHON")
+        ),
     ]
-)  # fmt: skip
-def python(request):
-    """Return the interpreter that runs server and edge."""
+)
+def interpreter(request):
+    """Return the command of the interpreter that runs server and edge, if it is another one."""
     return request.param
 
 
@@ -53,7 +54,7 @@ async def handler():
 
 
 @pytest.fixture
-async def system(tmp_path, store, handler, python):
+async def system(tmp_path, store, handler, interpreter):
     """Return a function that runs a system whose server has the given grace period."""
     made = []
 
@@ -62,7 +63,7 @@ async def system(tmp_path, store, handler, python):
         system = System(tmp_path, store, config=handler.config, server=settings)
         made.append(system)
         for process in (system.server, system.edge):
-            process._command[0] = python
+            process.interpreter = interpreter
             await process.start()
         system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=60))
         system.client = await stack.enter_async_context(AsyncCallbackClient(system.grpc, retry=False))
@@ -255,13 +256,12 @@ async def test_a_second_signal_ends_it_at_once(system, handler):
     assert (await calling).status_code == 503
 
 
-async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, python):
+async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, interpreter):
     for n in range(count(2, 60)):
         server = Process(
-            "callback_server", tmp_path / f"{n}.log", CALLBACK_STORE_URL=store.url, CALLBACK_GRACE_S="5",
-            CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}", CALLBACK_ADMIN_BIND="127.0.0.1:0",
+            "callback_server", tmp_path / f"{n}.log", interpreter=interpreter, CALLBACK_STORE_URL=store.url,
+            CALLBACK_GRACE_S="5", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         )  # fmt: skip
-        server._command[0] = python
         try:
             await server.start()  # the sweeper is in its first round
             server.signal(signal.SIGTERM)

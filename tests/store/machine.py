@@ -69,7 +69,7 @@ from callback_server.store.pointers import NONCE_BYTES
 from callback_server.store.queries import read_events
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.list_owner_calls import CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, read_call, read_case, read_held
+from callback_server.store.queries.read import read_call, read_calls, read_case, read_cases, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import claim_call as claims
@@ -107,7 +107,9 @@ KEPT_BYTES = 1200
 RECORDING = Recording(calls_per_case=KEEP, repeat_bytes_per_case=KEPT_BYTES)
 RETENTION_MS = 3_600_000
 PAST_RETENTION_MS = -60_000  # past the retention of all that has ended, unless a window is not over
-LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)})
+# A test can take longer than a lease of the product. Without a deadline of its own, an activity of stored data has the
+# default lease, and the machine distinguishes it from one that is due by its length.
+LEASES = Leases({"push": Activity("push", deadline_ms=3_600_000)}, default_ms=3_600_000)
 WINDOW_MS = 3_600_000
 PER_MINUTE = 2
 OVER_MS = 7
@@ -141,6 +143,7 @@ MOST_CASES = 4
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
+GONE_WITH_CASE = ("fallback", "resolution", "held")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 CHOICES = Prompt("Agree?", choices=(("yes", "Yes"), ("no", "No")))
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
@@ -202,6 +205,33 @@ class LifeMachine(RuleBasedStateMachine):
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
+
+    def do_all(self, coroutines):
+        """Await coroutines together and return their results in order."""
+
+        async def together():
+            return await asyncio.gather(*coroutines, return_exceptions=True)
+
+        results = self.do(together())
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return results
+
+    async def read_all(self, commands):
+        """Return the replies to commands that only read, in one round trip: a comparison reads hundreds of values.
+
+        `commands` and the replies are by the same names. A command is a method of the client and its arguments.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        for method, *arguments in commands.values():
+            getattr(pipeline, method)(*arguments)
+        return dict(zip(commands, await pipeline.execute(), strict=True))
+
+    @property
+    def partitions(self):
+        """Return the partitions of all cases, also of deleted ones."""
+        return {keys.partition_of(case_id) for case_id in self.new}
 
     # --- actions of the owner
 
@@ -706,9 +736,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), end=st.sampled_from([NOT_STARTED, FAILED, "lost"]),
-          then=st.sampled_from([None, "take", "erase"]))  # fmt: skip
+          then=st.sampled_from([None, "take", "erase", "replay"]))  # fmt: skip
     def an_attempt_after_a_fallback_may_not_end_its_call(self, data, end, then):
-        """No handler is asked, it fails, or its server is lost. Then the next attempt starts, or the call is erased."""
+        """No handler is asked, it fails, or its server is lost. Then the call is taken, erased or replayed."""
         call_id = data.draw(st.sampled_from(self._running()))
         call = self._known(call_id)
         self._mark_fallback(call_id)
@@ -722,6 +752,8 @@ class LifeMachine(RuleBasedStateMachine):
         elif then == "erase":
             case_id = ids.case_id_of_call(call_id)
             assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
+        elif then == "replay":
+            self._replay(call_id)
 
     @precondition(lambda self: self._holding())
     @rule(
@@ -812,12 +844,12 @@ class LifeMachine(RuleBasedStateMachine):
         self._pause(paused=paused)
         taken = []
         order = self._due_by_time()
-        for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            attempts, more = self.do(
-                take_deliveries(
-                    self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING
-                )
-            )  # fmt: skip
+        for attempts, more in self.do_all(
+            take_deliveries(
+                self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING
+            )
+            for partition in self.partitions
+        ):  # fmt: skip
             assert not more
             taken += attempts
         expected = [call for model in self.model.values() if not paused for call in model.take(order)]
@@ -901,12 +933,16 @@ class LifeMachine(RuleBasedStateMachine):
         call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept]))
         model = self.model.get(ids.case_id_of_call(call_id))
         owner = "nobody" if foreign else model and model.owner
-        known = model is not None and not foreign
         for _ in range(1 + again):
-            assert (
-                self.do(replay_call(self.scripts, call_id, owner=owner))
-                is ReplayResult[model.replay(call_id) if known else "UNKNOWN"]
-            )
+            self._replay(call_id, owner=owner)
+
+    def _replay(self, call_id, *, owner=None):
+        model = self.model.get(ids.case_id_of_call(call_id))
+        known = model is not None and owner in (None, model.owner)
+        assert (
+            self.do(replay_call(self.scripts, call_id, owner=owner))
+            is ReplayResult[model.replay(call_id) if known else "UNKNOWN"]
+        )
 
     @precondition(lambda self: self._due_later())
     @rule(data=st.data())
@@ -924,11 +960,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _due_by_time(self):
         """Return the calls whose delivery is due, in the order of their times by the store's clock."""
-        in_time = [
-            (score, call_id.decode())
-            for key in {self._due_key(new.id) for new in self.new.values()}
-            for call_id, score in self.do(self.client.zrange(key, 0, -1, withscores=True))
-        ]
+        due = {self._due_key(new.id) for new in self.new.values()}
+        found = self.do(self.read_all({key: ("zrange", key, 0, -1, False, True) for key in due}))
+        in_time = [(score, call_id.decode()) for scores in found.values() for call_id, score in scores]
         return [call_id for _, call_id in sorted(in_time)]
 
     def _due_key(self, call_id):
@@ -1036,23 +1070,25 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self):
-        for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            swept = self.do(sweep_partition(self.scripts, partition, recording=RECORDING))
-            for case_id, model in self.model.items():
-                if keys.partition_of(case_id) == partition:
-                    model.sweep()
-            assert swept.deliveries is any(
-                call.due == NOW for case_id, model in self.model.items() if keys.partition_of(case_id) == partition
-                for call in model.calls.values()
-            )  # fmt: skip
+        partitions = self.partitions
+        swept = self.do_all(sweep_partition(self.scripts, partition, recording=RECORDING) for partition in partitions)
+        for model in self.model.values():
+            model.sweep()
+        due = {
+            keys.partition_of(call.id) for model in self.model.values() for call in model.calls.values()
+            if call.due == NOW
+        }  # fmt: skip
+        assert {at for at, each in zip(partitions, swept, strict=True) if each.deliveries} == due
 
     @rule(past=st.booleans(), windows=st.booleans())
     def drop(self, past, windows=True):
         """Apply the retention, before or past it, and before or past all windows."""
         for case_id in self.model if past and windows else ():
             self._end_windows(case_id)
-        for partition in {keys.partition_of(case_id) for case_id in self.new}:
-            self.do(apply_retention(self.scripts, partition, retention_ms=PAST_RETENTION_MS if past else RETENTION_MS))
+        retention_ms = PAST_RETENTION_MS if past else RETENTION_MS
+        self.do_all(
+            apply_retention(self.scripts, partition, retention_ms=retention_ms) for partition in self.partitions
+        )
         if past:
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
@@ -1068,15 +1104,14 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self._compare())
 
     async def _compare(self):
-        await self._compare_cases()
+        stored = [key.decode() async for key in self.client.scan_iter(count=10_000)]
+        await self._compare_cases([key for key in stored if ":repeat:" in key])
         await self._compare_events()
-        await self._compare_label_index()
-        await self._compare_pointers()
+        await self._compare_label_index([key for key in stored if ":label:" in key])
+        await self._compare_pointers([key for key in stored if ":pointer:" in key])
 
-    async def _compare_pointers(self):
-        found = {
-            key.decode(): await self.client.get(key) async for key in self.client.scan_iter("*:pointer:*", count=1000)
-        }
+    async def _compare_pointers(self, stored):
+        found = await self.read_all({key: ("get", key) for key in stored})
         cases = [self.new[case_id] for case_id in self.model if self.new[case_id].pointer]
         assert found == {
             keys.key(keys.partition_of(case.id), "pointer", case.pointer): case.id.encode() + case.nonce
@@ -1084,9 +1119,15 @@ class LifeMachine(RuleBasedStateMachine):
         }
 
     async def _compare_events(self):
-        for partition in {keys.partition_of(case_id) for case_id in self.new}:
+        pages = await self.scripts.run_on_partitions(
+            read_events.SCRIPT,
+            {
+                partition: read_events.SCRIPT.pack(first_number=self.heard[partition] + 1, limit=1000)
+                for partition in self.partitions
+            },
+        )
+        for partition, (first, *events) in pages.items():
             after = self.heard[partition]
-            first, *events = await self.scripts.run(read_events.SCRIPT, partition, first_number=after + 1, limit=1000)
             assert first == (after + 1 if events else 0)
             self.heard[partition] = after + len(events)
             for event in map(read_events.decode_event, events):
@@ -1098,102 +1139,134 @@ class LifeMachine(RuleBasedStateMachine):
         for case_id, model in {**self.model, **self.dropped}.items():
             assert self.told[case_id] == model.events
 
-    async def _compare_label_index(self):
+    async def _compare_label_index(self, stored):
         expected = {}
         for case_id, model in self.model.items():
             for name, value in model.labels.items():
                 digest = hashlib.sha1(f"{len(name)}:{name}{value}".encode()).hexdigest()
                 key = keys.key(keys.partition_of(case_id), "label", model.owner, digest)
                 expected.setdefault(key, set()).add(case_id)
-        found = {
-            key.decode(): {member.decode() for member in await self.client.zrange(key, 0, -1)}
-            async for key in self.client.scan_iter("*:label:*", count=1000)
-        }
-        assert found == expected
+        found = await self.read_all({key: ("zrange", key, 0, -1) for key in stored})
+        assert {key: {member.decode() for member in members} for key, members in found.items()} == expected
 
-    async def _compare_cases(self):
-        leases, expiries, closed, ended = set(), set(), set(), set()
-        for case_id, new in self.new.items():
+    async def _compare_cases(self, stored_repeats):
+        cases = dict(zip(self.new, await read_cases(self.scripts, list(self.new), bodies=True), strict=True))
+        reads = {}
+        for case_id in self.new:
             partition = keys.partition_of(case_id)
-            model = self.model.get(case_id)
-            case = await read_case(self.scripts, case_id)
-            if model is None:
+            for name in GONE_WITH_CASE:
+                reads[case_id, name] = ("exists", keys.key(partition, name, case_id))
+            if case_id in self.model:
+                reads[case_id, "queue"] = ("lrange", keys.key(partition, "queue", case_id), 0, -1)
+                reads[case_id, "calls"] = ("zrange", keys.key(partition, "calls", case_id), 0, -1)
+                reads[case_id, "sums"] = ("hmget", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                reads[case_id, "held calls"] = ("zrange", keys.key(partition, "held", case_id), 0, -1)
+        found = await self.read_all(reads)
+        repeats = await self._read_repeats(stored_repeats)
+        call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
+        kept = {call.id: call for call in await read_calls(self.scripts, list(itertools.chain(*call_ids.values())))}
+        found |= await self.read_all(
+            {(call_id, "call"): ("hgetall", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
+            | {(call_id, "due"): ("zscore", self._due_key(call_id), call_id) for call_id in kept}
+        )
+        due = collections.defaultdict(list)
+        for told in self.due:
+            due[_case_of(told)].append(told)
+        for case_id, case in cases.items():
+            if case_id not in self.model:
                 assert case is None
-                for name in ("fallback", "resolution", "held"):
-                    assert not await self.client.exists(keys.key(partition, name, case_id))
+                assert not any(found[case_id, name] for name in GONE_WITH_CASE)
                 continue
             assert case is not None
-            assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
-                model.status, model.reason, model.call_count, model.version, model.response, model.owner
-            )  # fmt: skip
-            assert (case.expires_ms is None) is (new.time_to_live_ms is None)
-            assert (case.profile, case.guard) == (model.profile, model.guard)
-            assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
-            assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
-            held = await self.client.zrange(keys.key(partition, "held", case_id), 0, -1)
-            assert [member.decode() for member in held] == model.held
-            assert case.resolved == (model.resolution[0] if model.resolution else "")
-            queue = await self.client.lrange(keys.key(partition, "queue", case_id), 0, -1)
-            assert [member.decode() for member in queue] == model.queue
-            calls, more = await list_calls(self.scripts, case_id, before=None, limit=100)
-            assert more is None
-            assert [
-                (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone, call.repeats)
-                for call in reversed(calls)
-            ] == [
-                (call.id, call.status, call.erased, call.marked, call.caller_gone, len(call.repeats))
-                for call in model.calls.values()
-            ]
-            assert [told for told in self.due if _case_of(told) == case_id] == [
-                _due(case_id, model.activity, *what) for what in model.due
-            ]
-            found = {}
-            async for key in self.client.scan_iter(keys.key(partition, "repeat", case_id, "*"), count=1000):
-                found[key.decode().rpartition(":")[2]] = (await self.client.get(key)).decode()
-                left_ms = await self.client.pttl(key)
-                assert (left_ms == -1) if found[key.decode().rpartition(":")[2]] in model.running else left_ms > 0
-            assert found == model.known
-            fields = await self.client.hmget(keys.key(partition, "case", case_id), "unfinished", "bytes")
-            assert int(fields[0] or 0) == len([call for call in model.calls.values() if not call.over])
-            kept = {call.id: await self.client.hgetall(keys.key(partition, "call", call.id)) for call in calls}
-            for call in calls:
-                await self._compare_delivery(call, model.calls[call.id])
-                assert call.status != RUNNING or b"response" in kept[call.id]
-                if not call.erased and call.id not in self.adopted:
-                    is_held = model.answer_mode == HOLD and call.status == RUNNING
-                    whole = is_held or not model.calls[call.id].partial
-                    is_cut_later = model.calls[call.id].partial if is_held else model.calls[call.id].trims
-                    assert (b"recorded_request" in kept[call.id]) is (call.status == RUNNING and is_cut_later)
-                    assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
-                    assert kept[call.id][b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
-                    assert call.request_body_size == len(CAME.body)
-                elif call.erased:
-                    assert not set(kept[call.id]) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
-                    assert kept[call.id][b"request"] == b""
-            ended_bytes = [
-                sum(len(kept[call.id].get(name, b"")) for name in SIZED) for call in calls if model.calls[call.id].over
-            ]
-            assert int(fields[1] or 0) == sum(ended_bytes)
-            leases |= {call.id for call in model.calls.values() if call.in_lease}
-            ended |= {call.id for call in model.calls.values() if call.over}
-            if model.status == CLOSED:
-                closed.add(case_id)
-            elif new.time_to_live_ms is not None:
-                expiries.add(case_id)
-        marked = [
-            (name, owner, self._marked(mark, owner))
-            for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
-            for owner in ("shop", "other")
+            self._compare_case(
+                case, [kept[call_id] for call_id in call_ids[case_id]], found, due[case_id], repeats[case_id]
+            )
+        await self._compare_indexes()
+
+    async def _read_repeats(self, stored):
+        """Return by which digests the calls of each case are found: the call and the milliseconds that are left."""
+        found = await self.read_all({(key, what): (what, key) for key in stored for what in ("get", "pttl")})
+        repeats = collections.defaultdict(dict)
+        for key in stored:
+            case_id, digest = key.split(":")[-2:]
+            repeats[case_id][digest] = found[key, "get"], found[key, "pttl"]
+        return repeats
+
+    def _compare_case(self, case, calls, found, due, repeats):
+        """Compare a case and its calls, oldest first, with the model."""
+        new, model = self.new[case.id], self.model[case.id]
+        assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
+            model.status, model.reason, model.call_count, model.version, model.response, model.owner
+        )  # fmt: skip
+        assert (case.expires_ms is None) is (new.time_to_live_ms is None)
+        assert (case.profile, case.guard) == (model.profile, model.guard)
+        assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
+        assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
+        assert case.resolved == (model.resolution[0] if model.resolution else "")
+        assert [member.decode() for member in found[case.id, "held calls"]] == model.held
+        assert [member.decode() for member in found[case.id, "queue"]] == model.queue
+        assert [
+            (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone, call.repeats) for call in calls
+        ] == [
+            (call.id, call.status, call.erased, call.marked, call.caller_gone, len(call.repeats))
+            for call in model.calls.values()
         ]
-        for name, *parts, expected in (
-            ("leases", leases), ("expiries", expiries), ("closed", closed), ("ended", ended), *marked
-        ):  # fmt: skip
-            found = set()
-            for partition in {keys.partition_of(case_id) for case_id in self.new}:
-                found |= {
-                    member.decode() for member in await self.client.zrange(keys.key(partition, name, *parts), 0, -1)
-                }
-            assert found == expected, name
+        assert due == [_due(case.id, model.activity, *what) for what in model.due]
+        known = {digest: call_id.decode() for digest, (call_id, _) in repeats.items()}
+        assert known == model.known
+        for digest, (_, left_ms) in repeats.items():
+            assert (left_ms == -1) if known[digest] in model.running else left_ms > 0
+        unfinished, bytes_of_ended = found[case.id, "sums"]
+        assert int(unfinished or 0) == len([call for call in model.calls.values() if not call.over])
+        assert int(bytes_of_ended or 0) == sum(
+            len(found[call.id, "call"].get(name, b"")) for name in SIZED for call in calls if model.calls[call.id].over
+        )
+        for call in calls:
+            self._compare_call(call, found[call.id, "call"], model)
+            self._compare_delivery(call, found[call.id, "due"], model.calls[call.id])
+
+    def _compare_call(self, call, fields, model):
+        assert call.status != RUNNING or b"response" in fields
+        if not call.erased and call.id not in self.adopted:
+            is_held = model.answer_mode == HOLD and call.status == RUNNING
+            whole = is_held or not model.calls[call.id].partial
+            is_cut_later = model.calls[call.id].partial if is_held else model.calls[call.id].trims
+            assert (b"recorded_request" in fields) is (call.status == RUNNING and is_cut_later)
+            assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
+            assert fields[b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
+            assert call.request_body_size == len(CAME.body)
+        elif call.erased:
+            assert not set(fields) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
+            assert fields[b"request"] == b""
+
+    async def _compare_indexes(self):
+        calls = [call for model in self.model.values() for call in model.calls.values()]
+        closed = {case_id for case_id, model in self.model.items() if model.status == CLOSED}
+        expected = {
+            ("leases",): {call.id for call in calls if call.in_lease},
+            ("ended",): {call.id for call in calls if call.over},
+            ("closed",): closed,
+            ("expiries",): {
+                case_id for case_id in self.model
+                if case_id not in closed and self.new[case_id].time_to_live_ms is not None
+            },
+            **{
+                (name, owner): self._marked(mark, owner)
+                for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
+                for owner in ("shop", "other")
+            },
+        }  # fmt: skip
+        found = await self.read_all(
+            {
+                (name, partition): ("zrange", keys.key(partition, *name), 0, -1)
+                for name in expected
+                for partition in self.partitions
+            }
+        )
+        for name, members in expected.items():
+            assert {member.decode() for partition in self.partitions for member in found[name, partition]} == members, (
+                name
+            )
 
     def _marked(self, mark, owner):
         return {
@@ -1219,8 +1292,7 @@ class LifeMachine(RuleBasedStateMachine):
                 break
         assert (set(found), len(found)) == (self._marked(mark, owner), len(set(found)))
 
-    async def _compare_delivery(self, call, model):
-        score = await self.client.zscore(self._due_key(call.id), call.id)
+    def _compare_delivery(self, call, score, model):
         if model.delivery is None:
             assert (call.delivery, score) == (None, None)
             return

@@ -36,7 +36,7 @@ from callback_server.domain.case import NewCase
 from callback_server.domain.guard import RequestIntent
 from callback_server.store import keys
 from callback_server.store.packing import unpack_content, unpack_effect
-from callback_server.store.queries.read import read_case
+from callback_server.store.queries.read import read_cases
 from callback_server.store.queries.read_events import read_end_position
 
 STORED = {version: ROOT / "tests" / "data" / f"stored-{version}" for version in range(1, keys.SCHEMA_VERSION + 1)}
@@ -106,17 +106,31 @@ async def adopt(machine, version):
     now_ms = await load(machine.client, STORED[version])
     ends = await read_end_position(machine.scripts)
     machine.heard.update(dict(enumerate(ends.numbers)))
-    for told in told_by(version):
-        case_id = told["case"]["callbackCaseId"]
-        fields = await machine.client.hgetall(keys.key(keys.partition_of(case_id), "case", case_id))
-        case = await read_case(machine.scripts, case_id)
+    stored = told_by(version)
+    case_ids = [told["case"]["callbackCaseId"] for told in stored]
+    cases = dict(zip(case_ids, await read_cases(machine.scripts, case_ids, bodies=True), strict=True))
+    reads = {}
+    for told, case_id in zip(stored, case_ids, strict=True):
+        partition = keys.partition_of(case_id)
+        reads[case_id] = ("hgetall", keys.key(partition, "case", case_id))
+        for call_id in (*(call["callId"] for call in told["calls"]), *told["deleted"]):
+            reads[call_id, "fields"] = ("hmget", keys.key(partition, "call", call_id), *CALL_FIELDS)
+            reads[call_id, "lease"] = ("zscore", keys.key(partition, "leases"), call_id)
+    found = await machine.read_all(reads)
+    pointers = await machine.read_all(
+        {
+            case_id: ("get", keys.key(keys.partition_of(case_id), "pointer", found[case_id][b"pointer"].decode()))
+            for case_id in case_ids
+        }
+    )
+    for told, case_id in zip(stored, case_ids, strict=True):
+        case, fields = cases[case_id], found[case_id]
         machine.new[case_id] = NewCase(
             id=case_id, state_sha256=bytes.fromhex(case_id) + fields[b"sha"],
             fingerprint=fields[b"fingerprint"], owner=case.owner,
             activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
             settings=case.settings, response=case.response, answer_mode=case.answer_mode, ordered=case.ordered,
-            fallback=case.fallback, pointer=(pointer := fields[b"pointer"].decode()),
-            nonce=(await machine.client.get(keys.key(keys.partition_of(case_id), "pointer", pointer)))[32:],
+            fallback=case.fallback, pointer=fields[b"pointer"].decode(), nonce=pointers[case_id][32:],
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
@@ -125,26 +139,29 @@ async def adopt(machine, version):
         )  # fmt: skip
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms
+
+        def call_of(call_id, case=case):
+            return model_call(case, call_id, found[call_id, "fields"], found[call_id, "lease"], now_ms)
+
         for call in reversed(told["calls"]):
-            kept = model.calls[call["callId"]] = await model_call(machine.client, case, call["callId"], now_ms)
+            kept = model.calls[call["callId"]] = call_of(call["callId"])
             if case.status == IN_PROGRESS and kept.status == RUNNING:
                 model.holder = kept.id
         for call_id in told["deleted"]:
-            model.gone[call_id] = await model_call(machine.client, case, call_id, now_ms)
+            model.gone[call_id] = call_of(call_id)
         machine.granted += [*model.calls, *model.gone]
         machine.adopted |= model.calls.keys()
 
 
-async def model_call(client, case, call_id, now_ms):
-    partition = keys.partition_of(case.id)
-    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent, gone = (
-        await client.hmget(
-            keys.key(partition, "call", call_id), "status", "attempt", "response", "response_body", "version", "effect",
-            "answer_digest", "delivery", "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent",
-            "caller_gone",
-        )
-    )  # fmt: skip
-    lease = await client.zscore(keys.key(partition, "leases"), call_id)
+CALL_FIELDS = (
+    "status", "attempt", "response", "response_body", "version", "effect", "answer_digest", "delivery",
+    "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent", "caller_gone",
+)  # fmt: skip
+
+
+def model_call(case, call_id, fields, lease, now_ms):
+    """Make the model of a stored call, of its `CALL_FIELDS` and the end of its lease."""
+    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent, gone = fields
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
         status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,

@@ -5,14 +5,14 @@ import contextlib
 import inspect
 import json
 import os
-import sys
-from asyncio.subprocess import PIPE
+import tempfile
 from datetime import UTC, datetime, timedelta
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from support.fork_server import start
 
 from callback import AsyncCallbackClient, CallbackClient
 from callback.v1 import callback_handler_service_pb2 as handler_messages
@@ -242,15 +242,19 @@ class Ran:
         return f"exit code {self.code}\n{self.output}\n{self.errors}"
 
 
-async def run_callback(*arguments, stdin=b"", **environment):
-    """Run the command line as a separate program."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", *arguments,
-        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | environment,
-    )  # fmt: skip
-    try:
-        output, errors = await asyncio.wait_for(program.communicate(stdin), 60)
-    finally:
-        if program.returncode is None:
+async def run_callback(*arguments, stdin=b"", preloaded=(), **environment):
+    """Run the command line in a process of its own. `preloaded` are modules that only some commands import."""
+    with tempfile.TemporaryFile() as typed, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        typed.write(stdin)
+        typed.seek(0)
+        program = start(
+            "callback_cli", *arguments,
+            env=os.environ | environment, stdin=typed, stdout=output, stderr=errors, preloaded=preloaded,
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(program.wait, 60)
+        finally:
             program.kill()
-    return Ran(program.returncode, output, errors)
+        output.seek(0)
+        errors.seek(0)
+        return Ran(program.returncode, output.read(), errors.read())

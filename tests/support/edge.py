@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
+from support.fork_server import start
 from support.system import assert_events
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
@@ -444,13 +446,14 @@ class EdgeProcess:
         """
         own = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, "drain_s": 0}
         settings = {**own, **settings}
-        if loop == "asyncio":
-            first = "import sys; sys.modules['uvloop'] = None"
-        code = f"{first}\nimport sys; from callback_edge.__main__ import main; sys.exit(main())"
-        self._arguments = ["-c", code] if first else ["-m", "callback_edge"]
-        self._passed = passed
-        if passed is not None:
-            self._arguments = ["-c", _LAUNCHER, str(passed.fileno()), *self._arguments]
+        self._preloaded = ["support.without_uvloop"] if loop == "asyncio" else []
+        self._passed = [] if passed is None else [passed.fileno()]
+        self._command = None
+        if first:
+            code = f"{first}\nimport sys; from callback_edge.__main__ import main; sys.exit(main())"
+            self._command = [sys.executable, "-c", code]
+        elif self._passed:
+            self._command = [sys.executable, "-c", _LAUNCHER, *map(str, self._passed), "-m", "callback_edge"]
         self._environment = {f"CALLBACK_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
         self.lines = []
 
@@ -460,26 +463,28 @@ class EdgeProcess:
         return self
 
     async def __aexit__(self, *_exception):
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self._reading
+        self.process.kill()
+        await self.end()
         assert_events([line.encode() for line in self.lines])
 
     async def start(self):
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._arguments,
-            env={**os.environ, **self._environment},
-            pass_fds=[] if self._passed is None else [self._passed.fileno()],
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        reading, writing = os.pipe()
+        environment = {**os.environ, **self._environment}
+        if self._command is None:
+            self.process = start("callback_edge", env=environment, stderr=writing, preloaded=self._preloaded)
+        else:
+            self.process = subprocess.Popen(
+                self._command, env=environment, stdout=subprocess.DEVNULL, stderr=writing, pass_fds=self._passed
+            )
+        os.close(writing)
         self._more = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
+        self._reading = asyncio.create_task(self._read(os.fdopen(reading, "rb", buffering=0)))
 
-    async def _read(self):
-        async for line in self.process.stderr:
+    async def _read(self, log):
+        lines = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(lines)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, log)
+        async for line in lines:
             self.lines.append(line.decode())
             self._more.set()
         self._more.set()
@@ -520,7 +525,7 @@ class EdgeProcess:
     async def end(self):
         """Wait for the end, and return the exit code."""
         async with asyncio.timeout(DEADLINE_S * 2):
-            code = await self.process.wait()
+            code = await asyncio.to_thread(self.process.wait)
             await self._reading
         return code
 

@@ -1,6 +1,7 @@
 """Calls to a server's EdgeService without an edge, each over its own stream."""
 
 import asyncio
+import contextlib
 
 import grpc
 import grpc.aio
@@ -38,9 +39,12 @@ class EdgeCalls:
             await stream.read()  # readiness; the server must accept this call in any case
             await stream.write(edge.StreamInvocationsRequest(invocations=[invocation]))
             await stream.done_writing()
-            while not (message := await stream.read()).results:
-                pass
-            return message.results[0]
+            async for result in answers_of(stream):
+                # Read to the end, as an edge does: the caller of a result that is cancelled on its way is gone.
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await stream.read()
+                return result
+            raise AssertionError("the stream ended without a result")
         finally:
             stream.cancel()
 

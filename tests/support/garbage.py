@@ -1,23 +1,27 @@
-"""Garbage in reference cycles: what lives on until the garbage collector runs, and how large it is."""
+"""Garbage in reference cycles: what lives on until the garbage collector runs, and holds a body."""
 
 import contextlib
 import gc
+import os
 
 from google.protobuf.message import Message
 
+BODY = os.urandom(1024) * 1024
+"""A body that no other test sends: garbage of theirs is not counted."""
+
 
 class Garbage:
-    """Objects in reference cycles that held large data. `holders` has a description of each."""
+    """Objects in reference cycles that held a large part of `BODY`. `holders` has a description of each."""
 
     def __init__(self):
         self.holders = []
 
 
 @contextlib.contextmanager
-def large_garbage(size):
+def large_garbage():
     """Run the block without the garbage collector.
 
-    Yield `Garbage`. At the end of the block it has each object in a reference cycle that holds `size` bytes or more.
+    Yield `Garbage`. At the end of the block it has each object in a reference cycle that holds half of `BODY` or more.
     """
     gc.collect()
     gc.disable()
@@ -29,7 +33,7 @@ def large_garbage(size):
         found.holders = [
             f"{type(each).__name__} {each!r:.200}"
             for each in gc.garbage
-            if any(_size(held) >= size for held in gc.get_referents(each))
+            if any(_has_body(held) for held in gc.get_referents(each))
         ]
     finally:
         gc.set_debug(0)
@@ -37,11 +41,10 @@ def large_garbage(size):
         gc.enable()
 
 
-def _size(held):
-    """Return the number of bytes of a body, or of an object with a body."""
-    if isinstance(held, bytes | bytearray):
-        return len(held)
+def _has_body(held):
+    """Return whether these bytes, or this object with bytes, have a large part of `BODY`."""
     if isinstance(held, Message):
-        return held.ByteSize()
-    body = getattr(held, "body", None)
-    return len(body) if isinstance(body, bytes) else 0
+        held = held.SerializePartialToString()
+    elif not isinstance(held, bytes | bytearray):
+        held = getattr(held, "body", None)
+    return isinstance(held, bytes | bytearray) and len(held) >= len(BODY) // 2 and BODY[:1024] in held

@@ -88,28 +88,30 @@ async def dumped(client, now_ms):
 async def load(client, directory):
     """Load `directory/store.jsonl` as if it had been dumped now, and return the time in milliseconds."""
     now_ms = await store_now_ms(client)
+    pipeline = client.pipeline(transaction=False)  # adds commands without sending them: one round trip for all lines
     for line in (directory / "store.jsonl").read_text().splitlines():
         dump = json.loads(line)
         key, value = dump["key"].encode("latin-1"), dump["value"]
         match dump["type"]:
             case "string":
-                await client.set(key, unmarked(value, now_ms))
+                pipeline.set(key, unmarked(value, now_ms))
             case "set":
-                await client.sadd(key, *(unmarked(member, now_ms) for member in value))
+                pipeline.sadd(key, *(unmarked(member, now_ms) for member in value))
             case "list":
-                await client.rpush(key, *(unmarked(member, now_ms) for member in value))
+                pipeline.rpush(key, *(unmarked(member, now_ms) for member in value))
             case "hash":
-                await client.hset(
+                pipeline.hset(
                     key, mapping={unmarked(name, 0): unmarked(field, now_ms) for name, field in value.items()}
                 )
             case "zset":
-                await client.zadd(key, {unmarked(name, 0): unmarked(score, now_ms) for name, score in value.items()})
+                pipeline.zadd(key, {unmarked(name, 0): unmarked(score, now_ms) for name, score in value.items()})
             case "stream":
                 for entry, fields in value:
                     event = {unmarked(name, 0): unmarked(field, now_ms) for name, field in fields.items()}
-                    await client.xadd(key, event, id=entry)
+                    pipeline.xadd(key, event, id=entry)
         if "ttl_ms" in dump:
-            await client.pexpire(key, dump["ttl_ms"])
+            pipeline.pexpire(key, dump["ttl_ms"])
+    await pipeline.execute()
     return now_ms
 
 

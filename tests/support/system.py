@@ -9,12 +9,11 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from support.fork_server import start
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
@@ -29,10 +28,14 @@ def assert_events(lines):
 
 
 class Process:
-    """`python -m module` with settings from the environment; `facts` are the fields of its `ready` event."""
+    """`python -m package` with settings from the environment; `facts` are the fields of its `ready` event.
 
-    def __init__(self, module, log, **environment):
-        self._command = [sys.executable, "-m", module]
+    It is forked from a fork server, or started by `interpreter`, a command, if there is one.
+    """
+
+    def __init__(self, package, log, *, interpreter=None, **environment):
+        self.interpreter = interpreter
+        self._package = package
         self._environment = {**os.environ, **environment}
         self.log = log
         self.facts = {}
@@ -44,7 +47,9 @@ class Process:
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         self.facts = {}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.DEVNULL, stderr=log)
+            self.process = start(
+                self._package, env=self._environment, stdout=None, stderr=log, interpreter=self.interpreter
+            )
         self.facts = await wait_until(self._ready, deadline_s=120, what=f"ready in {self.log}")
         return self
 

@@ -4,8 +4,9 @@ import asyncio
 import fcntl
 import os
 import struct
-import sys
 import termios
+
+from support.fork_server import start
 
 
 class Shown:
@@ -27,18 +28,16 @@ async def run_on_terminal(*arguments, typed=b"", columns=80, **environment):
         name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")
     }
     try:
-        program = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "callback_cli", *arguments,
-            stdin=theirs, stdout=theirs, stderr=theirs,
-            env={**inherited, "TERM": "xterm-256color", **environment},
+        program = start(
+            "callback_cli", *arguments,
+            stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, "TERM": "xterm-256color", **environment},
         )  # fmt: skip
         reading = asyncio.create_task(asyncio.to_thread(_read, ours))
         os.write(ours, typed)
         try:
-            code = await asyncio.wait_for(program.wait(), 60)
+            code = await asyncio.to_thread(program.wait, 60)
         finally:
-            if program.returncode is None:
-                program.kill()
+            program.kill()
             os.close(theirs)  # ends the reading
             screen = await reading
     finally:

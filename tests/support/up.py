@@ -5,12 +5,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import grpc
 import httpx
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from support.fork_server import start
 from support.wait import wait_until_sync
 
 READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
@@ -24,9 +24,9 @@ def is_running(pid):
         return False
 
 
-def serves_reflection(target):
+def serves_reflection(target, credentials=None):
     """Return whether a server answers reflection requests, with its own services among them."""
-    with grpc.insecure_channel(target) as channel:
+    with grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target) as channel:
         try:
             names = ProtoReflectionDescriptorDatabase(channel).get_services()
         except grpc.RpcError as error:
@@ -48,6 +48,8 @@ class Up:
         self.environment = {}
         self.stdin = subprocess.DEVNULL
         self.process = None
+        self.output = None
+        """Its standard output."""
         self.edge = self.grpc = None
         self._seen = 0
 
@@ -60,18 +62,21 @@ class Up:
             for name, value in self.options.items()
             if value is not None
         ]
+        reading, writing = os.pipe()
+        self.output = os.fdopen(reading)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "callback_cli", "up", *options],
-                stdin=self.stdin, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
-                env={**os.environ, **self.environment},
+            self.process = start(
+                "callback_cli", "up", *options,
+                stdin=self.stdin, stdout=writing, stderr=log, env={**os.environ, **self.environment}, own_group=True,
+                preloaded=["callback_up.main"],
             )  # fmt: skip
+        os.close(writing)
         return self
 
     def start(self):
         """Start it, and wait for its ready line."""
         self.spawn()
-        found = READY.fullmatch(line := self.process.stdout.readline())
+        found = READY.fullmatch(line := self.output.readline())
         assert found, f"{line!r}\n{self.said()}"
         self.edge, self.grpc = found["edge"], found["grpc"]
         return self
@@ -123,4 +128,4 @@ class Up:
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)
-            self.process.stdout.close()
+            self.output.close()

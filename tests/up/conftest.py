@@ -1,4 +1,6 @@
-"""Fixtures: `callback up` processes that end with their test."""
+"""Fixtures: `callback up` processes that end with their test or their module."""
+
+import contextlib
 
 import grpc
 import pytest
@@ -7,19 +9,33 @@ from support.up import Up
 from callback.v1 import callbacks_service_pb2_grpc
 
 
-@pytest.fixture
-def make_up(tmp_path, monkeypatch):
-    """Return a factory of `callback up` processes, not yet started. The default data is at `tmp_path / "data"`."""
-    monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
+@contextlib.contextmanager
+def factory(directory):
+    """Return a factory of `callback up` processes, not yet started. The default data is at `directory / "data"`."""
     made = []
 
     def make(data_dir=None, **options):
-        made.append(Up(data_dir or tmp_path / "data", tmp_path / f"log-{len(made)}", **options))
+        made.append(Up(data_dir or directory / "data", directory / f"log-{len(made)}", **options))
+        made[-1].environment["CALLBACK_CONFIG"] = ""
         return made[-1]
 
     yield make
     for up in made:
         up.close()
+
+
+@pytest.fixture
+def make_up(tmp_path):
+    """Return a factory of `callback up` processes for one test."""
+    with factory(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_up(tmp_path_factory):
+    """Return a factory of `callback up` processes for all tests of a module."""
+    with factory(tmp_path_factory.mktemp("up")) as make:
+        yield make
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`callback up` with principals and TLS in its configuration, as in production but on one machine."""
 
+import grpc
 import httpx
 import pytest
 import trustme
@@ -10,9 +11,10 @@ from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
 
 
-@pytest.fixture
-def directory(tmp_path):
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
     """Write files of principals, tokens and certificates, and the `callback.toml` that names them."""
+    tmp_path = tmp_path_factory.mktemp("configuration")
     principals = tmp_path / "principals.toml"
     for name, role in (("orders", Role.OWNER), ("edge", Role.EDGE)):
         (tmp_path / f"{name}.token").write_text(add_token(principals, name, [role], None))
@@ -29,31 +31,47 @@ def directory(tmp_path):
     return tmp_path
 
 
-def test_it_runs_with_principals_and_tls(make_up, directory):
-    up = make_up(config=str(directory / "callback.toml")).start()
-    tls = Tls(ca_file=directory / "ca.pem")
-    with CallbackClient(up.grpc, tls=tls, token_file=directory / "orders.token") as client:
-        made = client.generate_callback_url("record", Response("ok"))
-        assert httpx.get(made.url).text == "ok"
-        assert client.get_callback(made.case_id).owner == "orders"
-    with CallbackClient(up.grpc, tls=tls) as client, pytest.raises(UnauthenticatedError):
-        client.get_callback(made.case_id)
+@pytest.fixture(scope="module")
+def protected(make_module_up, directory):
+    """Run one with principals and TLS, which stops at the end of the module."""
+    up = make_module_up(config=str(directory / "callback.toml"))
+    up.environment["CALLBACK_REFLECTION"] = ""
+    yield up.start()
     assert up.interrupt() == 0
 
 
-@pytest.mark.parametrize(("said", "on"), [("", False), ("true", True)])
-def test_reflection_is_off_by_default(make_up, directory, said, on):
-    config = directory / "callback.toml"
-    config.write_text("".join(line for line in config.read_text().splitlines(True) if "tls" not in line))
-    up = make_up(config=str(config))
-    up.environment["CALLBACK_REFLECTION"] = said
+@pytest.fixture(scope="module")
+def without_tls(directory):
+    """Return the name of a file of settings with principals alone."""
+    config = directory / "without-tls.toml"
+    lines = (directory / "callback.toml").read_text().splitlines(True)
+    config.write_text("".join(line for line in lines if "tls" not in line))
+    return str(config)
+
+
+def test_it_runs_with_principals_and_tls(protected, directory):
+    tls = Tls(ca_file=directory / "ca.pem")
+    with CallbackClient(protected.grpc, tls=tls, token_file=directory / "orders.token") as client:
+        made = client.generate_callback_url("record", Response("ok"))
+        assert httpx.get(made.url).text == "ok"
+        assert client.get_callback(made.case_id).owner == "orders"
+    with CallbackClient(protected.grpc, tls=tls) as client, pytest.raises(UnauthenticatedError):
+        client.get_callback(made.case_id)
+
+
+def test_reflection_is_off_by_default_with_principals(protected, directory):
+    credentials = grpc.ssl_channel_credentials((directory / "ca.pem").read_bytes())
+    assert not serves_reflection(protected.grpc, credentials)
+
+
+def test_reflection_can_be_switched_on_with_principals(make_up, without_tls):
+    up = make_up(config=without_tls)
+    up.environment["CALLBACK_REFLECTION"] = "true"
     up.start()
-    assert serves_reflection(up.grpc) is on
+    assert serves_reflection(up.grpc)
 
 
-def test_the_demo_reports_that_it_has_no_token(make_up, directory):
-    config = directory / "callback.toml"
-    config.write_text("".join(line for line in config.read_text().splitlines(True) if "tls" not in line))
-    up = make_up(config=str(config), demo=True).spawn()
+def test_the_demo_reports_that_it_has_no_token(make_up, without_tls):
+    up = make_up(config=without_tls, demo=True).spawn()
     assert up.process.wait(60) == 1
     assert "callback up: --demo has no token; do not use it with principals" in up.said()

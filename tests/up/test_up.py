@@ -8,14 +8,16 @@ import shlex
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 from support.store import free_port
 from support.up import is_running, serves_reflection
 from support.wait import wait_until_sync
 
-from callback.v1 import callback_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2_grpc
 from callback.v1 import callbacks_service_pb2 as messages
 
 CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
@@ -38,14 +40,62 @@ def gone(up):
     return True
 
 
-def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(up, service):
-    up.start()
-    made = generate(service(up.grpc))
-    assert made.callback_url.startswith(f"http://{up.edge}/cb/")
-    answer = httpx.post(made.callback_url, content=b"hello")
-    assert (answer.status_code, answer.text) == (200, "thanks")
+@pytest.fixture(scope="module")
+def running(make_module_up, tmp_path_factory):
+    """Run one that stops at the end of the module. Each test leaves it healthy."""
+    up = make_module_up(tmp_path_factory.mktemp("running") / ("deep" * 25) / ("deeper" * 25))
+    up.environment |= {"CALLBACK_REFLECTION": "", "http_proxy": "http://127.0.0.1:9"}
+    yield up.start()
     assert up.interrupt() == 0
-    assert up.process.stdout.read() == ""
+    assert up.output.read() == ""  # it was ready once, whatever happened to its children
+
+
+@pytest.fixture(scope="module")
+def configured(make_module_up, tmp_path_factory):
+    """Run one whose addresses, URL and key are settings."""
+    directory = tmp_path_factory.mktemp("configured")
+    config = directory / "callback.toml"
+    config.write_text(
+        f'[server]\ngrpc_bind = "localhost:0"\nbox_url = "https://box.example"\nstate_key = "{"k" * 32}"\n'
+    )
+    up = make_module_up(directory / "it's a %20 ?#é", config=str(config), edge=None, grpc=None)
+    up.environment |= {"CALLBACK_EDGE_BIND": "[::1]:0", "CALLBACK_REFLECTION": "false"}
+    yield up.start()
+    assert up.interrupt() == 0
+
+
+@pytest.fixture(scope="module")
+def stopped(make_module_up, tmp_path_factory):
+    """Run one that is called once and then stopped. `made` is its callback, and `answer` the answer to the call."""
+    up = make_module_up(tmp_path_factory.mktemp("stopped") / "data").start()
+    with grpc.insecure_channel(up.grpc) as channel:
+        up.made = generate(callbacks_service_pb2_grpc.CallbacksServiceStub(channel))
+    up.answer = httpx.post(up.made.callback_url, content=b"hello")
+    assert up.interrupt() == 0
+    return up
+
+
+def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(stopped):
+    assert stopped.made.callback_url.startswith(f"http://{stopped.edge}/cb/")
+    assert (stopped.answer.status_code, stopped.answer.text) == (200, "thanks")
+    assert stopped.output.read() == ""
+
+
+def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing(stopped):
+    assert [(e["child"], e["how"]) for e in stopped.events("child_stopped")] == [
+        ("edge", "ended with status 0"),
+        ("server", "ended with status 0"),
+        ("store", "ended with status 0"),
+    ]
+    assert gone(stopped)
+
+
+def test_no_state_is_in_the_logs_or_in_the_data(stopped):
+    data = Path(stopped.options["data-dir"])
+    kept = [path.read_bytes() for path in data.rglob("*") if path.is_file()]
+    assert stopped.made.callback_case_id.encode() in b"".join(kept)
+    for content in (stopped.said().encode(), *kept):
+        assert stopped.made.callback_state.encode() not in content
 
 
 def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
@@ -60,22 +110,11 @@ def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
     assert generate(service(up.grpc), request_id="order-5") == made
 
 
-def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing(up):
-    up.start()
-    assert up.interrupt() == 0
-    assert [(e["child"], e["how"]) for e in up.events("child_stopped")] == [
-        ("edge", "ended with status 0"),
-        ("server", "ended with status 0"),
-        ("store", "ended with status 0"),
-    ]
-    assert gone(up)
-
-
 def test_a_stop_before_the_ready_line_is_clean(up):
     up.spawn()
     wait_until_sync(lambda: len(up.children()) == 3, what="the start of the children")
     assert up.interrupt() == 0
-    assert up.process.stdout.read() == ""
+    assert up.output.read() == ""
     assert gone(up)
 
 
@@ -90,29 +129,21 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
 
 
 @pytest.mark.parametrize("child", ["store", "server", "edge"])
-def test_a_killed_child_is_restarted_with_the_same_address_and_data(up, service, child):
-    up.start()
-    made = generate(service(up.grpc))
-    before = up.child(child)
+def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_and_data(running, service, child):
+    made = generate(service(running.grpc))
+    died = len(running.events("child_died"))
+    before = running.child(child)
     os.kill(before, signal.SIGKILL)
-    wait_until_sync(lambda: up.child(child) != before, what="another start of the child")
-    up.wait_healthy()
+    wait_until_sync(lambda: not is_running(before), what="the end of the child")
+    if child != "store":  # no other process can take its port
+        host, port = (running.edge if child == "edge" else running.grpc).split(":")
+        with socket.socket() as stranger, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+            stranger.bind((host, int(port)))
+    wait_until_sync(lambda: running.child(child) != before, what="another start of the child")
+    running.wait_healthy()
     assert httpx.get(made.callback_url).text == "thanks"
-    assert attempts(service(up.grpc), made.callback_case_id) == [1]
-    assert [(e["child"], e["how"]) for e in up.events("child_died")] == [(child, "ended by signal 9")]
-    assert up.interrupt() == 0
-    assert up.process.stdout.read() == ""  # it was ready once
-
-
-@pytest.mark.parametrize("child", ["server", "edge"])
-def test_the_port_of_a_dead_child_is_not_given_to_another_process(up, child):
-    up.start()
-    host, port = (up.edge if child == "edge" else up.grpc).split(":")
-    down = up.child(child)
-    os.kill(down, signal.SIGKILL)
-    wait_until_sync(lambda: not is_running(down), what="the end of the child")
-    with socket.socket() as stranger, pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
-        stranger.bind((host, int(port)))
+    assert attempts(service(running.grpc), made.callback_case_id) == [1]
+    assert [(e["child"], e["how"]) for e in running.events("child_died")[died:]] == [(child, "ended by signal 9")]
 
 
 def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
@@ -151,9 +182,9 @@ def test_it_stops_at_the_end_of_standard_input_with_until_eof(make_up):
     assert [event["child"] for event in up.events("child_stopped")] == ["edge", "server", "store"]
 
 
-def test_by_default_it_ignores_the_end_of_standard_input(up):
-    up.start()  # its standard input is empty
-    assert up.is_healthy()
+def test_by_default_it_ignores_the_end_of_standard_input(running):
+    assert running.stdin == subprocess.DEVNULL  # it is empty
+    assert running.is_healthy()
 
 
 @pytest.mark.parametrize("option", ["edge", "grpc"])
@@ -168,15 +199,15 @@ def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(mak
     )
 
 
-def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(up, make_up, tmp_path):
-    up.start()
-    second = make_up().spawn()
+def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(running, make_up):
+    directory = running.options["data-dir"]
+    second = make_up(directory).spawn()
     assert second.process.wait(30) == 1
     assert second.said() == (
-        f"callback up: the data directory {tmp_path}/data is in use by another `callback up` "
-        f"(process {up.process.pid}); stop that one, or choose another with --data-dir\n"
+        f"callback up: the data directory {directory} is in use by another `callback up` "
+        f"(process {running.process.pid}); stop that one, or choose another with --data-dir\n"
     )
-    assert up.is_healthy()
+    assert running.is_healthy()
 
 
 @pytest.mark.parametrize("option", ["edge", "grpc"])
@@ -194,14 +225,39 @@ def test_an_invalid_address_is_a_wrong_setting(make_up):
     assert up.said() == "callback up: --edge must be HOST:PORT, as in 127.0.0.1:8080\n"
 
 
-def test_without_options_it_uses_the_addresses_of_the_settings(make_up, tmp_path):
-    config = tmp_path / "callback.toml"
-    config.write_text('[server]\ngrpc_bind = "localhost:0"\n')
-    up = make_up(config=str(config), edge=None, grpc=None)
-    up.environment["CALLBACK_EDGE_BIND"] = "[::1]:0"
-    up.start()
-    assert (up.grpc.split(":")[0], up.edge.rpartition(":")[0]) == ("localhost", "[::1]")
-    assert up.is_healthy()
+def test_without_options_it_uses_the_addresses_of_the_settings(configured):
+    assert (configured.grpc.split(":")[0], configured.edge.rpartition(":")[0]) == ("localhost", "[::1]")
+    assert configured.is_healthy()
+
+
+def test_the_url_and_the_key_can_be_set(configured, service):
+    made = generate(service(configured.grpc), request_id="x")
+    assert made.callback_url.startswith("https://box.example/cb/")
+
+
+@pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
+def test_reflection_is_on_by_default_without_principals(request, said, on):
+    up = request.getfixturevalue("running" if on else "configured")
+    assert up.environment["CALLBACK_REFLECTION"] == said
+    assert serves_reflection(up.grpc) is on
+
+
+@pytest.mark.parametrize("directory", ["running", "configured"])
+def test_any_directory_works(request, service, directory):
+    up = request.getfixturevalue(directory)
+    made = generate(service(up.grpc))
+    assert httpx.get(f"http://{up.edge}/cb/{made.callback_state}").status_code == 200
+
+
+def test_the_data_is_private_to_this_user(configured):
+    data = Path(configured.options["data-dir"])
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (data, *data.iterdir())}
+    assert modes == {data.name: 0o700, "lock": 0o600, "state-key": 0o600, "store": 0o700, "store.sock": 0o700}
+
+
+def test_an_http_proxy_of_the_environment_is_not_used(running):
+    assert running.environment["http_proxy"] == "http://127.0.0.1:9"  # nothing listens there
+    assert running.is_healthy()
 
 
 def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make_up, tmp_path):
@@ -212,34 +268,6 @@ def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make
     assert f"speed ({config}): unknown" in up.said()
     assert up.said().endswith("callback up: the edge refuses its settings; its last lines above have the reason\n")
     assert gone(up)
-
-
-def test_the_url_and_the_key_can_be_set(make_up, tmp_path, service):
-    config = tmp_path / "callback.toml"
-    config.write_text(f'[server]\nbox_url = "https://box.example"\nstate_key = "{"k" * 32}"\n')
-    first = generate(service(make_up(config=str(config)).start().grpc), request_id="x")
-    assert first.callback_url.startswith("https://box.example/cb/")
-
-
-@pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
-def test_reflection_is_on_by_default_without_principals(up, said, on):
-    up.environment["CALLBACK_REFLECTION"] = said
-    up.start()
-    assert serves_reflection(up.grpc) is on
-
-
-@pytest.mark.parametrize("folder", ["it's a %20 ?#é", "deep" * 25 + "/" + "deeper" * 25])
-def test_any_directory_works(make_up, tmp_path, service, folder):
-    up = make_up(tmp_path / folder).start()
-    assert httpx.get(generate(service(up.grpc)).callback_url).status_code == 200
-    assert up.interrupt() == 0
-
-
-def test_the_data_is_private_to_this_user(up, tmp_path):
-    up.start()
-    data = tmp_path / "data"
-    modes = {path.name: path.stat().st_mode & 0o777 for path in (data, *data.iterdir())}
-    assert modes == {"data": 0o700, "lock": 0o600, "state-key": 0o600, "store": 0o700, "store.sock": 0o700}
 
 
 def test_a_store_with_a_damaged_file_is_not_restarted_forever(up, tmp_path, service):
@@ -263,7 +291,7 @@ def test_a_store_with_a_damaged_file_is_not_restarted_forever(up, tmp_path, serv
 
 def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, service):
     up = make_up(demo=True).start()
-    lines = iter(up.process.stdout.readline, None)
+    lines = iter(up.output.readline, None)
     text = ""
     while text.count(" close ") == 0:
         text += next(lines)
@@ -280,24 +308,8 @@ def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up
     assert json.loads(shown.stdout)["callbackCaseId"] == first
 
 
-def test_no_state_is_in_the_logs_or_in_the_data(make_up, tmp_path, service):
-    up = make_up().start()
-    made = generate(service(up.grpc))
-    assert httpx.get(made.callback_url).status_code == 200
-    assert up.interrupt() == 0
-    kept = [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()]
-    assert made.callback_case_id.encode() in b"".join(kept)
-    for content in (up.said().encode(), *kept):
-        assert made.callback_state.encode() not in content
-
-
 def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up):
     both = f"127.0.0.1:{free_port()}"
     up = make_up(edge=both, grpc=both).spawn()
     assert up.process.wait(30) == 1
     assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"
-
-
-def test_an_http_proxy_of_the_environment_is_not_used(up):
-    up.environment["http_proxy"] = "http://127.0.0.1:9"
-    up.start()

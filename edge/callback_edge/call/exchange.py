@@ -3,13 +3,13 @@
 1. A body has a limit, with or without a `Content-Length`, and the edge never holds more of it. All bodies together have
    a limit too, and those of one caller. They count before they are read.
 2. A caller has a limit of requests in flight.
-3. A response before the end of its request says `Connection: close`. The connection then discards the rest.
-4. A response is complete before its first byte is sent.
-5. Every error, also one in the framework, becomes a problem response.
-6. A large body is read only after a server was asked whether it refuses the request in any case. The body of a request
-   that is refused is read and discarded, so that its sender gets the answer whenever it reads.
-7. Large bodies are read at a pace that leaves time for small calls.
-8. No frame holds a body while a call runs: the client of the servers alone has it.
+3. A response is complete before its first byte is sent.
+4. Every error, also one in the framework, becomes a problem response.
+5. A large body is read only after a server was asked whether it refuses the request in any case, and so is one whose
+   sender waits until it is invited (100 Continue). The body of a request that is refused is read and discarded, so that
+   its sender gets the answer whenever it reads. One that was not invited is not sent.
+6. Large bodies are read at a pace that leaves time for small calls.
+7. No frame holds a body while a call runs: the client of the servers alone has it.
 
 A call is answered here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
 """
@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 
 from quart import Quart, Response
 from quart.asgi import ASGIHTTPConnection
+from werkzeug.exceptions import HTTPException, NotFound
 
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
@@ -41,7 +42,6 @@ from callback_edge.call.request import (
 )
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
-from callback_edge.limits.body_pace import BodyPace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
 from callback_edge.page_content import PageContent
 from callback_edge.pages.views import ProblemResponse
@@ -75,7 +75,6 @@ class ExchangeFactory:
         self.upstream = upstream
         self.limits = AddressLimits(settings)
         self.body_budget = BodyBudget(settings)
-        self.body_pace = BodyPace()
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
 
@@ -94,7 +93,8 @@ class Exchange(ASGIHTTPConnection):
         super().__init__(app, scope)
         self._shared = shared
         context = context_of(scope)
-        self._record, self._pages, self._send_to_caller = context.record, context.pages, context.send_answer
+        self._connection, self._pages, self._pace = context.connection, context.pages, context.pace
+        self._record = context.record
         self._body = self._new_reservation()
         self._body_time_left_s = shared.body_timeout_s
         self._body_bytes = 0
@@ -117,14 +117,14 @@ class Exchange(ASGIHTTPConnection):
                     answer = await self._answer()
                     if len(answer.body) > _LARGE_BODY_BYTES:
                         self._body.count(len(answer.body))
-                    await self._send_answer(answer)
+                    await self._connection.answer(answer)
                 finally:
-                    self._received.clear()
-                    self._body.free()
+                    self._drop_body()
                     if self._record.call_id and not self._record.is_sent:
                         self._shared.upstream.report_caller_gone(self._record.call_id)
         if not is_allowed:
-            await self._send_answer(self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S))
+            answer = self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
+            await self._connection.answer(answer)
 
     async def _answer(self) -> HttpAnswer:
         try:
@@ -135,6 +135,7 @@ class Exchange(ASGIHTTPConnection):
             target = parse_path(self.scope["raw_path"])
             return await (self._call(target) if target else self._view())
         except problems.ProblemError as error:
+            self._drop_body()  # the answer may have to wait
             if error.prompt is None:
                 return self._answer_error(error)
             self._record.set_problem(error.problem)
@@ -185,9 +186,8 @@ class Exchange(ASGIHTTPConnection):
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
         """Read the body, and return the request as a message for a server (rule 6)."""
-        is_large = self._declared_bytes > _LARGE_BODY_BYTES
-        self._body.grow(0 if is_large else self._declared_bytes)
-        if not is_large:
+        if self._declared_bytes <= _LARGE_BODY_BYTES and not self._connection.awaits_continue:
+            self._body.grow(self._declared_bytes)
             await self._read_parts(_LARGE_BODY_BYTES)
         self._shared.limits.check_unknown_states(self._record.caller)
         if not self._is_complete:
@@ -202,14 +202,20 @@ class Exchange(ASGIHTTPConnection):
         try:
             await self._shared.upstream.look_up(self._message(target, look_up=True))
         except problems.ProblemError:
-            self._received.clear()
-            self._body.free()
-            with contextlib.suppress(problems.ProblemError):
-                await self._read_parts(self._shared.body_limit_bytes, keep=False)
+            self._drop_body()
+            if not self._connection.awaits_continue:
+                with contextlib.suppress(problems.ProblemError):
+                    await self._read_parts(self._shared.body_limit_bytes, keep=False)
             raise
 
     async def _view(self) -> HttpAnswer:
-        """Answer a request at any other address by Quart's routes and views."""
+        """Answer a request at any other address: by Quart's views if it has a route, as its request costs time."""
+        try:
+            self.app.url_map.bind("").match(self.scope["path"], self.scope["method"])
+        except NotFound:
+            raise problems.ProblemError(problems.NOT_FOUND) from None
+        except HTTPException:
+            pass  # the application answers it
         request = self._create_request_from_scope(cast(Any, self._send))
         request.body.set_complete()  # no view reads a body
         response = cast(Response, await self.app.handle_request(request))
@@ -237,28 +243,28 @@ class Exchange(ASGIHTTPConnection):
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
         """Read the body until it is complete, or until more than so many of its bytes were read."""
-        if self._is_complete:
-            return
+        while not self._is_complete and self._body_bytes <= until_bytes:
+            if self._body_bytes > _LARGE_BODY_BYTES or self._declared_bytes > _LARGE_BODY_BYTES:
+                await self._pace.wait(self._record.caller.group)  # not in the time of the sender
+            part = await self._receive_part()
+            if self._body_bytes > self._shared.body_limit_bytes:
+                raise problems.ProblemError(problems.BODY_TOO_LARGE)
+            if keep:
+                self._body.grow(self._body_bytes)
+                self._received += part
+
+    async def _receive_part(self) -> bytes:
+        if self._connection.awaits_continue:
+            await self._connection.send_continue()
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(self._body_time_left_s):
-                while not self._is_complete and self._body_bytes <= until_bytes:
-                    part = await self._receive_part()
-                    if self._body_bytes > self._shared.body_limit_bytes:
-                        raise problems.ProblemError(problems.BODY_TOO_LARGE)
-                    if keep:
-                        self._body.grow(self._body_bytes)
-                        self._received += part
+                message = await self._receive()
         except TimeoutError:
             raise problems.ProblemError(problems.BODY_TIMEOUT) from None
         finally:
             self._body_time_left_s -= loop.time() - began
-
-    async def _receive_part(self) -> bytes:
-        if self._body_bytes > _LARGE_BODY_BYTES or self._declared_bytes > _LARGE_BODY_BYTES:
-            await self._shared.body_pace.wait(self._record.caller.group)
-        message = await self._receive()
         self._is_complete = not message["more_body"]
         part: bytes = message["body"]
         self._body_bytes += len(part)
@@ -278,8 +284,9 @@ class Exchange(ASGIHTTPConnection):
         self._record.set_problem(problem)
         return self._pages.answer(problem, self._headers, retry_after_s=retry_after_s, headers=headers)
 
-    async def _send_answer(self, answer: HttpAnswer) -> None:
-        await self._send_to_caller(answer, is_last=not self._is_complete)
+    def _drop_body(self) -> None:
+        self._received.clear()
+        self._body.free()
 
 
 def _handshake_answer(invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:

@@ -5,26 +5,37 @@ from typing import Any, Final, Protocol
 
 from callback_edge.call.request_record import RequestRecord
 from callback_edge.http_answer import HttpAnswer
+from callback_edge.limits.pace import Pace
 from callback_edge.pages.pages import Pages
 
 STATE_KEY: Final = "exchange"
 """Key in `scope["state"]`."""
 
 
-class SendAnswer(Protocol):
-    """Method of the connection that sends the answer to its current request."""
+class CallerConnection(Protocol):
+    """Connection, as the exchange of its current request uses it."""
 
-    async def __call__(self, answer: HttpAnswer, *, is_last: bool = False) -> None:
-        """Send the answer. `is_last`: the connection ends with it."""
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends the body only after a 100 (Continue), or after some time."""
+
+    async def send_continue(self) -> None:
+        """Send a 100 (Continue)."""
+
+    async def answer(self, answer: HttpAnswer) -> None:
+        """Send the answer to the request."""
 
 
 @dataclass(slots=True)
 class ExchangeContext:
     """Context of the exchanges of one connection. A connection has one exchange at a time."""
 
-    send_answer: SendAnswer
+    connection: CallerConnection
+    """The connection."""
     pages: Pages
     """Answers to problems."""
+    pace: Pace
+    """Pace of large bodies."""
     record: RequestRecord = field(init=False)
     """Record of the current request. The connection sets it before it starts the exchange."""
 

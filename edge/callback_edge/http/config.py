@@ -10,6 +10,7 @@ from hypercorn.config import Config
 
 from callback_edge.callers import CallerResolver
 from callback_edge.http.parser import FIXED_FIELDS, MAX_HEAD_BYTES, date
+from callback_edge.limits.pace import Pace
 from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 
@@ -62,6 +63,7 @@ class EdgeContext(WorkerContext):
         super().__init__(max_requests=None)
         self.callers = callers
         self.pages = pages
+        self.pace = Pace()
         self.is_draining = False
         """Whether each answer is the last of its connection."""
         self.idle: OrderedDict[IdleConnection, float] = OrderedDict()

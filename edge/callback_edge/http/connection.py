@@ -206,6 +206,8 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         while not self.reader.at_eof():
+            if self._discards_input:
+                await self.context.pace.wait(self.protocol.caller.group)
             try:
                 data = await self.reader.read(MAX_RECV)
             except OSError:

@@ -32,7 +32,7 @@ from callback_process import logs
 log = logs.get_logger()
 
 _BACKLOG: Final = 2048
-_ACCEPT_BATCH: Final = 64
+_ACCEPT_BATCH: Final = 8
 """Maximum number of connections to accept before others are served."""
 _ACCEPT_RETRY_S: Final = 1
 """How long the listener accepts nothing after the system refused a connection for lack of files or memory, in

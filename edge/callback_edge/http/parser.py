@@ -91,6 +91,16 @@ class StrictConnection(h11.Connection):
             raise h11.RemoteProtocolError("chunk extensions and trailers are too large", error_status_hint=413)
 
     @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        """Return False: Hypercorn would invite the body before anything has decided to read it."""
+        return False
+
+    @property
+    def is_request_complete(self) -> bool:
+        """Whether the whole current request has arrived."""
+        return self.their_state is not h11.SEND_BODY
+
+    @property
     def has_part_of_head(self) -> bool:
         """Whether a part of the next request's head has arrived."""
         return self.their_state is h11.IDLE and len(self._receive_buffer) > 0

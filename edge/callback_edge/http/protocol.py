@@ -14,7 +14,11 @@ reason.
 5. A head has at most 16 KiB (431), however it arrives. h11's own limit applies only to a head that arrives in pieces.
    Chunk extensions and trailers count as bytes of the body (413).
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
-7. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no `Server`.
+7. A client that waits for a 100 (Continue) gets it when the body is read.
+8. A response before the end of its request says `Connection: close`.
+9. An answer that is not a call's waits for its turn (`limits/pace`).
+10. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no
+    `Server`.
 
 Each request, refused or not, has its `RequestRecord` from its head until the stream of its response ends.
 """
@@ -51,7 +55,9 @@ class StrictHttpProtocol(H11Protocol):
         self._record: RequestRecord | None = None
         self.is_client_gone = False
         """Whether the connection was closed before it took an answer."""
-        self._exchange = ExchangeContext(self.answer, self.context.pages)
+        self.caller = self.peer.caller
+        """Caller of the last request. Before the first one, the peer."""
+        self._exchange = ExchangeContext(self, self.context.pages, self.context.pace)
         self.connection_state[STATE_KEY] = self._exchange
 
     async def refuse_connection(self, problem: problems.Problem, *, retry_after_s: int | None = None) -> None:
@@ -76,7 +82,11 @@ class StrictHttpProtocol(H11Protocol):
             answer: The answer.
             is_last: Whether the connection ends with it. It may end for other reasons too.
         """
+        record = self._record
+        if record and not record.call_id:
+            await self.context.pace.wait(record.caller.group)
         body = b"" if self.connection.answers_head else answer.body
+        is_last |= not self.connection.is_request_complete  # rule 8
         is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
         try:
             data = self.connection.complete_answer(answer.status, answer.fields, body, is_last=is_last)
@@ -86,12 +96,21 @@ class StrictHttpProtocol(H11Protocol):
             return
         if self.stream:
             self.stream.state = ASGIHTTPState.CLOSED
-        record = self._record
         if record:
             record.set_answer(answer.status, len(body))
         await self.send(RawData(data))
         if record and not self.is_client_gone:
             record.set_sent()
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends the body only after a 100 (Continue), or after some time."""
+        return self.connection.client_is_waiting_for_100_continue
+
+    async def send_continue(self) -> None:
+        """Send a 100 (Continue): the body will be read (RFC 9110, section 10.1.1)."""
+        response = h11.InformationalResponse(status_code=100, headers=self.config.response_headers("h11"))
+        await self.send(RawData(self.connection.send(response)))
 
     async def stream_send(self, event: Event) -> None:
         """Handle an event of the stream: its end, or Hypercorn's answer for an application that sent none."""
@@ -118,7 +137,8 @@ class StrictHttpProtocol(H11Protocol):
         headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         method = request.method.decode("ascii")
         target = origin_form(request.target)
-        self._record = RequestRecord(self.peer.caller_of(headers), method, target)
+        self.caller = self.peer.caller_of(headers)
+        self._record = RequestRecord(self.caller, method, target)
         if problem := head_problem(request, target, {name for name, _ in headers}):
             await self._refuse(problem, headers)
             await self.send(Closed())

@@ -221,18 +221,20 @@ class Deployment:
         self.ports = [free_port() for _ in range(edges)]
         self.servers = [
             Process(
-                "callback_server", directory / f"server-{number}.log", CALLBACK_CONFIG=str(file),
-                CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url,
-                CALLBACK_STATE_KEY="k" * 32, CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0",
+                "callback_server", directory / f"server-{number}.log", interpreter=[sys.executable],
+                CALLBACK_CONFIG=str(file), CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0",
+                CALLBACK_STORE_URL=store.url, CALLBACK_STATE_KEY="k" * 32,
+                CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0",
             )
             for number, address in enumerate(self.grpc, 1)
         ]  # fmt: skip
         self.edges = [
             Process(
-                "callback_edge", directory / f"edge-{number}.log", CALLBACK_CONFIG=str(file),
-                CALLBACK_EDGE_BIND=f"127.0.0.1:{port}", CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0",
-                CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc), CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token),
-                CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32", CALLBACK_EDGE_DRAIN_S="0",
+                "callback_edge", directory / f"edge-{number}.log", interpreter=[sys.executable],
+                CALLBACK_CONFIG=str(file), CALLBACK_EDGE_BIND=f"127.0.0.1:{port}",
+                CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0", CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc),
+                CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token), CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32",
+                CALLBACK_EDGE_DRAIN_S="0",
             )
             for number, port in enumerate(self.ports, 1)
         ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""Large bodies and refusals have a pace, and callers take turns."""
+
+import asyncio
+import itertools
+
+import pytest
+from support.edge import http_request, new_state, parse_answers
+from support.wait import wait_until
+
+from callback_edge import metrics
+from callback_edge.limits.pace import STEPS_PER_TURN, Pace
+
+
+async def steps(pace, group, count, log):
+    for _ in range(count):
+        await pace.wait(group)
+        log.append(group)
+
+
+async def turns(pace, work):
+    """Run the work, and return the number of turns of the event loop that it took."""
+    running = asyncio.gather(*work)
+    count = 0
+    while not running.done():
+        await asyncio.sleep(0)
+        count += 1
+    return count
+
+
+async def test_a_turn_of_the_loop_has_a_maximum_of_steps():
+    pace, log = Pace(), []
+    count = await turns(pace, [steps(pace, "a", 1, log) for _ in range(20 * STEPS_PER_TURN)])
+    assert len(log) == 20 * STEPS_PER_TURN
+    assert count >= 20
+
+
+async def test_callers_take_turns_whatever_the_number_of_their_connections():
+    pace, log = Pace(), []
+    await turns(pace, [*(steps(pace, "flooder", 10, log) for _ in range(100)), steps(pace, "other", 20, log)])
+    last = len(log) - log[::-1].index("other")
+    assert last < 20 * 2 * STEPS_PER_TURN
+
+
+async def test_a_step_that_is_no_longer_wanted_takes_no_turn():
+    pace, log = Pace(), []
+    tasks = [asyncio.create_task(steps(pace, "a", 1, log)) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[STEPS_PER_TURN:]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await steps(pace, "a", 3 * STEPS_PER_TURN, log)
+    assert len(log) == 4 * STEPS_PER_TURN
+
+
+STATE = new_state()
+REFUSED = {
+    "of no address of ours": http_request("/nowhere", close=False),
+    "with a body": http_request("/nowhere", "POST", body=b"x" * 10, close=False),
+    "without a state": http_request("/cbq/state", close=False),
+    "of a prefetch": http_request(f"/cb/{STATE}", headers=[("Sec-Purpose", "prefetch")], close=False),
+    "of a HEAD": http_request(f"/cb/{STATE}", "HEAD", close=False),
+    "malformed": b"GET nowhere HTTP/1.1\r\n\r\n",
+}
+
+
+def answered():
+    """Return how many requests the edges of this process have answered."""
+    samples = (each for family in metrics.REQUEST_SECONDS.collect() for each in family.samples)
+    return next(each.value for each in samples if each.name.endswith("_count"))
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_turn_of_the_loop_has_a_maximum_of_answers_without_a_call(edge, what):
+    connections = [await edge.connect() for _ in range(10 * STEPS_PER_TURN)]
+    await wait_until(lambda: len(edge.listener._running) == len(connections))
+    before = answered()
+    for _, writer in connections:
+        writer.write(REFUSED[what])
+    counts = [before]
+    async with asyncio.timeout(30):
+        while counts[-1] < before + len(connections):
+            await asyncio.sleep(0)
+            counts.append(answered())
+    assert max(after - before for before, after in itertools.pairwise(counts)) <= STEPS_PER_TURN
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace(edge, monkeypatch):
+    async def wait(pace, group):
+        waited.append(group)
+        await original(pace, group)
+
+    waited, original = [], Pace.wait
+    monkeypatch.setattr(Pace, "wait", wait)
+    reader, writer = await edge.connect()
+    writer.write(http_request("/nowhere", "POST", body=b"x" * (1 << 20), close=False))
+    (answer,) = parse_answers(await edge.rest(reader, writer))
+    assert (answer.status, answer["connection"]) == (404, "close")
+    await wait_until(lambda: len(waited) >= (1 << 20) // (64 * 1024))
