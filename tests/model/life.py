@@ -168,8 +168,7 @@ class ModelCase:
             return ("RECORDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
         digest = message or (digest if self.has_window else "")
-        is_guarded = self.guard == "CONFIRM" and intent in ("GET", "PERSON")
-        if digest in self.known and not is_guarded and intent != "HANDSHAKE":
+        if digest in self.known and intent != "HANDSHAKE":
             if self.guard == "DETECT" and intent == "GET":
                 return "AGENT", None
             if over or self.left == 0:

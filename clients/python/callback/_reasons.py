@@ -15,13 +15,13 @@ class ErrorReason(StrEnum):
     """The server has no `state_key`, so it cannot return the same URL twice. Returned by GenerateCallbackUrl.
     (FAILED_PRECONDITION)"""
     CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
-    """There is no such case, or it belongs to another owner. Returned by SetResponse, CloseCallback, GetCallback,
-    ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
+    """There is no such case, or it belongs to another owner. Returned by SetResponse, ResolveCallback, CloseCallback,
+    GetCallback, ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
     """There is no such call, it belongs to another owner, or it is no longer kept. Returned by AnswerCall, GetCall and
     ReplayCall. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed. Facts: `close_reason`. Returned by SetResponse and StreamInvocations.
+    """The case is closed. Facts: `close_reason`. Returned by SetResponse, ResolveCallback and StreamInvocations.
     (FAILED_PRECONDITION)"""
     STATE_UNKNOWN = "STATE_UNKNOWN"
     """There is no case with this state and kind of URL. Returned by StreamInvocations. (NOT_FOUND)"""
@@ -84,8 +84,8 @@ class ErrorReason(StrEnum):
     """The call already has another answer, or ended without one. Facts: `status`. Returned by AnswerCall.
     (FAILED_PRECONDITION)"""
     CALL_NOT_HELD = "CALL_NOT_HELD"
-    """The handler of the case decides on the call; the case does not hold calls. Returned by AnswerCall.
-    (FAILED_PRECONDITION)"""
+    """The handler of the case decides on the call; the case does not hold calls. Returned by AnswerCall and
+    ResolveCallback. (FAILED_PRECONDITION)"""
     CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
     """The call runs, its request is not kept whole or was erased, or its activity has no handler. Returned by
     ReplayCall. (FAILED_PRECONDITION)"""
@@ -105,6 +105,8 @@ class ErrorReason(StrEnum):
     ANSWER_NOT_REPEATED = "ANSWER_NOT_REPEATED"
     """The request is a repeat of an earlier one, and the answer of that one is no longer kept, or must not be given
     twice. Nothing has changed. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
+    CALLBACK_RESOLVED = "CALLBACK_RESOLVED"
+    """The case already has another answer. Returned by ResolveCallback. (FAILED_PRECONDITION)"""
     CHOICE_REQUIRED = "CHOICE_REQUIRED"
     """The case has choices, and the request is none of them. Nothing has changed. Returned by StreamInvocations.
     (FAILED_PRECONDITION)"""

@@ -370,6 +370,7 @@ class Callback(_message.Message):
     HOLD_TIME_FIELD_NUMBER: _builtins.int
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
+    RESOLVED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
@@ -407,6 +408,8 @@ class Callback(_message.Message):
     """ordered says that the calls of an ACK case are delivered one after the other, in their order."""
     no_repeat: _builtins.bool
     """no_repeat says that no answer is given twice: a repeat gets a 410."""
+    resolved: _builtins.bool
+    """resolved says that ResolveCallback has given the case its answer: each further call gets it at once."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`."""
@@ -481,11 +484,12 @@ class Callback(_message.Message):
         hold_time: _duration_pb2.Duration | None = ...,
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
+        resolved: _builtins.bool = ...,
         prompt: Global___Prompt | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

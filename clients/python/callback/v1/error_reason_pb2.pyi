@@ -39,7 +39,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
     """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-    SetResponse, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+    SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
     """
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
     """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-    SetResponse and StreamInvocations.
+    SetResponse, ResolveCallback and StreamInvocations.
     """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
     """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
@@ -134,7 +134,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
     """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
-    hold calls. Returned by AnswerCall.
+    hold calls. Returned by AnswerCall and ResolveCallback.
     """
     ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
     """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
@@ -160,6 +160,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ANSWER_NOT_REPEATED: _ErrorReason.ValueType  # 36
     """ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
     that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+    """
+    ERROR_REASON_CALLBACK_RESOLVED: _ErrorReason.ValueType  # 37
+    """ERROR_REASON_CALLBACK_RESOLVED (FAILED_PRECONDITION): the case already has another answer. Returned by
+    ResolveCallback.
     """
     ERROR_REASON_CHOICE_REQUIRED: _ErrorReason.ValueType  # 40
     """ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing
@@ -190,7 +194,7 @@ same URL twice. Returned by GenerateCallbackUrl.
 """
 ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
 """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-SetResponse, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
 """
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
 """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -198,7 +202,7 @@ kept. Returned by AnswerCall, GetCall and ReplayCall.
 """
 ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
 """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-SetResponse and StreamInvocations.
+SetResponse, ResolveCallback and StreamInvocations.
 """
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
 """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
@@ -285,7 +289,7 @@ Metadata: `status`. Returned by AnswerCall.
 """
 ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
 """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
-hold calls. Returned by AnswerCall.
+hold calls. Returned by AnswerCall and ResolveCallback.
 """
 ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
 """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
@@ -311,6 +315,10 @@ total or of this principal. Returned by WatchCalls.
 ERROR_REASON_ANSWER_NOT_REPEATED: ErrorReason.ValueType  # 36
 """ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
 that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+"""
+ERROR_REASON_CALLBACK_RESOLVED: ErrorReason.ValueType  # 37
+"""ERROR_REASON_CALLBACK_RESOLVED (FAILED_PRECONDITION): the case already has another answer. Returned by
+ResolveCallback.
 """
 ERROR_REASON_CHOICE_REQUIRED: ErrorReason.ValueType  # 40
 """ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing

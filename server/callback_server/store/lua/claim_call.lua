@@ -112,14 +112,12 @@ local function limited_ms()
   return wait_ms
 end
 
--- A message is recognized by its id, and by nothing else. A GET that the guard of the case would not let make a call is
--- no repeat either.
+-- A message is recognized by its id, and by nothing else. A GET that a person must confirm is never the same as an
+-- earlier request, because the call was made by the confirmation.
 local is_message = message_hash ~= ''
 local digest = is_message and message_hash or request_hash
 if not is_message then window_ms = tonumber(case.repeat_window) end
-local is_confirmed = case.guard ~= 'CONFIRM' or (intent ~= 'GET' and intent ~= 'PERSON')
-local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and is_confirmed
-  and redis.call('GET', repeat_key(case_id, digest))
+local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
   local wait_ms = limited_ms()
