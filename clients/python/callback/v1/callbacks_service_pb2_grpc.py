@@ -173,8 +173,8 @@ class CallbacksServiceServicer:
         now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
         still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
         now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-        CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
-        then, except after STORE_UNAVAILABLE.
+        CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
+        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,8 +64,8 @@ class CallbacksServiceStub:
     now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
     still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
     now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-    CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
-    then, except after STORE_UNAVAILABLE.
+    CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
+    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
@@ -157,8 +157,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
     still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
     now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-    CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
-    then, except after STORE_UNAVAILABLE.
+    CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
+    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
@@ -271,8 +271,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
         still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
         now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-        CALLBACK_CLOSED (the case is closed and holds no calls), CALLBACK_RESOLVED or STORE_UNAVAILABLE; nothing has changed
-        then, except after STORE_UNAVAILABLE.
+        CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
+        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
 
     @_abc_1.abstractmethod
