@@ -6,9 +6,11 @@ The stop:
 
 1. `/readyz` answers 503, and each answer is the last of its connection. This lasts `drain_s`, so that a proxy in front
    notices and uses another edge.
-2. The listener accepts no more connections, and waits for running requests until the end of `grace_s`.
-3. Calls whose callers disconnected may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
-4. The connections to the servers close.
+2. The callers of held calls, and those that wait for an answer, are told to wait: at another edge, or at this one after
+   its restart.
+3. The listener accepts no more connections, and waits for running requests until the end of `grace_s`.
+4. Calls whose callers disconnected may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
+5. The connections to the servers close.
 """
 
 import asyncio
@@ -93,6 +95,7 @@ class Edge:
         self._is_stopping = True
         self.listener.drain()
         await asyncio.sleep(self._settings.drain_s)
+        self.upstream.release_callers()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.grace_s
         loop.call_at(end, self.upstream.give_up)

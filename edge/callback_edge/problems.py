@@ -84,6 +84,8 @@ TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")
 TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
 CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
 CHOICE_REQUIRED: Final = Problem("choice_required", 400)
+WAITING: Final = Problem("waiting", 202)
+"""The answer takes longer. It is at the address of the call, where the caller waits."""
 AGENT_DETECTED: Final = Problem("agent_detected", 200)
 OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503)
 INTERNAL: Final = Problem("internal", 500)

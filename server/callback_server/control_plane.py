@@ -10,10 +10,10 @@ Start order: the store (reachable and durable), the connections to push handlers
 replicas, the gRPC server, readiness, background work. Readiness comes after the server, because an edge connects as
 soon as the server is ready.
 
-Stop order (`stop`): readiness for edges ends; after `drain_s` readiness for all clients ends, new work is refused,
-calls and deliveries end within `grace_s`, other replicas are notified. Shortly before the grace ends, the calls that no
-handler has yet are ended as NOT_STARTED. `async with` then cancels what still runs. A call that is cancelled keeps its
-lease, and the sweeper of another process ends it.
+Stop order (`stop`): readiness for edges ends; after `drain_s` readiness for all clients ends, new work is refused, the
+callers of held calls are told to wait elsewhere, calls and deliveries end within `grace_s`, other replicas are
+notified. Shortly before the grace ends, the calls that no handler has yet are ended as NOT_STARTED. `async with` then
+cancels what still runs. A call that is cancelled keeps its lease, and the sweeper of another process ends it.
 """
 
 from __future__ import annotations

@@ -38,12 +38,14 @@ from callback_edge.call.request import (
     is_prefetch,
     is_service_worker_script,
     parse_path,
+    parse_wait_path,
     to_invocation,
 )
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
 from callback_edge.page_content import PageContent
+from callback_edge.pages.pages import prefers_page
 from callback_edge.pages.views import ProblemResponse
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
@@ -132,8 +134,12 @@ class Exchange(ASGIHTTPConnection):
                 raise problems.ProblemError(problems.BODY_TOO_LARGE)
             if self._is_service_worker_script:
                 raise problems.ProblemError(problems.SERVICE_WORKER_REFUSED)
-            target = parse_path(self.scope["raw_path"])
-            return await (self._call(target) if target else self._view())
+            path = self.scope["raw_path"]
+            if target := parse_path(path):
+                return await self._call(target)
+            if waited := parse_wait_path(path):
+                return await self._wait(waited)
+            return await self._view()
         except problems.ProblemError as error:
             self._drop_body()  # the answer may have to wait
             if error.prompt is None:
@@ -160,14 +166,38 @@ class Exchange(ASGIHTTPConnection):
         try:
             invoked = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
             self._record.call_id, self._record.repeated_call_id = invoked.call_id, invoked.repeated_call_id
-            answer = render(invoked, method, headers)
-            return await self._pages.respond(answer, headers) if isinstance(answer, PageContent) else answer
+            return await self._render(invoked)
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
                 # by the visible problem, so that a later 429 reveals no more
                 self._shared.limits.count_unknown_state(self._record.caller)
             raise
+
+    async def _wait(self, waited: edge_service_pb2.WaitRequest) -> HttpAnswer:
+        """Answer a request for the answer to an earlier call, whose caller was told to wait. It makes no call."""
+        method, limits, caller = self.scope["method"], self._shared.limits, self._record.caller
+        if method == "HEAD":
+            return HttpAnswer(200)
+        if method != "GET":
+            return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", "GET, HEAD")])
+        if is_prefetch(self._headers):
+            raise problems.ProblemError(problems.PREFETCH_REFUSED)
+        limits.check_unknown_states(caller)
+        message = edge_service_pb2.StreamInvocationsRequest()
+        message.invocations.add(wait=waited)
+        try:
+            return await self._render(await self._shared.upstream.invoke(message, self._hand_over_body()))
+        except problems.ProblemError as error:
+            if error.problem is problems.STATE_UNKNOWN:
+                limits.count_unknown_state(caller)
+            raise
+
+    async def _render(self, invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:
+        if invoked.wait_path:
+            return self._pages.wait(invoked.wait_path, self._headers)
+        answer = render(invoked, self.scope["method"], self._headers)
+        return await self._pages.respond(answer, self._headers) if isinstance(answer, PageContent) else answer
 
     async def _handshake(self, target: Target) -> HttpAnswer:
         """Answer an OPTIONS that asks for permission to call, as one that does not if the server refuses it."""
@@ -239,7 +269,8 @@ class Exchange(ASGIHTTPConnection):
             body = bytes(self._received)
             self._received.clear()
         method, query, address = self.scope["method"], self.scope["query_string"], self._record.caller.address
-        return to_invocation(target, HttpRequest(method, self._headers, query, body, address), look_up=look_up)
+        request = HttpRequest(method, self._headers, query, body, address)
+        return to_invocation(target, request, look_up=look_up, prefers_page=prefers_page(self._headers))
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
         """Read the body until it is complete, or until more than so many of its bytes were read."""

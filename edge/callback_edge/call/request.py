@@ -24,6 +24,7 @@ ALLOW: Final = ", ".join((*CALL_METHODS, "HEAD", "OPTIONS"))
 
 _CB_PATH: Final = re.compile(rb"/cb/([^/]+)/?")
 _CBQ_PATH: Final = re.compile(rb"/cbq/([A-Za-z][A-Za-z0-9_.-]{0,63})/?")
+_WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64})/?")
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
@@ -68,6 +69,13 @@ def parse_path(raw_path: bytes) -> Target | None:
     return None
 
 
+def parse_wait_path(raw_path: bytes) -> edge_service_pb2.WaitRequest | None:
+    """Return the request for the answer to a call at this path. Return None if it is not the address of a call."""
+    if match := _WAIT_PATH.fullmatch(raw_path):
+        return edge_service_pb2.WaitRequest(call_id=match[1].decode(), token=match[2].decode())
+    return None
+
+
 def is_prefetch(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether a browser marked the request as a prefetch."""
     return any(name in _PREFETCH_HEADERS and b"prefetch" in value.lower() for name, value in headers)
@@ -92,7 +100,7 @@ def can_look_up(target: Target, method: str, headers: Sequence[tuple[bytes, byte
 
 
 def to_invocation(
-    target: Target, request: HttpRequest, *, look_up: bool = False
+    target: Target, request: HttpRequest, *, look_up: bool = False, prefers_page: bool = False
 ) -> edge_service_pb2.StreamInvocationsRequest:
     """Make the message for the server: one invocation, still without a number.
 
@@ -100,6 +108,7 @@ def to_invocation(
         target: The target of the request.
         request: The request.
         look_up: Whether it is looked up only, before its body is read.
+        prefers_page: Whether the caller is a browser, which shows a page while it waits.
 
     Raises:
         ProblemError: The state is absent, appears twice in one place or with two values (`/cbq/` only), or is not a
@@ -119,6 +128,7 @@ def to_invocation(
     message.request_query_string = query_string
     message.request_body = request.body
     message.client_address = request.client_address
+    message.prefers_page = prefers_page
     # `add` creates each item in its place. A query can have 8,000 pairs; to create and then copy them costs several
     # times as much.
     for name, value in request.headers:

@@ -15,6 +15,7 @@ stops the start and not an answer, and nothing of a request can reach a page of 
 """
 
 import base64
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -54,8 +55,14 @@ CONFIRMATION: Final = "confirmation.html"
 NOTICE: Final = "notice.html"
 ERROR: Final = "error.html"
 ANSWER: Final = "answer.html"
+WAITING: Final = "waiting.html"
+_SCRIPT: Final = "waiting.js"
+_WAIT_PATH: Final = "/wait/the-path-of-the-call"
+"""Stands for the path in the rendered waiting page."""
+_WAIT_RETRY_S: Final = 1
+"""Value of `Retry-After` of a caller that is told to wait: a request at the address of the call waits by itself."""
 _STYLE: Final = "style.css"
-_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, _STYLE)
+_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, WAITING, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
 _BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
@@ -85,6 +92,7 @@ class Pages:
         style: str,
         answer_template: jinja2.Template,
         prompt_template: jinja2.Template,
+        script: str,
     ) -> None:
         self._pages = pages
         self._answer_template = answer_template
@@ -92,7 +100,7 @@ class Pages:
         self._buttons = {language: found[_BUTTON] for language, found in texts.items()}
         self._languages = texts.keys()
         self._documents = {each: _document(each, texts[DEFAULT][f"{each.text_key}.text"]) for each in problems.ALL}
-        self._style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self._style_hash, self._script_hash = _source_hash(style), _source_hash(script)
 
     @classmethod
     async def render(cls, app: Quart) -> Self:
@@ -113,12 +121,14 @@ class Pages:
                 if "</" in style:
                     raise ValueError("must not have </")  # it would end the style
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
-            rendered = {key: page async for key, page in _render_all(environment, texts, style)}
+            script = source_of(environment, loaders[0], _SCRIPT)
+            environment.globals["waiting_script"] = Markup(script)  # noqa: S704  # built in
+            rendered = {key: page async for key, page in _render_all(environment, loaders[0], texts, style)}
             answer_template = await _answer_template(environment, loaders[0], style)
             prompt_template = await _prompt_template(environment, loaders[0], style)
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template, prompt_template)
+        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template, prompt_template, script)
         return pages
 
     @staticmethod
@@ -155,14 +165,27 @@ class Pages:
             headers = [*headers, ("retry-after", str(retry_after_s))]
         if problem.status < 400:
             return self._page(problem, request_headers, headers, vary="accept-language")
-        if _prefers_html(_joined(request_headers, b"accept")):
+        if prefers_page(request_headers):
             return self._page(problem, request_headers, headers, vary="accept, accept-language")
         own = [("content-type", _JSON), ("vary", "accept")]
         return HttpAnswer(problem.status, [*own, *headers], self._documents[problem])
 
+    def wait(self, wait_path: str, request_headers: _Headers) -> HttpAnswer:
+        """Return the answer to a caller that waits at the address of its call: a page that becomes the answer, or 202.
+
+        The page asks at the address by itself: with a script, or without one by a refresh. Each request there waits, so
+        both show the answer as soon as there is one.
+        """
+        headers = [("location", wait_path), ("retry-after", str(_WAIT_RETRY_S))]
+        if not prefers_page(request_headers):
+            own = [("content-type", "application/json"), ("vary", "accept")]
+            return HttpAnswer(problems.WAITING.status, [*own, *headers], self._documents[problems.WAITING])
+        answer = self._page(problems.WAITING, request_headers, headers, vary="accept, accept-language")
+        return dataclasses.replace(answer, body=answer.body.replace(_WAIT_PATH.encode(), wait_path.encode()))
+
     async def respond(self, content: PageContent, request_headers: _Headers) -> HttpAnswer:
         """Return the answer with this content: a page for a client that prefers HTML, text for the rest."""
-        if not _prefers_html(_joined(request_headers, b"accept")):
+        if not prefers_page(request_headers):
             headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")]
             return HttpAnswer(content.status, headers, content.as_text())
         # The language of the content is unknown. A handler that knows its caller writes in the caller's language.
@@ -198,6 +221,8 @@ class Pages:
         (`Cache-Control: no-store`, as on every answer). There is no token against cross-site requests: a site that
         makes a browser post needs the case's secret URL, and a caller who knows it needs no browser of another person.
         """
+        if problem is problems.WAITING:
+            return f"{self._policy()}; script-src 'sha256-{self._script_hash}'; connect-src 'self'"
         return self._policy(has_form=problem is problems.CONFIRMATION_REQUIRED)
 
     def _policy(self, *, has_form: bool = False) -> str:
@@ -226,34 +251,50 @@ class Pages:
         return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language])
 
 
+def _source_hash(source: str) -> str:
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+def prefers_page(request_headers: _Headers) -> bool:
+    """Return whether a caller prefers a page: it is a browser."""
+    return _prefers_html(_joined(request_headers, b"accept"))
+
+
 def _check_folder(folder: str | os.PathLike[str] | None) -> None:
     if folder is not None and not Path(folder).is_dir():
         raise TemplatesError("does not exist, or is not a folder")
 
 
 async def _render_all(
-    environment: jinja2.Environment, texts: Mapping[str, Texts], style: str
+    environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts], style: str
 ) -> AsyncIterator[tuple[tuple[Problem, str], bytes]]:
     for problem, (language, found) in itertools.product(problems.ALL, texts.items()):
         name, kind = _template_of(problem)
         with template_errors(name):
-            page = await environment.get_template(name).render_async(
-                language=language,
-                kind=kind,
-                heading=found[f"{problem.text_key}.heading"],
-                text=found[f"{problem.text_key}.text"],
-                button=found.get(f"{problem.text_key}.button", ""),
-                choices=(),
-                link_label="",
-                link_url="",
-                status=problem.status,
-                code=problem.code,
-            )
+            page = await _render_problem(environment.get_template(name), problem, kind, language, found)
             if problem is problems.CONFIRMATION_REQUIRED:
                 check_confirmation(page)
+            if problem is problems.WAITING and _WAIT_PATH not in page:
+                template = _builtin_template(environment, builtin, name, f"show the block more in {LAYOUT}")
+                page = await _render_problem(template, problem, kind, language, found)
         with template_errors(LAYOUT):
             check_style(page, style)
         yield (problem, language), page.encode()
+
+
+async def _render_problem(template: jinja2.Template, problem: Problem, kind: str, language: str, found: Texts) -> str:
+    return await template.render_async(
+        language=language,
+        kind=kind,
+        heading=found[f"{problem.text_key}.heading"],
+        text=found[f"{problem.text_key}.text"],
+        button=found.get(f"{problem.text_key}.button", ""),
+        choices=(),
+        link_label=found.get(f"{problem.text_key}.link_label", ""),
+        link_url=_WAIT_PATH if problem is problems.WAITING else "",
+        status=problem.status,
+        code=problem.code,
+    )
 
 
 async def _answer_template(environment: jinja2.Environment, builtin: jinja2.BaseLoader, style: str) -> jinja2.Template:
@@ -323,6 +364,8 @@ def _template_of(problem: Problem) -> tuple[str, str]:
     """Return the template of a problem's page, and the kind of page: question, note, wait, fault or refused."""
     if problem is problems.CONFIRMATION_REQUIRED:
         return CONFIRMATION, "question"
+    if problem is problems.WAITING:
+        return WAITING, "wait"
     if problem.status < 400:
         return NOTICE, "note"
     if problem.text_key in _WAIT:

@@ -121,6 +121,11 @@ class ServerChannel:
             stream.needs_replacement.set()
         self._wake_retries()
 
+    def release_callers(self) -> None:
+        """Ask the servers to tell the callers that wait to wait elsewhere."""
+        for stream in self._all_streams:
+            stream.release_callers()
+
     async def report_caller_gone(self, call_id: str, *, timeout_s: float) -> None:
         """Report to a server that the caller of a call has disconnected.
 

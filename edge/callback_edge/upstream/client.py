@@ -158,6 +158,10 @@ class ServerClient:
             self._mark_caller_gone(call)
             _set_result(call, _no_result(call))
 
+    def release_callers(self) -> None:
+        """Let the servers tell the callers of held calls, and those that wait for an answer, to wait elsewhere."""
+        self._channel.release_callers()
+
     def report_caller_gone(self, call_id: str) -> None:
         """Report to a server that the caller of a call did not get the result that this edge has. Waits for nothing."""
         if call_id and self._reports < _MAX_REPORTS:

@@ -49,6 +49,7 @@ class InvocationStream:
         self._outgoing = b""
         self._outgoing_calls: list[UnansweredCall] = []
         self._gone_numbers: list[int] = []
+        self._must_release = False
         self._is_stopped = False
         self._has_work = asyncio.Event()
         self.is_ready = False
@@ -83,6 +84,11 @@ class InvocationStream:
         self._has_work.set()
         self.needs_replacement.set()
 
+    def release_callers(self) -> None:
+        """Ask the server to tell the callers that wait on this stream to wait elsewhere."""
+        self._must_release = True
+        self._has_work.set()
+
     def _report_gone(self, number: int) -> None:
         self._gone_numbers.append(number)
         self._has_work.set()
@@ -109,8 +115,8 @@ class InvocationStream:
     async def _write(self) -> None:
         # An error here ends the stream, and `_run` reports it. gRPC raises INTERNAL if the connection breaks meanwhile.
         with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
-            while self._outgoing or self._gone_numbers or self._calls or not self._is_stopped:
-                if self._outgoing or self._gone_numbers:
+            while self._outgoing or self._gone_numbers or self._must_release or self._calls or not self._is_stopped:
+                if self._outgoing or self._gone_numbers or self._must_release:
                     await self._write_message()
                 else:
                     self._has_work.clear()
@@ -118,10 +124,14 @@ class InvocationStream:
             await self._rpc.done_writing()
 
     async def _write_message(self) -> None:
-        outgoing, gone_numbers = self._outgoing, self._gone_numbers
-        self._gone_numbers = []
-        gone = edge_service_pb2.StreamInvocationsRequest(gone_numbers=gone_numbers) if gone_numbers else None
-        await self._rpc.write(outgoing + gone.SerializeToString() if gone else outgoing)
+        outgoing, told = (
+            self._outgoing,
+            edge_service_pb2.StreamInvocationsRequest(
+                gone_numbers=self._gone_numbers, release_callers=self._must_release
+            ),
+        )
+        self._gone_numbers, self._must_release = [], False
+        await self._rpc.write(outgoing + told.SerializeToString())
         if outgoing:  # otherwise calls may have come meanwhile
             self._outgoing = b""
             for call in self._outgoing_calls:

@@ -19,7 +19,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,15 @@ from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
 from callback_server.calls.repeats import Repeats
+from callback_server.calls.waiting import (
+    BROWSER_AFTER_MS,
+    HELD_AFTER_MS,
+    WAIT_S,
+    told_to_wait_after_ms,
+    wait_hash,
+    wait_path,
+    wait_token,
+)
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request, identity_of
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.guard import intent_of
@@ -64,6 +75,7 @@ from callback_server.store.transitions.claim_call import (
 from callback_server.store.transitions.follow_call import FallbackSent
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
+from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
@@ -100,6 +112,8 @@ class CallAnswer:
     """The host on which the response may set cookies. Empty: nowhere."""
     rejected_without_response: bool = False
     """Whether the data was rejected, and the edge says so in its own words."""
+    wait_path: str = ""
+    """The path of the address where the caller waits for the response, which is empty then. Empty: there is one."""
     request_method: str = ""
     """The method of the request that the answer is for, if it is not the present one: that of the call which is
     repeated. It decides the code of a redirect."""
@@ -110,16 +124,26 @@ class CallAnswer:
 class ActiveCall:
     """A request on its way to its answer, as the invoker returns it."""
 
-    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed")
+    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "prefers_page", "released", "state")
 
-    def __init__(self, call_id: str) -> None:
+    def __init__(self, call_id: str, state: str = "", *, prefers_page: bool = False) -> None:
         self.call_id = call_id
+        self.state = state
+        self.prefers_page = prefers_page
+        """Whether the caller is a browser, which shows a page while it waits."""
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once this process or the edge stops, so that the caller is told to wait elsewhere."""
         self.answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
         """The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry."""
         self.is_claimed = False
         """Whether the request has become a call."""
         self.is_caller_gone = False
         """Whether it is known that the caller will not get the answer."""
+
+    def release(self) -> None:
+        """Tell the caller to wait elsewhere, if the call is held or the caller waits for another call."""
+        if not self.released.done():
+            self.released.set_result(None)
 
 
 class CallInvoker:
@@ -181,13 +205,14 @@ class CallInvoker:
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._is_stopping = False
 
-    def invoke(self, state: str, parameter: str, request: Request) -> ActiveCall:
+    def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
         """Start the call of the case that `state` reaches.
 
         Args:
             state: The state in the URL of the request.
             parameter: The query parameter that holds the state; empty if the state is in the path.
             request: The request.
+            prefers_page: Whether the caller is a browser, which shows a page while it waits.
 
         Returns:
             The call, with its answer.
@@ -198,11 +223,32 @@ class CallInvoker:
         self._check_capacity(state)
         call_id = new_call_id(case_id_of(state_hash(state)))
         reservation = self._body_bytes.reserve(len(request.body))
-        call = ActiveCall(call_id)
+        call = ActiveCall(call_id, state, prefers_page=prefers_page)
         pending = _pending(call_id, state, parameter, request)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
-        task.add_done_callback(lambda task: self._ended(task, reservation, call.answer))
+        task.add_done_callback(lambda task: self._ended(task, reservation, call))
+        return call
+
+    def wait(self, call_id: str, token: str) -> ActiveCall:
+        """Start to wait for the answer to a call whose caller was told to wait. This makes no call.
+
+        Args:
+            call_id: The call.
+            token: The token in the address of the call.
+
+        Returns:
+            The wait, with the answer, or with the path where to wait again.
+
+        Raises:
+            CallbackError: The wait was not started.
+        """
+        self._check_room()
+        call = ActiveCall(call_id)
+        reservation = self._body_bytes.reserve(0)
+        task = asyncio.create_task(self._wait(call, token))
+        self._running[task] = call
+        task.add_done_callback(lambda task: self._ended(task, reservation, call))
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -228,12 +274,15 @@ class CallInvoker:
         return task
 
     def _check_capacity(self, state: str) -> None:
+        self._check_room()
+        if not is_state(state):
+            raise errors.StateUnknownError
+
+    def _check_room(self) -> None:
         if self._is_stopping:
             raise errors.ServerStoppingError
         if len(self._running) + len(self._look_ups) >= self._max_in_flight:
             raise errors.TooManyCallsError
-        if not is_state(state):
-            raise errors.StateUnknownError
 
     def caller_gone(self, call: ActiveCall) -> None:
         """Mark that the caller of a call will not get its answer, as soon as the request is a call."""
@@ -252,8 +301,10 @@ class CallInvoker:
             log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
 
     async def drain(self) -> None:
-        """Refuse new calls and wait for the calls that run."""
+        """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
         self._is_stopping = True
+        for call in self._running.values():
+            call.release()
         while running := {*self._running, *self._look_ups}:
             await asyncio.wait(running)
 
@@ -266,9 +317,8 @@ class CallInvoker:
         await cancel_all({*self._running, *self._look_ups, *self._decisions})
         await self._marks.wait()
 
-    def _ended(
-        self, task: asyncio.Task[CallAnswer], reservation: BodyReservation, answer: asyncio.Future[CallAnswer]
-    ) -> None:
+    def _ended(self, task: asyncio.Task[CallAnswer], reservation: BodyReservation, call: ActiveCall) -> None:
+        answer = call.answer
         del self._running[task]
         reservation.free()
         error = None if task.cancelled() else task.exception()
@@ -279,8 +329,10 @@ class CallInvoker:
             # The error refers to the frames that it has passed, and through them to itself and to the body of the
             # request. They would stay in memory until the garbage collector runs.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-        if answer.done():  # with the fallback
+        if answer.done():  # with the fallback, or the address where to wait
             return
+        if isinstance(error, errors.OutcomeUnknownError) and call.state:
+            self._marks.start(self._mark(call.call_id))  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -335,6 +387,8 @@ class CallInvoker:
             call.is_claimed = True
             if call.is_caller_gone:
                 self._marks.start(self._mark(call.call_id))
+            if self._is_stopping:
+                call.release()
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             reservation.charge(result.owner)
@@ -347,9 +401,10 @@ class CallInvoker:
         if isinstance(result, EarlierCallRuns | EarlierCall):
             metrics.REPEATS.labels(pending.verification.profile).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
+            method = pending.request.method
             del pending
             reservation.free()
-            return await self._repeat(result, call.call_id)
+            return await self._repeat(result, call, method)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -410,15 +465,40 @@ class CallInvoker:
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
-    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, repeat_id: str) -> CallAnswer:
-        """Return the answer of the call that is repeated, or raise its error."""
-        found: EarlierCall | FallbackSent
-        found = earlier if isinstance(earlier, EarlierCall) else await self._repeats.wait(earlier.call_id, repeat_id)
+    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall, method: str) -> CallAnswer:
+        """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
+        if isinstance(earlier, EarlierCall):
+            return dataclasses.replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
+        waiting = asyncio.create_task(self._repeats.wait(earlier.call_id, call.call_id))
+        try:
+            after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
+            await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
+            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call.state, method)):
+                return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
+            return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
+        finally:
+            waiting.cancel()
+
+    async def _wait(self, call: ActiveCall, token: str) -> CallAnswer:
+        """Return the answer to the call, or where to wait again."""
+        hashed = wait_hash(token)
+        waiting = asyncio.create_task(self._repeats.wait(call.call_id, secrets.token_hex(8), wait_hash=hashed))
+        try:
+            await _first_of(waiting, call.released, WAIT_S * 1000)
+            if not waiting.done():
+                return CallAnswer("", Response(), wait_path=wait_path(call.call_id, token))
+            return self._answer_of(await waiting)
+        except errors.CallFailedError as error:
+            error.retry_after_s = None  # the request to make again is another one
+            raise
+        finally:
+            waiting.cancel()
+
+    def _answer_of(self, found: EarlierCall | FallbackSent) -> CallAnswer:
+        """Return the answer of a call for another request than its own, or raise its error."""
         cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
         if isinstance(found, FallbackSent):
-            return CallAnswer(
-                "", self._dispatcher.complete(found.fallback), cookie_host, repeated_call_id=earlier.call_id
-            )
+            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
         if found.status is CallStatus.INTERRUPTED:
             raise errors.OutcomeUnknownError("")
         if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
@@ -434,7 +514,6 @@ class CallInvoker:
             cookie_host,
             rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
             request_method=found.method,
-            repeated_call_id=found.call_id,
         )
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
@@ -452,7 +531,7 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._with_fallback(grant, request, call, self._decide_and_finish(grant, request))
+            outcome = await self._by_answer_deadline(grant, request, call, self._decide_and_finish(grant, request))
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
         return CallAnswer(
@@ -462,30 +541,66 @@ class CallInvoker:
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _with_fallback(
+    async def _by_answer_deadline(
         self,
         grant: Grant,
         request: Request,
         call: ActiveCall,
         work: Coroutine[Any, Any, Outcome],
     ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, send the caller the fallback and continue.
+        """Return the outcome of `work`. At the answer deadline, give the caller the fallback, or tell it to wait.
 
-        A caller that is known to be gone gets none, and its call ends as if it had no fallback.
+        The call continues then; a held call does so in the store, and nothing here waits for its end. A caller that is
+        known to be gone gets neither, and its call ends as if there were no deadline. The caller of a held call is told
+        to wait earlier if this process or the edge stops.
         """
-        if grant.fallback is None or self._dispatcher.problems(grant.fallback.response):
+        fallback = grant.fallback
+        if fallback is not None and self._dispatcher.problems(fallback.response):
+            fallback = None
+        after_ms = told_to_wait_after_ms(grant, prefers_page=call.prefers_page)
+        if fallback is not None:
+            after_ms = fallback.after_ms
+        is_held = grant.answer_mode is AnswerMode.HOLD
+        if after_ms is None and not is_held:
             return await work
         task = asyncio.create_task(work)
         self._decisions.add(task)
         task.add_done_callback(self._decisions.discard)
-        done, _ = await asyncio.wait([task], timeout=grant.fallback.after_ms / 1000)
-        left_s = (grant.lease_left_ms - grant.fallback.after_ms) / 1000
-        if not (done or call.is_caller_gone) and await self._mark_fallback(grant, request, left_s):
-            log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
-            fallback = self._dispatcher.complete(grant.fallback.response)
-            cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
-            call.answer.set_result(CallAnswer(grant.call_id, fallback, cookie_host))
+        await _first_of(task, call.released if is_held else None, after_ms)
+        is_released = is_held and call.released.done()
+        if not task.done():
+            if not call.is_caller_gone and fallback is not None and not is_released:
+                left_s = (grant.lease_left_ms - fallback.after_ms) / 1000
+                if await self._mark_fallback(grant, request, left_s):
+                    log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
+                    response = self._dispatcher.complete(fallback.response)
+                    cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
+                    call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
+            elif not call.is_caller_gone and (
+                path := await self._mark_waiting(grant.call_id, call.state, request.method)
+            ):
+                call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
+            if is_held and (call.answer.done() or (is_released and call.is_caller_gone)):
+                task.cancel()
+                raise errors.OutcomeUnknownError(grant.call_id)  # which no caller gets
         return await task
+
+    async def _mark_waiting(self, call_id: str, state: str, method: str) -> str:
+        """Record that the caller of a call waits at its address, and return its path. Empty: the call has ended."""
+        token = wait_token(state, call_id)
+        try:
+            is_marked = await resend(
+                lambda: mark_waiting(self._scripts, call_id=call_id, wait_hash=wait_hash(token), method=method),
+                unsent_s=GONE_S,
+                unsure_s=GONE_S,
+            )
+        except StoreError as error:
+            log.error("waiting_not_marked", call_id=call_id, error=str(error))
+            return ""
+        if not is_marked:
+            return ""
+        log.info("caller_told_to_wait", call_id=call_id, case_id=case_id_of_call(call_id))
+        return wait_path(call_id, token)
 
     async def _mark_fallback(self, grant: Grant, request: Request, left_s: float) -> bool:
         """Record that the caller gets the fallback, before it does. Return whether the caller may get it."""
@@ -545,6 +660,13 @@ class CallInvoker:
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome
+
+
+async def _first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | None, after_ms: float | None) -> None:
+    """Wait until a task is done, the caller is released, or the time is over. None: any time."""
+    waits = {task} if released is None else {task, released}
+    timeout_s = None if after_ms is None else after_ms / 1000
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _may_be_delivered(grant: Grant) -> bool:

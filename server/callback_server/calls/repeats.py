@@ -58,15 +58,17 @@ class Repeats:
         for replica in ended.replicas:
             self._replica_bus.send(replica, RepeatedCallEnded(ended.call_id))
 
-    async def wait(self, call_id: str, repeat_id: str) -> EarlierCall | FallbackSent:
+    async def wait(self, call_id: str, repeat_id: str, *, wait_hash: str = "") -> EarlierCall | FallbackSent:
         """Wait until a call has ended, or its caller got the fallback.
 
         Args:
             call_id: The call.
             repeat_id: The repeat, which has a place to wait.
+            wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat waits, not a caller there.
 
         Raises:
             CallInProgressError: The repeat has lost its place.
+            StateUnknownError: The call has no such address.
             OutcomeUnknownError: The store did not reply for too long, or the call is no longer known.
         """
         ended = asyncio.Event()
@@ -77,7 +79,11 @@ class Repeats:
             while True:
                 try:
                     result = await follow_call(
-                        self._scripts, call_id, repeat_id=repeat_id, replica=self._replica_bus.replica
+                        self._scripts,
+                        call_id,
+                        repeat_id=repeat_id,
+                        replica=self._replica_bus.replica,
+                        wait_hash=wait_hash,
                     )
                 except StoreError as error:
                     log.warning("repeated_call_not_read", call_id=call_id, error=str(error))
@@ -90,7 +96,7 @@ class Repeats:
                     if result is FollowResult.BUSY:
                         raise errors.CallInProgressError
                     if result is FollowResult.UNKNOWN:
-                        raise errors.OutcomeUnknownError("")
+                        raise errors.StateUnknownError if wait_hash else errors.OutcomeUnknownError("")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(ASK_INTERVAL_S):
                         await ended.wait()

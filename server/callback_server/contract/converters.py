@@ -148,6 +148,8 @@ def case_to(case: Case) -> callback_pb2.Callback:
     )
     if case.repeat_window_ms:
         message.repeat_window.FromMilliseconds(case.repeat_window_ms)
+    if case.settings.answer_deadline_ms is not None:
+        message.answer_deadline.FromMilliseconds(case.settings.answer_deadline_ms)
     if case.fallback is not None:
         message.answer_deadline.FromMilliseconds(case.fallback.after_ms)
         message.fallback.CopyFrom(response_to(case.fallback.response))

@@ -120,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The setting as it was given. `CallMode` has only its effect."""
     prompt: Prompt | None = None
     """What the page of a CONFIRM case asks. None: whether to continue."""
+    answer_deadline_ms: int | None = None
+    """When a caller without an answer is told to wait, of a case without a fallback. None: the default."""
 
 
 class NewCase(msgspec.Struct, frozen=True):

@@ -126,6 +126,10 @@ class _InvocationStream:
                 for number in message.gone_numbers:
                     if (call := self._calls.get(number)) is not None:
                         self._invoker.caller_gone(call)
+                if message.release_callers:
+                    for call in self._calls.values():
+                        if call is not None:
+                            call.release()
                 del message  # it has the bodies, and the next one may take long
                 await self._has_room.wait()
         finally:
@@ -169,12 +173,16 @@ class _InvocationStream:
         return None
 
     def _invoke(self, invocation: edge_pb2.Invocation) -> asyncio.Future[CallAnswer] | asyncio.Future[None]:
+        if invocation.HasField("wait"):
+            require_valid(invocation.wait)
+            call = self._calls[invocation.number] = self._invoker.wait(invocation.wait.call_id, invocation.wait.token)
+            return call.answer
         request = invocation.request
         require_valid(request)
         arguments = request.state, request.state_query_parameter, converters.request_from(request)
         if invocation.look_up:
             return self._invoker.look_up(*arguments)
-        call = self._calls[invocation.number] = self._invoker.invoke(*arguments)
+        call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
         return call.answer
 
     def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer] | asyncio.Future[None]) -> None:
@@ -213,7 +221,10 @@ class _InvocationStream:
                 result.response.rejected_without_response = outcome.rejected_without_response
                 result.response.request_method = outcome.request_method
                 result.response.repeated_call_id = outcome.repeated_call_id
-                result.response.response.CopyFrom(converters.response_to(outcome.response))
+                if outcome.wait_path:
+                    result.response.wait_path = outcome.wait_path
+                else:
+                    result.response.response.CopyFrom(converters.response_to(outcome.response))
             elif outcome is None:
                 result.send_body.SetInParent()
             else:

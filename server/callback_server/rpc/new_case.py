@@ -113,6 +113,9 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             labels=dict(request.labels),
             retryable=request.retryable_after_error,
             prompt=converters.prompt_from(request.prompt) if request.HasField("prompt") else None,
+            answer_deadline_ms=request.answer_deadline.ToMilliseconds()
+            if request.HasField("answer_deadline") and fallback is None
+            else None,
         ),
         response=response,
         profile=request.verification_profile,
@@ -206,13 +209,9 @@ def _fallback_problems(
     request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, answer_mode: AnswerMode, policy: Policy
 ) -> list[Violation]:
     found, has_deadline = [], request.HasField("answer_deadline")
-    if has_deadline != (fallback is not None):
-        missing, problem = (
-            ("fallback", "is missing: answer_deadline needs the response to send then")
-            if has_deadline
-            else ("answer_deadline", "is missing: fallback needs the time at which it is sent")
-        )
-        found.append(Violation(missing, "required", problem))
+    if fallback is not None and not has_deadline:
+        problem = "is missing: fallback needs the time at which it is sent"
+        found.append(Violation("answer_deadline", "required", problem))
     if has_deadline:
         activity = request.callback_activity
         if answer_mode is AnswerMode.HOLD:

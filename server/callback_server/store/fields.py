@@ -72,7 +72,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "digest": "by which a repeat is recognized: SHA-256 of the message id or of the request, in hexadecimal digits;"
     " absent if the call has no window",
     "window": "how long after the end a repeat is recognized, in milliseconds; absent without a `digest`",
-    "method": "of a call with a window: the method of its request as it was sent; absent for get",
+    "method": "of a call with a window or an address: the method of its request as it was sent; absent for get",
     "code": "of a call with a window: the status code of the answer, for a repeat once the answer is gone; empty or"
     " absent if a repeat gets none",
     "no_repeat": "flag: the answer is not given twice",
@@ -82,6 +82,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "last_repeat": "the last repeat, which is not counted again if it is sent again",
     "erasure": "the name of the erasure that erased the call",
     "caller_gone": "flag: the caller did not get its answer",
+    "wait_hash": "SHA-256 of the token in the address where the caller waits, in hexadecimal digits; absent for none",
     "fallback_sent": "flag: the caller gets the fallback; set before it is sent",
     "replica": "the replica where the caller of a held call waits; absent if the call is not held",
     "answer_digest": "a digest of the answer to a held call",

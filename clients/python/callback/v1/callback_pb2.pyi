@@ -432,8 +432,8 @@ class Callback(_message.Message):
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
-        """answer_deadline is the time after the start of a call at which the caller gets `fallback`. Unset: the caller waits
-        for the decision.
+        """answer_deadline is the time after the start of a call at which the caller gets `fallback`, or without one is told to
+        wait. Unset: 2 seconds for a browser, 300 seconds for any other caller of a held call.
         """
 
     @_builtins.property

@@ -216,9 +216,11 @@ class GenerateCallbackUrlRequest(_message.Message):
 
     @_builtins.property
     def answer_deadline(self) -> _duration_pb2.Duration:
-        """answer_deadline is the time after the start of a call at which a caller without a response gets `fallback`. The
-        call continues: the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default:
-        none. From 100 ms to 300 s, and at most the deadline of the activity, or the `hold_time`. Needs a `fallback`.
+        """answer_deadline is the time after the start of a call at which a caller without a response gets `fallback`. Without a
+        fallback it is told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the
+        address of the answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision
+        of the handler takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other caller of a
+        held call. From 100 ms to 300 s, and at most the deadline of the activity, or the `hold_time`.
         """
 
     @_builtins.property

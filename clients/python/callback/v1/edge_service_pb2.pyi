@@ -57,6 +57,11 @@ class StreamInvocationsRequest(_message.Message):
 
     INVOCATIONS_FIELD_NUMBER: _builtins.int
     GONE_NUMBERS_FIELD_NUMBER: _builtins.int
+    RELEASE_CALLERS_FIELD_NUMBER: _builtins.int
+    release_callers: _builtins.bool
+    """release_callers says that the edge stops: the callers of held calls of this stream, and those that wait for the
+    answer to a call, are told to wait elsewhere (`wait_path`). The calls wait on.
+    """
     @_builtins.property
     def invocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation]:
         """invocations are the calls, which run concurrently. A message has at most 16 MiB."""
@@ -72,10 +77,11 @@ class StreamInvocationsRequest(_message.Message):
         *,
         invocations: _abc.Iterable[Global___Invocation] | None = ...,
         gone_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        release_callers: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_numbers", b"gone_numbers", "invocations", b"invocations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_numbers", b"gone_numbers", "invocations", b"invocations", "release_callers", b"release_callers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,6 +98,7 @@ class Invocation(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     LOOK_UP_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number identifies the invocation in its stream. The edge chooses it; each invocation of a stream has another number."""
     look_up: _builtins.bool
@@ -103,20 +110,51 @@ class Invocation(_message.Message):
     def request(self) -> Global___InvokeRequest:
         """request is the HTTP request."""
 
+    @_builtins.property
+    def wait(self) -> Global___WaitRequest:
+        """wait asks for the answer to an earlier call whose caller was told to wait. It is no call, and `request` is unset."""
+
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         request: Global___InvokeRequest | None = ...,
         look_up: _builtins.bool = ...,
+        wait: Global___WaitRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "request", b"request", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invocation: _TypeAlias = Invocation  # noqa: Y015
+
+@_typing.final
+class WaitRequest(_message.Message):
+    """WaitRequest is a request to the address of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """call_id is the call."""
+    token: _builtins.str
+    """token proves that the caller was given the address. At most 200 characters. A wrong one fails with STATE_UNKNOWN."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitRequest: _TypeAlias = WaitRequest  # noqa: Y015
 
 @_typing.final
 class StreamInvocationsResponse(_message.Message):
@@ -271,6 +309,7 @@ class InvokeRequest(_message.Message):
     REQUEST_QUERY_STRING_FIELD_NUMBER: _builtins.int
     REQUEST_BODY_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    PREFERS_PAGE_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """state is the secret from the URL or the form: a version 4 UUID in lower case. Any other value fails with
     STATE_UNKNOWN. At most 200 characters.
@@ -287,6 +326,10 @@ class InvokeRequest(_message.Message):
     """request_body is the body, byte for byte."""
     client_address: _builtins.str
     """client_address is the address of the client. Empty if unknown. At most 200 characters."""
+    prefers_page: _builtins.bool
+    """prefers_page says that the caller is a browser, which shows a page while it waits. Where the case has no
+    `answer_deadline`, such a caller is told to wait after 2 seconds.
+    """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
         """request_headers are the header fields in order, with repeated fields, unchanged."""
@@ -306,10 +349,11 @@ class InvokeRequest(_message.Message):
         request_query_string: _builtins.str = ...,
         request_body: _builtins.bytes = ...,
         client_address: _builtins.str = ...,
+        prefers_page: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "state", b"state", "state_query_parameter", b"state_query_parameter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "prefers_page", b"prefers_page", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "state", b"state", "state_query_parameter", b"state_query_parameter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,6 +371,7 @@ class InvokeResponse(_message.Message):
     REJECTED_WITHOUT_RESPONSE_FIELD_NUMBER: _builtins.int
     REQUEST_METHOD_FIELD_NUMBER: _builtins.int
     REPEATED_CALL_ID_FIELD_NUMBER: _builtins.int
+    WAIT_PATH_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, for the log of the edge. Empty for a handshake or a repeat, which are not calls."""
     cookie_host: _builtins.str
@@ -343,6 +388,11 @@ class InvokeResponse(_message.Message):
     """
     repeated_call_id: _builtins.str
     """repeated_call_id is the call that this request is a repeat of, for the log of the edge. Empty if it is none."""
+    wait_path: _builtins.str
+    """wait_path is the path of the address at which the caller waits for the answer, which takes longer: `/wait/`, the id
+    of the call, `/` and a token. `response` is unset then. A browser gets a page that goes on waiting there, any other
+    caller a 202 with `Location` and `Retry-After`.
+    """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
         """response is a complete response: with its type, and an absolute URL for a redirect or a code for a response. The
@@ -358,10 +408,11 @@ class InvokeResponse(_message.Message):
         rejected_without_response: _builtins.bool = ...,
         request_method: _builtins.str = ...,
         repeated_call_id: _builtins.str = ...,
+        wait_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "repeated_call_id", b"repeated_call_id", "request_method", b"request_method", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "cookie_host", b"cookie_host", "rejected_without_response", b"rejected_without_response", "repeated_call_id", b"repeated_call_id", "request_method", b"request_method", "response", b"response", "wait_path", b"wait_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

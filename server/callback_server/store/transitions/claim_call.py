@@ -92,6 +92,8 @@ class EarlierCallRuns:
     """The request is a repeat of a call that runs. It has a place to wait with that call."""
 
     call_id: str
+    told_to_wait: bool = False
+    """The caller of that call was told to wait at its address, and so is the repeat, which has no place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,7 @@ async def claim_call(
     if word == b"LIMITED":
         return RateLimited(facts[0])
     if word == b"RUNS":
-        return EarlierCallRuns(facts[0].decode())
+        return EarlierCallRuns(facts[0].decode(), told_to_wait=facts[1] == 1)
     if word == b"REPEATED":
         return earlier_call(facts)
     return ClaimRefusal(word)

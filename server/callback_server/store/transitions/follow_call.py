@@ -14,7 +14,7 @@ from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import EarlierCall, earlier_call
 
-SCRIPT: Final = Script("follow_call", texts("case_id", "call_id", "repeat_id", "replica"))
+SCRIPT: Final = Script("follow_call", texts("case_id", "call_id", "repeat_id", "replica", "wait_hash"))
 
 
 class FollowResult(enum.Enum):
@@ -25,7 +25,7 @@ class FollowResult(enum.Enum):
     BUSY = b"BUSY"
     """The call runs, and the repeat has lost its place: it was not kept in time, and others have taken all places."""
     UNKNOWN = b"UNKNOWN"
-    """The call is no longer known."""
+    """The call is no longer known, or has another address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,31 @@ class FallbackSent:
 
 
 async def follow_call(
-    scripts: Scripts, call_id: str, *, repeat_id: str, replica: str
+    scripts: Scripts, call_id: str, *, repeat_id: str, replica: str, wait_hash: str = ""
 ) -> EarlierCall | FallbackSent | FollowResult:
-    """Return what a repeat that waits with a call gets now, or that it has to wait. Safe to send again.
+    """Return what a repeat, or a caller at the address of a call, gets now, or that it has to wait.
+
+    Safe to send again.
 
     Args:
         scripts: The scripts on the store.
         call_id: The call.
         repeat_id: The repeat: the id that was claimed with.
         replica: The replica that is told of the end of the call.
+        wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat asks, and not a caller there.
 
     Raises:
         StoreError: The store did not answer.
     """
     case_id = case_id_of_call(call_id)
     word, *facts = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), case_id=case_id, call_id=call_id, repeat_id=repeat_id, replica=replica
+        SCRIPT,
+        keys.partition_of(case_id),
+        case_id=case_id,
+        call_id=call_id,
+        repeat_id=repeat_id,
+        replica=replica,
+        wait_hash=wait_hash,
     )
     if word == b"ENDED":
         return earlier_call(facts)

@@ -114,6 +114,7 @@ local function delete_call(case, call_id)
   if not ends_at_claim(case) then erase_outcome(call_id) end
   if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
   local known_ms = call[2] and redis.call('PTTL', repeat_key(case.id, call[2])) or 0
+  if redis.call('HEXISTS', call_key(call_id), 'wait_hash') == 1 then known_ms = math.max(known_ms, WAITED_MS) end
   redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
   redis.call('ZREM', ended_key(), call_id)

@@ -9,6 +9,9 @@ local MAX_WAITERS = 16
 -- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
 local PLACE_MS = 5000
 
+-- How long an answer is kept for a caller that was told to wait for it, in milliseconds.
+local WAITED_MS = 24 * 3600 * 1000
+
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
 
@@ -36,24 +39,25 @@ local function count_repeat(call_id, repeat_id)
 end
 
 -- Returns what a repeat of an ended call gets, with the facts to render it.
-local function answer_again(case, call_id)
+---@param is_own boolean whether it is for the caller of the call, and not for a repeat
+local function answer_again(case, call_id, is_own)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
     'no_repeat')
   return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get',
-    not call[6] and redis.call('GET', answer_key(call_id)) or '', call[5] or '', case.owner,
-    settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN]
+    (is_own or not call[6]) and redis.call('GET', answer_key(call_id)) or '', call[5] or '', case and case.owner or '',
+    case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or ''
 end
 
 -- Starts the window of a call that ends, and reports its end to the repeats that wait with it.
 local function start_window(case, call_id, call_status, now)
   local call = redis.call('HMGET', call_key(call_id), 'digest', 'window', 'waiters')
-  if not call[1] then return end
   if call[3] then
     local replicas = {}
     for _, place in pairs(cmsgpack.unpack(call[3])) do replicas[#replicas + 1] = place[2] end
     TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
     redis.call('HDEL', call_key(call_id), 'waiters')
   end
+  if not call[1] then return end
   if call_status == 'NOT_STARTED' then
     redis.call('UNLINK', repeat_key(case.id, call[1]))
     return
@@ -69,6 +73,8 @@ end
 -- Keeps the whole answer to a call that has ended: for a caller that waits (`wait_ms`), and for the window, if it fits
 -- into what a case may keep. The answers whose windows end first go first.
 local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
+  local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request')
+  if call[1] and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
   if #answer > max_bytes then window_ms = 0 end
   local kept_ms = math.max(wait_ms, window_ms)
   if kept_ms <= 0 then return end

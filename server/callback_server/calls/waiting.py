@@ -1,0 +1,49 @@
+"""Waiting: a caller whose answer takes longer is told to wait for it at the address of its call.
+
+1. The address is `{base}/wait/{call_id}/{token}`. The token is an HMAC of the call's id under the state, so only a
+   caller that knows the URL of the case can have it, and the call keeps only its SHA-256.
+2. That is durable before the caller is told. It promises that the call is durable, and nothing more.
+3. A request to the address waits for the end of the call, and is told to wait again after WAIT_S. It makes no call.
+   Any process answers it: it finds the call in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final
+
+from callback_server.domain.call import Grant
+from callback_server.domain.case import AnswerMode
+
+BROWSER_AFTER_MS: Final = 2_000
+"""When a browser without an answer is told to wait, in milliseconds, where the case does not say."""
+HELD_AFTER_MS: Final = 300_000
+"""When any other caller of a held call is told to wait, in milliseconds, where the case does not say."""
+WAIT_S: Final = 25.0
+"""How long a request to the address waits, in seconds: less than proxies and programs usually wait."""
+
+
+def wait_token(state: str, call_id: str) -> str:
+    """Return the token in the address of a call of the case with this state."""
+    return hmac.new(state.encode(), call_id.encode(), hashlib.sha256).hexdigest()
+
+
+def wait_hash(token: str) -> str:
+    """Return what a call keeps of the token of its address."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def wait_path(call_id: str, token: str) -> str:
+    """Return the path of the address of a call."""
+    return f"/wait/{call_id}/{token}"
+
+
+def told_to_wait_after_ms(grant: Grant, *, prefers_page: bool) -> int | None:
+    """Return when a caller without an answer is told to wait, in milliseconds. None: never, the call ends before."""
+    after_ms = grant.settings.answer_deadline_ms
+    if after_ms is None and prefers_page:
+        after_ms = BROWSER_AFTER_MS
+    elif after_ms is None and grant.answer_mode is AnswerMode.HOLD:
+        after_ms = HELD_AFTER_MS
+    return after_ms if after_ms is not None and after_ms < grant.lease_left_ms else None

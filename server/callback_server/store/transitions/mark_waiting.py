@@ -1,0 +1,37 @@
+"""The transition that marks a call whose caller waits at the address of the call."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.domain.ids import case_id_of_call
+from callback_server.store import keys
+from callback_server.store.script_arguments import texts
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("mark_waiting", texts("call_id", "wait_hash", "method"))
+
+
+async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str) -> bool:
+    """Mark a call before its caller is told to wait, durably. Safe to send again.
+
+    Args:
+        scripts: The scripts on the store.
+        call_id: The id of the call.
+        wait_hash: SHA-256 of the token in the address, in hexadecimal digits.
+        method: The method of the request, in lower case.
+
+    Returns:
+        Whether the call was marked while it ran. If not, it has ended.
+
+    Raises:
+        StoreError: It is not known whether the call was marked.
+    """
+    (word,) = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id_of_call(call_id)),
+        call_id=call_id,
+        wait_hash=wait_hash,
+        method=method,
+    )
+    return bool(word == b"OK")

@@ -1,0 +1,147 @@
+"""Waiting: a caller whose answer takes longer is told to wait, and gets the answer at the address of its call."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from support.system import running_system
+from support.wait import wait_until
+
+from callback import CallFilter, CallStatus, Redirect, Reject, Response
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+SOON = timedelta(milliseconds=100)
+
+
+@pytest.fixture
+async def system(tmp_path, store_of):
+    async with running_system(tmp_path, store_of()) as running:
+        yield running
+
+
+async def held_call(system):
+    async def one():
+        return (await system.client.list_owner_calls_page(CallFilter.WAITING)).items
+
+    return (await wait_until(one, what="a held call"))[0].call_id
+
+
+async def test_a_program_is_told_to_wait_and_gets_the_answer_at_the_address(system):
+    case = await system.client.generate_callback_url("form", Response("welcome", code=201), answer_deadline=SOON)
+    told = await system.http.post(case.url)
+    call = await held_call(system)
+    assert (told.status_code, told.headers["content-type"]) == (202, "application/json")
+    assert told.json()["code"] == "waiting"
+    assert told.headers["location"].startswith(f"/wait/{call}/")
+    assert "retry-after" in told.headers
+    waiting = asyncio.create_task(system.http.get(told.headers["location"]))
+    await system.client.answer_call(call)
+    for answer in (await waiting, await system.http.get(told.headers["location"])):
+        assert (answer.status_code, answer.text) == (201, "welcome")
+    assert [each.call_id for each in (await system.client.list_calls_page(case.case_id)).items] == [call]
+
+
+@pytest.mark.parametrize(("method", "code"), [("GET", 302), ("POST", 303)])
+async def test_a_redirect_at_the_address_has_the_code_for_the_method_of_the_call(system, method, code):
+    case = await system.client.generate_callback_url("form", Response(), answer_deadline=SOON)
+    told = await system.http.request(method, case.url)
+    await system.client.answer_call(await held_call(system), Redirect("https://shop.example/paid"))
+    answer = await system.http.get(told.headers["location"])
+    assert (answer.status_code, answer.headers["location"]) == (code, "https://shop.example/paid")
+
+
+async def test_a_browser_is_told_to_wait_after_two_seconds_with_a_page_that_has_the_address(system):
+    case = await system.client.generate_callback_url("form", Response())
+    told = await system.http.get(case.url, headers=BROWSER)
+    assert (told.status_code, told.headers["content-type"]) == (202, "text/html; charset=utf-8")
+    path = told.headers["location"]
+    assert told.text.count(path) >= 3
+    again = await system.http.get(case.url, headers=BROWSER)
+    assert again.headers["location"] == path
+    await system.client.resolve_callback(case.case_id, Reject())
+    answer = await system.http.get(path, headers=BROWSER)
+    assert answer.status_code == 422
+    assert len((await system.client.list_calls_page(case.case_id)).items) == 1
+
+
+async def test_the_address_knows_its_own_call_only_and_makes_none(system):
+    case = await system.client.generate_callback_url("form", Response(), answer_deadline=SOON)
+    path = (await system.http.post(case.url)).headers["location"]
+    _, _, call, token = path.split("/")
+    other = await system.client.generate_callback_url("form", Response(), answer_deadline=SOON)
+    _, _, other_call, other_token = (await system.http.post(other.url)).headers["location"].split("/")
+    for call_id, secret in (
+        (call, other_token),
+        (other_call, token),
+        (call, "0" * 64),
+        (f"{'0' * 32}-{'0' * 16}", token),
+    ):
+        assert (await system.http.get(f"/wait/{call_id}/{secret}")).status_code == 404
+    assert (await system.http.post(path)).status_code == 405
+    assert (await system.http.head(path)).status_code == 200
+    assert (await system.client.get_callback(case.case_id)).call_count == 1
+
+
+async def test_a_call_that_fails_gives_its_error_at_the_address(system):
+    case = await system.client.generate_callback_url(
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=1)
+    )
+    told = await system.http.post(case.url)
+    answer = await system.http.get(told.headers["location"])
+    assert (answer.status_code, answer.json()["code"]) == (504, "handler_deadline_exceeded")
+    assert "retry-after" not in answer.headers
+
+
+async def test_an_answer_given_at_the_address_is_kept_whatever_is_recorded(system):
+    case = await system.client.generate_callback_url(
+        "form", Response(), answer_deadline=SOON, allow_multiple_calls=True
+    )
+    path = (await system.http.post(case.url)).headers["location"]
+    await system.client.answer_call(await held_call(system), Response("welcome"))
+    assert (await system.http.get(path)).text == "welcome"
+    await system.client.erase_calls(case.case_id)
+    erased = await system.http.get(path)
+    assert (erased.status_code, erased.json()["code"]) == (410, "answer_not_repeated")
+
+
+async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_another_process_answers(system):
+    case = await system.client.generate_callback_url("form", Response("welcome"))
+    caller = asyncio.create_task(system.http.post(case.url))
+    call = await held_call(system)
+    await asyncio.to_thread(system.server.stop)
+    told = await caller
+    assert told.status_code == 202
+    await system.server.start()
+    assert not (await system.client.get_call(call)).caller_gone
+    waiting = asyncio.create_task(system.http.get(told.headers["location"]))
+    await system.client.answer_call(call)
+    assert (await waiting).text == "welcome"
+
+
+async def test_a_stopping_edge_tells_the_callers_of_held_calls_to_wait_and_the_calls_wait_on(system):
+    case = await system.client.generate_callback_url("form", Response("welcome"))
+    caller = asyncio.create_task(system.http.post(case.url))
+    call = await held_call(system)
+    await asyncio.to_thread(system.edge.stop)
+    told = await caller
+    assert told.status_code == 202
+    await system.edge.start()
+    waiting = asyncio.create_task(system.http.get(told.headers["location"]))
+    await system.client.answer_call(call)
+    assert (await waiting).text == "welcome"
+
+
+async def test_the_call_of_a_killed_server_waits_on_and_its_caller_comes_back_with_the_same_request(system):
+    case = await system.client.generate_callback_url("form", Response("welcome"), answer_deadline=SOON)
+    path = (await system.http.get(case.url)).headers["location"]
+    system.server.kill()
+    await system.server.start()
+
+    async def is_back():
+        told = await system.http.get(case.url)
+        return told if told.status_code != 503 else None
+
+    assert (await wait_until(is_back, what="the server")).headers["location"] == path
+    await system.client.resolve_callback(case.case_id)
+    assert (await system.http.get(path)).text == "welcome"
+    assert [each.status for each in (await system.client.list_calls_page(case.case_id)).items] == [CallStatus.SUCCEEDED]
