@@ -44,7 +44,7 @@ BUGS = {
     "a case is reached by another state": ("case.sha ~= state_hash_half or ", ""),
     "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
     "a case is reached by the other form": (" or case.parameter ~= parameter", ""),
-    "an over-lease call keeps its case": ("apply_timeouts(case, now, limits)\n\n-- A message", "-- A message"),
+    "an over-lease call keeps its case": ("apply_timeouts(case, now, limits)\n\nlocal arrival", "local arrival"),
     "a late end counts": ("if lease and lease <= now then\n  end_lease", "if false then\n  end_lease"),
     "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] ~= status",
                             "if false then\n  if call[1] ~= status"),
@@ -104,7 +104,7 @@ BUGS = {
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\n"
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
     "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
-                                  "local calls", "if not case then return {'UNKNOWN'} end\n\nlocal calls"),
+                                  "if before", "if not case then return {'UNKNOWN'} end\n\nif before"),
     "a body outlives the erasure": (
         "redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')", ""),
     "the recorded part of a held request outlives the erasure": (
@@ -271,7 +271,7 @@ BUGS = {
     "a claim that is sent again forgets the resolution": (
         "elseif known[1] and case.resolved and known[7] == case.resolved then", "elseif false then"),
     "a resolution outlives its case": (
-        "fallback_key(case_id),\n      resolution_key(case_id))", "fallback_key(case_id))"),
+        "answers_key(case_id), resolution_key(case_id))", "answers_key(case_id))"),
     "a case that holds no calls is resolved": ("if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
@@ -337,17 +337,66 @@ BUGS = {
     "a handshake is answered while a call runs": ("if case.status == IN_PROGRESS then return reply('BUSY') end",
                                                   "if case.status == IN_PROGRESS and intent ~= 'HANDSHAKE' then "
                                                   "return reply('BUSY') end"),
-    "a message that has succeeded makes another call": ("if earlier then", "if false then"),
+    "a message that has succeeded makes another call": ("\nif earlier then", "\nif false then"),
     "a message that has succeeded finds its case closed": ("if earlier then",
                                                            "if earlier and case.status ~= 'CLOSED' then"),
-    "a message whose call runs makes another call": (
-        "if redis.call('HGET', call_key(earlier), 'status') == 'RUNNING' then return reply('BUSY') end", ""),
-    "a message whose lease has ended stays busy": (
+    "a request whose call runs makes another call": (
+        "  if status == 'RUNNING' then\n    -- After", "  if false then\n    -- After"),
+    "a request whose lease has ended waits on": (
         "    if lease and lease <= now then end_lease(case, earlier, now, limits) end\n", ""),
-    "a message that failed is not accepted again": ("elseif call[1] == 'SUCCEEDED' then", "else"),
-    "a repeated message gets the present response of the case": ("== 'SUCCEEDED' and call[2] then", "== 'NEVER' then"),
-    "a repeated message is answered for another call": ("reply('REPEATED', earlier,", "reply('REPEATED', case.call,"),
-    "a message has no window": (", call_id, 'PX', window_ms)", ", call_id)"),
+    "a request that succeeded is not made again where it must be": (
+        "(status == 'SUCCEEDED' and (is_message or case.mode == 'MULTIPLE'))", "status == 'SUCCEEDED'"),
+    "a message that succeeded is accepted again": ("and (is_message or case.mode", "and (case.mode"),
+    "a request is no repeat on a case for multiple calls": ("and (is_message or case.mode == 'MULTIPLE')",
+                                                            "and is_message"),
+    "a request that failed is not accepted again": ("(status == 'SUCCEEDED' and (is_message", "(true and (is_message"),
+    "a repeat finds its case closed": ("  if case.status == 'CLOSED' or (status == 'SUCC",
+                                       "  if case.status ~= 'CLOSED' and (status == 'SUCC"),
+    "a repeat passes the limits on calls": ("  local wait_ms = limited_ms()\n", "  local wait_ms = 0\n"),
+    "a handshake is a repeat": ("window_ms > 0 and intent ~= 'HANDSHAKE' and", "window_ms > 0 and"),
+    "a message is recognized by its content": ("is_message and message_hash or request_hash", "request_hash"),
+    "a repeat of any call is recognized": (
+        "if not is_message then window_ms = tonumber(case.repeat_window) end",
+        "if not is_message then window_ms = 3600000 end"),
+    "a repeat is answered for another call": ("answer_again(case, earlier)", "answer_again(case, case.call)"),
+    "a repeat that is sent again counts twice": (
+        "if redis.call('HGET', call_key(call_id), 'last_repeat') == repeat_id then return end", ""),
+    "a repeat that waits is not counted": ("    count_repeat(earlier, call_id)\n    return reply('RUNS'",
+                                           "    return reply('RUNS'"),
+    "a repeat that is answered is not counted": ("    count_repeat(earlier, call_id)\n    return reply('REPEATED'",
+                                                 "    return reply('REPEATED'"),
+    "a repeat that waits is not told of the end": ("  if call[3] then\n    local replicas",
+                                                   "  if false then\n    local replicas"),
+    "the end of a call is told twice": ("    redis.call('HDEL', call_key(call_id), 'waiters')\n", ""),
+    "a window never ends": ("  redis.call('PEXPIRE', repeat_key(case.id, call[1]), call[2])\n", ""),
+    "a window ends at once": ("redis.call('PEXPIRE', repeat_key(case.id, call[1]), call[2])",
+                              "redis.call('PEXPIRE', repeat_key(case.id, call[1]), 0)"),
+    "a call that never started is repeated": ("  if call_status == 'NOT_STARTED' then\n    redis.call('UNLINK'",
+                                              "  if false then\n    redis.call('UNLINK'"),
+    "a case is deleted before its windows are over": ("elseif tonumber(case.repeats_until) > now then",
+                                                      "elseif false then"),
+    "a repeat is forgotten with the record of its call": ("math.max(TOMBSTONE_MS, known_ms)", "1"),
+    "an answer is not kept": ("  redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)\n", ""),
+    "an answer is kept only as it is recorded": ("whole_response ~= '' and packed_answer(whole_response, whole_body)",
+                                                 "false"),
+    "an answer that is too large is kept": ("if #answer > max_bytes then window_ms = 0 end", ""),
+    "the answers of a case take any room": ("(bytes <= max_bytes and tonumber", "(true and tonumber"),
+    "the newest answer goes first": ("redis.call('ZRANGE', answers_key(case.id), 0, 0, 'WITHSCORES')",
+                                     "redis.call('ZRANGE', answers_key(case.id), -1, -1, 'WITHSCORES')"),
+    "answers that are gone take room": ("bytes = bytes - string.sub", "bytes = bytes - 0 * string.sub"),
+    "the room of the answers that are kept is forgotten": (
+        " or 0)\n  redis.call('ZADD', answers_key", " and 0 or 0)\n  redis.call('ZADD', answers_key"),
+    "the answer that closed its case is not erased": (
+        "  if case.call then redis.call('UNLINK', answer_key(case.call)) end\n", ""),
+    "an answer outlives the erasure of a call that is no longer recorded": (
+        "    redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))\n", ""),
+    "the answer of a call that was erased while it ran is kept": (
+        "    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)",
+        "    window_ms, now, repeat_bytes_per_case)"),
+    "a repeat forgets the code of its answer": ("  redis.call('HSET', call_key(call_id), 'code', code)\nend", "end"),
+    "an owner cannot forbid the second answer": ("(no_repeat or case.no_repeat)", "no_repeat"),
+    "a handler cannot forbid the second answer": ("(no_repeat or case.no_repeat)", "case.no_repeat"),
+    "a case that answers gives a forbidden answer twice": ("if window_ms > 0 and case.no_repeat then", "if false then"),
     "a case may have one call more in a minute": ("us - calls_per_minute * interval",
                                                   "us - (calls_per_minute + 1) * interval"),
     "a case may have one call fewer in a minute": ("us - calls_per_minute * interval",
