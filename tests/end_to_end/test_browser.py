@@ -110,6 +110,59 @@ def assert_tells_nothing(headers, case):
     assert "referer" not in headers
 
 
+@pytest.mark.parametrize("method", ["get", "post"])
+async def test_double_click_reload_and_back_run_the_handler_once_and_end_on_the_same_page(page, sites, around, method):
+    bank, _ = sites
+    gate = asyncio.Event()
+
+    async def decide(_request, _context):
+        await gate.wait()
+        headers = [("content-type", "text/html")]
+        return accept(override(headers, response_body=b"<title>Paid</title><h1>Paid</h1>"))
+
+    name = around.handler.play(decide)
+    parameter = "state" if method == "post" else ""
+    case = await around.client.generate_callback_url(
+        "push", Response(), activity_case=name, state_query_parameter=parameter
+    )
+    if method == "get":
+        bank.pages["/pay"] = link(f"{case.url}?trxid=1")
+    else:
+        fields = f"<input type=hidden name=state value={case.state}><input type=hidden name=code value=1>"
+        bank.pages["/pay"] = (
+            f"<form method=post action={case.url.partition('?')[0]}>{fields}<button id=back>Back to the shop</button>"
+        )
+    await page.goto(f"{bank.origin}/pay")
+
+    async def script(text):
+        await page.evaluate(f"() => {{ setTimeout(() => {{ {text} }}, 200) }}")  # it ends before the page is left
+
+    click = "document.getElementById('back').click();"
+    await script(click + click)
+    await wait_until(lambda: around.handler.requests(name), what="the call")
+    await page.goto(f"{bank.origin}/pay")  # it gives up the request that waits
+
+    async def has_repeats(count):
+        (call,) = [call async for call in around.client.list_calls(case.case_id)]
+        return call.repeat_count >= count
+
+    await script(click)
+    await wait_until(lambda: has_repeats(1), what="a repeat")
+    gate.set()
+    await page.wait_for_url(f"{around.system.url}/**")
+    assert await page.title() == "Paid"
+
+    await page.reload()
+    assert await page.title() == "Paid"
+    await page.go_back()
+    await page.click("#back")
+    await page.wait_for_url(f"{around.system.url}/**")
+    assert await page.title() == "Paid"
+    assert len(around.handler.requests(name)) == 1
+    assert await has_repeats(3)
+    assert (await around.client.get_callback(case.case_id)).close_reason is CloseReason.CONSUMED
+
+
 @pytest.mark.parametrize(
     ("parameter", "fields"),
     [
