@@ -91,6 +91,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--answer-deadline", "2s500ms", "--fallback-body", "later", "--fallback-code", "202"),
         *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
         *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
+        *("--closed-redirect-url", "/done"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -127,6 +128,9 @@ async def test_generate_sends_every_option(server, callback, generated):
     )
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(7200)
+    expected.closed_response.CopyFrom(
+        resources.Response(response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/done")
+    )
     expected.prompt.CopyFrom(resources.Prompt(title="Go on?", text="Sure?"))
     expected.prompt.choices.add(value="yes", label="Yes, I do")
     expected.prompt.choices.add(value="no", label="No")

@@ -40,6 +40,7 @@ def test_the_names_are_exactly_those_of_the_contract():
         answer_deadline=timedelta(seconds=1),
         fallback=response,
         prompt=resources.Prompt(title="Approve?"),
+        closed_response=response,
         hold_time=timedelta(hours=1),
         resolved=True,
     )

@@ -70,6 +70,7 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         answer_deadline=timedelta(milliseconds=2500),
         hold_time=timedelta(hours=1),
         prompt=Prompt("Go on?", "Sure?", {"yes": "Yes"}),
+        closed_response=Redirect("/done"),
         fallback=Response(b"later", code=202),
         ordered=True,
     )
@@ -109,6 +110,9 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
     )
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(3600)
+    expected.closed_response.CopyFrom(
+        resources.Response(response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/done")
+    )
     expected.prompt.CopyFrom(
         resources.Prompt(title="Go on?", text="Sure?", choices=[resources.PromptChoice(value="yes", label="Yes")])
     )

@@ -17,8 +17,8 @@ from callback.testing import running_system
 
 PAGE = (ROOT / "docs" / "answers.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-PAGE_COMMANDS, HELD_COMMANDS = ([*block.replace("\\\n", "").splitlines()] for block in SHELL)
-"""Lines of the shell blocks about pages and about held calls."""
+PAGE_COMMANDS, HELD_COMMANDS, CLOSED_COMMANDS = ([*block.replace("\\\n", "").splitlines()] for block in SHELL)
+"""Lines of the shell blocks about pages, held calls and closed callbacks."""
 PROGRAMS = {
     text.partition("\n")[0].removeprefix("# "): text
     for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -60,6 +60,14 @@ def test_the_command_of_the_page_makes_a_callback_with_a_page(system):
     assert system.send(url).text == (
         "Thank you\n\nOrder 5 has arrived.\n\nTo the shop: https://shop.example/orders/5\n"
     )
+
+
+def test_the_command_of_the_page_makes_a_callback_with_a_closed_response(system):
+    (generate,) = CLOSED_COMMANDS
+    url = re.search(r"URL +(\S+)", run(system, generate))[1]
+    assert system.send(url).text == "thank you"
+    after = system.send(url, json={})
+    assert (after.status, after.text) == (410, "Already done\n")
 
 
 async def test_the_commands_of_the_page_answer_a_held_call(system):

@@ -187,21 +187,22 @@ async def test_the_command_line_sets_shows_and_resets_every_field(command_line, 
     assert (await stored(case_id)).response == resources.Response(response_type=kind)
 
 
-async def test_the_command_line_sets_every_field_of_a_fallback(command_line, stored):
+@pytest.mark.parametrize(("field", "needs"), [("fallback", ["--answer-deadline=5s"]), ("closed_response", [])])
+async def test_the_command_line_sets_every_field_of_another_response(command_line, stored, field, needs):
     fallbacks = {kind: only(whole(kind), names) for kind, names in FALLBACK_FIELDS.items()}
     assert set().union(*map(set_in, fallbacks.values())) == set(FIELDS) - {"response_type"}
     for kind, fallback in fallbacks.items():
         ran = await command_line(
-            "generate", "--activity=form", "--json", "--type=response", "--answer-deadline=5s",
-            *options_of("fallback", fallback),
+            "generate", "--activity=form", "--json", "--type=response", *needs, *options_of(field, fallback)
         )  # fmt: skip
         fallback.response_type = kind
-        assert (await stored(json.loads(ran.output)["callbackCaseId"])).fallback == fallback
+        assert getattr(await stored(json.loads(ran.output)["callbackCaseId"]), field) == fallback
 
 
-def test_the_error_about_a_fallback_names_the_option_of_every_field():
-    options = {option for path, option in OPTIONS.items() if path.startswith("fallback.")}
-    assert set(re.findall("--[a-z-]+", OPTIONS["fallback"])) == options
+@pytest.mark.parametrize("field", ["fallback", "closed_response"])
+def test_the_error_about_another_response_names_the_option_of_every_field(field):
+    options = {option for path, option in OPTIONS.items() if path.startswith(f"{field}.")}
+    assert set(re.findall("--[a-z-]+", OPTIONS[field])) == options
 
 
 @pytest.mark.parametrize("name", FIELDS)

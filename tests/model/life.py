@@ -121,6 +121,8 @@ class ModelCase:
     """The answer that is kept of a call, and its bytes, in the order in which their windows end."""
     has_windows: bool = False
     """Whether a window of a call that has ended is not over."""
+    closed_response: object = None
+    """The response to a request once it is closed."""
     prompt: object = None
     """What the page of its guard asks, with choices. None: whether to continue."""
     left: int | None = None
@@ -185,7 +187,7 @@ class ModelCase:
                 earlier.repeats.add(call_id)
                 return "REPEATED", earlier
         if self.status == CLOSED:
-            return "CLOSED", self.reason
+            return "CLOSED", (self.reason, None if intent == "HANDSHAKE" else self.closed_response)
         if self.guard == "CONFIRM" and (intent in ("GET", "PERSON", "FORM") or (self.prompt and intent != "CONFIRMED")):
             return "CONFIRM", self.prompt
         if self.guard == "DETECT" and intent == "GET":

@@ -143,10 +143,11 @@ MOST_CASES = 4
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
-GONE_WITH_CASE = ("fallback", "resolution", "held")
+GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 CHOICES = Prompt("Agree?", choices=(("yes", "Yes"), ("no", "No")))
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+GONE = Response(type=ResponseType.PAGE, code=410, heading="Done")
 DIGESTS = ("", "a" * 64, "b" * 64)
 
 
@@ -273,10 +274,11 @@ class LifeMachine(RuleBasedStateMachine):
         has_window=st.booleans(),
         no_repeat=st.sampled_from([False, False, True]),
         has_choices=st.sampled_from([False, False, True]),
+        has_closed_response=st.booleans(),
     )
     def create(
         self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
-        has_window, no_repeat, has_choices,
+        has_window, no_repeat, has_choices, has_closed_response,
     ):  # fmt: skip
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
@@ -285,6 +287,7 @@ class LifeMachine(RuleBasedStateMachine):
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
             has_window=has_window, no_repeat=no_repeat,
             has_choices=has_choices and guard is GetGuard.CONFIRM,
+            closed_response=GONE if has_closed_response else None,
         )  # fmt: skip
 
     @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
@@ -333,14 +336,14 @@ class LifeMachine(RuleBasedStateMachine):
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
         answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
-        has_choices=False,
+        has_choices=False, closed_response=None,
     ):  # fmt: skip
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels, prompt=CHOICES if has_choices else None),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
-            answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback,
+            answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback, closed_response=closed_response,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is CreateResult.OK
@@ -349,7 +352,7 @@ class LifeMachine(RuleBasedStateMachine):
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
-            prompt=case.settings.prompt,
+            prompt=case.settings.prompt, closed_response=closed_response,
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
@@ -456,7 +459,9 @@ class LifeMachine(RuleBasedStateMachine):
             new = self.new[ids.case_id_of_call(reply.call_id)]
             assert (reply.answer_mode, reply.fallback) == (new.answer_mode, None if reply.recorded else new.fallback)
         elif word == "CLOSED":
-            assert reply == CaseClosed(CloseReason(fact))
+            reason, response = fact
+            assert isinstance(reply, CaseClosed)
+            assert (reply.reason, reply.response) == (CloseReason(reason), response)
         elif word == "VERIFY":
             assert isinstance(reply, VerificationRequired)
             assert reply.profile == fact
@@ -1201,6 +1206,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert (case.expires_ms is None) is (new.time_to_live_ms is None)
         assert (case.profile, case.guard) == (model.profile, model.guard)
         assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
+        assert (case.closed_response, case.settings.prompt) == (new.closed_response, new.settings.prompt)
         assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
         assert case.resolved == (model.resolution[0] if model.resolution else "")
         assert [member.decode() for member in found[case.id, "held calls"]] == model.held

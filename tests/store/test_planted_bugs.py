@@ -326,6 +326,10 @@ BUGS = {
     "a POST that a person never saw makes the call": (" or intent == 'FORM'\n", "\n"),
     "a POST that is no choice makes the call": ("\n    or case.choices and intent ~= 'CONFIRMED') then", ") then"),
     "a choice must be made again": ("case.choices and intent ~= 'CONFIRMED'", "case.choices"),
+    "a closed response is forgotten": ("redis.call('SET', closed_response_key(case_id), closed_response)", ""),
+    "a closed response outlives its case": (", closed_response_key(case_id))\n    dropped", ")\n    dropped"),
+    "a handshake gets a closed response": ("case.closed_response and intent ~= 'HANDSHAKE' and",
+                                           "case.closed_response and"),
     "choices are forgotten": ("redis.call('HSET', case_key(case_id), 'choices', '1')", ""),
     "a program that opens links makes a call": (
         "if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end", ""),

@@ -23,7 +23,7 @@ from callback_cli import json_view, options
 from callback_cli.calls import show_call, show_calls
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.masking import masked_response
-from callback_cli.options import examples, fallback_options, response_options
+from callback_cli.options import examples, other_response_options, response_options
 from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 1_000
@@ -56,6 +56,7 @@ _RESETS = {
         "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
         "callback generate --activity record --type page --heading 'Thank you' --text 'Your order has arrived.'",
         "callback generate --activity form --type response --answer-deadline 20s --fallback-code 202",
+        "callback generate --activity record --type response --closed-heading 'Already done' --closed-code 410",
         "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
     ),
 )
@@ -139,7 +140,8 @@ _RESETS = {
     callback=options.duration,
     help="Send the fallback response to the caller after this time, while the call continues: 500ms, 5s.",
 )
-@fallback_options
+@other_response_options("fallback", "fallback", "the fallback")
+@other_response_options("closed_response", "closed", "the response to requests after the callback is closed")
 @click.option(
     "--hold-time",
     metavar="5m",
@@ -171,6 +173,7 @@ def generate(
     no_repeat: bool,
     answer_deadline: timedelta | None,
     fallback: Response | None,
+    closed_response: Response | None,
     hold_time: timedelta | None,
 ) -> None:
     """Generate a URL that an outside system can call.
@@ -201,6 +204,7 @@ def generate(
             no_repeat=no_repeat,
             answer_deadline=answer_deadline,
             fallback=fallback,
+            closed_response=closed_response,
             hold_time=hold_time,
         )
     )
@@ -479,4 +483,5 @@ def _show(connection: Connection, value: Callback, *, show_secrets: bool | None)
 
 def _masked(value: Callback) -> Callback:
     fallback = None if value.fallback is None else masked_response(value.fallback)
-    return replace(value, response=masked_response(value.response), fallback=fallback)
+    closed_response = None if value.closed_response is None else masked_response(value.closed_response)
+    return replace(value, response=masked_response(value.response), fallback=fallback, closed_response=closed_response)

@@ -57,6 +57,16 @@ _OPTIONS: Mapping[str, str] = {
     "fallback.response_link_url": "--fallback-link-url",
     "fallback": "--fallback-redirect-url, --fallback-body, --fallback-code, --fallback-header, --fallback-heading, "
     "--fallback-text, --fallback-link-label or --fallback-link-url",
+    "closed_response.response_redirect_url": "--closed-redirect-url",
+    "closed_response.response_body": "--closed-body",
+    "closed_response.response_code": "--closed-code",
+    "closed_response.response_headers": "--closed-header",
+    "closed_response.response_heading": "--closed-heading",
+    "closed_response.response_text": "--closed-text",
+    "closed_response.response_link_label": "--closed-link-label",
+    "closed_response.response_link_url": "--closed-link-url",
+    "closed_response": "--closed-redirect-url, --closed-body, --closed-code, --closed-header, --closed-heading, "
+    "--closed-text, --closed-link-label or --closed-link-url",
     "response.response_type": "--type",
     "response.response_redirect_url": "--redirect-url",
     "response.response_body": "--body or --body-file",

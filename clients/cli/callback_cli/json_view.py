@@ -56,6 +56,7 @@ def callback(value: Callback) -> Json:
             "answerMode": value.answer_mode,
             "answerDeadline": None if value.answer_deadline is None else f"{value.answer_deadline.total_seconds():g}s",
             "fallback": None if value.fallback is None else response(value.fallback),
+            "closedResponse": None if value.closed_response is None else response(value.closed_response),
             "ordered": value.ordered,
             "prompt": None if value.prompt is None else _prompt(value.prompt),
             "holdTime": None if value.hold_time is None else f"{value.hold_time.total_seconds():g}s",

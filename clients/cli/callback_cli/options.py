@@ -205,53 +205,62 @@ def response_options(*, required: bool) -> Callable[[Callable[..., None]], Calla
     return decorate
 
 
-def fallback_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a fallback to a command, which receives them as its argument `fallback`, None if not given."""
+def other_response_options(
+    argument: str, prefix: str, what: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of another response than the first one to a command. They have no `--type`: it follows from them.
 
-    @click.option("--fallback-redirect-url", metavar="URL", help="The fallback redirects to this URL.")
-    @click.option("--fallback-body", metavar="TEXT", type=os.fsencode, help="The body of the fallback.")
-    @click.option(
-        "--fallback-code",
-        metavar="N",
-        type=click.IntRange(200, 599),
-        help="The HTTP status of the fallback: 200-299 or 400-599.",
+    Args:
+        argument: The argument in which the command receives the response, None if not given.
+        prefix: The beginning of each option, such as `fallback`.
+        what: The response in words, for the help texts.
+    """
+    begin = what[0].upper() + what[1:]
+    page = f"With --{prefix}-heading:"
+    every = (
+        click.option(f"--{prefix}-redirect-url", metavar="URL", help=f"{begin} redirects to this URL."),
+        click.option(f"--{prefix}-body", metavar="TEXT", type=os.fsencode, help=f"The body of {what}."),
+        click.option(
+            f"--{prefix}-code",
+            metavar="N",
+            type=click.IntRange(200, 599),
+            help=f"The HTTP status of {what}: 200-299 or 400-599.",
+        ),
+        click.option(
+            f"--{prefix}-header", metavar="K=V", multiple=True, callback=pairs, help="A header field. Can be repeated."
+        ),
+        click.option(f"--{prefix}-heading", metavar="TEXT", help=f"{begin} is a page with this heading."),
+        click.option(f"--{prefix}-text", metavar="TEXT", help=f"{page} the text of the page."),
+        click.option(f"--{prefix}-link-label", metavar="TEXT", help=f"{page} the label of the link of the page."),
+        click.option(f"--{prefix}-link-url", metavar="URL", help=f"{page} the target of the link of the page."),
     )
-    @click.option(
-        "--fallback-header", "fallback_headers", metavar="K=V", multiple=True, callback=pairs,
-        help="A header field. Can be repeated.",
-    )  # fmt: skip
-    @click.option("--fallback-heading", metavar="TEXT", help="The fallback is a page with this heading.")
-    @click.option("--fallback-text", metavar="TEXT", help="The text of this page.")
-    @click.option("--fallback-link-label", metavar="TEXT", help="The label of the link of this page.")
-    @click.option("--fallback-link-url", metavar="URL", help="The target of the link of this page.")
-    @functools.wraps(command)
-    def with_fallback(
-        *arguments: Any,
-        fallback_redirect_url: str | None,
-        fallback_body: bytes | None,
-        fallback_code: int | None,
-        fallback_headers: tuple[tuple[str, str], ...],
-        fallback_heading: str | None,
-        fallback_text: str | None,
-        fallback_link_label: str | None,
-        fallback_link_url: str | None,
-        **options: Any,
-    ) -> None:
-        content = Response(fallback_body, None, fallback_headers or None)
-        page = PageResponse(fallback_heading, fallback_text, fallback_link_label, fallback_link_url)
-        if page != PageResponse() and content != Response():
-            raise click.UsageError(
-                "--fallback-body and --fallback-header cannot be combined with the options of a page, such as"
-                " --fallback-heading."
-            )
-        response = replace(page if page != PageResponse() else content, code=fallback_code)
-        given = response != Response()
-        if fallback_redirect_url is not None and given:
-            raise click.UsageError("--fallback-redirect-url cannot be combined with the other --fallback options.")
-        fallback = Redirect(fallback_redirect_url) if fallback_redirect_url is not None else response if given else None
-        command(*arguments, fallback=fallback, **options)
 
-    return with_fallback
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_response(*arguments: Any, **options: Any) -> None:
+            def given(name: str) -> Any:
+                return options.pop(f"{prefix}_{name}")
+
+            url = given("redirect_url")
+            content = Response(given("body"), None, given("header") or None)
+            page = PageResponse(given("heading"), given("text"), given("link_label"), given("link_url"))
+            if page != PageResponse() and content != Response():
+                raise click.UsageError(
+                    f"--{prefix}-body and --{prefix}-header cannot be combined with the options of a page, such as"
+                    f" --{prefix}-heading."
+                )
+            response = replace(page if page != PageResponse() else content, code=given("code"))
+            if url is not None and response != Response():
+                raise click.UsageError(f"--{prefix}-redirect-url cannot be combined with the other --{prefix} options.")
+            if url is not None:
+                response = Redirect(url)
+            command(*arguments, **{argument: None if response == Response() else response}, **options)
+
+        for option in reversed(every):
+            with_response = option(with_response)
+        return with_response
+
+    return decorate
 
 
 def _read(file: IO[bytes]) -> bytes:

@@ -95,6 +95,8 @@ class TextView:
         self._response(value.response)
         if value.fallback is not None:
             self._response(value.fallback, "Fallback")
+        if value.closed_response is not None:
+            self._response(value.closed_response, "After it is closed")
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
         """Print callbacks as a table, with their labels if there are any and the terminal is wide enough."""

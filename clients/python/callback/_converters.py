@@ -61,6 +61,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
         fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
         ordered=message.ordered,
+        closed_response=response_from_proto(message.closed_response) if message.HasField("closed_response") else None,
         prompt=_prompt(message.prompt) if message.HasField("prompt") else None,
         hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
         repeat_window=message.repeat_window.ToTimedelta(),

@@ -427,6 +427,8 @@ class Callback:
     delivery, and runs until the delivery ends. Without its body in a list."""
     ordered: bool = False
     """Whether the calls of an ACK case are handled one after the other, in their order."""
+    closed_response: Response | None = None
+    """The response to a request that reaches the case once it is closed. None: an error. Not in a list."""
     prompt: Prompt | None = None
     """What the page of the guard CONFIRM asks. None: whether to continue."""
     hold_time: timedelta | None = None

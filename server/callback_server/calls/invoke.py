@@ -409,9 +409,17 @@ class CallInvoker:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
             return CallAnswer("", complete(pending.handshake, platform_url=None))
+        if isinstance(result, CaseClosed) and result.response is not None:
+            return self._answer_closed(pending, result, result.response)
         if isinstance(result, ConfirmationRequired) and pending.request.method != "get":
             raise errors.ChoiceRequiredError
         raise _refusal(result, pending.call_id)
+
+    def _answer_closed(self, pending: PendingCall, closed: CaseClosed, response: Response) -> CallAnswer:
+        if self._dispatcher.problems(response):  # a `/path`, and this server has no platform_url any more
+            raise _refusal(closed, pending.call_id)
+        cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
+        return CallAnswer("", self._dispatcher.complete(response), cookie_host)
 
     async def _check_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
         """Claim the case; while the store requires a check, run it and claim again.

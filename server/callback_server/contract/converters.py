@@ -145,6 +145,7 @@ def case_to(case: Case) -> callback_pb2.Callback:
         no_repeat=case.no_repeat,
         resolved=bool(case.resolved),
         prompt=None if case.settings.prompt is None else prompt_to(case.settings.prompt),
+        closed_response=None if case.closed_response is None else response_to(case.closed_response),
     )
     if case.repeat_window_ms:
         message.repeat_window.FromMilliseconds(case.repeat_window_ms)

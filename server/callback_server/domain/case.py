@@ -146,6 +146,8 @@ class NewCase(msgspec.Struct, frozen=True):
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
+    closed_response: Response | None = None
+    """The response to a request that reaches the case once it is closed. None: an error."""
     hold_time_ms: int = DEFAULT_HOLD_TIME_MS
     """How long a held call waits for its answer."""
     pointer: str = ""
@@ -185,6 +187,8 @@ class Case(msgspec.Struct, frozen=True):
     """The calls of an ACK case are delivered in order, one after the other."""
     fallback: Fallback | None = None
     """None also if the case was read without bodies."""
+    closed_response: Response | None = None
+    """The response to a request that reaches the case once it is closed. None also if it was read without bodies."""
     resolved: str = ""
     """A digest of the answer that ResolveCallback has given. Empty: none."""
     hold_time_ms: int | None = None

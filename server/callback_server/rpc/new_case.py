@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
@@ -25,7 +26,7 @@ from callback_server.domain.case import (
 )
 from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
-from callback_server.domain.response import in_field, problems
+from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
 from callback_server.store.pointers import new_pointed_state, pointed_state
@@ -81,6 +82,10 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_hold_problems(request, answer_mode, policy),
         *_fallback_problems(request, fallback, answer_mode, policy),
     ]
+    closed_response = converters.response_from(request.closed_response) if request.HasField("closed_response") else None
+    if closed_response is not None:
+        found += _closed_response_problems(request, closed_response, policy)
+        found += in_field("closed_response", cookie_problems(closed_response, cookie_host))
     if fallback is not None:
         found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
@@ -123,6 +128,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         answer_mode=answer_mode,
         ordered=request.ordered,
         fallback=fallback,
+        closed_response=closed_response,
         hold_time_ms=_hold_time_ms(request, policy),
         repeat_window_ms=_repeat_window_ms(request),
         no_repeat=request.no_repeat,
@@ -228,6 +234,20 @@ def _fallback_problems(
             "fallback", problems(fallback.response, platform_url=policy.platform_url, must_be_complete=True)
         )
     return found
+
+
+def _closed_response_problems(
+    request: pb2.GenerateCallbackUrlRequest, response: Response, policy: Policy
+) -> list[Violation]:
+    found = problems(response, platform_url=policy.platform_url, must_be_complete=True)
+    if (
+        request.state_query_parameter
+        and response.type is not ResponseType.REDIRECT
+        and response.code == HTTPStatus.GONE
+    ):
+        problem = "cannot be 410 with a state_query_parameter: some senders then disable that URL, which is shared"
+        found.append(Violation("response_code", "shared_url", problem))
+    return in_field("closed_response", found)
 
 
 def _fingerprint(

@@ -49,6 +49,7 @@ LAYOUT: Final = {
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
     "held": "held:{}",  # zset: the held calls of a case by attempt
     "resolution": "resolution:{}",  # hash: the answer that ResolveCallback has given to a case (see resolve_case.lua)
+    "closed_response": "closed_response:{}",  # string: the response of a closed case, packed; absent if it has none
     "answer": "answer:{}",  # string: the whole answer to a call, packed, for a caller that waits and for repeats
     "answers": "answers:{}",  # zset: the answers that a case keeps, `{call}:{bytes}`, by the end of their windows
     "waiting": "waiting:{}",  # zset: the running held calls of an owner by start, in milliseconds

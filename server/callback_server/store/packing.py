@@ -19,6 +19,7 @@ MAX_INLINE_BODY_BYTES: Final = 1024
 _encode = msgspec.msgpack.Encoder().encode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
 _decode_fallback = msgspec.msgpack.Decoder(Fallback).decode
+_decode_response = msgspec.msgpack.Decoder(Response).decode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
@@ -78,6 +79,16 @@ def unpack_answer(packed: bytes, platform_url: str = "") -> Response:
     size, _, content = packed.partition(b":")
     _, answer = unpack_content(content[: int(size)], content[int(size) :])
     return complete(answer, platform_url=platform_url)
+
+
+def pack_response(response: Response) -> bytes:
+    """Return a packed response, with its body."""
+    return _encode(response)
+
+
+def unpack_response(packed: bytes) -> Response:
+    """Return what :func:`pack_response` packed."""
+    return _decode_response(packed)
 
 
 def pack_request(request: Request) -> tuple[bytes, bytes]:

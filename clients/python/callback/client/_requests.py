@@ -138,6 +138,7 @@ def generate_request(
     repeat_window: timedelta | None,
     no_repeat: bool,
     prompt: Prompt | None,
+    closed_response: Response | None,
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the request message of `generate_callback_url`.
 
@@ -161,6 +162,7 @@ def generate_request(
         ordered=ordered,
         no_repeat=no_repeat,
         prompt=None if prompt is None else _prompt(prompt),
+        closed_response=None if closed_response is None else _response(closed_response),
     )
     if repeat_window is not None:
         request.repeat_window.FromTimedelta(repeat_window)

@@ -152,6 +152,7 @@ class CallbackClient:
         repeat_window: timedelta | None = None,
         no_repeat: bool = False,
         prompt: Prompt | None = None,
+        closed_response: Response | None = None,
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -192,6 +193,8 @@ class CallbackClient:
                 that call, in place of making another call. Default: 2 minutes; none if `allow_multiple_calls` is set.
             no_repeat: Gives no answer twice: the same request again gets a 410.
             prompt: What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue.
+            closed_response: The response to requests after the case is closed, such as a page "already done". Default:
+                a 410, or a 404 on `/cbq/`.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -222,6 +225,7 @@ class CallbackClient:
             repeat_window=repeat_window,
             no_repeat=no_repeat,
             prompt=prompt,
+            closed_response=closed_response,
         )
         backoff = self._backoff(timeout)
         try:

@@ -110,7 +110,9 @@ class _CallbackStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Callba
     CALLBACK_STATUS_IN_PROGRESS: _CallbackStatus.ValueType  # 2
     """CALLBACK_STATUS_IN_PROGRESS: a call runs on a single-use case. Another call gets a 409."""
     CALLBACK_STATUS_CLOSED: _CallbackStatus.ValueType  # 3
-    """CALLBACK_STATUS_CLOSED: the case cannot be called any more. A call gets a 410, or a 404 on `/cbq/`."""
+    """CALLBACK_STATUS_CLOSED: the case cannot be called any more. A request gets the `closed_response`, else a 410, or a
+    404 on `/cbq/`.
+    """
 
 class CallbackStatus(_CallbackStatus, metaclass=_CallbackStatusEnumTypeWrapper):
     """CallbackStatus is the state of a case in its life."""
@@ -122,7 +124,9 @@ CALLBACK_STATUS_OPEN: CallbackStatus.ValueType  # 1
 CALLBACK_STATUS_IN_PROGRESS: CallbackStatus.ValueType  # 2
 """CALLBACK_STATUS_IN_PROGRESS: a call runs on a single-use case. Another call gets a 409."""
 CALLBACK_STATUS_CLOSED: CallbackStatus.ValueType  # 3
-"""CALLBACK_STATUS_CLOSED: the case cannot be called any more. A call gets a 410, or a 404 on `/cbq/`."""
+"""CALLBACK_STATUS_CLOSED: the case cannot be called any more. A request gets the `closed_response`, else a 410, or a
+404 on `/cbq/`.
+"""
 Global___CallbackStatus: _TypeAlias = CallbackStatus  # noqa: Y015
 
 class _CloseReason:
@@ -371,6 +375,7 @@ class Callback(_message.Message):
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
     RESOLVED_FIELD_NUMBER: _builtins.int
+    CLOSED_RESPONSE_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
@@ -453,6 +458,12 @@ class Callback(_message.Message):
         """
 
     @_builtins.property
+    def closed_response(self) -> Global___Response:
+        """closed_response is the response to a request that reaches the case once it is closed. Unset: such a request gets a
+        410, or a 404 on `/cbq/`. ListCallbacks omits it.
+        """
+
+    @_builtins.property
     def prompt(self) -> Global___Prompt:
         """prompt is what the page of the guard CONFIRM asks. Unset: the page asks whether to continue."""
 
@@ -485,11 +496,12 @@ class Callback(_message.Message):
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
         resolved: _builtins.bool = ...,
+        closed_response: Global___Response | None = ...,
         prompt: Global___Prompt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -142,6 +142,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     ANSWER_DEADLINE_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     ORDERED_FIELD_NUMBER: _builtins.int
+    CLOSED_RESPONSE_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     HOLD_TIME_FIELD_NUMBER: _builtins.int
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
@@ -231,6 +232,14 @@ class GenerateCallbackUrlRequest(_message.Message):
         """
 
     @_builtins.property
+    def closed_response(self) -> _callback_pb2.Response:
+        """closed_response is the response to a request that reaches the case once it is closed and passes the verification,
+        until the case is deleted. Such a request is not a call. It must be complete, as the response of a `record` case
+        must be. Code 410 is refused together with a `state_query_parameter`: that URL is shared, and some senders disable it
+        for everyone after a 410. Default: a 410, or a 404 on `/cbq/`.
+        """
+
+    @_builtins.property
     def prompt(self) -> _callback_pb2.Prompt:
         """prompt is what the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue. Refused
         with any other `get_guard`.
@@ -273,14 +282,15 @@ class GenerateCallbackUrlRequest(_message.Message):
         answer_deadline: _duration_pb2.Duration | None = ...,
         fallback: _callback_pb2.Response | None = ...,
         ordered: _builtins.bool = ...,
+        closed_response: _callback_pb2.Response | None = ...,
         prompt: _callback_pb2.Prompt | None = ...,
         hold_time: _duration_pb2.Duration | None = ...,
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "prompt", b"prompt", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "prompt", b"prompt", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

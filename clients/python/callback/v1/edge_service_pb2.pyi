@@ -373,7 +373,9 @@ class InvokeResponse(_message.Message):
     REPEATED_CALL_ID_FIELD_NUMBER: _builtins.int
     WAIT_PATH_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the id of the call, for the log of the edge. Empty for a handshake or a repeat, which are not calls."""
+    """call_id is the id of the call, for the log of the edge. Empty for a handshake, a repeat, or
+    the `closed_response` of a case, which are not calls.
+    """
     cookie_host: _builtins.str
     """cookie_host is the host on which the response may set cookies: the edge sends `set-cookie` only where the `Host` of
     the request is this host, whatever the port. Empty: nowhere.

@@ -26,7 +26,7 @@
 --          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer: the call has
 --          ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
---          CLOSED with its reason;
+--          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
 --          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another
 --          response;
@@ -141,7 +141,10 @@ if earlier then
   end
 end
 
-if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
+if case.status == 'CLOSED' then
+  local response = case.closed_response and intent ~= 'HANDSHAKE' and redis.call('GET', closed_response_key(case_id))
+  return reply('CLOSED', case.reason, response or '', case.owner, response and alternative_domain() or '')
+end
 if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM'
     or case.choices and intent ~= 'CONFIRMED') then
   return reply('CONFIRM', redis.call('GET', content_key(case_id)))

@@ -7,6 +7,7 @@
 --       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
 --       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
+--       closed_response ('' = none),
 --       repeat_window (in milliseconds, '' = repeats are calls),
 --       code (of the response, '' = 200, 0 = a redirect), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered,
@@ -52,6 +53,10 @@ if has_choices then redis.call('HSET', case_key(case_id), 'choices', '1') end
 if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
 if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
+if closed_response ~= '' then
+  redis.call('HSET', case_key(case_id), 'closed_response', '1')
+  redis.call('SET', closed_response_key(case_id), closed_response)
+end
 if fallback ~= '' then
   redis.call('HSET', case_key(case_id), 'fallback', '1')
   redis.call('SET', fallback_key(case_id), fallback)

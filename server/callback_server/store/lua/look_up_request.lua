@@ -19,7 +19,7 @@ end
 local now = math.floor(now_us() / 1000)
 local can_repeat = tonumber(case.repeats_until) > now
   or (tonumber(case.unfinished) > 0 and (case.profile or tonumber(case.repeat_window) > 0))
-if case.status == 'CLOSED' then return can_repeat and {'OPEN'} or {'CLOSED', case.reason} end
+if case.status == 'CLOSED' then return (can_repeat or case.closed_response) and {'OPEN'} or {'CLOSED', case.reason} end
 -- A guard comes before what follows, and a case that expires now is closed by the claim.
 if case.guard or (case.expires and tonumber(case.expires) <= now) then return {'OPEN'} end
 if case.status == IN_PROGRESS then

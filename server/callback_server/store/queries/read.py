@@ -15,7 +15,13 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
 from callback_server.store.connection.errors import store_errors
-from callback_server.store.packing import unpack_answer, unpack_content, unpack_fallback, unpack_request
+from callback_server.store.packing import (
+    unpack_answer,
+    unpack_content,
+    unpack_fallback,
+    unpack_request,
+    unpack_response,
+)
 from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
@@ -58,12 +64,14 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
         if bodies:
             pipeline.get(keys.key(partition, "body", case_id))
             pipeline.get(keys.key(partition, "fallback", case_id))
+            pipeline.get(keys.key(partition, "closed_response", case_id))
     replies = iter(await _replies(pipeline))
     cases: list[Case | None] = []
     for case_id in case_ids:
         fields, content = next(replies), next(replies)
-        body, fallback = (next(replies) or b"", next(replies)) if bodies else (None, None)
-        cases.append(_case(case_id, fields, content, body, fallback) if fields and content else None)
+        body = (next(replies) or b"") if bodies else None
+        fallback, closed_response = (next(replies), next(replies)) if bodies else (None, None)
+        cases.append(_case(case_id, fields, content, body, fallback, closed_response) if fields and content else None)
     return cases
 
 
@@ -77,7 +85,12 @@ async def read_case(scripts: Scripts, case_id: str) -> Case | None:
 
 
 def _case(
-    case_id: str, fields: Mapping[bytes, bytes], content: bytes, body: bytes | None, fallback: bytes | None
+    case_id: str,
+    fields: Mapping[bytes, bytes],
+    content: bytes,
+    body: bytes | None,
+    fallback: bytes | None,
+    closed_response: bytes | None,
 ) -> Case:
     settings, response = unpack_content(content, body)
     reason = fields.get(b"reason")
@@ -101,6 +114,7 @@ def _case(
         answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
+        closed_response=unpack_response(closed_response) if closed_response else None,
         resolved=fields.get(b"resolved", b"").decode(),
         hold_time_ms=_number(fields.get(b"hold_ms")),
         repeat_window_ms=int(fields.get(b"repeat_window", 0)),

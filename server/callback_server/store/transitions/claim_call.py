@@ -20,6 +20,7 @@ from callback_server.store.packing import (
     unpack_content,
     unpack_effect,
     unpack_fallback,
+    unpack_response,
 )
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, lists, numbers, texts
@@ -62,6 +63,11 @@ class CaseClosed:
     """The case is closed."""
 
     reason: CloseReason
+    response: Response | None = None
+    """The response of the closed case. None: it has none."""
+    owner: str = ""
+    alternative_domain: str = ""
+    """The domain of the case's URL. Empty: the common one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +269,12 @@ async def claim_call(
             resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer)),
         )
     if word == b"CLOSED":
-        return CaseClosed(CloseReason(facts[0].decode()))
+        reason, closed_response, owner, domain = facts
+        if not closed_response:
+            return CaseClosed(CloseReason(reason.decode()))
+        return CaseClosed(
+            CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
+        )
     if word == b"CONFIRM":
         return ConfirmationRequired(unpack_content(facts[0], None)[0].prompt)
     if word == b"VERIFY":

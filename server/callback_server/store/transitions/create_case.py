@@ -9,7 +9,7 @@ from typing import Final
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
-from callback_server.store.packing import pack_content, pack_fallback, stored_code
+from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
@@ -20,6 +20,7 @@ SCRIPT: Final = Script(
             "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
         ),
         *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
+        *texts("closed_response"),
         *texts("repeat_window", "code"),
         *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
@@ -75,6 +76,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         no_repeat=case.no_repeat,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,
+        closed_response=b"" if case.closed_response is None else pack_response(case.closed_response),
         has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
     if reply[0] == b"KNOWN":
