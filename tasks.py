@@ -78,9 +78,10 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
-        # Most tests wait rather than work. Tests of one file run together, because they share fixtures. A crash of a
+        # Tests of one file run together, because they share fixtures. The order of the files is that of
+        # tests/conftest.py: xdist would run files with few tests last, and some of these take longest. A crash of a
         # test process ends the run: xdist with loadfile would wait for the tests of the lost one without end.
-        arguments = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=0")
+        arguments = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
     run_pytest(*arguments)
 
 

@@ -32,6 +32,30 @@ SLOW_PROGRAMS = (
 )
 """Programs that these tests may not start, as parts of a command."""
 
+LONGEST = (
+    "store/test_stored_data.py",
+    "store/test_planted_bugs.py",
+    "store/test_life.py",
+    "store/test_pipeline.py",
+    "reliability/test_store_errors.py",
+    "server/test_unsafe_stores.py",
+    "workers/test_processes.py",
+    "end_to_end/test_browser.py",
+    "workers/test_same_outcomes.py",
+    "verification/test_hostile.py",
+    "server/test_fallbacks.py",
+    "store/test_search.py",
+    "clients/test_testing.py",
+    "edge/test_pages_in_chromium.py",
+    "end_to_end/test_readme.py",
+    "up/test_up.py",
+    "deploy/test_raw_requests.py",
+    "deploy/test_proxies.py",
+    "server/test_metrics.py",
+    "reliability/test_callers_without_an_answer.py",
+)
+"""Files that take longest. They run first: at the end, one process would wait for another that still runs one."""
+
 hypothesis.settings.register_profile(
     "callback",
     deadline=None,  # machines are shared: a slow example is not a failure
@@ -46,6 +70,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    assert [each for each in LONGEST if not (TESTS / each).is_file()] == []
     if config.getoption("quick"):
         os.environ["CALLBACK_QUICK"] = "1"  # for soak/counts.py, also in the workers of pytest-xdist
     hypothesis.settings.load_profile("quick" if config.getoption("quick") else "callback")
@@ -60,6 +85,12 @@ def pytest_ignore_collect(collection_path, config):
     if not config.getoption("quick") or is_quick(collection_path):
         return None
     return not any((TESTS / each).is_relative_to(collection_path) for each in QUICK) or None
+
+
+def pytest_collection_modifyitems(items):
+    """Move the longest files to the front. The order of the others, and inside a file, stays random."""
+    ranks = {TESTS / each: rank for rank, each in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 _running_quick_test = False

@@ -150,14 +150,7 @@ def test_a_project_with_pytest_asyncio_passes_and_leaves_no_processes(project):
     assert all_gone(project)
 
 
-def test_a_project_without_pytest_asyncio_works_too(project):
-    (project / "test_sync.py").write_text(SYNC_TESTS)
-    done = run_pytest(project)
-    assert "5 passed" in done.stdout, done.stdout + done.stderr
-    assert all_gone(project)
-
-
-def test_each_xdist_worker_has_its_own_system(project):
+def test_a_project_without_pytest_asyncio_works_too_and_each_xdist_worker_has_its_own_system(project):
     (project / "test_sync.py").write_text(SYNC_TESTS)
     done = run_pytest(project, "-n", "2")
     assert "5 passed" in done.stdout, done.stdout + done.stderr

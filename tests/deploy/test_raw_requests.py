@@ -1,7 +1,7 @@
 """Ambiguous requests, which a proxy and an edge could parse differently. Each valid one makes exactly one call.
 
-Every payload goes to an edge directly, through nginx, and through haproxy, each time to its own case. All payloads of
-one way are sent at the same time, because some of them last until a timeout.
+Every payload goes to an edge directly, through nginx, and through haproxy, each time to its own case. Many payloads are
+sent at the same time, because some of them last until a timeout.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ WAYS = ("directly", *PROXIES)
 END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 PATIENCE_S = 13
 """Slightly longer than the body timeouts of an edge and of nginx. The timeout of haproxy is longer."""
+MAX_AT_ONCE = 240
+"""Number of payloads under way, so that a slow machine answers them before `PATIENCE_S` is over."""
 ANSWER = b"the case's own answer"
 
 
@@ -42,11 +44,11 @@ class Sent(dict[str, Became]):
         return {name: self[name].calls for name in names}
 
 
-async def answered(connect, payload):
+async def answered(connect, payload, turn):
     """Send a payload and, after the first response, `END`, which ends the connection. Return all received bytes."""
     raw = b""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with turn, asyncio.timeout(PATIENCE_S):
             reader, writer = await connect()
             with contextlib.closing(writer):
                 writer.write(payload)
@@ -59,11 +61,23 @@ async def answered(connect, payload):
     return raw
 
 
-@pytest.fixture(scope="module", params=WAYS)
-async def sent(request, fleet, proxies):
-    """Send every payload on one way, and return the results."""
+@pytest.fixture(scope="module")
+async def sent_on_each_way(fleet, proxies):
+    """Send every payload on every way, and return the results by way."""
+    turn = asyncio.Semaphore(MAX_AT_ONCE)
+    results = await asyncio.gather(*(send_all(fleet, proxies.get(way), turn) for way in WAYS))
+    return dict(zip(WAYS, results, strict=True))
+
+
+@pytest.fixture(params=WAYS)
+def sent(request, sent_on_each_way):
+    """Return the results of one way."""
+    return sent_on_each_way[request.param]
+
+
+async def send_all(fleet, proxy, turn):
+    """Send every payload through a proxy, or to an edge without one, and return the results."""
     host, port = fleet.addresses[0][0].split(":")
-    proxy = proxies.get(request.param)
     connect = proxy.connect if proxy else lambda: asyncio.open_connection(host, port)
     payloads = {name: payload for name, (payload, _) in (BAD | TOLERATED | GOOD).items()} | NOWHERE
     cases = {
@@ -71,7 +85,7 @@ async def sent(request, fleet, proxies):
         for name in payloads
     }
     raw = await asyncio.gather(
-        *(answered(connect, payloads[name].replace(STATE, case.state.encode())) for name, case in cases.items())
+        *(answered(connect, payloads[name].replace(STATE, case.state.encode()), turn) for name, case in cases.items())
     )
     for edge in fleet.edges:
         await wait_until(lambda edge=edge: is_idle(edge), what="the end of all requests")

@@ -198,7 +198,7 @@ async def test_the_edge_connects_by_tls_only_to_a_server_that_it_trusts(tmp_path
         assert plane.started == 1
 
 
-async def test_one_server_name_serves_several_addresses(tmp_path, authority):
+async def test_one_server_name_serves_several_addresses(soon, tmp_path, authority):
     tls = write(tmp_path, authority=authority) | {"server_name": "server.example"}
     credentials = server_credentials(authority, "server.example")
     async with (

@@ -20,8 +20,6 @@ with warnings.catch_warnings():  # pysaml2 uses a cipher mode that cryptography 
     warnings.simplefilter("ignore")
     from saml2.server import Server
 
-USER = "user-7"
-
 
 def write_key(directory, name):
     """Write a key and its certificate, and return the library's settings for them."""
@@ -50,9 +48,13 @@ def write_service_metadata(path, entity, consumer):
 
 
 class IdentityProvider:
-    """SAML identity provider. `app` serves it after `start`, which sets its origin and its known services."""
+    """SAML identity provider. `app` serves it after `start`, which sets its origin and its known services.
 
-    def __init__(self, directory):
+    Every visitor is `user`.
+    """
+
+    def __init__(self, directory, user):
+        self._user = user
         self.directory = directory
         self.metadata = directory / "idp.xml"
         self.app = Flask("identity-provider")
@@ -102,7 +104,7 @@ class IdentityProvider:
             in_response_to=to["in_response_to"],
             destination=to["destination"],
             sp_entity_id=self.audience or to["sp_entity_id"],
-            name_id=NameID(text=USER, format=NAMEID_FORMAT_PERSISTENT),
+            name_id=NameID(text=self._user, format=NAMEID_FORMAT_PERSISTENT),
             authn={"class_ref": PASSWORDPROTECTEDTRANSPORT},
         )
         relay_state = self.relay_state or request.args["RelayState"]

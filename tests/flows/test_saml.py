@@ -7,12 +7,12 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from flows.saml_identity_provider import USER, IdentityProvider, write_service_metadata
 from flows.serving import serving
 from support.tools import require
 
 from callback import CallbackStatus, CallStatus, CloseReason
 
+USER = "user-7"
 ENTITY, OTHER = "https://shop.example/saml", "https://other.example/saml"
 SIGNATURE = re.compile(r"<(\w+:)?Signature .*?</(\w+:)?Signature>", re.DOTALL)
 ASSERTION = re.compile(r"<(\w+:)?Assertion .*</(\w+:)?Assertion>", re.DOTALL)
@@ -21,8 +21,11 @@ ASSERTION = re.compile(r"<(\w+:)?Assertion .*</(\w+:)?Assertion>", re.DOTALL)
 @pytest.fixture(scope="module")
 def running(world, tmp_path_factory):
     require("xmlsec1")
+    # pysaml2 takes seconds to import, which each test process would spend while it collects.
+    from flows.saml_identity_provider import IdentityProvider, write_service_metadata
+
     directory = tmp_path_factory.mktemp("saml")
-    idp = IdentityProvider(directory)
+    idp = IdentityProvider(directory, USER)
     services = {ENTITY: directory / "shop.xml", OTHER: directory / "other.xml"}
     for entity, path in services.items():
         write_service_metadata(path, entity, f"{world.url}/cbq/RelayState")

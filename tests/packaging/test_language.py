@@ -1,9 +1,10 @@
 """The language of the repository: plain words, one form of log events, one form of lint exceptions."""
 
 import ast
+import functools
 import re
+from pathlib import Path
 
-import pytest
 from support.tree import PACKAGES, ROOT, tracked_files
 
 TEXT_SUFFIXES = {".md", ".py", ".proto", ".lua", ".toml", ".html", ".css", ".yaml", ".yml", ".sh", ".cfg", ".conf"}
@@ -33,22 +34,34 @@ FULL_LINE = 100
 WITH_REASON = re.compile(r"(: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*|\[[a-z-]+(, [a-z-]+)*\])  # \S.*")
 
 
-def found(pattern, path):
-    """Return the lines of a file that match, with their numbers."""
-    text = path.read_text()
-    return [f"{text.count(chr(10), 0, match.start()) + 1}: {match[0]}" for match in pattern.finditer(text)]
+def wrong_lines(files, check):
+    """Return what `check` yields for each file, a line number and a text, as a list of `file:line: text`."""
+    return [f"{name}:{line}: {text}" for name, path in sorted(files.items()) for line, text in check(path)]
 
 
-@pytest.mark.parametrize("name", sorted(TEXTS))
-def test_texts_write_cannot_as_one_word(name):
-    if name == str(__file__).removeprefix(f"{ROOT}/"):
-        return
-    assert found(CANNOT, TEXTS[name]) == []
+def matches_of(pattern):
+    """Return a check that yields what matches a pattern."""
+
+    def check(path):
+        text = path.read_text()
+        for match in pattern.finditer(text):
+            yield text.count("\n", 0, match.start()) + 1, match[0]
+
+    return check
 
 
-@pytest.mark.parametrize("name", sorted(PROSE))
-def test_product_and_documentation_name_the_subject_of_each_sentence(name):
-    assert found(PRONOUNS, PROSE[name]) == []
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+def test_texts_write_cannot_as_one_word():
+    others = {name: path for name, path in TEXTS.items() if path != Path(__file__)}
+    assert wrong_lines(others, matches_of(CANNOT)) == []
+
+
+def test_product_and_documentation_name_the_subject_of_each_sentence():
+    assert wrong_lines(PROSE, matches_of(PRONOUNS)) == []
 
 
 def log_calls(tree):
@@ -64,22 +77,22 @@ def log_calls(tree):
             yield node.lineno, node.args[0]
 
 
-@pytest.mark.parametrize("name", sorted(PRODUCT))
-def test_a_log_event_is_one_snake_case_name(name):
-    wrong = [
-        f"{line}: {ast.unparse(argument)}"
-        for line, argument in log_calls(ast.parse(PRODUCT[name].read_text()))
-        if isinstance(argument, ast.Constant | ast.JoinedStr)
-        and not (isinstance(argument, ast.Constant) and EVENT.fullmatch(str(argument.value)))
-    ]
-    assert wrong == []
+def test_a_log_event_is_one_snake_case_name():
+    def check(path):
+        for line, argument in log_calls(tree_of(path)):
+            if isinstance(argument, ast.Constant | ast.JoinedStr) and not (
+                isinstance(argument, ast.Constant) and EVENT.fullmatch(str(argument.value))
+            ):
+                yield line, ast.unparse(argument)
+
+    assert wrong_lines(PRODUCT, check) == []
 
 
 def test_every_event_that_operators_find_in_the_documentation_is_logged():
     logged = {
         argument.value
         for path in PACKAGES["callback_server"].rglob("*.py")
-        for _, argument in log_calls(ast.parse(path.read_text()))
+        for _, argument in log_calls(tree_of(path))
         if isinstance(argument, ast.Constant)
     }
     page = (ROOT / "docs" / "operations.md").read_text()
@@ -89,49 +102,49 @@ def test_every_event_that_operators_find_in_the_documentation_is_logged():
     assert listed - logged == set()
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
-def test_a_lint_exception_names_its_rule_and_its_reason(name):
-    lines = SOURCES[name].read_text().splitlines()
-    wrong = [
-        f"{number}: {line.strip()}"
-        for number, line in enumerate(lines, 1)
-        if (match := EXCEPTION.search(line)) and "`#" not in line and not WITH_REASON.match(match["rest"])
-    ]
-    assert wrong == []
+def test_a_lint_exception_names_its_rule_and_its_reason():
+    def check(path):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if (match := EXCEPTION.search(line)) and "`#" not in line and not WITH_REASON.match(match["rest"]):
+                yield number, line.strip()
+
+    assert wrong_lines(SOURCES, check) == []
 
 
 def docstring_lines(path):
     """Return each line of the docstrings of a module, with its number."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield from enumerate(node.value.value.splitlines(), node.lineno)
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
-def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone(name):
-    lines = list(docstring_lines(SOURCES[name]))
-    tables = [f"{number}: {line.strip()}" for number, line in lines if "| |---" in line]
-    words = [
-        f"{number}: {word.strip()}"
-        for (_, before), (number, word), (_, after) in zip(lines, lines[1:], lines[2:], strict=False)
-        if len(before) > FULL_LINE and re.fullmatch(r" *[a-z]+", word) and re.match(r" *[a-z`]", after)
-    ]
-    assert tables + words == []
+def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone():
+    def check(path):
+        lines = list(docstring_lines(path))
+        for number, line in lines:
+            if "| |---" in line:
+                yield number, line.strip()
+        for (_, before), (number, word), (_, after) in zip(lines, lines[1:], lines[2:], strict=False):
+            if len(before) > FULL_LINE and re.fullmatch(r" *[a-z]+", word) and re.match(r" *[a-z`]", after):
+                yield number, word.strip()
+
+    assert wrong_lines(SOURCES, check) == []
 
 
 ENTRY = re.compile(r" +[\w*, ]+: (?!gRPC)[a-z]")
 """An argument or exception of a docstring whose description starts with a small letter."""
 
 
-@pytest.mark.parametrize("name", sorted(PRODUCT))
-def test_the_description_of_an_argument_or_exception_starts_with_a_capital_letter(name):
-    wrong, section = [], None
-    for number, line in docstring_lines(PRODUCT[name]):
-        indent = len(line) - len(line.lstrip())
-        if line.strip() in ("Args:", "Raises:"):
-            section = indent
-        elif line.strip() and section is not None and indent <= section:
-            section = None
-        elif section is not None and indent == section + 4 and ENTRY.match(line):
-            wrong.append(f"{number}: {line.strip()}")
-    assert wrong == []
+def test_the_description_of_an_argument_or_exception_starts_with_a_capital_letter():
+    def check(path):
+        section = None
+        for number, line in docstring_lines(path):
+            indent = len(line) - len(line.lstrip())
+            if line.strip() in ("Args:", "Raises:"):
+                section = indent
+            elif line.strip() and section is not None and indent <= section:
+                section = None
+            elif section is not None and indent == section + 4 and ENTRY.match(line):
+                yield number, line.strip()
+
+    assert wrong_lines(PRODUCT, check) == []

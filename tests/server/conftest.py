@@ -3,6 +3,14 @@
 import pytest
 from support.services import running_services
 
+from callback_server.calls import sweeper
+
+
+@pytest.fixture(autouse=True)
+def short_pauses_between_sweeps(monkeypatch):
+    """Let a control plane in this process sweep more often, so that no test waits a second for each attempt."""
+    monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.1)
+
 
 @pytest.fixture
 async def services(store_of):

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.handler import handler_service
+from support.leases import end_leases
 from support.system import own_store, running_system
 from support.wait import wait_until
 
@@ -113,14 +114,14 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
     handler.script = handler.wait_at_the_gate
     store = own_store(tmp_path).start()
     try:
-        config = handler.config.replace("deadline_s = 5", "deadline_s = 0.1")
-        async with running_system(tmp_path, store, config=config) as system:
+        async with running_system(tmp_path, store, config=handler.config) as system:
             made = await system.client.generate_callback_url("work", Response("ok"))
             calling = asyncio.create_task(system.http.get(made.url))
             await handler.until_started()
             system.server.kill()
             await calling
             await system.server.start()
+            assert await end_leases(store) == 1
 
             async def lease_ended():
                 return (await metrics(system, system.server))("callback_leases_ended_total") == 1

@@ -78,17 +78,19 @@ async def refusal(server):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
-async def test_an_unsafe_setting_is_refused_with_its_name_and_its_cure(store, server, settings, text):
-    with set_up(store, **settings):
-        assert (await refusal(server())).startswith(f"callback server: the store is not safe: {text}")
-    assert (await server().start()).stop() == 0  # and this was the only problem
+async def test_an_unsafe_setting_is_refused_with_its_name_and_its_cure(store, settings, text):
+    with set_up(store, **settings), pytest.raises(UnsafeStoreError) as refused:
+        await checked(store.url, Durability.ALWAYS)
+    assert str(refused.value).startswith(text)
+    await checked(store.url, Durability.ALWAYS)  # and this was the only problem
 
 
-async def test_all_that_is_wrong_is_said_at_once(store, server):
+async def test_a_server_does_not_start_on_an_unsafe_store_and_says_all_that_is_wrong_at_once(store, server):
     with set_up(store, appendfsync="no", maxmemory_policy="volatile-ttl"):
         said = await refusal(server())
-    assert "appendfsync is no" in said
+    assert said.startswith("callback server: the store is not safe: appendfsync is no")
     assert "maxmemory-policy is volatile-ttl" in said
+    assert (await server().start()).stop() == 0
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -181,16 +183,16 @@ async def test_a_server_sets_the_layout_of_a_new_store_and_refuses_one_that_is_n
         client.delete(keys.SCHEMA_KEY)
 
 
-async def test_a_store_that_hides_its_settings_needs_the_operators_word(store, server):
+async def test_a_store_that_hides_its_settings_needs_the_operators_word(store):
     with redis.Redis(port=store.port) as client:
         client.execute_command("ACL SETUSER", "guest", "on", ">secret-word", "~*", "&*", "+@all", "-config")
     url = f"redis://guest:secret-word@127.0.0.1:{store.port}"
-    said = await refusal(server(CALLBACK_STORE_URL=url))
-    assert "the store hides its settings" in said
-    assert "set store_durability to unchecked" in said
-    assert "secret-word" not in said
-    trusting = server(CALLBACK_STORE_URL=url, CALLBACK_STORE_DURABILITY="unchecked")
-    assert (await trusting.start()).stop() == 0
+    with pytest.raises(UnsafeStoreError) as refused:
+        await checked(url, Durability.ALWAYS)
+    assert "the store hides its settings" in str(refused.value)
+    assert "set store_durability to unchecked" in str(refused.value)
+    assert "secret-word" not in str(refused.value)
+    await checked(url, Durability.UNCHECKED)
 
 
 async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
@@ -266,6 +268,7 @@ async def test_a_store_that_refuses_user_or_password_is_not_waited_for(server, s
     assert "hunter2" not in said
 
 
-async def test_a_missing_database_is_an_error(server, store):
-    said = await refusal(server(CALLBACK_STORE_URL=f"{store.url}/99"))
-    assert "it refuses a command: DB index is out of range" in said
+async def test_a_missing_database_is_an_error(store):
+    with pytest.raises(StartError, match="it refuses a command: DB index is out of range"):
+        async with ControlPlane(ServerSettings(store_url=f"{store.url}/99")):
+            pass

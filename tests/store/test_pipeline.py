@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis.asyncio
@@ -312,10 +313,15 @@ async def test_a_silent_connection_delays_only_its_own_commands(store_of):
             await stuck
 
 
+TIMEOUT = "cluster-node-timeout"
+
+
 @pytest.fixture
 def nodes(tmp_path_factory):
     """Run two nodes, each a cluster of its own."""
-    nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster").start() for _ in range(2)]
+    nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster") for _ in range(2)]
+    with ThreadPoolExecutor() as threads:  # a new node takes no commands for 2 seconds
+        list(threads.map(StoreProcess.start, nodes))
     yield nodes
     for node in nodes:
         node.stop()
@@ -323,6 +329,10 @@ def nodes(tmp_path_factory):
 
 async def move(slot, old, new, port):
     """Add the new node to the cluster of the old one, and move a slot to it."""
+    # A node that joins takes no commands for this timeout, up to 5 s. As short as this, it would lose nodes later.
+    timeouts = [(await node.config_get(TIMEOUT))[TIMEOUT] for node in (old, new)]
+    for node in (old, new):
+        await node.config_set(TIMEOUT, 500)
     await new.execute_command("CLUSTER FLUSHSLOTS")
     await new.execute_command("CLUSTER MEET", "127.0.0.1", *port)
     name = await new.execute_command("CLUSTER MYID")
@@ -336,6 +346,9 @@ async def move(slot, old, new, port):
     await wait_until(known, what="a node that has joined")
     for node in (old, new):
         await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+    await wait_until(agreed, what="a cluster that works")
+    for node, timeout in zip((old, new), timeouts, strict=True):
+        await node.config_set(TIMEOUT, timeout)
     await wait_until(agreed, what="a cluster that works")
 
 

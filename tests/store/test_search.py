@@ -18,7 +18,7 @@ from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 
 OPEN, CLOSED, IN_PROGRESS = CaseStatus.OPEN, CaseStatus.CLOSED, CaseStatus.IN_PROGRESS
-CASES = 400
+CASES = 200
 
 
 class Cases:
@@ -73,11 +73,11 @@ async def many(request, tmp_path_factory):
         labels = {"parity": str(number % 2)}
         if number % 3 == 0:
             labels["team"] = f"t{number % 4}"
-        if number % 97 == 0:
+        if number % 49 == 0:
             labels["tier"] = "rare"
-        if number < 240:
+        if number < 120:
             labels["older"] = "yes"
-        if number >= 180:
+        if number >= 90:
             labels["newer"] = "yes"
         await cases.make(
             labels,

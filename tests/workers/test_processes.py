@@ -96,7 +96,7 @@ async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, poin
 
 async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_and_a_worker_that_is_free(tmp_path):
     async with (
-        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 1\n") as (one, two),
+        servers(tmp_path, 2) as (one, two),
         raw_worker(two.worker_stub, "act") as worker,
     ):
         called = await Called.make(one, "act")
@@ -115,6 +115,7 @@ async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_an
         await worker.next("confirm", 2)
         await worker.result(second)
         await again.answer
+        assert await end_leases(two.store) == 1
 
         async def interrupted():
             return (await called.recorded()).status == pb.CALL_STATUS_INTERRUPTED

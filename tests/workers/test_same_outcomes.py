@@ -107,11 +107,10 @@ async def pushed(store, does):
         activity_case = served.play(script)
         target = f"127.0.0.1:{free_port()}" if does == NOBODY else served.target
         settings = ActivitySettings(target=target, deadline_s=DEADLINE_S, connect_timeout_s=0.3)
-        async with (
-            PushHandler("act", settings) as handler,
-            running_services(store, handlers={"act": handler}, activities=activities()) as up,
-        ):
-            yield up, activity_case
+        async with contextlib.AsyncExitStack() as stack:
+            handlers = {mode: await stack.enter_async_context(PushHandler(mode, settings)) for mode in MODES}
+            services = running_services(store, handlers=handlers, activities=activities())
+            yield await stack.enter_async_context(services), activity_case
 
 
 @contextlib.asynccontextmanager
@@ -123,9 +122,9 @@ async def worked(store, does, *, at_other_replica=False):
         if does == NOBODY:
             yield up, ""
             return
-        worker = await stack.enter_async_context(raw_worker(at.worker_stub, "act"))
+        workers = [await stack.enter_async_context(raw_worker(at.worker_stub, mode)) for mode in MODES]
 
-        async def work():
+        async def work(worker):
             call = await worker.next("offer")
             await worker.accept(call)
             await worker.next("confirm")
@@ -136,20 +135,22 @@ async def worked(store, does, *, at_other_replica=False):
             elif does != HANG:
                 await worker.result(call, does)
 
-        working = asyncio.create_task(work())
+        working = [asyncio.create_task(work(worker)) for worker in workers]
         yield up, ""
-        await working
+        await asyncio.gather(*working)
 
 
 @contextlib.asynccontextmanager
 async def client(store, does):
     """Run the services with the Python client's worker, for the decisions that its handlers can express."""
 
-    async def act(_call):
+    working = {}
+
+    async def act(call):
         if does == ERROR:
             raise RuntimeError("broke")
         if does == LOST:
-            working.cancel()
+            working[call.activity].cancel()
         if does in (LOST, HANG):
             await asyncio.Event().wait()
         response = response_from_proto(does.response) if does.HasField("response") else None
@@ -157,17 +158,20 @@ async def client(store, does):
             raise Reject(response)
         return Accept(response, keep_open=does.keep_open)
 
-    handlers = Handlers()
-    handlers.activity("act")(act)
     async with running_services(store, activities=activities()) as up:
-        working = asyncio.create_task(asyncio.sleep(0) if does == NOBODY else Worker(handlers, up.address).serve())
+        for mode in MODES if does != NOBODY else ():
+            handlers = Handlers()
+            handlers.activity(mode)(act)
+            working[mode] = asyncio.create_task(Worker(handlers, up.address).serve())
         yield up, ""
-        working.cancel()
-        await asyncio.wait((working,))
+        for each in working.values():
+            each.cancel()
+        await asyncio.gather(*working.values(), return_exceptions=True)
 
 
 def activities():
-    return {"act": Activity("act", DEADLINE_S * 1000)}
+    """Return an activity for each mode: the calls of all modes run at the same time, each with a handler of its own."""
+    return {mode: Activity(mode, DEADLINE_S * 1000) for mode in MODES}
 
 
 KINDS = {
@@ -182,24 +186,29 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("name", "kind"), CASES)
-async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, name, kind, mode):
+async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, name, kind):
     scenario = SCENARIOS[name]
     async with KINDS[kind](store_of(), scenario.does) as (up, activity_case):
-        called = await Called.make(up, "act", callback_activity_case=activity_case, **MODES[mode])
-        if isinstance(scenario.gets, str):
-            said = await refusal(called.answer)
-            assert said.reason == scenario.gets
-            assert bool(said.retry_after_s) == (scenario.ends == NOT_STARTED)
-        else:
-            answer = (await called.answer).response
-            assert (answer.response_code or None) == scenario.gets
-        call, case = await called.recorded(), await called.case()
+        await asyncio.gather(*(check_outcome(up, scenario, mode, activity_case) for mode in MODES))
+
+
+async def check_outcome(up, scenario, mode, activity_case):
+    """Call a case of a mode, and compare the answer, the recorded call and the case with the scenario."""
+    called = await Called.make(up, mode, callback_activity_case=activity_case, **MODES[mode])
+    if isinstance(scenario.gets, str):
+        said = await refusal(called.answer)
+        assert (mode, said.reason) == (mode, scenario.gets)
+        assert bool(said.retry_after_s) == (scenario.ends == NOT_STARTED)
+    else:
+        answer = (await called.answer).response
+        assert (mode, answer.response_code or None) == (mode, scenario.gets)
+    call, case = await called.recorded(), await called.case()
     ended = SUCCEEDED if scenario.ends == KEPT_OPEN else scenario.ends
     effect = LIFE[CallMode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
-    assert pb.CallStatus.Name(call.status) == f"CALL_STATUS_{ended}"
+    assert (mode, pb.CallStatus.Name(call.status)) == (mode, f"CALL_STATUS_{ended}")
     assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
     assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")
-    assert pb.CallbackStatus.Name(case.status) == f"CALLBACK_STATUS_{effect.status}"
-    assert pb.CloseReason.Name(case.close_reason) == f"CLOSE_REASON_{effect.close_reason or 'UNSPECIFIED'}"
+    assert (mode, pb.CallbackStatus.Name(case.status)) == (mode, f"CALLBACK_STATUS_{effect.status}")
+    close_reason = f"CLOSE_REASON_{effect.close_reason or 'UNSPECIFIED'}"
+    assert (mode, pb.CloseReason.Name(case.close_reason)) == (mode, close_reason)
