@@ -33,7 +33,7 @@ def run(*arguments, **environment):
     [
         (["generate", "--type", "response"], "--activity"),
         (["generate", "--activity", "record"], "--type"),
-        (["generate", "--activity", "record", "--type", "page"], "'page' is not one of 'redirect', 'response'"),
+        (["generate", "--activity", "record", "--type", "form"], "'form' is not one of 'redirect', 'response', 'page'"),
         ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
         ([*GENERATE, "--code", "99999999999999"], "'--code': 99999999999999 is not in the range"),
         ([*GENERATE, "--ttl", "1"], "'1' is not a duration. Use a value such as 90s, 15m, 1h, 7d"),

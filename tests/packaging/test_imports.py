@@ -128,7 +128,7 @@ SERVER_ROOMS = {
         "watch",
     ),
     "control_plane": (
-        "access", "calls", "handlers", "limits", "replica_bus", "rpc", "settings", "store", "store_health",
+        "access", "calls", "domain", "handlers", "limits", "replica_bus", "rpc", "settings", "store", "store_health",
         "transition_log", "verification", "watch",
     ),
     "doctor": ("access", "handlers", "settings", "store", "verification"),

@@ -1,4 +1,4 @@
-"""ResolveCallback: a case that holds calls gets its answer once, whoever comes first."""
+"""ResolveCallback: a case that holds calls gets its answer once, before or after its calls."""
 
 import asyncio
 

@@ -297,7 +297,7 @@ class CallbackClient:
         """Give a case that holds calls (answer mode HOLD, activity `form`) its answer, and return the case.
 
         The calls that are held now get the answer, and so does each later call, at once. So a webhook can answer the
-        visitor, whoever comes first::
+        visitor, whichever of the two comes first::
 
             client.resolve_callback(visitor_case_id, Redirect("/page/thankyou"))
 

@@ -168,13 +168,13 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveCallback(self, request, context):
-        """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
-        each later call that would be held ends with it at once. The answer is merged with the response that the case has
-        now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
-        still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
-        now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-        CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
-        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+        """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
+        it, and each later call that would be held ends with it at once. The answer is merged with the response that the
+        case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
+        closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
+        that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
+        CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
+        holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,13 +59,13 @@ class CallbacksServiceStub:
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     ResolveCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]
-    """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
-    each later call that would be held ends with it at once. The answer is merged with the response that the case has
-    now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
-    still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
-    now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-    CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
-    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+    """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
+    it, and each later call that would be held ends with it at once. The answer is merged with the response that the
+    case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
+    closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
+    that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
+    CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
+    holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
@@ -152,13 +152,13 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
     """
     ResolveCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]  # type: ignore[assignment]
-    """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
-    each later call that would be held ends with it at once. The answer is merged with the response that the case has
-    now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
-    still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
-    now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-    CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
-    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+    """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
+    it, and each later call that would be held ends with it at once. The answer is merged with the response that the
+    case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
+    closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
+    that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
+    CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
+    holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
@@ -266,13 +266,13 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ResolveCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ResolveCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ResolveCallbackResponse]]:
-        """ResolveCallback gives a HOLD case its answer, once, whoever comes first: the calls that are held now end with it, and
-        each later call that would be held ends with it at once. The answer is merged with the response that the case has
-        now, and later changes of that response do not change it. Sending the same answer again has no effect. A closed case
-        still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls that are held
-        now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALL_NOT_HELD,
-        CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and holds no calls.
-        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+        """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
+        it, and each later call that would be held ends with it at once. The answer is merged with the response that the
+        case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
+        closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
+        that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
+        CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
+        holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
 
     @_abc_1.abstractmethod
