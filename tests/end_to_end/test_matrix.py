@@ -320,8 +320,9 @@ class Tried:
 
         return first_time
 
-    async def call(self):
-        return await self.world.ask(self.case.url, self.method)
+    async def call(self, query=""):
+        joint = query and ("&" if self.family == "cbq" else "?")
+        return await self.world.ask(f"{self.case.url}{joint}{query}", self.method)
 
     async def assert_called(self, answer, calls=1):
         outcome, client = self.outcome, self.world.client
@@ -336,11 +337,15 @@ class Tried:
         return status
 
     async def assert_called_again(self, status):
-        """Check the response to a second call. A second call of a closed case does not reach its handler."""
+        """Check the response to the same request again, and on a closed case to another one.
+
+        On a closed case the same request gets the answer of the first, and neither reaches the handler.
+        """
         before = len(self.world.handler.requests(self.script))
         answer = await self.call()
         if status == CLOSED:
-            assert_answer(answer, CLOSED_HERE[self.family], self.method, self.where)
+            assert_answer(answer, expected_http(self.outcome, self.type), self.method, self.where)
+            assert_answer(await self.call("other=1"), CLOSED_HERE[self.family], self.method, self.where)
             assert len(self.world.handler.requests(self.script)) == before
             assert (await self.world.client.get_callback(self.case.case_id)).call_count == 1
         elif self.outcome.again:
@@ -423,14 +428,14 @@ async def test_a_server_that_is_killed_in_the_middle_of_its_calls_interrupts_the
     try:
         async with running_system(tmp_path, store, config=config) as system:
             here = type(world)(system, world.handler, world.mortal)
-            outcome = Outcome("server killed", INTERRUPTED, None, hang)
+            outcome = Outcome("server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang)
             tries = all_combinations(here, outcome)
             await asyncio.gather(*(tried.generate() for tried in tries))
             calls = [asyncio.create_task(tried.call()) for tried in tries]
             await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
             system.server.kill()
             for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
-                assert_answer(answer, Http(503, problem="outcome_unknown"), tried.method, tried.where)
+                assert_answer(answer, outcome.http, tried.method, tried.where)
             await system.server.start()
             await wait_until(lambda: system_is_ready(here), what="the edge's way to the server")
             assert await end_leases(store) == len(tries)
