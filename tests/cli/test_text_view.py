@@ -70,7 +70,8 @@ def test_a_case_is_printed_without_empty_fields():
         ({"verification_profile": "github"}, "verified by    github"),
         ({"answer_mode": AnswerMode.HOLD}, "answer mode    hold"),
         ({"answer_mode": AnswerMode.ACK, "ordered": True}, "answer mode    ack, in order"),
-        ({"answer_deadline": timedelta(seconds=2.5)}, "fallback       after 2.5 s"),
+        ({"answer_deadline": timedelta(seconds=2.5), "fallback": Response()}, "fallback       after 2.5 s"),
+        ({"answer_deadline": timedelta(seconds=2.5)}, "told to wait   after 2.5 s"),
         ({"get_guard": GetGuard.CONFIRM}, "get guard      confirm"),
     ],
 )
