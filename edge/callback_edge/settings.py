@@ -119,7 +119,7 @@ class EdgeSettings(ProcessSettings):
     protects the store from load. Applies only if `trusted_proxies` is set. 0: no limit."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
-    address, and never a path or a query."""
+    address and the reference of an error, and never a path or a query."""
     templates_dir: Folder | None = None
     """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `answer.html`,
     `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start. None: only the

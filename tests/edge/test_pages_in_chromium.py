@@ -15,6 +15,7 @@ SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "hei
 NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
          "state_unknown", "too_many_requests"}  # fmt: skip
 """Text keys that every run checks: each kind of page, and the longest texts. A soak checks all."""
+REFERENCE = "0123456789abcdef0123456789abcdef-0123456789abcdef"
 CHOICES = (Choice("approve", "Approve"), Choice("reject", "Reject"))
 CONTENT = {
     "/page": PageContent(
@@ -46,7 +47,7 @@ async def gallery():
             show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
             answer = await show(content, scope["headers"])
         else:
-            answer = edge.pages.answer(problem, scope["headers"])
+            answer = edge.pages.answer(problem, scope["headers"], reference=REFERENCE)
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
