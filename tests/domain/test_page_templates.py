@@ -8,6 +8,7 @@ from support.tree import PACKAGES
 
 from callback_edge import problems
 from callback_edge.app import create_page_app
+from callback_edge.brand import Brand
 from callback_edge.pages.languages import best_language
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
@@ -18,7 +19,7 @@ LANGUAGES = ("en", "nl")
 
 
 def pages(folder=None):
-    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder))))
+    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder)), Brand()))
 
 
 def texts(language):

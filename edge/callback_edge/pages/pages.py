@@ -33,6 +33,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
+from callback_edge.brand import Brand
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language
@@ -94,7 +95,10 @@ class Pages:
         answer_template: jinja2.Template,
         prompt_template: jinja2.Template,
         script: str,
+        *,
+        has_images: bool,
     ) -> None:
+        self._has_images = has_images
         self._pages = pages
         self._answer_template = answer_template
         self._prompt_template = prompt_template
@@ -107,8 +111,12 @@ class Pages:
         self._style_hash, self._script_hash = _source_hash(style), _source_hash(script)
 
     @classmethod
-    async def render(cls, app: Quart) -> Self:
+    async def render(cls, app: Quart, brand: Brand) -> Self:
         """Render all pages of an application.
+
+        Args:
+            app: The application.
+            brand: The brand of the pages.
 
         Raises:
             TemplatesError: A file of the operator's folder cannot be used, or no file of it is a template.
@@ -124,6 +132,8 @@ class Pages:
                 style = source_of(environment, environment.loader or loaders[0], _STYLE)
                 if "</" in style:
                     raise ValueError("must not have </")  # it would end the style
+            style += brand.style
+            environment.globals["brand"] = brand
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
             script = source_of(environment, loaders[0], _SCRIPT)
             environment.globals["waiting_script"] = Markup(script)  # noqa: S704  # built in
@@ -132,7 +142,7 @@ class Pages:
             prompt_template = await _prompt_template(environment, loaders[0], style)
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        return cls(rendered, texts, style, answer_template, prompt_template, script)
+        return cls(rendered, texts, style, answer_template, prompt_template, script, has_images=bool(brand.logo))
 
     @property
     def languages(self) -> Sequence[str]:
@@ -235,6 +245,8 @@ class Pages:
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ]
+        if self._has_images:
+            directives.append("img-src data:")
         if not has_form:
             # Chromium applies form-action also to a redirect that answers a form. The button leads to its own address,
             # and from there to the case's redirect, which can be any: every restriction would stop it.
