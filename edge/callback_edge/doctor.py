@@ -16,6 +16,7 @@ from callback.targets import is_local
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.app import create_page_app
+from callback_edge.brand import Brand, BrandError
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
 from callback_edge.settings import EdgeSettings
@@ -78,11 +79,23 @@ async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.templates_dir is not None:
         check = "edge templates_dir"
         try:
-            await Pages.render(create_page_app(settings))
+            await Pages.render(create_page_app(settings), Brand())
         except TemplatesError as error:
             yield Finding.problem(check, str(error), "correct the file, or remove it to use the built-in one")
         else:
             yield Finding.ok(check, f"{settings.templates_dir} renders every page")
+
+
+async def check_brand(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Check the files of the brand."""
+    if settings.brand_logo_file is not None:
+        check = "edge brand_logo_file"
+        try:
+            settings.load_brand()
+        except BrandError as error:
+            yield Finding.problem(check, str(error), "correct the file, or leave the setting out")
+        else:
+            yield Finding.ok(check, f"{settings.brand_logo_file} is an image")
 
 
 async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
@@ -161,6 +174,7 @@ CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_files,
     check_proxies,
     check_templates,
+    check_brand,
     check_server,
 )
 """Checks, in the order of their findings."""

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from callback_edge.app import create_app
+from callback_edge.brand import BrandError
 from callback_edge.http.activation import passed_socket
 from callback_edge.http.listener import HttpListener
 from callback_edge.pages.pages import Pages
@@ -71,10 +72,10 @@ class Edge:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as parts:
             try:
-                self.pages = await Pages.render(self.app)
+                self.pages = await Pages.render(self.app, self._settings.load_brand())
                 public = parts.enter_context(self._listening or passed_socket() or listen(self._settings.bind))
                 admin = parts.enter_context(listen(self._settings.admin_bind))
-            except (TemplatesError, OSError) as error:
+            except (BrandError, TemplatesError, OSError) as error:
                 raise StartError(str(error)) from error
             self.address, self.admin_address = address_of(public), address_of(admin)
             await parts.enter_async_context(self.upstream)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from pydantic_settings import SettingsConfigDict
 
 from callback.targets import is_local, target_problem
+from callback_edge import brand
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
@@ -119,13 +120,57 @@ class EdgeSettings(ProcessSettings):
     protects the store from load. Applies only if `trusted_proxies` is set. 0: no limit."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
-    address, and never a path or a query."""
+    address and the reference of an error, and never a path or a query."""
     templates_dir: Folder | None = None
     """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `answer.html`,
     `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start. None: only the
     built-in files."""
+    brand_name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    """Name of your organisation, on each page and in its title."""
+    brand_logo_file: Path | None = None
+    """Logo on each page, in place of the name: an SVG, PNG or JPEG image of at most 32 KiB, shown 40 pixels high. The
+    edge reads it at the start. `brand_name` is its alternative text. None: no logo."""
+    brand_logo_dark_file: Path | None = None
+    """Logo for the dark scheme of a browser. None: the same as `brand_logo_file`."""
+    brand_color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] | None = None
+    """Colour of buttons and links that look like buttons, as `#rrggbb`. It needs a contrast of at least 3 to the page,
+    which is white; the text on it becomes white or black. None: blue."""
+    brand_color_dark: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] | None = None
+    """The same colour for the dark scheme of a browser, where the page is `#1a2027`. None: `brand_color`, as light as
+    it needs to be."""
     log_level: LogLevel = "INFO"
     """Lowest level to log."""
+
+    @model_validator(mode="after")
+    def _has_contrast(self) -> Self:
+        if self.brand_color_dark is not None and self.brand_color is None:
+            raise ValueError("brand_color_dark needs a brand_color")
+        if self.brand_logo_dark_file is not None and self.brand_logo_file is None:
+            raise ValueError("brand_logo_dark_file needs a brand_logo_file")
+        for name, color, ground in (
+            ("brand_color", self.brand_color, brand.LIGHT_CARD),
+            ("brand_color_dark", self.brand_color_dark, brand.DARK_CARD),
+        ):
+            if color is not None and (found := brand.contrast(color, ground)) < brand.MIN_CONTRAST:
+                raise ValueError(
+                    f"{name} {color} has a contrast of {found:.1f} to the page, which is {ground};"
+                    f" at least {brand.MIN_CONTRAST:g} is needed"
+                )
+        return self
+
+    def load_brand(self) -> brand.Brand:
+        """Return the brand of the pages, with the files that it names.
+
+        Raises:
+            BrandError: A file cannot be used.
+        """
+        return brand.load_brand(
+            name=self.brand_name,
+            logo_file=self.brand_logo_file,
+            logo_dark_file=self.brand_logo_dark_file,
+            color=self.brand_color,
+            color_dark=self.brand_color_dark,
+        )
 
     @model_validator(mode="after")
     def _has_two_addresses(self) -> Self:

@@ -47,6 +47,9 @@ CALLBACK_JSON = {
     "getGuard": "OFF",
     "answerMode": "HANDLER",
     "ordered": False,
+    "resolved": False,
+    "repeatWindow": "0s",
+    "noRepeat": False,
 }
 CALL_JSON = {
     "callId": CALL,
@@ -71,6 +74,7 @@ CALL_JSON = {
     "endTime": "2026-11-25T09:30:15.262Z",
     "fallbackSent": False,
     "callerGone": False,
+    "repeatCount": 0,
 }
 
 
@@ -91,7 +95,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--answer-deadline", "2s500ms", "--fallback-body", "later", "--fallback-code", "202"),
         *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
         *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
-        *("--closed-redirect-url", "/done"),
+        *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -119,6 +123,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         get_guard=resources.GET_GUARD_DETECT,
         answer_mode=resources.ANSWER_MODE_ACK,
         ordered=True,
+        no_repeat=True,
         fallback=resources.Response(
             response_type=resources.RESPONSE_TYPE_RESPONSE,
             response_body=b"later",
@@ -128,6 +133,7 @@ async def test_generate_sends_every_option(server, callback, generated):
     )
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(7200)
+    expected.repeat_window.FromSeconds(300)
     expected.closed_response.CopyFrom(
         resources.Response(response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/done")
     )

@@ -70,8 +70,11 @@ def test_a_case_is_printed_without_empty_fields():
         ({"verification_profile": "github"}, "verified by    github"),
         ({"answer_mode": AnswerMode.HOLD}, "answer mode    hold"),
         ({"answer_mode": AnswerMode.ACK, "ordered": True}, "answer mode    ack, in order"),
-        ({"answer_deadline": timedelta(seconds=2.5)}, "fallback       after 2.5 s"),
+        ({"answer_deadline": timedelta(seconds=2.5), "fallback": Response()}, "fallback       after 2.5 s"),
+        ({"answer_deadline": timedelta(seconds=2.5)}, "told to wait   after 2.5 s"),
         ({"get_guard": GetGuard.CONFIRM}, "get guard      confirm"),
+        ({"repeat_window": timedelta(minutes=2)}, "repeats        get the same answer for 120 s"),
+        ({"repeat_window": timedelta(minutes=2), "no_repeat": True}, "repeats        get a 410"),
     ],
 )
 def test_a_case_is_shown_in_words(changes, line):
@@ -145,7 +148,8 @@ def test_a_call_has_its_delivery():
     assert "\nDecided later, not sent\n" in output
     assert "\nResponse\n" not in output
     done = Delivery(status=DeliveryStatus.DELIVERED, attempts=2, response=Response(b"done", 201))
-    output = shown("call", replace(A_CALL, delivery=done))
+    output = shown("call", replace(A_CALL, delivery=done, repeat_count=3))
+    assert "  repeats   3\n" in output
     assert "  delivery  delivered, 2 attempts\n" in output
     assert output.endswith("\nDecided by the handler, not sent\n  201\n\n  done\n")
 

@@ -73,6 +73,8 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
         closed_response=Redirect("/done"),
         fallback=Response(b"later", code=202),
         ordered=True,
+        repeat_window=timedelta(minutes=5),
+        no_repeat=True,
     )
     assert (generated.url, generated.state, generated.case_id) == (
         f"https://pay.example/cbq/state?state={STATE}",
@@ -107,7 +109,9 @@ async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_t
             response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"later", response_code=202
         ),
         ordered=True,
+        no_repeat=True,
     )
+    expected.repeat_window.FromSeconds(300)
     expected.answer_deadline.FromMilliseconds(2500)
     expected.hold_time.FromSeconds(3600)
     expected.closed_response.CopyFrom(
@@ -251,6 +255,18 @@ async def test_a_case_has_its_prompt_and_a_call_its_choice(server, client):
     server.answers["GetCall"] = messages.GetCallResponse(call=call_message(callback_choice="yes"))
     assert (await client.get_callback(CASE)).prompt == Prompt("Go on?", choices={"yes": "Yes"})
     assert (await client.get_call(CALL)).choice == "yes"
+
+
+async def test_a_case_has_its_window_and_a_call_its_repeats(server, client):
+    server.answers["GetCallback"] = [
+        messages.GetCallbackResponse(callback=callback_message()),
+        messages.GetCallbackResponse(callback=callback_message(repeat_window=timedelta(minutes=2), no_repeat=True)),
+    ]
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message(repeat_count=3))
+    plain, windowed = [await client.get_callback(CASE) for _ in range(2)]
+    assert (plain.repeat_window, plain.no_repeat) == (timedelta(0), False)
+    assert (windowed.repeat_window, windowed.no_repeat) == (timedelta(minutes=2), True)
+    assert (await client.get_call(CALL)).repeat_count == 3
 
 
 async def test_a_case_has_its_answer_mode(server, client):

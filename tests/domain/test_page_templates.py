@@ -8,6 +8,7 @@ from support.tree import PACKAGES
 
 from callback_edge import problems
 from callback_edge.app import create_page_app
+from callback_edge.brand import Brand
 from callback_edge.pages.languages import best_language
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
@@ -18,7 +19,7 @@ LANGUAGES = ("en", "nl")
 
 
 def pages(folder=None):
-    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder))))
+    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder)), Brand()))
 
 
 def texts(language):
@@ -28,10 +29,13 @@ def texts(language):
 def test_every_language_has_all_texts_and_no_others():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
-    assert texts("en").keys() == {problem.text_key for problem in problems.ALL}
+    assert texts("en").keys() == {problem.text_key for problem in problems.ALL} | {"reference"}
     assert tuple(pages().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
+        if entry == "reference":
+            assert english["label"] != dutch["label"]
+            continue
         assert english["text"] != dutch["text"]
         assert english["text"][-1] == dutch["text"][-1] == "."
 

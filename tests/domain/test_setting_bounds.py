@@ -17,6 +17,15 @@ from callback_server.settings import ServerSettings
 @pytest.mark.parametrize(
     ("table", "line", "said"),
     [
+        ("edge", 'brand_color = "red"', "brand_color ({path}): "),
+        ("edge", 'brand_color = "#ffee00"', "brand_color #ffee00 has a contrast of 1.2 to the page, which is #ffffff;"),
+        (
+            "edge",
+            'brand_color = "#1a56b8"\nbrand_color_dark = "#1a2f4a"',
+            "brand_color_dark #1a2f4a has a contrast of 1.2 to the page, which is #1a2027; at least 3 is needed",
+        ),
+        ("edge", 'brand_color_dark = "#ffffff"', "brand_color_dark needs a brand_color"),
+        ("edge", 'brand_logo_dark_file = "logo.svg"', "brand_logo_dark_file needs a brand_logo_file"),
         ("server", "drain_s = inf", "drain_s ({path}): must be less than or equal to 86400"),
         ("server", "grace_s = nan", "grace_s ({path}): must be"),
         ("server", "grace_s = 1e300", "grace_s ({path}): must be less than or equal to 86400"),

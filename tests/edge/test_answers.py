@@ -46,13 +46,13 @@ async def test_each_reason_has_its_status_and_code(
     answer.assert_fixed_headers()
     if page:
         assert answer["content-type"] == "text/html; charset=utf-8"
-        assert reason.lower() in answer.body.decode()
+        assert f"{reason.lower()}<br>Reference the-call</p>" in answer.body.decode()
     else:
         document = json.loads(answer.body)
-        assert document.keys() == {"title", "status", "detail", "code"}
+        assert document.keys() == {"title", "status", "detail", "code", "reference"}
+        assert document["reference"] == "the-call"
         assert (document["status"], document["code"]) == (http_status, reason.lower())
     assert b"redis" not in answer.body
-    assert b"the-call" not in answer.body
 
 
 @pytest.mark.parametrize(

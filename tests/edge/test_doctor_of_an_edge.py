@@ -215,3 +215,13 @@ async def test_a_token_in_plain_text_to_another_machine_is_a_warning(token_file)
     assert (level, "callback.example:50051 in plain text" in seen) == (Level.WARNING, True)
     assert await told(**elsewhere, server_tls={}) is None
     assert await told(server_target="127.0.0.1:50051") is None
+
+
+async def test_a_logo_that_is_no_image_is_a_problem_in_the_words_of_a_start(tmp_path):
+    logo = tmp_path / "logo.svg"
+    logo.write_text("<html>")
+    level, text = (await found(brand_logo_file=logo))["edge brand_logo_file"]
+    assert level is Level.PROBLEM
+    assert text.startswith(f"brand_logo_file {logo}: is not an SVG, PNG or JPEG image; ")
+    logo.write_text("<svg/>")
+    assert (await found(brand_logo_file=logo))["edge brand_logo_file"] == (Level.OK, f"{logo} is an image")

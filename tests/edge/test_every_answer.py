@@ -64,7 +64,17 @@ OWN = {
     "http_version_not_supported": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
 """Requests that the edge refuses, by the problem's code and a note."""
-ELSEWHERE = {"call_rejected", "server_unreachable", "edge_refused", "too_many_calls", "too_many_requests", "internal"}
+ELSEWHERE = {
+    *(
+        "call_rejected",
+        "server_unreachable",
+        "edge_refused",
+        "too_many_calls",
+        "too_many_requests",
+        "internal",
+        "waiting",
+    ),
+}
 """Problems that are no refusal, or need more than one request. Each has a test below or in `test_pages.py`, or is among
 the reasons."""
 

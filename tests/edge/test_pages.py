@@ -85,6 +85,7 @@ async def test_problem_json_is_in_english_for_every_language(plane, edge):
         "status": 410,
         "detail": texts("en")["callback_closed"]["text"],
         "code": "callback_closed",
+        "reference": "the-call",
     }
     assert (answer["vary"], answer.all("content-language")) == ("accept", [])
 

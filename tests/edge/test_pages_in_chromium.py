@@ -15,6 +15,9 @@ SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "hei
 NAMED = {"agent_detected", "busy", "callback_closed", "call_in_progress", "confirmation_required", "internal",
          "state_unknown", "too_many_requests"}  # fmt: skip
 """Text keys that every run checks: each kind of page, and the longest texts. A soak checks all."""
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="120" height="40" viewBox="0 0 120 40">
+<rect width="120" height="40" rx="8" fill="#b3261e"/><circle cx="20" cy="20" r="10" fill="#fff"/></svg>"""
+REFERENCE = "0123456789abcdef0123456789abcdef-0123456789abcdef"
 CHOICES = (Choice("approve", "Approve"), Choice("reject", "Reject"))
 CONTENT = {
     "/page": PageContent(
@@ -46,7 +49,7 @@ async def gallery():
             show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
             answer = await show(content, scope["headers"])
         else:
-            answer = edge.pages.answer(problem, scope["headers"])
+            answer = edge.pages.answer(problem, scope["headers"], reference=REFERENCE)
         headers = answer.fields
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
@@ -54,6 +57,47 @@ async def gallery():
     async with running_edge() as edge:
         edge.app.asgi_app = app
         yield f"http://127.0.0.1:{edge.port}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, size, scheme):
+    for name in ("light", "dark"):
+        (tmp_path / f"{name}.svg").write_text(LOGO)
+    brand = {
+        "brand_name": "Acme & Sons",
+        "brand_logo_file": tmp_path / "light.svg",
+        "brand_logo_dark_file": tmp_path / "dark.svg",
+        "brand_color": "#b3261e",
+    }
+    context = await browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale="en")
+    page = await context.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    async with running_edge(**brand) as edge:
+
+        async def app(scope, _receive, send):
+            show = edge.pages.respond if isinstance(CONTENT[scope["path"]], PageContent) else edge.pages.confirm
+            answer = await show(CONTENT[scope["path"]], scope["headers"])
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+        edge.app.asgi_app = app
+        for path in CONTENT:
+            await page.goto(f"http://127.0.0.1:{edge.port}{path}")
+            found = (await Axe().run(page, options=AXE)).response
+            assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], path
+            logo = page.get_by_role("img", name="Acme & Sons")
+            assert await logo.evaluate("image => image.complete && image.naturalWidth > 0")
+            assert (await page.title()).endswith(" · Acme & Sons")
+            overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert overflow <= 0
+            ground = await page.locator("button, .action").first.evaluate(
+                "each => getComputedStyle(each).backgroundColor"
+            )
+            assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
+    assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    await context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -206,6 +206,6 @@ async def test_a_template_of_the_operator_that_hides_the_content_is_not_used_for
         request = http_request(f"/cb/{new_state()}", headers=[BROWSER])
         (answer,) = parse_answers(await send_raw(await edge.port(), request))
         shown = answer.body.decode()
-        assert (await edge.until_logged("template_not_used"))["template"] == "answer.html"
+        assert "answer.html" in [entry["template"] for entry in edge.events("template_not_used")]
     assert "<h1>Thank you</h1>" in shown
     assert re.search("<style>.+</style>", shown, re.DOTALL)

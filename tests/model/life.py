@@ -65,6 +65,8 @@ class ModelCall:
     digest: str = ""
     """By which a repeat of it is recognized. Empty: its repeats are calls."""
     no_repeat: bool = False
+    wait_hash: str = ""
+    """The hash of the token in the address where its caller waits."""
     waiters: set[str] = field(default_factory=set)
     """The repeats that wait with it."""
     repeats: set[str] = field(default_factory=set)
@@ -179,7 +181,7 @@ class ModelCase:
             if earlier.status == RUNNING and earlier.lease_due is not None:
                 self.end_lease(earlier)
             if earlier.status == RUNNING:
-                if not earlier.marked:
+                if not earlier.marked and not earlier.wait_hash:
                     earlier.waiters.add(call_id)
                 earlier.repeats.add(call_id)
                 return "RUNS", earlier
@@ -225,10 +227,10 @@ class ModelCase:
 
     def keep_answer(self, call, answer, size):
         """Keep the whole answer to a call that has ended, for its repeats."""
-        if not call.digest or call.no_repeat:
-            return
-        call.code = answer.code or 200
-        if call.erased or size > self.keep_bytes:
+        is_repeated = call.digest and not call.no_repeat
+        if is_repeated:
+            call.code = answer.code or 200
+        if not (is_repeated or call.wait_hash) or call.erased or size > self.keep_bytes:
             return
         self.kept[call.id] = (answer, size)
         while sum(size for _, size in self.kept.values()) > self.keep_bytes:
@@ -282,6 +284,14 @@ class ModelCase:
         if whole is not None:
             self.keep_answer(call, whole, size)
         return "OK"
+
+    def mark_waiting(self, call_id, wait_hash):
+        """Mark a call whose caller is told to wait. Return whether it was marked while it ran."""
+        call = self.calls.get(call_id) or self.gone[call_id]
+        if call.status != RUNNING:
+            return False
+        call.wait_hash = call.wait_hash or wait_hash
+        return True
 
     def mark_fallback(self, call_id, *, accepts):
         """Mark a call whose caller gets the fallback. Return whether it gets it."""
@@ -503,10 +513,10 @@ class ModelCase:
             else:
                 self.status = effect.status
         self.tell("CALL_ENDED", call)
+        if call.waiters:
+            self.due.append(("AWAITED_CALL_ENDED", call.id))
+            call.waiters.clear()
         if call.digest:
-            if call.waiters:
-                self.due.append(("AWAITED_CALL_ENDED", call.id))
-                call.waiters.clear()
             if status == NOT_STARTED:
                 del self.known[call.digest]
             else:

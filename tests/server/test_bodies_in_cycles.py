@@ -68,7 +68,7 @@ async def failing(services):
 
 async def busy(services):
     state = (await generate(services, "form")).callback_state
-    invoke(services, state)
+    invoke(services, state, b"another")
     await wait_until(lambda: services.control_plane.held._waiting)
     return state
 

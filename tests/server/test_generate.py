@@ -70,7 +70,6 @@ async def test_no_other_response_contains_the_state(services):
         ({"hold_time": Duration(seconds=1)}, "hold_time"),
         ({"callback_activity": "form", "hold_time": Duration(nanos=99_000_000)}, "hold_time"),
         ({"callback_activity": "form", "hold_time": Duration(seconds=30 * 24 * 3600 + 1)}, "hold_time"),
-        ({"answer_deadline": Duration(seconds=1)}, "fallback"),
         ({"fallback": response()}, "answer_deadline"),
         ({"answer_deadline": Duration(nanos=99_000_000), "fallback": response()}, "answer_deadline"),
         ({"answer_deadline": Duration(seconds=9), "fallback": response()}, "answer_deadline"),

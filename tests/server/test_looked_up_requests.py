@@ -77,13 +77,27 @@ async def test_a_closed_and_an_unknown_case_are_refused(services):
     assert (await refusal(look_up(services, made))).reason == "CALLBACK_CLOSED"
 
 
-async def test_a_single_use_case_whose_call_runs_is_busy(services):
-    made = await generate(services, "form")
+@pytest.mark.parametrize("window_s", [0, 60])
+async def test_a_single_use_case_whose_call_runs_is_busy_unless_the_body_can_tell_a_repeat(services, window_s):
+    made = await generate(services, "form", repeat_window={"seconds": window_s})
     call = services.edge.Invoke(request_of(made))
     await wait_until(lambda: services.control_plane.held._waiting)
-    said = await refusal(look_up(services, made))
-    assert (said.reason, said.retry_after_s) == ("CALL_IN_PROGRESS", 1)
+    if window_s:
+        await look_up(services, made)
+    else:
+        said = await refusal(look_up(services, made))
+        assert (said.reason, said.retry_after_s) == ("CALL_IN_PROGRESS", 1)
     call.cancel()
+
+
+@pytest.mark.parametrize("window_s", [0, 60])
+async def test_a_case_that_its_call_has_closed_is_refused_unless_the_body_can_tell_a_repeat(services, window_s):
+    made = await generate(services, repeat_window={"seconds": window_s})
+    await services.edge.Invoke(request_of(made))
+    if window_s:
+        await look_up(services, made)
+    else:
+        assert (await refusal(look_up(services, made))).reason == "CALLBACK_CLOSED"
 
 
 async def test_what_a_claim_would_first_bring_up_to_date_is_not_refused(store_of):
@@ -157,7 +171,8 @@ async def test_a_message_with_an_id_is_left_to_the_call_because_it_may_be_a_repe
         made = await generate(services, verification_profile="it")
         first = await services.edge.Invoke(request_of(made, [("x-id", "1")]))
         await look_up(services, made, [("x-id", "1")])
-        assert (await services.edge.Invoke(request_of(made, [("x-id", "1")]))).call_id == first.call_id
+        again = await services.edge.Invoke(request_of(made, [("x-id", "1")]))
+        assert again.repeated_call_id == first.call_id
 
 
 async def test_the_rate_limits_of_case_and_owner_are_refused(store_of):

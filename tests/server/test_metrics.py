@@ -69,8 +69,8 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
         ]:  # fmt: skip
             await call(activity, case)
         gone = await system.client.generate_callback_url("record", Response("ok"))
-        for _ in range(3):
-            await system.http.get(gone.url)
+        for visit in range(3):
+            await system.http.get(f"{gone.url}?visit={visit}")
         await system.http.get("/cb/00000000-0000-4000-8000-000000000000")
 
         now = await metrics(system, system.server)

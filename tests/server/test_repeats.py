@@ -149,33 +149,34 @@ async def test_at_most_16_wait_with_one_call_and_another_request_does_not_wait(t
     assert (await call_of(two.servers[0], made)).repeat_count == 16
 
 
-async def test_a_place_to_wait_is_free_again_once_its_server_has_died(store_of):
-    store, handler = store_of(), Scripted(accept(ANSWER))
-    async with with_handler(store, handler) as other:
-        async with with_handler(store, handler) as one:
-            made = await generate(other, **act())
-            caller = start(other, made)
-            await call_of(other, made)
-            lost = [start(one, made) for _ in range(16)]
+async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, monkeypatch):
+    first, second = two.servers
+    two.handler.ends = [accept(ANSWER)]
+    made = await generate(second, **act())
+    caller = start(second, made)
+    await call_of(second, made)
+    monkeypatch.setattr(first.control_plane.repeats, "wait", lambda *_call, **_hash: asyncio.Event().wait())
+    lost = [start(first, made) for _ in range(16)]
 
-            async def counted():
-                return (await call_of(other, made)).repeat_count == 16
+    async def counted():
+        return (await call_of(second, made)).repeat_count == 16
 
-            await wait_until(counted, what="the repeats")
-            assert (await refusal(send(other, made))).reason == "CALL_IN_PROGRESS"
-        await asyncio.gather(*lost, return_exceptions=True)
+    await wait_until(counted, what="the repeats")
+    assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
 
-        async def has_place():
-            repeat = start(other, made)
-            await asyncio.wait([repeat], timeout=0.3)
-            if repeat.done():
-                assert isinstance(repeat.exception(), grpc.aio.AioRpcError)
-                return None
-            return repeat
+    async def has_place():
+        repeat = start(second, made)
+        await asyncio.wait([repeat], timeout=0.3)
+        if repeat.done():
+            assert isinstance(repeat.exception(), grpc.aio.AioRpcError)
+            return None
+        return repeat
 
-        repeat = await wait_until(has_place, what="a free place")
-        handler.gate.set()
-        assert same(await repeat) == same(await caller)
+    repeat = await wait_until(has_place, what="a free place")
+    two.handler.gate.set()
+    assert same(await repeat) == same(await caller)
+    for each in lost:
+        each.cancel()
 
 
 async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(two):

@@ -227,7 +227,7 @@ async def test_each_claim_and_each_verification_is_timed_and_a_repeated_message_
     def metrics():
         stages = ("claim", "verify", "handler")
         timed = [REGISTRY.get_sample_value("callback_call_stage_seconds_count", {"stage": each}) for each in stages]
-        return [*timed, REGISTRY.get_sample_value("callback_messages_repeated_total", {"profile": "it"}) or 0]
+        return [*timed, REGISTRY.get_sample_value("callback_repeats_total", {"profile": "it"}) or 0]
 
     made, before = await generate(up), metrics()
     for _ in range(3):
@@ -240,14 +240,15 @@ async def test_of_many_deliveries_of_one_message_at_once_one_is_handled(up, mult
     made = await generate(up, allow_multiple_calls=multiple)
     up.gate.clear()
     deliveries = [asyncio.create_task(deliver(up, made)) for _ in range(MANY)]
-    await wait_until(lambda: sum(each.done() for each in deliveries) == MANY - 1, what="all but one answer")
+    await wait_until(lambda: sum(each.done() for each in deliveries) == MANY - 17, what="the answers of those over 16")
     up.gate.set()
     done = await asyncio.gather(*deliveries, return_exceptions=True)
     answers = [each for each in done if not isinstance(each, grpc.aio.AioRpcError)]
-    assert [answer.response.response_body for answer in answers] == [b"answer 1"]
+    assert [answer.response.response_body for answer in answers] == [b"answer 1"] * 17
+    (call_id,) = {each.call_id for each in answers} - {""}
     assert {each.code() for each in done if isinstance(each, grpc.aio.AioRpcError)} == {grpc.StatusCode.ABORTED}
     again = await asyncio.gather(*(deliver(up, made) for _ in range(MANY)))
-    assert {(each.call_id, each.response.response_body) for each in again} == {(answers[0].call_id, b"answer 1")}
+    assert {(each.repeated_call_id, each.response.response_body) for each in again} == {(call_id, b"answer 1")}
     assert len(up.asked) == len(await calls_of(up, made)) == 1
 
 
@@ -270,28 +271,30 @@ async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_
             callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"by now", response_code=201)
         )
     )
-    assert await deliver(up, made) == first
+    again = await deliver(up, made)
+    assert (again.repeated_call_id, again.response) == (first.call_id, first.response)
     assert len(await calls_of(up, made)) == 1
 
 
-async def test_a_message_gets_the_cases_own_answer_once_its_own_is_erased(up):
+async def test_a_message_gets_the_code_of_its_answer_once_that_is_erased(up):
     made = await generate(up)
     first = await deliver(up, made)
     await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
     (call,) = await calls_of(up, made)
     assert (call.message_id, call.verification_profile, call.erased) == ("", "", True)
     again = await deliver(up, made)
-    assert (again.call_id, again.response.response_body) == (first.call_id, b"own")
+    assert (again.repeated_call_id, again.response.response_body) == (first.call_id, b"")
+    assert again.response.response_code == first.response.response_code
     assert len(up.asked) == 1
 
 
-async def test_a_message_is_no_failure_though_its_answer_is_erased_and_its_case_has_none_of_its_own(up):
+async def test_a_message_whose_redirect_is_erased_is_no_call(up):
     made = await generate(up, "redirects", response=pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT))
     assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
     assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
     await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
-    answer = (await deliver(up, made)).response
-    assert (answer.response_type, answer.response_code) == (pb.RESPONSE_TYPE_RESPONSE, 200)
+    assert (await refusal(deliver(up, made))).reason == "ANSWER_NOT_REPEATED"
+    assert len(await calls_of(up, made)) == 1
 
 
 @pytest.mark.parametrize(("single_use", "answers"), [(False, [b"answer 1", b"answer 2"]), (True, [b"answer 1"] * 2)])
@@ -334,10 +337,10 @@ async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up)
     up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 600_000))
     first = await deliver(up, made)
     async with redis.asyncio.Redis(port=up.store.port) as client:
-        (key,) = [key async for key in client.scan_iter("*:message:*")]
+        (key,) = [key async for key in client.scan_iter("*:repeat:*")]
         assert 590_000 < await client.pttl(key) <= 600_000
         await client.pexpire(key, 60_000)
-        assert (await deliver(up, made)).call_id == first.call_id  # a repetition does not extend the window
+        assert (await deliver(up, made)).repeated_call_id == first.call_id  # a repeat does not extend the window
         assert await client.pttl(key) <= 60_000
         await client.pexpire(key, 1)
 
@@ -373,7 +376,7 @@ async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of,
         up = SimpleNamespace(services=services, scripts={"counts": ""})
         made = await generate(up, activity="record", allow_multiple_calls=True)
         first = await deliver(up, made)
-        assert (await deliver(up, made)).call_id == first.call_id
+        assert (await deliver(up, made)).repeated_call_id == first.call_id
         assert len(await calls_of(up, made)) == 1
     assert proxy.lost["claim_call"] >= 3  # of the unverified claim, the verified one, and the repeated message
 

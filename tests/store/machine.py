@@ -96,6 +96,7 @@ from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
+from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
 from callback_server.store.transitions.set_response import set_response
@@ -471,7 +472,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert isinstance(reply, RateLimited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
         elif word == "RUNS":
-            assert reply == EarlierCallRuns(fact.id)
+            assert reply == EarlierCallRuns(fact.id, told_to_wait=bool(fact.wait_hash) and not fact.marked)
         elif word == "REPEATED":
             self._compare_repeat(reply, fact)
         else:
@@ -484,7 +485,9 @@ class LifeMachine(RuleBasedStateMachine):
         assert (earlier.call_id, earlier.status, earlier.code) == (call.id, call.status, call.code)
         assert (earlier.failure is not None) is (call.status in (FAILED, NOT_STARTED))
         assert (earlier.owner, earlier.alternative_domain) == (model.owner, "")
-        answer = complete(model.kept[call.id][0], platform_url=None) if call.id in model.kept else None
+        answer = None
+        if call.id in model.kept and not call.no_repeat:
+            answer = complete(model.kept[call.id][0], platform_url=None)
         if call.id not in self.adopted:
             assert earlier.method == "post"
         if answer is None and model.answer_mode == HOLD and not call.no_repeat:
@@ -587,6 +590,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert reply == FallbackSent(FALLBACK.response, new.owner, "")
         else:
             assert reply is FollowResult.RUNS
+            call.waiters.add(repeat_id)
 
     def _end_windows(self, case_id):
         """End the windows of the calls of a case that have ended."""
@@ -730,6 +734,45 @@ class LifeMachine(RuleBasedStateMachine):
         call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
         for _ in range(1 + again):
             self._mark_fallback(call_id, accepts=accepts)
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), status=ends, body=bodies, erases=st.booleans(), trims=st.booleans())
+    def a_caller_is_told_to_wait(self, data, status, body, erases, trims):
+        """The caller of a call waits at its address, and gets the answer there, although the call is no longer kept."""
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        case_id = ids.case_id_of_call(call_id)
+        model = self.model.get(case_id) or self.dropped[case_id]
+        call = self._known(call_id)
+        for wait_hash in (call_id.ljust(64, "0"), call_id.ljust(64, "0")):
+            is_marked = self.do(mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post"))
+            assert is_marked is model.mark_waiting(call_id, wait_hash)
+        if not call.wait_hash or case_id not in self.model:
+            return
+        others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
+        assert others is FollowResult.UNKNOWN
+        if call.status == RUNNING:
+            assert self._at_address(call) is FollowResult.RUNS
+            model.calls[call_id].waiters.add("at its address")
+        if call.status != RUNNING or call.delivery:
+            return
+        if erases:
+            self._erase(case_id, None, f"erasure {next(self.numbers)}")
+            model.erase()
+        self._finish(call_id, status, False, body)
+        if call.status not in (SUCCEEDED, REJECTED):
+            return
+        if trims:
+            self.drop(past=True)
+        found = self._at_address(call)
+        assert (found.status, found.method) == (call.status, "post")
+        if not call.erased:
+            assert (found.answer.headers, found.answer.body) == (GAVE, body)
+
+    def _at_address(self, call):
+        """Return what the caller of a call gets at its address now."""
+        return self.do(
+            follow_call(self.scripts, call.id, repeat_id="at its address", replica="replica", wait_hash=call.wait_hash)
+        )
 
     def _mark_fallback(self, call_id, *, accepts=True):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]

@@ -21,6 +21,7 @@ from callback_server.store.transitions import (
     finish_delivery,
     mark_caller_gone,
     mark_fallback,
+    mark_waiting,
     replay_call,
     resolve_case,
     set_response,
@@ -32,8 +33,8 @@ SCRIPTS = [
     module.SCRIPT
     for module in (
         claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
-        list_owner_calls, mark_caller_gone, mark_fallback, replay_call, resolve_case, set_response, sweep_partition,
-        take_deliveries,
+        list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting, replay_call, resolve_case, set_response,
+        sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
@@ -273,6 +274,11 @@ BUGS = {
     "a resolution outlives its case": (
         "answers_key(case_id), resolution_key(case_id))", "answers_key(case_id))"),
     "a case that holds no calls is resolved": ("if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end", ""),
+    "a caller waits at the address of another call": (
+        "or (is_own and call[3] ~= wait_hash)", ""),
+    "a caller is told to wait for a call that has ended": (
+        "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
+    "an answer is not kept for a caller that waits": ("window_ms = math.max(window_ms, WAITED_MS)", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",

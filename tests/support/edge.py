@@ -500,6 +500,13 @@ class EdgeProcess:
                 assert not self._reading.done(), self.lines
                 await self._more.wait()
 
+    async def until_logged_times(self, event, count):
+        """Wait until the log has so many lines of an event."""
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.events(event)) < count:
+                self._more.clear()
+                await self._more.wait()
+
     def events(self, name):
         """Return all log lines of an event."""
         entries = [json.loads(line) for line in self.lines if line.startswith("{")]

@@ -138,7 +138,8 @@ _RESETS = {
     "--answer-deadline",
     metavar="5s",
     callback=options.duration,
-    help="Send the fallback response to the caller after this time, while the call continues: 500ms, 5s.",
+    help="Send the fallback response to the caller after this time, or tell it to wait, while the call continues: "
+    "500ms, 5s.",
 )
 @other_response_options("fallback", "fallback", "the fallback")
 @other_response_options("closed_response", "closed", "the response to requests after the callback is closed")

@@ -83,7 +83,10 @@ class TextView:
                 ("prompt text", "" if value.prompt is None else value.prompt.text),
                 ("choices", _choices(value)),
                 ("answer mode", _answer_mode(value)),
-                ("fallback", "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}"),
+                (
+                    "told to wait" if value.fallback is None else "fallback",
+                    "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}",
+                ),
                 ("repeats", _repeats(value)),
                 ("owner", value.owner),
                 ("labels", _labels(value)),

@@ -421,7 +421,7 @@ class Callback:
     answer_mode: AnswerMode = AnswerMode.HANDLER
     """How a call gets its response."""
     answer_deadline: timedelta | None = None
-    """The time after which the caller gets `fallback`. None if the caller waits for the decision."""
+    """The time after which the caller gets `fallback`, or without one is told to wait. None: the default."""
     fallback: Response | None = None
     """The response at the answer deadline. None if there is none. In mode HANDLER, a call after one of 2xx or 3xx has a
     delivery, and runs until the delivery ends. Without its body in a list."""

@@ -170,6 +170,7 @@ class Exchange(ASGIHTTPConnection):
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
+                error.call_id = ""  # it would reveal that the state exists
                 # by the visible problem, so that a later 429 reveals no more
                 self._shared.limits.count_unknown_state(self._record.caller)
             raise
@@ -190,6 +191,7 @@ class Exchange(ASGIHTTPConnection):
             return await self._render(await self._shared.upstream.invoke(message, self._hand_over_body()))
         except problems.ProblemError as error:
             if error.problem is problems.STATE_UNKNOWN:
+                error.call_id = ""  # it would reveal that the state exists
                 limits.count_unknown_state(caller)
             raise
 
@@ -250,7 +252,7 @@ class Exchange(ASGIHTTPConnection):
         request.body.set_complete()  # no view reads a body
         response = cast(Response, await self.app.handle_request(request))
         if isinstance(response, ProblemResponse):
-            self._record.set_problem(response.problem)
+            return self._answer_problem(response.problem)
         headers = [(name.lower(), value) for name, value in response.headers if name.lower() != "content-length"]
         return HttpAnswer(response.status_code, headers, await response.get_data(as_text=False))
 
@@ -304,16 +306,27 @@ class Exchange(ASGIHTTPConnection):
     def _answer_error(self, error: problems.ProblemError) -> HttpAnswer:
         if error.call_id:
             self._record.call_id = error.call_id
-        if error.problem.status >= 500 and error.problem not in _NOT_LOGGED:
-            log.warning("call_refused", code=error.problem.code, call_id=error.call_id)
+        is_logged = error.problem.status >= 500 and error.problem not in _NOT_LOGGED
+        reference = self._record.set_problem(error.problem, is_logged=is_logged)
+        if is_logged:
+            facts = {} if error.call_id else {"reference": reference}
+            log.warning("call_refused", code=error.problem.code, call_id=error.call_id, **facts)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
-        return self._answer_problem(error.problem, retry_after_s=error.retry_after_s, headers=headers)
+        return self._pages.answer(
+            error.problem,
+            self._headers,
+            retry_after_s=error.retry_after_s,
+            headers=headers,
+            reference=reference,
+        )
 
     def _answer_problem(
         self, problem: problems.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> HttpAnswer:
-        self._record.set_problem(problem)
-        return self._pages.answer(problem, self._headers, retry_after_s=retry_after_s, headers=headers)
+        reference = self._record.set_problem(problem)
+        return self._pages.answer(
+            problem, self._headers, retry_after_s=retry_after_s, headers=headers, reference=reference
+        )
 
     def _drop_body(self) -> None:
         self._received.clear()

@@ -1,6 +1,7 @@
 """Record of a request for operators: metrics, and a line in the access log. It never has a path, a query or a state."""
 
 import random
+import secrets
 import time
 from typing import Final
 
@@ -22,11 +23,14 @@ class RequestRecord:
 
     Args:
         caller: The caller.
+        access_log_sample: Part of all requests to log, from 0 to 1. Unless it is 0, every 5xx is logged.
         method: The method, in upper case. Empty if the request could not be read.
         path: The raw path. Empty if the request could not be read.
     """
 
-    def __init__(self, caller: Caller, method: str = "", path: bytes = b"") -> None:
+    def __init__(self, caller: Caller, access_log_sample: float, method: str = "", path: bytes = b"") -> None:
+        self._logs_errors = access_log_sample > 0
+        self._is_in_sample = self._logs_errors and random.random() < access_log_sample  # noqa: S311  # no secret
         self._method = method if method in _METHODS else "other"
         self._family = "cb" if path.startswith(b"/cb/") else "cbq" if path.startswith(b"/cbq/") else "other"
         self.caller = caller
@@ -34,6 +38,7 @@ class RequestRecord:
         self._started_at = self._answered_at = time.perf_counter()
         self._status = 0
         self._code = ""
+        self._reference = ""
         self._response_bytes = 0
         self.call_id = ""
         """ID of the call, once it is known."""
@@ -43,9 +48,23 @@ class RequestRecord:
         """Whether the complete response was given to the client's connection."""
         metrics.REQUESTS_IN_FLIGHT.inc()
 
-    def set_problem(self, problem: Problem) -> None:
-        """Record that the response is this problem."""
+    def set_problem(self, problem: Problem, *, is_logged: bool = False) -> str:
+        """Record that the response is this problem, and return the reference that its caller gets.
+
+        It is the ID of the call if there is one, so that its owner finds the call. Otherwise it is a new one that
+        stands in the log. A request that is not logged has none, because it would lead nowhere.
+
+        Args:
+            problem: The problem.
+            is_logged: Whether the caller of this method logs the reference, also if the access log does not.
+        """
         self._code = problem.code
+        if problem.status >= 400 and not self.call_id and (is_logged or self._has_log_line(problem.status)):
+            self._reference = secrets.token_hex(8)
+        return self.call_id if problem.status >= 400 and self.call_id else self._reference
+
+    def _has_log_line(self, status: int) -> bool:
+        return self._is_in_sample or (self._logs_errors and status >= 500)
 
     def set_answer(self, status: int, size: int) -> None:
         """Record the status of the response and the size of its body."""
@@ -58,12 +77,11 @@ class RequestRecord:
         self._answered_at = time.perf_counter()
         self.is_sent = True
 
-    def end(self, request_bytes: int, access_log_sample: float) -> None:
+    def end(self, request_bytes: int) -> None:
         """Count the request, and log it if the sample includes it.
 
         Args:
             request_bytes: Bytes of its body that were read.
-            access_log_sample: Part of all requests to log, from 0 to 1. Unless it is 0, every 5xx is logged.
         """
         if not self._status:
             self._status, self._code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
@@ -75,7 +93,7 @@ class RequestRecord:
         metrics.requests(self._method, self._family, f"{self._status // 100}xx").inc()
         if self._code:
             metrics.problems(self._code).inc()
-        if access_log_sample and (self._status >= 500 or random.random() < access_log_sample):  # noqa: S311  # no secret
+        if self._has_log_line(self._status):
             log.info(
                 "request_ended",
                 method=self._method,
@@ -86,6 +104,7 @@ class RequestRecord:
                 request_bytes=request_bytes,
                 response_bytes=self._response_bytes,
                 call_id=self.call_id,
+                **({"reference": self._reference} if self._reference else {}),
                 **({"repeated_call_id": self.repeated_call_id} if self.repeated_call_id else {}),
                 client=self.caller.address,
                 scheme="https" if self.caller.is_https else "http",

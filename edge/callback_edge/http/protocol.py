@@ -122,7 +122,7 @@ class StrictHttpProtocol(H11Protocol):
         """End the record of the current request, if there is one."""
         if self._record:
             record, self._record = self._record, None
-            record.end(self.connection.body_bytes, self.config.access_log_sample)
+            record.end(self.connection.body_bytes)
 
     async def _close_stream(self) -> None:
         is_answered = self.stream is not None and self.stream.state is ASGIHTTPState.CLOSED
@@ -138,7 +138,7 @@ class StrictHttpProtocol(H11Protocol):
         method = request.method.decode("ascii")
         target = origin_form(request.target)
         self.caller = self.peer.caller_of(headers)
-        self._record = RequestRecord(self.caller, method, target)
+        self._record = RequestRecord(self.caller, self.config.access_log_sample, method, target)
         if problem := head_problem(request, target, {name for name, _ in headers}):
             await self._refuse(problem, headers)
             await self.send(Closed())
@@ -171,8 +171,13 @@ class StrictHttpProtocol(H11Protocol):
         retry_after_s: int | None = None,
     ) -> None:
         headers = [("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else []
-        answer = self.context.pages.answer(problem, request_headers, retry_after_s=retry_after_s, headers=headers)
-        self._record = self._record or RequestRecord(self.peer.caller)
-        self._record.set_problem(problem)
+        self._record = self._record or RequestRecord(self.peer.caller, self.config.access_log_sample)
+        answer = self.context.pages.answer(
+            problem,
+            request_headers,
+            retry_after_s=retry_after_s,
+            headers=headers,
+            reference=self._record.set_problem(problem),
+        )
         await self.answer(answer, is_last=True)
         self.end_record()

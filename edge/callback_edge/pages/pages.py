@@ -33,6 +33,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
+from callback_edge.brand import Brand
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language
@@ -66,7 +67,8 @@ _FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, WAITING, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
 _BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
-_EXTENSION: Final = "callback_pages"
+_REFERENCE: Final = "the-reference-of-the-error"
+"""Stands for the reference in the rendered pages and documents of errors."""
 _WAIT: Final = frozenset(
     ("body_timeout", "busy", "call_in_progress", "prefetch_refused", "too_many_requests", "unavailable")
 )
@@ -87,24 +89,34 @@ class Pages:
 
     def __init__(
         self,
-        pages: Mapping[tuple[Problem, str], bytes],
+        pages: Mapping[tuple[Problem, str, bool], bytes],
         texts: Mapping[str, Texts],
         style: str,
         answer_template: jinja2.Template,
         prompt_template: jinja2.Template,
         script: str,
+        *,
+        has_images: bool,
     ) -> None:
+        self._has_images = has_images
         self._pages = pages
         self._answer_template = answer_template
         self._prompt_template = prompt_template
         self._buttons = {language: found[_BUTTON] for language, found in texts.items()}
         self._languages = texts.keys()
-        self._documents = {each: _document(each, texts[DEFAULT][f"{each.text_key}.text"]) for each in problems.ALL}
+        self._documents = {
+            (each, has_reference): _document(each, texts[DEFAULT][f"{each.text_key}.text"], has_reference=has_reference)
+            for each, has_reference in itertools.product(problems.ALL, (False, True))
+        }
         self._style_hash, self._script_hash = _source_hash(style), _source_hash(script)
 
     @classmethod
-    async def render(cls, app: Quart) -> Self:
-        """Render all pages, and make them the application's: `Pages.of(app)` returns them.
+    async def render(cls, app: Quart, brand: Brand) -> Self:
+        """Render all pages of an application.
+
+        Args:
+            app: The application.
+            brand: The brand of the pages.
 
         Raises:
             TemplatesError: A file of the operator's folder cannot be used, or no file of it is a template.
@@ -120,6 +132,8 @@ class Pages:
                 style = source_of(environment, environment.loader or loaders[0], _STYLE)
                 if "</" in style:
                     raise ValueError("must not have </")  # it would end the style
+            style += brand.style
+            environment.globals["brand"] = brand
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
             script = source_of(environment, loaders[0], _SCRIPT)
             environment.globals["waiting_script"] = Markup(script)  # noqa: S704  # built in
@@ -128,14 +142,7 @@ class Pages:
             prompt_template = await _prompt_template(environment, loaders[0], style)
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        pages = app.extensions[_EXTENSION] = cls(rendered, texts, style, answer_template, prompt_template, script)
-        return pages
-
-    @staticmethod
-    def of(app: Quart) -> "Pages":
-        """Return the pages of an application."""
-        pages: Pages = app.extensions[_EXTENSION]
-        return pages
+        return cls(rendered, texts, style, answer_template, prompt_template, script, has_images=bool(brand.logo))
 
     @property
     def languages(self) -> Sequence[str]:
@@ -149,6 +156,7 @@ class Pages:
         *,
         retry_after_s: int | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        reference: str = "",
     ) -> HttpAnswer:
         """Return the answer to a problem.
 
@@ -160,15 +168,20 @@ class Pages:
             request_headers: Headers of the request.
             retry_after_s: Value of `Retry-After`, in seconds; None omits it.
             headers: More headers of the answer, such as `allow`.
+            reference: Reference of an error, by which it is found. It has only letters, digits and `-`.
         """
         if retry_after_s is not None:
             headers = [*headers, ("retry-after", str(retry_after_s))]
         if problem.status < 400:
             return self._page(problem, request_headers, headers, vary="accept-language")
         if prefers_page(request_headers):
-            return self._page(problem, request_headers, headers, vary="accept, accept-language")
+            answer = self._page(
+                problem, request_headers, headers, vary="accept, accept-language", has_reference=bool(reference)
+            )
+            return dataclasses.replace(answer, body=answer.body.replace(_REFERENCE.encode(), reference.encode()))
         own = [("content-type", _JSON), ("vary", "accept")]
-        return HttpAnswer(problem.status, [*own, *headers], self._documents[problem])
+        document = self._documents[problem, bool(reference)].replace(_REFERENCE.encode(), reference.encode())
+        return HttpAnswer(problem.status, [*own, *headers], document)
 
     def wait(self, wait_path: str, request_headers: _Headers) -> HttpAnswer:
         """Return the answer to a caller that waits at the address of its call: a page that becomes the answer, or 202.
@@ -179,7 +192,7 @@ class Pages:
         headers = [("location", wait_path), ("retry-after", str(_WAIT_RETRY_S))]
         if not prefers_page(request_headers):
             own = [("content-type", "application/json"), ("vary", "accept")]
-            return HttpAnswer(problems.WAITING.status, [*own, *headers], self._documents[problems.WAITING])
+            return HttpAnswer(problems.WAITING.status, [*own, *headers], self._documents[problems.WAITING, False])
         answer = self._page(problems.WAITING, request_headers, headers, vary="accept, accept-language")
         return dataclasses.replace(answer, body=answer.body.replace(_WAIT_PATH.encode(), wait_path.encode()))
 
@@ -212,7 +225,7 @@ class Pages:
 
     def page(self, problem: Problem, language: str) -> bytes:
         """Return the page of a problem."""
-        return self._pages[problem, language]
+        return self._pages[problem, language, False]
 
     def policy(self, problem: Problem) -> str:
         """Return the `Content-Security-Policy` of a problem's page.
@@ -232,6 +245,8 @@ class Pages:
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ]
+        if self._has_images:
+            directives.append("img-src data:")
         if not has_form:
             # Chromium applies form-action also to a redirect that answers a form. The button leads to its own address,
             # and from there to the case's redirect, which can be any: every restriction would stop it.
@@ -239,7 +254,13 @@ class Pages:
         return "; ".join(directives)
 
     def _page(
-        self, problem: Problem, request_headers: _Headers, headers: Sequence[tuple[str, str]], *, vary: str
+        self,
+        problem: Problem,
+        request_headers: _Headers,
+        headers: Sequence[tuple[str, str]],
+        *,
+        vary: str,
+        has_reference: bool = False,
     ) -> HttpAnswer:
         language = best_language(_joined(request_headers, b"accept-language"), self._languages)
         own = [
@@ -248,7 +269,7 @@ class Pages:
             ("vary", vary),
             ("content-security-policy", self.policy(problem)),
         ]
-        return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language])
+        return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language, has_reference])
 
 
 def _source_hash(source: str) -> str:
@@ -267,22 +288,36 @@ def _check_folder(folder: str | os.PathLike[str] | None) -> None:
 
 async def _render_all(
     environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts], style: str
-) -> AsyncIterator[tuple[tuple[Problem, str], bytes]]:
-    for problem, (language, found) in itertools.product(problems.ALL, texts.items()):
+) -> AsyncIterator[tuple[tuple[Problem, str, bool], bytes]]:
+    """Render the page of each problem in each language, and that of an error also with a reference."""
+    for problem, (language, found), has_reference in itertools.product(problems.ALL, texts.items(), (False, True)):
+        if has_reference and problem.status < 400:
+            continue
         name, kind = _template_of(problem)
         with template_errors(name):
-            page = await _render_problem(environment.get_template(name), problem, kind, language, found)
-            if problem is problems.CONFIRMATION_REQUIRED:
-                check_confirmation(page)
+            page = await _render_problem(
+                environment.get_template(name), problem, kind, language, found, has_reference=has_reference
+            )
             if problem is problems.WAITING and _WAIT_PATH not in page:
                 template = _builtin_template(environment, builtin, name, f"show the block more in {LAYOUT}")
                 page = await _render_problem(template, problem, kind, language, found)
         with template_errors(LAYOUT):
             check_style(page, style)
-        yield (problem, language), page.encode()
+        with template_errors(name):
+            if problem is problems.CONFIRMATION_REQUIRED:
+                check_confirmation(page)
+        yield (problem, language, has_reference), page.encode()
 
 
-async def _render_problem(template: jinja2.Template, problem: Problem, kind: str, language: str, found: Texts) -> str:
+async def _render_problem(
+    template: jinja2.Template,
+    problem: Problem,
+    kind: str,
+    language: str,
+    found: Texts,
+    *,
+    has_reference: bool = False,
+) -> str:
     return await template.render_async(
         language=language,
         kind=kind,
@@ -292,6 +327,8 @@ async def _render_problem(template: jinja2.Template, problem: Problem, kind: str
         choices=(),
         link_label=found.get(f"{problem.text_key}.link_label", ""),
         link_url=_WAIT_PATH if problem is problems.WAITING else "",
+        reference=_REFERENCE if has_reference else "",
+        reference_label=found["reference.label"],
         status=problem.status,
         code=problem.code,
     )
@@ -340,6 +377,8 @@ async def _render_prompt(template: jinja2.Template, prompt: PromptContent, langu
         choices=prompt.choices,
         link_label="",
         link_url="",
+        reference="",
+        reference_label="",
         status=problems.CONFIRMATION_REQUIRED.status,
         code=problems.CONFIRMATION_REQUIRED.code,
     )
@@ -355,6 +394,8 @@ async def _render_answer(template: jinja2.Template, content: PageContent, langua
         choices=(),
         link_label=content.link_label,
         link_url=content.link_url if content.link_label else "",
+        reference="",
+        reference_label="",
         status=content.status,
         code="",
     )
@@ -382,7 +423,7 @@ def _prefers_html(accept: str) -> bool:
     return parse_accept_header(accept, MIMEAccept).best_match(_OFFERED, default=_JSON) == _HTML
 
 
-def _document(problem: Problem, detail: str) -> bytes:
+def _document(problem: Problem, detail: str, *, has_reference: bool) -> bytes:
     # Without `type` it is `about:blank`, whose title is the status's own phrase. `code` says the rest.
     document = {
         "title": HTTPStatus(problem.status).phrase,
@@ -390,4 +431,6 @@ def _document(problem: Problem, detail: str) -> bytes:
         "detail": detail,
         "code": problem.code,
     }
+    if has_reference:
+        document["reference"] = _REFERENCE
     return json.dumps(document).encode() + b"\n"

@@ -14,7 +14,8 @@ from callback_edge.pages.languages import DEFAULT
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 
 Texts = dict[str, str]
-"""Texts of a language by `KEY.part`. The parts are heading and text, and button or link_label where a page has one."""
+"""Texts of a language by `KEY.part`. The parts are heading and text, and button or link_label where a page has one.
+`reference.label` stands on every page of an error."""
 
 _FILE: Final = re.compile(r"texts\.([a-z]{2,3})\.toml")
 _ANY_FILE: Final = re.compile(r"texts\..*\.toml")

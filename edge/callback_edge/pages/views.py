@@ -5,13 +5,11 @@ Put a page that belongs to an address of its own (such as a waiting page) here, 
 `page.html` is the layout.
 """
 
-from typing import Any
-
-from quart import Blueprint, Response, current_app, request
+from quart import Blueprint, Response
 from werkzeug.exceptions import HTTPException
 
 from callback_edge import problems
-from callback_edge.pages.pages import BLUEPRINT, Pages
+from callback_edge.pages.pages import BLUEPRINT
 
 blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates")
 
@@ -20,11 +18,9 @@ class ProblemResponse(Response):
     """Quart response that is a problem."""
 
     def __init__(self, problem: problems.Problem) -> None:
-        scope: Any = request.scope
-        answer = Pages.of(current_app).answer(problem, scope["headers"])
-        super().__init__(answer.body, answer.status, dict(answer.headers))
+        super().__init__(status=problem.status)
         self.problem = problem
-        """The problem, for metrics."""
+        """The problem. The exchange answers with its page."""
 
 
 @blueprint.app_errorhandler(404)

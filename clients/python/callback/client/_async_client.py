@@ -184,8 +184,8 @@ class AsyncCallbackClient:
             get_guard: How to treat a GET that may not come from a person. CONFIRM excludes a `verification_profile`.
             answer_mode: How a call gets its response. Default: from the handler, while the caller waits; for `form`,
                 HOLD.
-            answer_deadline: The time after which the caller gets `fallback` while the call continues. Default: the
-                caller waits.
+            answer_deadline: The time after which the caller gets `fallback` while the call continues, or without one is
+                told to wait. Default: 2 seconds for a browser, 5 minutes for any other caller of a held call.
             fallback: The response at the answer deadline. Requires `answer_deadline`.
             ordered: Handles the calls of an ACK case one after the other, in their order.
             hold_time: How long a held call waits for its answer, before it fails. Only for HOLD. Default: 5 minutes.

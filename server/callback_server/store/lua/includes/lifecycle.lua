@@ -14,6 +14,9 @@ local ABSENT = {parameter = '', call_count = '0', unfinished = '0', version = '0
 -- milliseconds.
 local TOMBSTONE_MS = 330000
 
+-- How long an answer is kept for a caller that was told to wait for it, in milliseconds.
+local WAITED_MS = 24 * 3600 * 1000
+
 -- The timeouts that this execution has applied, whatever the script was asked for: leases and hold times that ended,
 -- cases that expired; and the calls that it has ended with the answer of their case, or while repeats wait with them.
 -- They stand before the answer, so that each is reported exactly once.

@@ -9,9 +9,6 @@ local MAX_WAITERS = 16
 -- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
 local PLACE_MS = 5000
 
--- How long an answer is kept for a caller that was told to wait for it, in milliseconds.
-local WAITED_MS = 24 * 3600 * 1000
-
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
 

@@ -1,0 +1,114 @@
+"""A visitor who waits: the page becomes the answer, with and without a script, whatever is restarted meanwhile."""
+
+import asyncio
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from support.browser import chromium, site
+from support.system import own_store, running_system
+
+from callback import CallStatus, Redirect, Response
+
+WITHIN_MS = 120_000
+HEADINGS = {"en": "One moment, please", "nl": "Een ogenblik"}
+
+
+@pytest.fixture(scope="module")
+async def shop():
+    async with site("127.0.0.3") as running:
+        running.pages["/thankyou"] = "<title>Thank you</title>"
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("system")
+    store = own_store(directory).start()
+    try:
+        async with running_system(directory, store) as running:
+            yield running
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="module")
+async def browser():
+    async with chromium() as running:
+        yield running
+
+
+async def visit(browser, url, *, scripts=True, language="en", **options):
+    """Open a URL, and return the page once it shows that it waits."""
+    context = await browser.new_context(java_script_enabled=scripts, locale=language, **options)
+    page = await context.new_page()
+    await page.goto(url)
+    assert await page.title() == HEADINGS[language]
+    return page
+
+
+async def assert_one_call(system, case):
+    (call,) = (await system.client.list_calls_page(case.case_id)).items
+    assert call.status is CallStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_the_page_becomes_the_answer(browser, system, shop, scripts):
+    case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
+    page = await visit(browser, case.url, scripts=scripts)
+    await system.client.resolve_callback(case.case_id)
+    await page.wait_for_url(f"{shop.origin}/thankyou")
+    await assert_one_call(system, case)
+    await page.context.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("restarted", ["server", "edge"])
+async def test_a_visitor_who_waits_gets_the_answer_after_a_restart(browser, system, scripts, restarted):
+    case = await system.client.generate_callback_url("form", Response("welcome"))
+    page = await visit(browser, case.url, scripts=scripts)
+    process = getattr(system, restarted)
+    await asyncio.to_thread(process.stop)
+    await process.start()
+    await system.client.resolve_callback(case.case_id)
+    await page.get_by_text("welcome").wait_for(timeout=WITHIN_MS)
+    await assert_one_call(system, case)
+    await page.context.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_back(browser, system, shop, scripts):
+    case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
+    page = await visit(browser, case.url, scripts=scripts)
+    await page.context.close()
+    page = await visit(browser, case.url, scripts=scripts)
+    await page.reload()
+    await system.client.resolve_callback(case.case_id)
+    await page.wait_for_url(f"{shop.origin}/thankyou")
+    await page.context.close()
+    context = await browser.new_context(java_script_enabled=scripts)
+    page = await context.new_page()
+    await page.goto(case.url)
+    assert await page.title() == "Thank you"
+    await assert_one_call(system, case)
+    await context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", HEADINGS)
+async def test_the_page_is_accessible_and_complains_about_nothing(browser, system, language, scheme):
+    case = await system.client.generate_callback_url("form", Response("welcome"))
+    context = await browser.new_context(
+        locale=language, color_scheme=scheme, viewport={"width": 320, "height": 568}, bypass_csp=False
+    )
+    page = await context.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    await page.goto(case.url)
+    assert await page.title() == HEADINGS[language]
+    found = (await Axe().run(page)).response
+    assert [each["id"] for each in found["violations"] + found["incomplete"]] == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await system.client.resolve_callback(case.case_id)
+    await page.get_by_text("welcome").wait_for()
+    assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    await context.close()
