@@ -86,9 +86,9 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
             ("FAILED", "INVALID_RESPONSE"): 1,
             ("NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
         }
-        assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED") == 2
-        assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN") == 1
-        assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED", limit="") == 2
+        assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN", limit="") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED", limit="") == 1
         # 13 Invokes requested a claim; 6 calls were sent to a handler and have an end of their own.
         assert now("callback_call_stage_seconds_count", stage="claim") == 13
         assert now("callback_call_stage_seconds_count", stage="handler") == 6

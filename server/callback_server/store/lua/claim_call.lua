@@ -15,7 +15,7 @@
 --       lease_ms, hold_lease_ms (of a held call), calls_per_minute (of a case; 0 = any number),
 --       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
 --       recorded_bytes_per_case),
---       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
+--       declared_leases... (pairs: activity, lease_ms), limited_owners... (triples: owner, wait_ms, limit)
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
 --          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
@@ -29,7 +29,7 @@
 --          CONFIRM: a person must confirm;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
---          LIMITED with wait_ms;
+--          LIMITED with wait_ms and limit, a setting;
 --          REPEATED with the call_id of the earlier call of this message, content, body and platform_url of its answer,
 --          or of the case's own response if the answer is no longer kept, and owner and alternative_domain of the case.
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
@@ -107,13 +107,13 @@ if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
-for i = limited_owners_first, limited_owners_last, 2 do
-  if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1])) end
+for i = limited_owners_first, limited_owners_last, 3 do
+  if ARGV[i] == case.owner then return reply('LIMITED', tonumber(ARGV[i + 1]), ARGV[i + 2]) end
 end
 local arrival, wait_ms
 if calls_per_minute > 0 then
   arrival, wait_ms = next_arrival(case, calls_per_minute)
-  if wait_ms > 0 then return reply('LIMITED', wait_ms) end
+  if wait_ms > 0 then return reply('LIMITED', wait_ms, 'max_calls_per_minute_per_case') end
 end
 
 if case.answer_mode == 'HOLD' then lease_ms = hold_lease_ms end
