@@ -6,11 +6,10 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Final
 
 from google.rpc import status_pb2
-from prometheus_client import Histogram
 
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1 import edge_service_pb2_grpc as edge_grpc
@@ -32,7 +31,8 @@ _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 
-_invoke_seconds = metrics.REQUEST_SECONDS.labels(_RPC)
+_observe_call = metrics.REQUEST_SECONDS.labels(_RPC).observe
+_observe_look_up = metrics.LOOK_UP_SECONDS.observe
 
 
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
@@ -150,17 +150,17 @@ class _InvocationStream:
         began = time.perf_counter()
         refusal = self._refusal()  # once for the whole batch
         for invocation in invocations:
-            seconds = metrics.LOOK_UP_SECONDS if invocation.look_up else _invoke_seconds
+            observe = _observe_look_up if invocation.look_up else _observe_call
             self._calls[invocation.number] = None
             try:
                 if refusal is not None:
                     raise refusal
                 answer = self._invoke(invocation)
             except Exception as error:
-                seconds.observe(time.perf_counter() - began)
+                observe(time.perf_counter() - began)
                 self._add_result(invocation.number, error_status(error, _RPC))
             else:
-                answer.add_done_callback(functools.partial(self._on_answer, invocation.number, seconds, began))
+                answer.add_done_callback(functools.partial(self._on_answer, invocation.number, observe, began))
 
     def _refusal(self) -> CallbackError | None:
         """Return why this edge may send no calls now. None: it may."""
@@ -183,12 +183,12 @@ class _InvocationStream:
     def _on_answer(
         self,
         number: int,
-        seconds: Histogram,
+        observe: Callable[[float], None],
         began: float,
         answer: asyncio.Future[CallAnswer] | asyncio.Future[None],
     ) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
-            seconds.observe(time.perf_counter() - began)
+            observe(time.perf_counter() - began)
             error = answer.exception()
             self._add_result(number, answer.result() if error is None else error_status(error, _RPC))
 
