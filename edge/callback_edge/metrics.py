@@ -24,6 +24,11 @@ REQUEST_SECONDS: Final = Histogram(
     "Duration of requests, from the complete head to the end of the answer",
     buckets=_SECONDS,
 )
+LOOK_UP_SECONDS: Final = Histogram(
+    "callback_edge_look_up_seconds",
+    "Duration of look-ups: requests that are sent without their body, before it is read",
+    buckets=_SECONDS,
+)
 INVOKE_SECONDS: Final = Histogram(
     "callback_edge_invoke_seconds",
     "Part of that duration that the server takes: from the sent call to its result",

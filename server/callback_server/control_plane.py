@@ -71,6 +71,9 @@ from callback_server.watch import WatchHub
 RECORD_S: Final = 1.0
 """How long before the end of the grace the calls that no handler has are ended, in seconds: time to record and answer
 them. Half of a grace that is shorter than twice this."""
+MIN_GRACE_S: Final = 0.6
+"""The least grace, in seconds. With less of it, the calls that no handler has could not be recorded and answered. The
+process ends later than a shorter `grace_s` by less than its `STOP_SLACK_S`."""
 
 
 class StartError(Exception):
@@ -270,9 +273,10 @@ class ControlPlane:
         self.watch_hub.stop()
         self.deliveries.stop()
         # Both at once: a call whose caller has disconnected is not an RPC any more, but must still be finished.
-        work = [asyncio.create_task(self._server.stop(self._settings.grace_s)), asyncio.create_task(self.drain())]
-        record_s = min(RECORD_S, self._settings.grace_s / 2)
-        done, running = await asyncio.wait(work, timeout=self._settings.grace_s - record_s)
+        grace_s = max(MIN_GRACE_S, self._settings.grace_s)
+        work = [asyncio.create_task(self._server.stop(grace_s)), asyncio.create_task(self.drain())]
+        record_s = min(RECORD_S, grace_s / 2)
+        done, running = await asyncio.wait(work, timeout=grace_s - record_s)
         if running:
             self.workers.stop()
             for handler in self._push_handlers.values():

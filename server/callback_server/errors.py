@@ -17,6 +17,8 @@ class CallbackError(Exception):
     reason: ClassVar[str]
     retry_after_s: int | None = None
     """Value of `RetryInfo`, in seconds. None: the error carries no retry advice."""
+    limit = ""
+    """The setting whose limit is exceeded, for operators. Empty: none is."""
 
     def __init__(self, message: str, **facts: str) -> None:
         super().__init__(message)
@@ -190,8 +192,9 @@ class TooManyCallsError(CallbackError):
     reason = "TOO_MANY_CALLS"
     retry_after_s = 1
 
-    def __init__(self) -> None:
+    def __init__(self, limit: str) -> None:
         super().__init__("too many calls are running, or too many bytes of request bodies are in flight")
+        self.limit = limit
 
 
 class ServerStoppingError(CallbackError):
@@ -223,6 +226,7 @@ class TooManyOpenCasesError(CallbackError):
     """The owner has its maximum number of cases that are not closed."""
 
     reason = "TOO_MANY_OPEN_CALLBACKS"
+    limit = "max_open_cases_per_owner"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -368,6 +372,7 @@ class TooManyRequestsError(CallbackError):
 
     reason = "TOO_MANY_REQUESTS"
 
-    def __init__(self, retry_after_s: int) -> None:
+    def __init__(self, retry_after_s: int, limit: str) -> None:
         super().__init__("too many calls in a short time, or too many bytes of request bodies in flight")
         self.retry_after_s = retry_after_s
+        self.limit = limit

@@ -36,7 +36,16 @@ FINISH_SECONDS: Final = STAGE_SECONDS.labels("finish")
 REQUEST_SECONDS: Final = Histogram(
     "callback_request_seconds", "Duration of the requests of each gRPC method", ["method"], buckets=_SECONDS
 )
-REFUSED: Final = Counter("callback_refused", "Refused requests, by method and reason", ["method", "reason"])
+LOOK_UP_SECONDS: Final = Histogram(
+    "callback_look_up_seconds",
+    "Duration of look-ups: requests that edges send without their body, before they read it",
+    buckets=_SECONDS,
+)
+REFUSED: Final = Counter(
+    "callback_refused",
+    "Refused requests, by method and reason, and by the setting of the limit that refuses them, if one does",
+    ["method", "reason", "limit"],
+)
 VERIFICATIONS_FAILED: Final = Counter(
     "callback_verifications_failed",
     "Requests that did not pass the verification profile of their callback",

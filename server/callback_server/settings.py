@@ -224,7 +224,8 @@ class ServerSettings(ProcessSettings):
     """Time after a stop signal in which the server still accepts calls, while edges move to other servers, in
     seconds."""
     grace_s: StopSeconds = 25
-    """Time for running calls to finish after `drain_s`, in seconds."""
+    """Time for running calls to finish after `drain_s`, in seconds. Less than 0.6 counts as 0.6: calls that no handler
+    has are recorded and answered."""
     reflection: bool = False
     """Whether gRPC reflection is served, for development."""
     log_level: LogLevel = "INFO"

@@ -48,8 +48,11 @@ class UpServerSettings(ProcessSettings):
     """Replaces the key in the data directory."""
     state_key_file: Path | None = None
     """Replaces the key in the data directory."""
+    drain_s: float = 0
+    """Time in which it still accepts calls after a signal to stop, in seconds. Usually none: the edge of this machine
+    stops first."""
     grace_s: float = 25
-    """Time limit for running calls after a signal to stop, in seconds."""
+    """Time limit for running calls after that, in seconds."""
     principals_file: Path | None = None
     """The principals. Without them, every client on this machine may do everything."""
     reflection: bool | None = None
@@ -73,8 +76,10 @@ class UpEdgeSettings(ProcessSettings):
     """Address of the edge for callers."""
     admin_bind: Bind = "127.0.0.1:0"
     """Address of the edge's probes. Any free port is fine."""
+    drain_s: float = 0
+    """Time in which it still accepts calls after a signal to stop, in seconds. Usually none: there is no other edge."""
     grace_s: float = 25
-    """Time limit for running calls after a signal to stop, in seconds."""
+    """Time limit for running calls after that, in seconds."""
 
 
 def store(directory: DataDirectory) -> Child:
@@ -122,7 +127,7 @@ def server(
         "CALLBACK_BOX_URL": settings.box_url or box_url,
         "CALLBACK_REFLECTION": str(settings.has_reflection),
         "CALLBACK_ADMIN_BIND": str(admin),
-        "CALLBACK_DRAIN_S": "0",  # the edge of this machine stops first
+        "CALLBACK_DRAIN_S": str(settings.drain_s),
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
     if settings.state_key is None and settings.state_key_file is None:
@@ -132,7 +137,7 @@ def server(
         command=_python("callback_server"),
         environment=environment | _config(config),
         is_healthy=lambda: _is_ready(admin),
-        stop_s=settings.grace_s + STOP_SLACK_S,
+        stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
     )
@@ -148,12 +153,12 @@ def edge(
         environment={
             "CALLBACK_EDGE_BIND": str(bind),
             "CALLBACK_EDGE_ADMIN_BIND": str(admin),
-            "CALLBACK_EDGE_DRAIN_S": "0",  # there is no other edge
+            "CALLBACK_EDGE_DRAIN_S": str(settings.drain_s),
             "CALLBACK_EDGE_SERVER_TARGET": str(target),
         }
         | _config(config),
         is_healthy=lambda: _is_ready(admin),
-        stop_s=settings.grace_s + STOP_SLACK_S,
+        stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
     )

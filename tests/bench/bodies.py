@@ -1,9 +1,10 @@
-"""Large-body benchmark: memory and latency while one caller floods the edge with large bodies. `bodies.py --help`.
+"""Flood benchmark: memory and latency while one caller floods the edge with bodies and refused requests. `--help`.
 
 One caller keeps connections busy with bodies of 1 MiB to a callback that is closed, unknown, not verified, busy or
-slow, and with GETs to a callback that answers with 1 MiB. Meanwhile another caller makes one call after the other. The
-output has, for each kind of callback, the most resident memory of each process above its memory at rest, and the median
-latency of the other caller, also as a multiple of its median on the idle system. The bounds of the memory are those of
+slow, to an address without a callback and as a prefetch, with bodies of 10 bytes that are refused, and with GETs to a
+callback that answers with 1 MiB. Meanwhile another caller makes one call after the other. The output has, for each kind
+of flood, the most resident memory of each process above its memory at rest, and the median latency of the other caller,
+also as a multiple of its median on the idle system just before. The bounds of the memory are those of
 docs/operations.md for the default limits. The exit code is 1 if one is exceeded.
 """
 
@@ -48,16 +49,17 @@ secret_files = ["{secret}"]
 """
 
 
-def request(url, method="POST", body=b"", caller=FLOODER):
+def request(url, method="POST", body=b"", caller=FLOODER, fields=""):
     """Return the bytes of a request from a caller, as the proxy in front sends it."""
     parts = urlsplit(url)
-    head = f"{method} {parts.path}?{parts.query} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {caller}\r\n"
+    head = f"{method} {parts.path}?{parts.query} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {caller}\r\n{fields}"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def floods(client):
-    """Return the requests of the flood, by kind of callback."""
-    answer, body = Response(b"ok"), b"x" * MIB
+    """Return the requests of the flood, by its kind."""
+    answer, body, short = Response(b"ok"), b"x" * MIB, b"x" * 10
+    unknown, nowhere, prefetch = f"http://localhost/cb/{uuid.uuid4()}", "http://localhost/", "sec-purpose: prefetch\r\n"
     closed = await client.generate_callback_url("record", answer)
     await client.close_callback(closed.case_id)
     partner = await client.generate_callback_url("record", answer, verification_profile="partner")
@@ -69,17 +71,23 @@ async def floods(client):
     large = await client.generate_callback_url("record", Response(body), allow_multiple_calls=True)
     return {
         "closed": request(closed.url, body=body),
-        "unknown": request(f"http://localhost/cb/{uuid.uuid4()}", body=body),
+        "unknown": request(unknown, body=body),
         "unverified": request(partner.url, body=body),
         "badly signed": request(signed.url, body=body),
         "busy": request(busy.url, body=body),
         "slow": request(slow.url, body=body),
+        "no callback": request(nowhere, body=body),
+        "prefetch": request(unknown, body=body, fields=prefetch),
+        "short closed": request(closed.url, body=short),
+        "short unknown": request(unknown, body=short),
+        "short no callback": request(nowhere, body=short),
+        "short prefetch": request(unknown, body=short, fields=prefetch),
         "large answer": request(large.url, "GET"),
     }
 
 
 def bounds(kind, connections):
-    """Return how much the memory of each process may rise."""
+    """Return how much the memory of each process may rise with this many connections to the edge."""
     edge, server = EdgeSettings.model_fields, ServerSettings.model_fields
     if kind == "large answer":
         return {"edge": COPIES * connections * MIB, "server": COPIES * connections * MIB}
@@ -106,21 +114,30 @@ async def median_s(port, asked, seconds):
 
 
 @contextlib.asynccontextmanager
-async def peaks(processes):
-    """Yield a dictionary that has, at the end, the most resident memory of each process meanwhile."""
-    most = dict.fromkeys(processes, 0)
+async def peaks(deployment, processes):
+    """Yield a dictionary that has, at the end, the most resident memory of each process and connections meanwhile.
 
-    async def watch():
+    A connection whose last answer was sent is one for some time, until its client closes it or the edge does.
+    """
+    most = dict.fromkeys((*processes, "connections"), 0)
+
+    async def watch_memory():
         while True:
             for name, pid in processes.items():
                 most[name] = max(most[name], resident_bytes(pid))
             await asyncio.sleep(0.02)
 
-    watching = asyncio.create_task(watch())
+    async def watch_connections():
+        while True:
+            most["connections"] = max(most["connections"], await deployment.metric("callback_edge_connections"))
+            await asyncio.sleep(0.2)
+
+    watching = [asyncio.create_task(watch()) for watch in (watch_memory, watch_connections)]
     try:
         yield most
     finally:
-        watching.cancel()
+        for each in watching:
+            each.cancel()
 
 
 async def flood(port, asked, options, directory):
@@ -135,10 +152,10 @@ async def flood(port, asked, options, directory):
     return json.loads(said)
 
 
-def report(kind, rest, most, times_idle, connections):
+def report(kind, rest, most, times_idle):
     """Print a line of the table, and return whether its bounds are met."""
-    line, all_met = f"{kind:13}", True
-    for name, bound in bounds(kind, connections).items():
+    line, all_met = f"{kind:17}", True
+    for name, bound in bounds(kind, most["connections"]).items():
         risen = most[name] - rest[name]
         line += f"  {name} {rest[name] / MIB:.0f} + {risen / MIB:.0f} MiB (≤ {bound / MIB:.0f})"
         all_met &= risen <= bound
@@ -160,20 +177,22 @@ async def main(options):
                 honest = await ours.client.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)
                 asked = request(honest.url, caller=HONEST)
                 await median_s(port, asked, 1)
-                idle_s, _ = await median_s(port, asked, options.seconds)
-                print(f"idle: median {idle_s * 1000:.1f} ms")
                 all_met = True
                 processes = {name: ours.processes[name] for name in ("edge", "server")}
+                rest = {name: resident_bytes(pid) for name, pid in processes.items()}
                 for kind, flooded in (await floods(ours.client)).items():
                     if options.only and kind not in options.only:
                         continue
-                    rest = {name: resident_bytes(pid) for name, pid in processes.items()}
-                    async with peaks(processes) as most:
+                    idle_s, _ = await median_s(port, asked, options.seconds)
+                    async with peaks(ours, processes) as most:
                         (beside_s, statuses), answers = await asyncio.gather(
                             median_s(port, asked, options.seconds), flood(port, flooded, options, directory)
                         )
-                    all_met &= report(kind, rest, most, beside_s / idle_s, options.connections)
-                    print(f"    median {beside_s * 1000:.1f} ms; flood {answers}, beside it {statuses}", flush=True)
+                    all_met &= report(kind, rest, most, beside_s / idle_s)
+                    print(
+                        f"    idle {idle_s * 1000:.1f} ms, beside {beside_s * 1000:.1f} ms", statuses, "flood", answers
+                    )
+                    sys.stdout.flush()
                     await asyncio.sleep(2)
                 return all_met
 
@@ -183,7 +202,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=190, metavar="N", help="of the flood (default 190)")
     parser.add_argument("--seconds", type=float, default=5, metavar="S", help="how long each flood lasts (default 5)")
-    parser.add_argument("--only", nargs="+", metavar="KIND", help="kinds of callback (default all)")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="kinds of flood (default all)")
     return parser.parse_args()
 
 

@@ -4,14 +4,18 @@ With `CALLBACK_SOAK=1` the test runs ten rounds over two servers and two edges, 
 """
 
 import contextlib
+import itertools
 from collections import Counter
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from soak.counts import count
 from support.deployed import HOST, PROXIES, running_fleet, running_proxy
 from support.handler import handler_service
 from support.load import Load
 from support.system import own_store
+from support.wait import wait_until
 
 from callback import CallStatus, Response
 
@@ -57,13 +61,15 @@ async def test_rolling_restarts_lose_nothing(tmp_path, fleet, handler):
             ]
             proxy = await stack.enter_async_context(running_proxy(kind, tmp_path / kind, fleet.addresses))
             requests = requests_of([proxy.own(case.url) for case in cases[kind]])
-            loads[kind] = Load(proxy.connect, requests, per_second=PER_SECOND)
+            loads[kind] = Load(from_many_callers(proxy), requests, per_second=PER_SECOND)
         async with contextlib.AsyncExitStack() as running:
             for load in loads.values():
                 await running.enter_async_context(load.running())
             codes = []
             for _ in range(ROUNDS):
-                codes += [await fleet.restart(process) for process in (*fleet.servers, *fleet.edges)]
+                for process in (*fleet.servers, *fleet.edges):
+                    codes.append(await fleet.restart(process))
+                    await wait_until(lambda process=process: has_worked(process), what=f"calls of {process.log.stem}")
 
     assert set(codes) == {0}
     for kind, load in loads.items():
@@ -78,6 +84,25 @@ async def test_rolling_restarts_lose_nothing(tmp_path, fleet, handler):
                 recorded[int(call.query["n"])] += 1
         assert recorded == Counter(range(load.sent)), kind
     assert len(handler.calls) == len(set(handler.calls)) == sum(load.sent // 2 for load in loads.values())
+
+
+def from_many_callers(proxy):
+    """Return a function that connects to a proxy, each time from another address: the requests of one are limited."""
+    hosts = itertools.cycle(range(1, 255))
+    return lambda: proxy.connect(source=f"127.0.1.{next(hosts)}")
+
+
+async def has_worked(process):
+    """Return whether a process has ended a call since its start: on a slow machine it may be found late."""
+    async with httpx.AsyncClient() as http:
+        text = (await http.get(f"http://{process.facts['admin']}/metrics")).text
+    return any(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name in ("callback_calls", "callback_edge_requests")
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    )
 
 
 def requests_of(paths):

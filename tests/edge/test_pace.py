@@ -97,4 +97,4 @@ async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace(
     writer.write(http_request("/nowhere", "POST", body=b"x" * (1 << 20), close=False))
     (answer,) = parse_answers(await edge.rest(reader, writer))
     assert (answer.status, answer["connection"]) == (404, "close")
-    await wait_until(lambda: len(waited) >= (1 << 20) // (64 * 1024))
+    await wait_until(lambda: len(waited) >= 3)  # the answer, what has come with the request, and more

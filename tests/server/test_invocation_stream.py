@@ -162,7 +162,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
 
     owner = entry("owner", Role.OWNER)
     known = Principals({"owner": owner, "edge": entry("edge", Role.EDGE)})
-    before = metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED")._value.get()
+    before = metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get()
     async with running_services(store_of(), principals=lambda: known) as services:
         states = [
             await case(services, activity=activity, metadata=token("owner"))
@@ -181,7 +181,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         for answer in message.results:
             said = await refused(answer)
             assert (said.code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-        assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED")._value.get() == before + 2
+        assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get() == before + 2
 
         await stream.done_writing()
         answered = rpc.AnswerCallRequest(call_id=call.call_id, response=response(response_body=b"as asked"))

@@ -86,9 +86,9 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
             ("FAILED", "INVALID_RESPONSE"): 1,
             ("NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
         }
-        assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED") == 2
-        assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN") == 1
-        assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED", limit="") == 2
+        assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN", limit="") == 1
+        assert now("callback_refused_total", method="StreamInvocations", reason="HANDLER_FAILED", limit="") == 1
         # 13 Invokes requested a claim; 6 calls were sent to a handler and have an end of their own.
         assert now("callback_call_stage_seconds_count", stage="claim") == 13
         assert now("callback_call_stage_seconds_count", stage="handler") == 6
@@ -96,6 +96,18 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
         assert now("callback_request_seconds_count", method="StreamInvocations") == 13
         assert now("callback_calls_in_flight") == 0
         assert now("callback_store_up") == 1
+
+
+async def test_a_look_up_is_timed_apart_from_calls(store_of, tmp_path):
+    async with running_system(tmp_path, store_of()) as system:
+        made = await system.client.generate_callback_url("record", Response("ok"))
+        assert (await system.http.post(made.url, content=b"x" * 100_000)).status_code == 200
+        now = await metrics(system, system.server)
+        assert now("callback_request_seconds_count", method="StreamInvocations") == 1
+        assert now("callback_look_up_seconds_count") == 1
+        now = await metrics(system, system.edge)
+        assert now("callback_edge_invoke_seconds_count") == 1
+        assert now("callback_edge_look_up_seconds_count") == 1
 
 
 async def test_calls_in_flight_go_up_and_down(store_of, tmp_path, handler):

@@ -224,8 +224,11 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     assert (await calling).status_code == 503
 
 
-async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started_and_its_case_is_open(system, handler):
-    system = await system(grace_s=1)
+@pytest.mark.parametrize("grace_s", [0, 1])
+async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started_and_its_case_is_open(
+    system, handler, grace_s
+):
+    system = await system(grace_s=grace_s)
     _, running = await begin_call(system, handler)
     case = await system.client.generate_callback_url("nobody", Response("done"))
     waiting = asyncio.create_task(system.http.post(case.url))

@@ -438,7 +438,7 @@ class LifeMachine(RuleBasedStateMachine):
                     new.profile if profile is None else profile, message, WINDOW_MS if message else 0
                 ),
                 calls_per_minute=PER_MINUTE if limited else None,
-                limited_owners=[("nobody", 1), *([(new.owner, OVER_MS)] if over else [])],
+                limited_owners=[("nobody", 1, "other"), *([(new.owner, OVER_MS, "limit")] if over else [])],
                 replica="replica", can_deliver=can_deliver,
             )
         )  # fmt: skip
@@ -471,6 +471,7 @@ class LifeMachine(RuleBasedStateMachine):
         elif word == "LIMITED":
             assert isinstance(reply, RateLimited)
             assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
+            assert reply.limit in ("limit", "max_calls_per_minute_per_case", "held_calls")
         elif word == "RUNS":
             assert reply == EarlierCallRuns(fact.id, told_to_wait=bool(fact.wait_hash) and not fact.marked)
         elif word == "REPEATED":

@@ -221,10 +221,13 @@ class Proxy:
             self.process.terminate()
             self.process.wait(30)
 
-    async def connect(self, alpn="http/1.1"):
-        """Open a connection over TLS, and return its reader and writer."""
+    async def connect(self, alpn="http/1.1", *, source=None):
+        """Open a connection over TLS, from a loopback address if one is given, and return its reader and writer."""
         self.trust.set_alpn_protocols([alpn])
-        return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST)
+        return await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=self.trust, server_hostname=HOST,
+            local_addr=None if source is None else (source, 0),
+        )  # fmt: skip
 
     def browser(self, **options):
         """Return an HTTP client that connects only to the proxy, and calls it by the host name of the samples."""

@@ -23,6 +23,8 @@ from pathlib import Path
 _READ_BY_PYTHON = ("PYTHON", "LC_", "LANG", "TZ")
 """Beginnings of the names of variables that Python reads at its start."""
 _READ_BY_PROGRAMS = ("CALLBACK_", "GRPC_")
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(_READ_BY_PROGRAMS)}
+"""Environment of all fork servers, whatever a test sets when the first program is started."""
 _MAX_REQUEST_BYTES = 1 << 20
 _servers = {}
 
@@ -32,14 +34,11 @@ class ForkServer:
 
     def __init__(self, package, *modules):
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(_READ_BY_PROGRAMS)
-        }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "support.fork_server", str(theirs.fileno()), package, *modules],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0,
-                env=self._environment | {"PYTHONPATH": _with_tests(self._environment.get("PYTHONPATH"))},
+                cwd=Path(__file__).parents[1], env=_ENVIRONMENT,
             )  # fmt: skip
 
     def fork(self, arguments, environment, streams, *, own_group):
@@ -119,8 +118,8 @@ def start(
         preloaded: Modules to import before `main`: those that only this use of the program imports.
         interpreter: The command of an interpreter to start, instead of a fork.
     """
-    names = [name for name in env.keys() | os.environ.keys() if name.startswith(_READ_BY_PYTHON)]
-    if interpreter or any(env.get(name) != os.environ.get(name) for name in names):
+    names = [name for name in env.keys() | _ENVIRONMENT.keys() if name.startswith(_READ_BY_PYTHON)]
+    if interpreter or any(env.get(name) != _ENVIRONMENT.get(name) for name in names):
         return subprocess.Popen(
             [*(interpreter or [sys.executable]), "-m", package, *arguments],
             stdin=stdin, stdout=stdout, stderr=stderr, env=env, process_group=0 if own_group else None,
@@ -145,10 +144,6 @@ def stop_all():
     """End all fork servers of this process."""
     while _servers:
         _servers.popitem()[1].stop()
-
-
-def _with_tests(python_path):
-    return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), python_path)))
 
 
 def serve(requests):

@@ -5,9 +5,11 @@ import contextlib
 from collections import defaultdict
 
 import grpc
+import pytest
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import worker_service_pb2 as pb
+from callback_server.handlers.workers import assignment
 
 ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
 
@@ -141,3 +143,11 @@ async def raw_worker(stub, *activities, max_calls=1, metadata=None):
         yield worker
     finally:
         await worker.close()
+
+
+@contextlib.contextmanager
+def accept_timeout(timeout_s):
+    """Let the worker accept a call that is offered in the body only for so long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "STEP_TIMEOUT_S", timeout_s)
+        yield

@@ -220,3 +220,19 @@ def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
     assert children._store_program() == str(program)
+
+
+def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
+    address = Address("127.0.0.1", 1)
+    common = {"bind": address, "admin": address, "config": None, "after": None}
+    for settings, drain_s in (({}, 0), ({"drain_s": 3}, 3)):
+        server = children.server(
+            children.UpServerSettings(grace_s=1, state_key="k" * 32, **settings),
+            box_url="http://127.0.0.1:1",
+            directory=data.DataDirectory(Path("unused"), lock=-1),
+            **common,
+        )
+        edge = children.edge(children.UpEdgeSettings(grace_s=1, **settings), target=address, **common)
+        assert float(server.environment["CALLBACK_DRAIN_S"]) == drain_s
+        assert float(edge.environment["CALLBACK_EDGE_DRAIN_S"]) == drain_s
+        assert server.stop_s == edge.stop_s == 1 + drain_s + children.STOP_SLACK_S

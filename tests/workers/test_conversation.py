@@ -12,7 +12,7 @@ import pytest
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import ACCEPTED, raw_worker
+from support.workers import ACCEPTED, accept_timeout, raw_worker
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
@@ -94,8 +94,9 @@ async def test_a_stream_that_is_lost_after_the_result_has_no_effect(services):
 
 async def test_a_worker_that_does_not_accept_in_time_loses_the_call_to_another_and_gets_no_more(services):
     async with raw_worker(services.worker_stub, "act", max_calls=9) as hung:
-        called = await Called.make(services, "act")
-        call = await hung.next("offer")
+        with accept_timeout(0.2):
+            called = await Called.make(services, "act")
+            call = await hung.next("offer")
         async with raw_worker(services.worker_stub, "act", max_calls=9) as other:
             second = await other.next("offer")
             assert second.call_id == call.call_id

@@ -538,7 +538,8 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
     welcome = pb_worker.WorkResponse(messages=[pb_worker.ServerMessage(welcome=pb_worker.Welcome())])
     async with scripted(welcome, credentials=credentials) as server:
         tls = Tls(ca_file=tmp_path / "ca", **shown)
-        async with worker(work, server.address, tls=tls, token="let-me-in").working():
+        # The scripted server ends no stream, so the worker would wait for its whole grace.
+        async with worker(work, server.address, tls=tls, token="let-me-in", grace=0).working():
             [(certificate, token)] = server.came
             assert b"worker.example" in certificate["x509_subject_alternative_name"]
             assert token == "Bearer let-me-in"

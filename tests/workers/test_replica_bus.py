@@ -12,13 +12,14 @@ from support.calls import Called
 from support.services import refusal, running_services
 from support.store import KINDS
 from support.wait import wait_until
-from support.workers import ACCEPTED, raw_worker
+from support.workers import ACCEPTED, accept_timeout, raw_worker
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_process.tasks import TaskSet
 from callback_server.domain.activity import Activity
+from callback_server.handlers.workers import remote
 from callback_server.handlers.workers.remote import DISCOVERY_S, Accept, Complete, Confirm, Offer, Withdraw
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
@@ -30,6 +31,8 @@ from callback_server.store.transitions.send_messages import MAX_QUEUED_MESSAGES,
 from callback_server.transition_log import log_timeout
 
 ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 500)}
+SHORT_S = 0.2
+"""A wait that a test lets end."""
 MESSAGES = (Offer, Accept, Confirm, Withdraw, Complete)
 
 
@@ -174,8 +177,9 @@ async def test_an_offer_without_a_free_slot_is_declined(up):
 
 async def test_a_call_offered_to_a_replica_that_dies_goes_to_another(up):
     await up.other.has_slots()
-    called = await Called.make(up.services, "act")
-    await up.other.got(Offer)
+    with accept_timeout(SHORT_S):
+        called = await Called.make(up.services, "act")
+        await up.other.got(Offer)
     async with raw_worker(up.services.worker_stub, "act") as worker:
         serving = asyncio.create_task(worker.serve())
         await called.answer
@@ -184,18 +188,19 @@ async def test_a_call_offered_to_a_replica_that_dies_goes_to_another(up):
     await up.other.got(Withdraw)
 
 
-async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_deadline(up):
+async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_deadline(up, monkeypatch):
     await up.other.has_slots()
     called = await Called.make(up.services, "act")
     offer = await up.other.got(Offer)
     up.other.replica_bus.send(up.ours, Accept(offer.assignment))
     await up.other.got(Confirm)
+    monkeypatch.setattr(remote, "DEAD_S", SHORT_S)
     async with asyncio.timeout(15):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
     assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
 
 
-async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_known_before(up):
+async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_known_before(up, monkeypatch):
     """The slots are known from an earlier call, so this call does not read them."""
     await up.other.has_slots()
     called = await Called.make(up.services, "act")
@@ -207,6 +212,7 @@ async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_kno
     await wait_until(lambda: time.monotonic() - asked > 3 * DISCOVERY_S, what="no more reads")
     called = await Called.make(up.services, "act")
     await up.other.confirmed(await up.other.got(Offer, 2), up.ours)
+    monkeypatch.setattr(remote, "DEAD_S", SHORT_S)
     async with asyncio.timeout(15):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
 

@@ -40,6 +40,8 @@ _HANG_UP_DELAY_S: Final = 0.1
 the connection when it has sent everything. With this delay a request that arrived completely becomes a call."""
 LINGER_S: Final = 2
 """How long, in seconds, the edge reads and discards what a client sends after the last answer."""
+_MAX_DISCARD_BYTES: Final = 1024 * 1024
+"""More than a connection keeps in memory."""
 _FIRST_REQUEST_S: Final = 0.5
 """How long a first request may take to arrive after the socket was closed, in seconds."""
 _UNREAD_S: Final = 0.1
@@ -206,18 +208,29 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         while not self.reader.at_eof():
-            if self._discards_input:
-                await self.context.pace.wait(self.protocol.caller.group)
             try:
+                if self._discards_input:
+                    await self._discard()
+                    continue
                 data = await self.reader.read(MAX_RECV)
             except OSError:
                 break
-            if self._discards_input:
+            if self._discards_input:  # since it waits
                 continue
             await self.protocol.handle(RawData(data))
             if self._request_timer and not self._has_head_begun and self.protocol.has_part_of_head:
                 self._start_request_timer()
         await self.protocol.handle(Closed())
+
+    async def _discard(self) -> None:
+        """Read and discard what has arrived, in the turn of the caller. Meanwhile nothing more comes into memory."""
+        transport: Any = self.writer.transport
+        if not transport.is_closing():
+            transport.pause_reading()
+        await self.context.pace.wait(self.protocol.caller.group)
+        if not transport.is_closing():
+            transport.resume_reading()
+        await self.reader.read(_MAX_DISCARD_BYTES)
 
     async def _write(self, data: bytes) -> None:
         if self.writer.transport.is_closing():

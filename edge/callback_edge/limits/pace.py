@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-STEPS_PER_TURN: Final = 4
+STEPS_PER_TURN: Final = 2
 """Number of steps in one turn. A step is a part of a body, of at most 64 KiB, or a refusal."""
 
 

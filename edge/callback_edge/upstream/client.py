@@ -183,7 +183,7 @@ class ServerClient:
 
     def call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult) -> None:
         """End a call with the server's result."""
-        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
+        _observe_duration(call)
         if result.HasField("response"):
             self._end(call, result.response, is_gone_known=result.caller_gone)
             return
@@ -200,7 +200,7 @@ class ServerClient:
 
     def call_lost(self, call: UnansweredCall) -> None:
         """End a call that was sent and will have no result."""
-        metrics.INVOKE_SECONDS.observe(asyncio.get_running_loop().time() - call.added_at)
+        _observe_duration(call)
         self._end(call, _no_result(call))
 
     def server_ready(self) -> None:
@@ -289,6 +289,11 @@ class ServerClient:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _observe_duration(call: UnansweredCall) -> None:
+    seconds = metrics.LOOK_UP_SECONDS if call.is_look_up else metrics.INVOKE_SECONDS
+    seconds.observe(asyncio.get_running_loop().time() - call.added_at)
 
 
 def _no_result(call: UnansweredCall) -> problems.ProblemError:

@@ -282,7 +282,7 @@ class CallInvoker:
         if self._is_stopping:
             raise errors.ServerStoppingError
         if len(self._running) + len(self._look_ups) >= self._max_in_flight:
-            raise errors.TooManyCallsError
+            raise errors.TooManyCallsError("max_in_flight_calls")
 
     def caller_gone(self, call: ActiveCall) -> None:
         """Mark that the caller of a call will not get its answer, as soon as the request is a call."""
@@ -358,7 +358,7 @@ class CallInvoker:
                     parameter=pending.parameter,
                     profile=pending.verification.profile,
                     calls_per_minute=self._max_per_minute_per_case,
-                    limited_owners=[*self._rate_limited_owners(), *self._body_bytes.limited()],
+                    limited_owners=self._limited_owners(has_body=True),
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=UNSENT_S,
@@ -367,13 +367,12 @@ class CallInvoker:
             log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
             raise errors.StoreUnavailableError from error
 
-    def _limited_owners(self, request: Request) -> Sequence[tuple[str, int]]:
+    def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
         """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
-        limited = self._rate_limited_owners()
-        return [*limited, *self._body_bytes.limited()] if request.body else limited
-
-    def _rate_limited_owners(self) -> Sequence[tuple[str, int]]:
-        return () if self._owner_rate is None else self._owner_rate.limited()
+        of_rate = () if self._owner_rate is None else self._owner_rate.limited()
+        of_bytes = self._body_bytes.limited() if has_body else ()
+        limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
+        return [(*owner, limit) for owners, limit in limits for owner in owners]
 
     async def _mark(self, call_id: str) -> None:
         try:
@@ -458,7 +457,7 @@ class CallInvoker:
                     recording=self._recording,
                     platform_url=self._platform_url,
                     calls_per_minute=self._max_per_minute_per_case,
-                    limited_owners=self._limited_owners(pending.request),
+                    limited_owners=self._limited_owners(has_body=bool(pending.request.body)),
                     replica=self._held.replica,
                     can_deliver=self._deliveries.has_capacity,
                 ),
@@ -703,8 +702,8 @@ def _refusal(
             if prompt is None:
                 return errors.ConfirmationRequiredError()
             return errors.ConfirmationRequiredError(prompt.title, prompt.text, prompt.choices)
-        case RateLimited(wait_ms):
-            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000))
+        case RateLimited(wait_ms, limit):
+            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
         case VerificationRequired():
             # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()

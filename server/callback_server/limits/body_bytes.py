@@ -36,7 +36,7 @@ class BodyBytes:
             TooManyCallsError: Fewer bytes are left.
         """
         if self._reserved + size > self._max_bytes:
-            raise TooManyCallsError
+            raise TooManyCallsError("max_body_bytes_in_flight")
         self._reserved += size
         return BodyReservation(self, size)
 

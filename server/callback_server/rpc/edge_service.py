@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Final
 
 from google.rpc import status_pb2
@@ -23,7 +23,7 @@ from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
 
 _RPC: Final = "StreamInvocations"
-"""The method in metrics and logs. They count and time each invocation, and not the stream."""
+"""The method in metrics and logs. They count and time each invocation, and not the stream. Look-ups are timed apart."""
 _MAX_BATCH_RESULTS: Final = 64
 """The maximum number of results in one message."""
 _MAX_BATCH_BYTES: Final = 256 * 1024
@@ -31,7 +31,8 @@ _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 
-_invoke_seconds = metrics.REQUEST_SECONDS.labels(_RPC)
+_observe_call = metrics.REQUEST_SECONDS.labels(_RPC).observe
+_observe_look_up = metrics.LOOK_UP_SECONDS.observe
 
 
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
@@ -153,15 +154,17 @@ class _InvocationStream:
         began = time.perf_counter()
         refusal = self._refusal()  # once for the whole batch
         for invocation in invocations:
+            observe = _observe_look_up if invocation.look_up else _observe_call
             self._calls[invocation.number] = None
             try:
                 if refusal is not None:
                     raise refusal
                 answer = self._invoke(invocation)
             except Exception as error:
-                self._add_result(invocation.number, began, error_status(error, _RPC))
+                observe(time.perf_counter() - began)
+                self._add_result(invocation.number, error_status(error, _RPC))
             else:
-                answer.add_done_callback(functools.partial(self._on_answer, invocation.number, began))
+                answer.add_done_callback(functools.partial(self._on_answer, invocation.number, observe, began))
 
     def _refusal(self) -> CallbackError | None:
         """Return why this edge may send no calls now. None: it may."""
@@ -185,13 +188,19 @@ class _InvocationStream:
         call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
         return call.answer
 
-    def _on_answer(self, number: int, began: float, answer: asyncio.Future[CallAnswer] | asyncio.Future[None]) -> None:
+    def _on_answer(
+        self,
+        number: int,
+        observe: Callable[[float], None],
+        began: float,
+        answer: asyncio.Future[CallAnswer] | asyncio.Future[None],
+    ) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
+            observe(time.perf_counter() - began)
             error = answer.exception()
-            self._add_result(number, began, answer.result() if error is None else error_status(error, _RPC))
+            self._add_result(number, answer.result() if error is None else error_status(error, _RPC))
 
-    def _add_result(self, number: int, began: float, outcome: CallAnswer | status_pb2.Status | None) -> None:
-        _invoke_seconds.observe(time.perf_counter() - began)
+    def _add_result(self, number: int, outcome: CallAnswer | status_pb2.Status | None) -> None:
         if self._is_closed:
             return
         self._unsent.append((number, outcome))

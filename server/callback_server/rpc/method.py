@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -24,6 +24,11 @@ from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.errors import StoreError
 
 log = get_logger()
+
+_LOG_AGAIN_S: Final = 60
+"""How long after a line in the log that a limit refuses requests the next one may come, in seconds."""
+_logged_at: Final[dict[str, float]] = {}
+"""When each limit was logged last."""
 
 
 class Guarded(Protocol):
@@ -137,12 +142,22 @@ def error_status(error: BaseException, method: str) -> status_pb2.Status:
         log.error("store_unavailable", method=method, error=str(error))
         error = StoreUnavailableError()
     if isinstance(error, CallbackError):
-        status, reason = status_of(error), error.reason
+        status, reason, limit = status_of(error), error.reason, error.limit
     else:
         log.error("request_failed", method=method, exc_info=error)
-        status, reason = internal_error(), "INTERNAL"
-    metrics.REFUSED.labels(method, reason).inc()
+        status, reason, limit = internal_error(), "INTERNAL", ""
+    metrics.REFUSED.labels(method, reason, limit).inc()
+    if limit:
+        _log_limit(limit)
     return status
+
+
+def _log_limit(limit: str) -> None:
+    """Log that a limit refuses requests: not for each of them, because under overload each line would be expensive."""
+    now = time.monotonic()
+    if now - _logged_at.get(limit, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
+        _logged_at[limit] = now
+        log.warning("limit_exceeded", limit=limit)
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.errors import UnauthenticatedError
-from callback_server.rpc.method import refuse
-from callback_server.rpc.status import status_of
+from callback_server.rpc.method import error_status, refuse
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # subscriptable in the types alone
@@ -61,8 +59,7 @@ class MethodRouter(grpc.GenericRpcHandler):
 
 def _refusing(error: UnauthenticatedError, method: str) -> Handler:
     async def refuse_rpc(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        metrics.REFUSED.labels(method, error.reason).inc()
-        await refuse(context, status_of(error))
+        await refuse(context, error_status(error, method))
 
     # gRPC receives the messages of a stream one by one, on request. This handler requests none.
     return grpc.stream_unary_rpc_method_handler(refuse_rpc)

@@ -18,7 +18,7 @@
 --       calls_per_minute (of a case; 0 = any number),
 --       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
 --       recorded_bytes_per_case),
---       declared_leases... (pairs: activity, lease_ms), limited_owners... (pairs: owner, wait_ms)
+--       declared_leases... (pairs: activity, lease_ms), limited_owners... (triples: owner, wait_ms, limit)
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
 --          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
@@ -34,7 +34,7 @@
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
---          LIMITED with wait_ms;
+--          LIMITED with wait_ms and limit, a setting or `held_calls`;
 --          RUNS with the call_id of the earlier call of this request, which runs: the repeat has a place to wait with
 --          it, or its caller got the fallback, or with 1: its caller was told to wait; BUSY if there is no place;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
@@ -100,16 +100,16 @@ end
 apply_timeouts(case, now, limits)
 
 local arrival
--- Returns how long the limits on calls let this request wait; 0 or less if they allow it now.
-local function limited_ms()
-  for i = limited_owners_first, limited_owners_last, 2 do
-    if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]) end
+-- Returns how long the limits on calls let this request wait, and the limit; 0 or less if they allow it now.
+local function limited()
+  for i = limited_owners_first, limited_owners_last, 3 do
+    if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]), ARGV[i + 2] end
   end
   local wait_ms = 0
   if calls_per_minute > 0 then
     arrival, wait_ms = next_arrival(case, calls_per_minute)
   end
-  return wait_ms
+  return wait_ms, 'max_calls_per_minute_per_case'
 end
 
 -- A message is recognized by its id, and by nothing else. A GET that a person must confirm is never the same as an
@@ -120,8 +120,8 @@ if not is_message then window_ms = tonumber(case.repeat_window) end
 local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
-  local wait_ms = limited_ms()
-  if wait_ms > 0 then return reply('LIMITED', wait_ms) end
+  local wait_ms, limit = limited()
+  if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
   local status = redis.call('HGET', call_key(earlier), 'status')
   if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
@@ -155,10 +155,10 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
-  return reply('LIMITED', HELD_WAIT_MS)
+  return reply('LIMITED', HELD_WAIT_MS, 'held_calls')
 end
-local wait_ms = limited_ms()
-if wait_ms > 0 then return reply('LIMITED', wait_ms) end
+local wait_ms, limit = limited()
+if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
 
 if is_held then
   lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))

@@ -5,7 +5,7 @@
 -- KEYS: partition
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter,
 --       profile (the verification profile that was passed, '' = none), calls_per_minute (of a case; 0 = any number),
---       limited_owners... (pairs: owner, wait_ms)
+--       limited_owners... (triples: owner, wait_ms, limit)
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
 -- @include lifecycle
 -- @arguments
@@ -26,11 +26,11 @@ if case.status == IN_PROGRESS then
   local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call)) -- without a lease: its delivery waits
   return {(not lease or lease > now) and not can_repeat and 'BUSY' or 'OPEN'}
 end
-for i = limited_owners_first, limited_owners_last, 2 do
-  if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1])} end
+for i = limited_owners_first, limited_owners_last, 3 do
+  if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1]), ARGV[i + 2]} end
 end
 if calls_per_minute > 0 then
   local _, wait_ms = next_arrival(case, calls_per_minute)
-  if wait_ms > 0 then return {'LIMITED', wait_ms} end
+  if wait_ms > 0 then return {'LIMITED', wait_ms, 'max_calls_per_minute_per_case'} end
 end
 return {'OPEN'}

@@ -31,7 +31,7 @@ async def look_up_request(
     parameter: str,
     profile: str = "",
     calls_per_minute: int | None = None,
-    limited_owners: Sequence[tuple[str, int]] = (),
+    limited_owners: Sequence[tuple[str, int, str]] = (),
 ) -> LookUpRefusal | None:
     """Return why a claim would refuse a request whatever its body is. None: the body may decide.
 
@@ -41,7 +41,7 @@ async def look_up_request(
         parameter: The state query parameter. Empty: the URL has the state in its path.
         profile: The verification profile that the request has passed. Empty: none.
         calls_per_minute: The rate limit of the case. None: any number.
-        limited_owners: Owners over a limit, each with its wait in milliseconds.
+        limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
 
     Raises:
         StoreError: The store did not answer.
@@ -55,7 +55,7 @@ async def look_up_request(
         parameter=parameter,
         profile=profile,
         calls_per_minute=calls_per_minute or 0,
-        limited_owners=[value for pair in limited_owners for value in pair],
+        limited_owners=[value for each in limited_owners for value in each],
     )
     if word == b"OPEN":
         return None
@@ -64,5 +64,5 @@ async def look_up_request(
     if word == b"VERIFY":
         return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
-        return RateLimited(facts[0])
+        return RateLimited(facts[0], facts[1].decode())
     return ClaimRefusal(word)

@@ -88,9 +88,11 @@ class VerificationRequired:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """The case or its owner has more calls than the rate limit allows."""
+    """The case or its owner has more calls, or more bytes of bodies, than a limit allows."""
 
     wait_ms: int
+    limit: str
+    """The setting of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ async def claim_call(
     intent: RequestIntent = RequestIntent.CALL,
     verification: Verification = UNVERIFIED,
     calls_per_minute: int | None = None,
-    limited_owners: Sequence[tuple[str, int]] = (),
+    limited_owners: Sequence[tuple[str, int, str]] = (),
     replica: str = "",
     can_deliver: bool = False,
 ) -> ClaimResult:
@@ -193,7 +195,7 @@ async def claim_call(
         intent: What the request asks for.
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
-        limited_owners: Owners over their rate limit, each with its wait in milliseconds.
+        limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
         replica: The replica that is told of the answer if the call is held, or of the end of the call that a repeat
             waits with.
         can_deliver: Whether this process can run a delivery at once.
@@ -232,7 +234,7 @@ async def claim_call(
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,
         declared_leases=leases.pairs,
-        limited_owners=[value for pair in limited_owners for value in pair],
+        limited_owners=[value for each in limited_owners for value in each],
     )
     if word in (b"CLAIMED", b"RECORDED"):
         attempt, owner, activity, lease_left_ms, content, response_body, version, *others = facts
@@ -280,7 +282,7 @@ async def claim_call(
     if word == b"VERIFY":
         return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
-        return RateLimited(facts[0])
+        return RateLimited(facts[0], facts[1].decode())
     if word == b"RUNS":
         return EarlierCallRuns(facts[0].decode(), told_to_wait=facts[1] == 1)
     if word == b"REPEATED":
