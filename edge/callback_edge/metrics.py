@@ -13,7 +13,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 _REQUESTS: Final = Counter(
     "callback_edge_requests",
-    "Finished requests by method, family of addresses (cb, cbq or other) and class of status, such as 2xx",
+    "Finished requests by method, family of addresses (cb, cbq, wait or other) and class of status, such as 2xx",
     ["method", "family", "status"],
 )
 _PROBLEMS: Final = Counter(

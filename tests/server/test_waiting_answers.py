@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from support.handler import handler_service
 from support.system import running_system
 from support.wait import wait_until
 
@@ -145,3 +146,17 @@ async def test_the_call_of_a_killed_server_waits_on_and_its_caller_comes_back_wi
     await system.client.resolve_callback(case.case_id)
     assert (await system.http.get(path)).text == "welcome"
     assert [each.status for each in (await system.client.list_calls_page(case.case_id)).items] == [CallStatus.SUCCEEDED]
+
+
+async def test_the_answer_of_a_handler_that_takes_long_is_at_the_address_of_its_call(tmp_path, store_of):
+    async with handler_service("work", deadline_s=60) as handler:
+        handler.script = handler.wait_at_the_gate
+        async with running_system(tmp_path, store_of(), config=handler.config) as system:
+            case = await system.client.generate_callback_url("work", Response("done"), answer_deadline=SOON)
+            told = await system.http.get(case.url)
+            assert told.status_code == 202
+            waiting = asyncio.create_task(system.http.get(told.headers["location"]))
+            handler.gate.set()
+            assert (await waiting).text == (await system.http.get(told.headers["location"])).text == "done"
+            (call,) = (await system.client.list_calls_page(case.case_id)).items
+            assert call.status is CallStatus.SUCCEEDED

@@ -14,6 +14,8 @@ from callback_process import logs
 log = logs.get_logger()
 
 _METHODS: Final = frozenset((*CALL_METHODS, "HEAD", "OPTIONS"))
+_FAMILIES: Final = frozenset(("cb", "cbq", "wait"))
+"""Families of addresses, by the first segment of the path."""
 _CALLER_GONE: Final = 499
 """Status of a request whose caller disconnected before the response. It is never sent; nginx uses the same."""
 
@@ -32,7 +34,8 @@ class RequestRecord:
         self._logs_errors = access_log_sample > 0
         self._is_in_sample = self._logs_errors and random.random() < access_log_sample  # noqa: S311  # no secret
         self._method = method if method in _METHODS else "other"
-        self._family = "cb" if path.startswith(b"/cb/") else "cbq" if path.startswith(b"/cbq/") else "other"
+        first = path[1:].partition(b"/")[0].decode("latin-1")
+        self._family = first if first in _FAMILIES else "other"
         self.caller = caller
         """Caller of the request."""
         self._started_at = self._answered_at = time.perf_counter()
