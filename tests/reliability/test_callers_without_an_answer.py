@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from support.handler import handler_service
+from support.leases import end_leases
 from support.system import is_idle, running_system
 from support.wait import wait_until
 
@@ -108,6 +109,24 @@ async def test_the_caller_that_gets_a_503_because_its_server_stops_is_marked(tmp
             assert b"503" in await answer
             await system.server.start()
             assert (await until_gone(system.client, call.call_id)).status is CallStatus.RUNNING
+
+
+async def test_a_caller_whose_call_ended_without_its_answer_gets_a_503_and_is_marked(tmp_path, store, handler):
+    handler.script = handler.wait_at_the_gate
+    async with running_system(tmp_path, store, config=handler.config) as system:
+        case = await system.client.generate_callback_url("work", Response("ok"), retryable_after_error=True)
+        caller = asyncio.create_task(system.http.post(case.url))
+        await handler.until_started()
+        await end_leases(store)
+
+        async def is_interrupted():
+            return (await call_of(system.client, case.case_id)).status is CallStatus.INTERRUPTED
+
+        await wait_until(is_interrupted, what="the end of the lease")
+        handler.gate.set()
+        assert (await caller).status_code == 503
+        (call,) = (await system.client.list_calls_page(case.case_id)).items
+        assert (await until_gone(system.client, call.call_id)).status is CallStatus.INTERRUPTED
 
 
 async def test_a_caller_that_got_its_answer_is_never_marked_whatever_happens_after(tmp_path, store):
