@@ -362,7 +362,7 @@ BUGS = {
     "a request that failed is not accepted again": ("(status == 'SUCCEEDED' and (is_message", "(true and (is_message"),
     "a repeat finds its case closed": ("  if case.status == 'CLOSED' or (status == 'SUCC",
                                        "  if case.status ~= 'CLOSED' and (status == 'SUCC"),
-    "a repeat passes the limits on calls": ("  local wait_ms, limit = limited()\n", "  local wait_ms, limit = 0, "" \n"),
+    "a repeat passes the limits on calls": ("  local wait_ms, limit = limited()\n", "  local wait_ms, limit = 0, ''\n"),
     "a handshake is a repeat": ("window_ms > 0 and intent ~= 'HANDSHAKE' and", "window_ms > 0 and"),
     "a message is recognized by its content": ("is_message and message_hash or request_hash", "request_hash"),
     "a repeat of any call is recognized": (
