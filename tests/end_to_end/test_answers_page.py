@@ -117,7 +117,7 @@ async def test_the_webhook_of_the_page_answers_the_visitor_who_waits_and_the_one
             said = await system.async_send(hook.url, form={"status": "paid"})
             assert said.status == 200, said
             got = await reply if visitor_comes_first else await system.async_send(visited.url)
-            assert (got.status, got.location) == (302, "https://shop.example/thankyou")
+            assert (got.status, got.location) == (303, "https://shop.example/thankyou")
     finally:
         worker.terminate()
         await worker.wait()

@@ -19,6 +19,7 @@ from callback_server.store.transitions import (
     erase_calls,
     finish_call,
     finish_delivery,
+    follow_call,
     mark_caller_gone,
     mark_fallback,
     mark_waiting,
@@ -32,9 +33,9 @@ from callback_server.store.transitions import (
 SCRIPTS = [
     module.SCRIPT
     for module in (
-        claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, list_cases,
-        list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting, replay_call, resolve_case, set_response,
-        sweep_partition, take_deliveries,
+        claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, follow_call,
+        list_cases, list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting, replay_call, resolve_case,
+        set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
