@@ -67,8 +67,9 @@ async def status_of(world, case):
 async def test_while_a_call_runs_other_callers_get_a_retry_after(world, gate, parameter, retryable):
     name = world.handler.play(gate)
     case = await world.client.generate_callback_url(
-        "push", Response(b"done"), activity_case=name, state_query_parameter=parameter, retryable_after_error=retryable
-    )
+        "push", Response(b"done"), activity_case=name, state_query_parameter=parameter,
+        retryable_after_error=retryable, repeat_window=timedelta(0),
+    )  # fmt: skip
     call = await start(world, case, gate)
     assert await status_of(world, case) == (CallbackStatus.IN_PROGRESS, None)
     for answer in await asyncio.gather(*(world.ask(case.url, method) for method in METHODS)):
@@ -97,7 +98,7 @@ async def test_calls_on_a_case_for_multiple_calls_run_at_the_same_time(world, ga
 async def test_a_call_that_runs_while_its_case_is_closed_is_answered(world, gate, multiple, parameter, then):
     case = await world.client.generate_callback_url(
         "push", Response(b"done"), activity_case=world.handler.play(gate), allow_multiple_calls=multiple,
-        state_query_parameter=parameter,
+        state_query_parameter=parameter, repeat_window=timedelta(0),
     )  # fmt: skip
     call = await start(world, case, gate)
     closed = await world.client.close_callback(case.case_id)
@@ -135,7 +136,7 @@ async def test_a_case_that_is_closed_takes_no_new_response(world):
 async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, then):
     case = await world.client.generate_callback_url(
         "push", Response(b"done"), activity_case=world.handler.play(gate), state_query_parameter=parameter,
-        time_to_live=timedelta(seconds=1),
+        time_to_live=timedelta(seconds=1), repeat_window=timedelta(0),
     )  # fmt: skip
     call = await start(world, case, gate)
 
@@ -156,8 +157,9 @@ async def test_the_same_request_gives_the_same_url_as_long_as_the_case_is_kept(w
 
     async def generate(body=b"done"):
         return await world.client.generate_callback_url(
-            "record", Response(body), request_id=request_id, state_query_parameter=parameter
-        )
+            "record", Response(body), request_id=request_id, state_query_parameter=parameter,
+            repeat_window=timedelta(0),
+        )  # fmt: skip
 
     first, *others = await asyncio.gather(*(generate() for _ in range(5)))
     assert others == [first] * 4
@@ -311,7 +313,9 @@ async def test_on_a_shared_url_a_closed_case_looks_like_an_unknown_one(world, ac
 
 
 async def closed_by(world, how):
-    case = await world.client.generate_callback_url("record", Response(), state_query_parameter="state")
+    case = await world.client.generate_callback_url(
+        "record", Response(), state_query_parameter="state", repeat_window=timedelta(0)
+    )
     if how == "call":
         assert (await world.ask(case.url)).status == 200
     else:

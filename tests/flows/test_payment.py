@@ -59,7 +59,9 @@ async def test_a_visitor_who_paid_lands_on_the_platform_once(page, world, provid
     webhook = await case_of(world, "payment-webhook")
     assert (webhook.status, webhook.call_count) == (CallbackStatus.OPEN, 1)
 
-    assert (await page.goto(payment["redirectUrl"])).status == 410
+    await page.goto(payment["redirectUrl"])
+    await lands_on("/page/thankyou", payment["state"])
+    assert (await page.goto(f"{payment['redirectUrl']}?another=1")).status == 410
     assert len(provider.asked) == 2
 
 
