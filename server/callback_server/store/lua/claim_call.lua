@@ -91,8 +91,8 @@ elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- era
   return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] and case.resolved and known[7] == case.resolved then
-  local answer = redis.call('HMGET', resolution_key(case_id), 'status', 'answer')
-  return resolved(known[2], known[6], answer[1], answer[2])
+  local answer = redis.call('GET', answer_key(call_id)) or redis.call('HGET', resolution_key(case_id), 'answer')
+  return resolved(known[2], known[6], known[1], answer)
 elseif known[1] then
   return reply('STALE')
 end

@@ -9,6 +9,9 @@ local MAX_WAITERS = 16
 -- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
 local PLACE_MS = 5000
 
+-- The same where the answer was erased, or is larger than what the case may keep: until the caller asks again.
+local WAITED_BRIEFLY_MS = 60000
+
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
 
@@ -71,6 +74,7 @@ end
 -- into what a case may keep. The answers whose windows end first go first.
 local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
   local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request')
+  if call[1] then wait_ms = math.max(wait_ms, WAITED_BRIEFLY_MS) end
   if call[1] and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
   if #answer > max_bytes then window_ms = 0 end
   local kept_ms = math.max(wait_ms, window_ms)
