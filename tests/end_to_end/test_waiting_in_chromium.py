@@ -93,6 +93,16 @@ async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_ba
     await context.close()
 
 
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "60"}])
+@pytest.mark.parametrize("code", [200, 503])
+async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, headers):
+    case = await system.client.generate_callback_url("form", Response())
+    page = await visit(browser, case.url)
+    await system.client.resolve_callback(case.case_id, Response("the shop is closed", code=code, headers=headers))
+    await page.get_by_text("the shop is closed").wait_for(timeout=10_000)
+    await page.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", HEADINGS)
 async def test_the_page_is_accessible_and_complains_about_nothing(browser, system, language, scheme):

@@ -2,9 +2,11 @@
   for (;;) {
     try {
       const answer = await fetch(path, { redirect: "manual", headers: { accept: "application/json" } });
-      const type = answer.headers.get("content-type") || "";
-      const isWaiting = answer.status === 202 && answer.headers.has("location");
-      const isBusy = answer.headers.has("retry-after") || (answer.status >= 500 && !type.includes("problem+json"));
+      const header = (name) => answer.headers.get(name) || "";
+      const isWaiting = answer.status === 202 && header("location");
+      // A handler's answer can have any status, and a Retry-After. Every answer of an edge has an X-Robots-Tag.
+      const isProblem = header("content-type").startsWith("application/problem+json");
+      const isBusy = header("x-robots-tag") ? isProblem && header("retry-after") : answer.status >= 500;
       if (!isWaiting && !isBusy) return location.replace(path);
     } catch {}
     await new Promise((go) => setTimeout(go, 500));
