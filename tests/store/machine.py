@@ -244,15 +244,18 @@ class LifeMachine(RuleBasedStateMachine):
         bodies=st.booleans(),
         headers=st.booleans(),
         guard=st.sampled_from(GetGuard),
+        has_closed_response=st.booleans(),
     )
-    def create_some(self, modes, held, acknowledged, bodies, headers, guard):
+    def create_some(self, modes, held, acknowledged, bodies, headers, guard, has_closed_response):
         self.recording = dataclasses.replace(RECORDING, bodies=bodies, headers=headers)
         for model in self.model.values():
             model.strips = self.strips
+        gone = GONE if has_closed_response else None
         for mode in modes:
             self._create(
-                mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True
-            )
+                mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True,
+                closed_response=gone,
+            )  # fmt: skip
         for mode in held:
             self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
         for mode, ordered in acknowledged:
