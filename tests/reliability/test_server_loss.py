@@ -1,8 +1,9 @@
 """A server dies during calls, or hangs past their leases: the life table holds, and no answer changes."""
 
 import asyncio
+import functools
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from soak.counts import count
@@ -127,6 +128,8 @@ async def test_a_late_holder_changes_nothing_and_its_caller_gets_no_success(syst
     assert not any("retry-after" in answer.headers for answer in late)
     assert len(system.server.events("finish_too_late")) == len(running)
     assert [await kept(system, each) for each in running] == before
+    for each in running:  # each got a 503
+        await wait_until(functools.partial(is_caller_of_first_gone, system, each), what="the mark of the caller")
     for each, (case, calls) in zip(running, before, strict=True):
         assert [call.status for call in calls][-1] is CallStatus.INTERRUPTED
         if each.mode == "retryable":
@@ -134,9 +137,12 @@ async def test_a_late_holder_changes_nothing_and_its_caller_gets_no_success(syst
     print(f"\n{len(running)} late ends, none of them changed anything")
 
 
+async def is_caller_of_first_gone(system, each):
+    return (await system.other.client.list_calls_page(each.case.case_id)).items[-1].caller_gone
+
+
 async def kept(system, each):
-    """Return all stored data of a case."""
-    return (
-        await system.other.client.get_callback(each.case.case_id),
-        (await system.other.client.list_calls_page(each.case.case_id)).items,
-    )
+    """Return all stored data of a case, except whether the callers of its calls are gone."""
+    case = await system.other.client.get_callback(each.case.case_id)
+    calls = (await system.other.client.list_calls_page(each.case.case_id)).items
+    return case, [replace(call, caller_gone=False) for call in calls]
