@@ -272,7 +272,7 @@ BUGS = {
         "if case.status == 'CLOSED' and #held == 0", "if case.status == 'CLOSED'"),
     "a claim that is sent again forgets the resolution": (
         "elseif known[1] and case.resolved and known[7] == case.resolved then", "elseif false then"),
-    "a resolution outlives its case": (", resolution_key(case_id)", ""),
+    "a resolution outlives its case": ("answers_key(case_id), resolution_key(case_id)", "answers_key(case_id)"),
     "a case that holds no calls is resolved": ("if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end", ""),
     "a caller waits at the address of another call": (
         "or (is_own and call[3] ~= wait_hash)", ""),
