@@ -147,7 +147,7 @@ def bash(tmp_path_factory):
         (["callback", "list", "--status", ""], ["open", "in_progress", "closed"]),
         (["callback", "generate", "--type", "red"], ["redirect"]),
         (["callback", "token", "orders", "--role", ""], ["owner", "edge", "admin", "worker"]),
-        (["callback", "set-response", CASE, "--reset", "h"], ["header"]),
+        (["callback", "set-response", CASE, "--reset", "heade"], ["header"]),
         (["callback", "get", CASE, "--to"], ["--token-file"]),
         (["callback", "completion", ""], ["bash", "zsh", "fish"]),
     ],
