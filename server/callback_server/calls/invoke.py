@@ -132,7 +132,7 @@ class ActiveCall:
         self.prefers_page = prefers_page
         """Whether the caller is a browser, which shows a page while it waits."""
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once this process or the edge stops, so that the caller is told to wait elsewhere."""
+        """Done once this process or the edge stops, so that the caller is told to wait elsewhere, or it is gone."""
         self.answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
         """The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry."""
         self.is_claimed = False
@@ -141,7 +141,7 @@ class ActiveCall:
         """Whether it is known that the caller will not get the answer."""
 
     def release(self) -> None:
-        """Tell the caller to wait elsewhere, if the call is held or the caller waits for another call."""
+        """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""
         if not self.released.done():
             self.released.set_result(None)
 
@@ -288,6 +288,7 @@ class CallInvoker:
         """Mark that the caller of a call will not get its answer, as soon as the request is a call."""
         if not call.is_caller_gone:
             call.is_caller_gone = True
+            call.release()
             if call.is_claimed:
                 self._marks.start(self._mark(call.call_id))
 
@@ -331,7 +332,8 @@ class CallInvoker:
             error.__traceback__ = error.__cause__ = error.__context__ = None
         if answer.done():  # with the fallback, or the address where to wait
             return
-        if isinstance(error, errors.OutcomeUnknownError) and call.state:
+        is_marked = call.is_claimed and call.is_caller_gone
+        if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
             self._marks.start(self._mark(call.call_id))  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
@@ -386,8 +388,6 @@ class CallInvoker:
             call.is_claimed = True
             if call.is_caller_gone:
                 self._marks.start(self._mark(call.call_id))
-            if self._is_stopping:
-                call.release()
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             reservation.charge(result.owner)
@@ -480,6 +480,8 @@ class CallInvoker:
         try:
             after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
             await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
+            if not waiting.done() and call.is_caller_gone:
+                raise errors.OutcomeUnknownError("")  # which no caller gets
             if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call.state, method)):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
@@ -557,9 +559,9 @@ class CallInvoker:
     ) -> Outcome:
         """Return the outcome of `work`. At the answer deadline, give the caller the fallback, or tell it to wait.
 
-        The call continues then; a held call does so in the store, and nothing here waits for its end. A caller that is
-        known to be gone gets neither, and its call ends as if there were no deadline. The caller of a held call is told
-        to wait earlier if this process or the edge stops.
+        The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
+        caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
+        The caller of a held call is told to wait earlier if this process or the edge stops.
         """
         fallback = grant.fallback
         if fallback is not None and self._dispatcher.problems(fallback.response):
