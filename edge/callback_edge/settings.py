@@ -123,8 +123,8 @@ class EdgeSettings(ProcessSettings):
     address and the reference of an error, and never a path or a query."""
     templates_dir: Folder | None = None
     """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `answer.html`,
-    `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start. None: only the
-    built-in files."""
+    `waiting.html`, `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it at the start.
+    None: only the built-in files."""
     brand_name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     """Name of your organisation, on each page and in its title."""
     brand_logo_file: Path | None = None

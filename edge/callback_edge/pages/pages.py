@@ -7,11 +7,11 @@ application sees) and Quart's error handlers in `views` all answer from here. Fo
 stops the start and not an answer, and nothing of a request can reach a page of a problem.
 
 1. A file in the operator's folder replaces the built-in file of the same name. Texts are replaced one by one.
-2. A page is self-contained: no script, no external resource, and a policy that forbids both.
+2. A page is self-contained: no external resource, and no script except that of the waiting page. Its policy forbids any
+   other.
 3. A page with the content of one callback (`page_content.py`) is rendered when it is answered. Where a template of the
    operator does not show the content, such as one from before there was such content, the built-in files are used.
-4. A later page that depends on its request (such as a waiting page) is not one of these: it is a Quart view with
-   `render_template`, see `views`.
+4. The waiting page is one of a problem, with the path of the call in place of another text when it is answered.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Quart's part of the pages: the blueprint with its templates, and the handlers of Quart's errors.
 
-Put a page that belongs to an address of its own (such as a waiting page) here, as a view: `@blueprint.get(…)` and
+Put a page that belongs to an address of its own here, as a view: `@blueprint.get(…)` and
 `render_template`. It uses the same Jinja environment as `Pages`: a template of the operator comes first, and
 `page.html` is the layout.
 """

@@ -316,7 +316,8 @@ class AsyncCallbackClient:
             CallNotHeldError: The handler decides on the calls of the case.
             CallbackResolvedError: The case already has another answer.
             CallbackClosedError: The case is closed and holds no calls.
-            UnavailableError: No response arrived. Safe to send again.
+            UnavailableError: No response arrived. Safe to send again, except that a `Reject` of a case with
+                `retryable_after_error` rejects the call that is held then.
             ValueError: The answer keeps the case open.
         """
         request = _requests.resolve_callback_request(case_id, answer)
