@@ -4,11 +4,13 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import redis.asyncio
 from support.handler import handler_service
 from support.system import running_system
 from support.wait import wait_until
 
 from callback import CallFilter, CallStatus, Redirect, Reject, Response
+from callback_server.store import keys
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 SOON = timedelta(milliseconds=100)
@@ -103,6 +105,27 @@ async def test_an_answer_given_at_the_address_is_kept_whatever_is_recorded(syste
     await system.client.erase_calls(case.case_id)
     erased = await system.http.get(path)
     assert (erased.status_code, erased.json()["code"]) == (410, "answer_not_repeated")
+
+
+@pytest.mark.parametrize("mode", [{}, {"allow_multiple_calls": True}])
+async def test_an_answer_that_must_not_be_given_twice_is_at_the_address_for_a_minute_after_it_was_given(
+    tmp_path, store_of, mode
+):
+    store = store_of()
+    async with running_system(tmp_path, store) as system, redis.asyncio.Redis(port=store.port) as client:
+        case = await system.client.generate_callback_url(
+            "form", Response("secret"), answer_deadline=SOON, no_repeat=True, **mode
+        )
+        path = (await system.http.post(case.url)).headers["location"]
+        call = await held_call(system)
+        await system.client.answer_call(call)
+        answer = keys.key(keys.partition_of(case.case_id), "answer", call)
+        assert await client.pttl(answer) > 60_000
+        for _ in range(2):  # a page asks twice
+            assert (await system.http.get(path)).text == "secret"
+        assert 0 < await client.pttl(answer) <= 60_000
+        await client.delete(answer)  # the minute is over
+        assert (await system.http.get(path)).json()["code"] == "answer_not_repeated"
 
 
 async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_another_process_answers(system):

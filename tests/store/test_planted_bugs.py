@@ -404,8 +404,10 @@ BUGS = {
         "    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)",
         "    window_ms, now, repeat_bytes_per_case)"),
     "a repeat forgets the code of its answer": ("  redis.call('HSET', call_key(call_id), 'code', code)\nend", "end"),
-    "an owner cannot forbid the second answer": ("(no_repeat or case.no_repeat)", "no_repeat"),
-    "a handler cannot forbid the second answer": ("(no_repeat or case.no_repeat)", "case.no_repeat"),
+    "an owner cannot forbid the second answer": ("if no_repeat or case.no_repeat then", "if no_repeat then"),
+    "a handler cannot forbid the second answer": (
+        "if no_repeat or case.no_repeat then", "if case.no_repeat then",
+    ),
     "a case that answers gives a forbidden answer twice": ("if window_ms > 0 and case.no_repeat then", "if false then"),
     "a case may have one call more in a minute": ("us - calls_per_minute * interval",
                                                   "us - (calls_per_minute + 1) * interval"),

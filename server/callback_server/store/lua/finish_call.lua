@@ -67,7 +67,7 @@ end
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
 if answer_digest ~= '' then redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest) end
 local window_ms = tonumber(call[11] or 0)
-if window_ms > 0 and (no_repeat or case.no_repeat) then
+if no_repeat or case.no_repeat then
   redis.call('HSET', call_key(call_id), 'no_repeat', '1')
   window_ms = 0
 elseif window_ms > 0 then

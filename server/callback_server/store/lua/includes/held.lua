@@ -13,7 +13,7 @@ local function answer_held_call(case, call_id, digest, answer, now, limits)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window')
   redis.call('HSET', call_key(call_id), 'failure', '', 'keep_open', '0', 'answer_digest', digest)
   local window_ms = tonumber(call[5] or 0)
-  if window_ms > 0 and (no_repeat == '1' or case.no_repeat) then
+  if no_repeat == '1' or case.no_repeat then
     redis.call('HSET', call_key(call_id), 'no_repeat', '1')
     window_ms = 0
   elseif window_ms > 0 then

@@ -9,8 +9,13 @@ local MAX_WAITERS = 16
 -- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
 local PLACE_MS = 5000
 
--- The same where the answer was erased, or is larger than what the case may keep: until the caller asks again.
+-- How long an answer that was erased, or is larger than what the case may keep, is kept for a caller that was told to
+-- wait, until it asks again, in milliseconds.
 local WAITED_BRIEFLY_MS = 60000
+
+-- How long an answer that must not be given twice is kept once it was given at the address of its call, where a page
+-- asks twice and a connection can break, in milliseconds.
+local GIVEN_ONCE_MS = 60000
 
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
@@ -43,6 +48,7 @@ end
 local function answer_again(case, call_id, is_own)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
     'no_repeat')
+  if is_own and call[6] then redis.call('PEXPIRE', answer_key(call_id), GIVEN_ONCE_MS, 'LT') end
   return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get',
     (is_own or not call[6]) and redis.call('GET', answer_key(call_id)) or '', call[5] or '', case and case.owner or '',
     case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or ''
