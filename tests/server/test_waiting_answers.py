@@ -142,6 +142,15 @@ async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_ano
     assert (await waiting).text == "welcome"
 
 
+async def test_a_browser_without_a_script_asks_again_while_no_server_is_there(system):
+    case = await system.client.generate_callback_url("form", Response("welcome"), answer_deadline=SOON)
+    path = (await system.http.get(case.url)).headers["location"]
+    await asyncio.to_thread(system.server.stop)
+    answer = await system.http.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.headers["refresh"]) == (503, answer.headers["retry-after"])
+    assert "refresh" not in (await system.http.get(case.url, headers=BROWSER)).headers
+
+
 async def test_a_stopping_edge_tells_the_callers_of_held_calls_to_wait_and_the_calls_wait_on(system):
     case = await system.client.generate_callback_url("form", Response("welcome"))
     caller = asyncio.create_task(system.http.post(case.url))

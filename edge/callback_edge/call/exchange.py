@@ -312,6 +312,9 @@ class Exchange(ASGIHTTPConnection):
             facts = {} if error.call_id else {"reference": reference}
             log.warning("call_refused", code=error.problem.code, call_id=error.call_id, **facts)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
+        if error.retry_after_s is not None and parse_wait_path(self.scope["raw_path"]):
+            # A browser goes on waiting, also one without a script.
+            headers.append(("refresh", str(error.retry_after_s)))
         return self._pages.answer(
             error.problem,
             self._headers,
