@@ -1,4 +1,4 @@
-"""The memory of edge and server stays flat under hang-ups, refusals, large bodies and large answers.
+"""The memory of edge and server stays flat under hang-ups, refusals, repeats, large bodies and large answers.
 
 The full count takes an hour. The resident memory of both processes is printed.
 """
@@ -68,7 +68,7 @@ secret_files = ["{secret}"]
         yield running
 
 
-async def test_memory_is_flat_under_hang_ups_refusals_and_large_bodies(system, handler):
+async def test_memory_is_flat_under_hang_ups_refusals_repeats_and_large_bodies(system, handler):
     port = urlsplit(system.url).port
     body, answer = b"x" * MIB, Response(b"ok")
 
@@ -92,16 +92,18 @@ async def test_memory_is_flat_under_hang_ups_refusals_and_large_bodies(system, h
     expected = {to_closed: 410, unknown: 404, unverified: 401, badly_signed: 401, taken: 200, handled: 200}
     seen = {"edge": [], "server": []}
     for _ in range(ROUNDS):
-        _, busy = await generate("held", answer_mode=AnswerMode.HOLD)
-        holding = asyncio.create_task(send(port, busy))
+        holder, first = await generate("held", answer_mode=AnswerMode.HOLD)
+        busy = http_request(urlsplit(holder.url).path, "POST", [], body[1:])
+        holding = asyncio.create_task(send(port, first))
         (held,) = await wait_until(lambda: waiting_calls(system))
         for asked, status in (expected | {get_large: 200, busy: 409}).items():
             assert set(await asyncio.gather(*(send(port, asked) for _ in range(AT_ONCE)))) == {status}
         for asked in (taken[:-1], taken, handled, to_closed, badly_signed):
             await asyncio.gather(*(hang_up(port, asked) for _ in range(AT_ONCE)))
         await asyncio.gather(*(hang_up(port, get_large, answer_bytes=1000) for _ in range(AT_ONCE)))
+        repeating = [asyncio.create_task(send(port, first)) for _ in range(AT_ONCE)]
         await system.client.answer_call(held.call_id)
-        assert await holding == 200
+        assert set(await asyncio.gather(holding, *repeating)) == {200}
         seen["edge"].append(resident_bytes(system.edge.process.pid))
         seen["server"].append(resident_bytes(system.server.process.pid))
     await wait_until(lambda: is_idle(system.edge))

@@ -27,11 +27,13 @@ async def test_a_case_expires_by_itself(tmp_path, store):
 
 
 async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
+    """Only a case that may still have to answer a repeat of its call is kept."""
     async with running_system(tmp_path, store) as system, redis.asyncio.Redis(port=store.port) as client:
-        consumed = await system.client.generate_callback_url("record", Response("ok"))
+        consumed = await system.client.generate_callback_url("record", Response("ok"), repeat_window=timedelta(0))
+        repeated = await system.client.generate_callback_url("record", Response("ok"))
         closed = await system.client.generate_callback_url("record", Response("ok"))
         multiple = await system.client.generate_callback_url("record", Response("ok"), allow_multiple_calls=True)
-        for case in (consumed, multiple, multiple):
+        for case in (consumed, repeated, multiple, multiple):
             assert (await system.http.get(case.url)).status_code == 200
         await system.client.close_callback(closed.case_id)
 
@@ -60,5 +62,7 @@ async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
         kept = await system.client.get_callback(multiple.case_id)
         assert (kept.status, kept.call_count) == (CallbackStatus.OPEN, 2)
         assert (await system.client.list_calls_page(multiple.case_id)).items == ()
-        assert [case.case_id for case in (await system.client.list_callbacks_page()).items] == [multiple.case_id]
+        listed = {case.case_id for case in (await system.client.list_callbacks_page()).items}
+        assert listed == {repeated.case_id, multiple.case_id}
+        assert (await system.http.get(repeated.url)).text == "ok"
         assert (await system.http.get(multiple.url)).status_code == 200
