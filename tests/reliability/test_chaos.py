@@ -62,7 +62,7 @@ AT_ONCE = 50
 NOBODY = 0
 """In the place of a code: the edge died."""
 CODES = {NOBODY, 200, 202, 422, 502, 503, 504}
-"""Neither 409 nor 410: every request to a case is the same, so it waits with an earlier one or gets the answer of it."""
+"""Neither 409 nor 410: every request to a case is the same, so it waits with an earlier one or gets the same answer."""
 OVER = {DeliveryStatus.DELIVERED, DeliveryStatus.DEAD}
 
 
