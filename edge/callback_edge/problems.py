@@ -19,7 +19,7 @@ class Problem:
     code: str
     """Code for programs: lower case, never changed after a release."""
     status: int
-    """HTTP status. 200 is a page for every client: nothing went wrong, and nothing was done."""
+    """HTTP status. 200 is a page for every client: nothing went wrong, and nothing was done. 202: the call goes on."""
     shared_text_key: str = ""
     """Text key that this problem shares with others. Empty: the code is the key."""
 

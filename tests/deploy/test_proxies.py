@@ -236,7 +236,7 @@ async def test_a_refusal_of_an_edge_reaches_the_caller_unchanged(fleet, proxy, h
     assert (await http.request("PROPFIND", url)).headers["allow"]
     assert (await http.head(url)).status_code == 200
     assert (await http.get(url)).text == "thank you"
-    closed = await http.get(url, headers={"accept": "text/html"})
+    closed = await http.get(url, params={"another": "request"}, headers={"accept": "text/html"})
     assert (closed.status_code, closed.headers["content-type"]) == (410, "text/html; charset=utf-8")
     assert "This link can no longer be used" in closed.text
     unknown = await http.get("/cb/33931129-8459-4714-8c9b-ad9d15090289")

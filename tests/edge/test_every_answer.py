@@ -72,6 +72,7 @@ ELSEWHERE = {
         "too_many_calls",
         "too_many_requests",
         "internal",
+        "shared_answer_not_repeated",
         "waiting",
         "shared_answer_not_repeated",
     ),
@@ -100,6 +101,13 @@ async def test_a_refusal_by_the_server(plane, edge, reason, accept):
     plane.script = refusing(reason)
     answer = await ask(edge, PATH, headers=[("Accept", accept)])
     assert answer.status == problems.BY_REASON[reason].status
+    answer.assert_fixed_headers()
+
+
+async def test_a_repeat_without_an_answer_at_an_address_that_many_cases_share(plane, edge):
+    plane.script = refusing("ANSWER_NOT_REPEATED", "FAILED_PRECONDITION")
+    answer = await ask(edge, f"/cbq/state?state={new_state()}")
+    assert (answer.status, json.loads(answer.body)["code"]) == (404, "shared_answer_not_repeated")
     answer.assert_fixed_headers()
 
 

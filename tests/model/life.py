@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from callback_server.domain.case import CallMode
 from callback_server.domain.life import LIFE, STATUS_DURING_CALL, CallEnd
+from callback_server.domain.response import code_alone
 
 SINGLE, RETRYABLE, MULTIPLE = "SINGLE", "RETRYABLE", "MULTIPLE"
 OPEN, IN_PROGRESS, CLOSED = "OPEN", "IN_PROGRESS", "CLOSED"
@@ -72,7 +73,7 @@ class ModelCall:
     repeats: set[str] = field(default_factory=set)
     """The repeats that were counted."""
     code: int | None = None
-    """The code of its answer, once it is not kept any more."""
+    """The code of its answer, once it is not kept any more. None: a redirect has none."""
 
     @property
     def over(self):
@@ -229,7 +230,7 @@ class ModelCase:
         """Keep the whole answer to a call that has ended, for its repeats."""
         is_repeated = call.digest and not call.no_repeat
         if is_repeated:
-            call.code = answer.code or 200
+            call.code = code_alone(answer)
         if not (is_repeated or call.wait_hash) or call.erased or size > self.keep_bytes:
             return
         self.kept[call.id] = (answer, size)

@@ -140,6 +140,7 @@ def machine_on(store):
 
 CAME = Request("post", headers=(("x-came", "1"),), body=b"body")
 GAVE = (("x-gave", "1"),)
+PLATFORM_URL = "https://platform.example"
 MOST_CASES = 4
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
@@ -435,7 +436,7 @@ class LifeMachine(RuleBasedStateMachine):
                 self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
                 parameter=new.parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, recording=self.recording,
-                platform_url="https://platform.example", intent=RequestIntent(intent),
+                platform_url=PLATFORM_URL, intent=RequestIntent(intent),
                 sent=RequestIdentity("post", digest or call_id.rpartition("-")[2].rjust(64, "0")),
                 verification=Verification(
                     new.profile if profile is None else profile, message, WINDOW_MS if message else 0
@@ -488,10 +489,11 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model[ids.case_id_of_call(call.id)]
         assert (earlier.call_id, earlier.status, earlier.code) == (call.id, call.status, call.code)
         assert (earlier.failure is not None) is (call.status in (FAILED, NOT_STARTED))
-        assert (earlier.owner, earlier.alternative_domain) == (model.owner, "")
+        alternative_domain = self.new[ids.case_id_of_call(call.id)].settings.alternative_domain
+        assert (earlier.owner, earlier.alternative_domain) == (model.owner, alternative_domain)
         answer = None
         if call.id in model.kept and not call.no_repeat:
-            answer = complete(model.kept[call.id][0], platform_url=None)
+            answer = complete(model.kept[call.id][0], platform_url=PLATFORM_URL)
         if call.id not in self.adopted:
             assert earlier.method == "post"
         if answer is None and (model.answer_mode == HOLD or call.wait_hash) and not call.no_repeat:

@@ -25,7 +25,7 @@ from model.life import (
     ModelCase,
 )  # fmt: skip
 from soak.counts import count
-from store.machine import KEEP, LifeMachine, machine_on
+from store.machine import KEEP, KEPT_BYTES, MOST_HELD, WINDOW_MS, LifeMachine, machine_on
 from support.services import running_services
 from support.store import KINDS, StoreProcess
 from support.stored import expected, load, marked, whole
@@ -101,9 +101,33 @@ async def test_a_list_has_the_stored_cases(read, version, chosen):
     assert created == sorted(created, reverse=True)
 
 
+async def lengthen_windows(client):
+    """Make each window of the data as long as those of the machine: a test can take longer than the data's."""
+    names = [key.decode() async for key in client.scan_iter(count=10_000)]
+    cases = {name.rpartition(":")[2]: name for name in names if ":case:" in name}
+    windows = {case_id: await client.hmget(name, "repeat_window", "repeats_until") for case_id, name in cases.items()}
+    longer_ms = {case_id: WINDOW_MS - int(window) for case_id, (window, _) in windows.items() if window}
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.pexpire(name, WINDOW_MS, xx=True)
+    for name in (name for name in names if ":call:" in name):
+        if await client.hexists(name, "window"):
+            pipeline.hset(name, "window", WINDOW_MS)
+    for case_id, (_, until) in windows.items():
+        if case_id in longer_ms:
+            pipeline.hset(cases[case_id], "repeat_window", WINDOW_MS)
+        if until:
+            pipeline.hset(cases[case_id], "repeats_until", int(until) + longer_ms[case_id])
+    for name in (name for name in names if ":answers:" in name):
+        for member in await client.zrange(name, 0, -1):
+            pipeline.zincrby(name, longer_ms[name.rpartition(":")[2]], member)
+    await pipeline.execute()
+
+
 async def adopt(machine, version):
     """Load the data into the store of a machine, and make the model of it."""
     now_ms = await load(machine.client, STORED[version])
+    await lengthen_windows(machine.client)
     ends = await read_end_position(machine.scripts)
     machine.heard.update(dict(enumerate(ends.numbers)))
     stored = told_by(version)
@@ -113,6 +137,7 @@ async def adopt(machine, version):
     for told, case_id in zip(stored, case_ids, strict=True):
         partition = keys.partition_of(case_id)
         reads[case_id] = ("hgetall", keys.key(partition, "case", case_id))
+        reads[case_id, "answers"] = ("zrange", keys.key(partition, "answers", case_id), 0, -1)
         for call_id in (*(call["callId"] for call in told["calls"]), *told["deleted"]):
             reads[call_id, "fields"] = ("hmget", keys.key(partition, "call", call_id), *CALL_FIELDS)
             reads[call_id, "lease"] = ("zscore", keys.key(partition, "leases"), call_id)
@@ -123,6 +148,8 @@ async def adopt(machine, version):
             for case_id in case_ids
         }
     )
+    repeats = [key.decode() async for key in machine.client.scan_iter(match="*:repeat:*", count=10_000)]
+    known = await machine.read_all({key: ("get", key) for key in repeats})
     for told, case_id in zip(stored, case_ids, strict=True):
         case, fields = cases[case_id], found[case_id]
         machine.new[case_id] = NewCase(
@@ -136,7 +163,13 @@ async def adopt(machine, version):
             mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, call_count=case.call_count, version=case.version,
             strips=machine.strips, labels=case.settings.labels, answer_mode=case.answer_mode, ordered=case.ordered,
+            most_held=MOST_HELD, keep_bytes=KEPT_BYTES, has_window=case.repeat_window_ms > 0,
+            has_windows=b"repeats_until" in fields,
+            known={key.rpartition(":")[2]: known[key].decode() for key in repeats if f":{case_id}:" in key},
         )  # fmt: skip
+        for member in found[case_id, "answers"]:
+            call_id, _, size = member.decode().partition(":")
+            model.kept[call_id] = (None, int(size))  # no rule sends a stored request again, which would get the answer
         if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
             model.expires_due = case.expires_ms
 
@@ -155,21 +188,22 @@ async def adopt(machine, version):
 
 CALL_FIELDS = (
     "status", "attempt", "response", "response_body", "version", "effect", "answer_digest", "delivery",
-    "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent", "caller_gone",
+    "attempts_started", "ended_fencing_token", "at_claim", "fallback_sent", "caller_gone", "digest",
 )  # fmt: skip
 
 
 def model_call(case, call_id, fields, lease, now_ms):
     """Make the model of a stored call, of its `CALL_FIELDS` and the end of its lease."""
-    status, attempt, response, body, version, effect, digest, delivery, started, ended, at_claim, sent, gone = fields
+    status, attempt, response, body, version, effect, answered, delivery, *others = fields
+    started, ended, at_claim, sent, gone, digest = others
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
         status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
         recorded=case.activity == "record" or case.answer_mode == ACK, version=version and int(version),
-        effect=unpack_effect(effect or b""), answer_digest=(digest or b"").decode(),
+        effect=unpack_effect(effect or b""), answer_digest=(answered or b"").decode(),
         delivery=delivery and delivery.decode(), attempts_started=int(started or 0),
         ended_fencing_token=ended and int(ended), at_once=at_claim == b"1", marked=sent == b"1",
-        caller_gone=gone == b"1",
+        caller_gone=gone == b"1", digest=(digest or b"").decode(),
     )  # fmt: skip
 
 
@@ -231,8 +265,10 @@ TRANSITIONS = {
     "claim of an owner that made too many": on_every_case(
         "claim_on_other_terms", intent=[RequestIntent.CALL], profile=[None, "hook"], over=[True]
     ),
-    "claim with a message": on_every_case(
-        "a_message_comes_twice", message=["a" * 64], between=[None, SUCCEEDED, FAILED, INTERRUPTED], body=[b"by now"]
+    "repeat": on_every_case(
+        "a_request_comes_twice", kind=["message", "digest"], value=["a" * 64],
+        between=[None, SUCCEEDED, FAILED, INTERRUPTED], terms=[{}], keep_open=[False], no_repeat=[False],
+        body=[b"by now"],
     ),
     "claim more than a minute allows": on_every_case("claim_more_than_a_minute_allows"),
     "claim again": claim_again,
