@@ -147,6 +147,19 @@ async def test_a_first_request_that_arrives_during_the_stop_is_answered(plane, m
         idle[1].close()
 
 
+async def test_a_call_that_is_made_during_the_stop_has_its_caller_released_too(plane, monkeypatch):
+    monkeypatch.setattr(connection, "_FIRST_REQUEST_S", DEADLINE_S)
+    async with running_edge(plane.target, grace_s=DEADLINE_S) as edge:
+        reader, writer = await edge.connect()
+        stop = asyncio.create_task(edge.stop())
+        await wait_until(lambda: plane.released)
+        assert not any(plane.released)
+        writer.write(http_request(f"/cb/{new_state()}"))
+        assert parse_answers(await edge.rest(reader, writer))[0].status == 200
+        assert plane.released[-1] == 1
+        await stop
+
+
 async def test_a_connection_without_a_request_does_not_delay_the_stop(plane):
     async with running_edge(plane.target, grace_s=FOR_EVER) as edge:
         silent, half = await edge.connect(), await edge.connect()

@@ -158,6 +158,8 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         """Calls whose caller was reported gone after their result."""
         self.gone_numbers = []
         """Numbers of the calls whose caller was reported gone over their stream."""
+        self.released = []
+        """Number of calls in each message that releases the callers."""
         self.knows_gone = False
         """Whether results say that the caller is known to be gone."""
         self.started = 0
@@ -178,6 +180,8 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
                 await context.write(edge_service_pb2.StreamInvocationsResponse(readiness=readiness))
             async for message in requests:
                 self.gone_numbers += message.gone_numbers
+                if message.release_callers:
+                    self.released.append(len(message.invocations))
                 if message.invocations:
                     self.batches.append(len(message.invocations))
                 for each in message.invocations:

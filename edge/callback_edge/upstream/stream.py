@@ -49,7 +49,7 @@ class InvocationStream:
         self._outgoing = b""
         self._outgoing_calls: list[UnansweredCall] = []
         self._gone_numbers: list[int] = []
-        self._must_release = False
+        self._must_release = self._releases_callers = False
         self._is_stopped = False
         self._has_work = asyncio.Event()
         self.is_ready = False
@@ -74,6 +74,7 @@ class InvocationStream:
             call.report_gone = self._report_gone
             if call.is_caller_gone:
                 self._report_gone(call.number)
+        self._must_release = self._releases_callers
         self._outgoing = b"".join([call.encoded for call in self._outgoing_calls])
         self._has_work.set()
 
@@ -85,8 +86,8 @@ class InvocationStream:
         self.needs_replacement.set()
 
     def release_callers(self) -> None:
-        """Ask the server to tell the callers that wait on this stream to wait elsewhere."""
-        self._must_release = True
+        """Ask the server to tell the callers that wait on this stream to wait elsewhere, those of later calls too."""
+        self._must_release = self._releases_callers = True
         self._has_work.set()
 
     def _report_gone(self, number: int) -> None:
