@@ -20,12 +20,14 @@ local GIVEN_ONCE_MS = 60000
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
 
--- Keeps a place for a repeat that waits with a running call.
+-- Keeps a place for a repeat that waits with a running call. A place that is kept long enough is not written again.
 ---@return boolean has_place
 local function keep_place(call_id, repeat_id, replica, now)
   local packed = redis.call('HGET', call_key(call_id), 'waiters')
+  local known = packed and cmsgpack.unpack(packed) or {}
+  if known[repeat_id] and known[repeat_id][1] > now + PLACE_MS / 2 then return true end
   local places, others = {}, 0
-  for id, place in pairs(packed and cmsgpack.unpack(packed) or {}) do
+  for id, place in pairs(known) do
     if id ~= repeat_id and place[1] > now then
       places[id], others = place, others + 1
     end
