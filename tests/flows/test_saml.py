@@ -73,7 +73,8 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, log
 
     (arrival,) = page.arrivals
     assert arrival.method == "POST"
-    assert (await page.request.fetch(arrival)).status == 404
+    assert (await page.request.fetch(arrival)).url == page.url
+    assert (await page.request.fetch(arrival, params={"another": "request"})).status == 404
     assert await statuses(world, case) == [CallStatus.SUCCEEDED]
 
 
