@@ -74,7 +74,6 @@ ELSEWHERE = {
         "internal",
         "shared_answer_not_repeated",
         "waiting",
-        "shared_answer_not_repeated",
     ),
 }
 """Problems that are no refusal, or need more than one request. Each has a test below or in `test_pages.py`, or is among
@@ -115,13 +114,6 @@ def test_every_problem_is_tested():
     own = {what.partition(",")[0].partition(" ")[0] for what in OWN}
     reasons = {problem.code for problem in problems.BY_REASON.values()}
     assert own | reasons | ELSEWHERE == {problem.code for problem in problems.ALL}
-
-
-async def test_a_repeat_without_an_answer_at_an_address_that_many_cases_share(plane, edge):
-    plane.script = refusing("ANSWER_NOT_REPEATED")
-    answer = await ask(edge, f"/cbq/state?state={PATH.rpartition('/')[2]}")
-    assert (answer.status, json.loads(answer.body)["code"]) == (404, "shared_answer_not_repeated")
-    answer.assert_fixed_headers()
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 205, 206, 299, 400, 401, 404, 418, 429, 500, 503, 599])
