@@ -1,4 +1,4 @@
-"""Recipes of docs/providers.md. Every flow runs the code of that page."""
+"""Programs of the pages docs/providers.md and docs/guides.md. Every flow runs the code of one of them."""
 
 import base64
 import re
@@ -6,19 +6,31 @@ import runpy
 
 from support.tree import ROOT
 
-PAGE = ROOT / "docs" / "providers.md"
-BLOCKS = [
-    (language, text.strip())
-    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-]
+
+def blocks_of(page):
+    """Return the blocks of code of a page in docs/, as pairs of language and text."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [(language, text.strip()) for language, text in blocks]
+
+
+def files_of(blocks):
+    """Return the Python programs among blocks of code, by the file name in their first line."""
+    return {text.partition("\n")[0].removeprefix("# "): text for language, text in blocks if language == "python"}
+
+
+BLOCKS = blocks_of("providers.md")
 SECRET = b"whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok")
 """Secret that every sender of the page knows."""
-FILES = {text.partition("\n")[0].removeprefix("# "): text for language, text in BLOCKS if language == "python"}
-"""Python programs of the page, by the file name in their first line."""
+FILES = files_of(BLOCKS)
 
 
 def recipe(name, directory):
     """Run a recipe as a file of this name, and return the names that it defines."""
     path = directory / name
     path.write_text(FILES[name] + "\n")
+    return run_file(path)
+
+
+def run_file(path):
+    """Run a file as an imported module, and return the names that it defines."""
     return runpy.run_path(str(path), run_name=path.stem)

@@ -165,9 +165,9 @@ class Worker:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Serve inside an `async with` block, for tests. The block begins when the server has welcomed the worker.
+        """Serve inside an `async with` block: in tests, or beside other work, such as a web application.
 
-        ::
+        The block begins when the server has welcomed the worker. It handles no signals::
 
             async with Worker(handlers, target).working(): ...
 

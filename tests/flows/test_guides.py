@@ -1,0 +1,213 @@
+"""The page of guides: its programs run in processes of their own, and a visitor's browser goes through each flow."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import pytest
+from flows.openid_provider import CLIENT_SECRET, USER, Client, Provider
+from flows.payment_provider import KEY, PaymentProvider
+from flows.recipes import blocks_of, files_of, run_file
+from flows.serving import serving
+from support.store import free_port
+from support.wait import wait_until
+
+from callback import CallbackStatus
+
+FILES = files_of(blocks_of("guides.md"))
+MAX_LINES = 39
+WAITING = "One moment, please"
+"""Title of the page that waits."""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_guide_is_a_complete_program_of_less_than_40_lines_of_code(name):
+    assert len([line for line in FILES[name].splitlines() if line.strip()]) <= MAX_LINES
+
+
+@contextlib.contextmanager
+def running(*command, directory):
+    """Run a Python program in a directory until the end of the block. Yield the path of its log."""
+    log = directory / "program.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, *command], cwd=directory, stdout=output, stderr=output)
+    try:
+        yield log
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def write(name, directory, addresses):
+    """Write a file of the page, with the addresses of the test."""
+    text = FILES[name]
+    for address, ours in addresses.items():
+        assert address in text
+        text = text.replace(address, ours)
+    (directory / name).write_text(text + "\n")
+
+
+# ---- A payment ----
+
+
+@pytest.fixture(scope="module")
+def payments():
+    provider = PaymentProvider()
+    with serving(provider.app, "127.0.0.8") as provider.origin:
+        yield provider
+
+
+@pytest.fixture
+async def payment(payments, world, tmp_path, monkeypatch):
+    """Start a payment with the worker of the guide, and return it as the provider knows it."""
+    payments.reset()
+    monkeypatch.setenv("PAYMENT_API_KEY", KEY)
+    shop, api = "https://shop.example", "https://api.payments.example"
+    world.platform.pages.update({path: f"<title>{path}</title>" for path in ("/thankyou", "/cancelled", "/orders/5")})
+    write("checkout.py", tmp_path, {shop: world.platform.origin, api: payments.origin, "127.0.0.1:50051": world.target})
+    with running("checkout.py", directory=tmp_path) as log:
+        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
+        names = run_file(tmp_path / "checkout.py")
+        checkout = await names["begin"]("5", "10.00")
+        yield next(iter(payments.payments.values())) | {"checkout": checkout}
+        await names["http"].aclose()
+        await names["client"].close()
+
+
+@pytest.mark.parametrize(("outcome", "landing"), [("paid", "/thankyou"), ("failed", "/cancelled")])
+async def test_a_visitor_who_returns_after_the_webhook_gets_its_outcome(
+    page, world, payments, payment, outcome, landing
+):
+    payments.outcome = outcome
+    await page.goto(payment["checkout"])
+    await page.click("#go")
+    await page.wait_for_url(world.platform.origin + landing)
+    assert payments.told == [200]
+
+
+async def test_a_visitor_who_returns_before_the_webhook_waits_and_reloads_without_harm(page, world, payments, payment):
+    payments.webhook_first = False
+    await page.goto(payment["checkout"])
+    await page.click("#go")
+    assert await page.title() == WAITING
+    await page.reload()
+    await page.goto(payment["redirectUrl"])
+    assert await page.title() == WAITING
+    await asyncio.to_thread(payments.finish, payment["id"])
+    await page.wait_for_url(f"{world.platform.origin}/thankyou")
+    await asyncio.to_thread(payments.tell, payment["id"])
+    assert payments.told == [200, 200]
+
+    await page.goto(payment["redirectUrl"])
+    await page.wait_for_url(f"{world.platform.origin}/thankyou")
+    await page.goto(f"{payment['redirectUrl']}?another=request")
+    await page.wait_for_url(f"{world.platform.origin}/orders/5")
+    case = await world.client.get_callback(payment["metadata"])
+    assert (case.status, case.call_count) == (CallbackStatus.CLOSED, 1)
+
+
+async def test_the_webhook_of_another_payment_does_not_end_the_wait(page, world, payments, payment):
+    payments.payments["tr_other"] = payment | {"id": "tr_other", "status": "paid", "metadata": "another case"}
+    await asyncio.to_thread(payments.tell, "tr_other")
+    assert payments.told == [422]
+    assert (await world.client.get_callback(payment["metadata"])).status is CallbackStatus.OPEN
+
+
+# ---- A login ----
+
+
+@pytest.fixture(scope="module")
+def openid(world):
+    provider = Provider()
+    provider.client = Client(f"{world.url}/cbq/state")
+    with serving(provider.app, "127.0.0.9") as provider.issuer:
+        yield provider
+
+
+@pytest.fixture
+async def app(openid, world, tmp_path, monkeypatch):
+    """Run the app of the guide, with a page that shows the user. Return its origin."""
+    openid.reset()
+    monkeypatch.setenv("OPENID_CLIENT_SECRET", CLIENT_SECRET)
+    monkeypatch.setenv("SESSION_KEY", "k" * 32)
+    address = f"127.0.0.7:{free_port()}"
+    write(
+        "login_app.py",
+        tmp_path,
+        {
+            "https://app.example": f"http://{address}", "https://login.example": openid.issuer,
+            "https://box.example": world.url, "127.0.0.1:50051": world.target,
+        },
+    )  # fmt: skip
+    (tmp_path / "pages.py").write_text(
+        """
+from fastapi import Request
+from login_app import app
+
+@app.get("/")
+async def home(request: Request):
+    return request.session.get("user", "nobody")
+"""
+    )
+    with running("-m", "hypercorn", "pages:app", "--bind", address, directory=tmp_path) as log:
+        await wait_until(lambda: "Running on" in log.read_text(), what="the app to listen")
+        yield f"http://{address}"
+
+
+async def user_of(page, app):
+    """Wait until the browser has landed in the app, and return the user that the app shows."""
+    await page.wait_for_url(f"{app}/")
+    return json.loads(await page.inner_text("body"))
+
+
+async def test_a_visitor_logs_in_to_the_app_once(page, openid, app):
+    await page.goto(f"{app}/login")
+    cookies = await page.context.cookies()
+    async with page.expect_request(f"{app}/session?*") as entering:
+        await page.click("#go")
+    assert await user_of(page, app) == USER
+    (arrival,) = page.arrivals
+    await page.goto(arrival.url)
+    assert await user_of(page, app) == USER
+    assert openid.asked_for_tokens == 1
+
+    await page.context.add_cookies(cookies)  # the session as it was before the login
+    await page.goto((await entering.value).url)
+    assert await user_of(page, app) == "nobody"
+
+
+async def test_a_visitor_with_two_tabs_logs_in_with_both(page, app):
+    other = await page.context.new_page()
+    for tab in (page, other):
+        await tab.goto(f"{app}/login")
+    for tab in (page, other):
+        await tab.click("#go")
+        assert await user_of(tab, app) == USER
+
+
+async def test_a_visitor_who_cancels_lands_in_the_app(page, world, app):
+    await page.goto(f"{app}/login")
+    state = dict(parse_qsl(urlsplit(page.url).query))["state"]
+    await page.goto(f"{world.url}/cbq/state?{urlencode({'error': 'access_denied', 'state': state})}")
+    assert await user_of(page, app) == "nobody"
+
+
+async def test_the_login_of_one_browser_logs_no_other_browser_in(page, browser, openid, app):
+    async with httpx.AsyncClient(trust_env=False) as sender:
+        login = (await sender.get(f"{app}/login")).headers["location"]
+        returned = (await sender.post(login)).headers["location"]
+    await page.goto(f"{app}/login")
+    await page.goto(returned)
+    assert await user_of(page, app) == "nobody"
+    assert openid.asked_for_tokens == 1
+
+
+async def test_a_token_of_another_login_is_refused(page, openid, app):
+    openid.lies = {"nonce": "another"}
+    await page.goto(f"{app}/login")
+    await page.click("#go")
+    assert await user_of(page, app) == "nobody"
