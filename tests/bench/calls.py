@@ -45,6 +45,8 @@ TABLE = {
     "pull": Row(measures.calls, "worker ÷ push handler, 32 connections", 0.7, 1.0),
     "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare echo, 64 in flight", 0.5, 0.7),
     "life": Row(measures.life, "lifecycle of a single-use callback ÷ bare echo, 64 in flight", 0.25, 0.4),
+    "repeat-time": Row(measures.repeats, "processor time of that lifecycle, with a repeat window ÷ without"),
+    "repeat-memory": Row(measures.repeats, "bytes of the store for it, with a repeat window ÷ without"),
     "many-cases": Row(measures.cases, "recorded call with the most open cases ÷ with 1,000", 0.9, 1.0),
     "memory": Row(measures.cases, "bytes of the store for an open case", 900, 600, lower_is_better=True),
     "overload": Row(measures.rates, "goodput when called at three times the peak ÷ peak", 0.8, 0.95),

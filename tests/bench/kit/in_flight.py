@@ -68,9 +68,12 @@ def life(channel, options):
     """Run one life of a case."""
     generate = CallbacksServiceStub(channel).GenerateCallbackUrl
     metadata = (("authorization", f"Bearer {options.token}"),)
+    request = GenerateCallbackUrlRequest.FromString(GENERATE.SerializeToString())
+    if options.repeat_window_s is not None:
+        request.repeat_window.FromSeconds(options.repeat_window_s)
 
     async def once(state):
-        made = await generate(GENERATE, metadata=metadata)
+        made = await generate(request, metadata=metadata)
         if not state or not state["connection"].is_open:
             state["connection"] = await Connection.to(options.edge_port)
         assert await state["connection"].ask(get(urlsplit(made.callback_url).path)) == 200
@@ -87,6 +90,7 @@ def arguments():
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--token")
     parser.add_argument("--edge-port", type=int)
+    parser.add_argument("--repeat-window-s", type=int, help="of the cases, 0 for none; default: that of the server")
     return parser.parse_args()
 
 

@@ -29,6 +29,7 @@ SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
 CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
 IN_FLIGHT = 64
 """Number of gRPC calls, or lives of cases, in flight."""
+REPEAT_WINDOW_S = 86_400
 
 COMPARED = {
     "full-path": ("record", "hello", "per_second", 32),
@@ -137,6 +138,40 @@ async def life(stage, _rows):
 
     rounds = await stage.measure_in_rounds({"echo": measure_echo, "life": measure_ours})
     return {"life": quotients(rounds["life"], rounds["echo"])}, {"life": rounds}
+
+
+async def repeats(stage, rows):
+    """Measure whole lives of cases with a repeat window, and without one: their processor time and their memory.
+
+    Each has a deployment and a store of its own. Its window is longer than the run, so the answers for repeats stay.
+    """
+    measurements = {}
+    for name, window_s in (("no repeat window", 0), ("repeat window", REPEAT_WINDOW_S)):
+        directory = stage.directory / name.replace(" ", "-")
+        store = stage.stack.enter_context(running_store(directory.with_suffix(".store")))
+        ours = await stage.stack.enter_async_context(running_deployment(directory, store))
+        measurements[name] = _life_measurement(ours, window_s)
+    rounds = await stage.measure_in_rounds(measurements)
+    off, on = rounds.values()
+    for each in (*off, *on):
+        each["all_processor_us"] = sum(each["processor_us"].values())
+    values = {
+        "repeat-time": quotients(on, off, "all_processor_us"),
+        "repeat-memory": quotients(on, off, "bytes_each"),
+    }
+    return {row: values[row] for row in rows}, {"repeats": rounds}
+
+
+def _life_measurement(ours, window_s):
+    options = f"--token={ours.tokens['service']}", f"--edge-port={ours.ports[0]}", f"--repeat-window-s={window_s}"
+
+    async def measure(seconds):
+        before = await _memory(ours.store)
+        load = in_flight("life", ours.grpc[0], *options, in_flight=IN_FLIGHT, seconds=seconds)
+        seen = await charged(ours.processes, load)
+        return {**seen, "bytes_each": (await _memory(ours.store) - before) / seen["requests"]}
+
+    return measure
 
 
 async def cases(stage, rows):

@@ -119,6 +119,8 @@ def in_words(seen):
         was = seen["resident_bytes_before"]
         sizes = (f"{name} {was[name] >> 20} to {size >> 20} MiB" for name, size in seen["resident_bytes"].items())
         words.append(", ".join(sizes))
+    if "bytes_each" in seen:
+        words.append(f"{seen['bytes_each']:.0f} bytes of the store each")
     if used := seen["processor_us"]:
         each = ", ".join(f"{name} {us:.0f}" for name, us in used.items())
         words.append(f"µs of processor {sum(used.values()):.0f}: {each}")
