@@ -9,7 +9,7 @@ from support.handler import handler_service
 from support.system import running_system
 from support.wait import wait_until
 
-from callback import CallFilter, CallStatus, Redirect, Reject, Response
+from callback import CallFilter, CallStatus, GetGuard, Redirect, Reject, Response
 from callback_server.store import keys
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -51,6 +51,16 @@ async def test_a_redirect_at_the_address_has_the_code_for_the_method_of_the_call
     await system.client.answer_call(await held_call(system), Redirect("https://shop.example/paid"))
     answer = await system.http.get(told.headers["location"])
     assert (answer.status_code, answer.headers["location"]) == (code, "https://shop.example/paid")
+
+
+async def test_a_redirect_at_the_address_of_a_confirmation_has_the_code_for_a_post(system):
+    case = await system.client.generate_callback_url(
+        "form", Redirect("https://shop.example/paid"), answer_deadline=SOON, get_guard=GetGuard.CONFIRM,
+        repeat_window=timedelta(0),
+    )  # fmt: skip
+    told = await system.http.post(case.url, data={"callback_confirm": "1"})
+    await system.client.resolve_callback(case.case_id)
+    assert (await system.http.get(told.headers["location"])).status_code == 303
 
 
 async def test_a_browser_is_told_to_wait_after_two_seconds_with_a_page_that_has_the_address(system):

@@ -124,11 +124,13 @@ class CallAnswer:
 class ActiveCall:
     """A request on its way to its answer, as the invoker returns it."""
 
-    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "prefers_page", "released", "state")
+    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "method", "prefers_page", "released", "state")
 
-    def __init__(self, call_id: str, state: str = "", *, prefers_page: bool = False) -> None:
+    def __init__(self, call_id: str, state: str = "", *, method: str = "get", prefers_page: bool = False) -> None:
         self.call_id = call_id
         self.state = state
+        self.method = method
+        """The method of the request as it was sent: of a confirmation, as it was posted."""
         self.prefers_page = prefers_page
         """Whether the caller is a browser, which shows a page while it waits."""
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -223,7 +225,7 @@ class CallInvoker:
         self._check_capacity(state)
         call_id = new_call_id(case_id_of(state_hash(state)))
         reservation = self._body_bytes.reserve(len(request.body))
-        call = ActiveCall(call_id, state, prefers_page=prefers_page)
+        call = ActiveCall(call_id, state, method=request.method, prefers_page=prefers_page)
         pending = _pending(call_id, state, parameter, request)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
@@ -400,10 +402,9 @@ class CallInvoker:
         if isinstance(result, EarlierCallRuns | EarlierCall):
             metrics.REPEATS.labels(pending.verification.profile).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
-            method = pending.request.method
             del pending
             reservation.free()
-            return await self._repeat(result, call, method)
+            return await self._repeat(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -472,7 +473,7 @@ class CallInvoker:
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
-    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall, method: str) -> CallAnswer:
+    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
         """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
         if isinstance(earlier, EarlierCall):
             return dataclasses.replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
@@ -482,7 +483,7 @@ class CallInvoker:
             await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call.state, method)):
+            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call)):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
         finally:
@@ -585,21 +586,19 @@ class CallInvoker:
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
                     call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
-            elif not call.is_caller_gone and (
-                path := await self._mark_waiting(grant.call_id, call.state, request.method)
-            ):
+            elif not call.is_caller_gone and (path := await self._mark_waiting(grant.call_id, call)):
                 call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
             if is_held and (call.answer.done() or (is_released and call.is_caller_gone)):
                 task.cancel()
                 raise errors.OutcomeUnknownError(grant.call_id)  # which no caller gets
         return await task
 
-    async def _mark_waiting(self, call_id: str, state: str, method: str) -> str:
-        """Record that the caller of a call waits at its address, and return its path. Empty: the call has ended."""
-        token = wait_token(state, call_id)
+    async def _mark_waiting(self, call_id: str, call: ActiveCall) -> str:
+        """Record that a caller waits at the address of a call, and return its path. Empty: the call has ended."""
+        token = wait_token(call.state, call_id)
         try:
             is_marked = await resend(
-                lambda: mark_waiting(self._scripts, call_id=call_id, wait_hash=wait_hash(token), method=method),
+                lambda: mark_waiting(self._scripts, call_id=call_id, wait_hash=wait_hash(token), method=call.method),
                 unsent_s=GONE_S,
                 unsure_s=GONE_S,
             )
