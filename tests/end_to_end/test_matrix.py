@@ -29,7 +29,7 @@ from soak.counts import count
 from support.handlers import accept, answering, override, reject
 from support.leases import end_leases
 from support.system import own_store, running_system
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -407,7 +407,7 @@ async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(wo
         await asyncio.gather(*(tried.generate() for tried in tries))
         calls = [asyncio.create_task(tried.call()) for tried in tries]
         for _ in tries:
-            assert await asyncio.wait_for(program.stdout.readline(), 30) == b"started\n"
+            assert await asyncio.wait_for(program.stdout.readline(), DEADLINE_S) == b"started\n"
     finally:
         program.kill()
         await program.communicate()

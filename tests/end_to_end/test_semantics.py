@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from support.edge import http_request, send_raw
 from support.handlers import accept, answering, override
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import (
     CallbackClosedError,
@@ -40,7 +40,7 @@ class HeldHandler:
         return accept()
 
     async def until_entered(self):
-        await asyncio.wait_for(self.entered.acquire(), 30)
+        await asyncio.wait_for(self.entered.acquire(), DEADLINE_S)
 
 
 @pytest.fixture

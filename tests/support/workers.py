@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import grpc
 import pytest
+from support.wait import DEADLINE_S
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import worker_service_pb2 as pb
@@ -57,9 +58,9 @@ class RawWorker:
         """Return the messages of one kind."""
         return self._by_kind[kind]
 
-    async def next(self, kind, number=1, *, wait_s=30):
+    async def next(self, kind, number=1):
         """Wait for the message of a kind with this number, counted from 1, and return it."""
-        async with asyncio.timeout(wait_s), self._heard:
+        async with asyncio.timeout(DEADLINE_S), self._heard:
             await self._heard.wait_for(lambda: len(self.of(kind)) >= number or self.over.is_set())
         assert len(self.of(kind)) >= number, f"the stream is over: {self.error!r}"
         return self.of(kind)[number - 1]
@@ -104,7 +105,7 @@ class RawWorker:
 
         async def handled(call):
             await self.accept(call)
-            async with asyncio.timeout(30), self._heard:
+            async with asyncio.timeout(DEADLINE_S), self._heard:
                 await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
             told = self._told.pop(call.call_id, None)
             if told == "confirm":

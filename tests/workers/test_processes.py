@@ -18,7 +18,7 @@ from support.edge_calls import EdgeCalls
 from support.leases import end_leases
 from support.services import refusal
 from support.system import Process, own_store
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 from support.workers import raw_worker
 
 from callback.v1 import callback_pb2 as pb
@@ -131,7 +131,7 @@ async def late_worker(address):
     )
 
     async def said(word):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_S):
             while line := await program.stdout.readline():
                 if line.split()[:1] == [word.encode()]:
                     return line

@@ -17,7 +17,7 @@ from support.calls import Called
 from support.proxy import Tunnel
 from support.services import refusal, running_services
 from support.store import free_port
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback.v1 import callback_pb2 as pb
@@ -283,12 +283,12 @@ async def test_a_program_exits_at_a_signal_after_its_results(services, number):
     )  # fmt: skip
     try:
         called = await Called.make(services, "act")
-        assert await asyncio.wait_for(program.stdout.readline(), 30) == b"begun\n"
+        assert await asyncio.wait_for(program.stdout.readline(), DEADLINE_S) == b"begun\n"
         program.send_signal(number)
         await wait_until(lambda: not sent(services), what="a worker that drains")
         program.stdin.write(b"\n")
         assert await code_of(called) == 201
-        output, log = await asyncio.wait_for(program.communicate(), 30)
+        output, log = await asyncio.wait_for(program.communicate(), DEADLINE_S)
         assert (program.returncode, output) == (0, b"")
         assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"worker_connected", b"stopping"]
     finally:
@@ -300,7 +300,7 @@ async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
     )
-    _, errors = await asyncio.wait_for(program.communicate(), 30)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors.count(b"\n") == 1
     assert errors.startswith(b"UNAUTHENTICATED: ")
