@@ -1,4 +1,4 @@
-"""The machine catches bugs: it fails with each of these planted in the scripts. Every tenth runs outside a soak."""
+"""The machine catches bugs: it fails with each of these planted in the scripts. A soak plants all."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import ResponseError
-from soak.counts import count
+from soak.counts import SOAK
 from store.machine import machine_on
 
 from callback_server.store.queries import list_cases, list_owner_calls
@@ -418,6 +418,10 @@ BUGS = {
 }  # fmt: skip
 
 
+FOUND_SOON = ("a second caller gets in", "an end counts twice", "an index is left behind", "an OPTIONS makes a call")
+"""Bugs that the machine finds in its first examples. Others can take a minute each, so only a soak plants them."""
+
+
 @contextlib.contextmanager
 def planted(old, new):
     before = [(script, script.source, script.sha) for script in SCRIPTS]
@@ -425,14 +429,21 @@ def planted(old, new):
         script.source = script.source.replace(old, new)
         script.sha = hashlib.sha1(script.source.encode()).hexdigest()
     try:
-        assert [script.source for script, *_ in before] != [source for _, source, _ in before], "nothing was changed"
         yield
     finally:
         for script, source, sha in before:
             script.source, script.sha = source, sha
 
 
-@pytest.mark.parametrize("bug", [*BUGS][:: count(30, 1)])
+def test_each_planted_bug_changes_a_script():
+    same = [
+        bug for bug, (old, new) in BUGS.items()
+        if all(script.source.replace(old, new) == script.source for script in SCRIPTS)
+    ]  # fmt: skip
+    assert same == []
+
+
+@pytest.mark.parametrize("bug", BUGS if SOAK else FOUND_SOON)
 def test_a_planted_bug_is_caught(store_of, bug):
     counts = settings(
         max_examples=2000,
