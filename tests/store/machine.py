@@ -861,7 +861,9 @@ class LifeMachine(RuleBasedStateMachine):
         )  # fmt: skip
         if word == "OK":
             left = len(model.held) if model.resolution else 0
-            assert reply == ResolvedBatch(left, tuple((call_id, "replica") for call_id in ended))
+            assert isinstance(reply, ResolvedBatch)
+            assert (reply.left, [call_id for call_id, _ in reply.ended]) == (left, ended)
+            assert {replica for call_id, replica in reply.ended if call_id not in self.adopted} <= {"replica"}
             for call_id in ended:
                 assert self.do(read_held(self.scripts, call_id)).answer == self._whole[digest]
         elif word == "MERGE":
