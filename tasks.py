@@ -78,10 +78,11 @@ def test(*arguments: str) -> None:
         lint()
         types()
         generate("--check")
-        # Tests of one file run together, because they share fixtures. The order of the files is that of
-        # tests/conftest.py: xdist would run files with few tests last, and some of these take longest. A crash of a
-        # test process ends the run: xdist with loadfile would wait for the tests of the lost one without end.
-        arguments = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
+        # Many tests wait, so three processes keep two cores busy. Tests of one file run together, because they share
+        # fixtures. The order of the files is that of tests/conftest.py: xdist would run files with few tests last, and
+        # some of these take longest. A crash of a test process ends the run: xdist with loadfile would wait for the
+        # tests of the lost one without end.
+        arguments = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
     run_pytest(*arguments)
 
 
