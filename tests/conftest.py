@@ -60,7 +60,7 @@ LONGEST = (
     "deploy/test_raw_requests.py",
     "store/test_search.py",
 )
-"""Files that take longest. They run first: at the end, the other processes would wait for one that still runs one of them."""
+"""Files that take longest. They run first, so that at the end no process waits long for another."""
 
 hypothesis.settings.register_profile(
     "callback",
