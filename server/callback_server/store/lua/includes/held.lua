@@ -39,8 +39,8 @@ local function end_resolved(case, call_id, now, limits)
   return answer_held_call(case, call_id, case.resolved, answer, now, limits), answer[1], answer[4]
 end
 
--- Ends a held call at the end of its lease: with the answer of its case if that was resolved, else as FAILED, because it
--- was not answered in time.
+-- Ends a held call at the end of its lease: with the answer of its case if that was resolved, else as FAILED, because
+-- it was not answered in time.
 local function end_hold(case, call_id, now, limits)
   if case.resolved then
     local effect, status = end_resolved(case, call_id, now, limits)
