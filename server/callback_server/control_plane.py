@@ -165,6 +165,7 @@ class ControlPlane:
             owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
             body_bytes=BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner),
             max_in_flight=settings.max_in_flight_calls,
+            max_waits=settings.max_in_flight_waits,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         )
         self.watch_hub = WatchHub(self.scripts)

@@ -20,6 +20,9 @@ DELIVERIES: Final = Counter(
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+WAITS_IN_FLIGHT: Final = Gauge(
+    "callback_waits_in_flight", "Requests at the addresses of calls that wait in this process for an answer"
+)
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
 )

@@ -93,8 +93,12 @@ async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_ba
     await context.close()
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry-After": "60"}])
-@pytest.mark.parametrize("code", [200, 503])
+PROBLEM = {"Content-Type": "application/problem+json", "Retry-After": "60", "Location": "/wait"}
+"""Headers that an answer of the edge has, too."""
+
+
+@pytest.mark.parametrize("headers", [{}, PROBLEM])
+@pytest.mark.parametrize("code", [200, 202, 503])
 async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, headers):
     case = await system.client.generate_callback_url("form", Response())
     page = await visit(browser, case.url)

@@ -149,6 +149,7 @@ GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 CHOICES = Prompt("Agree?", choices=(("yes", "Yes"), ("no", "No")))
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+LEFT = complete(Response(type=ResponseType.RESPONSE, code=200), platform_url=None)
 GONE = Response(type=ResponseType.PAGE, code=410, heading="Done")
 DIGESTS = ("", "a" * 64, "b" * 64)
 
@@ -451,7 +452,8 @@ class LifeMachine(RuleBasedStateMachine):
         word, fact = expected
         if word == "RESOLVED":
             assert isinstance(reply, Grant), (reply, expected)
-            assert (reply.resolved.status, reply.resolved.response) == (fact.status, self._whole[fact.answer_digest])
+            (_, _, _, whole, _) = self.model[ids.case_id_of_call(reply.call_id)].resolution
+            assert (reply.resolved.status, reply.resolved.response) == (fact.status, whole)
             assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
         elif word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
@@ -742,16 +744,21 @@ class LifeMachine(RuleBasedStateMachine):
             self._mark_fallback(call_id, accepts=accepts)
 
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), status=ends, body=bodies, erases=st.booleans(), trims=st.booleans())
-    def a_caller_is_told_to_wait(self, data, status, body, erases, trims):
-        """The caller of a call waits at its address, and gets the answer there, although the call is no longer kept."""
+    @rule(data=st.data(), told=st.lists(st.booleans(), min_size=1, max_size=2), status=ends, body=bodies,
+          no_repeat=st.booleans(), erases=st.booleans(), trims=st.booleans())  # fmt: skip
+    def a_caller_is_told_to_wait(self, data, told, status, body, no_repeat, erases, trims):
+        """The caller of a call, or a repeat, waits at its address, and gets the answer there, although the call is no
+        longer kept. An answer that must not be given twice is for the first that asks, if the caller waits."""
         call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         call = self._known(call_id)
-        for wait_hash in (call_id.ljust(64, "0"), call_id.ljust(64, "0")):
-            is_marked = self.do(mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post"))
-            assert is_marked is model.mark_waiting(call_id, wait_hash)
+        for is_own in told:
+            wait_hash = call_id.ljust(64, "0")
+            is_marked = self.do(
+                mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post", is_own=is_own)
+            )
+            assert is_marked is model.mark_waiting(call_id, wait_hash, is_own=is_own)
         if not call.wait_hash or case_id not in self.model:
             return
         others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
@@ -764,21 +771,29 @@ class LifeMachine(RuleBasedStateMachine):
         if erases:
             self._erase(case_id, None, f"erasure {next(self.numbers)}")
             model.erase()
-        self._finish(call_id, status, False, body)
+        self._finish(call_id, status, False, body, no_repeat=no_repeat)
         if call.status not in (SUCCEEDED, REJECTED):
             return
         if trims:
             self.drop(past=True)
+        assert self._at_address(call, without_answer=True) is FollowResult.ENDED
         found = self._at_address(call)
         assert (found.status, found.method) == (call.status, "post")
         if call_id in model.kept:  # else it was erased, or is larger than what the case may keep
             assert (found.answer.headers, found.answer.body) == (GAVE, body)
+        elif call.no_repeat and not call.caller_waits:
+            assert found.answer is None
+        assert self._at_address(call) == found
+        if call.no_repeat:
+            assert self._at_address(call, asker="another").answer is None
 
-    def _at_address(self, call):
+    def _at_address(self, call, *, asker="at its address", **more):
         """Return what the caller of a call gets at its address now."""
         return self.do(
-            follow_call(self.scripts, call.id, repeat_id="at its address", replica="replica", wait_hash=call.wait_hash)
-        )
+            follow_call(
+                self.scripts, call.id, repeat_id=asker, replica="replica", wait_hash=call.wait_hash, **more
+            )
+        )  # fmt: skip
 
     def _mark_fallback(self, call_id, *, accepts=True):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
@@ -814,10 +829,10 @@ class LifeMachine(RuleBasedStateMachine):
         data=st.data(), digest=st.sampled_from(["c" * 64, "d" * 64]),
         status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
         merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
-        then=st.sampled_from([None, "claim", "again", "sweep"]),
+        erases=st.booleans(), then=st.sampled_from([None, "claim", "again", "sweep"]),
     )  # fmt: skip
-    def resolve(self, data, digest, status, merged, late, foreign, then):
-        """Give a case that holds calls its answer, while or before it holds some."""
+    def resolve(self, data, digest, status, merged, late, foreign, erases, then):
+        """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
         case_id = data.draw(st.sampled_from(self._holding()))
         if late:
             call_id = self._claim_new(case_id)
@@ -827,6 +842,8 @@ class LifeMachine(RuleBasedStateMachine):
             self._claim_new(case_id)
         model = self.model[case_id]
         answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=digest.encode())
+        if digest.startswith("d"):
+            answer = Response(type=ResponseType.REDIRECT, redirect_url="https://shop.example/paid")
         self._whole[digest] = answer
         version = None if status == REJECTED else model.version - (merged == "before")
         up_to = data.draw(st.sampled_from([model.call_count, model.call_count, model.call_count - 1]))
@@ -834,6 +851,8 @@ class LifeMachine(RuleBasedStateMachine):
             reply = self._resolve(case_id, digest, status, answer, version, up_to, owner="nobody")
             assert reply is ResolveRefusal.UNKNOWN
         self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        if erases:
+            assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
         if then == "again":
             self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
         elif then == "sweep":
@@ -857,6 +876,7 @@ class LifeMachine(RuleBasedStateMachine):
         reply = self._resolve(case_id, digest, status, answer, version, up_to)
         word, ended = model.resolve(
             digest, status, self._of_answer(answer), whole=answer, size=_kept_size(Settings(), answer),
+            left=(None, 0) if answer.type is ResponseType.REDIRECT else (LEFT, _kept_size(Settings(), LEFT)),
             version=version, up_to=up_to, limit=RESOLVED_AT_ONCE,
         )  # fmt: skip
         if word == "OK":
