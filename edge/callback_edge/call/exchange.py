@@ -290,6 +290,7 @@ class Exchange(ASGIHTTPConnection):
             if keep:
                 self._body.grow(self._body_bytes)
                 self._received += part
+            del part
 
     async def _receive_part(self) -> bytes:
         if self._connection.awaits_continue:
