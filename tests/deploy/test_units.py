@@ -19,7 +19,7 @@ from callback_server.settings import ServerSettings
 UNITS = ("callback-server@.service", "callback-edge@.service")
 READLINE = {"setfsuid", "setfsgid"}
 """System calls of readline as it opens the description of the terminal as root: Quart imports click's test tools, these
-import pdb, and from Python 3.13 on pdb imports readline. Without a permission for them it opens the description anyway."""
+import pdb, and from Python 3.13 on pdb imports readline. Without a permission for these it opens the file anyway."""
 
 
 @pytest.fixture
