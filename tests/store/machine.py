@@ -116,6 +116,7 @@ PER_MINUTE = 2
 OVER_MS = 7
 MOST_HELD = 2
 RESOLVED_AT_ONCE = 1
+BRIEFLY_MS = 60_000  # an answer that no window keeps is kept for this time, at most
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -776,6 +777,8 @@ class LifeMachine(RuleBasedStateMachine):
             return
         if trims:
             self.drop(past=True)
+        if call_id in model.kept:
+            assert self.do(self.client.pttl(keys.key(keys.partition_of(call_id), "answer", call_id))) > BRIEFLY_MS
         assert self._at_address(call, without_answer=True) is FollowResult.ENDED
         found = self._at_address(call)
         assert (found.status, found.method) == (call.status, "post")

@@ -286,7 +286,6 @@ BUGS = {
         "or (is_own and call[3] ~= wait_hash)", ""),
     "a caller is told to wait for a call that has ended": (
         "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
-    "a repeat that waits gets an answer that must not be given twice": ("(asker and call[7] and", "(asker and"),
     "a caller that waits gets an answer twice that must not be": (" and (call[8] or asker) == asker)", ")"),
     "an answer that must not be given twice is lost by asking for the end": (
         "if call[1] ~= 'RUNNING' and without_answer then return {'ENDED'} end",
