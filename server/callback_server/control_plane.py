@@ -63,7 +63,7 @@ from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store_health import StoreProbe, wait_for_store
-from callback_server.transition_log import log_timeout
+from callback_server.transition_log import log_report
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
@@ -214,7 +214,7 @@ class ControlPlane:
         if isinstance(report, AwaitedCallEnded):
             self.repeats.send_end(report)
         else:
-            log_timeout(report)
+            log_report(report)
 
     @property
     def has_tls(self) -> bool:
@@ -320,6 +320,7 @@ class ControlPlane:
         if self._sweeps:
             self._tasks.start(self.sweeper.run_sweeps())
             self._tasks.start(self.sweeper.run_retention())
+            self._tasks.start(self.sweeper.run_repairs())
             self._tasks.start(self._probe.run())
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())

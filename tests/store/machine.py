@@ -60,6 +60,7 @@ from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.repair import Repair
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
@@ -1189,6 +1190,15 @@ class LifeMachine(RuleBasedStateMachine):
         await self._compare_events()
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
+
+    def teardown(self):
+        """Check that the lists and the cases agree as `callback repair` sees it."""
+
+        async def found():
+            repair = Repair(self.scripts, makes_entries=False, removes_entries=False)
+            return [(step.faults, step.not_examined) async for step in repair.steps(10_000)]
+
+        assert {str(each) for each in self.do(found())} <= {"([], {})"}
 
     async def _compare_pointers(self, stored):
         found = await self.read_all({key: ("get", key) for key in stored})

@@ -12,7 +12,6 @@ from support.wait import wait_until
 
 from callback_server.store import keys
 
-
 STAYING = keys.PARTITIONS - 1
 """The partition whose slot stays at the source."""
 

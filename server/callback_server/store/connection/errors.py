@@ -61,7 +61,7 @@ class SlotMigratingError(ResponseError):
 
 def reply_error(text: str) -> Exception:
     """Return the error that the text of an error reply means."""
-    return refused_ask(DefaultParser.parse_error(text))
+    return refused_ask(DefaultParser.parse_error(text))  # type: ignore[no-untyped-call]  # redis-py's
 
 
 def refused_ask(error: Exception) -> Exception:
