@@ -129,12 +129,16 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, la
                 overflow: document.documentElement.scrollWidth - innerWidth,
                 ground: getComputedStyle(document.body).backgroundColor,
                 moving: document.getAnimations().length,
+                edges: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().left),
             })"""
         )
         assert seen["language"] == language
         assert seen["title"] == seen["heading"]
         assert seen["overflow"] <= 0
         assert seen["moving"] == 0
+        if path == "/long-prompt":  # each of its buttons has a line of its own
+            assert len(seen["edges"]) == 4
+            assert len(set(seen["edges"])) == 1
         grounds.add(seen["ground"])
         assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
         asked.clear()

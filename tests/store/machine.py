@@ -454,6 +454,7 @@ class LifeMachine(RuleBasedStateMachine):
         word, fact = expected
         if word == "RESOLVED":
             assert isinstance(reply, Grant), (reply, expected)
+            assert reply.resolved is not None
             (_, _, _, whole, _) = self.model[ids.case_id_of_call(reply.call_id)].resolution
             assert (reply.resolved.status, reply.resolved.response) == (fact.status, whole)
             assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
