@@ -168,6 +168,15 @@ class Scripts:
         """
         return await self._evaluate(script, key, script.pack(**values))
 
+    async def read(self, key: str, *command: str) -> Any:
+        """Send a command that only reads one key, in one write with those of others, and return its reply.
+
+        Raises:
+            StoreError: The store could not be reached, or gave no answer.
+        """
+        with store_errors():
+            return await self._pipeline.send(key, *command)
+
     async def run_on_partitions(self, script: Script, arguments: Mapping[int, PackedArguments]) -> dict[int, list[Any]]:
         """Run a `script` that only reads on several partitions and return the replies.
 

@@ -197,18 +197,20 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
 async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """Return the state of a held call. None: the call is unknown or no longer kept.
 
+    Many calls can be read at once, because the answer to their case ends all of them. So each takes no connection.
+
     Raises:
         StoreError: The store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
-    pipeline = scripts.client.pipeline(transaction=False)
-    pipeline.hmget(keys.key(partition, "call", call_id), *_HELD_CALL_FIELDS)
-    pipeline.get(keys.key(partition, "answer", call_id))
-    (status, replica, answer_digest, failure), answer = await _replies(pipeline)
+    key, answer_key = keys.key(partition, "call", call_id), keys.key(partition, "answer", call_id)
+    status, replica, answer_digest, failure = await scripts.read(key, "HMGET", key, *_HELD_CALL_FIELDS)
     if status is None:
         return None
+    status = CallStatus(status.decode())
+    answer = None if status is CallStatus.RUNNING else await scripts.read(answer_key, "GET", answer_key)
     return HeldCall(
-        status=CallStatus(status.decode()),
+        status=status,
         replica=(replica or b"").decode(),
         answer_digest=(answer_digest or b"").decode(),
         answer=unpack_answer(answer) if answer else None,
