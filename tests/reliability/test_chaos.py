@@ -35,7 +35,8 @@ from callback import (
 )
 
 EVERY_S = 2
-KILLS = count(10, 150)
+KILLS = count(8, 150)
+"""Each server, edge and worker once, if only these are killed."""
 CALLERS = 3
 """How many callers of each mode there are, each with two requests at a time, one to each edge."""
 TRIES = 4
