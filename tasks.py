@@ -75,9 +75,7 @@ def test(*arguments: str) -> None:
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
     if not arguments:
-        lint()
-        types()
-        generate("--check")
+        run_at_once(["lint"], ["types"], ["generate", "--check"])
         # Many tests wait, so three processes keep two cores busy. Tests of one file run together, because they share
         # fixtures. The order of the files is that of tests/conftest.py: xdist would run files with few tests last, and
         # some of these take longest. A crash of a test process ends the run: xdist with loadfile would wait for the
@@ -487,6 +485,14 @@ def _life_table() -> str:
 def run(*command: str | Path) -> None:
     """Run a program to its end. If it fails, this process ends with the same status."""
     subprocess.run([str(part) for part in command], check=True)
+
+
+def run_at_once(*tasks: list[str]) -> None:
+    """Run tasks of this file at the same time, because each uses one core. If one fails, this process ends."""
+    running = [subprocess.Popen([sys.executable, __file__, *task]) for task in tasks]
+    ends = [process.wait() for process in running]
+    if any(ends):
+        sys.exit(1)
 
 
 def run_pytest(*arguments: str) -> None:
