@@ -29,7 +29,7 @@ from callback_server.handlers.push import credentials, make_channel
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_writes
+from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_behind, time_writes
 from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.profiles import Profiles, profile_files
@@ -172,7 +172,7 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield Finding.problem("store_password_file", str(error), "put the store's password into it")
         return
     try:
-        for look in (_check_node_conditions, _check_safety, _check_layout, _check_write):
+        for look in (_check_node_conditions, _check_safety, _check_layout, _check_time, _check_write):
             try:
                 with refusals():
                     found = [finding async for finding in look(client, settings)]
@@ -211,6 +211,18 @@ async def _check_layout(client: StoreClient, _settings: ServerSettings) -> Async
     else:
         seen = "nothing is stored yet" if stored is None else f"{stored} (version:partitions)"
         yield Finding.ok("store layout", seen)
+
+
+async def _check_time(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    behind = await time_behind(client)
+    if behind > CLOCK_SKEW_S:
+        yield Finding.warning(
+            "store time",
+            f"its clock has stepped back, and is {behind:.1f} s behind the time of its data, which goes on slowed",
+            "set its clock by NTP; nothing waits for it",
+        )
+    else:
+        yield Finding.ok("store time", "its clock has not stepped back")
 
 
 async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:

@@ -77,6 +77,13 @@ STORE_FAULTS: Final = Counter(
     ["fault"],
 )
 CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks that expired")
+STORE_CLOCK_SKEW_SECONDS: Final = Gauge(
+    "callback_store_clock_skew_seconds", "How far the store's clock is ahead of the clock of this process"
+)
+STORE_CLOCK_BEHIND_SECONDS: Final = Gauge(
+    "callback_store_clock_behind_seconds",
+    "How far the store's clock is behind the time of the stored data, because it has stepped back",
+)
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
 RELOADS_FAILED: Final = Counter(
     "callback_reloads_failed",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
+from callback_server import metrics
 from callback_server.domain.activity import NONE_PAUSED
 from callback_server.repair import FaultKind, Repair, Step
 from callback_server.store import keys
@@ -57,12 +59,16 @@ class Sweeper:
         self._retention_ms = retention_ms
         self._notify_due = notify_due
         self._paused = NONE_PAUSED
+        self._behind_ms = 0
+        """By how much the store's clock is behind the time of a partition, at most of all, in milliseconds."""
 
     async def run_sweeps(self) -> None:
         """End leases, expire cases and copy the pauses to every partition until cancelled."""
         while True:
             await self._read_pauses()
+            self._behind_ms = 0
             await _on_each_partition(self._sweep)
+            metrics.STORE_CLOCK_BEHIND_SECONDS.set(self._behind_ms / 1000)
             await _pause(SWEEP_INTERVAL_S)
 
     async def run_retention(self) -> None:
@@ -103,6 +109,8 @@ class Sweeper:
 
     async def _sweep(self, partition: int) -> bool:
         swept = await sweep_partition(self._scripts, partition, recording=self._recording, paused=self._paused)
+        metrics.STORE_CLOCK_SKEW_SECONDS.set(swept.clock_ms / 1000 - time.time())
+        self._behind_ms = max(self._behind_ms, swept.behind_ms)
         if swept.deliveries:
             self._notify_due(partition)
         return swept.more

@@ -62,6 +62,7 @@ LAYOUT: Final = {
     "closed": "closed",  # zset: closed cases by when they closed or their last call ended, in milliseconds
     "ended": "ended",  # zset: ended calls without a delivery to run, by when that was, in milliseconds
     "events": "events",  # stream: the last 10,000 events of the partition, numbered 0-1, 0-2 and so on
+    "clock": "clock",  # string: the time of the partition, a colon, what the store's clock showed then (microseconds)
     "newest": "newest",  # string: the creation of the partition's newest case, in microseconds; each case has another
 }
 """Every key of a partition, after its tag and a colon. Each `{}` stands for one value.

@@ -6,12 +6,16 @@
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       paused_activities...
 -- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit:
---          nothing is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
+--          nothing is left), 1 if a delivery is due, else 0 (deliveries are left to processes that can run them), what
+--          the store's clock shows, and by how much it is behind the time of the partition, both in milliseconds.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
 -- @include lifecycle
 -- @include pauses
 -- @arguments
+
+-- How old the kept time may be while something waits for its time, in microseconds.
+local KEEP_TIME_US = 5000000
 
 local now = math.floor(now_us() / 1000)
 
@@ -44,4 +48,6 @@ for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
     break
   end
 end
-return reply(#calls, #cases, deliveries)
+local waits = redis.call('EXISTS', leases_key(), expiries_key(), delivery_activities_key()) > 0
+if clock < time or (waits and time > kept_time + KEEP_TIME_US) then keep_time() end
+return reply(#calls, #cases, deliveries, math.floor(clock / 1000), math.floor((time - clock) / 1000))

@@ -64,6 +64,22 @@ async def time_writes(client: StoreClient, count: int) -> list[float]:
     return took
 
 
+async def time_behind(client: StoreClient) -> float:
+    """Return how far the store's clock is behind the time of its data, at most of all partitions, in seconds.
+
+    0: no clock has stepped back. Only reads. Call it within `safety.refusals`.
+    """
+    shown = []
+    for _name, ask in await primaries(client):
+        seconds, microseconds = await ask("TIME")
+        shown.append(seconds * 1_000_000 + microseconds)
+    pipeline = client.pipeline(transaction=False)
+    for partition in range(keys.PARTITIONS):
+        pipeline.get(keys.key(partition, "clock"))
+    kept = [int(each.partition(b":")[0]) for each in await pipeline.execute() if each]
+    return float(max(0, max(kept, default=0) - min(shown)) / 1e6)
+
+
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
     info: Mapping[str, Any] = {}
     for section in ("server", "replication", "memory", "persistence"):

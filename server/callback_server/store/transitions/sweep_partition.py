@@ -32,6 +32,10 @@ class SweepResult:
     expiries: int
     deliveries: bool
     """Whether a delivery is due, also one of a paused activity."""
+    clock_ms: int
+    """What the store's clock shows, in milliseconds since the epoch."""
+    behind_ms: int
+    """By how much that is behind the time of the partition, because the clock has stepped back, in milliseconds."""
 
     @property
     def more(self) -> bool:
@@ -47,7 +51,7 @@ async def sweep_partition(
     Raises:
         StoreError: It is not known whether they were applied. The next sweep does it.
     """
-    calls, cases, deliveries = await scripts.run(
+    calls, cases, deliveries, clock_ms, behind_ms = await scripts.run(
         SCRIPT,
         partition,
         limit=LIMIT,
@@ -55,4 +59,4 @@ async def sweep_partition(
         pauses_version=paused.version,
         paused_activities=paused.names,
     )
-    return SweepResult(calls, cases, bool(deliveries))
+    return SweepResult(calls, cases, bool(deliveries), clock_ms, behind_ms)

@@ -25,8 +25,6 @@ local TIMEOUTS = {}
 ---@return table reply the applied timeouts, then the answer
 local function reply(...) return {TIMEOUTS, ...} end
 
-local clock -- read once
-
 -- Keeps an entry whose case or call is not there, and reports it: its absence is a fault, and the data may come back.
 -- The entry is due again after a minute, so that it does not block the others.
 ---@param list string name of the list, as in the table of keys
@@ -39,13 +37,36 @@ end
 ---@return boolean whether a call is there, and not only its tombstone
 local function call_exists(call_id) return redis.call('HEXISTS', call_key(call_id), 'request') == 1 end
 
----@return number now in microseconds, by the store's clock, which stands still while a script runs
+-- While the store's clock is behind the time of the partition, this is how fast that time runs.
+local SLOWED = 0.9
+
+-- How much time may have passed since it was kept, in microseconds: sweeps keep it all the time. More is another step.
+local MAX_PASSED = 60000000
+
+local time, clock -- read once: the time of the partition, and what the store's clock shows, in microseconds
+local kept_time = 0
+
+-- Returns the time of the partition: what the store's clock shows. If that has stepped back, it is the last time that
+-- was kept and what has passed since, slowed, until the clock is there again. So no lease or retry waits for the clock.
+---@return number now in microseconds; it stands still while a script runs
 local function now_us()
-  if not clock then
-    local t = redis.call('TIME')
-    clock = t[1] * 1000000 + t[2]
+  if time then return time end
+  local t = redis.call('TIME')
+  clock = t[1] * 1000000 + t[2]
+  time = clock
+  local kept = redis.call('GET', clock_key())
+  if not kept then return time end
+  local last, at = string.match(kept, '^(%d+):(%d+)$')
+  kept_time = tonumber(last)
+  if clock < kept_time then
+    time = kept_time + math.max(1, math.floor(math.min(clock - at, MAX_PASSED) * SLOWED))
   end
-  return clock
+  return time
+end
+
+-- Keeps the time that a script uses, so that no later script uses an earlier one.
+local function keep_time()
+  redis.call('SET', clock_key(), string.format('%.0f:%.0f', now_us(), clock))
 end
 
 ---@return table|nil case the fields of a case, each a string or nil, with its id
@@ -72,6 +93,7 @@ local MAX_EVENTS = 10000
 -- Appends an event: one change of a case or a call, for watchers (see the domain's Event). The ids of events are 0-1,
 -- 0-2 and so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
 local function emit_event(case, what, call_id, call_status, delivery)
+  keep_time()
   redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
     call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
     case.reason or '', call_status or '', delivery or '', case.label_digests}))

@@ -1,0 +1,202 @@
+"""A script is all or nothing: if a key of its partition has a wrong type, it does everything or changes nothing.
+
+Lua has no rollback. So a script looks at the types of all keys that it may write to before it writes to the first.
+"""
+
+import hashlib
+
+import pytest
+import redis.asyncio
+from msgspec.structs import replace
+from redis.exceptions import ResponseError
+from store.test_keeping import DONE, LEASES, Cases
+
+from callback_server.domain import ids
+from callback_server.domain.activity import PausedActivities
+from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
+from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
+from callback_server.domain.response import Response, ResponseType, complete
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.queries.read import read_case
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.apply_retention import apply_retention
+from callback_server.store.transitions.claim_call import claim_call
+from callback_server.store.transitions.close_case import close_case
+from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.erase_calls import erase_calls
+from callback_server.store.transitions.finish_call import finish_call
+from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
+from callback_server.store.transitions.mark_fallback import mark_fallback
+from callback_server.store.transitions.replay_call import replay_call
+from callback_server.store.transitions.resolve_case import resolve_case
+from callback_server.store.transitions.set_response import set_response
+from callback_server.store.transitions.sweep_partition import sweep_partition
+from callback_server.store.transitions.take_deliveries import take_deliveries
+
+PARTITION = 7
+RECORDING = Recording(calls_per_case=1)
+RESPONSE = Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b"new")
+
+
+class Prepared(Cases):
+    """A partition with calls and cases in many states."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.made = 0
+
+    def case(self, **more):
+        """Return a case of the partition, always with the same ids."""
+        while True:
+            self.made += 1
+            sha = hashlib.sha256(b"%d" % self.made).digest()
+            if keys.partition_of(ids.case_id_of(sha)) == PARTITION:
+                break
+        return NewCase(
+            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", parameter="",
+            settings=Settings(labels={"team": "x"}), response=RESPONSE,
+            **{"activity": "push", "mode": CallMode.MULTIPLE, "time_to_live_ms": 3_600_000} | more,
+        )  # fmt: skip
+
+    async def create(self, **more):
+        case = self.case(**more)
+        await create_case(self.scripts, case)
+        return case
+
+    async def claim_of(self, case, number):
+        """Claim a call and return its id."""
+        call_id = f"{case.id}-{number:016x}"
+        await claim_call(
+            self.scripts, call_id=call_id, state_sha256=case.state_sha256, parameter="",
+            request=Request("post", body=b"b%d" % number), leases=LEASES, recording=RECORDING, platform_url=None,
+        )  # fmt: skip
+        return call_id
+
+    async def prepare(self):
+        fallback = Fallback(100, RESPONSE)
+        self.single = await self.create(mode=CallMode.SINGLE)
+        self.single_call = await self.claim_of(self.single, 1)
+        self.multiple = await self.create(fallback=fallback, repeat_window_ms=60_000)
+        self.ended = await self.claim_of(self.multiple, 1)
+        await self.finish(self.ended)
+        self.running = await self.claim_of(self.multiple, 2)
+        self.ordered = await self.create(answer_mode=AnswerMode.ACK, ordered=True)
+        self.delivered = [await self.claim_of(self.ordered, number) for number in (1, 2)]
+        await self.take()
+        self.waiting = await self.create(answer_mode=AnswerMode.ACK)
+        self.waiting_call = await self.claim_of(self.waiting, 1)
+        self.holding = await self.create(activity="form", answer_mode=AnswerMode.HOLD, hold_time_ms=60_000)
+        self.held = await self.claim_of(self.holding, 1)
+        self.closed = await self.create()
+        await close_case(self.scripts, self.closed.id, owner=None, recording=RECORDING)
+        self.recorded = await self.create(activity="record")
+        self.new = self.case()
+
+    async def take(self):
+        await take_deliveries(self.scripts, PARTITION, limit=9, turn=0, leases=LEASES, recording=RECORDING)
+
+    async def expire_all(self):
+        """Let every lease and expiry be over, and every delivery be due."""
+        for name in ("leases", "expiries"):
+            key = keys.key(PARTITION, name)
+            for member in await self.client.zrange(key, 0, -1):
+                await self.client.zadd(key, {member: 1})
+                if name == "expiries":
+                    await self.client.hset(keys.key(PARTITION, "case", member.decode()), "expires", 1)
+        key = keys.key(PARTITION, "due", "push")
+        await self.client.zadd(key, dict.fromkeys(await self.client.zrange(key, 0, -1), 1))
+
+
+async def _set_response(made):
+    case = replace(await read_case(made.scripts, made.multiple.id))
+    await set_response(made.scripts, case, complete(RESPONSE), owner=None, recording=RECORDING)
+
+
+TRANSITIONS = {
+    "create_case": lambda made: create_case(made.scripts, made.new),
+    "claim_call": lambda made: made.claim_of(made.multiple, 9),
+    "claim_call, recorded": lambda made: made.claim_of(made.recorded, 9),
+    "claim_call, acknowledged": lambda made: made.claim_of(made.ordered, 9),
+    "claim_call, held": lambda made: made.claim_of(made.holding, 9),
+    "finish_call": lambda made: finish_call(
+        made.scripts, call_id=made.running, outcome=DONE, recording=RECORDING
+    ),
+    "finish_call, single": lambda made: finish_call(
+        made.scripts, call_id=made.single_call, outcome=DONE, recording=RECORDING
+    ),
+    "finish_delivery": lambda made: finish_delivery(
+        made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"), outcome=DONE,
+        status=DeliveryStatus.DELIVERED, wait_ms=0, recording=RECORDING,
+    ),
+    "finish_delivery, again later": lambda made: finish_delivery(
+        made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"),
+        outcome=Outcome(CallStatus.FAILED), status=DeliveryStatus.PENDING, wait_ms=1000, recording=RECORDING,
+    ),
+    "close_case": lambda made: close_case(made.scripts, made.multiple.id, owner=None, recording=RECORDING),
+    "set_response": _set_response,
+    "resolve_case": lambda made: resolve_case(
+        made.scripts, made.holding.id, owner=None, digest="d", outcome=DONE, version=None, up_to=0,
+        recording=RECORDING,
+    ),
+    "erase_calls": lambda made: erase_calls(made.scripts, made.waiting.id, owner=None, erasure="e", before=None),
+    "replay_call": lambda made: replay_call(made.scripts, made.ended, owner=None),
+    "replay_call, waiting": lambda made: replay_call(made.scripts, made.waiting_call, owner=None),
+    "mark_fallback": lambda made: mark_fallback(
+        made.scripts, call_id=made.running, request=Request("post"), recording=RECORDING, accepts=True
+    ),
+    "mark_caller_gone": lambda made: mark_caller_gone(made.scripts, made.running),
+    "sweep_partition": lambda made: sweep_partition(
+        made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, frozenset({"other"}))
+    ),
+    "take_deliveries": lambda made: made.take(),
+    "apply_retention": lambda made: apply_retention(made.scripts, PARTITION, retention_ms=-600_000),
+}  # fmt: skip
+DUE = {"sweep_partition", "take_deliveries"}
+
+
+async def contents(client):
+    """Return every key with its value and whether it expires."""
+    names = sorted([key async for key in client.scan_iter(count=10_000)])
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.dump(name)
+        pipeline.pttl(name)
+    found = await pipeline.execute()
+    return {name: (found[2 * at], max(found[2 * at + 1], 0)) for at, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("name", TRANSITIONS)
+async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_wrong_type(store_of, name):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        made = Prepared(client)
+        await made.prepare()
+        if name in DUE:
+            await made.expire_all()
+        stored = await contents(plain)
+        partial, refused = [], 0
+        for key in stored:
+            pipeline = plain.pipeline(transaction=False)
+            pipeline.flushall()
+            for other, (value, ttl) in stored.items():
+                pipeline.restore(other, ttl, value)
+            pipeline.delete(key)
+            is_text = await plain.type(key) == b"string"
+            await pipeline.execute()
+            if is_text:
+                await plain.hset(key, "wrong", "type")
+            else:
+                await plain.set(key, "wrong type")
+            before = {other: value for other, (value, _) in (await contents(plain)).items()}
+            try:
+                await TRANSITIONS[name](made)
+            except ResponseError:
+                refused += 1
+                after = {other: value for other, (value, _) in (await contents(plain)).items()}
+                changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
+                if changed:
+                    partial.append((key, changed))
+        assert not partial
+        assert refused
