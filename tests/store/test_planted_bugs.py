@@ -67,8 +67,8 @@ BUGS = {
                                     "return call_id"),
     "a case is deleted while its call runs": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
     "a foreign owner can close": (
-        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
-        "if not case then return reply('UNKNOWN') end\nlocal now"),
+        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\ncheck_types",
+        "if not case then return reply('UNKNOWN') end\ncheck_types"),
     "a lost update of the response": ("if case.version ~= version then return reply('CONFLICT') end", ""),
     "a call sees the response as it is now": (
         "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
@@ -139,7 +139,7 @@ BUGS = {
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
     "the next call of an ordered case is forgotten": ("if waits then schedule_attempt(case, first, now) end", ""),
     "a paused activity is delivered": (
-        "local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "local due ="),
+        "return redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "return"),
     "a call of a paused activity is delivered at its claim": (
         "can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
     "a call that waits behind another seems to be due": (
@@ -154,8 +154,8 @@ BUGS = {
     "the end of an attempt that is sent again counts twice": (
         "if call[3] == fencing_token then return {'OK', 0} end", ""),
     "a lease of a delivery that ended is not taken": (
-        "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
-        "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
+        "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)",
+        "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),
@@ -313,8 +313,8 @@ BUGS = {
     "watchers get no event of a new response": ("emit_event(case, 'RESPONSE_SET')", ""),
     "watchers get no event of a delivery": (
         "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "watchers get two events of a replay that is sent again": ("if due_at > now then schedule",
-                                                                 "if due_at > 0 then schedule"),
+    "watchers get two events of a replay that is sent again": ("if not due_at or tonumber(due_at) > now then schedule",
+                                                                 "if not due_at or tonumber(due_at) > 0 then schedule"),
     "an event has the status before the change": (
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"
@@ -327,12 +327,12 @@ BUGS = {
         "case.reason or '', call_status or '', delivery or '', case.label_digests",
         "case.reason or '', call_status or '', delivery or '', ''"),
     "a caller that is gone is told twice": (
-        "if call[3] then return {'OK'} end\nredis.call('HSET'", "redis.call('HSET'"),
+        "if call[3] then return {'OK'} end\nlocal case", "local case"),
     "a caller that is gone is not marked": ("redis.call('HSET', call_key(call_id), 'caller_gone', '1')", ""),
     "a caller of a call that is no longer kept is marked": ("if not call[1] then return {'UNKNOWN'} end\nif call[3]",
                                                             "if call[3]"),
     "watchers get no event of a caller that is gone": (
-        "emit_event(load_case(case_id), 'CALLER_GONE', call_id, call[2])", ""),
+        "emit_event(case, 'CALLER_GONE', call_id, call[2])", ""),
     "a profile is not required": ("if case.profile and case.profile ~= profile then", "if false then"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
     "a profile is forgotten": ("redis.call('HSET', case_key(case_id), 'profile', profile)", ""),

@@ -15,7 +15,7 @@ from callback_server.domain import ids
 from callback_server.domain.activity import PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
-from callback_server.domain.response import Response, ResponseType, complete
+from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
@@ -27,8 +27,10 @@ from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.follow_call import follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
+from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.store.transitions.replay_call import replay_call
 from callback_server.store.transitions.resolve_case import resolve_case
 from callback_server.store.transitions.set_response import set_response
@@ -111,7 +113,7 @@ class Prepared(Cases):
 
 async def _set_response(made):
     case = replace(await read_case(made.scripts, made.multiple.id))
-    await set_response(made.scripts, case, complete(RESPONSE), owner=None, recording=RECORDING)
+    await set_response(made.scripts, case, RESPONSE, owner=None, recording=RECORDING)
 
 
 TRANSITIONS = {
@@ -147,6 +149,10 @@ TRANSITIONS = {
         made.scripts, call_id=made.running, request=Request("post"), recording=RECORDING, accepts=True
     ),
     "mark_caller_gone": lambda made: mark_caller_gone(made.scripts, made.running),
+    "mark_waiting": lambda made: mark_waiting(
+        made.scripts, call_id=made.running, wait_hash="h", method="post", is_own=True
+    ),
+    "follow_call": lambda made: follow_call(made.scripts, made.running, repeat_id="r", replica="replica"),
     "sweep_partition": lambda made: sweep_partition(
         made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, frozenset({"other"}))
     ),

@@ -16,6 +16,19 @@ local now = math.floor(now_us() / 1000)
 local due = now - retention_ms
 
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
+local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #calls)
+for _, call_id in ipairs(calls) do
+  local case = load_case(string.sub(call_id, 1, 32))
+  if case then check_types(case, {call_id}) end
+end
+for _, case_id in ipairs(cases) do
+  local case = load_case(case_id)
+  if case then
+    check_types(case, {})
+    local content = redis.call('GET', content_key(case_id))
+    for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZCARD', index) end
+  end
+end
 for _, call_id in ipairs(calls) do
   local case_id = string.sub(call_id, 1, 32)
   local case = call_exists(call_id) and load_case(case_id)
@@ -28,7 +41,6 @@ end
 
 -- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.
 local dropped = 0
-local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #calls)
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if not case then

@@ -96,6 +96,10 @@ elseif known[1] then
   return reply('STALE')
 end
 
+check_types(case, {})
+redis.call('STRLEN', fallback_key(case_id))
+redis.call('STRLEN', content_key(case_id))
+redis.call('STRLEN', body_key(case_id))
 apply_timeouts(case, now, limits)
 
 local arrival

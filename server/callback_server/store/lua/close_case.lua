@@ -11,6 +11,7 @@
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+check_types(case, {})
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.status == 'CLOSED' then return reply('ALREADY') end

@@ -29,6 +29,8 @@ if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
   return {'KNOWN', known_nonce}
 end
 
+check_types({id = case_id, owner = owner, activity = activity}, {})
+for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZCARD', index) end
 local label_digests = label_digests_of(content)
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)

@@ -39,12 +39,22 @@ local function erase_resolution()
     left[1] ~= '' and packed_answer(left[2], '') or '')
 end
 
+-- Returns the calls of this step with their attempts.
+local function calls_to_erase()
+  return redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
+    'REV', 'LIMIT', 0, limit, 'WITHSCORES')
+end
+
+check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1))
+if case.resolved then redis.call('HLEN', resolution_key(case_id)) end
+for i, call_id in ipairs(calls_to_erase()) do
+  if i % 2 == 1 then redis.call('HLEN', call_key(call_id)) end
+end
 if before == '+inf' then
   erase_answers(case)
   if case.resolved then erase_resolution() end
 end
-local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
-  'REV', 'LIMIT', 0, limit, 'WITHSCORES')
+local calls = calls_to_erase()
 local erased, dead = 0, {}
 for i = 1, #calls, 2 do
   local call_id = calls[i]

@@ -20,6 +20,8 @@ local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_starte
 if call[3] == fencing_token then return {'OK', 0} end
 if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end
 local case = load_case(case_id)
+if not case then return {'STALE'} end
+check_types(case, {call_id})
 local now = math.floor(now_us() / 1000)
 
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)

@@ -12,6 +12,9 @@
 local call = redis.call('HMGET', call_key(call_id), 'request', 'status', 'caller_gone')
 if not call[1] then return {'UNKNOWN'} end
 if call[3] then return {'OK'} end
+local case = load_case(case_id)
+if not case then return {'UNKNOWN'} end
+check_types(case, {call_id})
 redis.call('HSET', call_key(call_id), 'caller_gone', '1')
-emit_event(load_case(case_id), 'CALLER_GONE', call_id, call[2])
+emit_event(case, 'CALLER_GONE', call_id, call[2])
 return {'OK'}

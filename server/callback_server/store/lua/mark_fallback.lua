@@ -17,6 +17,9 @@ local now = math.floor(now_us() / 1000)
 local lease = call[1] == 'RUNNING' and tonumber(redis.call('ZSCORE', leases_key(), call_id))
 if not lease or lease <= now then return {'STALE'} end
 
+local case = load_case(case_id)
+if not case then return {'STALE'} end
+check_types(case, {call_id})
 redis.call('HSET', call_key(call_id), 'fallback_sent', '1')
 if not accepts then return {'OK'} end
 if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
@@ -26,5 +29,5 @@ if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
   redis.call('HDEL', call_key(call_id), 'partial')
 end
 redis.call('HSET', call_key(call_id), 'delivery_start', now, 'attempts_started', 1)
-set_delivery_status(load_case(case_id), call_id, 'RUNNING')
+set_delivery_status(case, call_id, 'RUNNING')
 return {'OK'}

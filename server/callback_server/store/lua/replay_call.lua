@@ -18,6 +18,7 @@ if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} en
 if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'RUNNING'} end
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 
+check_types(case, {call_id})
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then

@@ -13,6 +13,7 @@
 
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+check_types(case, {})
 apply_timeouts(case, math.floor(now_us() / 1000), limits)
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if case.version ~= version then return reply('CONFLICT') end

@@ -19,9 +19,21 @@ local KEEP_TIME_US = 5000000
 
 local now = math.floor(now_us() / 1000)
 
-sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
-
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, call_id in ipairs(calls) do
+  local case = load_case(string.sub(call_id, 1, 32))
+  if case then check_types(case, {call_id}) end
+end
+for _, case_id in ipairs(cases) do
+  local case = load_case(case_id)
+  if case then check_types(case, {}) end
+end
+for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
+  redis.call('ZCARD', due_key(activity))
+end
+
+sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
   if not case or not call_exists(call_id) then
@@ -32,7 +44,6 @@ for _, call_id in ipairs(calls) do
     if redis.call('ZSCORE', leases_key(), call_id) then end_lease(case, call_id, now, limits) end
   end
 end
-local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if case then

@@ -24,12 +24,27 @@ for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = to
 local activities = redis.call('SMEMBERS', delivery_activities_key())
 table.sort(activities)
 
+-- Returns the calls of an activity that are due, at most one more than can be taken.
+local function due_calls(activity, count)
+  return redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
+    or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)
+end
+
+for _, activity in ipairs(activities) do
+  for _, call_id in ipairs(due_calls(activity, 0)) do
+    local case = load_case(string.sub(call_id, 1, 32))
+    if case then
+      check_types(case, {call_id})
+      redis.call('STRLEN', content_key(case.id))
+      redis.call('STRLEN', body_key(case.id))
+    end
+  end
+end
+
 local taken, bytes = {}, 0
 for i = 1, #activities do
   local activity = activities[(turn + i) % #activities + 1]
-  local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
-    or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
-  for _, call_id in ipairs(due) do
+  for _, call_id in ipairs(due_calls(activity, #taken)) do
     if #taken == limit or bytes > max_bytes then return reply(1, unpack(taken)) end
     local case = load_case(string.sub(call_id, 1, 32))
     local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',

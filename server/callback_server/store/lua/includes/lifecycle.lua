@@ -78,6 +78,25 @@ local function load_case(id)
   return case
 end
 
+-- Raises an error if a key that a transition on this case may write to has a wrong type: Lua has no rollback, so a
+-- script does this before its first write. ZINTERCARD looks at the types of all its keys, and then at nothing else,
+-- because the first one does not exist.
+---@param call_ids table the calls that the transition may write to, besides the one that holds the case
+local function check_types(case, call_ids)
+  local owner, activity, id = case.owner, case.activity, case.id
+  redis.call('ZINTERCARD', 16, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(),
+    delivery_activities_key(), due_key(activity), calls_key(id), held_key(id), answers_key(id),
+    waiting_key(owner), dead_key(owner), activities_key(owner), index_key(owner, 'OPEN', activity),
+    index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
+  redis.call('XLEN', events_key())
+  now_us()
+  if case.call then redis.call('HLEN', call_key(case.call)) end
+  for _, call_id in ipairs(call_ids) do redis.call('HLEN', call_key(call_id)) end
+  if case.ordered then
+    for _, call_id in ipairs(redis.call('LRANGE', queue_key(id), 0, 1)) do redis.call('HLEN', call_key(call_id)) end
+  end
+end
+
 -- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
 ---@return number arrival what to store if the call is made
 ---@return number wait_ms until the call is allowed; 0 or less if it is allowed now
@@ -173,7 +192,7 @@ local function trim_ended_calls(case, limits)
   local excess = redis.call('ZCARD', calls_key(case.id)) - unfinished - limits.recorded_calls_per_case
   while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > limits.recorded_bytes_per_case do
     local oldest = oldest_ended_call(case)
-    if not oldest then return end
+    if not oldest or redis.call('TYPE', call_key(oldest)).ok ~= 'hash' then return end
     delete_call(case, oldest)
     excess = excess - 1
   end
