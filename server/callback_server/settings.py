@@ -27,7 +27,13 @@ from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
 from callback_server.domain.retries import Retries
 from callback_server.domain.url import host_of, normalize_origin
-from callback_server.store.connection.client import check_url, with_password
+from callback_server.store.connection.store_url import (
+    Topology,
+    check_url,
+    parse_store_url,
+    with_password,
+    with_sentinel_password,
+)
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
 from callback_server.verification.settings import NAME, ProfileSettings
@@ -169,9 +175,12 @@ class ServerSettings(ProcessSettings):
     state_key_file: Path | None = None
     """A file with the bytes of `state_key`, at least 32."""
     store_url: str = "redis://127.0.0.1:6379/0"
-    """The store: `redis://`, `rediss://`, `unix:///path` or `redis+cluster://`."""
+    """The store: `redis://`, `unix:///path`, `redis+sentinel://h1,h2,h3/NAME` or `redis+cluster://h1,h2,h3`; with
+    `rediss` over TLS. [Failover](operations.md#failover) explains them."""
     store_password_file: Path | None = None
     """A file with the store's password, if `store_url` has none. A newline at its end is ignored."""
+    store_sentinel_password_file: Path | None = None
+    """A file with the password of the Sentinels, if they have one. A newline at its end is ignored."""
     store_durability: Durability = Durability.ALWAYS
     """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
@@ -303,6 +312,17 @@ class ServerSettings(ProcessSettings):
         return self
 
     @model_validator(mode="after")
+    def _sentinels_with_password(self) -> ServerSettings:
+        if self.store_sentinel_password_file is None:
+            return self
+        parsed = parse_store_url(self.store_url)
+        if parsed.topology is not Topology.SENTINEL:
+            raise ValueError("store_sentinel_password_file needs a store_url with Sentinels")
+        if "password" in parsed.sentinel_options:
+            raise ValueError("store_sentinel_password_file and sentinel_password in store_url exclude each other")
+        return self
+
+    @model_validator(mode="after")
     def _tls(self) -> ServerSettings:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file belong together")
@@ -354,22 +374,18 @@ class ServerSettings(ProcessSettings):
         return CookieDomains(self.cookie_domains)
 
     def read_store_url(self) -> str:
-        """Return `store_url`, with the password of `store_password_file` if there is one.
+        """Return `store_url`, with the passwords of `store_password_file` and `store_sentinel_password_file`, if any.
 
         Raises:
-            ValueError: The file cannot be read, or is empty.
+            ValueError: A file cannot be read, or is empty.
         """
-        if self.store_password_file is None:
-            return self.store_url
-        try:
-            password = self.store_password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ValueError(f"store_password_file {self.store_password_file}: {error.strerror}") from error
-        except ValueError:
-            raise ValueError(f"store_password_file {self.store_password_file}: is not UTF-8") from None
-        if not password:
-            raise ValueError(f"store_password_file {self.store_password_file}: is empty")
-        return with_password(self.store_url, password)
+        url = self.store_url
+        if self.store_password_file is not None:
+            url = with_password(url, _password("store_password_file", self.store_password_file))
+        if self.store_sentinel_password_file is not None:
+            password = _password("store_sentinel_password_file", self.store_sentinel_password_file)
+            url = with_sentinel_password(url, password)
+        return url
 
     def read_state_key(self) -> bytes | None:
         """Return the key for `request_id`, or None if none is configured.
@@ -388,3 +404,16 @@ class ServerSettings(ProcessSettings):
         if len(key) < 32:
             raise ValueError(f"state_key_file {self.state_key_file}: has {len(key)} bytes, needs at least 32")
         return key
+
+
+def _password(setting: str, path: Path) -> str:
+    """Return the password in a file. Raises ValueError."""
+    try:
+        password = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{setting} {path}: {error.strerror}") from error
+    except ValueError:
+        raise ValueError(f"{setting} {path}: is not UTF-8") from None
+    if not password:
+        raise ValueError(f"{setting} {path}: is empty")
+    return password

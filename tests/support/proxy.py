@@ -130,11 +130,11 @@ class StoreProxy:
 class Tunnel:
     """TCP proxy to an address. While `is_losing_answers`, it drops returned bytes; `cut` ends connections.
 
-    `lost_bytes` counts the dropped bytes.
+    `lost_bytes` counts the dropped bytes. New connections go to `target`.
     """
 
     def __init__(self, address, *, port=0):
-        self._to = address.rpartition(":")
+        self.target = address
         self._port = port
         self.is_losing_answers = False
         self.lost_bytes = 0
@@ -156,7 +156,8 @@ class Tunnel:
             connection.transport.abort()
 
     async def _accept(self, reader, writer):
-        back_reader, back_writer = await asyncio.open_connection(self._to[0], int(self._to[2]))
+        host, _, port = self.target.rpartition(":")
+        back_reader, back_writer = await asyncio.open_connection(host, int(port))
         ends = {writer, back_writer}
         self._connections |= ends
         try:

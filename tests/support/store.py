@@ -39,8 +39,9 @@ def free_port():
 class StoreProcess:
     """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
 
-    def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=()):
+    def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=(), password=None):
         self.directory = directory
+        self._password = password or None
         self.cluster = kind.endswith("-cluster")
         self.port, self.cluster_port = free_port(), free_port()
         self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
@@ -55,7 +56,7 @@ class StoreProcess:
     def start(self):
         """Start it, and wait until it answers."""
         self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
-        with redis.Redis(port=self.port) as client:
+        with redis.Redis(port=self.port, password=self._password) as client:
             if self.cluster:
                 wait_until_sync(lambda: self._answers(client), what="the store")
                 if client.cluster("info")["cluster_slots_assigned"] == "0":

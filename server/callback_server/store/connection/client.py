@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
+    ConnectionPool,
     SSLConnection,
     UnixDomainSocketConnection,
-    parse_url,
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -21,7 +23,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from callback_server.store.connection.errors import NotSentError, refused_ask
+from callback_server.store.connection.errors import NO_PRIMARY, NotSentError, refused_ask
+from callback_server.store.connection.sentinels import Sentinels
+from callback_server.store.connection.store_url import StoreUrl, Topology, parse_store_url
 
 SOCKET_TIMEOUT_S: Final = 2.0
 """Timeout of one command, in seconds. With `appendfsync always`, that includes an fsync."""
@@ -59,6 +63,9 @@ class StoreConnection(AbstractConnection):
             return await super().read_response(*args, **kwargs)
         except AskError as error:
             raise refused_ask(error) from None
+        except NO_PRIMARY:
+            self.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            raise
 
     def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Let another protocol read the connection from now on.
@@ -96,44 +103,40 @@ class _UnixConnection(StoreConnection, UnixDomainSocketConnection):
     pass
 
 
+class _FoundBySentinels(StoreConnection):
+    """A connection to the node that is the primary whenever it connects."""
+
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        super().__init__(**options)
+        self._sentinels = sentinels
+
+    async def connect(self) -> None:
+        """Find the primary and connect to it, unless it is connected.
+
+        Raises:
+            NotSentError: The Sentinels do not know a primary, or it cannot be reached.
+            AuthenticationError: It refuses user or password.
+        """
+        if not self.is_connected:
+            self.host, self.port = await self._sentinels.find_primary()
+        await super().connect()
+
+
+class _SentinelTcpConnection(_FoundBySentinels, _TcpConnection):
+    pass
+
+
+class _SentinelTlsConnection(_FoundBySentinels, _TlsConnection):
+    pass
+
+
 _CLASSES: Final = {"redis": _TcpConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
-_CLUSTER: Final = "redis+cluster"
-SCHEMES: Final = (*_CLASSES, _CLUSTER)
-"""The schemes of a store URL."""
-
-
-def check_url(url: str) -> None:
-    """Refuse a text that is not a URL of a store. The error repeats nothing of it, because it can hold a password.
-
-    Raises:
-        ValueError: The text has none of our schemes, or cannot be parsed.
-    """
-    scheme = urlsplit(url).scheme if url.isprintable() else ""
-    if scheme not in SCHEMES:
-        raise ValueError(f"must begin with {', '.join(f'{each}://' for each in SCHEMES)}")
-    parts = urlsplit(url)
-    try:
-        parse_url(url.replace(_CLUSTER, "redis", 1))
-        if scheme != "unix" and "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise ValueError  # the password has a `/`, `?` or `#`, and the text before that would be taken for the host
-    except ValueError:
-        raise ValueError(
-            "must be a URL such as redis://user:password@host:6379/0, "
-            "with special characters of the password percent-encoded"
-        ) from None
-
-
-def with_password(url: str, password: str) -> str:
-    """Return a URL that has no password with this one."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def connect(url: str) -> StoreClient:
-    """Return a client for a URL: `redis://host:port/db`, `unix:///path` or `redis+cluster://host:port`.
+    """Return a client for a URL (see store_url.py).
 
-    The client connects at its first command. User, password and database are part of the URL, as redis-py reads them.
+    The client connects at its first command.
     """
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
@@ -142,20 +145,46 @@ def connect(url: str) -> StoreClient:
         # If enabled, redis-py 8.1 overlooks an unread reply on a pooled connection, and a connection that was lost.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    scheme = urlsplit(url).scheme
-    if scheme == _CLUSTER:
-        client = RedisCluster.from_url(
-            url.replace(_CLUSTER, "redis", 1),
-            max_connections=2 * POOL_SIZE,
-            reinitialize_steps=0,  # otherwise the fifth slot that has moved closes all connections
+    parsed = parse_store_url(url)
+    if parsed.topology is Topology.CLUSTER:
+        return _connect_cluster(parsed, options)
+    limits: dict[str, Any] = {"max_connections": POOL_SIZE, "timeout": POOL_WAIT_S}
+    if parsed.topology is Topology.SENTINEL:
+        of_sentinel = options | dict(parsed.sentinel_options) | ({"ssl": True} if parsed.is_tls else {})
+        pool = BlockingConnectionPool(
+            connection_class=_SentinelTlsConnection if parsed.is_tls else _SentinelTcpConnection,
+            sentinels=Sentinels(parsed.addresses, parsed.service, of_sentinel),
+            **limits,
             **options,
+            **parsed.options,
         )
-        # The constructor accepts no class for the connections of its nodes. They are made with these arguments.
-        for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
-            known["connection_class"] = _TcpConnection
-        for node in client.nodes_manager.startup_nodes.values():
-            node.connection_class = _TcpConnection
-        return client
-    pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=POOL_WAIT_S, **options)
-    pool.connection_class = _CLASSES[scheme]
+    else:
+        pool = BlockingConnectionPool.from_url(url, **limits, **options)
+        pool.connection_class = _CLASSES[urlsplit(url).scheme]
     return Redis.from_pool(pool)  # a client that is made so closes its pool
+
+
+def _connect_cluster(parsed: StoreUrl, options: Mapping[str, Any]) -> RedisCluster:
+    client = RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in parsed.addresses],
+        max_connections=2 * POOL_SIZE,
+        reinitialize_steps=0,  # otherwise the fifth slot that has moved closes all connections
+        ssl=parsed.is_tls,
+        **options,
+        **{name: value for name, value in parsed.options.items() if name != "db"},
+    )
+    # The constructor accepts no class for the connections of its nodes. They are made with these arguments.
+    kind = _TlsConnection if parsed.is_tls else _TcpConnection
+    for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
+        known["connection_class"] = kind
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = kind
+    return client
+
+
+def drop_connections(pool: ConnectionPool) -> None:
+    """Close the connections of a pool: those in use once they are free. The node is no longer the primary."""
+    for idle in pool._available_connections:  # noqa: SLF001  # redis-py closes them only in a coroutine
+        cast("StoreConnection", idle).release()
+    for used in pool._in_use_connections:  # noqa: SLF001  # likewise
+        used.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's

@@ -16,6 +16,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterError,
+    MasterDownError,
     MaxConnectionsError,
     MovedError,
     OutOfMemoryError,
@@ -57,6 +58,10 @@ class SlotMigratingError(ResponseError):
     ASK for a key that it does not have, which the one declared key of a script never exists as. So ASK, which leads to
     the other node, is never followed, and nothing runs on a partition while its slot moves.
     """
+
+
+NO_PRIMARY: Final = (ReadOnlyError, MasterDownError)
+"""Errors of a node that is not the primary any more. Its connections are closed, and the primary is looked up anew."""
 
 
 def reply_error(text: str) -> Exception:

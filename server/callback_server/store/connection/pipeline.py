@@ -33,7 +33,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
-from callback_server.store.connection.client import StoreClient, StoreConnection
+from callback_server.store.connection.client import StoreClient, StoreConnection, drop_connections
 from callback_server.store.connection.errors import NotSentError
 from callback_server.store.connection.pipelined_connection import PackedCommand, PipelinedConnection, fail
 
@@ -188,12 +188,22 @@ class NodePipeline:
         self._idle.append(closed.connection)
         self._send_waiting()
 
+    def _drop_connections(self) -> None:
+        """Close all connections of the store, each when it is free. A cluster says itself where a slot is."""
+        if isinstance(self._target, ConnectionPool):
+            drop_connections(self._target)
+
     async def _open(self) -> None:
         try:
             connection = await _connected(self._target, self._idle)
             try:
                 self._connections.append(
-                    PipelinedConnection(connection, on_free=self._send_waiting, on_closed=self._remove)
+                    PipelinedConnection(
+                        connection,
+                        on_free=self._send_waiting,
+                        on_closed=self._remove,
+                        on_no_primary=self._drop_connections,
+                    )
                 )
             except NotSentError:
                 self._idle.append(connection)

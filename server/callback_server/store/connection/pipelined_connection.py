@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidRespo
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
-from callback_server.store.connection.errors import reply_error
+from callback_server.store.connection.errors import NO_PRIMARY, reply_error
 
 PackedCommand = tuple[bytes, "asyncio.Future[Any]"]
 """A command as it is written, and the future of its reply."""
@@ -34,6 +34,7 @@ class PipelinedConnection(asyncio.Protocol):
         *,
         on_free: Callable[[], None],
         on_closed: Callable[[PipelinedConnection], None],
+        on_no_primary: Callable[[], None],
     ) -> None:
         """Take over a connection.
 
@@ -41,6 +42,8 @@ class PipelinedConnection(asyncio.Protocol):
             connection: A connection that is connected.
             on_free: Called when every command has its reply.
             on_closed: Called once, when the connection is closed.
+            on_no_primary: Called when the node says that it is not the primary any more. The connection closes once
+                every command has its reply.
 
         Raises:
             NotSentError: The store has closed the connection already.
@@ -48,6 +51,8 @@ class PipelinedConnection(asyncio.Protocol):
         self.connection = connection
         self._on_free = on_free
         self._on_closed = on_closed
+        self._on_no_primary = on_no_primary
+        self._leads_to_primary = True
         self._sent = deque[PackedCommand]()
         """The commands that have no reply yet."""
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE)
@@ -60,7 +65,7 @@ class PipelinedConnection(asyncio.Protocol):
     @property
     def is_free(self) -> bool:
         """Whether commands can be sent now."""
-        return not self._sent and not self._transport.is_closing()
+        return not self._sent and self._leads_to_primary and not self._transport.is_closing()
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
@@ -84,8 +89,12 @@ class PipelinedConnection(asyncio.Protocol):
         except (RedisConnectionError, InvalidResponse) as error:
             self._close(error)
             return
-        if not self._sent:
+        if self._sent:
+            return
+        if self._leads_to_primary:
             self._on_free()
+        else:
+            self.close()
 
     def eof_received(self) -> None:
         """Close the connection after the store has closed its side."""
@@ -104,6 +113,9 @@ class PipelinedConnection(asyncio.Protocol):
         if isinstance(value, Exception) and not isinstance(value, _REFUSALS):
             raise value
         _, reply = self._sent.popleft()
+        if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
+            self._leads_to_primary = False
+            self._on_no_primary()
         if reply.done():  # the sender was cancelled
             return
         if isinstance(value, Exception):

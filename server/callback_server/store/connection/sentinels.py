@@ -1,0 +1,53 @@
+"""Finds the primary of a service that Sentinels watch."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from callback_server.store.connection.errors import NotSentError
+
+
+class Sentinels:
+    """The Sentinels of one service."""
+
+    def __init__(self, addresses: list[tuple[str, int]], service: str, options: Mapping[str, Any]) -> None:
+        """Create a group. `options` are the arguments of redis-py for a connection to each."""
+        self._addresses = addresses
+        self._service = service
+        self._options = options
+
+    async def find_primary(self) -> tuple[str, int]:
+        """Return the address that at least half of the Sentinels name.
+
+        A Sentinel that is cut off from the others, perhaps together with an old primary, does not count alone.
+
+        Raises:
+            NotSentError: Too few of them answer, or agree.
+        """
+        named = [answer for answer in await asyncio.gather(*map(self._ask, self._addresses)) if answer is not None]
+        for address, votes in collections.Counter(named).most_common(1):
+            if 2 * votes >= len(self._addresses):
+                return address
+        found = f"{len(named)} of {len(self._addresses)} named one"
+        raise NotSentError(f"too few Sentinels agree on a primary of {self._service}: {found}")
+
+    async def _ask(self, address: tuple[str, int]) -> tuple[str, int] | None:
+        host, port = address
+        try:
+            async with Redis(host=host, port=port, **self._options) as sentinel:
+                named: Any = await sentinel.execute_command(  # type: ignore[no-untyped-call]  # redis-py's
+                    "SENTINEL GET-MASTER-ADDR-BY-NAME", self._service
+                )
+        except (RedisError, OSError):
+            return None
+        return (_text(named[0]), int(named[1])) if named else None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

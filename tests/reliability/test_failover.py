@@ -1,0 +1,159 @@
+"""The primary changes: behind Sentinels, behind one address, in a cluster. Connections to the old one are given up."""
+
+import asyncio
+import time
+
+import pytest
+import redis.asyncio
+import trustme
+from store.test_keeping import Cases
+from support.proxy import Tunnel
+from support.sentinel import SERVICE, running_trio
+from support.store import StoreProcess, free_port
+from support.wait import wait_until
+
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import NotSentError, StoreError, store_errors
+from callback_server.store.connection.pipeline import Pipeline
+from callback_server.store.queries.read import read_case
+
+KEY = "{cb:1}"
+ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
+WRITE = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
+
+
+async def new_case(cases):
+    """Make a case as soon as the store accepts it."""
+
+    async def made():
+        try:
+            return await cases.new()
+        except StoreError:
+            return None
+
+    return await wait_until(made, what="a store that accepts writes")
+
+
+@pytest.mark.parametrize(("kind", "passwords"), [("redis", True), ("valkey", False)])
+async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_failover(tmp_path, kind, passwords):
+    secrets = {"password": "of-the-store", "sentinel_password": "of-the-sentinels"} if passwords else {}
+    with running_trio(tmp_path, kind, **secrets) as trio:
+        url = trio.url + ("?sentinel_password=of-the-sentinels" if passwords else "")
+        async with connect(url) as client:
+            cases = Cases(client)
+            case = await cases.new()
+            old, new = trio.stores
+            async with redis.asyncio.Redis(port=old.port, password=secrets.get("password")) as plain:
+                await plain.wait(1, 5000)
+            began = time.monotonic()
+            await asyncio.to_thread(old.kill)
+            later = await new_case(cases)
+            print(f"\n{kind}: writes again {time.monotonic() - began:.1f} s after the primary was killed")
+            assert await read_case(cases.scripts, case.id)
+            assert await read_case(cases.scripts, later.id)
+            assert trio.primary() is new
+
+
+async def test_a_planned_failover_moves_every_connection(tmp_path):
+    with running_trio(tmp_path, "valkey") as trio:
+        async with connect(trio.url) as client, redis.asyncio.Redis(port=trio.sentinels[0].port) as sentinel:
+            cases = Cases(client)
+            await cases.new()
+            old, new = trio.stores
+            await sentinel.execute_command("SENTINEL FAILOVER", SERVICE)
+            await wait_until(lambda: trio.primary() is new, what="another primary")
+
+            async def is_replica():
+                async with redis.asyncio.Redis(port=old.port) as plain:
+                    return (await plain.info("replication"))["role"] == "slave"
+
+            await wait_until(is_replica, what="a replica that was the primary")
+            case = await new_case(cases)
+            async with redis.asyncio.Redis(port=new.port) as plain:
+                assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+
+
+async def test_a_sentinel_without_the_others_is_not_believed(tmp_path):
+    with running_trio(tmp_path, "valkey") as trio:
+        for each in trio.sentinels[1:]:
+            each.stop()
+        async with connect(trio.url) as client:
+            with pytest.raises(NotSentError, match="too few Sentinels agree on a primary of callbacks: 1 of 3"):
+                await Pipeline(client).send(KEY, *ECHO, "x")
+
+
+@pytest.fixture
+def two_stores(tmp_path):
+    """Run a primary and another one."""
+    stores = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        stores.append(StoreProcess(tmp_path / name).start())
+    yield stores
+    for store in stores:
+        store.stop()
+
+
+async def test_behind_one_address_connections_to_a_node_that_became_a_replica_are_closed_at_once(two_stores):
+    old, new = two_stores
+    async with (
+        Tunnel(f"127.0.0.1:{old.port}") as tunnel,
+        connect(f"redis://{tunnel.address}") as client,
+        redis.asyncio.Redis(port=old.port) as plain,
+    ):
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *WRITE) == 1
+        assert await client.get(KEY) == b"1"
+        await plain.replicaof("127.0.0.1", new.port)
+        tunnel.target = f"127.0.0.1:{new.port}"
+        with pytest.raises(StoreError) as refused, store_errors():
+            await pipeline.send(KEY, *WRITE)
+        assert not refused.value.maybe_done
+        assert await pipeline.send(KEY, *WRITE) == 1  # at the new primary, which is empty here
+        assert await client.get(KEY) == b"1"
+        async with redis.asyncio.Redis(port=new.port) as other:
+            assert await other.get(KEY) == b"1"
+
+
+async def test_a_pooled_connection_that_meets_a_replica_is_closed(two_stores):
+    old, new = two_stores
+    async with (
+        Tunnel(f"127.0.0.1:{old.port}") as tunnel,
+        connect(f"redis://{tunnel.address}") as client,
+        redis.asyncio.Redis(port=old.port) as plain,
+    ):
+        await client.rpush("list", "x")
+        await plain.replicaof("127.0.0.1", new.port)
+        tunnel.target = f"127.0.0.1:{new.port}"
+        with pytest.raises(redis.ReadOnlyError):
+            await client.blpop(["list"], timeout=1)
+        assert await client.rpush("list", "y") == 1
+
+
+async def test_a_cluster_is_found_at_any_of_several_nodes(store_of):
+    store = store_of("valkey-cluster")
+    async with connect(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{store.port}") as client:
+        assert await Pipeline(client).send(KEY, *ECHO, "x") == b"x"
+        assert await client.get(KEY) is None
+
+
+async def test_a_cluster_is_reached_over_tls(tmp_path):
+    authority, port = trustme.CA(), free_port()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
+    settings = {
+        "--tls-port": port, "--tls-cert-file": tmp_path / "store.pem", "--tls-key-file": tmp_path / "store.pem",
+        "--tls-ca-cert-file": tmp_path / "ca.pem", "--tls-auth-clients": "no", "--tls-cluster": "yes",
+    }  # fmt: skip
+    store = StoreProcess(
+        tmp_path, kind="redis-cluster", settings=[str(each) for pair in settings.items() for each in pair]
+    ).start()
+    try:
+        async with connect(f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}") as client:
+            assert await Pipeline(client).send(KEY, *WRITE) == 1
+            assert await client.get(KEY) == b"1"
+        with pytest.raises(StoreError, match="certificate verify failed"), store_errors():
+            async with connect(f"rediss+cluster://127.0.0.1:{port}"):
+                pass
+    finally:
+        store.stop()

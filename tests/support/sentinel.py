@@ -1,0 +1,102 @@
+"""A primary, a replica, and three Sentinels that watch them."""
+
+import contextlib
+import subprocess
+
+import redis
+from support.store import StoreProcess, free_port, program
+from support.wait import wait_until_sync
+
+SERVICE = "callbacks"
+
+
+class SentinelProcess:
+    """One Sentinel."""
+
+    def __init__(self, directory, kind, lines):
+        directory.mkdir()
+        self.port = free_port()
+        self._file = directory / "sentinel.conf"
+        self._file.write_text("\n".join(lines) + "\n")
+        self._command = [
+            program(kind), str(self._file), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", str(directory), "--logfile", str(directory / "log"),
+        ]  # fmt: skip
+        self.process = None
+
+    def start(self):
+        """Start it."""
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        return self
+
+    def stop(self):
+        """Stop it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+class Trio:
+    """Two stores and their Sentinels. `url` is what a server gets."""
+
+    def __init__(self, stores, sentinels, password="", sentinel_password=""):
+        self.stores = stores
+        self.sentinels = sentinels
+        self._options = {"password": sentinel_password or None, "decode_responses": True}
+        user = f":{password}@" if password else ""
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in sentinels)
+        self.url = f"redis+sentinel://{user}{hosts}/{SERVICE}"
+
+    def primary(self):
+        """Return the store that the Sentinels name, if they agree."""
+        named = set()
+        for each in self.sentinels:
+            with redis.Redis(port=each.port, **self._options) as client:
+                named.add(client.sentinel_get_master_addr_by_name(SERVICE))
+        found = [store for store in self.stores if named == {("127.0.0.1", store.port)}]
+        return found[0] if found else None
+
+    def are_ready(self):
+        """Return whether every Sentinel knows the replica and the other Sentinels."""
+        for each in self.sentinels:
+            with redis.Redis(port=each.port, **self._options) as client:
+                state = client.sentinel_master(SERVICE)
+                if (state["num-slaves"], state["num-other-sentinels"]) != (1, 2):
+                    return False
+                (replica,) = client.sentinel_slaves(SERVICE)
+                if replica["master-link-status"] != "ok":
+                    return False
+        return True
+
+
+@contextlib.contextmanager
+def running_trio(directory, kind, *, password="", sentinel_password=""):
+    """Run a `Trio` of a kind of store, with passwords if they are given."""
+    stores = []
+    secret = ("--requirepass", password, "--masterauth", password) if password else ()
+    with contextlib.ExitStack() as stack:
+        for name in ("first", "second"):
+            (directory / name).mkdir()
+            settings = (*secret, *(("--replicaof", f"127.0.0.1 {stores[0].port}") if stores else ()))
+            stores.append(StoreProcess(directory / name, kind=kind, settings=settings, password=password).start())
+            stack.callback(stores[-1].stop)
+        lines = [
+            f"sentinel monitor {SERVICE} 127.0.0.1 {stores[0].port} 2",
+            f"sentinel down-after-milliseconds {SERVICE} 500",
+            f"sentinel failover-timeout {SERVICE} 5000",
+            *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
+            *([f"requirepass {sentinel_password}", f"sentinel sentinel-pass {sentinel_password}"]
+              if sentinel_password else []),
+        ]  # fmt: skip
+        sentinels = [SentinelProcess(directory / f"sentinel{n}", kind, lines).start() for n in range(3)]
+        for each in sentinels:
+            stack.callback(each.stop)
+        trio = Trio(stores, sentinels, password, sentinel_password)
+
+        def are_ready():
+            with contextlib.suppress(redis.ConnectionError, ValueError):
+                return trio.are_ready()
+            return False
+
+        wait_until_sync(are_ready, what="Sentinels that know each other")
+        yield trio
