@@ -43,6 +43,7 @@ LONGEST = (
     "up/test_up.py",
     "reliability/test_store_errors.py",
     "reliability/test_slow_peers.py",
+    "reliability/test_slots_that_move.py",
     "end_to_end/test_readme.py",
     "cli/test_diagnostics.py",
     "deploy/test_backup.py",
