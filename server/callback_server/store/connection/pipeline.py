@@ -46,7 +46,7 @@ MAX_BATCH_BYTES: Final = 512 * 1024
 """A batch is limited because each of its commands must have its reply in time."""
 REOPEN_DELAY_S: Final = 1.0
 """How long to wait before another connection is opened after one could not be opened, in seconds."""
-MAX_NODES_TRIED: Final = 16
+MAX_NODES_TRIED: Final = 5
 """How many nodes a command is sent to, one after another, while its slot moves."""
 
 Argument = str | bytes | int
