@@ -140,11 +140,15 @@ def generate(*arguments: str) -> None:
     """Generate code and docs: `--check` changes nothing, and fails if a generated file is out of date.
 
     It generates the stubs and the reasons from the contract, the synchronous client from the asyncio one,
-    docs/settings.md from the settings, and the diagram and table of docs/life-of-a-callback.md from the life table.
+    docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the diagram and table
+    of docs/life-of-a-callback.md from the life table.
     """
     enter("dev")
     changes = (
-        {PYTHON / name: content for name, content in stale_code().items()} | stale_settings_page() | stale_life_page()
+        {PYTHON / name: content for name, content in stale_code().items()}
+        | stale_settings_page()
+        | stale_provider_page()
+        | stale_life_page()
     )
     if "--check" in arguments:
         if changes:
@@ -423,6 +427,15 @@ def stale_settings_page() -> dict[Path, bytes | None]:
 
     path = ROOT / "docs" / "settings.md"
     page = settings_page({"callback server": ServerSettings, "callback edge": EdgeSettings}).encode()
+    return {} if path.exists() and path.read_bytes() == page else {path: page}
+
+
+def stale_provider_page() -> dict[Path, bytes | None]:
+    """Return docs/provider-list.md with what it should be, if it is not what the files of the providers say."""
+    from callback_server.verification.provider_page import provider_page
+
+    path = ROOT / "docs" / "provider-list.md"
+    page = provider_page().encode()
     return {} if path.exists() and path.read_bytes() == page else {path: page}
 
 

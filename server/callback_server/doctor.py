@@ -33,7 +33,7 @@ from callback_server.store.queries.node_status import NodeStatus, read_node_stat
 from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.profiles import Profiles, profile_files
-from callback_server.verification.settings import JwtSettings
+from callback_server.verification.settings import HmacSettings, JwtSettings, ProviderSettings
 
 CLOCK_SKEW_S: Final = 1.0
 """The accepted difference between two clocks, in seconds."""
@@ -141,7 +141,8 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
 async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
     """Check that each profile can be made from its files."""
     for name, profile in settings.profiles.items():
-        is_public = isinstance(profile, JwtSettings) and not profile.is_symmetric
+        declared = profile.declared if isinstance(profile, ProviderSettings) else profile
+        is_public = isinstance(declared, JwtSettings) and not declared.is_symmetric
         look = check_readable if is_public else check_secret_file
         findings = [look(setting, path) for setting, path in profile_files(name, profile).items()]
         for finding in filter(None, findings):
@@ -152,6 +153,11 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
             Profiles({name: profile})
         except CredentialsError as error:
             yield Finding.problem(f"profiles.{name}", str(error), "correct the file, as docs/verification.md says")
+            continue
+        if isinstance(declared, HmacSettings) and declared.algorithm == "sha1":
+            yield Finding.warning(
+                f"profiles.{name}", "it uses SHA-1, which is out of date", "use another algorithm if the sender has one"
+            )
         else:
             yield Finding.ok(f"profiles.{name}", f"{profile.kind} can verify")
 

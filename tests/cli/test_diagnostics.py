@@ -1,4 +1,4 @@
-"""`callback config` and `callback doctor`: output and exit codes, without any secret."""
+"""`callback config`, `callback profiles` and `callback doctor`: output and exit codes, without any secret."""
 
 import json
 import tomllib
@@ -11,6 +11,7 @@ from support.system import running_system
 from callback_cli.main import cli
 from callback_edge.settings import EdgeSettings
 from callback_server.settings import ServerSettings
+from callback_server.verification.providers import PROVIDERS
 
 SECRET = "hunter2" * 6
 NOWHERE = {"CALLBACK_STORE_URL": "redis://127.0.0.1:1", "CALLBACK_EDGE_SERVER_TARGET": "127.0.0.1:1"}
@@ -91,6 +92,18 @@ async def test_config_reports_a_shared_problem_once_and_shows_valid_settings(wri
     assert ran.errors.count("colours") == 1
     ran = await run("config", CALLBACK_EDGE_GRACE_S="long")
     assert (ran.code, "[server]" in ran.output, "[edge]" in ran.output) == (2, True, False)
+
+
+# ---- profiles ----
+
+
+async def test_profiles_lists_every_provider_and_whether_it_is_proven():
+    ran = await run("profiles")
+    as_json = json.loads((await run("profiles", "--json")).output)
+    assert [line.split()[0] for line in ran.output.splitlines()] == [each["kind"] for each in as_json]
+    assert [each["kind"] for each in as_json] == [f"provider:{name}" for name in PROVIDERS]
+    (stripe,) = (line for line in ran.output.splitlines() if line.startswith("provider:stripe "))
+    assert stripe.split()[1:3] == ["proven", "Stripe"]
 
 
 # ---- doctor ----

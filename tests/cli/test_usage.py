@@ -213,7 +213,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge"),
-        *("token", "config", "doctor", "repair", "completion"),
+        *("token", "config", "doctor", "repair", "profiles", "completion"),
     }
 
 

@@ -404,6 +404,11 @@ async def test_each_profile_is_made_from_its_files_or_has_a_finding(tmp_path):
     file.chmod(0o604)
     assert (await seen(partner))["profiles.x.secret_files[0]"][0] is Level.WARNING
 
+    file.chmod(0o600)
+    old = {"kind": "hmac", "signature": "header:x-sign", "algorithm": "sha1", "secret_files": [file]}
+    assert (await seen(old))["profiles.x"][0] is Level.WARNING
+    assert (await seen({"kind": "provider:github", "secret_files": [file]}))["profiles.x"][0] is Level.OK
+
     assert (await seen(token))["profiles.x.key_files[0]"][0] is Level.PROBLEM
     keys.write_text("{}")  # a public key is not secret, so every user may read it
     keys.chmod(0o604)

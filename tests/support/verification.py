@@ -9,6 +9,7 @@ from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
 
+DECLARED = TypeAdapter(ProfileSettings)
 NOW = 1_700_000_000
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"
 
@@ -31,7 +32,7 @@ def profiles_of(folder, clock=None, /, *secrets, **settings):
         files.append(file)
     if files:
         settings["key_files" if settings["kind"] == "jwt" else "secret_files"] = files
-    declared = TypeAdapter(ProfileSettings).validate_python(settings)
+    declared = DECLARED.validate_python(settings)
     return Profiles({"it": declared}, clock or Clock())
 
 

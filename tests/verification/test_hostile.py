@@ -19,6 +19,7 @@ from support.senders import BODY, SENDERS, whpk, whsec
 from support.verification import NOW, URL, profile_of, request, with_header
 
 from callback_server.verification.profile import VerificationError
+from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings import ProfileSettings
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -41,9 +42,11 @@ PROFILES = {
     "jwt in a form": ((pem(RSA),), TOKEN | {"algorithms": ["RS256"], "parameter": "id_token"}),
     "address": ((), {"kind": "address", "networks": ["203.0.113.0/24"]}),
 }
+PROVIDER_KINDS = {f"provider:{name}" for name in PROVIDERS}
+"""Tested in `test_providers.py`."""
 KINDS = {
     kind for model in get_args(get_args(ProfileSettings)[0]) for kind in get_args(model.model_fields["kind"].annotation)
-}
+} - PROVIDER_KINDS
 HANDSHAKES = [
     {"kind": "slack"},
     {"kind": "hub", "topics": ["t"]},

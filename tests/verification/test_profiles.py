@@ -37,6 +37,7 @@ def problems(tmp_path, text):
 # ---- Declaration ----
 
 HMAC = 'kind = "hmac"\nsecret_files = ["s"]\nheader = "x"\n'
+PLACES = 'kind = "hmac"\nsecret_files = ["s"]\n'
 JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
 
 
@@ -48,16 +49,16 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
             "profiles.x: must have a kind that is one of 'standard-webhooks', 'hmac', 'github', 'stripe'",
         ),
         ("header = 5", "profiles.x: must have a kind"),
-        ('kind = "github"', "profiles.x.github.secret_files: must be given"),
-        ('kind = "github"\nsecret_files = []', "profiles.x.github.secret_files: must have at least 1 of them"),
+        ('kind = "github"', "profiles.x.github: secret_files must be given"),
+        ('kind = "github"\nsecret_files = []', "profiles.x.github: secret_files must have at least 1 of them"),
         ('kind = "github"\nsecret_files = ["s"]\nsecret = "s"', "profiles.x.github.secret: unknown"),
         ('kind = "github"\nsecret_files = ["s"]\nheader = "x"', "profiles.x.github.header: unknown"),
         ('kind = "stripe"\nsecret_files = ["s"]\ntolerance_s = 0', "profiles.x.stripe.tolerance_s: must be greater"),
-        (HMAC + 'algorithm = "md5"', "profiles.x.hmac.algorithm: must be 'sha1', 'sha256' or 'sha512'"),
+        (HMAC + 'algorithm = "md5"', "profiles.x.hmac.algorithm: must be 'sha1', 'sha256', 'sha384' or 'sha512'"),
         (HMAC + 'signed = "{body}{nonce}"', "profiles.x.hmac.signed: unknown placeholder {nonce}"),
         (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a placeholder can occur only once"),
         (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } are allowed only around"),
-        (HMAC + 'signed = "{method}"', "profiles.x.hmac.signed: must contain {body} or {url}"),
+        (HMAC + 'signed = "{method}"', "profiles.x.hmac: signed must contain {body} or {url}"),
         (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: some text must follow {id}"),
         (HMAC + 'signed = "{body}.{method}"', "profiles.x.hmac.signed: {body} must be the last place"),
         (HMAC + 'signed = "{url}.{body}"', "profiles.x.hmac.signed: a space, a line break or {body} must follow {url}"),
@@ -65,25 +66,63 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
             HMAC + 'signed = "{url}{method}{body}"',
             "profiles.x.hmac.signed: a space, a line break or {body} must follow {url}",
         ),
-        (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id_header"),
-        (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed needs timestamp_header"),
-        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: {timestamp} in signed needs timestamp_header"),
+        (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id, such as header:x-id"),
+        (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed needs timestamp, such as"),
+        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: timestamp needs {timestamp} in signed"),
         (
             HMAC + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"',
-            "profiles.x.hmac: timestamp_field needs signature_field",
+            "profiles.x.hmac: field:t needs signature_field",
         ),
         (
             HMAC
             + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
-            "profiles.x.hmac: use timestamp_header or timestamp_field, not both",
+            "profiles.x.hmac: use one of timestamp_header, timestamp_field",
         ),
-        (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs {timestamp} in signed, id_header or id_member"),
-        (HMAC + "id_member = 'a\"b'", "profiles.x.hmac.id_member: must match pattern"),
-        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: use id_header or id_member, not both"),
+        (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs timestamp or id"),
+        (
+            HMAC + 'id_member = "meta.id"',
+            "profiles.x.hmac: id_member is one name; for a member within a member write id = ",
+        ),
+        (HMAC + 'id_member = "a\\u0001b"', "profiles.x.hmac.id.0: a JSON pointer begins with a slash"),
+        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: use one of id_header, id_member"),
         (
             HMAC + 'header = "a b"'.replace("header", "id_header"),
-            "profiles.x.hmac.id_header: must have 1 to 100 characters",
+            "profiles.x.hmac.id.0: the name after header: must have 1 to 100 characters",
         ),
+        ('kind = "hmac"\nsecret_files = ["s"]', "profiles.x.hmac.signature: must be given"),
+        (PLACES + "signature = []", "profiles.x.hmac.signature: must have at least 1 of them"),
+        (PLACES + 'signature = "x-sign"', "profiles.x.hmac.signature.0: must be header:NAME, query:NAME"),
+        (PLACES + 'signature = "cookie:x"', "profiles.x.hmac.signature.0: must be header:NAME, query:NAME"),
+        (PLACES + 'signature = "json:a"', "profiles.x.hmac.signature.0: a JSON pointer begins with a slash"),
+        (PLACES + 'signature = "json:/a~2"', "profiles.x.hmac.signature.0: a JSON pointer begins with a slash"),
+        (PLACES + 'signature = "form:"', "profiles.x.hmac.signature.0: the name after form: must have"),
+        (PLACES + 'signature = "body-hash"', "profiles.x.hmac: signature must be header:NAME, query:NAME"),
+        (PLACES + 'signature = "json:/s"', "profiles.x.hmac: a signature in the body cannot cover the body"),
+        (
+            PLACES + 'signature = "query:s"\nsigned = "{url} {body}"',
+            "profiles.x.hmac: a signature in the query cannot cover the query",
+        ),
+        (HMAC + 'signature = "header:y"', "profiles.x.hmac: use one of signature, header"),
+        (HMAC + "allow_unsigned_body = true", "profiles.x.hmac: allow_unsigned_body needs signed without the body"),
+        (HMAC + 'timestamp_format = "rfc3339"', "profiles.x.hmac: timestamp_format needs timestamp"),
+        (HMAC + 'timestamp = "body-hash"', "profiles.x.hmac: timestamp must not be body-hash"),
+        (HMAC + 'timestamp = "query:t"', "profiles.x.hmac: timestamp needs {timestamp} in signed"),
+        (HMAC + 'id = "field:t"', "profiles.x.hmac: id must not be field:NAME"),
+        (HMAC + 'id = ["body-hash", "header:y"]', "profiles.x.hmac: body-hash must be the last place of the id"),
+        (HMAC + 'id = "body-hash"\nsigned = "{url}"', "profiles.x.hmac: the id body-hash needs the body in signed"),
+        (
+            HMAC + 'id = "header:y"\nsigned = "{id}{timestamp}{body}"\ntimestamp = "header:t"',
+            "profiles.x.hmac: some text must follow {id}, to mark its end; only a rfc3339 time",
+        ),
+        (HMAC + 'signed = "{header:x-a}{body}"', "profiles.x.hmac.signed: some text must follow {header:x-a}"),
+        (HMAC + 'signed = "{header:}{body}"', "profiles.x.hmac.signed: the name after header: must have"),
+        (HMAC + 'signed = "{host}.{body}"', "profiles.x.hmac.signed: a character that it never contains must follow"),
+        (HMAC + 'signed = "{path}{body}"', "profiles.x.hmac.signed: a character that it never contains must follow"),
+        (HMAC + 'signed = "{query}.{body}"', "profiles.x.hmac.signed: a space or a line break must follow {query}"),
+        (HMAC + 'signed = "{form}.{method}"', "profiles.x.hmac.signed: {form} must be the last placeholder"),
+        (HMAC + 'signed = "{body}{url}{timestamp}"', "profiles.x.hmac.signed: {body} must be the last placeholder"),
+        (HMAC + 'separators = "|"', "profiles.x.hmac.separators: must match pattern"),
+        ('kind = "provider:none"\nsecret_files = ["s"]', "profiles.x: must have a kind that is one of"),
         ('kind = "shared-secret"\nsecret_files = ["s"]', "profiles.x.shared-secret: needs header or parameter"),
         ('kind = "basic"\nsecret_files = ["s"]\nusername = "a:b"', "profiles.x.basic.username: must have no colon"),
         (JWT + "algorithms = []", "profiles.x.jwt.algorithms: must have at least 1 of them"),
@@ -258,6 +297,7 @@ CONTENTS = {
     "jwt": json.dumps({"keys": [KEY]}),
     "standard-webhooks": "whsec_" + base64.b64encode(b"x" * 24).decode(),
 }
+"""Contents of the files of a sample, by kind: else they are `whsec_c2VjcmV0`, text and base64 after a prefix."""
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda text: text.split("]")[0].strip("["))
@@ -270,7 +310,7 @@ def test_every_sample_is_loaded_and_works_with_the_files_that_it_names(sample, t
     settings = ServerSettings.load(file)
     for name, profile in settings.profiles.items():
         for path in profile_files(name, profile).values():
-            path.write_text(CONTENTS.get(profile.kind, "secret"))
+            path.write_text(CONTENTS.get(profile.kind, "whsec_c2VjcmV0"))
     profiles = Profiles(settings.profiles)
     assert list(profiles) == list(tomllib.loads(sample)["profiles"])
     for profile in profiles.values():
@@ -285,5 +325,5 @@ def test_the_page_has_every_kind_and_every_handshake():
         if "kind" in model.get("properties", {})
         for each in model["properties"]["kind"].get("enum", [model["properties"]["kind"].get("const")])
     }
-    assert len(kinds) > 12
+    assert len(kinds) > 10
     assert {each for each in kinds if f"`{each}`" not in PAGE} == set()

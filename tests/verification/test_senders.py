@@ -112,16 +112,16 @@ def test_a_time_passes_within_the_tolerance_on_both_sides_and_not_beyond(sender,
         clock.now = NOW + passed
         profile.verify(sent, URL)
     clock.now = NOW + limit + 1
-    assert refused(profile, sent) == "the time is too far in the past"
+    assert refused(profile, sent) == f"the time is too far in the past: {limit + 1} s"
     clock.now = NOW - limit - 1
-    assert refused(profile, sent) == "the time is too far in the future"
+    assert refused(profile, sent) == f"the time is too far in the future: {limit + 1} s"
 
 
 @pytest.mark.parametrize("sender", [name for name in TIMED if name != "stripe"], indirect=True)
 @pytest.mark.parametrize(
     "time",
     ["", " ", "0", "1e9", "+1700000000", "-1700000000", "01700000000", "1700000000 ", "1700000000.0", "1_700_000_000",
-     "\u0661\u0667\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660", "\u00b2", "9" * 13, "9" * 5000, "nan", "inf",
+     "\u0661\u0667\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660", "\u00b2", "9" * 16, "9" * 5000, "nan", "inf",
      "0x65", "\x00", "1700000000\n"],
 )  # fmt: skip
 def test_a_time_that_is_not_a_whole_number_is_refused(sender, time, tmp_path):
@@ -290,7 +290,7 @@ def test_an_id_that_is_empty_long_or_unprintable_is_refused(name, text, tmp_path
 
 @pytest.mark.parametrize(
     "body",
-    ["", "token=1&text=2", "[]", '"x"', '{"id": 5}', '{"id": ""}', "{}", "[" * 100_000, '{"id": "%s"}' % ("a" * 201),
+    ["", "token=1&text=2", "[]", '"x"', '{"id": 5.5}', '{"id": ""}', "{}", "[" * 100_000, '{"id": "%s"}' % ("a" * 201),
      '{"id": %s}' % ("9" * 5000), '{"id": "\\ud800"}', '{"id": "a b"}'],
 )  # fmt: skip
 def test_a_signed_body_without_a_valid_id_passes_without_an_id(body, tmp_path):
@@ -389,7 +389,9 @@ def test_an_id_without_a_clear_end_is_refused(tmp_path, end, ids):
     ("body", "message_id"),
     [
         ('{"a": {"id": "x"}, "id": "y"}', "y"),
-        ('{"id": 5}', ""),
+        ('{"id": 5}', "5"),
+        ('{"id": true}', ""),
+        ('{"id": null}', ""),
         ('{"id": ""}', ""),
         ('{"id": "a b"}', ""),
         ('{"id": "\\ud800"}', ""),

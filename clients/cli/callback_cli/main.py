@@ -8,7 +8,7 @@ from importlib import metadata
 
 import click
 
-from callback_cli import activities, callbacks, calls, completion, diagnostics, errors, processes, tokens
+from callback_cli import activities, callbacks, calls, completion, diagnostics, errors, processes, senders, tokens
 from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             diagnostics.show_config,
             diagnostics.doctor,
             diagnostics.repair,
+            senders.profiles,
             completion.completion,
         ),
     ),

@@ -25,14 +25,15 @@ from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.settings import (
     AddressSettings,
     BasicSettings,
+    DeclaredSettings,
     HmacSettings,
     JwtSettings,
-    PresetSettings,
     ProfileSettings,
+    ProviderSettings,
     SharedSecretSettings,
     StandardWebhooksSettings,
 )
-from callback_server.verification.signature import Signature, as_hmac
+from callback_server.verification.signature import Signature
 from callback_server.verification.standard_webhooks import StandardWebhooks
 from callback_server.verification.token import Token
 from callback_server.verification.verifier import Verifier
@@ -113,6 +114,7 @@ class _Profile:
 
 def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[Profile]:
     files = profile_files(name, settings)
+    declared = settings.declared if isinstance(settings, ProviderSettings) else settings
 
     def make(contents: Contents) -> Profile:
         def credentials(field: str) -> list[Credential]:
@@ -124,7 +126,7 @@ def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloade
             ]
 
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
-        return _Profile(_verifier(settings, credentials), make_handshake(settings.handshake, hub_tokens), clock)
+        return _Profile(_verifier(declared, credentials), make_handshake(declared.handshake, hub_tokens), clock)
 
     def on_reload(problem: str | None) -> None:
         if problem is None:
@@ -150,7 +152,7 @@ def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
     }
 
 
-def _verifier(settings: ProfileSettings, credentials: Callable[[str], list[Credential]]) -> Verifier:
+def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Credential]]) -> Verifier:
     """Return the verifier for settings and credentials. Raise CredentialsError if a credential is not usable."""
 
     def secrets() -> list[bytes]:
@@ -160,9 +162,7 @@ def _verifier(settings: ProfileSettings, credentials: Callable[[str], list[Crede
         case StandardWebhooksSettings():
             return StandardWebhooks(credentials("secret_files"), settings.tolerance_s)
         case HmacSettings():
-            return Signature(settings, secrets())
-        case PresetSettings():
-            return Signature(as_hmac(settings), secrets())
+            return Signature(settings, credentials("secret_files"))
         case SharedSecretSettings():
             return SharedSecret(settings, secrets())
         case BasicSettings():

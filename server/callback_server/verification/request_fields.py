@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 
 _ID: Final = re.compile(r"[!-~]{1,200}")
-_SECONDS: Final = re.compile(r"[1-9][0-9]{0,11}")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}")
+_FIRST_MILLISECONDS: Final = 10**11
+"""A time from here on is one in milliseconds: in seconds it is the year 5138, in milliseconds 1973."""
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+TimestampFormat = Literal["seconds", "milliseconds", "rfc3339"]
+"""Format of a time."""
 
 
 def header(request: Request, name: str) -> str:
@@ -29,16 +37,21 @@ def header(request: Request, name: str) -> str:
 
 def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
     """Return the value of a parameter that must occur exactly once in the query, or with `in_form` also in a form."""
-    pairs = list(request.query)
-    if in_form and request.is_form:
-        try:
-            pairs += parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
-        except ValueError:
-            raise VerificationError("the form cannot be read") from None
+    pairs = [*request.query, *(form(request) if in_form else [])]
     found = [value for each, value in pairs if each == name]
     if len(found) != 1:
         raise VerificationError(f"the parameter {'occurs more than once' if found else 'is missing'}")
     return found[0]
+
+
+def form(request: Request) -> list[tuple[str, str]]:
+    """Return the fields of a form in the body, in order; none if the body is not a form."""
+    if not request.is_form:
+        return []
+    try:
+        return parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except ValueError:
+        raise VerificationError("the form cannot be read") from None
 
 
 def octets(text: str) -> bytes:
@@ -46,17 +59,31 @@ def octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def seconds(text: str) -> int:
-    """Parse a time in whole seconds since 1970, without sign or leading zeros."""
-    if not _SECONDS.fullmatch(text):
-        raise VerificationError("the time is not a whole number of seconds")
-    return int(text)
+def time_of(text: str, timestamp_format: TimestampFormat) -> float:
+    """Parse a time, and return it in seconds since 1970. Each time has one spelling in a format."""
+    if timestamp_format == "rfc3339":
+        try:
+            if _RFC3339.fullmatch(text):
+                return datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            pass
+        raise VerificationError("the time is not as in 2026-01-31T23:59:59Z")
+    if not _NUMBER.fullmatch(text):
+        raise VerificationError(f"the time is not a whole number of {timestamp_format}")
+    time = int(text)
+    if timestamp_format == "milliseconds":
+        return time / 1000
+    if time >= _FIRST_MILLISECONDS:
+        raise VerificationError('the time is not in seconds; timestamp_format = "milliseconds" may fit')
+    return time
 
 
-def require_recent(time: int, now: float, tolerance_s: float) -> None:
+def require_recent(time: float, now: float, tolerance_s: float) -> None:
     """Raise VerificationError if a time differs from now by more than the tolerance."""
-    if abs(now - time) > tolerance_s:
-        raise VerificationError(f"the time is too far in the {'past' if time < now else 'future'}")
+    difference = abs(now - time)
+    if difference > tolerance_s:
+        seconds = f"{math.ceil(difference)} s" if difference < 10**9 else "years"
+        raise VerificationError(f"the time is too far in the {'past' if time < now else 'future'}: {seconds}")
 
 
 def message_id(text: str) -> str:

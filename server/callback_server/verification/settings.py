@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from callback_process.addresses import parse_network
-from callback_server.verification.template import Template
+from callback_process.settings import in_plain_words
+from callback_server.verification.places import FIELD_NAME, parse_place
+from callback_server.verification.providers import PROVIDERS, Provider
+from callback_server.verification.request_fields import TimestampFormat
+from callback_server.verification.template import BODY, URL, Template
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """Pattern of the whole name of a profile."""
 
-_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
 
 
 def _field_name(text: str) -> str:
-    if not _FIELD_NAME.fullmatch(text):
+    if not FIELD_NAME.fullmatch(text):
         raise ValueError("must have 1 to 100 characters, each a letter, a digit or one of !#$%&'*+.^_`|~-")
     return text
 
@@ -43,6 +56,21 @@ JwtAlgorithm = Literal[
 def _template(text: str) -> str:
     Template(text)
     return text
+
+
+def _place(text: str) -> str:
+    parse_place(text)
+    return text
+
+
+def _as_list(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+PlaceText = Annotated[str, AfterValidator(_place)]
+"""Place of a value in a request (see `places`)."""
+Encoding = Literal["hex", "hex-upper", "base64", "base64url"]
+"""Encoding of a signature."""
 
 
 class _Table(BaseModel):
@@ -124,71 +152,141 @@ class StandardWebhooksSettings(_WithTolerance):
     """The kind."""
 
 
-class PresetSettings(_WithTolerance):
-    """Sender with a built-in HMAC format."""
-
-    kind: Literal["github", "stripe", "slack", "shopify"]
-    """The kind."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_handshake(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("kind") == "slack":
-            return {"handshake": {"kind": "slack"}, **given}
-        return given
-
-
 class HmacSettings(_WithTolerance):
-    """HMAC over parts of the request."""
+    """HMAC over parts of the request.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
 
     kind: Literal["hmac"]
     """The kind."""
-    header: FieldName
-    """The header with the signature."""
+    signature: Annotated[list[PlaceText], BeforeValidator(_as_list)] = Field(min_length=1)
+    """Place of the signature, or a list of places of which at least one must be there."""
     signature_field: FieldName | None = None
-    """Field with a signature, if the header is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
-    the header is the signature."""
-    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
-    """Hash function of the HMAC."""
-    encoding: Literal["hex", "base64"] = "hex"
-    """Encoding of the signature: lower-case hexadecimal, or base64 with padding."""
+    """Field with a signature, if the value is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
+    the value is the signature."""
+    separators: str = Field(default="", max_length=3, pattern=r"^[,; ]*$")
+    """Characters that separate several signatures in one value: comma, semicolon, space. Empty: the value is one
+    signature, or with `signature_field` a list with commas or semicolons."""
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    """Hash function of the HMAC. SHA-1 is for old senders only."""
+    encoding: Encoding = "hex"
+    """Encoding of the signature: lower-case or upper-case hexadecimal, base64 with padding, or base64url."""
     prefix: str = Field(default="", max_length=100)
-    """Prefix of each signature, such as `sha256=`."""
+    """Prefix of each signature, such as `sha256=`. In a list, signatures without it are ignored."""
+    secret_encoding: Literal["text", "hex", "base64", "base64url"] = "text"  # noqa: S105  # not a password
+    """Encoding of the secrets in the files."""
+    secret_prefix: str = Field(default="", max_length=100)
+    """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
-    """Template of the signed bytes, with `{body}`, `{url}`, `{method}`, `{timestamp}` and `{id}`, as in
-    `{timestamp}.{body}`. `{url}` is the whole URL with its query, `{method}` is in upper case, `{body}` is the original
-    bytes. Each part needs a clear end: `{body}` must be the last placeholder, some text must follow `{id}`, and a
-    space, a line break or `{body}` must follow `{url}`. With `{url}{body}`, only the generated URL passes, without
-    additions."""
-    timestamp_header: FieldName | None = None
-    """Header with the time of sending, in whole seconds since 1970."""
-    timestamp_field: FieldName | None = None
-    """Field with the time of sending, if the signature's header is a list."""
-    id_header: FieldName | None = None
-    """Header with the message id. It is trustworthy only if `{id}` is signed."""
-    id_member: str | None = Field(default=None, min_length=1, max_length=100, pattern=r'^[^"\\\x00-\x1f]+$')
-    """Member of the JSON object in the body with the message id, such as `id`."""
+    """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
+    `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
+    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by `algorithm`, lower-case
+    hexadecimal), `{body-hash:base64}` and `{form}` (the names and values of a form, sorted and joined). Each part needs
+    a clear end: `{body}` must be the last placeholder, or only `{timestamp}`, `{body-hash}` or a last `{url}` follow;
+    some text must follow `{id}`, `{header:NAME}` and `{json:POINTER}`; a space, a line break, `{body}` or `{form}` must
+    follow `{url}`. If the body and the URL are next to each other, only the generated URL passes, without additions."""
+    timestamp: PlaceText | None = None
+    """Place of the time of sending. It must be signed: by `{timestamp}`, or as a part of what is signed."""
+    timestamp_format: TimestampFormat = "seconds"
+    """Format of the time: whole seconds or milliseconds since 1970, or as in `2026-01-31T23:59:59Z`."""
+    id: Annotated[list[PlaceText], BeforeValidator(_as_list)] = []
+    """Place of the message id, or a list of places of which the first that is there counts. It is trustworthy only if
+    it is signed. `body-hash` is the SHA-256 of the body, for senders without ids."""
+    allow_unsigned_body: bool = False
+    """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
+    can then send it with another body."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_old_names(cls, given: Any) -> Any:
+        """Read the names of earlier versions."""
+        if not isinstance(given, dict):
+            return given
+        found: dict[str, Any] = {}
+        for key, value in given.items():
+            name, kind = _OLD_NAMES.get(key, (key, ""))
+            if name in found:
+                raise ValueError(f"use one of {', '.join(each for each in (name, *_old_names(name)) if each in given)}")
+            found[name] = value if not kind or value is None else _place_of_old_name(key, kind, value)
+        return found
 
     @model_validator(mode="after")
     def _fits(self) -> HmacSettings:
-        parts = Template(self.signed).parts
-        has_time = self.timestamp_header is not None or self.timestamp_field is not None
-        if self.timestamp_header is not None and self.timestamp_field is not None:
-            raise ValueError("use timestamp_header or timestamp_field, not both")
-        if has_time != ("timestamp" in parts):
-            raise ValueError(
-                "{timestamp} in signed needs timestamp_header or timestamp_field, and these need {timestamp}"
-            )
-        if "id" in parts and self.id_header is None:
-            raise ValueError("{id} in signed needs id_header")
-        if self.id_header is not None and self.id_member is not None:
-            raise ValueError("use id_header or id_member, not both")
-        has_id = self.id_header is not None or self.id_member is not None
-        if "tolerance_s" in self.model_fields_set and not has_time and not has_id:
-            raise ValueError("tolerance_s needs {timestamp} in signed, id_header or id_member")
-        if self.timestamp_field is not None and self.signature_field is None:
-            raise ValueError("timestamp_field needs signature_field")
+        places = [parse_place(each) for each in self.signature]
+        parts = set(Template(self.signed).parts)
+        if self.signature_field is not None and not self.separators:
+            object.__setattr__(self, "separators", ",;")  # frozen
+        if any(each.kind in ("field", "body-hash") for each in places):
+            raise ValueError("signature must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        if any(each.in_body for each in places) and parts & BODY:
+            raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
+        if any(each.kind == "query" for each in places) and parts & URL:
+            raise ValueError("a signature in the query cannot cover the query; take {url} and {query} out of signed")
+        if not parts & {*BODY, "url"} and not self.allow_unsigned_body:
+            raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
+        if parts & BODY and self.allow_unsigned_body:
+            raise ValueError("allow_unsigned_body needs signed without the body")
+        self._check_time(parts)
+        self._check_id(parts)
+        if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
+            raise ValueError("tolerance_s needs timestamp or id")
         return self
+
+    def _check_time(self, parts: set[str]) -> None:
+        if self.timestamp is None:
+            if "timestamp" in parts:
+                raise ValueError("{timestamp} in signed needs timestamp, such as header:x-timestamp")
+            if "timestamp_format" in self.model_fields_set:
+                raise ValueError("timestamp_format needs timestamp")
+            return
+        place = parse_place(self.timestamp)
+        if place.kind == "body-hash":
+            raise ValueError("timestamp must not be body-hash")
+        if place.kind == "field" and self.signature_field is None:
+            raise ValueError(f"{self.timestamp} needs signature_field, because it is a field of the same list")
+        is_covered = (place.in_body and parts & BODY) or (place.kind == "query" and parts & URL)
+        if "timestamp" not in parts and not is_covered:
+            raise ValueError("timestamp needs {timestamp} in signed, because a time that is not signed proves nothing")
+
+    def _check_id(self, parts: set[str]) -> None:
+        places = [parse_place(each) for each in self.id]
+        if "id" in parts and not places:
+            raise ValueError("{id} in signed needs id, such as header:x-id")
+        if any(each.kind == "field" for each in places):
+            raise ValueError("id must not be field:NAME")
+        if any(each.kind == "body-hash" for each in places[:-1]):
+            raise ValueError("body-hash must be the last place of the id, because every request has it")
+        if any(each.kind == "body-hash" for each in places) and (not parts & BODY or "id" in parts):
+            raise ValueError("the id body-hash needs the body in signed, and no {id}")
+        if Template(self.signed).id_ends_at_time and self.timestamp_format != "rfc3339":
+            raise ValueError("some text must follow {id}, to mark its end; only a rfc3339 time can follow it directly")
+
+
+_OLD_NAMES: Final = {
+    "header": ("signature", "header"),
+    "timestamp_header": ("timestamp", "header"),
+    "timestamp_field": ("timestamp", "field"),
+    "id_header": ("id", "header"),
+    "id_member": ("id", "json"),
+}
+"""Names of settings in earlier versions, which stay valid, with the setting and the kind of place that they became."""
+
+
+def _old_names(name: str) -> list[str]:
+    return [old for old, (new, _) in _OLD_NAMES.items() if new == name]
+
+
+def _place_of_old_name(key: str, kind: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"{key} must be text")
+    if kind != "json":
+        return f"{kind}:{value}"
+    if "." in value:
+        pointer = value.replace(".", "/")
+        raise ValueError(f"id_member is one name; for a member within a member write id = 'json:/{pointer}'")
+    return "json:/" + value.replace("~", "~0").replace("/", "~1")
 
 
 class SharedSecretSettings(_WithSecrets):
@@ -269,10 +367,69 @@ class AddressSettings(_Profile):
     """Allowed networks, such as `192.0.2.0/24` and `2001:db8::/32`."""
 
 
+_NAMED: Final = ("github", "stripe", "slack", "shopify")
+"""Providers that are also kinds of their own."""
+if TYPE_CHECKING:
+    ProviderKind = str
+else:
+    ProviderKind = Literal[(*_NAMED, *(f"provider:{name}" for name in PROVIDERS))]
+
+
+class ProviderSettings(_Profile):
+    """Sender of the [list of providers](provider-list.md), as in `provider:stripe`.
+
+    The list has the settings of the sender; give only the files here. The kinds `github`, `stripe`, `slack` and
+    `shopify` are short for the providers of these names.
+    """
+
+    kind: Annotated[ProviderKind, WithJsonSchema({"type": "string", "const": "provider:NAME"})]
+    """The kind."""
+    secret_files: list[Path] = []
+    """Files, each with one secret, for a provider with secrets. All of them are valid. Changed files are reloaded. A
+    line break at the end is ignored."""
+    key_files: list[Path] = []
+    """Files with public keys, for a provider that signs with a private key."""
+    tolerance_s: int | None = Field(default=None, ge=1, le=24 * 3600)
+    """Allowed difference between the clocks of sender and server, in seconds. None: that of the kind."""
+
+    @property
+    def declared(self) -> DeclaredSettings:
+        """The settings of the provider with these files."""
+        own = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        declared: DeclaredSettings = _DECLARED.validate_python(
+            {**self.provider.profile, **own, "kind": self.provider.profile["kind"]}
+        )
+        return declared
+
+    @property
+    def provider(self) -> Provider:
+        """The provider."""
+        return PROVIDERS[self.kind.removeprefix("provider:")]
+
+    @model_validator(mode="after")
+    def _fits(self) -> ProviderSettings:
+        try:
+            declared = self.declared
+        except ValidationError as error:
+            detail = error.errors()[0]
+            name = ".".join(str(each) for each in detail["loc"][1:])
+            raise ValueError(f"{name} {in_plain_words(detail)}".strip()) from None
+        missing = [each for each in self.provider.needs if not getattr(declared, each, None)]
+        if missing:
+            raise ValueError(f"{missing[0]} must be given")
+        return self
+
+
+DeclaredSettings = Annotated[
+    StandardWebhooksSettings | HmacSettings | SharedSecretSettings | BasicSettings | JwtSettings | AddressSettings,
+    Field(discriminator="kind"),
+]
+"""Settings of one profile of which everything is in the file."""
+_DECLARED: Final[TypeAdapter[Any]] = TypeAdapter(DeclaredSettings)
 ProfileSettings = Annotated[
     StandardWebhooksSettings
     | HmacSettings
-    | PresetSettings
+    | ProviderSettings
     | SharedSecretSettings
     | BasicSettings
     | JwtSettings

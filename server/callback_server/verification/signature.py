@@ -1,104 +1,80 @@
-"""Verification by an HMAC over parts of the request. Settings describe the format; `PRESETS` has those of some senders.
+"""Verification by a signature over parts of the request. Settings describe the format (see `HmacSettings`).
 
-The signature is compared in its encoded form, so each signature has exactly one form and nothing is decoded.
+An HMAC is compared in its encoded form, so nothing is decoded, and each signature has exactly one form (base64url has
+two: with and without padding).
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
 
 from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
+from callback_server.verification.credential import Credential
+from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import VerificationError, VerifiedMessage
-from callback_server.verification.settings import HmacSettings, PresetSettings
-from callback_server.verification.template import Template
+from callback_server.verification.settings import Encoding, HmacSettings
+from callback_server.verification.template import BODY, Template
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
+MAX_UNVERIFIED_JSON_BYTES: Final = 1024 * 1024
+"""Size limit of a body of which only parts are signed, in bytes: it is parsed before its sender is known."""
 
-PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
-    "github": {"header": "X-Hub-Signature-256", "prefix": "sha256=", "id_header": "X-GitHub-Delivery"},
-    # https://docs.stripe.com/webhooks#verify-manually
-    "stripe": {
-        "header": "Stripe-Signature",
-        "signature_field": "v1",
-        "timestamp_field": "t",
-        "signed": "{timestamp}.{body}",
-        "id_member": "id",
-    },
-    # https://docs.slack.dev/authentication/verifying-requests-from-slack
-    "slack": {
-        "header": "X-Slack-Signature",
-        "prefix": "v0=",
-        "timestamp_header": "X-Slack-Request-Timestamp",
-        "signed": "v0:{timestamp}:{body}",
-        "id_member": "event_id",
-    },
-    # https://shopify.dev/docs/apps/build/webhooks/verify-deliveries
-    "shopify": {"header": "X-Shopify-Hmac-Sha256", "encoding": "base64", "id_header": "X-Shopify-Webhook-Id"},
+_ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
+    "hex": lambda digest: (digest.hex().encode(),),
+    "hex-upper": lambda digest: (digest.hex().upper().encode(),),
+    "base64": lambda digest: (base64.b64encode(digest),),
+    "base64url": lambda digest: (padded := base64.urlsafe_b64encode(digest), padded.rstrip(b"=")),
 }
-"""HMAC settings of known senders."""
-
-
-def as_hmac(settings: PresetSettings) -> HmacSettings:
-    """Return the HMAC settings of a preset."""
-    given = settings.model_dump() | {"kind": "hmac"}
-    return HmacSettings(**given, **PRESETS[settings.kind])
 
 
 class Signature:
-    """Verifier: an HMAC in a header.
+    """Verifier: an HMAC over parts of the request.
 
     Args:
         settings: The signed parts and the format.
-        secrets: Valid secrets.
+        credentials: Files, each with one secret.
+
+    Raises:
+        CredentialsError: A secret is not encoded as the settings say.
     """
 
     challenge = "Signature"
     reads_body = True
 
-    def __init__(self, settings: HmacSettings, secrets: Sequence[bytes]) -> None:
+    def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
         self._settings = settings
-        self._secrets = secrets
+        self._secrets = [secret_of(each, settings) for each in credentials]
         self._template = Template(settings.signed)
         self._prefix = settings.prefix.encode()
-        self._read_id = None if settings.id_member is None else _id_reader(settings.id_member)
+        self._places = [parse_place(each) for each in settings.signature]
+        self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
+        self._ids = [parse_place(each) for each in settings.id]
+        self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """Implement `Verifier.verify`."""
-        settings = self._settings
-        signatures, time = self._signatures(request)
-        values = {
-            "body": request.body,
-            "url": request_fields.octets(url),
-            "method": request_fields.octets(request.method.upper()),
-        }
-        if request.body and "body" not in self._template.parts:
+        settings, parts = self._settings, self._template.parts
+        if request.body and not settings.allow_unsigned_body and not BODY.intersection(parts):
             raise VerificationError("the request has a body that is not signed")
+        signatures, time = self._signatures(request)
         if time is not None:
-            request_fields.require_recent(request_fields.seconds(time), now, settings.tolerance_s)
-            values["timestamp"] = time.encode()
-        message_id = ""
-        if settings.id_header is not None:
-            message_id = request_fields.message_id(request_fields.header(request, settings.id_header))
-            values["id"] = message_id.encode()
-        if not self._template.is_bounded(values):
-            raise VerificationError("the message id or the URL contains the text that must end it")
-        if self._template.body_follows_url and not is_as_handed_out(url):
-            raise VerificationError("the URL differs from the generated one, and the signature does not mark its end")
-        expected = self._expected(self._template.fill(values))
-        if not request_fields.matches(expected, *map(request_fields.octets, signatures)):
+            moment = request_fields.time_of(time, settings.timestamp_format)
+            request_fields.require_recent(moment, now, settings.tolerance_s)
+        message_id = self._message_id(request) if "id" in parts else ""
+        signed = self._signed(request, url, time or "", message_id)
+        if not request_fields.matches(self._expected(signed), *map(request_fields.octets, signatures)):
             raise VerificationError("no signature is valid")
-        if self._read_id is not None:
-            message_id = self._read_id(request.body)
+        if self._ids and "id" not in parts:  # a body is parsed for it only now
+            message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def redacted(self, request: Request) -> Request:
@@ -108,40 +84,141 @@ class Signature:
     def _signatures(self, request: Request) -> tuple[list[str], str | None]:
         """Return the signatures, and the time in its original form."""
         settings = self._settings
-        value = request_fields.header(request, settings.header)
-        signatures, time = [value], None
-        if settings.timestamp_header is not None:
-            time = request_fields.header(request, settings.timestamp_header)
+        if len(request.body) > MAX_UNVERIFIED_JSON_BYTES and settings.allow_unsigned_body:
+            raise VerificationError("the body is too large to be read before it is verified")
+        values = [value for each in self._places if (value := each.find(request)) is not None]
+        if not values:
+            raise VerificationError(f"{self._places[0]} is missing")
+        if self._splits is not None:
+            values = [part for value in values for part in self._splits.split(value)]
+        signatures = values
         if settings.signature_field is not None:
-            fields = [field.partition("=") for field in re.split("[,;]", value)]
-            signatures = [text for name, _, text in fields if name == settings.signature_field]
-            if settings.timestamp_field is not None:
-                times = [text for name, _, text in fields if name == settings.timestamp_field]
-                if len(times) != 1:
-                    raise VerificationError("the signature does not have exactly one time")
-                time = times[0]
+            signatures = _fields(values, settings.signature_field)
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise VerificationError(f"the request has {len(signatures)} signatures")
-        return signatures, time
+        if self._time is None:
+            return signatures, None
+        if self._time.kind == "field":
+            times = _fields(values, self._time.name)
+            if len(times) != 1:
+                raise VerificationError("the signature does not have exactly one time")
+            return signatures, times[0]
+        return signatures, _required(self._time, request)
+
+    def _message_id(self, request: Request) -> str:
+        """Return the id of the message. Empty: there is none, and the settings do not require one.
+
+        An id in a header or in the query must be there. In a body it may be missing: not each message has the same
+        members.
+        """
+        for place in self._ids:
+            if place.kind in ("header", "query"):
+                found = place.find(request)
+                if found is not None:
+                    return request_fields.message_id(found)
+            elif found := _id_in_body(place, request):
+                return found
+        if "id" in self._template.parts or not self._ids[-1].in_body:
+            raise VerificationError(f"{self._ids[0]} is missing")
+        return ""
+
+    def _signed(self, request: Request, url: str, time: str, message_id: str) -> bytes:
+        """Return the signed bytes."""
+        values = {part: self._value(part, request, url, time, message_id) for part in self._template.parts}
+        if not self._template.is_bounded(values):
+            raise VerificationError("the message id or the URL contains the text that must end it")
+        if self._template.needs_generated_url and not is_as_handed_out(url):
+            raise VerificationError("the URL differs from the generated one, and the signature does not mark its end")
+        return self._template.fill(values)
+
+    def _value(self, part: str, request: Request, url: str, time: str, message_id: str) -> bytes:
+        """Return the value of a placeholder."""
+        match part:
+            case "body":
+                return request.body
+            case "timestamp":
+                return request_fields.octets(time)
+            case "id":
+                return request_fields.octets(message_id)
+            case "method":
+                return request_fields.octets(request.method.upper())
+            case "url":
+                return request_fields.octets(url)
+            case "host":
+                return request_fields.octets(urlsplit(url).netloc)
+            case "path":
+                return request_fields.octets(urlsplit(url).path)
+            case "query":
+                return request_fields.octets(request.query_string)
+            case "body-hash":
+                return hashlib.new(self._settings.algorithm, request.body).hexdigest().encode()
+            case "body-hash:base64":
+                return base64.b64encode(hashlib.new(self._settings.algorithm, request.body).digest())
+            case "form":
+                return _sorted_form(request)
+            case _:
+                place = parse_place(part)
+                return request_fields.octets(
+                    _required(place, request) if place.kind == "header" else place.find(request) or ""
+                )
 
     def _expected(self, signed: bytes) -> list[bytes]:
-        """Return the valid signatures, one for each secret."""
-        digests = [hmac.digest(secret, signed, self._settings.algorithm) for secret in self._secrets]
-        if self._settings.encoding == "hex":
-            return [self._prefix + digest.hex().encode() for digest in digests]
-        return [self._prefix + base64.b64encode(digest) for digest in digests]
+        """Return the valid signatures of each secret."""
+        encode = _ENCODERS[self._settings.encoding]
+        return [
+            self._prefix + encoded
+            for secret in self._secrets
+            for encoded in encode(hmac.digest(secret, signed, self._settings.algorithm))
+        ]
 
 
-def _id_reader(member: str) -> Callable[[bytes], str]:
-    """Return a function that reads the message id from a member of a JSON body, or returns an empty id."""
-    message = msgspec.defstruct("Message", [("id", str, "")], rename={"id": member})
-    decode = msgspec.json.Decoder(message).decode
+def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
+    """Return the bytes of a secret. Raise CredentialsError if it is not encoded as the settings say."""
+    text = credential.secret().removeprefix(settings.secret_prefix.encode())
+    try:
+        match settings.secret_encoding:
+            case "text":
+                secret = text
+            case "hex":
+                secret = bytes.fromhex(text.decode("ascii"))
+            case "base64":
+                secret = base64.b64decode(text, validate=True)
+            case "base64url":
+                if b"+" in text or b"/" in text:  # the library accepts them too
+                    raise credential.error("is not in the secret_encoding base64url")
+                secret = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise credential.error(f"is not in the secret_encoding {settings.secret_encoding}") from None
+    if not secret:
+        raise credential.error("is empty")
+    return secret
 
-    def read(body: bytes) -> str:
-        try:
-            (found,) = msgspec.structs.astuple(decode(body))
-        except (ValueError, RecursionError):
-            return ""
-        return found if request_fields.is_message_id(found) else ""
 
-    return read
+def _required(place: Place, request: Request) -> str:
+    found = place.find(request)
+    if found is None:
+        raise VerificationError(f"{place} is missing")
+    return found
+
+
+def _fields(values: Sequence[str], name: str) -> list[str]:
+    """Return the values of a field in a list like `t=1`, `v1=…`."""
+    return [text for each, _, text in (value.partition("=") for value in values) if each == name]
+
+
+def _id_in_body(place: Place, request: Request) -> str:
+    try:
+        found = place.find(request) or ""
+    except VerificationError:  # the body is signed, so this is no attack
+        return ""
+    return found if request_fields.is_message_id(found) else ""
+
+
+def _sorted_form(request: Request) -> bytes:
+    """Return the names and values of a form, sorted by name and without marks between them.
+
+    Each pair counts once, as in the libraries of Twilio.
+    """
+    if request.body and not request.is_form:
+        raise VerificationError("the request has a body that is not signed")
+    return request_fields.octets("".join(f"{name}{value}" for name, value in sorted(set(request_fields.form(request)))))

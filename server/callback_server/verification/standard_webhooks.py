@@ -48,7 +48,7 @@ class StandardWebhooks:
         if "." in message_id:  # the specification forbids it, because a full stop ends the id
             raise VerificationError("the message id contains a full stop")
         time = request_fields.header(request, "webhook-timestamp")
-        request_fields.require_recent(request_fields.seconds(time), now, self._tolerance_s)
+        request_fields.require_recent(request_fields.time_of(time, "seconds"), now, self._tolerance_s)
         signed = f"{message_id}.{time}.".encode() + request.body
         signatures = [each.partition(",") for each in request_fields.header(request, "webhook-signature").split(" ")]
         if len(signatures) > MAX_SIGNATURES:

@@ -1,8 +1,17 @@
 """Template of the signed bytes, a text with placeholders: `{timestamp}.{body}`.
 
 The signed bytes of two different requests must differ. Otherwise a request could move the end of its URL into its body
-and keep its signature. Timestamp and method need no end marker: recent timestamps have the same number of digits, and
-no method is the prefix of another.
+and keep its signature. So each placeholder needs a clear end:
+
+1. `{timestamp}`, `{method}` and `{body-hash}` have one of themselves: recent times in one format have the same number
+   of digits or the same ending, no method is the prefix of another, and a hash has a fixed length.
+2. `{host}`, `{path}` and `{query}` end at a character that they never contain.
+3. `{id}`, `{header:NAME}` and `{json:POINTER}` end at the text that follows. A request whose value contains this text
+   is refused. An id can also end at a date.
+4. `{url}` ends at a space or a line break. If something else follows, only the URL as it was generated passes.
+5. `{body}` and `{form}` have no end. Only placeholders that can be read from the end of the bytes can follow `{body}`.
+
+`{form}` is the one exception, and its senders are to blame: they join the names and values of a form without marks.
 """
 
 from __future__ import annotations
@@ -11,59 +20,105 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "body")
+from callback_server.verification.places import parse_place
+
+PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME",
+                       "json:POINTER", "body", "body-hash", "body-hash:base64", "form")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
-_NEVER_IN_A_URL: Final = (b" ", b"\n")
-_VARIABLE: Final = ("id", "url")
-"""Placeholders, except the body, whose length the sender can choose."""
+BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
+"""Placeholders for the body."""
+URL: Final = frozenset({"url", "query"})
+"""Placeholders that contain the query."""
+
+_NEVER_WITHIN: Final = {
+    "url": re.compile(r"[ \n]"),
+    "query": re.compile(r"[ \n]"),
+    "path": re.compile(r"[^A-Za-z0-9_.~/-]"),
+    "host": re.compile(r"[^A-Za-z0-9_.:\[\]-]"),
+}
+"""First characters of a text that ends these."""
+_PLACES: Final = ("header:", "json:")
+_AFTER_BODY: Final = frozenset({"timestamp", "body-hash", "body-hash:base64"})
+_DATE: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
 class Template:
     """A parsed template.
 
     Raises:
-        ValueError: The template has an unknown or repeated placeholder, or neither body nor URL, or a part without a
-            clear end.
+        ValueError: The template has an unknown or repeated placeholder, or a part without a clear end.
     """
 
     def __init__(self, text: str) -> None:
-        pieces = re.split(r"\{([a-z]+)\}", text)  # text, placeholder, text, …, text
+        pieces = re.split(r"\{([a-z]+(?:-hash)?(?::[^{}]*)?)\}", text)  # text, placeholder, text, …, text
         self._texts = [piece.encode() for piece in pieces[::2]]
         self.parts: Final = tuple(pieces[1::2])
         """The placeholders, in order."""
-        if unknown := [each for each in self.parts if each not in PLACEHOLDERS]:
+        if unknown := [each for each in self.parts if each not in PLACEHOLDERS and not _is_place(each)]:
             raise ValueError(
                 f"unknown placeholder {{{unknown[0]}}}; known: " + ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
             )
         if any(mark in piece for piece in pieces[::2] for mark in "{}"):
             raise ValueError("{ and } are allowed only around the name of a placeholder")
-        if len(set(self.parts)) != len(self.parts):
+        if len({each.lower() for each in self.parts}) != len(self.parts):
             raise ValueError("a placeholder can occur only once")
-        if not {"body", "url"} & set(self.parts):
-            raise ValueError("must contain {body} or {url}")
-        if "id" in self.parts[:-1] and not self.after("id"):
-            raise ValueError("some text must follow {id}, to mark its end")
-        if "body" in self.parts[:-1]:
-            raise ValueError("{body} must be the last placeholder, because nothing marks its end")
-        has_end = "url" not in self.parts[:-1] or self.after("url").startswith(_NEVER_IN_A_URL)
-        if not has_end and not self.body_follows_url:
-            raise ValueError("a space, a line break or {body} must follow {url}, to mark its end")
+        for index, part in enumerate(self.parts[:-1]):
+            self._check_end(part, pieces[2 * index + 2], self.parts[index + 1 :])
+
+    def _check_end(self, part: str, text: str, rest: tuple[str, ...]) -> None:
+        """Check the end of a placeholder which is followed by this text, and then by these placeholders."""
+        match part:
+            case "body":
+                others = rest[:-1] if rest[-1] == "url" else rest
+                if not _AFTER_BODY.issuperset(others):
+                    raise ValueError(
+                        "{body} must be the last placeholder, because nothing marks its end; only {timestamp},"
+                        " {body-hash} and, at the end, {url} can follow"
+                    )
+            case "form":
+                raise ValueError("{form} must be the last placeholder, because nothing marks its end")
+            case "url" if not _NEVER_WITHIN["url"].match(text) and (text or rest[0] not in ("body", "form")):
+                raise ValueError("a space, a line break or {body} must follow {url}, to mark its end")
+            case "host" if not text and rest[0] == "path":
+                pass  # a path begins with a slash
+            case "query" | "path" | "host" if not _NEVER_WITHIN[part].match(text):
+                mark = "a space or a line break" if part == "query" else "a character that it never contains"
+                raise ValueError(f"{mark} must follow {{{part}}}, to mark its end")
+            case "id" if not text and rest[0] != "timestamp":
+                raise ValueError("some text must follow {id}, to mark its end")
+            case _ if _is_place(part) and not text:
+                raise ValueError(f"some text must follow {{{part}}}, to mark its end")
 
     @property
-    def body_follows_url(self) -> bool:
-        """Whether the body follows the URL directly. The URL must then be exactly the generated one."""
-        return self.parts[-2:] == ("url", "body") and not self.after("url")
+    def id_ends_at_time(self) -> bool:
+        """Whether the time follows the id directly. The time must then begin with a date."""
+        return "id" in self.parts[:-1] and not self.after("id")
+
+    @property
+    def needs_generated_url(self) -> bool:
+        """Whether nothing marks where the URL begins or ends. It must then be exactly the generated one."""
+        if "url" not in self.parts:
+            return False
+        index = self.parts.index("url")
+        return "body" in self.parts[:index] or (index < len(self.parts) - 1 and not self.after("url"))
 
     def after(self, part: str) -> bytes:
         """Return the text after a placeholder."""
         return self._texts[self.parts.index(part) + 1]
 
+    def texts(self) -> bytes:
+        """Return the texts around the placeholders, joined."""
+        return b"".join(self._texts)
+
     def is_bounded(self, values: Mapping[str, bytes]) -> bool:
-        """Return whether id and URL do not contain the text that marks their end."""
-        for part in _VARIABLE:
-            end = self.after(part) if part in self.parts[:-1] else b""
-            if end and (values[part] + end).find(end) != len(values[part]):
+        """Return whether no value contains what marks its end."""
+        for part in self.parts[:-1]:
+            if part == "id" and self.id_ends_at_time:
+                found = _DATE.search(values["id"] + values["timestamp"])
+                if found is None or found.start() != len(values["id"]):
+                    return False
+            elif part not in BODY and (end := self.after(part)) and (values[part] + end).find(end) != len(values[part]):
                 return False
         return True
 
@@ -73,3 +128,11 @@ class Template:
         for part, text in zip(self.parts, self._texts[1:], strict=True):
             filled += values[part], text
         return b"".join(filled)
+
+
+def _is_place(part: str) -> bool:
+    """Return whether a placeholder is a place in the request. Raise ValueError if it is an invalid one."""
+    if not part.startswith(_PLACES):
+        return False
+    parse_place(part)
+    return True

@@ -1,0 +1,79 @@
+"""The page of all providers, `docs/provider-list.md`, generated from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from callback_server.verification.providers import PROVIDERS, Provider
+
+_HEAD: Final = """\
+<!-- Generated from server/callback_server/verification/provider_files by `python3 tasks.py generate`. -->
+# List of providers
+
+This page lists the senders that an operator can choose by name. `callback profiles` prints the same list. Give the
+files of the secrets, and other settings only where the notes name them:
+
+```toml
+[profiles.payments]
+kind = "provider:stripe"
+secret_files = ["/run/secrets/payments"]
+```
+
+[Verification](verification.md) describes what each kind proves. A provider is *proven* if a message that the provider
+published, or that a library of the provider signed or accepted, passes in the tests. An *unproven* one was written
+after the documentation of the provider, and its test signs its own message. Try an unproven provider on real messages
+before you rely on it.
+
+A new provider is one file in `server/callback_server/verification/provider_files`.
+
+"""
+
+
+def provider_page() -> str:
+    """Return the page in Markdown."""
+    lines = ["| kind | provider | what the file contains | signed | id of a message | |", "|---|---|---|---|---|---|"]
+    for name, each in PROVIDERS.items():
+        proof = "proven" if each.is_proven else "unproven"
+        lines.append(
+            f"| `provider:{name}` | [{each.title}]({each.source}) | {each.secret} | {_signed(each)} | {_id(each)}"
+            f" | {proof} |"
+        )
+    return _HEAD + "\n".join([*lines, "", *_notes()]) + "\n"
+
+
+def _notes() -> Iterator[str]:
+    yield "## What to know"
+    yield ""
+    for name, each in PROVIDERS.items():
+        needs = f"Also give {' and '.join(f'`{need}`' for need in each.needs)}." if each.needs else ""
+        if text := " ".join(filter(None, (each.limits, needs))):
+            yield f"- `{name}`: {text}"
+    yield ""
+    yield "## Where the messages of the tests come from"
+    yield ""
+    for name, each in PROVIDERS.items():
+        if each.is_proven:
+            proof = each.sample.proof
+            yield f"- `{name}`: " + (f"<{proof}>" if proof.startswith("https:") else proof)
+
+
+def _signed(provider: Provider) -> str:
+    profile = provider.profile
+    match profile["kind"]:
+        case "standard-webhooks":
+            return "`{id}.{timestamp}.{body}`"
+        case "shared-secret" | "basic":
+            return "nothing"
+        case "jwt":
+            return "the token"
+    return f"`{profile.get('signed', '{body}')}`".replace("\n", "\\n").replace("|", "\\|")
+
+
+def _id(provider: Provider) -> str:
+    profile = provider.profile
+    if profile["kind"] == "standard-webhooks":
+        return "`header:webhook-id`"
+    given = profile.get("id", [])
+    places = [given] if isinstance(given, str) else given
+    return ", else ".join(f"`{each}`" for each in places) or "none"

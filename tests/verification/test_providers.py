@@ -1,0 +1,212 @@
+"""Providers: each file has a message that passes, and that is refused with any part altered."""
+
+import json
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+from support.tree import ROOT
+from support.verification import Clock, changed, flips, profile_of, profiles_of, refused, request, with_header
+
+from callback_server.verification.places import parse_place
+from callback_server.verification.providers import PROVIDERS
+from callback_server.verification.settings import ProviderSettings
+from callback_server.verification.template import BODY, Template
+
+CASE = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+ALL = sorted(PROVIDERS)
+
+
+def those(condition):
+    """Return the names of the providers whose settings meet a condition."""
+    return [name for name in ALL if condition(PROVIDERS[name])]
+
+
+def signs_body(provider):
+    signed = provider.profile.get("signed", "{body}" if "signature" in provider.profile else "")
+    return provider.profile["kind"] == "standard-webhooks" or bool(set(Template(signed).parts) & BODY)
+
+
+WITH_SIGNED_BODY = those(signs_body)
+WITH_TIME = those(lambda provider: provider.sample.time)
+WITH_SIGNED_MEMBERS = those(lambda provider: provider.profile.get("allow_unsigned_body"))
+WITH_PARAMETER = those(lambda provider: "parameter" in provider.profile)
+WITH_SECRET = those(lambda provider: "BEGIN PUBLIC KEY" not in provider.sample.secret)
+
+
+def of(names):
+    return pytest.mark.parametrize("case", names, indirect=True)
+
+
+def needed(name, folder):
+    """Return what an operator must give for a provider, besides the files."""
+    given = {}
+    if "handshake" in PROVIDERS[name].needs:
+        file = folder / "token"
+        file.write_text("token")
+        given["handshake"] = {"kind": "hub", "verify_token_files": [file]}
+    return given
+
+
+class Case:
+    """A provider with its sample."""
+
+    def __init__(self, name, folder):
+        self.folder = folder
+        self.provider = PROVIDERS[name]
+        sample = self.provider.sample
+        self.clock = Clock()
+        self.clock.now = float(sample.time or self.clock.now)
+        self.secret = sample.secret
+        self.given = {"kind": f"provider:{name}", **needed(name, folder)}
+        self.url = sample.url or CASE
+        query = self.url.partition("?")[2]
+        self.sent = msgspec.structs.replace(
+            request(*(tuple(pair) for pair in sample.headers), method=sample.method, body=sample.body.encode()),
+            query_string=query,
+            query=tuple(tuple(part.split("=", 1)) for part in query.split("&") if part),
+        )
+        field = "key_files" if "BEGIN PUBLIC KEY" in sample.secret else "secret_files"
+        self.declared = ProviderSettings(**self.given, **{field: ["s"]}).declared
+        self.parts = set(Template(self.declared.signed).parts) if hasattr(self.declared, "signed") else set()
+
+    def profile(self, *secrets):
+        return profile_of(self.folder, *(secrets or (self.secret,)), clock=self.clock, **self.given)
+
+    @property
+    def signature_headers(self):
+        if self.declared.kind == "standard-webhooks":
+            return ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        if self.declared.kind == "shared-secret":
+            return [self.declared.header] if self.declared.header else []
+        places = [parse_place(each) for each in getattr(self.declared, "signature", ())]
+        names = {each.name.lower() for each in places if each.kind == "header"}
+        if "timestamp" in self.parts and self.declared.timestamp.startswith("header:"):
+            names.add(self.declared.timestamp.removeprefix("header:").lower())
+        if "id" in self.parts:
+            names |= {each.removeprefix("header:").lower() for each in self.declared.id if each.startswith("header:")}
+        return sorted(names)
+
+
+@pytest.fixture
+def case(request, tmp_path):
+    return Case(request.param, tmp_path)
+
+
+@of(ALL)
+def test_the_sample_passes_and_its_repetition_has_the_same_id(case):
+    profile = case.profile()
+    first, again = (profile.verify(case.sent, case.url) for _ in range(2))
+    assert first == again
+    has_id = bool(getattr(case.declared, "id", case.declared.kind == "standard-webhooks"))
+    assert bool(first.message_id) == has_id
+
+
+@of(WITH_SIGNED_BODY)
+def test_every_byte_of_a_signed_body_is_checked(case):
+    profile = case.profile()
+    assert case.sent.body
+    for body in [*flips(case.sent.body), case.sent.body[:-1], case.sent.body + b" ", b""]:
+        if "form" not in case.parts or not is_same_form(case.sent.body, body):
+            refused(profile, changed(case.sent, body=body), case.url)
+
+
+def is_same_form(one, other):
+    """Return whether two forms have the same names and values when they are joined, as Twilio joins them."""
+
+    def joined(body):
+        try:
+            return "".join(map("".join, sorted(parse_qsl(body.decode(), keep_blank_values=True, errors="strict"))))
+        except ValueError:
+            return None
+
+    return joined(one) == joined(other)
+
+
+@of(ALL)
+def test_every_bit_of_signature_time_and_signed_id_is_checked(case):
+    profile = case.profile()
+    for name, value in case.sent.headers:
+        if name.lower() in case.signature_headers:
+            for altered in flips(value.encode()):
+                sent = with_header(case.sent, name, altered.decode("latin-1"))
+                if altered != value.encode():
+                    refused(profile, sent, case.url)
+            kept = tuple(each for each in case.sent.headers if each[0] != name)
+            refused(profile, changed(case.sent, headers=kept), case.url)
+
+
+@of(WITH_SIGNED_MEMBERS)
+def test_every_signed_member_of_a_body_that_is_not_signed_as_a_whole_is_checked(case):
+    profile = case.profile()
+    declared = case.declared
+    texts = [*declared.signature, *declared.id, *filter(None, [declared.timestamp]), *case.parts]
+    pointers = {each.removeprefix("json:") for each in texts if each.startswith("json:")}
+    assert pointers
+    for pointer in pointers:
+        body = json.loads(case.sent.body)
+        *above, last = pointer.split("/")[1:]
+        member = body
+        for token in above:
+            member = member[int(token) if isinstance(member, list) else token]
+        member[last] = f"{member.get(last, '')}0"
+        refused(profile, changed(case.sent, body=json.dumps(body).encode()), case.url)
+
+
+@of(WITH_PARAMETER)
+def test_a_secret_in_the_query_is_checked(case):
+    profile = case.profile()
+    for query in ((("key", "other"),), (), (*case.sent.query, *case.sent.query)):
+        refused(profile, changed(case.sent, query=query), case.url)
+
+
+def other_secret(secret):
+    """Return a secret of the same form."""
+    index = len(secret) // 2
+    return secret[:index] + ("A" if secret[index] != "A" else "B") + secret[index + 1 :]
+
+
+@of(WITH_SECRET)
+def test_a_message_by_another_secret_is_refused_and_both_pass_during_a_rotation(case):
+    other = other_secret(case.secret)
+    refused(case.profile(other), case.sent, case.url)
+    case.profile(other, case.secret).verify(case.sent, case.url)
+    profiles = profiles_of(case.folder, case.clock, case.secret, **case.given)
+    profiles["it"].verify(case.sent, case.url)
+    (case.folder / "secret-0").write_text(other)
+    profiles.reload()
+    refused(profiles["it"], case.sent, case.url)
+
+
+@of(WITH_TIME)
+def test_an_old_message_and_one_of_the_future_are_refused(case):
+    profile = case.profile()
+    at = case.clock.now
+    for passed in (-1000, 1000):
+        case.clock.now = at + passed
+        assert "too far in the" in refused(profile, case.sent, case.url)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_file_has_its_source_and_says_what_is_not_proven(name):
+    provider = PROVIDERS[name]
+    assert provider.source.startswith("https://")
+    assert provider.title
+    assert provider.secret
+    has_time = bool(provider.sample.time)
+    if provider.profile["kind"] == "hmac":
+        assert has_time == ("timestamp" in provider.profile)
+        if not has_time:
+            assert "time" in provider.limits
+        if provider.profile.get("allow_unsigned_body"):
+            assert "body" in provider.limits
+
+
+def test_the_page_names_every_provider():
+    page = (ROOT / "docs" / "provider-list.md").read_text()
+    assert [name for name in ALL if f"| `provider:{name}` |" not in page] == []
+
+
+def test_only_files_of_providers_are_in_their_folder():
+    folder = ROOT / "server" / "callback_server" / "verification" / "provider_files"
+    assert {each.name for each in folder.iterdir()} == {f"{name}.toml" for name in ALL}
