@@ -1,10 +1,13 @@
 """Handshakes of senders before their first call: a valid one gets a response, which is short text and never HTML."""
 
+import base64
+import hmac
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from slack_sdk.signature import SignatureVerifier
 from support.verification import NOW, URL, changed, profile_of, request
 
@@ -93,9 +96,9 @@ def test_only_a_post_is_a_handshake_of_slack(slack):
     assert slack.handshake(changed(from_slack(json.dumps(EVENT)), method="put"), URL) is None
 
 
-@pytest.mark.parametrize("challenge", [None, 5, ["x"], "", "<b>", "a\nb", "\u00e9", "a" * 1025])
+@pytest.mark.parametrize("challenge", [None, True, ["x"], "", "<b>", "a b", "a\nb", "\u00e9", "a" * 129])
 def test_a_challenge_with_forbidden_characters_is_refused_even_with_a_valid_slack_signature(slack, challenge):
-    assert "characters that are not allowed" in refused(slack, from_slack(json.dumps(EVENT | {"challenge": challenge})))
+    assert "is not 1 to 128 letters" in refused(slack, from_slack(json.dumps(EVENT | {"challenge": challenge})))
 
 
 def test_a_handshake_that_is_not_declared_is_not_answered(tmp_path):
@@ -149,6 +152,176 @@ def test_a_hub_with_tokens_and_topics_must_send_both(tmp_path):
     assert profile.handshake(hub(**right), URL) == text("1158201444")
     refused(profile, hub(**right | {"hub.topic": "u"}))
     refused(profile, hub(**right | {"hub.verify_token": "u"}))
+
+
+def test_a_hub_can_expect_json(tmp_path):
+    """The handshake of https://developers.strava.com/docs/webhooks/."""
+    (tmp_path / "token").write_text("STRAVA")
+    handshake = {"kind": "hub", "verify_token_files": [tmp_path / "token"], "answer": "json"}
+    profile = profile_of(tmp_path, kind="address", networks=["192.0.2.0/24"], handshake=handshake)
+    asked = hub(**{"hub.verify_token": "STRAVA", "hub.challenge": "15f7d1a91c1f40f8a748fd134752feb3"})
+    assert profile.handshake(asked, URL) == as_json('{"hub.challenge": "15f7d1a91c1f40f8a748fd134752feb3"}')
+    assert "is not 1 to 128" in refused(profile, hub(**{"hub.verify_token": "STRAVA", "hub.challenge": 'a"b'}))
+
+
+# ---- Challenges ----
+
+
+def as_json(body):
+    headers = (("content-type", "application/json"),)
+    return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=body.encode())
+
+
+@pytest.fixture
+def challenger(tmp_path):
+    """Return a function that makes a profile with a handshake of the kind `challenge`."""
+
+    def make(handshake, *secrets, **given):
+        given = {"signature": "header:x-sign", **given, "kind": "hmac"} if "kind" not in given else given
+        return profile_of(tmp_path, *(secrets or ("one",)), handshake={"kind": "challenge", **handshake}, **given)
+
+    return make
+
+
+DROPBOX = {"method": "get", "challenge": "query:challenge", "verified": False}
+CRC = {
+    "method": "get",
+    "challenge": "query:crc_token",
+    "verified": False,
+    "answer": '{"response_token": "sha256={hmac:base64}"}',
+}
+
+
+def test_a_challenge_in_the_query_is_repeated_for_any_sender(challenger):
+    profile = challenger(DROPBOX)
+    assert profile.handshake(request(method="get", query=[("challenge", "abc_-9")]), URL) == text("abc_-9")
+    for other in (
+        request(method="post", query=[("challenge", "abc")]),
+        request(method="get"),
+        request(method="get", query=[("challenge", "a")] * 2),
+    ):
+        assert profile.handshake(other, URL) is None
+
+
+def test_a_challenge_in_a_header_is_repeated_in_json_only_for_a_sender_that_passes(challenger):
+    profile = challenger(
+        {
+            "method": "get",
+            "challenge": "header:x-okta-verification-challenge",
+            "answer": '{"verification": "{challenge}"}',
+        },
+        kind="shared-secret", header="authorization",
+    )  # fmt: skip
+    asked = request(("authorization", "one"), ("X-Okta-Verification-Challenge", "abc"), method="get")
+    assert profile.handshake(asked, URL) == as_json('{"verification": "abc"}')
+    assert refused(profile, request(asked.headers[1], method="get")) == "authorization is missing"
+
+
+def test_a_challenge_is_signed_as_x_expects_it(challenger):
+    """The handshake of https://docs.x.com/x-api/webhooks/quickstart."""
+    profile = challenger(CRC, require_json_object=True)
+    made = base64.b64encode(hmac.digest(b"one", b"token", "sha256")).decode()
+    answer = profile.handshake(request(method="get", query=[("crc_token", "token")]), URL)
+    assert answer == as_json(f'{{"response_token": "sha256={made}"}}')
+
+
+def test_a_signed_challenge_is_never_a_valid_signature_of_a_body(challenger):
+    profile = challenger(CRC, require_json_object=True)
+    made = hmac.digest(b"one", b"token", "sha256").hex()
+    assert refused_call(profile, request(("x-sign", made), body=b"token")) == "the body is not a JSON object"
+
+
+def refused_call(profile, sent):
+    with pytest.raises(VerificationError) as caught:
+        profile.verify(sent, URL)
+    return str(caught.value)
+
+
+def test_the_first_secret_signs_a_challenge(challenger):
+    profile = challenger(CRC | {"answer": "{hmac}"}, "new", "old", signed="v0:{body}")
+    answer = profile.handshake(request(method="get", query=[("crc_token", "token")]), URL)
+    assert answer == text(hmac.digest(b"new", b"token", "sha256").hex())
+
+
+def test_a_signed_question_is_answered_as_zoom_expects_it(challenger):
+    """The handshake of https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint."""
+    profile = challenger(
+        {
+            "method": "post",
+            "when": {"json:/event": "endpoint.url_validation"},
+            "challenge": "json:/payload/plainToken",
+            "answer": '{"plainToken": "{challenge}", "encryptedToken": "{hmac}"}',
+        },
+        signed="v0:{body}",
+    )
+
+    def asked(body, secret=b"one"):
+        return request(("x-sign", hmac.digest(secret, b"v0:" + body, "sha256").hex()), body=body)
+
+    body = b'{"payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}, "event": "endpoint.url_validation"}'
+    made = hmac.digest(b"one", b"qgg8vlvZRS6UYooatFL8Aw", "sha256").hex()
+    expected = as_json(f'{{"plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": "{made}"}}')
+    assert profile.handshake(asked(body), URL) == expected
+    assert refused(profile, asked(body, b"two")) == "no signature is valid"
+    assert profile.handshake(asked(b'{"event": "meeting.started"}'), URL) is None
+    without = b'{"payload": {}, "event": "endpoint.url_validation"}'
+    assert "is not 1 to 128 letters" in refused(profile, asked(without))
+
+
+def test_the_code_of_event_grid_is_repeated_in_json(challenger):
+    """The handshake of https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema."""
+    profile = challenger(
+        {
+            "method": "post",
+            "when": {"json:/0/eventType": "Microsoft.EventGrid.SubscriptionValidationEvent"},
+            "challenge": "json:/0/data/validationCode",
+            "answer": '{"validationResponse": "{challenge}"}',
+        },
+        kind="shared-secret", parameter="key",
+    )  # fmt: skip
+    code = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"
+    event = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": code}}]
+    asked = request(body=json.dumps(event).encode(), query=[("key", "one")])
+    assert profile.handshake(asked, URL) == as_json(f'{{"validationResponse": "{code}"}}')
+    assert "missing" in refused(profile, changed(asked, query=()))
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a.b", "a=b", "<b>", '"', "a\n", "\u00e9", "{hmac}", "a" * 129])
+def test_only_letters_and_digits_are_signed_or_repeated(challenger, token):
+    for handshake, name in ((CRC, "crc_token"), (DROPBOX, "challenge")):
+        profile = challenger(handshake, require_json_object=True)
+        assert "is not 1 to 128" in refused(profile, request(method="get", query=[(name, token)]))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_valid"),
+    [
+        ({}, False),
+        ({"require_json_object": True}, True),
+        ({"signed": "v0:{body}"}, True),
+        ({"signed": "v0-{body}"}, False),
+        ({"signed": "{url}{body}"}, True),
+        ({"signed": "{path} {body}"}, True),
+        ({"signed": "{timestamp}{body}", "timestamp": "header:x-t"}, False),
+        ({"signed": "{timestamp}{body}", "timestamp": "header:x-t", "timestamp_format": "rfc3339"}, True),
+        ({"signed": "{body-hash}"}, False),
+        ({"signed": "{body-hash}", "require_json_object": True}, False),
+    ],
+)
+def test_a_profile_of_which_a_signed_text_could_be_a_challenge_is_refused(challenger, given, is_valid):
+    if is_valid:
+        challenger(CRC, **given)
+        return
+    with pytest.raises(ValidationError, match="a challenge could be a signed message"):
+        challenger(CRC, **given)
+    challenger(DROPBOX, **given)
+
+
+def test_only_a_profile_with_a_secret_for_signatures_can_sign_a_challenge(challenger):
+    with pytest.raises(ValidationError, match="only the kind hmac can sign a challenge"):
+        challenger(CRC, kind="shared-secret", header="x-key")
+    with pytest.raises(ValidationError, match="a place must be header:NAME"):
+        challenger(DROPBOX | {"challenge": "body-hash"})
 
 
 # ---- Microsoft ----

@@ -50,6 +50,8 @@ KINDS = {
 HANDSHAKES = [
     {"kind": "slack"},
     {"kind": "hub", "topics": ["t"]},
+    {"kind": "challenge", "method": "get", "challenge": "query:key", "verified": False},
+    {"kind": "challenge", "method": "post", "challenge": "json:/id", "when": {"json:/type": "x"}},
     {"kind": "validation-token"},
     {"kind": "cloudevents", "origins": ["a.example"]},
 ]
@@ -201,7 +203,7 @@ def test_a_signed_token_with_any_claims_passes_or_is_refused(by_secret, claims, 
         assert len(verified.message_id) <= 200
 
 
-@pytest.fixture(scope="module", params=HANDSHAKES, ids=lambda declared: declared["kind"])
+@pytest.fixture(scope="module", params=HANDSHAKES, ids=lambda declared: "-".join(map(str, declared.values()))[:40])
 def asked(request, tmp_path_factory):
     """Return the handshake of a profile that refuses every request."""
     folder = tmp_path_factory.mktemp("secrets")

@@ -1,11 +1,14 @@
 """Handshakes: requests by which a sender asks whether a URL accepts its calls. A handshake is not a call.
 
-The answer repeats a part of the request. It is always harmless text, for any browser or proxy: short, printable, and
-without the special characters of HTML.
+The answer repeats or signs a part of the request. It is always harmless text, for any browser or proxy: short,
+printable, and without the special characters of HTML. The tokens of Microsoft and of hubs are longer texts with spaces
+and other marks; every other challenge has only letters, digits, `_` and `-`.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -13,8 +16,10 @@ from typing import Final, Protocol
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response, ResponseType
 from callback_server.verification import request_fields
+from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.settings import (
+    ChallengeHandshake,
     CloudEventsHandshake,
     HandshakeSettings,
     HubHandshake,
@@ -23,6 +28,8 @@ from callback_server.verification.settings import (
 )
 
 _HARMLESS: Final = re.compile(r"[ !#-%(-;=?-~]{1,1024}")  # printable ASCII except " & ' < >
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""Challenges that are signed or repeated. Anyone can have such a text signed, so no signed message may look like it."""
 _MAX_BYTES: Final = 4096
 """Size limit of a handshake from an unverified sender, in bytes. Slack's has three short members."""
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
@@ -43,21 +50,39 @@ class Handshake(Protocol):
         """
 
 
-class SlackChallenge:
-    """Slack's `url_verification`, which has a signature like events.
+class Challenge:
+    """A challenge that the answer repeats or signs, as the settings describe it.
 
-    https://docs.slack.dev/reference/events/url_verification
+    Args:
+        settings: Where the challenge is, and the answer.
+        sign: Signs the challenge as the sender signs its messages. None: the answer does not need it.
     """
+
+    def __init__(self, settings: ChallengeHandshake, sign: Callable[[bytes], bytes] | None) -> None:
+        self._settings = settings
+        self._challenge = parse_place(settings.challenge)
+        self._conditions = [(parse_place(place), value) for place, value in settings.when.items()]
+        self._sign = sign
 
     def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
         """Implement `Handshake.answer`."""
-        if request.method != "post" or len(request.body) > _MAX_BYTES or b"url_verification" not in request.body:
+        if request.method != self._settings.method or len(request.body) > _MAX_BYTES:
             return None
-        message = request_fields.json_object(request.body)
-        if message.get("type") != "url_verification":
+        if any(_found(place, request) != value for place, value in self._conditions):
             return None
-        verify()
-        return _reflected(message.get("challenge"))
+        challenge = _found(self._challenge, request)
+        if challenge is None and not self._conditions:
+            return None
+        if self._settings.verified:
+            verify()
+        if challenge is None or not _CHALLENGE.fullmatch(challenge):
+            raise VerificationError("the challenge is not 1 to 128 letters, digits, _ and -")
+        answer = self._settings.answer
+        if self._sign is not None:
+            made = self._sign(challenge.encode())
+            answer = answer.replace("{hmac:base64}", base64.b64encode(made).decode()).replace("{hmac}", made.hex())
+        answer = answer.replace("{challenge}", challenge)
+        return _reply(answer, "application/json" if answer.startswith("{") else "text/plain")
 
 
 class HubChallenge:
@@ -68,11 +93,13 @@ class HubChallenge:
     Args:
         tokens: Valid values of `hub.verify_token`; if empty, it is not checked.
         topics: Valid values of `hub.topic`; if empty, it is not checked.
+        as_json: Whether the answer is JSON, as for Strava.
     """
 
-    def __init__(self, tokens: Sequence[bytes], topics: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[bytes], topics: Sequence[str], *, as_json: bool) -> None:
         self._tokens = tokens
         self._topics = topics
+        self._as_json = as_json
 
     def answer(
         self, request: Request, verify: Callable[[], object]
@@ -88,7 +115,12 @@ class HubChallenge:
                 raise VerificationError("hub.verify_token is wrong")
         if self._topics and request_fields.parameter(request, "hub.topic") not in self._topics:
             raise VerificationError("hub.topic is not a topic of the profile")
-        return _reflected(request_fields.parameter(request, "hub.challenge"))
+        challenge = request_fields.parameter(request, "hub.challenge")
+        if not self._as_json:
+            return _reflected(challenge)
+        if not _CHALLENGE.fullmatch(challenge):
+            raise VerificationError("the challenge is not 1 to 128 letters, digits, _ and -")
+        return _reply(json.dumps({"hub.challenge": challenge}), "application/json")
 
 
 class ValidationToken:
@@ -140,13 +172,29 @@ class CloudEventsOptions:
         return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=b"")
 
 
-def make_handshake(settings: HandshakeSettings | None, hub_tokens: Sequence[bytes]) -> Handshake | None:
-    """Return the handshake of the settings, if any. `hub_tokens` are the tokens in the files of a hub handshake."""
+_SLACK: Final = ChallengeHandshake(
+    kind="challenge", method="post", challenge="json:/challenge", when={"json:/type": "url_verification"}
+)
+"""Slack's `url_verification`: https://docs.slack.dev/reference/events/url_verification."""
+
+
+def make_handshake(
+    settings: HandshakeSettings | None, hub_tokens: Sequence[bytes], sign: Callable[[bytes], bytes] | None
+) -> Handshake | None:
+    """Return the handshake of the settings, if any.
+
+    Args:
+        settings: The settings.
+        hub_tokens: The tokens in the files of a hub handshake.
+        sign: Signs a challenge. None: the profile has no secret to sign with.
+    """
     match settings:
         case SlackHandshake():
-            return SlackChallenge()
+            return Challenge(_SLACK, None)
+        case ChallengeHandshake():
+            return Challenge(settings, sign if settings.signs else None)
         case HubHandshake():
-            return HubChallenge(hub_tokens, settings.topics)
+            return HubChallenge(hub_tokens, settings.topics, as_json=settings.answer == "json")
         case ValidationTokenHandshake():
             return ValidationToken()
         case CloudEventsHandshake():
@@ -155,8 +203,20 @@ def make_handshake(settings: HandshakeSettings | None, hub_tokens: Sequence[byte
             return None
 
 
+def _found(place: Place, request: Request) -> str | None:
+    """Return the value at a place. A place that cannot be read has none: the request is then a call, if anything."""
+    try:
+        return place.find(request)
+    except VerificationError:
+        return None
+
+
 def _reflected(value: object) -> Response:
     if not isinstance(value, str) or not _HARMLESS.fullmatch(value):
         raise VerificationError("the challenge contains characters that are not allowed")
-    headers = (("content-type", "text/plain; charset=utf-8"),)
-    return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=value.encode())
+    return _reply(value, "text/plain")
+
+
+def _reply(text: str, content_type: str) -> Response:
+    headers = (("content-type", f"{content_type}; charset=utf-8" if content_type == "text/plain" else content_type),)
+    return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=text.encode())

@@ -126,7 +126,9 @@ def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloade
             ]
 
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
-        return _Profile(_verifier(declared, credentials), make_handshake(declared.handshake, hub_tokens), clock)
+        verifier = _verifier(declared, credentials)
+        sign = verifier.sign if isinstance(verifier, Signature) else None
+        return _Profile(verifier, make_handshake(declared.handshake, hub_tokens, sign), clock)
 
     def on_reload(problem: str | None) -> None:
         if problem is None:

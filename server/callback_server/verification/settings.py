@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,7 @@ from callback_server.verification.template import BODY, URL, Template
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """Pattern of the whole name of a profile."""
 
+_NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
 
 
@@ -86,8 +87,43 @@ class SlackHandshake(_Table):
     """The kind."""
 
 
+class ChallengeHandshake(_Table):
+    """Challenge at a place of the request, which the answer repeats or signs.
+
+    Only a challenge of 1 to 128 letters, digits, `_` and `-` gets an answer.
+    """
+
+    kind: Literal["challenge"]
+    """The kind."""
+    method: Literal["get", "post"]
+    """Method of the request."""
+    challenge: PlaceText
+    """Place of the challenge: `header:NAME`, `query:NAME`, `form:NAME` or `json:POINTER`."""
+    when: dict[PlaceText, str] = {}
+    """Places that must have these values. Without it, each request with a challenge is a handshake."""
+    verified: bool = True
+    """Whether the request must pass the profile as a call must. False: any sender that knows the URL gets the
+    answer."""
+    answer: str = Field(default="{challenge}", min_length=1, max_length=500, pattern=r"^[ !#-%(-;=?-~\"]+$")
+    """Body of the answer, with `{challenge}`, or with `{hmac}` or `{hmac:base64}`: the HMAC of the challenge with the
+    first secret of the profile, in lower-case hexadecimal or in base64. An answer that begins with the brace
+    of an object is JSON."""
+
+    @property
+    def signs(self) -> bool:
+        """Whether the answer contains an HMAC of the challenge."""
+        return "{hmac}" in self.answer or "{hmac:base64}" in self.answer
+
+    @model_validator(mode="after")
+    def _places(self) -> ChallengeHandshake:
+        for each in (self.challenge, *self.when):
+            if parse_place(each).kind in ("field", "body-hash"):
+                raise ValueError("a place must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        return self
+
+
 class HubHandshake(_Table):
-    """`hub.challenge` of Meta and WebSub, to start a subscription."""
+    """`hub.challenge` of Meta, WebSub and Strava, to start a subscription."""
 
     kind: Literal["hub"]
     """The kind."""
@@ -95,6 +131,8 @@ class HubHandshake(_Table):
     """Files, each with one valid `hub.verify_token`, as Meta sends it."""
     topics: list[str] = []
     """Valid values of `hub.topic`, as WebSub sends it."""
+    answer: Literal["text", "json"] = "text"
+    """Form of the answer: the challenge alone, or a JSON object with it, as Strava expects."""
 
     @model_validator(mode="after")
     def _proves_something(self) -> HubHandshake:
@@ -122,15 +160,26 @@ class CloudEventsHandshake(_Table):
 
 
 HandshakeSettings = Annotated[
-    SlackHandshake | HubHandshake | ValidationTokenHandshake | CloudEventsHandshake, Field(discriminator="kind")
+    SlackHandshake | ChallengeHandshake | HubHandshake | ValidationTokenHandshake | CloudEventsHandshake,
+    Field(discriminator="kind"),
 ]
 """Handshake by which a sender asks whether a URL accepts its calls."""
+
+
+def _signs_challenges(handshake: HandshakeSettings | None) -> bool:
+    return isinstance(handshake, ChallengeHandshake) and handshake.signs
 
 
 class _Profile(_Table):
     handshake: HandshakeSettings | None = None
     """Handshake by which the sender asks whether the URL accepts its calls. The answer to it is not a call. None: no
     handshake."""
+
+    @model_validator(mode="after")
+    def _has_secret_for_challenges(self) -> Self:
+        if _signs_challenges(self.handshake) and self.kind != "hmac" and not self.kind.startswith("provider:"):
+            raise ValueError("only the kind hmac can sign a challenge ({hmac} in the answer of its handshake)")
+        return self
 
 
 class _WithSecrets(_Profile):
@@ -197,6 +246,9 @@ class HmacSettings(_WithTolerance):
     allow_unsigned_body: bool = False
     """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
     can then send it with another body."""
+    require_json_object: bool = False
+    """Whether a body must begin with `{`, as a JSON object does. A handshake that signs challenges needs it if `signed`
+    is `{body}` alone, because a challenge could otherwise be a body."""
 
     @model_validator(mode="before")
     @classmethod
@@ -230,9 +282,27 @@ class HmacSettings(_WithTolerance):
             raise ValueError("allow_unsigned_body needs signed without the body")
         self._check_time(parts)
         self._check_id(parts)
+        self._check_challenge()
         if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
+
+    def _check_challenge(self) -> None:
+        """Refuse a profile of which a signed text could be a challenge: anyone can have a challenge signed."""
+        if not _signs_challenges(self.handshake):
+            return
+        template = Template(self.signed)
+        differs = (
+            _NOT_IN_CHALLENGE.search(template.texts())
+            or {"url", "path"} & set(template.parts)
+            or ("body" in template.parts and self.require_json_object)
+            or ("timestamp" in template.parts and self.timestamp_format == "rfc3339")
+        )
+        if not differs:
+            raise ValueError(
+                "a challenge could be a signed message, and anyone can have a challenge signed; signed must contain a"
+                " character that is no letter, digit, _ or -, or set require_json_object = true with {body} in signed"
+            )
 
     def _check_time(self, parts: set[str]) -> None:
         if self.timestamp is None:

@@ -65,6 +65,8 @@ class Signature:
         settings, parts = self._settings, self._template.parts
         if request.body and not settings.allow_unsigned_body and not BODY.intersection(parts):
             raise VerificationError("the request has a body that is not signed")
+        if request.body and settings.require_json_object and not request.body.startswith(b"{"):
+            raise VerificationError("the body is not a JSON object")
         signatures, time = self._signatures(request)
         if time is not None:
             moment = request_fields.time_of(time, settings.timestamp_format)
@@ -76,6 +78,10 @@ class Signature:
         if self._ids and "id" not in parts:  # a body is parsed for it only now
             message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the HMAC of a text with the first secret, for a handshake."""
+        return hmac.digest(self._secrets[0], text, self._settings.algorithm)
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`: a signature is not a secret."""
