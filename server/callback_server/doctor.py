@@ -6,8 +6,10 @@ They use the settings of the server and change nothing.
 from __future__ import annotations
 
 import asyncio
+import functools
 import stat
 import statistics
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from callback_process.certificates import EXPIRES_SOON, check_authorities, check
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
-from callback_process.settings import SettingsError
+from callback_process.settings import SettingsError, config_path
 from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
 from callback_server.handlers.push import credentials, make_channel
@@ -47,7 +49,10 @@ WRITES: Final = 5
 
 def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
     """Run every check, with the settings of this file, or of the one that CALLBACK_CONFIG names."""
-    return findings.diagnose("server settings", ServerSettings, config_file, CHECKS)
+    file = config_path(config_file)
+    changed = file.stat().st_mtime if file is not None and file.exists() else None
+    reports = functools.partial(check_report_only, changed=changed)
+    return findings.diagnose("server settings", ServerSettings, config_file, (*CHECKS, reports))
 
 
 # ---- Files ----
@@ -160,6 +165,24 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
             )
         else:
             yield Finding.ok(f"profiles.{name}", f"{profile.kind} can verify")
+
+
+async def check_report_only(settings: ServerSettings, changed: float | None) -> AsyncIterator[Finding]:
+    """Warn of each profile that only reports, and say for how long the settings have said so at least.
+
+    Args:
+        settings: The settings.
+        changed: When the settings file was changed, in seconds since 1970. None: there is none.
+    """
+    for name, profile in settings.profiles.items():
+        if not profile.enforce:
+            days = 0 if changed is None else int((time.time() - changed) // (24 * 3600))
+            since = f"for at least {days} days, the age of the settings file" if days else "for an unknown time"
+            yield Finding.warning(
+                f"profiles.{name}",
+                f"it only reports, {since}: a request that does not pass becomes a call",
+                "remove enforce = false once its metric shows no failures",
+            )
 
 
 # ---- The store ----

@@ -51,8 +51,8 @@ REFUSED: Final = Counter(
 )
 VERIFICATIONS_FAILED: Final = Counter(
     "callback_verifications_failed",
-    "Requests that did not pass the verification profile of their callback",
-    ["profile"],
+    "Requests that did not pass the verification profile of their callback, by reason, and whether they were refused",
+    ["profile", "reason", "enforced"],
 )
 HANDSHAKES: Final = Counter(
     "callback_handshakes", "Handshakes answered: a sender asked whether it may use a URL", ["profile"]

@@ -106,6 +106,86 @@ async def test_profiles_lists_every_provider_and_whether_it_is_proven():
     assert stripe.split()[1:3] == ["proven", "Stripe"]
 
 
+# ---- verify ----
+
+SENT = """\
+POST /cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11 HTTP/1.1
+Host: box.example
+Content-Length: 13
+X-GitHub-Delivery: d1
+X-Hub-Signature-256: sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17
+
+Hello, World!
+"""
+"""The example of docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries, and a line break."""
+
+
+@pytest.fixture
+def verified(tmp_path, monkeypatch):
+    """Return a function that tries the profile `repository` on a request, and returns the exit code and the output."""
+    (tmp_path / "old").write_text("another secret")
+    (tmp_path / "new").write_text("It's a Secret to Everybody")
+    file = tmp_path / "callback.toml"
+    file.write_text(
+        f'[profiles.repository]\nkind = "provider:github"\nsecret_files = ["{tmp_path}/old", "{tmp_path}/new"]\n'
+        f'[profiles.timed]\nkind = "provider:slack"\nsecret_files = ["{tmp_path}/old"]\n'
+    )
+
+    def verify(text, *arguments, profile="repository"):
+        ran = CliRunner().invoke(cli, ["verify", profile, "--config", str(file), *arguments], input=text)
+        return ran.exit_code, ran.output
+
+    return verify
+
+
+def test_verify_says_which_secret_matches_and_masks_what_was_signed(verified):
+    code, output = verified(SENT)
+    assert code == 0
+    assert output.splitlines() == [
+        "passes: a call", "secret: secret_files[1]", "message id: d1", "signed: 13 bytes; --show-signed prints them",
+    ]  # fmt: skip
+    assert "signed: 'Hello, World!'" in verified(SENT, "--show-signed")[1]
+
+
+def test_verify_says_why_a_request_does_not_pass(verified):
+    code, output = verified(SENT.replace("Hello", "Hallo"))
+    assert (code, output.splitlines()[0]) == (1, "refused: no signature is valid")
+    assert verified(SENT.replace("X-GitHub-Delivery", "X-Other"))[1].startswith("refused: x-github-delivery is missing")
+    late = SENT.replace("X-GitHub-Delivery: d1", "X-Slack-Signature: v0=0\nX-Slack-Request-Timestamp: 1700000000")
+    code, output = verified(late, "--at", "2023-11-14T22:30:00Z", profile="timed")
+    assert (code, output.splitlines()[0]) == (1, "refused: the time is too far in the past: 1000 s")
+
+
+def test_verify_tries_a_recorded_call(verified):
+    recorded = {
+        "requestMethod": "post", "requestQueryString": "", "requestBody": "Hello, World!",
+        "requestHeaders": {
+            "x-github-delivery": "d1",
+            "x-hub-signature-256": ["sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"],
+        },
+    }  # fmt: skip
+    assert verified(json.dumps(recorded))[0] == 0
+    encoded = recorded | {"requestBodyBase64": "SGVsbG8sIFdvcmxkIQ=="}
+    del encoded["requestBody"]
+    assert verified(json.dumps(encoded))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "profile", "told"),
+    [
+        ("", (), "repository", "the first line must be a method"),
+        ("POST /\nno header\n\n", (), "repository", "each line up to the empty one must be a header"),
+        ("{}", (), "repository", "the JSON is not the output of callback call --json"),
+        (SENT, (), "none", "no such profile; declared: repository, timed"),
+        (SENT, ("--at", "today"), "repository", "must be a time"),
+    ],
+)
+def test_verify_says_what_it_cannot_read(verified, text, arguments, profile, told):
+    code, output = verified(text, *arguments, profile=profile)
+    assert code == 2
+    assert told in output
+
+
 # ---- doctor ----
 
 

@@ -185,6 +185,7 @@ async def test_cookies_of_a_case_are_not_sent_once_its_domain_is_no_longer_reser
 async def test_a_repeated_message_gets_the_cookies_of_its_first_answer(store_of):
     class WithId:
         challenge = "Id"
+        enforce = True
         reads_body = False
 
         def handshake(self, _request, _url):

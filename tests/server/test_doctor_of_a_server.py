@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import resource
 from datetime import UTC, datetime, timedelta
@@ -384,6 +385,22 @@ async def test_a_principals_file_that_is_wrong_or_writable_by_others_is_a_findin
     assert (await found(doctor.check_principals, principals_file=file))["principals"][0] is Level.PROBLEM
     level, text = (await found(doctor.check_principals, principals_file=tmp_path / "none"))["principals"]
     assert (level, "No such file" in text) == (Level.PROBLEM, True)
+
+
+async def test_a_profile_that_only_reports_is_named_with_the_age_of_the_settings(tmp_path):
+    profile = {"kind": "basic", "username": "u", "secret_files": [tmp_path / "s"], "enforce": False}
+
+    async def seen(days, **changes):
+        changed = days and NOW.timestamp() - days * 24 * 3600
+        return await found(
+            functools.partial(doctor.check_report_only, changed=changed), profiles={"x": profile | changes}
+        )
+
+    for days in (None, 0.5):
+        assert "it only reports, for an unknown time" in (await seen(days))["profiles.x"][1]
+    level, text = (await seen(3.5))["profiles.x"]
+    assert (level, "it only reports, for at least 3 days" in text) == (Level.WARNING, True)
+    assert await seen(3.5, enforce=True) == {}
 
 
 async def test_each_profile_is_made_from_its_files_or_has_a_finding(tmp_path):

@@ -156,6 +156,7 @@ async def test_a_verification_that_needs_the_body_is_left_to_the_call(services):
 async def test_a_message_with_an_id_is_left_to_the_call_because_it_may_be_a_repeat(store_of):
     class WithId:
         challenge = "Id"
+        enforce = True
         reads_body = False
 
         def handshake(self, _request, _url):

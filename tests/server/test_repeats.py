@@ -35,7 +35,7 @@ CONFIRMATION = b"callback_confirm=1"
 class ById:
     """A profile that every request passes. The message id is the value of the header `x-id`."""
 
-    challenge, reads_body = "ById", False
+    challenge, enforce, reads_body = "ById", True, False
 
     def handshake(self, _request, _url):
         return None

@@ -115,7 +115,11 @@ async def test_a_verified_request_is_a_call_that_names_its_profile(up):
     answer = await deliver(up, made)
     assert answer.response.response_body == b"answer 1"
     (asked,) = up.asked
-    assert (asked.verification_profile, asked.message_id) == ("it", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
+    assert (asked.verified, asked.verification_profile, asked.message_id) == (
+        True,
+        "it",
+        "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+    )
     (call,) = await calls_of(up, made)
     assert (call.call_id, call.verification_profile, call.message_id) == (
         answer.call_id, "it", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
@@ -155,7 +159,8 @@ async def test_a_forged_request_changes_nothing(up, activity, multiple):
     assert _failed() == failed + 20
     told = [entry for entry in logs if entry["event"] == "verification_failed"]
     assert len(told) == 20
-    assert all(set(entry) == {"event", "case_id", "profile", "why", "log_level"} for entry in told)
+    names = {"event", "case_id", "profile", "why", "reason", "enforced", "log_level"}
+    assert all(set(entry) == names for entry in told)
     assert {(entry["case_id"], entry["profile"]) for entry in told} == {(made.callback_case_id, "it")}
     assert (await deliver(up, made)).call_id
 
@@ -182,6 +187,7 @@ class Broken:
     """A profile that raises an exception."""
 
     challenge = "Broken"
+    enforce = True
     reads_body = True
 
     def __init__(self, where, error=None, verified=None):
@@ -460,8 +466,52 @@ async def test_an_options_is_never_a_call_and_never_a_forged_one(up):
     assert (await dump(up.store), _failed()) == (before, failed)
 
 
-def _failed():
-    return REGISTRY.get_sample_value("callback_verifications_failed_total", {"profile": "it"}) or 0
+def _failed(**labels):
+    """Return how many verifications have failed, of those with these labels."""
+    return sum(
+        sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == "callback_verifications_failed_total"
+        and {"profile": "it", **labels}.items() <= sample.labels.items()
+    )
+
+
+async def test_a_profile_that_only_reports_counts_and_lets_through_what_does_not_pass(up, tmp_path):
+    up.profiles["it"] = profile_of(tmp_path, SECRET, kind="standard-webhooks", enforce=False)
+    made = await generate(up, allow_multiple_calls=True)
+    forged = {"profile": "it", "reason": "signature", "enforced": "false"}
+    before = _failed(**forged)
+    assert (await deliver(up, made, whsec(b"2"))).response.response_body == b"answer 1"
+    assert _failed(**forged) == before + 1
+    (asked,) = up.asked
+    assert (asked.verified, asked.verification_profile, asked.message_id) == (False, "", "")
+    (call,) = await calls_of(up, made)
+    assert (call.verification_profile, call.message_id) == ("", "")
+    await deliver(up, made)
+    assert (up.asked[1].verified, up.asked[1].message_id) == (True, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
+    assert _failed(**forged) == before + 1
+
+
+async def test_a_message_that_does_not_pass_is_no_repeat_of_one_that_did(up, tmp_path):
+    up.profiles["it"] = profile_of(tmp_path, SECRET, kind="standard-webhooks", enforce=False)
+    made = await generate(up, allow_multiple_calls=True)
+    await deliver(up, made)
+    await deliver(up, made, whsec(b"2"))
+    assert [each.verified for each in up.asked] == [True, False]
+
+
+async def test_a_secret_that_a_profile_reports_as_wrong_reaches_neither_handler_nor_store(up, tmp_path):
+    up.profiles["it"] = profile_of(tmp_path, "hunter22", kind="shared-secret", header="x-secret", enforce=False)
+    made = await generate(up)
+    await up.services.edge.Invoke(
+        edge.InvokeRequest(
+            state=made.callback_state, request_method="post",
+            request_headers=[{"name": "X-Secret", "value": "hunter23"}],
+        )
+    )  # fmt: skip
+    assert "hunter23" not in str(up.asked)
+    assert "hunter23" not in "".join(await dump(up.store))
 
 
 async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store(up, tmp_path):

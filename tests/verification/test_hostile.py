@@ -132,7 +132,7 @@ as_often = settings(
 def fuzzed(request, tmp_path_factory):
     """Return the verifier of a profile."""
     secrets, declared = PROFILES[request.param]
-    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared)._verifier
+    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared).verifier
 
 
 def refused(verifier, sent, url=URL):
@@ -156,7 +156,7 @@ def nearly(request, tmp_path_factory):
     """Return a verifier, a valid request, and the names of its signed headers."""
     sender = SENDERS[request.param]
     profile = profile_of(tmp_path_factory.mktemp("secrets"), sender.secrets[0], **sender.settings)
-    return profile._verifier, sender.sign(sender.secrets[0], BODY, NOW), sender.signed
+    return profile.verifier, sender.sign(sender.secrets[0], BODY, NOW), sender.signed
 
 
 @given(which=st.integers(0, 2), value=values)
@@ -178,7 +178,7 @@ anything = st.recursive(
 @pytest.fixture(scope="module")
 def by_secret(tmp_path_factory):
     secrets, declared = PROFILES["jwt by secret"]
-    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared)._verifier
+    return profile_of(tmp_path_factory.mktemp("secrets"), *secrets, **declared).verifier
 
 
 @given(

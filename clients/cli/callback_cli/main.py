@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             diagnostics.doctor,
             diagnostics.repair,
             senders.profiles,
+            senders.verify,
             completion.completion,
         ),
     ),

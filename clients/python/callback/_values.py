@@ -472,6 +472,11 @@ class Request:
     choice: str = ""
     """The value of the choice that a person made on the page of the callback. Empty if its prompt has no choices."""
 
+    @property
+    def verified(self) -> bool:
+        """Whether the request passed a verification profile. A profile that only reports lets others through."""
+        return bool(self.verification_profile)
+
     def json(self) -> Any:
         """Parse the body as JSON.
 

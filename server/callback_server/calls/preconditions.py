@@ -30,7 +30,7 @@ from callback_server.store.transitions.claim_call import (
     Verification,
     VerificationRequired,
 )
-from callback_server.verification.profile import Profile, VerificationError
+from callback_server.verification.profile import FailureReason, Profile, VerificationError
 
 log = get_logger()
 
@@ -119,9 +119,18 @@ class PreconditionChecker:
         try:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
-            log.warning("verification_failed", case_id=pending.case_id, profile=name, why=str(error))
+            reason = error.reason
+            log.warning(
+                "verification_failed",
+                case_id=pending.case_id,
+                profile=name,
+                why=str(error),
+                reason=str(reason),
+                enforced=profile.enforce,
+            )
         # Any other exception refuses the request too. Its text is not logged: it may hold a part of the request.
         except Exception as error:
+            reason = FailureReason.FAULT
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "verification_fault",
@@ -130,8 +139,13 @@ class PreconditionChecker:
                 error=type(error).__name__,
                 at=f"{frame.filename}:{frame.lineno}",
             )
-        metrics.VERIFICATIONS_FAILED.labels(name).inc()
-        raise errors.VerificationFailedError(profile.challenge)
+        metrics.VERIFICATIONS_FAILED.labels(name, reason, str(profile.enforce).lower()).inc()
+        if profile.enforce:
+            raise errors.VerificationFailedError(profile.challenge)
+        # The request is recorded without the profile, because it has not passed it.
+        return dataclasses.replace(
+            pending, request=profile.redacted(pending.request), verification=Verification(profile=name)
+        )
 
 
 def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:

@@ -28,6 +28,7 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         labels=grant.settings.labels,
         deadline=converters.timestamp(deadline_ms),
         verification_profile=request.verification_profile,
+        verified=bool(request.verification_profile),
         message_id=request.message_id,
         callback_choice=request.choice,
         replayed=grant.replayed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import VerificationError, VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import AddressSettings
 
 
@@ -27,7 +27,7 @@ class Address:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         if not any(address in network for network in self._networks):
-            raise VerificationError("the client's address is in none of the networks")
+            raise VerificationError("the client's address is in none of the networks", FailureReason.SIGNATURE)
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:

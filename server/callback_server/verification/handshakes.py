@@ -17,7 +17,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response, ResponseType
 from callback_server.verification import request_fields
 from callback_server.verification.places import Place, parse_place
-from callback_server.verification.profile import VerificationError
+from callback_server.verification.profile import FailureReason, VerificationError
 from callback_server.verification.settings import (
     ChallengeHandshake,
     CloudEventsHandshake,
@@ -112,7 +112,7 @@ class HubChallenge:
         if self._tokens:
             token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
             if not request_fields.matches(self._tokens, token):
-                raise VerificationError("hub.verify_token is wrong")
+                raise VerificationError("hub.verify_token is wrong", FailureReason.SIGNATURE)
         if self._topics and request_fields.parameter(request, "hub.topic") not in self._topics:
             raise VerificationError("hub.topic is not a topic of the profile")
         challenge = request_fields.parameter(request, "hub.challenge")

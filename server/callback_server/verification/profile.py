@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,27 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 
 
+class FailureReason(enum.StrEnum):
+    """Reason of a failed verification, in the metric."""
+
+    MISSING = "missing"
+    """A value is missing."""
+    SIGNATURE = "signature"
+    """The signature, the secret or the token is wrong, or the address is."""
+    TIME = "time"
+    """The message is too old, or from the future."""
+    MALFORMED = "malformed"
+    """The request does not have the form that the profile describes."""
+    FAULT = "fault"
+    """The verification itself failed, which is a bug."""
+
+
 class VerificationError(Exception):
     """A request does not pass. The text is the reason for the log, without secrets and without request content."""
+
+    def __init__(self, text: str, reason: FailureReason = FailureReason.MALFORMED) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +51,8 @@ class Profile(Protocol):
 
     challenge: str
     """Value of `WWW-Authenticate` for a request that does not pass (RFC 9110, 11.6.1)."""
+    enforce: bool
+    """Whether a request that does not pass is refused. False: it is counted and logged only."""
     reads_body: bool
     """Whether the body of a request can decide what it is: verified, or a handshake."""
 

@@ -20,7 +20,7 @@ from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
 from callback_server.verification.handshakes import Handshake, make_handshake
-from callback_server.verification.profile import Profile, VerifiedMessage
+from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.settings import (
     AddressSettings,
@@ -47,7 +47,33 @@ RELOAD_INTERVAL_S: Final = 1.0
 """Interval in which the files are read again, in seconds."""
 
 
-class Profiles(Mapping[str, Profile]):
+class VerifierProfile:
+    """Profile made of a verifier and an optional handshake. It implements `Profile`."""
+
+    def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock, *, enforce: bool) -> None:
+        self.verifier: Final = verifier
+        self._handshake = handshake
+        self._clock = clock
+        self.enforce = enforce
+        self.challenge = verifier.challenge
+        self.reads_body = verifier.reads_body or handshake is not None
+
+    def handshake(self, request: Request, url: str) -> Response | None:
+        """Implement `Profile.handshake`."""
+        if self._handshake is None:
+            return None
+        return self._handshake.answer(request, lambda: self.verify(request, url))
+
+    def verify(self, request: Request, url: str) -> VerifiedMessage:
+        """Implement `Profile.verify`."""
+        return self.verifier.verify(request, url, self._clock())
+
+    def redacted(self, request: Request) -> Request:
+        """Implement `Profile.redacted`."""
+        return self.verifier.redacted(request)
+
+
+class Profiles(Mapping[str, VerifierProfile]):
     """Current profiles by name. Look up the profile for each request, because a reload replaces it.
 
     Args:
@@ -59,7 +85,7 @@ class Profiles(Mapping[str, Profile]):
     """
 
     def __init__(self, settings: Mapping[str, ProfileSettings], clock: Clock = time.time) -> None:
-        self._reloaders: dict[str, FileReloader[Profile]] = {}
+        self._reloaders: dict[str, FileReloader[VerifierProfile]] = {}
         problems = []
         for name, each in settings.items():
             try:
@@ -69,7 +95,7 @@ class Profiles(Mapping[str, Profile]):
         if problems:
             raise CredentialsError("\n".join(problems))
 
-    def __getitem__(self, name: str) -> Profile:
+    def __getitem__(self, name: str) -> VerifierProfile:
         return self._reloaders[name].value
 
     def __iter__(self) -> Iterator[str]:
@@ -90,33 +116,11 @@ class Profiles(Mapping[str, Profile]):
             reloader.reload()
 
 
-class _Profile:
-    """Profile made of a verifier and an optional handshake."""
-
-    def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock) -> None:
-        self._verifier = verifier
-        self._handshake = handshake
-        self._clock = clock
-        self.challenge = verifier.challenge
-        self.reads_body = verifier.reads_body or handshake is not None
-
-    def handshake(self, request: Request, url: str) -> Response | None:
-        if self._handshake is None:
-            return None
-        return self._handshake.answer(request, lambda: self.verify(request, url))
-
-    def verify(self, request: Request, url: str) -> VerifiedMessage:
-        return self._verifier.verify(request, url, self._clock())
-
-    def redacted(self, request: Request) -> Request:
-        return self._verifier.redacted(request)
-
-
-def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[Profile]:
+def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[VerifierProfile]:
     files = profile_files(name, settings)
     declared = settings.declared if isinstance(settings, ProviderSettings) else settings
 
-    def make(contents: Contents) -> Profile:
+    def make(contents: Contents) -> VerifierProfile:
         def credentials(field: str) -> list[Credential]:
             prefix = f"profiles.{name}.{field}["
             return [
@@ -128,7 +132,9 @@ def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloade
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
         verifier = _verifier(declared, credentials)
         sign = verifier.sign if isinstance(verifier, Signature) else None
-        return _Profile(verifier, make_handshake(declared.handshake, hub_tokens, sign), clock)
+        return VerifierProfile(
+            verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce
+        )
 
     def on_reload(problem: str | None) -> None:
         if problem is None:

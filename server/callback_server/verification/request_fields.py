@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import VerificationError
+from callback_server.verification.profile import FailureReason, VerificationError
 
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}")
@@ -30,18 +30,14 @@ TimestampFormat = Literal["seconds", "milliseconds", "rfc3339"]
 def header(request: Request, name: str) -> str:
     """Return the value of a header that must occur exactly once."""
     found = request.values(name.lower())
-    if len(found) != 1:
-        raise VerificationError(f"{name.lower()} {'occurs more than once' if found else 'is missing'}")
-    return found[0]
+    return _only(found, name.lower())
 
 
 def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
     """Return the value of a parameter that must occur exactly once in the query, or with `in_form` also in a form."""
     pairs = [*request.query, *(form(request) if in_form else [])]
     found = [value for each, value in pairs if each == name]
-    if len(found) != 1:
-        raise VerificationError(f"the parameter {'occurs more than once' if found else 'is missing'}")
-    return found[0]
+    return _only(found, "the parameter")
 
 
 def form(request: Request) -> list[tuple[str, str]]:
@@ -52,6 +48,14 @@ def form(request: Request) -> list[tuple[str, str]]:
         return parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
         raise VerificationError("the form cannot be read") from None
+
+
+def _only(found: Sequence[str], name: str) -> str:
+    if not found:
+        raise VerificationError(f"{name} is missing", FailureReason.MISSING)
+    if len(found) > 1:
+        raise VerificationError(f"{name} occurs more than once")
+    return found[0]
 
 
 def octets(text: str) -> bytes:
@@ -83,7 +87,9 @@ def require_recent(time: float, now: float, tolerance_s: float) -> None:
     difference = abs(now - time)
     if difference > tolerance_s:
         seconds = f"{math.ceil(difference)} s" if difference < 10**9 else "years"
-        raise VerificationError(f"the time is too far in the {'past' if time < now else 'future'}: {seconds}")
+        raise VerificationError(
+            f"the time is too far in the {'past' if time < now else 'future'}: {seconds}", FailureReason.TIME
+        )
 
 
 def message_id(text: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
-from callback_server.verification.profile import VerificationError, VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import BasicSettings, SharedSecretSettings
 
 
@@ -37,7 +37,7 @@ class SharedSecret:
         else:
             given = request_fields.octets(request_fields.parameter(request, self._parameter or ""))
         if not request_fields.matches(self._secrets, given):
-            raise VerificationError("the secret is wrong")
+            raise VerificationError("the secret is wrong", FailureReason.SIGNATURE)
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
@@ -68,7 +68,7 @@ class Basic:
         if scheme.lower() != "basic":
             raise VerificationError("the authorization is not Basic")
         if not request_fields.matches(self._credentials, request_fields.octets(given)):
-            raise VerificationError("the user name or the password is wrong")
+            raise VerificationError("the user name or the password is wrong", FailureReason.SIGNATURE)
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:

@@ -174,6 +174,9 @@ class _Profile(_Table):
     handshake: HandshakeSettings | None = None
     """Handshake by which the sender asks whether the URL accepts its calls. The answer to it is not a call. None: no
     handshake."""
+    enforce: bool = True
+    """Whether a request that does not pass is refused. False: it is counted and logged, and becomes a call that is not
+    verified, to try a profile on real messages."""
 
     @model_validator(mode="after")
     def _has_secret_for_challenges(self) -> Self:

@@ -19,7 +19,7 @@ from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
 from callback_server.verification.places import Place, parse_place
-from callback_server.verification.profile import VerificationError, VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import Encoding, HmacSettings
 from callback_server.verification.template import BODY, Template
 
@@ -73,11 +73,30 @@ class Signature:
             request_fields.require_recent(moment, now, settings.tolerance_s)
         message_id = self._message_id(request) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        if not request_fields.matches(self._expected(signed), *map(request_fields.octets, signatures)):
-            raise VerificationError("no signature is valid")
+        if not request_fields.matches(self._expected(signed, self._secrets), *map(request_fields.octets, signatures)):
+            raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         if self._ids and "id" not in parts:  # a body is parsed for it only now
             message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
+
+    def signed_bytes(self, request: Request, url: str) -> bytes:
+        """Return the bytes that the sender must have signed. Raise VerificationError if they cannot be told."""
+        _, time = self._signatures(request)
+        message_id = self._message_id(request) if "id" in self._template.parts else ""
+        return self._signed(request, url, time or "", message_id)
+
+    def matching_secret(self, request: Request, url: str) -> int | None:
+        """Return the index of the secret with which a signature of the request is valid, if there is one."""
+        given = [request_fields.octets(each) for each in self._signatures(request)[0]]
+        signed = self.signed_bytes(request, url)
+        return next(
+            (
+                index
+                for index, secret in enumerate(self._secrets)
+                if request_fields.matches(self._expected(signed, [secret]), *given)
+            ),
+            None,
+        )
 
     def sign(self, text: bytes) -> bytes:
         """Return the HMAC of a text with the first secret, for a handshake."""
@@ -94,7 +113,7 @@ class Signature:
             raise VerificationError("the body is too large to be read before it is verified")
         values = [value for each in self._places if (value := each.find(request)) is not None]
         if not values:
-            raise VerificationError(f"{self._places[0]} is missing")
+            raise VerificationError(f"{self._places[0]} is missing", FailureReason.MISSING)
         if self._splits is not None:
             values = [part for value in values for part in self._splits.split(value)]
         signatures = values
@@ -125,7 +144,7 @@ class Signature:
             elif found := _id_in_body(place, request):
                 return found
         if "id" in self._template.parts or not self._ids[-1].in_body:
-            raise VerificationError(f"{self._ids[0]} is missing")
+            raise VerificationError(f"{self._ids[0]} is missing", FailureReason.MISSING)
         return ""
 
     def _signed(self, request: Request, url: str, time: str, message_id: str) -> bytes:
@@ -168,12 +187,12 @@ class Signature:
                     _required(place, request) if place.kind == "header" else place.find(request) or ""
                 )
 
-    def _expected(self, signed: bytes) -> list[bytes]:
+    def _expected(self, signed: bytes, secrets: Sequence[bytes]) -> list[bytes]:
         """Return the valid signatures of each secret."""
         encode = _ENCODERS[self._settings.encoding]
         return [
             self._prefix + encoded
-            for secret in self._secrets
+            for secret in secrets
             for encoded in encode(hmac.digest(secret, signed, self._settings.algorithm))
         ]
 
@@ -203,7 +222,7 @@ def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
 def _required(place: Place, request: Request) -> str:
     found = place.find(request)
     if found is None:
-        raise VerificationError(f"{place} is missing")
+        raise VerificationError(f"{place} is missing", FailureReason.MISSING)
     return found
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.profile import VerificationError, VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.signature import MAX_SIGNATURES
 
 _SECRET: Final = b"whsec_"
@@ -56,7 +56,7 @@ class StandardWebhooks:
         by_secret = [request_fields.octets(text) for version, _, text in signatures if version == "v1"]
         by_key = [text for version, _, text in signatures if version == "v1a"]
         if not (self._matches_secret(signed, by_secret) or self._matches_key(signed, by_key)):
-            raise VerificationError("no signature is valid")
+            raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         return VerifiedMessage(message_id, self._tolerance_s * 2000)
 
     def redacted(self, request: Request) -> Request:

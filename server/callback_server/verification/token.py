@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.profile import VerificationError, VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import JwtSettings
 
 MAX_WINDOW_S: Final = 24 * 3600
@@ -67,14 +67,14 @@ class Token:
         leeway = self._settings.leeway_s
         expires = _time(claims, "exp")
         if expires + leeway <= now:
-            raise VerificationError("the token has expired")
+            raise VerificationError("the token has expired", FailureReason.TIME)
         for name in ("nbf", "iat"):
             if name in claims and _time(claims, name) > now + leeway:
-                raise VerificationError(f"the token's {name} is in the future")
+                raise VerificationError(f"the token's {name} is in the future", FailureReason.TIME)
         if not self._settings.single_use:  # the jti identifies the token, which may come with many messages
             return VerifiedMessage()
         if "jti" not in claims:
-            raise VerificationError("the token has no jti")
+            raise VerificationError("the token has no jti", FailureReason.MISSING)
         # The id is remembered as long as the token would pass again.
         window_s = max(2 * leeway, expires + leeway - now)
         if window_s > MAX_WINDOW_S:
@@ -112,7 +112,7 @@ class Token:
                     continue
                 except Exception as error:  # as above; only the type, because the text contains the input
                     raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
-        raise VerificationError("no key matches the token's signature")
+        raise VerificationError("no key matches the token's signature", FailureReason.SIGNATURE)
 
     def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
         return jwt.decode(

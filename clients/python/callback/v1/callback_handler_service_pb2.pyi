@@ -86,6 +86,7 @@ class HandleCallbackRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
@@ -111,6 +112,10 @@ class HandleCallbackRequest(_message.Message):
     """client_address is the address of the client. Empty if unknown."""
     verification_profile: _builtins.str
     """verification_profile is the profile that the request passed. Empty: the sender is not verified."""
+    verified: _builtins.bool
+    """verified says whether the request passed a verification profile. It is false if none was required, and if the
+    profile only reports (`enforce = false`) and the request did not pass it.
+    """
     message_id: _builtins.str
     """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     replayed: _builtins.bool
@@ -161,13 +166,14 @@ class HandleCallbackRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
         verification_profile: _builtins.str = ...,
+        verified: _builtins.bool = ...,
         message_id: _builtins.str = ...,
         replayed: _builtins.bool = ...,
         callback_choice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

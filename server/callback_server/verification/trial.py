@@ -1,0 +1,118 @@
+"""Trial of a profile on a recorded or pasted request, offline: `callback verify`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from callback_server.domain.call import Request
+from callback_server.verification.profile import VerificationError
+from callback_server.verification.profiles import Profiles
+from callback_server.verification.settings import ProfileSettings
+from callback_server.verification.signature import Signature
+
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+
+
+class RequestFormatError(Exception):
+    """The text is no request in one of the known forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Result of a trial."""
+
+    passes: bool
+    why: str
+    """Reason why the request does not pass. Empty if it passes."""
+    is_handshake: bool = False
+    message_id: str = ""
+    secret_file: str = ""
+    """Setting that names the file with the secret that matches. Empty: none does, or the kind has no signature."""
+    signed: bytes | None = None
+    """Bytes that the sender must have signed. None: the kind has no signature, or the bytes cannot be told."""
+
+
+def read_request(text: bytes) -> tuple[Request, str]:
+    """Return a request and its URL. The text is an HTTP request, or the output of `callback call --json`.
+
+    The URL of an HTTP request has its `Host`. A recorded call has no URL, because its state is not recorded.
+
+    Raises:
+        RequestFormatError: The text is neither.
+    """
+    if text.lstrip().startswith(b"{"):
+        return _of_recorded_call(text), ""
+    end = _HEAD_END.search(text)
+    head, body = (text[: end.start()], text[end.end() :]) if end else (text.rstrip(b"\r\n"), b"")
+    first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    words = first.split(" ")
+    if len(words) not in (2, 3) or not words[0].isalpha():
+        raise RequestFormatError("the first line must be a method, a path and HTTP/1.1")
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise RequestFormatError("each line up to the empty one must be a header, as in name: value")
+        headers.append((name.strip(), value.strip()))
+    lengths = [int(value) for name, value in headers if name.lower() == "content-length" and value.isdecimal()]
+    if lengths:
+        body = body[: lengths[0]]  # a pasted request often has a line break at its end
+    hosts = [value for name, value in headers if name.lower() == "host"]
+    url = f"https://{hosts[0]}{words[1]}" if hosts and words[1].startswith("/") else words[1]
+    return _request(words[0].lower(), headers, urlsplit(url).query, body), url
+
+
+def try_request(name: str, settings: ProfileSettings, request: Request, url: str, now: float) -> Trial:
+    """Verify a request as a server does.
+
+    Args:
+        name: Name of the profile.
+        settings: Its settings.
+        request: The request.
+        url: URL of the request, as its sender knows it.
+        now: The time at which the request arrived, in seconds since 1970.
+
+    Raises:
+        CredentialsError: A file of the profile cannot be used.
+    """
+    profile = Profiles({name: settings}, lambda: now)[name]
+    signed, secret_file = None, ""
+    if isinstance(profile.verifier, Signature):
+        try:
+            signed = profile.verifier.signed_bytes(request, url)
+            index = profile.verifier.matching_secret(request, url)
+            secret_file = "" if index is None else f"secret_files[{index}]"
+        except VerificationError:
+            pass  # `verify` gives the reason
+    try:
+        is_handshake = profile.handshake(request, url) is not None
+        message_id = "" if is_handshake else profile.verify(request, url).message_id
+    except VerificationError as error:
+        return Trial(False, str(error), secret_file=secret_file, signed=signed)
+    return Trial(True, "", is_handshake, message_id, secret_file, signed)
+
+
+def _of_recorded_call(text: bytes) -> Request:
+    try:
+        call: Mapping[str, Any] = json.loads(text)
+        headers = [
+            (name, each)
+            for name, value in call["requestHeaders"].items()
+            for each in (value if isinstance(value, list) else [value])
+        ]
+        encoded = call.get("requestBodyBase64")
+        body = call.get("requestBody", "").encode() if encoded is None else base64.b64decode(encoded)
+        return _request(call["requestMethod"], headers, call["requestQueryString"], body)
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise RequestFormatError("the JSON is not the output of callback call --json") from None
+
+
+def _request(method: str, headers: list[tuple[str, str]], query: str, body: bytes) -> Request:
+    pairs = tuple(parse_qsl(query, keep_blank_values=True))
+    return Request(method, tuple(headers), pairs, query, "", body)
