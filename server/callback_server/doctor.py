@@ -35,7 +35,7 @@ from callback_server.store.queries.node_status import NodeStatus, read_node_stat
 from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.profiles import Profiles, profile_files
-from callback_server.verification.settings import HmacSettings, JwtSettings, ProviderSettings
+from callback_server.verification.settings import HmacSettings, JwtSettings, ProviderSettings, PublicKeySettings
 
 CLOCK_SKEW_S: Final = 1.0
 """The accepted difference between two clocks, in seconds."""
@@ -147,7 +147,9 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
     """Check that each profile can be made from its files."""
     for name, profile in settings.profiles.items():
         declared = profile.declared if isinstance(profile, ProviderSettings) else profile
-        is_public = isinstance(declared, JwtSettings) and not declared.is_symmetric
+        is_public = isinstance(declared, PublicKeySettings) or (
+            isinstance(declared, JwtSettings) and not declared.is_symmetric
+        )
         look = check_readable if is_public else check_secret_file
         findings = [look(setting, path) for setting, path in profile_files(name, profile).items()]
         for finding in filter(None, findings):

@@ -7,9 +7,11 @@ from pydantic import TypeAdapter
 from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
+from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings import ProfileSettings
 
 DECLARED = TypeAdapter(ProfileSettings)
+KINDS_WITH_KEYS = {f"provider:{name}" for name, each in PROVIDERS.items() if each.profile["kind"] == "public-key"}
 NOW = 1_700_000_000
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"
 
@@ -31,7 +33,7 @@ def profiles_of(folder, clock=None, /, *secrets, **settings):
         file.write_bytes(secret if isinstance(secret, bytes) else secret.encode())
         files.append(file)
     if files:
-        settings["key_files" if settings["kind"] == "jwt" else "secret_files"] = files
+        settings["key_files" if settings["kind"] in (*KINDS_WITH_KEYS, "jwt", "public-key") else "secret_files"] = files
     declared = DECLARED.validate_python(settings)
     return Profiles({"it": declared}, clock or Clock())
 

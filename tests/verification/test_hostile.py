@@ -40,6 +40,10 @@ PROFILES = {
     "jwt": ((pem(RSA), pem(P256)), TOKEN | {"algorithms": ["RS256", "ES256"]}),
     "jwt by secret": (("s" * 32,), TOKEN | {"algorithms": ["HS256"], "header": "x-token"}),
     "jwt in a form": ((pem(RSA),), TOKEN | {"algorithms": ["RS256"], "parameter": "id_token"}),
+    "public key": (
+        (pem(RSA),),
+        {"kind": "public-key", "algorithm": "rsa-sha256", "signature": "header:x-sign", "encoding": "base64"},
+    ),
     "address": ((), {"kind": "address", "networks": ["203.0.113.0/24"]}),
 }
 PROVIDER_KINDS = {f"provider:{name}" for name in PROVIDERS}

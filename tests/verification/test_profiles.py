@@ -46,7 +46,7 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
     [
         (
             'kind = "strip"',
-            "profiles.x: must have a kind that is one of 'standard-webhooks', 'hmac', 'github', 'stripe'",
+            "profiles.x: must have a kind that is one of 'standard-webhooks', 'hmac', 'public-key', 'github'",
         ),
         ("header = 5", "profiles.x: must have a kind"),
         ('kind = "github"', "profiles.x.github: secret_files must be given"),
@@ -294,6 +294,7 @@ KEY = {
 }
 """The key of RFC 7515, appendix A.3."""
 CONTENTS = {
+    "public-key": "ab" * 32,
     "jwt": json.dumps({"keys": [KEY]}),
     "standard-webhooks": "whsec_" + base64.b64encode(b"x" * 24).decode(),
 }

@@ -31,7 +31,7 @@ WITH_SIGNED_BODY = those(signs_body)
 WITH_TIME = those(lambda provider: provider.sample.time)
 WITH_SIGNED_MEMBERS = those(lambda provider: provider.profile.get("allow_unsigned_body"))
 WITH_PARAMETER = those(lambda provider: "parameter" in provider.profile)
-WITH_SECRET = those(lambda provider: "BEGIN PUBLIC KEY" not in provider.sample.secret)
+WITH_SECRET = those(lambda provider: provider.profile["kind"] != "public-key")
 
 
 def of(names):
@@ -66,7 +66,7 @@ class Case:
             query_string=query,
             query=tuple(tuple(part.split("=", 1)) for part in query.split("&") if part),
         )
-        field = "key_files" if "BEGIN PUBLIC KEY" in sample.secret else "secret_files"
+        field = "key_files" if self.provider.profile["kind"] == "public-key" else "secret_files"
         self.declared = ProviderSettings(**self.given, **{field: ["s"]}).declared
         self.parts = set(Template(self.declared.signed).parts) if hasattr(self.declared, "signed") else set()
 

@@ -30,10 +30,11 @@ from callback_server.verification.settings import (
     JwtSettings,
     ProfileSettings,
     ProviderSettings,
+    PublicKeySettings,
     SharedSecretSettings,
     StandardWebhooksSettings,
 )
-from callback_server.verification.signature import Signature
+from callback_server.verification.signature import HmacChecker, Signature, make_signature
 from callback_server.verification.standard_webhooks import StandardWebhooks
 from callback_server.verification.token import Token
 from callback_server.verification.verifier import Verifier
@@ -131,7 +132,8 @@ def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloade
 
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
         verifier = _verifier(declared, credentials)
-        sign = verifier.sign if isinstance(verifier, Signature) else None
+        checker = verifier.checker if isinstance(verifier, Signature) else None
+        sign = checker.sign if isinstance(checker, HmacChecker) else None
         return VerifierProfile(
             verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce
         )
@@ -170,7 +172,9 @@ def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Cred
         case StandardWebhooksSettings():
             return StandardWebhooks(credentials("secret_files"), settings.tolerance_s)
         case HmacSettings():
-            return Signature(settings, credentials("secret_files"))
+            return make_signature(settings, credentials("secret_files"))
+        case PublicKeySettings():
+            return make_signature(settings, credentials("key_files"))
         case SharedSecretSettings():
             return SharedSecret(settings, secrets())
         case BasicSettings():

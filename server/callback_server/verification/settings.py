@@ -191,28 +191,26 @@ class _WithSecrets(_Profile):
     Changed files are reloaded. A line break at the end is ignored."""
 
 
-class _WithTolerance(_WithSecrets):
+class _WithTolerance(_Profile):
     tolerance_s: int = Field(default=300, ge=1, le=24 * 3600)
     """Allowed difference between the clocks of sender and server, in seconds. A message that arrives again within twice
     this time after it succeeded gets the same answer, and is not handled again."""
 
 
-class StandardWebhooksSettings(_WithTolerance):
+class StandardWebhooksSettings(_WithSecrets, _WithTolerance):
     """Standard Webhooks: `v1` with a secret (`whsec_…`), `v1a` with a public key (`whpk_…`)."""
 
     kind: Literal["standard-webhooks"]
     """The kind."""
 
 
-class HmacSettings(_WithTolerance):
-    """HMAC over parts of the request.
+class SignedSettings(_WithTolerance):
+    """Signature over parts of the request.
 
     A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
     `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
     """
 
-    kind: Literal["hmac"]
-    """The kind."""
     signature: Annotated[list[PlaceText], BeforeValidator(_as_list)] = Field(min_length=1)
     """Place of the signature, or a list of places of which at least one must be there."""
     signature_field: FieldName | None = None
@@ -221,24 +219,19 @@ class HmacSettings(_WithTolerance):
     separators: str = Field(default="", max_length=3, pattern=r"^[,; ]*$")
     """Characters that separate several signatures in one value: comma, semicolon, space. Empty: the value is one
     signature, or with `signature_field` a list with commas or semicolons."""
-    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
-    """Hash function of the HMAC. SHA-1 is for old senders only."""
     encoding: Encoding = "hex"
     """Encoding of the signature: lower-case or upper-case hexadecimal, base64 with padding, or base64url."""
     prefix: str = Field(default="", max_length=100)
     """Prefix of each signature, such as `sha256=`. In a list, signatures without it are ignored."""
-    secret_encoding: Literal["text", "hex", "base64", "base64url"] = "text"  # noqa: S105  # not a password
-    """Encoding of the secrets in the files."""
-    secret_prefix: str = Field(default="", max_length=100)
-    """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
-    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by `algorithm`, lower-case
-    hexadecimal), `{body-hash:base64}` and `{form}` (the names and values of a form, sorted and joined). Each part needs
-    a clear end: `{body}` must be the last placeholder, or only `{timestamp}`, `{body-hash}` or a last `{url}` follow;
-    some text must follow `{id}`, `{header:NAME}` and `{json:POINTER}`; a space, a line break, `{body}` or `{form}` must
-    follow `{url}`. If the body and the URL are next to each other, only the generated URL passes, without additions."""
+    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by the hash function of
+    `algorithm`, lower-case hexadecimal), `{body-hash:base64}` and `{form}` (the names and values of a form, sorted and
+    joined). Each part needs a clear end: `{body}` must be the last placeholder, or only `{timestamp}`, `{body-hash}` or
+    a last `{url}` follow; some text must follow `{id}`, `{header:NAME}` and `{json:POINTER}`; a space, a line break,
+    `{body}` or `{form}` must follow `{url}`. If the body and the URL are next to each other, only the generated URL
+    passes, without additions."""
     timestamp: PlaceText | None = None
     """Place of the time of sending. It must be signed: by `{timestamp}`, or as a part of what is signed."""
     timestamp_format: TimestampFormat = "seconds"
@@ -253,22 +246,8 @@ class HmacSettings(_WithTolerance):
     """Whether a body must begin with `{`, as a JSON object does. A handshake that signs challenges needs it if `signed`
     is `{body}` alone, because a challenge could otherwise be a body."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_old_names(cls, given: Any) -> Any:
-        """Read the names of earlier versions."""
-        if not isinstance(given, dict):
-            return given
-        found: dict[str, Any] = {}
-        for key, value in given.items():
-            name, kind = _OLD_NAMES.get(key, (key, ""))
-            if name in found:
-                raise ValueError(f"use one of {', '.join(each for each in (name, *_old_names(name)) if each in given)}")
-            found[name] = value if not kind or value is None else _place_of_old_name(key, kind, value)
-        return found
-
     @model_validator(mode="after")
-    def _fits(self) -> HmacSettings:
+    def _fits(self) -> Self:
         places = [parse_place(each) for each in self.signature]
         parts = set(Template(self.signed).parts)
         if self.signature_field is not None and not self.separators:
@@ -285,27 +264,9 @@ class HmacSettings(_WithTolerance):
             raise ValueError("allow_unsigned_body needs signed without the body")
         self._check_time(parts)
         self._check_id(parts)
-        self._check_challenge()
         if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
-
-    def _check_challenge(self) -> None:
-        """Refuse a profile of which a signed text could be a challenge: anyone can have a challenge signed."""
-        if not _signs_challenges(self.handshake):
-            return
-        template = Template(self.signed)
-        differs = (
-            _NOT_IN_CHALLENGE.search(template.texts())
-            or {"url", "path"} & set(template.parts)
-            or ("body" in template.parts and self.require_json_object)
-            or ("timestamp" in template.parts and self.timestamp_format == "rfc3339")
-        )
-        if not differs:
-            raise ValueError(
-                "a challenge could be a signed message, and anyone can have a challenge signed; signed must contain a"
-                " character that is no letter, digit, _ or -, or set require_json_object = true with {body} in signed"
-            )
 
     def _check_time(self, parts: set[str]) -> None:
         if self.timestamp is None:
@@ -335,6 +296,75 @@ class HmacSettings(_WithTolerance):
             raise ValueError("the id body-hash needs the body in signed, and no {id}")
         if Template(self.signed).id_ends_at_time and self.timestamp_format != "rfc3339":
             raise ValueError("some text must follow {id}, to mark its end; only a rfc3339 time can follow it directly")
+
+
+class HmacSettings(SignedSettings, _WithSecrets):
+    """HMAC over parts of the request.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
+
+    kind: Literal["hmac"]
+    """The kind."""
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    """Hash function of the HMAC. SHA-1 is for old senders only."""
+    secret_encoding: Literal["text", "hex", "base64", "base64url"] = "text"  # noqa: S105  # not a password
+    """Encoding of the secrets in the files."""
+    secret_prefix: str = Field(default="", max_length=100)
+    """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_old_names(cls, given: Any) -> Any:
+        """Read the names of earlier versions."""
+        if not isinstance(given, dict):
+            return given
+        found: dict[str, Any] = {}
+        for key, value in given.items():
+            name, kind = _OLD_NAMES.get(key, (key, ""))
+            if name in found:
+                raise ValueError(f"use one of {', '.join(each for each in (name, *_old_names(name)) if each in given)}")
+            found[name] = value if not kind or value is None else _place_of_old_name(key, kind, value)
+        return found
+
+    @model_validator(mode="after")
+    def _check_challenge(self) -> Self:
+        """Refuse a profile of which a signed text could be a challenge: anyone can have a challenge signed."""
+        if not _signs_challenges(self.handshake):
+            return self
+        template = Template(self.signed)
+        differs = (
+            _NOT_IN_CHALLENGE.search(template.texts())
+            or {"url", "path"} & set(template.parts)
+            or ("body" in template.parts and self.require_json_object)
+            or ("timestamp" in template.parts and self.timestamp_format == "rfc3339")
+        )
+        if not differs:
+            raise ValueError(
+                "a challenge could be a signed message, and anyone can have a challenge signed; signed must contain a"
+                " character that is no letter, digit, _ or -, or set require_json_object = true with {body} in signed"
+            )
+        return self
+
+
+class PublicKeySettings(SignedSettings):
+    """Signature with a private key of the sender, over parts of the request, which the public key verifies.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
+
+    kind: Literal["public-key"]
+    """The kind."""
+    key_files: list[Path] = Field(min_length=1)
+    """Files with public keys. All of them are valid, and changed files are reloaded. A file is a key or a certificate
+    in PEM form, a JSON Web Key Set, or base64 of a key in DER form or of an Ed25519 key, which can also be
+    hexadecimal."""
+    algorithm: Literal[
+        "rsa-sha256", "rsa-sha512", "rsa-pss-sha256", "rsa-pss-sha512", "ecdsa-sha256", "ecdsa-sha384", "ed25519"
+    ]
+    """Algorithm. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form."""
 
 
 _OLD_NAMES: Final = {
@@ -494,7 +524,13 @@ class ProviderSettings(_Profile):
 
 
 DeclaredSettings = Annotated[
-    StandardWebhooksSettings | HmacSettings | SharedSecretSettings | BasicSettings | JwtSettings | AddressSettings,
+    StandardWebhooksSettings
+    | HmacSettings
+    | PublicKeySettings
+    | SharedSecretSettings
+    | BasicSettings
+    | JwtSettings
+    | AddressSettings,
     Field(discriminator="kind"),
 ]
 """Settings of one profile of which everything is in the file."""
@@ -502,6 +538,7 @@ _DECLARED: Final[TypeAdapter[Any]] = TypeAdapter(DeclaredSettings)
 ProfileSettings = Annotated[
     StandardWebhooksSettings
     | HmacSettings
+    | PublicKeySettings
     | ProviderSettings
     | SharedSecretSettings
     | BasicSettings

@@ -1,26 +1,31 @@
-"""Verification by a signature over parts of the request. Settings describe the format (see `HmacSettings`).
+"""Verification by a signature over parts of the request. Settings describe the format (see `SignedSettings`).
 
-An HMAC is compared in its encoded form, so nothing is decoded, and each signature has exactly one form (base64url has
-two: with and without padding).
+A signature is compared or decoded in exactly one form of its encoding (base64url has two: with and without padding).
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
+from callback_server.verification.keys import public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import Encoding, HmacSettings
+from callback_server.verification.settings import Encoding, HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.template import BODY, Template
 
 MAX_SIGNATURES: Final = 16
@@ -35,26 +40,124 @@ _ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
     "base64url": lambda digest: (padded := base64.urlsafe_b64encode(digest), padded.rstrip(b"=")),
 }
 
+_DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
+    "hex": lambda text: bytes.fromhex(text.decode("ascii")),
+    "hex-upper": lambda text: bytes.fromhex(text.decode("ascii")),
+    "base64": lambda text: base64.b64decode(text, validate=True),
+    "base64url": lambda text: base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)),
+}
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
 
-class Signature:
-    """Verifier: an HMAC over parts of the request.
+
+class SignatureChecker(Protocol):
+    """Secrets or keys of a profile."""
+
+    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+        """Return the index of the file with which one of the given signatures is valid, if there is one.
+
+        Args:
+            signed: The signed bytes.
+            given: Signatures as they were sent.
+        """
+
+
+class HmacChecker:
+    """Checker of HMACs.
 
     Args:
-        settings: The signed parts and the format.
+        settings: The algorithm and the encodings.
         credentials: Files, each with one secret.
 
     Raises:
         CredentialsError: A secret is not encoded as the settings say.
     """
 
+    def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
+        self._algorithm = settings.algorithm
+        self._encode = _ENCODERS[settings.encoding]
+        self._prefix = settings.prefix.encode()
+        self._secrets = [secret_of(each, settings) for each in credentials]
+
+    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+        """Implement `SignatureChecker.matching`. The time does not depend on the place of the valid secret."""
+        found = None
+        for index, secret in enumerate(self._secrets):
+            made = self._encode(hmac.digest(secret, signed, self._algorithm))
+            if request_fields.matches([self._prefix + each for each in made], *given):
+                found = index
+        return found
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the HMAC of a text with the first secret, for a handshake."""
+        return hmac.digest(self._secrets[0], text, self._algorithm)
+
+
+class PublicKeyChecker:
+    """Checker of signatures by private keys.
+
+    Args:
+        settings: The algorithm and the encoding.
+        credentials: Files with public keys.
+
+    Raises:
+        CredentialsError: A file has no key for the algorithm.
+    """
+
+    def __init__(self, settings: PublicKeySettings, credentials: Iterable[Credential]) -> None:
+        self._encode = _ENCODERS[settings.encoding]
+        self._decode = _DECODERS[settings.encoding]
+        self._prefix = settings.prefix.encode()
+        self._keys: list[tuple[int, Callable[[bytes, bytes], None]]] = []
+        for index, credential in enumerate(credentials):
+            verifiers = [_key_verifier(settings.algorithm, key) for key, _, _ in public_keys(credential)]
+            if not any(verifiers):
+                raise credential.error(f"has no key for the algorithm {settings.algorithm}")
+            self._keys += [(index, verify) for verify in verifiers if verify is not None]
+
+    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+        """Implement `SignatureChecker.matching`."""
+        for each in given:
+            signature = self._decoded(each)
+            for index, verify in self._keys if signature else ():
+                with contextlib.suppress(InvalidSignature):
+                    verify(signature, signed)
+                    return index
+        return None
+
+    def _decoded(self, given: bytes) -> bytes:
+        """Return the bytes of a signature. Return no bytes if it is not in the one form of its encoding."""
+        if not given.startswith(self._prefix):
+            return b""
+        text = given.removeprefix(self._prefix)
+        try:
+            decoded = self._decode(text)
+        except ValueError:
+            return b""
+        return decoded if text in self._encode(decoded) else b""
+
+
+class Signature:
+    """Verifier: a signature over parts of the request.
+
+    Args:
+        settings: The signed parts and the format.
+        checker: The secrets or keys.
+        hash_name: Hash function of `{body-hash}`.
+    """
+
     challenge = "Signature"
     reads_body = True
 
-    def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
+    def __init__(self, settings: SignedSettings, checker: SignatureChecker, hash_name: str) -> None:
         self._settings = settings
-        self._secrets = [secret_of(each, settings) for each in credentials]
+        self._hash_name = hash_name
+        self.checker: Final = checker
+        """The secrets or keys."""
         self._template = Template(settings.signed)
-        self._prefix = settings.prefix.encode()
         self._places = [parse_place(each) for each in settings.signature]
         self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
         self._ids = [parse_place(each) for each in settings.id]
@@ -73,7 +176,7 @@ class Signature:
             request_fields.require_recent(moment, now, settings.tolerance_s)
         message_id = self._message_id(request) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        if not request_fields.matches(self._expected(signed, self._secrets), *map(request_fields.octets, signatures)):
+        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures]) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         if self._ids and "id" not in parts:  # a body is parsed for it only now
             message_id = self._message_id(request)
@@ -85,22 +188,10 @@ class Signature:
         message_id = self._message_id(request) if "id" in self._template.parts else ""
         return self._signed(request, url, time or "", message_id)
 
-    def matching_secret(self, request: Request, url: str) -> int | None:
-        """Return the index of the secret with which a signature of the request is valid, if there is one."""
+    def matching_file(self, request: Request, url: str) -> int | None:
+        """Return the index of the file with which a signature of the request is valid, if there is one."""
         given = [request_fields.octets(each) for each in self._signatures(request)[0]]
-        signed = self.signed_bytes(request, url)
-        return next(
-            (
-                index
-                for index, secret in enumerate(self._secrets)
-                if request_fields.matches(self._expected(signed, [secret]), *given)
-            ),
-            None,
-        )
-
-    def sign(self, text: bytes) -> bytes:
-        """Return the HMAC of a text with the first secret, for a handshake."""
-        return hmac.digest(self._secrets[0], text, self._settings.algorithm)
+        return self.checker.matching(self.signed_bytes(request, url), given)
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`: a signature is not a secret."""
@@ -176,9 +267,9 @@ class Signature:
             case "query":
                 return request_fields.octets(request.query_string)
             case "body-hash":
-                return hashlib.new(self._settings.algorithm, request.body).hexdigest().encode()
+                return hashlib.new(self._hash_name, request.body).hexdigest().encode()
             case "body-hash:base64":
-                return base64.b64encode(hashlib.new(self._settings.algorithm, request.body).digest())
+                return base64.b64encode(hashlib.new(self._hash_name, request.body).digest())
             case "form":
                 return _sorted_form(request)
             case _:
@@ -186,15 +277,6 @@ class Signature:
                 return request_fields.octets(
                     _required(place, request) if place.kind == "header" else place.find(request) or ""
                 )
-
-    def _expected(self, signed: bytes, secrets: Sequence[bytes]) -> list[bytes]:
-        """Return the valid signatures of each secret."""
-        encode = _ENCODERS[self._settings.encoding]
-        return [
-            self._prefix + encoded
-            for secret in secrets
-            for encoded in encode(hmac.digest(secret, signed, self._settings.algorithm))
-        ]
 
 
 def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
@@ -247,3 +329,29 @@ def _sorted_form(request: Request) -> bytes:
     if request.body and not request.is_form:
         raise VerificationError("the request has a body that is not signed")
     return request_fields.octets("".join(f"{name}{value}" for name, value in sorted(set(request_fields.form(request)))))
+
+
+def make_signature(settings: HmacSettings | PublicKeySettings, credentials: Sequence[Credential]) -> Signature:
+    """Return the verifier of the settings. Raise CredentialsError if a file cannot be used."""
+    if isinstance(settings, HmacSettings):
+        return Signature(settings, HmacChecker(settings, credentials), settings.algorithm)
+    name = settings.algorithm.rpartition("-")[2]
+    hash_name = name if name in _HASHES else "sha256"  # Ed25519 has no hash function to choose
+    return Signature(settings, PublicKeyChecker(settings, credentials), hash_name)
+
+
+def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | None:
+    """Return the function that verifies signatures, or None if the key is not for this algorithm, or is too short."""
+    kind, _, rest = algorithm.partition("-")
+    match key:
+        case ed25519.Ed25519PublicKey() if kind == "ed25519":
+            return key.verify
+        case ec.EllipticCurvePublicKey() if kind == "ecdsa":
+            scheme = ec.ECDSA(_HASHES[rest])
+            return lambda signature, signed: key.verify(signature, signed, scheme)
+        case rsa.RSAPublicKey() if kind == "rsa" and key.key_size >= 2048:
+            digest = _HASHES[rest.removeprefix("pss-")]
+            pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+            fill = pss if rest.startswith("pss-") else padding.PKCS1v15()
+            return lambda signature, signed: key.verify(signature, signed, fill, digest)
+    return None

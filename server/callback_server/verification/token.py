@@ -8,22 +8,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
+from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import JwtSettings
 
@@ -142,13 +138,9 @@ def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
     algorithms = settings.algorithms
     if settings.is_symmetric:
         return [_secret(credential, algorithms)]
-    try:
-        found = _key_set(credential) if credential.content.lstrip().startswith(b"{") else [_pem(credential)]
-    except (ValueError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm):
-        raise credential.error("is not a public key in PEM form, a certificate, or a JSON Web Key Set") from None
     keys = [
         _Key(key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
-        for key, own, key_id in found
+        for key, own, key_id in public_keys(credential)
     ]
     if not any(key.algorithms for key in keys):
         raise credential.error(f"has no key for the algorithms {', '.join(algorithms)}")
@@ -157,52 +149,11 @@ def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
 
 def _secret(credential: Credential, algorithms: Iterable[str]) -> _Key:
     secret = credential.secret()
-    if _is_public_key(secret):
+    if is_public_key(secret):
         raise credential.error("is a public key; HS… needs a secret")
     if len(secret) < (needed := max(_HASH_BYTES[name] for name in algorithms)):
         raise credential.error(f"has {len(secret)} bytes, needs at least {needed}")
     return _Key(secret, frozenset(algorithms))
-
-
-def _is_public_key(secret: bytes) -> bool:
-    """Return whether a secret looks like a public key in any of the common forms."""
-    if b"-----BEGIN" in secret or secret.startswith((b"ssh-", b"ecdsa-")):
-        return True
-    if {"keys", "kty"} & request_fields.json_object(secret).keys():
-        return True
-    try:
-        load_der_public_key(secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-_Found = tuple[Any, str | None, str | None]
-"""A key of a file, with its algorithm and its id if the file has them."""
-
-
-def _pem(credential: Credential) -> _Found:
-    if b"PRIVATE KEY" in credential.content:
-        raise credential.error("is a private key; use the public key")
-    if b"CERTIFICATE" in credential.content:
-        return x509.load_pem_x509_certificate(credential.content).public_key(), None, None
-    return load_pem_public_key(credential.content), None, None
-
-
-def _key_set(credential: Credential) -> list[_Found]:
-    """Return the keys of a set, or a single key, that verify signatures.
-
-    Skip unknown keys, as RFC 7517, section 5, requires.
-    """
-    given = json.loads(credential.content)
-    found: list[_Found] = []
-    for each in given.get("keys", [given]):
-        if each.get("kty") == "oct" or "d" in each:
-            raise credential.error("has a secret key; use public keys")
-        if each.get("use", "sig") == "sig":
-            with contextlib.suppress(jwt.PyJWTError):
-                found.append((jwt.PyJWK(each).key, each.get("alg"), each.get("kid")))
-    return found
 
 
 def _fits(algorithm: str, key: Any) -> bool:

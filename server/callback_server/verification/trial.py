@@ -14,7 +14,7 @@ from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
-from callback_server.verification.signature import Signature
+from callback_server.verification.signature import HmacChecker, Signature
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
@@ -33,7 +33,7 @@ class Trial:
     is_handshake: bool = False
     message_id: str = ""
     secret_file: str = ""
-    """Setting that names the file with the secret that matches. Empty: none does, or the kind has no signature."""
+    """Setting that names the file with the secret or key that matches. Empty: none does, or there is no signature."""
     signed: bytes | None = None
     """Bytes that the sender must have signed. None: the kind has no signature, or the bytes cannot be told."""
 
@@ -86,8 +86,9 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
     if isinstance(profile.verifier, Signature):
         try:
             signed = profile.verifier.signed_bytes(request, url)
-            index = profile.verifier.matching_secret(request, url)
-            secret_file = "" if index is None else f"secret_files[{index}]"
+            index = profile.verifier.matching_file(request, url)
+            files = "secret_files" if isinstance(profile.verifier.checker, HmacChecker) else "key_files"
+            secret_file = "" if index is None else f"{files}[{index}]"
         except VerificationError:
             pass  # `verify` gives the reason
     try:

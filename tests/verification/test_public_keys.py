@@ -1,0 +1,172 @@
+"""The kind `public-key`: signatures with a private key, which keys from files verify."""
+
+import base64
+import json
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from soak.counts import count
+from support.verification import NOW, URL, changed, flips, profile_of, refused, request, with_header
+
+from callback_process.credentials import CredentialsError
+from callback_server.verification.profile import VerificationError
+
+BODY = b'{"id": "e1"}'
+RSA, OTHER_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+P256 = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+
+
+def pss(digest):
+    return padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+
+
+SIGN = {
+    "rsa-sha256": (RSA, lambda signed: RSA.sign(signed, padding.PKCS1v15(), hashes.SHA256())),
+    "rsa-sha512": (RSA, lambda signed: RSA.sign(signed, padding.PKCS1v15(), hashes.SHA512())),
+    "rsa-pss-sha256": (RSA, lambda signed: RSA.sign(signed, pss(hashes.SHA256()), hashes.SHA256())),
+    "rsa-pss-sha512": (RSA, lambda signed: RSA.sign(signed, pss(hashes.SHA512()), hashes.SHA512())),
+    "ecdsa-sha256": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA256()))),
+    "ecdsa-sha384": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA384()))),
+    "ed25519": (ED, ED.sign),
+}
+"""The key of each algorithm, and how it signs."""
+
+
+def pem(key):
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def der(key):
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(key):
+    kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
+    algorithm = next((kind for each, kind in kinds.items() if isinstance(key, each)), OKPAlgorithm)
+    return algorithm.to_jwk(key.public_key(), as_dict=True)
+
+
+def sent(algorithm, body=BODY, time=NOW):
+    signature = base64.b64encode(SIGN[algorithm][1](f"{time}.".encode() + body)).decode()
+    return request(("x-sign", signature), ("x-time", str(time)), body=body)
+
+
+@pytest.fixture
+def profile(tmp_path):
+    """Return a function that makes a profile with these keys."""
+
+    def make(algorithm, *keys, **given):
+        given = {"signature": "header:x-sign", "encoding": "base64", "id": "json:/id", **given}
+        return profile_of(
+            tmp_path, *(keys or (pem(SIGN[algorithm][0]),)), kind="public-key", algorithm=algorithm,
+            timestamp="header:x-time", signed="{timestamp}.{body}", **given,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize("algorithm", SIGN)
+def test_a_signature_passes_with_its_algorithm_and_with_no_other(profile, algorithm):
+    assert profile(algorithm).verify(sent(algorithm), URL).message_id == "e1"
+    for other in SIGN:
+        if other != algorithm and SIGN[other][0] is SIGN[algorithm][0]:
+            assert refused(profile(algorithm), sent(other)) == "no signature is valid"
+
+
+@pytest.mark.parametrize("algorithm", SIGN)
+def test_every_bit_of_body_time_and_signature_is_checked(profile, algorithm):
+    right = sent(algorithm)
+    checked = profile(algorithm)
+    for body in [*flips(BODY), b"", BODY + b" "]:
+        refused(checked, changed(right, body=body))
+    for name, value in right.headers:
+        for altered in flips(value.encode()):
+            refused(checked, with_header(right, name, altered.decode("latin-1")))
+
+
+@pytest.mark.parametrize("algorithm", ["rsa-sha256", "ecdsa-sha256", "ed25519"])
+def test_a_key_can_be_in_each_form(profile, algorithm):
+    key = SIGN[algorithm][0]
+    forms = [pem(key), json.dumps(jwk(key)), json.dumps({"keys": [jwk(P256), jwk(key)]}), base64.b64encode(der(key))]
+    if key is ED:
+        raw = ED.public_key().public_bytes_raw()
+        forms += [raw.hex(), base64.b64encode(raw), raw.hex() + "\n"]
+    for form in forms:
+        profile(algorithm, form).verify(sent(algorithm), URL)
+
+
+def test_a_certificate_is_a_key(profile, tmp_path):
+    key = RSA.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "key").write_bytes(key)
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-key", tmp_path / "key", "-subj", "/CN=sender"], capture_output=True, check=True
+    )
+    profile("rsa-sha256", made.stdout).verify(sent("rsa-sha256"), URL)
+
+
+def test_a_signature_is_also_made_by_another_program(profile, tmp_path):
+    key = RSA.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "key").write_bytes(key)
+    command = ["openssl", "dgst", "-sha256", "-sign", tmp_path / "key"]
+    made = subprocess.run(command, input=f"{NOW}.".encode() + BODY, capture_output=True, check=True).stdout
+    passed = with_header(sent("rsa-sha256"), "x-sign", base64.b64encode(made).decode())
+    profile("rsa-sha256").verify(passed, URL)
+
+
+def test_both_keys_pass_during_a_rotation_and_another_does_not(profile):
+    refused(profile("rsa-sha256", pem(OTHER_RSA)), sent("rsa-sha256"))
+    profile("rsa-sha256", pem(OTHER_RSA), pem(RSA)).verify(sent("rsa-sha256"), URL)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "content", "why"),
+    [
+        ("ed25519", pem(RSA), "has no key for the algorithm ed25519"),
+        ("rsa-sha256", pem(P256), "has no key for the algorithm rsa-sha256"),
+        ("ecdsa-sha256", pem(ED), "has no key for the algorithm ecdsa-sha256"),
+        ("rsa-sha256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "has no key for"),
+        ("ed25519", "0" * 63, "is not a public key in PEM form"),
+        ("ed25519", "", "is not a public key in PEM form"),
+        ("ed25519", "[" * 1000, "is not a public key in PEM form"),
+        (
+            "ed25519",
+            ED.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            "is a private key; use the public key",
+        ),
+    ],
+)
+def test_a_file_without_a_fitting_key_is_refused_at_the_start(profile, algorithm, content, why):
+    with pytest.raises(CredentialsError) as caught:
+        profile(algorithm, content)
+    assert f": {why}" in str(caught.value)
+
+
+@pytest.fixture(scope="module", params=list(SIGN))
+def checked(request, tmp_path_factory):
+    algorithm = request.param
+    made = profile_of(
+        tmp_path_factory.mktemp("keys"), pem(SIGN[algorithm][0]), kind="public-key", algorithm=algorithm,
+        signature="header:x-sign", encoding="base64", timestamp="header:x-time", signed="{timestamp}.{body}",
+    )  # fmt: skip
+    return made, sent(algorithm)
+
+
+@given(
+    signature=st.text(max_size=90) | st.binary(max_size=260).map(lambda octets: base64.b64encode(octets).decode()),
+    body=st.just(BODY) | st.binary(max_size=20),
+)
+@settings(max_examples=count(50, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_other_signature_passes_and_each_is_refused(checked, signature, body):
+    made, right = checked
+    for altered in (with_header(right, "x-sign", signature), changed(right, body=body)):
+        assume(altered != right)
+        with pytest.raises(VerificationError):
+            made.verify(altered, URL)
