@@ -11,7 +11,8 @@ from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings import ProfileSettings
 
 DECLARED = TypeAdapter(ProfileSettings)
-KINDS_WITH_KEYS = {f"provider:{name}" for name, each in PROVIDERS.items() if each.profile["kind"] == "public-key"}
+KEY_KINDS = ("jwt", "public-key")
+KINDS_WITH_KEYS = {f"provider:{name}" for name, each in PROVIDERS.items() if each.profile["kind"] in KEY_KINDS}
 NOW = 1_700_000_000
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"
 
@@ -33,7 +34,7 @@ def profiles_of(folder, clock=None, /, *secrets, **settings):
         file.write_bytes(secret if isinstance(secret, bytes) else secret.encode())
         files.append(file)
     if files:
-        settings["key_files" if settings["kind"] in (*KINDS_WITH_KEYS, "jwt", "public-key") else "secret_files"] = files
+        settings["key_files" if settings["kind"] in (*KINDS_WITH_KEYS, *KEY_KINDS) else "secret_files"] = files
     declared = DECLARED.validate_python(settings)
     return Profiles({"it": declared}, clock or Clock())
 

@@ -40,6 +40,10 @@ PROFILES = {
     "jwt": ((pem(RSA), pem(P256)), TOKEN | {"algorithms": ["RS256", "ES256"]}),
     "jwt by secret": (("s" * 32,), TOKEN | {"algorithms": ["HS256"], "header": "x-token"}),
     "jwt in a form": ((pem(RSA),), TOKEN | {"algorithms": ["RS256"], "parameter": "id_token"}),
+    "jwt for a body": (
+        (pem(P256),),
+        {"kind": "jwt", "algorithms": ["ES256"], "header": "x-token", "body_hash_claim": "hash", "max_age_s": 60},
+    ),
     "public key": (
         (pem(RSA),),
         {"kind": "public-key", "algorithm": "rsa-sha256", "signature": "header:x-sign", "encoding": "base64"},

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import hashlib
 import json
 
 import jwt
@@ -9,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from pydantic import ValidationError
 from support.verification import NOW, URL, Clock, flips, profile_of, profiles_of, refused, request
 
 from callback_process.credentials import CredentialsError
@@ -153,7 +155,7 @@ def test_a_single_use_token_is_one_message_until_it_expires(single_use, valid_s,
         ({}, "the token has no jti"),
         ({"jti": "a" * 201}, "too long"),
         ({"jti": "a\x00"}, "unprintable"),
-        ({"jti": "a", "exp": NOW + 86_341}, "the token is valid for longer than its jti can be remembered"),
+        ({"jti": "a", "exp": NOW + 86_341}, "the token is valid for longer than its id can be remembered"),
     ],
 )
 def test_a_single_use_token_without_a_usable_id_is_refused(single_use, claims, why):
@@ -350,3 +352,93 @@ def test_the_authorization_is_a_scheme_a_space_and_the_token(profile, value):
 )  # fmt: skip
 def test_an_invalid_token_is_refused(profile, token):
     assert refused(profile, bearer(token))
+
+
+# ---- Tokens for a body ----
+
+BODY = b'{"webhook_type": "TRANSACTIONS"}'
+FOR_BODY = {"kind": "jwt", "header": "plaid-verification", "body_hash_claim": "request_body_sha256", "max_age_s": 300}
+
+
+def for_body(body=BODY, sent=BODY, **claims):
+    """Return a request as Plaid signs it: https://plaid.com/docs/api/webhooks/webhook-verification/."""
+    given = {"iat": NOW, "request_body_sha256": hashlib.sha256(body).hexdigest()} | claims
+    token = jwt.encode({name: value for name, value in given.items() if value is not None}, P256, "ES256")
+    return request(("Plaid-Verification", token), body=sent)
+
+
+def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path):
+    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], **FOR_BODY)
+    assert profile.reads_body
+    assert profile.verify(for_body(), URL) == VerifiedMessage(hashlib.sha256(BODY).hexdigest(), 360_000)
+    for sent in [*flips(BODY), b"", BODY + b" "]:
+        assert refused(profile, for_body(sent=sent)) == "the token is for another body"
+    for claim in (hashlib.sha256(BODY).hexdigest().upper(), "", 5, ["x"], {"a": 1}):
+        assert refused(profile, for_body(request_body_sha256=claim)) == "the token is for another body"
+    assert "MissingRequiredClaim" in refused(profile, for_body(request_body_sha256=None))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encoded"),
+    [
+        ("base64", base64.b64encode(hashlib.sha256(BODY).digest()).decode()),
+        ("base64url", base64.urlsafe_b64encode(hashlib.sha256(BODY).digest()).decode().rstrip("=")),
+    ],
+)
+def test_the_hash_of_the_body_can_be_in_base64(encoding, encoded, tmp_path):
+    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], body_hash_encoding=encoding, **FOR_BODY)
+    profile.verify(for_body(request_body_sha256=encoded), URL)
+    refused(profile, for_body())
+
+
+def test_a_token_without_an_expiry_is_valid_for_its_age(tmp_path):
+    clock = Clock()
+    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], clock=clock, **FOR_BODY)
+    clock.now = NOW + 359
+    profile.verify(for_body(), URL)
+    clock.now = NOW + 360
+    assert refused(profile, for_body()) == "the token has expired"
+    clock.now = NOW - 61
+    assert refused(profile, for_body()) == "the token's iat is in the future"
+    clock.now = NOW
+    assert refused(profile, for_body(exp=NOW - 60)) == "the token has expired"
+    assert "MissingRequiredClaim" in refused(profile, for_body(iat=None))
+    assert refused(profile, for_body(iat="soon")).startswith("the token")
+
+
+def test_a_token_can_be_the_whole_body(tmp_path):
+    """Check a security event token (RFC 8935), which has no expiry."""
+    profile = profile_of(
+        tmp_path, pem(RSA), algorithms=["RS256"], whole_body=True, max_age_s=300, single_use=True, **SETTINGS
+    )
+    claims = {name: value for name, value in CLAIMS.items() if name != "exp"} | {"jti": "e1", "events": {"x": {}}}
+    token = jwt.encode(claims, RSA, "RS256", {"typ": "secevent+jwt"})
+    sent = request(("content-type", "application/secevent+jwt"), body=token.encode())
+    assert profile.verify(sent, URL) == VerifiedMessage("e1", 360_000)
+    for body in (b"", b"a.b.c", token.encode() + b"x", jwt.encode(claims, OTHER_RSA, "RS256").encode(), b"\xff"):
+        refused(profile, request(body=body))
+
+
+def test_a_logout_token_in_a_form_passes_once(tmp_path):
+    """Check a token of OpenID Connect Back-Channel Logout 1.0."""
+    profile = profile_of(
+        tmp_path, pem(RSA), algorithms=["RS256"], parameter="logout_token", single_use=True, **SETTINGS
+    )
+    events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    token = jwt.encode(CLAIMS | {"jti": "l1", "sid": "s1", "events": events}, RSA, "RS256", {"typ": "logout+jwt"})
+    form = ("content-type", "application/x-www-form-urlencoded")
+    assert profile.verify(request(form, body=f"logout_token={token}".encode()), URL).message_id == "l1"
+    refused(profile, request(form, body=f"logout_token={token}x".encode()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"body_hash_claim": None}, "audience must be given, unless body_hash_claim is"),
+        ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is"),
+        ({"whole_body": True}, "whole_body needs no header, parameter or body_hash_claim"),
+    ],
+)
+def test_a_token_for_anyone_is_refused_in_the_settings(changes, told, tmp_path):
+    with pytest.raises(ValidationError, match=told):
+        profile_of(tmp_path, pem(P256), algorithms=["ES256"], **FOR_BODY | changes)

@@ -66,7 +66,7 @@ def _signed(provider: Provider) -> str:
         case "shared-secret" | "basic":
             return "nothing"
         case "jwt":
-            return "the token"
+            return "the token, with the hash of the body"
     return f"`{profile.get('signed', '{body}')}`".replace("\n", "\\n").replace("|", "\\|")
 
 
@@ -74,6 +74,8 @@ def _id(provider: Provider) -> str:
     profile = provider.profile
     if profile["kind"] == "standard-webhooks":
         return "`header:webhook-id`"
+    if "body_hash_claim" in profile:
+        return "`body-hash`"
     given = profile.get("id", [])
     places = [given] if isinstance(given, str) else given
     return ", else ".join(f"`{each}`" for each in places) or "none"

@@ -419,7 +419,7 @@ class BasicSettings(_WithSecrets):
 
 
 class JwtSettings(_Profile):
-    """Signed JSON Web Token (RFC 7519), which must have an expiry. It does not cover the body."""
+    """Signed JSON Web Token (RFC 7519), which must have an expiry. It covers the body only by a claim with its hash."""
 
     kind: Literal["jwt"]
     """The kind."""
@@ -429,14 +429,24 @@ class JwtSettings(_Profile):
     at the end is ignored."""
     algorithms: list[JwtAlgorithm] = Field(min_length=1)
     """Allowed algorithms: either ones with a public key, or `HS…`, not both."""
-    audience: str = Field(min_length=1, max_length=500)
-    """Required `aud` of the token, or one of its values."""
-    issuer: str = Field(min_length=1, max_length=500)
-    """Required `iss` of the token."""
+    audience: str | None = Field(default=None, min_length=1, max_length=500)
+    """Required `aud` of the token, or one of its values. It can be left out only with `body_hash_claim`, for a sender
+    whose tokens have none."""
+    issuer: str | None = Field(default=None, min_length=1, max_length=500)
+    """Required `iss` of the token. It can be left out in the same way."""
     header: FieldName | None = None
     """Header whose value is the token. None: `Authorization: Bearer …`."""
     parameter: str | None = Field(default=None, min_length=1, max_length=100)
     """Parameter whose value is the token, in the query or in a form."""
+    whole_body: bool = False
+    """Whether the body is the token, as for security events (RFC 8935)."""
+    body_hash_claim: str | None = Field(default=None, min_length=1, max_length=100)
+    """Claim with the SHA-256 of the body. The hash is also the message id, unless `single_use` is set."""
+    body_hash_encoding: Literal["hex", "base64", "base64url"] = "hex"
+    """Encoding of that claim."""
+    max_age_s: int | None = Field(default=None, ge=1, le=24 * 3600)
+    """Time for which a token without `exp` is valid after its `iat`, in seconds. A token with both must fit both.
+    None: a token must have an `exp`."""
     leeway_s: int = Field(default=60, ge=0, le=3600)
     """Allowed difference between the clocks, in seconds."""
     single_use: bool = False
@@ -447,6 +457,16 @@ class JwtSettings(_Profile):
     def _one_place(self) -> JwtSettings:
         if self.header is not None and self.parameter is not None:
             raise ValueError("use header or parameter, not both")
+        if self.whole_body and (self.header is not None or self.parameter is not None or self.body_hash_claim):
+            raise ValueError("whole_body needs no header, parameter or body_hash_claim")
+        return self
+
+    @model_validator(mode="after")
+    def _for_this_receiver(self) -> JwtSettings:
+        """Refuse a token that the issuer may have made for anyone, unless it was made for this body."""
+        for name in ("audience", "issuer"):
+            if getattr(self, name) is None and self.body_hash_claim is None:
+                raise ValueError(f"{name} must be given, unless body_hash_claim is")
         return self
 
     @model_validator(mode="after")

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +29,11 @@ from callback_server.verification.settings import JwtSettings
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
 
+_HASH_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "hex": lambda digest: digest.hex().encode(),
+    "base64": base64.b64encode,
+    "base64url": lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"="),
+}
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 
@@ -40,7 +48,7 @@ class _Key:
 
 
 class Token:
-    """Verifier: a token in a header or a parameter.
+    """Verifier: a token in a header, a parameter or the body.
 
     Args:
         settings: Place of the token, and its required claims.
@@ -54,35 +62,60 @@ class Token:
 
     def __init__(self, settings: JwtSettings, credentials: Iterable[Credential]) -> None:
         self._settings = settings
-        self.reads_body = settings.parameter is not None  # it may be in a form
+        # The token may be in a form.
+        self.reads_body = settings.parameter is not None or settings.whole_body or settings.body_hash_claim is not None
+        required = {
+            "exp": settings.max_age_s is None,
+            "iat": settings.max_age_s is not None,
+            "aud": settings.audience is not None,
+            "iss": settings.issuer is not None,
+        }
+        self._required = [name for name, is_required in required.items() if is_required]
+        if settings.body_hash_claim is not None:
+            self._required.append(settings.body_hash_claim)
         self._keys = [key for credential in credentials for key in _keys(credential, settings)]
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
         """Implement `Verifier.verify`."""
         claims = self._claims(self._token(request))
-        leeway = self._settings.leeway_s
-        expires = _time(claims, "exp")
+        settings, leeway = self._settings, self._settings.leeway_s
+        expires = self._expiry(claims)
         if expires + leeway <= now:
             raise VerificationError("the token has expired", FailureReason.TIME)
         for name in ("nbf", "iat"):
             if name in claims and _time(claims, name) > now + leeway:
                 raise VerificationError(f"the token's {name} is in the future", FailureReason.TIME)
-        if not self._settings.single_use:  # the jti identifies the token, which may come with many messages
-            return VerifiedMessage()
-        if "jti" not in claims:
+        digest = hashlib.sha256(request.body)
+        if settings.body_hash_claim is not None:
+            expected = _HASH_ENCODERS[settings.body_hash_encoding](digest.digest())
+            if not hmac.compare_digest(expected, request_fields.octets(str(claims[settings.body_hash_claim]))):
+                raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
+        if not settings.single_use and settings.body_hash_claim is None:
+            return VerifiedMessage()  # the jti identifies the token, which may come with many messages
+        if settings.single_use and "jti" not in claims:
             raise VerificationError("the token has no jti", FailureReason.MISSING)
         # The id is remembered as long as the token would pass again.
         window_s = max(2 * leeway, expires + leeway - now)
         if window_s > MAX_WINDOW_S:
-            raise VerificationError("the token is valid for longer than its jti can be remembered")
-        return VerifiedMessage(request_fields.message_id(claims["jti"]), math.ceil(window_s * 1000))
+            raise VerificationError("the token is valid for longer than its id can be remembered")
+        message_id = request_fields.message_id(claims["jti"]) if settings.single_use else digest.hexdigest()
+        return VerifiedMessage(message_id, math.ceil(window_s * 1000))
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`: keep the token, because handlers may read its claims and it expires."""
         return request
 
+    def _expiry(self, claims: dict[str, Any]) -> float:
+        """Return the time at which the token expires, by its `exp` and its age."""
+        times = [_time(claims, "exp")] if "exp" in claims else []
+        if self._settings.max_age_s is not None:
+            times.append(_time(claims, "iat") + self._settings.max_age_s)
+        return min(times)
+
     def _token(self, request: Request) -> bytes:
         settings = self._settings
+        if settings.whole_body:
+            return request.body
         if settings.parameter is not None:
             return request_fields.octets(request_fields.parameter(request, settings.parameter, in_form=True))
         if settings.header is not None:
@@ -118,7 +151,8 @@ class Token:
             audience=self._settings.audience,
             issuer=self._settings.issuer,
             options={
-                "require": ["exp", "aud", "iss"],
+                "require": self._required,
+                "verify_aud": self._settings.audience is not None,
                 "verify_exp": False,
                 "verify_nbf": False,
                 "verify_iat": False,
