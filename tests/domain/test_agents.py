@@ -1,8 +1,12 @@
 """Programs that open links, recognized by their `User-Agent`."""
 
+import re
+
 import pytest
 
-from callback_server.domain.agents import is_agent
+from callback_server.domain.agents import AGENTS, is_agent
+from callback_server.domain.call import Request
+from callback_server.domain.guard import by_agent
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 SLACK = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
@@ -29,6 +33,14 @@ SLACK = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
         "Barracuda Sentinel (EE)",
         "Microsoft Office Existence Discovery",
         "Pinterest/0.2 (+http://www.pinterest.com/bot.html)",
+        "",
+        " ",
+        "curl/8.14.1",
+        "python-requests/2.32.5",
+        "Go-http-client/1.1",
+        "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+        "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+        "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.17328; Pro)",
     ],
 )
 def test_programs_that_open_links_are_known(agent):
@@ -44,7 +56,6 @@ def test_of_a_long_name_only_the_beginning_is_looked_at():
 @pytest.mark.parametrize(
     "agent",
     [
-        "",
         PERSON,
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
         "Mobile/15E148 Safari/604.1",
@@ -56,7 +67,55 @@ def test_of_a_long_name_only_the_beginning_is_looked_at():
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Teams/1.6.00 Chrome/96.0 "
         "Electron/16.0 Safari/537.36",
         "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36 WhatsApp/2.24",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Outlook-iOS/2.0",
     ],
 )
 def test_a_person_in_a_browser_or_an_apps_own_is_taken_for_none(agent):
     assert not is_agent(agent)
+
+
+def get(*headers):
+    return Request("get", (("User-Agent", PERSON), *headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")],
+        [("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+        [("Sec-Fetch-Dest", "script")],
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "embed")],
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Mode", "no-cors")],
+        [("Purpose", "preview")],
+        [("X-Purpose", "Preview")],
+    ],
+)
+def test_a_request_that_a_browser_does_not_make_for_a_page_is_taken_for_one_of_a_program(headers):
+    assert by_agent(get(*headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "cross-site")],
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")],
+        [("Purpose", "")],
+    ],
+)
+def test_a_navigation_of_a_browser_is_taken_for_one_of_a_person(headers):
+    assert not by_agent(get(*headers))
+
+
+def test_a_request_without_a_name_is_taken_for_one_of_a_program():
+    assert by_agent(Request("get"))
+
+
+def test_each_entry_of_the_list_says_how_it_was_come_by():
+    for entry in AGENTS:
+        re.compile(entry["pattern"])
+        assert entry["kind"] in ("preview", "crawler", "mail", "library"), entry
+        assert entry["evidence"] in ("documented", "collected", "reported", "unverified"), entry
+        assert entry.get("source", "").startswith("http") == (entry["evidence"] != "unverified"), entry
+    patterns = [entry["pattern"] for entry in AGENTS]
+    assert len(set(patterns)) == len(patterns)

@@ -170,6 +170,7 @@ KINDS = {
     "preview of a chat": Kind(
         **asks("GET", ("User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"), status=200),
         options={"get_guard": GetGuard.DETECT},
+        call=lambda case: http_request(path(case), "GET", [("User-Agent", "Mozilla/5.0")]),
     ),
     "link that is opened and not confirmed": Kind(**asks(status=200, **CONFIRMED)),
 }

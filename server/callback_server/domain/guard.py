@@ -25,6 +25,10 @@ _OF_A_FORM: Final = re.compile(r"(content-.*|transfer-encoding|origin)\Z", re.IG
 """Header fields of a form that a GET does not have."""
 
 
+_NAVIGATIONS: Final = frozenset({"document", "iframe", "frame"})
+"""Destinations of a navigation in `Sec-Fetch-Dest`."""
+
+
 class RequestIntent(enum.StrEnum):
     """Intent of a request, as far as guards distinguish it."""
 
@@ -68,5 +72,15 @@ def choice_of(request: Request) -> str:
 
 
 def by_agent(request: Request) -> bool:
-    """Return whether the request comes from a program that is known to open links."""
+    """Return whether the request comes from a program that opens links, or is no navigation of a browser.
+
+    A browser says with Fetch Metadata (https://www.w3.org/TR/fetch-metadata/) what a request is for: an image or a
+    preload of a page is no person who opens a link.
+    """
+    if any(value.strip().lower() != "navigate" for value in request.values("sec-fetch-mode")):
+        return True
+    if any(value.strip().lower() not in _NAVIGATIONS for value in request.values("sec-fetch-dest")):
+        return True
+    if any("preview" in value.lower() for name in ("purpose", "x-purpose") for value in request.values(name)):
+        return True
     return is_agent(", ".join(request.values("user-agent")))
