@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -50,10 +50,14 @@ CALLBACK_JSON = {
     "resolved": False,
     "repeatWindow": "0s",
     "noRepeat": False,
+    "remindAfter": [],
+    "notify": [],
+    "notifications": [],
 }
 CALL_JSON = {
     "callId": CALL,
     "callbackCaseId": CASE,
+    "reason": "CALL",
     "status": "SUCCEEDED",
     "failureDetail": "",
     "attempt": 1,
@@ -96,6 +100,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
         *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
         *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
+        *("--remind-after", "3d", "--remind-after", "6d", "--notify", "reminder", "--notify", "expiry"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -141,6 +146,9 @@ async def test_generate_sends_every_option(server, callback, generated):
     expected.prompt.choices.add(value="yes", label="Yes, I do")
     expected.prompt.choices.add(value="no", label="No")
     expected.time_to_live.FromSeconds(5400)
+    expected.notify.extend([resources.CALL_REASON_REMINDER, resources.CALL_REASON_EXPIRY])
+    for days in (3, 6):
+        expected.remind_after.add().FromSeconds(days * 86_400)
     assert server.requests == [expected]
 
 
@@ -236,6 +244,15 @@ async def test_resolve_gives_a_callback_its_answer(server, callback, arguments, 
     assert server.requests == [messages.ResolveCallbackRequest(callback_case_id=CASE, **fields)]
 
 
+async def test_extend_sets_the_time_from_now(server, callback):
+    server.answers["ExtendCallback"] = messages.ExtendCallbackResponse(callback=callback_message())
+    before = datetime.now(UTC)
+    assert (await callback("extend", CASE, "--ttl", "7d", "--json")).json == CALLBACK_JSON
+    [request] = server.requests
+    at = request.expire_time.ToDatetime(UTC) - timedelta(days=7)
+    assert (request.callback_case_id, before <= at <= datetime.now(UTC)) == (CASE, True)
+
+
 DELIVERY = resources.Delivery(
     status=resources.DELIVERY_STATUS_PENDING,
     attempts=3,
@@ -251,6 +268,46 @@ DELIVERY_JSON = {
     "failureDetail": "the handler failed",
     "paused": False,
 }
+
+
+NOTIFICATION = resources.Call(
+    call_id=f"{CASE}-0000000000000001",
+    callback_case_id=CASE,
+    reason=resources.CALL_REASON_REMINDER,
+    start_time=timestamp(CREATED),
+    delivery=DELIVERY,
+)
+NOTIFICATION_JSON = {
+    "callId": NOTIFICATION.call_id,
+    "callbackCaseId": CASE,
+    "reason": "REMINDER",
+    "startTime": "2026-11-25T09:30:15.250Z",
+    "delivery": DELIVERY_JSON,
+}
+
+
+async def test_get_shows_the_notifications_of_a_callback(server, callback):
+    case = callback_message(notify=[resources.CALL_REASON_REMINDER], notifications=[NOTIFICATION])
+    case.remind_after.add().FromSeconds(3600)
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=case)
+    seen = (await callback("get", CASE, "--json")).json
+    assert (seen["remindAfter"], seen["notify"], seen["notifications"]) == (
+        ["3600s"],
+        ["REMINDER"],
+        [NOTIFICATION_JSON],
+    )
+    ran = await callback("get", CASE)
+    assert "reminders      after 3600 s\n" in ran.output
+    assert f"  {NOTIFICATION.call_id}  2026-11-25 09:30:15 UTC  reminder: pending, 3 attempts" in ran.output
+
+
+async def test_call_shows_a_notification_without_a_request(server, callback):
+    server.answers["GetCall"] = messages.GetCallResponse(call=NOTIFICATION)
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    assert (await callback("call", NOTIFICATION.call_id, "--json")).json == NOTIFICATION_JSON
+    ran = await callback("call", NOTIFICATION.call_id)
+    assert ran.output.startswith(f"Notification {NOTIFICATION.call_id}\n")
+    assert "Request" not in ran.output
 
 
 async def test_replay_prints_the_call_with_its_delivery(server, callback):
@@ -540,6 +597,7 @@ SHOWING_SECRETS = {
     "set-response": [CASE, "--code", "200"],
     "close": [CASE],
     "resolve": [CASE, "--code", "200"],
+    "extend": [CASE, "--ttl", "7d"],
     "list": [],
     "list --waiting": ["--waiting"],
     "wait": [CASE, "--after", "0"],
@@ -564,6 +622,7 @@ def secrets(server):
         "SetResponse": messages.SetResponseResponse(callback=case),
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
         "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
+        "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
         "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
         "GetCall": messages.GetCallResponse(call=call),
         "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),

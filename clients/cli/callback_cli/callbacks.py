@@ -1,4 +1,4 @@
-"""Commands about callbacks: generate, list, get, set-response, answer, resolve, close, erase."""
+"""Commands about callbacks: generate, list, get, set-response, answer, resolve, extend, close, erase."""
 
 import sys
 from dataclasses import replace
@@ -14,6 +14,7 @@ from callback import (
     CallbackClient,
     CallbackStatus,
     CallFilter,
+    CallReason,
     GetGuard,
     Prompt,
     Reject,
@@ -149,6 +150,21 @@ _RESETS = {
     callback=options.duration,
     help="With --answer-mode hold: let a call fail that is not answered within this time: 90s, 15m, 7d.  [default: 5m]",
 )
+@click.option(
+    "--remind-after",
+    metavar="3d",
+    multiple=True,
+    callback=options.durations,
+    help="With --notify reminder: remind the handler after this time, unless the callback is closed by then: 90s, 15m, "
+    "3d. Can be repeated, up to 10 times.",
+)
+@click.option(
+    "--notify",
+    type=click.Choice(["reminder", "expiry"], case_sensitive=False),
+    multiple=True,
+    help="A notification that the handler of the activity gets. reminder: at each time of --remind-after. expiry: when "
+    "the callback expires. Can be repeated.",
+)
 @with_connection
 def generate(
     connection: Connection,
@@ -176,6 +192,8 @@ def generate(
     fallback: Response | None,
     closed_response: Response | None,
     hold_time: timedelta | None,
+    remind_after: tuple[timedelta, ...],
+    notify: tuple[str, ...],
 ) -> None:
     """Generate a URL that an outside system can call.
 
@@ -207,6 +225,8 @@ def generate(
             fallback=fallback,
             closed_response=closed_response,
             hold_time=hold_time,
+            remind_after=remind_after,
+            notify=[CallReason(each.upper()) for each in notify],
         )
     )
     if connection.as_json:
@@ -435,6 +455,30 @@ def resolve(
     _show(
         connection,
         connection.run(lambda client: client.resolve_callback(case_id, answer)),
+        show_secrets=show_secrets,
+    )
+
+
+@click.command(cls=ServerCommand, epilog=examples("callback extend CASE --ttl 7d"))
+@click.argument("case_id", metavar="CASE")
+@click.option(
+    "--ttl",
+    metavar="7d",
+    required=True,
+    callback=options.duration,
+    help="Let the callback expire after this time from now: 90s, 15m, 1h, 7d.",
+)
+@options.show_secrets
+@with_connection
+def extend(connection: Connection, *, case_id: str, ttl: timedelta, show_secrets: bool | None) -> None:
+    """Set another time at which a callback expires, later or earlier than before.
+
+    A closed callback stays closed. Reminders come at their times all the same.
+    """
+    expire_time = datetime.now(UTC) + ttl
+    _show(
+        connection,
+        connection.run(lambda client: client.extend_callback(case_id, expire_time)),
         show_secrets=show_secrets,
     )
 

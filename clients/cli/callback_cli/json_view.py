@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from callback import Call, Callback, CallEvent, Delivery, GeneratedCallback, Prompt, Response
+from callback import Call, Callback, CallEvent, CallReason, Delivery, GeneratedCallback, Prompt, Response
 
 Json = dict[str, Any]
 
@@ -63,17 +63,34 @@ def callback(value: Callback) -> Json:
             "repeatWindow": f"{value.repeat_window.total_seconds():g}s",
             "noRepeat": value.no_repeat,
             "resolved": value.resolved,
+            "remindAfter": [f"{each.total_seconds():g}s" for each in value.remind_after],
+            "notify": list(value.notify),
+            "notifications": [call(each) for each in value.notifications],
         }
     )
 
 
 def call(value: Call) -> Json:
-    """Return the view of a call. A body that is missing despite its size was left out or not recorded."""
+    """Return the view of a call. A body that is missing despite its size was left out or not recorded.
+
+    A notification has a delivery, and neither a request nor a result.
+    """
+    if value.reason is not CallReason.CALL:
+        return _without_none(
+            {
+                "callId": value.call_id,
+                "callbackCaseId": value.case_id,
+                "reason": value.reason,
+                "startTime": _time(value.start_time),
+                "delivery": None if value.delivery is None else _delivery(value.delivery),
+            }
+        )
     has_body = bool(value.body) or value.body_size == 0
     return _without_none(
         {
             "callId": value.call_id,
             "callbackCaseId": value.case_id,
+            "reason": value.reason,
             "status": value.status,
             "failure": value.failure,
             "failureDetail": value.failure_detail,
@@ -115,6 +132,7 @@ def event(value: CallEvent) -> Json:
             "closeReason": value.close_reason,
             "callStatus": value.call_status,
             "deliveryStatus": value.delivery_status,
+            "reason": value.reason,
             "resumeToken": value.resume_token or None,
         }
     )

@@ -27,6 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             callbacks.answer,
             callbacks.resolve,
             callbacks.set_response,
+            callbacks.extend,
             callbacks.close,
             callbacks.erase,
         ),

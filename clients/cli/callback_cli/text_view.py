@@ -22,6 +22,7 @@ from callback import (
     CallbackStatus,
     CallEvent,
     CallEventType,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
@@ -88,6 +89,8 @@ class TextView:
                     "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}",
                 ),
                 ("repeats", _repeats(value)),
+                ("reminders", ", ".join(f"after {_seconds(each)}" for each in value.remind_after)),
+                ("notifies of", ", ".join(_words(each) for each in value.notify)),
                 ("owner", value.owner),
                 ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
@@ -100,6 +103,12 @@ class TextView:
             self._response(value.fallback, "Fallback")
         if value.closed_response is not None:
             self._response(value.closed_response, "After it is closed")
+        if value.notifications:
+            self._console.print()
+            self._heading("Notifications")
+            for each in value.notifications:
+                facts = f"  {each.call_id}  {_time(each.start_time)}  {_words(each.reason)}: "
+                self._console.print(Text.assemble(plain(facts), _delivery(each.delivery)), soft_wrap=True)
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
         """Print callbacks as a table, with their labels if there are any and the terminal is wide enough."""
@@ -121,7 +130,19 @@ class TextView:
         )
 
     def call(self, value: Call, activity: str) -> None:
-        """Print a call of an activity, with its request and responses."""
+        """Print a call of an activity, with its request and responses, or a notification."""
+        if value.reason is not CallReason.CALL:
+            self._title("Notification", value.call_id)
+            self._facts(
+                [
+                    ("case", value.case_id),
+                    ("activity", activity),
+                    ("reason", _words(value.reason)),
+                    ("delivery", _delivery(value.delivery)),
+                    ("due", _time(value.start_time)),
+                ]
+            )
+            return
         self._title("Call", value.call_id)
         self._facts(
             [
@@ -166,7 +187,7 @@ class TextView:
                     value.call_id,
                     activities[value.case_id],
                     Text(_call_status(value), _STYLES.get(value.status, "")),
-                    "-" if value.erased else value.method.upper(),
+                    "-" if value.erased or value.reason is not CallReason.CALL else value.method.upper(),
                     "erased" if value.erased else _size(value.body_size),
                     _answer(value),
                     _time(value.start_time),
@@ -336,6 +357,8 @@ def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
 
 
 def _call_status(value: Call) -> str:
+    if value.reason is not CallReason.CALL:
+        return _words(value.reason)
     return _words(value.status) + (", caller gone" if value.caller_gone else "")
 
 

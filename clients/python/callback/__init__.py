@@ -13,7 +13,7 @@ The public names are those of this module, `callback.testing`, `callback.targets
 starts with an underscore are private and may change in any release.
 """
 
-from callback._decisions import Accept, Answer, Handler, Reject
+from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
 from callback._errors import (
     CallAnsweredError,
     CallbackClosedError,
@@ -46,6 +46,7 @@ from callback._values import (
     CallEventType,
     CallFailure,
     CallFilter,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
@@ -53,6 +54,7 @@ from callback._values import (
     GeneratedCallback,
     GetGuard,
     IncomingCall,
+    Notification,
     Page,
     PageResponse,
     Prompt,
@@ -81,6 +83,7 @@ __all__ = [
     "CallFilter",
     "CallNotHeldError",
     "CallNotReplayableError",
+    "CallReason",
     "CallStatus",
     "CallWatch",
     "Callback",
@@ -104,6 +107,8 @@ __all__ = [
     "InvalidRequestError",
     "Listening",
     "NotFoundError",
+    "Notification",
+    "NotificationHandler",
     "Page",
     "PageResponse",
     "Pairs",

@@ -15,12 +15,14 @@ from callback._values import (
     CallEvent,
     CallEventType,
     CallFailure,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
     DeliveryStatus,
     GetGuard,
     IncomingCall,
+    Notification,
     Prompt,
     Response,
     ResponseType,
@@ -67,6 +69,9 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         repeat_window=message.repeat_window.ToTimedelta(),
         no_repeat=message.no_repeat,
         resolved=message.resolved,
+        remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
+        notify=tuple(_reason(number) for number in message.notify),
+        notifications=tuple(call_from_proto(each) for each in message.notifications),
     )
 
 
@@ -86,6 +91,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         message_id=message.message_id,
         choice=message.callback_choice,
         status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
+        reason=_reason(message.reason),
         failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         body_size=message.request_body_size,
@@ -116,6 +122,7 @@ def event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
         call_status=_enum_member(CallStatus, callback_pb2.CallStatus, message.call_status),
         delivery_status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
         resume_token=message.resume_token,
+        reason=_enum_member(CallReason, callback_pb2.CallReason, message.reason),
     )
 
 
@@ -138,6 +145,21 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         activity_case=message.callback_activity_case,
         response=response_from_proto(message.response),
         labels=dict(message.labels),
+        deadline=_time(message.deadline),
+        replayed=message.replayed,
+    )
+
+
+def notification_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Notification:
+    """Convert the notification that a handler receives."""
+    return Notification(
+        reason=_reason(message.reason),
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        labels=dict(message.labels),
+        attempt=message.attempt,
         deadline=_time(message.deadline),
         replayed=message.replayed,
     )
@@ -202,6 +224,11 @@ def _delivery(message: callback_pb2.Delivery) -> Delivery:
         response=response_from_proto(message.response) if message.HasField("response") else None,
         paused=message.paused,
     )
+
+
+def _reason(number: callback_pb2.CallReason.ValueType) -> CallReason:
+    """Return a reason. A server of the release before sends none, and knows calls alone."""
+    return _enum_member(CallReason, callback_pb2.CallReason, number) or CallReason.CALL
 
 
 def _enum_member(kind: type[_EnumMember], enum: _Enum, number: int) -> _EnumMember | None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from callback._converters import response_to_proto
-from callback._values import IncomingCall, Response
+from callback._values import IncomingCall, Notification, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
 
@@ -44,6 +44,9 @@ Answer = Response | Accept | None
 
 Handler = Callable[[IncomingCall], Awaitable[Answer]]
 """A coroutine function that decides on a call."""
+
+NotificationHandler = Callable[[Notification], Awaitable[Answer]]
+"""A coroutine function that takes a notification."""
 
 
 def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackResponse:

@@ -83,8 +83,23 @@ class CallFailure(StrEnum):
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
     """There was no connection to the handler, or no worker accepted the call before the deadline, so the handler never
     started."""
+    NO_HANDLER = "NO_HANDLER"
+    """No handler of the activity takes notifications. Only the delivery of one fails so."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
+
+
+class CallReason(StrEnum):
+    """Reason for which a handler is asked. REMINDER and EXPIRY are notifications, without a caller."""
+
+    CALL = "CALL"
+    """A request reached the case."""
+    REMINDER = "REMINDER"
+    """A time of `remind_after` has come, and the case is not closed."""
+    EXPIRY = "EXPIRY"
+    """The case is closed with the reason EXPIRED."""
+    UNKNOWN = "UNKNOWN"
+    """A reason that this version of the client does not know."""
 
 
 class ResponseType(StrEnum):
@@ -186,6 +201,8 @@ class CallEventType(StrEnum):
     """A delivery became due, was attempted, or ended."""
     CALLER_GONE = "CALLER_GONE"
     """The caller of a call did not get its response."""
+    CASE_EXTENDED = "CASE_EXTENDED"
+    """The `expire_time` of the case was set."""
     UNKNOWN = "UNKNOWN"
     """A type that this version of the client does not know. Ignore the event."""
 
@@ -439,6 +456,13 @@ class Callback:
     """Whether no answer is given twice: the same request again gets a 410."""
     resolved: bool = False
     """Whether `resolve_callback` has given the case its answer, which each further call gets at once."""
+    remind_after: tuple[timedelta, ...] = ()
+    """The times after `create_time` at which the handler gets a reminder."""
+    notify: tuple[CallReason, ...] = ()
+    """The notifications that the handler gets."""
+    notifications: "tuple[Call, ...]" = ()
+    """The reminders that were due, oldest first, and then the expiry: each with `call_id`, `reason`, `start_time` and
+    `delivery`. Without the reminders that were dropped when the case closed. Empty in a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -504,8 +528,33 @@ class IncomingCall(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What a handler is told without a call: a reminder is due, or the case has expired."""
+
+    reason: CallReason
+    """REMINDER or EXPIRY."""
+    call_id: str = ""
+    """The id of the notification. It is the same for every attempt. Use it as the idempotency key of work that must not
+    be done twice."""
+    case_id: str = ""
+    """The id of the case."""
+    activity: str
+    """The activity of the case."""
+    activity_case: str = ""
+    """The text that was given when the case was generated. May be empty."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The case's labels."""
+    attempt: int = 1
+    """The number of the attempt to deliver this notification."""
+    deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
+    """The time at which the handler is cancelled."""
+    replayed: bool = False
+    """Whether the owner replayed the notification (`replay_call`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The delivery of a call to its handler, after the caller got its response.
+    """The delivery of a call to its handler, after the caller got its response, or of a notification.
 
     The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or
     DEAD.
@@ -530,10 +579,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Request):
-    """A recorded call: its request, its result, and its delivery."""
+    """A recorded call: its request, its result, and its delivery.
+
+    With the `reason` REMINDER or EXPIRY it is a notification: it has a delivery, and no request and no result.
+    """
 
     status: CallStatus
-    """The status of the call."""
+    """The status of the call. UNKNOWN for a notification, which has none."""
+    reason: CallReason = CallReason.CALL
+    """CALL, or the reason of the notification."""
     failure: CallFailure | None = None
     """The reason for which the call failed or did not start. None for every other status."""
     failure_detail: str = ""
@@ -589,6 +643,8 @@ class CallEvent:
     """The status of the delivery after the change. None if the call has none."""
     resume_token: str
     """The position of the event: `watch_calls(resume_token=…)` returns exactly the events after it."""
+    reason: CallReason | None = None
+    """CALL, or REMINDER or EXPIRY if `call_id` is that of a notification. None for a change of the case."""
 
 
 _Item = TypeVar("_Item")

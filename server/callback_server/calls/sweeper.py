@@ -1,4 +1,4 @@
-"""The sweeper: applies timeouts (leases, times to live) and retention in every partition.
+"""The sweeper: applies timeouts (leases, times to live, reminders) and retention in every partition.
 
 Every replica sweeps. The scripts make that safe: the second one to sweep a partition finds nothing to do.
 """
@@ -52,7 +52,7 @@ class Sweeper:
         self._paused = NONE_PAUSED
 
     async def run_sweeps(self) -> None:
-        """End leases, expire cases and copy the pauses to every partition until cancelled."""
+        """End leases, expire cases, start reminders and copy the pauses to every partition until cancelled."""
         while True:
             await self._read_pauses()
             await _on_each_partition(self._sweep)

@@ -22,6 +22,7 @@ class EventType(enum.StrEnum):
     CALL_ENDED = "CALL_ENDED"
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
     CALLER_GONE = "CALLER_GONE"
+    CASE_EXTENDED = "CASE_EXTENDED"
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):

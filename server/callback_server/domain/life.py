@@ -70,6 +70,6 @@ The table applies to the call that holds the case. A case that was closed while 
 
 CLOSED_WITHOUT_CALL: Final[Mapping[CloseReason, str]] = {
     CloseReason.CLOSED_BY_OWNER: "CloseCallback",
-    CloseReason.EXPIRED: "time_to_live has passed",
+    CloseReason.EXPIRED: "expire_time has passed",
 }
 """The close reasons that no call causes, and what causes them. They apply in every status but CLOSED."""

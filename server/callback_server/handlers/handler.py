@@ -44,12 +44,12 @@ class HandlerError(Exception):
 
 
 class Handler(Protocol):
-    """Decides what happens on the calls of one activity."""
+    """Decides what happens on the calls of one activity, and takes its notifications or refuses them."""
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Decide on one call. It is called at most once for each call, and not cancelled.
+        """Decide on one call or notification. It is called at most once for each attempt, and not cancelled.
 
         Raises:
-            HandlerError: The handler failed, was lost, was late, or was never started.
+            HandlerError: The handler failed, was lost, was late, or was never started; or it takes no notifications.
         """
         ...

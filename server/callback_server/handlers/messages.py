@@ -7,11 +7,15 @@ from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import Decision, HandlerError
 
 
 def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    """Return the question to a handler about a call; `deadline_ms` is in milliseconds since the epoch."""
+    """Return the question to a handler about a call or notification.
+
+    `deadline_ms` is in milliseconds since the epoch.
+    """
     return handler_pb2.HandleCallbackRequest(
         call_id=grant.call_id,
         callback_system_case=case_id_of_call(grant.call_id),
@@ -24,13 +28,14 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         request_query_string=request.query_string,
         request_body=request.body,
         client_address=request.client_address,
-        response=converters.response_to(grant.response),
+        response=converters.response_to(grant.response) if grant.reason is Reason.CALL else None,
         labels=grant.settings.labels,
         deadline=converters.timestamp(deadline_ms),
         verification_profile=request.verification_profile,
         message_id=request.message_id,
         callback_choice=request.choice,
         replayed=grant.replayed,
+        reason=converters.reason_to(grant.reason),
     )
 
 

@@ -37,14 +37,23 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, pointer_exists, read_call, read_calls, read_cases
+from callback_server.store.queries.read import (
+    list_calls,
+    pointer_exists,
+    read_call,
+    read_calls,
+    read_cases,
+    read_notifications,
+)
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
+from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
+from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.watch import WatchHub
 
@@ -54,6 +63,8 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
+MAX_TIME_TO_LIVE_S: Final = 315_360_000
+"""How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
 _FILTERS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
@@ -62,6 +73,7 @@ _FILTERS: Final[Mapping[int, CallFilter]] = {
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.INCOMPLETE: "its request is not kept whole",
+    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed",
 }
 _ERASED: Final = "its recorded data was erased"
 
@@ -160,7 +172,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             recording=self._recording,
         )
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
-        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)))
+        return pb2.SetResponseResponse(callback=await self._shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
     async def AnswerCall(  # noqa: N802  # gRPC's name
@@ -182,7 +194,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         call = await self._shown_call(call_id, caller)
-        return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
+        return pb2.AnswerCallResponse(callback=await self._shown_case(case_id, caller), call=call)
 
     @rpc(Role.OWNER)
     async def ResolveCallback(  # noqa: N802  # gRPC's name
@@ -200,7 +212,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._check_cookies(decision, case)
         count = await self._held.resolve(case, decision, owner=caller.visible_owner)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
-        callback = converters.case_to(await self._case(case_id, caller))
+        callback = await self._shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
     @rpc(Role.OWNER)
@@ -217,8 +229,37 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise errors.CaseNotFoundError
         if closed is CloseResult.OK or unsure:
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
-        case = await self._case(case_id, caller)
-        return pb2.CloseCallbackResponse(callback=converters.case_to(case))
+        return pb2.CloseCallbackResponse(callback=await self._shown_case(case_id, caller))
+
+    @rpc(Role.OWNER)
+    async def ExtendCallback(  # noqa: N802  # gRPC's name
+        self, request: pb2.ExtendCallbackRequest, caller: Principal
+    ) -> pb2.ExtendCallbackResponse:
+        """Set the time at which a case expires."""
+        require_valid(request)
+        case_id = request.callback_case_id
+        extended = await resend(
+            lambda: extend_case(
+                self._scripts,
+                case_id,
+                owner=caller.visible_owner,
+                expires_ms=request.expire_time.ToMilliseconds(),
+                max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
+                recording=self._recording,
+            )
+        )
+        if isinstance(extended, CaseClosed):
+            raise errors.CaseClosedError(extended.reason)
+        if extended is ExtendResult.UNKNOWN:
+            raise errors.CaseNotFoundError
+        if extended is not ExtendResult.OK:
+            longest = self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S
+            problem = (
+                "must be later than now" if extended is ExtendResult.PAST else f"must be within {longest} s from now"
+            )
+            raise InvalidRequestError([Violation("expire_time", extended.name.lower(), problem)])
+        log.info("case_extended", case_id=case_id, principal=caller.name)
+        return pb2.ExtendCallbackResponse(callback=await self._shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
     async def GetCallback(  # noqa: N802  # gRPC's name
@@ -226,7 +267,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.GetCallbackResponse:
         """Return a case."""
         require_valid(request)
-        return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id, caller)))
+        return pb2.GetCallbackResponse(callback=await self._shown_case(request.callback_case_id, caller))
 
     @rpc(Role.OWNER)
     async def ListCallbacks(  # noqa: N802  # gRPC's name
@@ -392,6 +433,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
         if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
             raise InvalidRequestError(broken)
+
+    async def _shown_case(self, case_id: str, caller: Principal) -> pb.Callback:
+        """Return a case with its notifications."""
+        case = await self._case(case_id, caller)
+        message = converters.case_to(case)
+        if case.notify:
+            message.notifications.extend(await self._shown(case, await read_notifications(self._scripts, case)))
+        return message
 
     async def _shown_call(self, call_id: str, caller: Principal) -> pb.Call:
         case, call = await self._call(call_id, caller)

@@ -6,7 +6,7 @@
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar
@@ -29,6 +29,7 @@ from callback._values import (
     CallbackStatus,
     CallEvent,
     CallFilter,
+    CallReason,
     GeneratedCallback,
     GetGuard,
     Page,
@@ -153,6 +154,8 @@ class AsyncCallbackClient:
         no_repeat: bool = False,
         prompt: Prompt | None = None,
         closed_response: Response | None = None,
+        remind_after: Collection[timedelta] = (),
+        notify: Collection[CallReason] = (),
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -195,6 +198,10 @@ class AsyncCallbackClient:
             prompt: What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue.
             closed_response: The response to requests after the case is closed, such as a page "already done". Default:
                 a 410, or a 404 on `/cbq/`.
+            remind_after: Up to 10 times after the creation of the case at which its handler of notifications gets a
+                reminder, until the case is closed. Requires REMINDER in `notify`.
+            notify: The notifications that the handler gets (`Handlers.notification`): REMINDER, EXPIRY, or both.
+                Default: none.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -226,6 +233,8 @@ class AsyncCallbackClient:
             no_repeat=no_repeat,
             prompt=prompt,
             closed_response=closed_response,
+            remind_after=remind_after,
+            notify=notify,
         )
         backoff = self._backoff(timeout)
         try:
@@ -335,6 +344,24 @@ class AsyncCallbackClient:
         """
         request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
         reply = await self._call(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
+    async def extend_callback(self, case_id: str, expire_time: datetime, *, timeout: float | None = None) -> Callback:
+        """Set the time at which a case expires, later or earlier than before, and return the case.
+
+        Args:
+            case_id: The case.
+            expire_time: The time, with its time zone: later than now, and within the maximum of the server.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The time is not later than now, or too late.
+            NotFoundError: The case does not exist.
+            CallbackClosedError: The case is closed.
+            UnavailableError: No response arrived. Safe to send again.
+        """
+        request = _requests.extend_callback_request(case_id, expire_time)
+        reply = await self._call(lambda stub: stub.ExtendCallback, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:

@@ -35,7 +35,9 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
     """CALL_FILTER_WAITING selects held calls that wait for their answer."""
     CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
-    """CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
+    """CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
+    replayed.
+    """
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter selects calls of all cases of an owner."""
@@ -45,7 +47,9 @@ CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
 CALL_FILTER_WAITING: CallFilter.ValueType  # 1
 """CALL_FILTER_WAITING selects held calls that wait for their answer."""
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
-"""CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
+"""CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
+replayed.
+"""
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
 class _CallEventType:
@@ -71,9 +75,13 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
-    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
+    its case closes has no event of its own.
+    """
     CALL_EVENT_TYPE_CALLER_GONE: _CallEventType.ValueType  # 7
     """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
+    CALL_EVENT_TYPE_CASE_EXTENDED: _CallEventType.ValueType  # 8
+    """CALL_EVENT_TYPE_CASE_EXTENDED: the `expire_time` of the case was set."""
 
 class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
     """CallEventType is the kind of a change."""
@@ -95,9 +103,13 @@ itself responds to (`record`, ACK) has only a CALL_ENDED event.
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
-"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
+its case closes has no event of its own.
+"""
 CALL_EVENT_TYPE_CALLER_GONE: CallEventType.ValueType  # 7
 """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
+CALL_EVENT_TYPE_CASE_EXTENDED: CallEventType.ValueType  # 8
+"""CALL_EVENT_TYPE_CASE_EXTENDED: the `expire_time` of the case was set."""
 Global___CallEventType: _TypeAlias = CallEventType  # noqa: Y015
 
 @_typing.final
@@ -147,6 +159,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     HOLD_TIME_FIELD_NUMBER: _builtins.int
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
+    REMIND_AFTER_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -263,6 +277,23 @@ class GenerateCallbackUrlRequest(_message.Message):
         call. At most 7 days.
         """
 
+    @_builtins.property
+    def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
+        """remind_after are the times after the creation of the case at which the handler of the activity is told that the case
+        is not closed: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10 years.
+        Default: none.
+        """
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[_callback_pb2.CallReason.ValueType]:
+        """notify selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`,
+        until the case is closed. EXPIRY: when the case closes with reason EXPIRED. Each is durable and has an id of its own
+        (`call_id`). It is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications
+        (see HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A
+        REMINDER is dropped when its case closes. Default: none. REMINDER and EXPIRY, each once; refused for the activities
+        `record` and `form`, which have no handler.
+        """
+
     def __init__(
         self,
         *,
@@ -287,10 +318,12 @@ class GenerateCallbackUrlRequest(_message.Message):
         hold_time: _duration_pb2.Duration | None = ...,
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
+        remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
+        notify: _abc.Iterable[_callback_pb2.CallReason.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "prompt", b"prompt", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,6 +607,60 @@ class CloseCallbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseCallbackResponse: _TypeAlias = CloseCallbackResponse  # noqa: Y015
+
+@_typing.final
+class ExtendCallbackRequest(_message.Message):
+    """ExtendCallbackRequest names a case and the time at which it expires."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    callback_case_id: _builtins.str
+    """callback_case_id is the case. Required."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is the time at which the case closes with reason EXPIRED. Required. Later than now, by the clock of the
+        store, and at most 10 years from now or the maximum in the configuration of the server.
+        """
+
+    def __init__(
+        self,
+        *,
+        callback_case_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallbackRequest: _TypeAlias = ExtendCallbackRequest  # noqa: Y015
+
+@_typing.final
+class ExtendCallbackResponse(_message.Message):
+    """ExtendCallbackResponse returns the case after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callback(self) -> _callback_pb2.Callback:
+        """callback is the case."""
+
+    def __init__(
+        self,
+        *,
+        callback: _callback_pb2.Callback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallbackResponse: _TypeAlias = ExtendCallbackResponse  # noqa: Y015
 
 @_typing.final
 class GetCallbackRequest(_message.Message):
@@ -1211,6 +1298,7 @@ class CallEvent(_message.Message):
     CALL_STATUS_FIELD_NUMBER: _builtins.int
     DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     type: Global___CallEventType.ValueType
     """type is the kind of change."""
     callback_case_id: _builtins.str
@@ -1226,11 +1314,17 @@ class CallEvent(_message.Message):
     close_reason: _callback_pb2.CloseReason.ValueType
     """close_reason is the reason why the case is closed. UNSPECIFIED if it is not."""
     call_status: _callback_pb2.CallStatus.ValueType
-    """call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself."""
+    """call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself, and of a
+    notification.
+    """
     delivery_status: _callback_pb2.DeliveryStatus.ValueType
     """delivery_status is the status of the delivery after the change. UNSPECIFIED if the call has no delivery."""
     resume_token: _builtins.str
     """resume_token is the position after this event: a watch from it gets exactly the events that follow here."""
+    reason: _callback_pb2.CallReason.ValueType
+    """reason is CALL for a change of a call, and REMINDER or EXPIRY for a change of a notification: `call_id` is then its
+    id. UNSPECIFIED for a change of the case itself.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """time is the time of the change, by the clock of the store."""
@@ -1249,10 +1343,11 @@ class CallEvent(_message.Message):
         call_status: _callback_pb2.CallStatus.ValueType = ...,
         delivery_status: _callback_pb2.DeliveryStatus.ValueType = ...,
         resume_token: _builtins.str = ...,
+        reason: _callback_pb2.CallReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "reason", b"reason", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,6 +70,11 @@ class CallbacksServiceStub:
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.FromString,
                 _registered_method=True)
+        self.ExtendCallback = channel.unary_unary(
+                '/callback.v1.CallbacksService/ExtendCallback',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.FromString,
+                _registered_method=True)
         self.GetCallback = channel.unary_unary(
                 '/callback.v1.CallbacksService/GetCallback',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.GetCallbackRequest.SerializeToString,
@@ -189,6 +194,16 @@ class CallbacksServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendCallback(self, request, context):
+        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCallback(self, request, context):
         """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
         """
@@ -243,7 +258,8 @@ class CallbacksServiceServicer:
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+        while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -251,10 +267,10 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-        STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+        paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+        INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,6 +328,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.CloseCallback,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.SerializeToString,
+            ),
+            'ExtendCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendCallback,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.SerializeToString,
             ),
             'GetCallback': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCallback,
@@ -515,6 +536,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/CloseCallback',
             callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ExtendCallback',
+            callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

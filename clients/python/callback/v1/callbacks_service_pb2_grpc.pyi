@@ -72,6 +72,12 @@ class CallbacksServiceStub:
     response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
     or STORE_UNAVAILABLE.
     """
+    ExtendCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]
+    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
+    """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCallbacks: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallbacksRequest, _callbacks_service_pb2.ListCallbacksResponse]
@@ -100,14 +106,15 @@ class CallbacksServiceStub:
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+    while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-    STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+    INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -165,6 +172,12 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
     or STORE_UNAVAILABLE.
     """
+    ExtendCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]  # type: ignore[assignment]
+    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
+    """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
     ListCallbacks: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallbacksRequest, _callbacks_service_pb2.ListCallbacksResponse]  # type: ignore[assignment]
@@ -193,14 +206,15 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+    while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-    STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+    INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -287,6 +301,18 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ExtendCallback(
+        self,
+        request: _callbacks_service_pb2.ExtendCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ExtendCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ExtendCallbackResponse]]:
+        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
     def GetCallback(
         self,
         request: _callbacks_service_pb2.GetCallbackRequest,
@@ -355,7 +381,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+        while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
 
@@ -365,10 +392,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-        STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+        paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+        INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

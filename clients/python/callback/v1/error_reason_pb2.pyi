@@ -39,7 +39,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
     """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-    SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+    SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
     """
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
     """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-    SetResponse, ResolveCallback and StreamInvocations.
+    SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
     """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
     """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
@@ -194,7 +194,7 @@ same URL twice. Returned by GenerateCallbackUrl.
 """
 ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
 """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
 """
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
 """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -202,7 +202,7 @@ kept. Returned by AnswerCall, GetCall and ReplayCall.
 """
 ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
 """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-SetResponse, ResolveCallback and StreamInvocations.
+SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
 """
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
 """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by

@@ -9,7 +9,8 @@
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
 --       closed_response ('' = none),
 --       repeat_window (in milliseconds, '' = repeats are calls),
---       code (of the response, '' = 200, 0 = a redirect), no_repeat (no answer is given twice),
+--       code (of the response, '' = 200, 0 = a redirect),
+--       notify (the reasons of the notifications, '' = none), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered,
 --       has_choices (of its prompt)
 -- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
@@ -52,6 +53,10 @@ if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
 if has_choices then redis.call('HSET', case_key(case_id), 'choices', '1') end
 if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
 if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
+if notify ~= '' then
+  redis.call('HSET', case_key(case_id), 'notify', notify)
+  schedule_reminder({id = case_id, created = created}, 1)
+end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
 if closed_response ~= '' then
   redis.call('HSET', case_key(case_id), 'closed_response', '1')

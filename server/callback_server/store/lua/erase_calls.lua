@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Erases the recorded data of the calls of a case, newest first, up to `limit` calls at a time. An erased call stays
 -- erased: if it still runs, its end records only its status. A waiting delivery becomes DEAD, because its request is
--- erased.
+-- erased. A notification has no request: what its handler said about its failure is erased, and its delivery goes on.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
@@ -15,7 +15,10 @@
 local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
 
-if before == '+inf' then erase_answers(case) end
+if before == '+inf' then
+  erase_answers(case)
+  for _, call_id in ipairs(notifications_of(case)) do redis.call('HDEL', call_key(call_id), 'delivery_detail') end
+end
 local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
   'REV', 'LIMIT', 0, limit, 'WITHSCORES')
 local erased, dead = 0, {}

@@ -11,7 +11,8 @@
 --       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or
 --          the call is no longer kept).
--- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING.
+-- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
+--             reminder whose case is closed is dropped, unless it is DELIVERED.
 -- @include lifecycle
 -- @arguments
 
@@ -22,6 +23,10 @@ if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end
 local case = load_case(case_id)
 local now = math.floor(now_us() / 1000)
 
+if status ~= 'DELIVERED' and is_obsolete(case, call_id) then
+  drop_reminder(case, call_id)
+  return {'OK', 0}
+end
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
 if was_tried then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
 if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end

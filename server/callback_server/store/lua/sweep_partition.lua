@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired. An entry
--- without its case can only come from outside. It is removed from the list, so that it does not block the others. Also
--- updates the partition's copy of the paused activities.
+-- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired, starts
+-- the reminders that are due. An entry without its case can only come from outside. It is removed from the list, so
+-- that it does not block the others. Also updates the partition's copy of the paused activities.
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       paused_activities...
--- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit:
+-- Returns: the timeouts that were applied, then the number of leases, of expiries and of reminders (below the limit:
 --          nothing is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
@@ -32,11 +32,21 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if case then apply_timeouts(case, now, limits) else redis.call('ZREM', expiries_key(), case_id) end
 end
+local reminded = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, case_id in ipairs(reminded) do
+  local case = load_case(case_id)
+  if case then apply_timeouts(case, now, limits) end
+  if case and case.status ~= 'CLOSED' then
+    start_reminder(case, now)
+  else -- closed by a release without reminders, or not there
+    redis.call('ZREM', reminders_key(), case_id)
+  end
+end
 local deliveries = 0
-for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
-  if #redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
+for _, due in ipairs(all_due_keys()) do
+  if #redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
     deliveries = 1
     break
   end
 end
-return reply(#calls, #cases, deliveries)
+return reply(#calls, #cases, #reminded, deliveries)

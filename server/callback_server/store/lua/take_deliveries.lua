@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
--- Skips deliveries of paused activities. An entry without its case can only come from outside, and is removed.
+-- Skips deliveries of paused activities. A reminder whose case is closed is dropped in place of that. An entry without
+-- its case can only come from outside, and is removed.
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
---       turn (a number that differs each time: each activity comes first in its turn),
+--       turn (a number that differs each time: the calls and the notifications of each activity come first in turn),
 --       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
 -- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which
@@ -21,14 +22,14 @@ local now = math.floor(now_us() / 1000)
 local lease_ms = {}
 for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local activities = redis.call('SMEMBERS', delivery_activities_key())
-table.sort(activities)
+local lists, activities = all_due_keys()
 
 local taken, bytes = {}, 0
-for i = 1, #activities do
-  local activity = activities[(turn + i) % #activities + 1]
+for i = 1, #lists do
+  local list = lists[(turn + i) % #lists + 1]
+  local activity = activities[list]
   local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
-    or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
+    or redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do
     if #taken == limit or bytes > max_bytes then return {1, unpack(taken)} end
     local case = load_case(string.sub(call_id, 1, 32))
@@ -36,7 +37,9 @@ for i = 1, #activities do
       'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
       'not_asked_before_replay', 'status')
     if not case or not call[6] then
-      redis.call('ZREM', due_key(activity), call_id)
+      redis.call('ZREM', list, call_id)
+    elseif is_obsolete(case, call_id) then
+      drop_reminder(case, call_id)
     elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
       end_delivery(case, call_id, 'DEAD', now, limits)
     else
@@ -45,7 +48,7 @@ for i = 1, #activities do
       start_attempt(case, call_id, now + lease)
       local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
       local content, body = call[4], call[5] or ''
-      if case.answer_mode ~= 'ACK' then
+      if case.answer_mode ~= 'ACK' or is_notification(call_id) then
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')

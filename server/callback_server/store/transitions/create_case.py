@@ -21,7 +21,7 @@ SCRIPT: Final = Script(
         ),
         *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
         *texts("closed_response"),
-        *texts("repeat_window", "code"),
+        *texts("repeat_window", "code", "notify"),
         *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
 )
@@ -73,6 +73,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         nonce=case.nonce,
         repeat_window=case.repeat_window_ms or "",
         code=stored_code(case.response),
+        notify=",".join(case.notify),
         no_repeat=case.no_repeat,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,

@@ -1,4 +1,4 @@
-"""The transition that applies the timeouts of a partition: leases that end, cases that expire."""
+"""The transition that applies the timeouts of a partition: leases that end, cases that expire, reminders."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ class SweepResult:
 
     leases: int
     expiries: int
+    reminders: int
     deliveries: bool
     """Whether a delivery is due, also one of a paused activity."""
 
     @property
     def more(self) -> bool:
         """Whether more may be due."""
-        return LIMIT in (self.leases, self.expiries)
+        return LIMIT in (self.leases, self.expiries, self.reminders)
 
 
 async def sweep_partition(
@@ -47,7 +48,7 @@ async def sweep_partition(
     Raises:
         StoreError: It is not known whether they were applied. The next sweep does it.
     """
-    calls, cases, deliveries = await scripts.run(
+    calls, cases, reminders, deliveries = await scripts.run(
         SCRIPT,
         partition,
         limit=LIMIT,
@@ -55,4 +56,4 @@ async def sweep_partition(
         pauses_version=paused.version,
         paused_activities=paused.names,
     )
-    return SweepResult(calls, cases, bool(deliveries))
+    return SweepResult(calls, cases, reminders, bool(deliveries))

@@ -73,15 +73,6 @@ local function set_case_status(case, status)
   case.status = status
 end
 
--- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
-local function close_case(case, reason, now)
-  set_case_status(case, 'CLOSED')
-  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
-  redis.call('ZREM', expiries_key(), case.id)
-  redis.call('ZADD', closed_key(), now, case.id)
-  case.reason = reason
-end
-
 -- Erases the outcome of an ended call, except its status.
 local function erase_outcome(call_id)
   redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail', 'delivery_detail',
@@ -156,7 +147,18 @@ local function retain_ended_call(case, call_id, now, limits)
 end
 
 -- @include delivery
+-- @include notifications
 -- @include repeats
+
+-- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
+local function close_case(case, reason, now)
+  set_case_status(case, 'CLOSED')
+  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
+  redis.call('ZREM', expiries_key(), case.id)
+  redis.call('ZADD', closed_key(), now, case.id)
+  case.reason = reason
+  if case.notify then drop_reminders(case) end
+end
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
 -- it has a delivery, which ends after it (`has_delivery`).
@@ -225,5 +227,6 @@ local function apply_timeouts(case, now, limits)
     close_case(case, EXPIRED, now)
     emit_event(case, 'CASE_CLOSED')
     TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
+    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end
   end
 end
