@@ -88,6 +88,7 @@ class ModelCall:
 
 @dataclass
 class ModelCase:
+    id: str
     mode: str
     activity: str
     owner: str
@@ -140,6 +141,18 @@ class ModelCase:
     """The answer that the case was given: its digest, the status, what is recorded of it, the whole, and its size."""
     strips: bool = False
     """Whether a part of a request is not kept."""
+    notify: tuple[str, ...] = ()
+    """The reasons of its notifications."""
+    reminders_left: int = 0
+    """How many reminders are not due yet."""
+    reminder_due: bool = False
+    """Whether the next reminder is due."""
+    reminders: list[str] = field(default_factory=list)
+    """The ids of the reminders that were due."""
+    notifications: dict[str, ModelCall] = field(default_factory=dict)
+    """The notifications that are kept, in the order of their ids: each with a delivery, and without a status."""
+    expires_at: int | None = None
+    """When it expires, once that was set another time."""
     events: list[tuple] = field(default_factory=list)
     """The events for watchers, in order: type, call id, and the status and close reason of the case, the status of the
     call and of its delivery at that time."""
@@ -362,6 +375,18 @@ class ModelCase:
         self.tell("RESPONSE_SET")
         return "OK"
 
+    def extend(self, at, *, allowed):
+        """Set when the case expires: `OK` | `CLOSED`, or the word for a time that is not `allowed`."""
+        self.apply_timeouts()
+        if self.status == CLOSED:
+            return "CLOSED"
+        if allowed != "OK":
+            return allowed
+        if self.expires_at != at:
+            self.expires_at, self.expires_due = at, None
+            self.tell("CASE_EXTENDED")
+        return "OK"
+
     def close(self):
         """Close the case: `OK` | `ALREADY`."""
         self.apply_timeouts()
@@ -419,10 +444,14 @@ class ModelCase:
         self.tell("DELIVERY_CHANGED", call)
 
     def take(self, order):
-        """Take the calls whose delivery is due, in the order of these ids."""
-        taken = [self.calls[call_id] for call_id in order if call_id in self.calls and self.calls[call_id].due == NOW]
-        for call in taken:
-            if call.erased:
+        """Take the calls and notifications whose delivery is due, in the order of these ids."""
+        known = {**self.calls, **self.notifications}
+        taken = [known[call_id] for call_id in order if call_id in known and known[call_id].due == NOW]
+        for call in [*taken]:
+            if self._is_obsolete(call):
+                del self.notifications[call.id]
+                taken.remove(call)
+            elif call.erased:
                 self.end_delivery(call, DEAD)
             else:
                 self.start_attempt(call)
@@ -430,18 +459,23 @@ class ModelCase:
 
     def finish_delivery(self, call_id, fencing_token, status, *, asked, now):
         """Return whether the next delivery is due now. None: another attempt decides."""
-        call = self.calls.get(call_id) or self.gone[call_id]
+        call = self.calls.get(call_id) or self.gone.get(call_id) or self.notifications.get(call_id)
+        if call is None:  # a reminder that was dropped
+            return None
         if call.ended_fencing_token == fencing_token:
             return False
         if call.delivery != RUNNING or call.attempts_started != fencing_token:
             return None
+        if status != DELIVERED and self._is_obsolete(call):
+            del self.notifications[call_id]
+            return False
         call.ended_fencing_token = fencing_token
         call.attempts_not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)
             return False
-        if status == DELIVERED and not call.erased:
+        if status == DELIVERED and not call.erased and call_id not in self.notifications:
             call.partial = call.partial or self.strips
         return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD)
 
@@ -449,6 +483,8 @@ class ModelCase:
         """End a delivery and return whether the next one of an ordered case is due now."""
         call.delivery, call.due = status, None
         self.tell("DELIVERY_CHANGED", call)
+        if call.id in self.notifications:
+            return False
         if trims:
             self.trim()
         if not self.ordered:
@@ -462,8 +498,8 @@ class ModelCase:
         return True
 
     def replay(self, call_id):
-        """Replay a call: `OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE`."""
-        call = self.calls.get(call_id)
+        """Replay a call or notification: `OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE` | `OBSOLETE`."""
+        call = self.calls.get(call_id) or self.notifications.get(call_id)
         if call is None:
             return "UNKNOWN"
         if self.activity in ("record", "form"):
@@ -472,6 +508,8 @@ class ModelCase:
             return "RUNNING"
         if call.erased or call.partial:
             return "INCOMPLETE"
+        if self._is_obsolete(call):
+            return "OBSOLETE"
         call.replayed = True
         if call.delivery == PENDING:
             if call.due == LATER:
@@ -480,7 +518,10 @@ class ModelCase:
         else:
             call.attempts_before_replay = call.attempts_started
             call.not_asked_before_replay = call.attempts_not_asked
-            self.start_delivery(call)
+            if call_id in self.notifications:
+                self._notify(call)
+            else:
+                self.start_delivery(call)
         return "OK"
 
     def sweep(self):
@@ -491,6 +532,11 @@ class ModelCase:
                 if call.status == RUNNING and call.lease_due is not None:
                     self.end_lease(call)
         self.apply_timeouts()
+        if self.reminder_due and self.status != CLOSED:
+            self.reminders_left -= 1
+            self.reminder_due = False
+            self.reminders.append(f"{self.id}-{len(self.reminders) + 1:016x}")
+            self._notify(ModelCall(self.reminders[-1], 0, self.response, 0, status=""))
 
     def end_lease(self, call):
         """End the lease of a call that runs."""
@@ -550,9 +596,24 @@ class ModelCase:
             self._close("EXPIRED")
             self.tell("CASE_CLOSED")
             self.due.append(("CASE_EXPIRED",))
+            if "EXPIRY" in self.notify:
+                self._notify(ModelCall(f"{self.id}-{255:016x}", 0, self.response, 0, status=""))
+
+    def _notify(self, notification):
+        """Start the delivery of a notification."""
+        self.notifications[notification.id] = notification
+        notification.delivery, notification.due = PENDING, NOW
+        self.tell("DELIVERY_CHANGED", notification)
+
+    def _is_obsolete(self, call):
+        return call.id in self.reminders and self.status == CLOSED
 
     def _close(self, reason):
         self.status, self.reason = CLOSED, reason
+        self.reminders_left, self.reminder_due = 0, False
+        for reminder in self.reminders:
+            if reminder in self.notifications and self.notifications[reminder].delivery in (PENDING, DEAD):
+                del self.notifications[reminder]
 
     @property
     def held(self):

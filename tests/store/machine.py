@@ -58,6 +58,7 @@ from callback_server.domain.case import (
 )
 from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
+from callback_server.domain.notification import Reason, expiry_id, reason_of, reminder_id
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.store import keys
@@ -91,6 +92,7 @@ from callback_server.store.transitions.claim_call import (
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
+from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
@@ -116,6 +118,8 @@ PER_MINUTE = 2
 OVER_MS = 7
 MOST_HELD = 2
 RESOLVED_AT_ONCE = 1
+REMIND_AFTER_MS = (3_600_000, 7_200_000)
+FAR_MS = 4_000_000_000_000  # the year 2096
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -255,7 +259,7 @@ class LifeMachine(RuleBasedStateMachine):
         for mode in modes:
             self._create(
                 mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True,
-                closed_response=gone,
+                closed_response=gone, notify=("REMINDER", "EXPIRY"),
             )  # fmt: skip
         for mode in held:
             self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
@@ -280,10 +284,11 @@ class LifeMachine(RuleBasedStateMachine):
         no_repeat=st.sampled_from([False, False, True]),
         has_choices=st.sampled_from([False, False, True]),
         has_closed_response=st.booleans(),
+        notify=st.sampled_from([(), (), ("REMINDER",), ("EXPIRY",), ("REMINDER", "EXPIRY")]),
     )
     def create(
         self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
-        has_window, no_repeat, has_choices, has_closed_response,
+        has_window, no_repeat, has_choices, has_closed_response, notify,
     ):  # fmt: skip
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
@@ -292,7 +297,7 @@ class LifeMachine(RuleBasedStateMachine):
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
             has_window=has_window, no_repeat=no_repeat,
             has_choices=has_choices and guard is GetGuard.CONFIRM,
-            closed_response=GONE if has_closed_response else None,
+            closed_response=GONE if has_closed_response else None, notify=notify if activity == "push" else (),
         )  # fmt: skip
 
     @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
@@ -341,19 +346,22 @@ class LifeMachine(RuleBasedStateMachine):
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
         answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
-        has_choices=False, closed_response=None,
+        has_choices=False, closed_response=None, notify=(),
     ):  # fmt: skip
+        after_ms = REMIND_AFTER_MS if "REMINDER" in notify else ()
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
-            settings=Settings(labels=labels, prompt=CHOICES if has_choices else None),
+            settings=Settings(labels=labels, prompt=CHOICES if has_choices else None, remind_after_ms=after_ms),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback, closed_response=closed_response,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
+            notify=tuple(Reason(each) for each in notify),
         )  # fmt: skip
         assert self.do(create_case(self.scripts, case)) is CreateResult.OK
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
+            id=case.id, notify=notify, reminders_left=len(after_ms),
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
@@ -406,6 +414,31 @@ class LifeMachine(RuleBasedStateMachine):
         owner = "nobody" if foreign or model is None else model.owner
         reply = self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
         assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
+
+    @precondition(lambda self: self.new)
+    @rule(
+        data=st.data(), foreign=st.booleans(), time=st.sampled_from(["OK", "OK", "OK", "PAST", "TOO_LATE"]),
+        sooner=st.booleans(), again=st.booleans(), swept=st.booleans(),
+    )  # fmt: skip
+    def extend(self, data, foreign, time, sooner, again, swept):
+        """Let a case expire at another time, once or twice, and see whether an earlier time still has an effect."""
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        at = {"OK": FAR_MS - sooner, "PAST": LATE, "TOO_LATE": 2 * FAR_MS}[time]
+        for _ in range(1 + again):
+            reply = self.do(
+                extend_case(
+                    self.scripts, case_id, owner="nobody" if foreign or model is None else model.owner, expires_ms=at,
+                    max_ms=FAR_MS, recording=RECORDING,
+                )
+            )  # fmt: skip
+            if model is None or foreign:
+                assert reply is ExtendResult.UNKNOWN
+            else:
+                word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
+                assert word == model.extend(at, allowed=time)
+        if swept:
+            self.sweep()
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
@@ -655,7 +688,7 @@ class LifeMachine(RuleBasedStateMachine):
         return call_id
 
     def _new_call_id(self, case_id):
-        return f"{case_id}-{next(self.numbers):016x}"
+        return f"{case_id}-c{next(self.numbers):015x}"
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
@@ -926,6 +959,9 @@ class LifeMachine(RuleBasedStateMachine):
         )  # fmt: skip
         for each in taken:
             model = self.model[ids.case_id_of_call(each.grant.call_id)]
+            if each.grant.call_id in model.notifications:
+                assert (each.grant.response, each.request) == (model.response, Request(""))
+                continue
             call = model.calls[each.grant.call_id]
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
             assert each.grant.version == model.version
@@ -960,10 +996,14 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _finish_delivery(self, call_id, token, status, asked, now, body):
         asked = asked or status != DEAD
-        outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
+        is_call = reason_of(call_id) is Reason.CALL
+        outcome = Outcome(
+            CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body) if is_call else None
+        )
         reply = self.do(
             finish_delivery(
-                self.scripts, call_id=call_id, fencing_token=token, request=CAME, outcome=outcome if asked else None,
+                self.scripts, call_id=call_id, fencing_token=token, request=CAME if is_call else Request(""),
+                outcome=outcome if asked else None,
                 status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, recording=self.recording,
             )
         )  # fmt: skip
@@ -972,12 +1012,14 @@ class LifeMachine(RuleBasedStateMachine):
         assert reply is model.finish_delivery(call_id, token, status, asked=asked, now=now)
 
     def _delivering(self):
-        return [
-            call
-            for model in self.model.values()
-            for call in model.calls.values()
-            if call.delivery == RUNNING and call.status != RUNNING
-        ]
+        calls = [*self._all_calls(), *self._notifications(), *self._notifications()]
+        return [call for call in calls if call.delivery == RUNNING and call.status != RUNNING]
+
+    def _all_calls(self):
+        return [call for model in self.model.values() for call in model.calls.values()]
+
+    def _notifications(self):
+        return [each for model in self.model.values() for each in model.notifications.values()]
 
     def _delivered(self):
         known = [(call_id, self._known(call_id)) for call_id in self.granted]
@@ -986,8 +1028,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
     def replay(self, data, foreign, again):
-        kept = [call.id for model in self.model.values() for call in model.calls.values() if call.over]
-        call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept]))
+        kept = [call.id for call in self._all_calls() if call.over]
+        told = [each.id for each in self._notifications()]
+        call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept, *told]))
         model = self.model.get(ids.case_id_of_call(call_id))
         owner = "nobody" if foreign else model and model.owner
         for _ in range(1 + again):
@@ -1013,18 +1056,23 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self.client.zadd(self._due_key(call.id), {call.id: EARLY}, xx=True))
 
     def _due_later(self):
-        return [call for model in self.model.values() for call in model.calls.values() if call.due == LATER]
+        return [call for call in (*self._all_calls(), *self._notifications()) if call.due == LATER]
 
     def _due_by_time(self):
         """Return the calls whose delivery is due, in the order of their times by the store's clock."""
-        due = {self._due_key(new.id) for new in self.new.values()}
+        due = {
+            keys.key(keys.partition_of(new.id), name, new.activity)
+            for new in self.new.values()
+            for name in ("due", "notification_due")
+        }
         found = self.do(self.read_all({key: ("zrange", key, 0, -1, False, True) for key in due}))
         in_time = [(score, call_id.decode()) for scores in found.values() for call_id, score in scores]
         return [call_id for _, call_id in sorted(in_time)]
 
     def _due_key(self, call_id):
         case_id = ids.case_id_of_call(call_id)
-        return keys.key(keys.partition_of(case_id), "due", self.new[case_id].activity)
+        name = "due" if reason_of(call_id) is Reason.CALL else "notification_due"
+        return keys.key(keys.partition_of(case_id), name, self.new[case_id].activity)
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
@@ -1110,9 +1158,29 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def expires(self, data):
         case_id = data.draw(st.sampled_from(self._can_expire()))
-        self.model[case_id].expires_due = MIDDLE
+        self.model[case_id].expires_due = self.model[case_id].expires_at = MIDDLE
         self.do(self.client.hset(keys.key(keys.partition_of(case_id), "case", case_id), "expires", MIDDLE))
         self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))
+
+    @precondition(lambda self: self._can_remind())
+    @rule(data=st.data(), then=st.sampled_from([None, "sweep", "sweep", "close", "sweep, take and close"]))
+    def a_reminder_is_due(self, data, then):
+        """A reminder is due, before or after what else can happen then."""
+        case_id = data.draw(st.sampled_from(self._can_remind()))
+        self.model[case_id].reminder_due = True
+        self.do(self.client.zadd(self._partition_key(case_id, "reminders"), {case_id: EARLY}, xx=True))
+        if then is None:
+            return
+        if "sweep" in then:
+            self.sweep()
+        if "take" in then:
+            self.take(paused=False)
+        if "close" in then:
+            reply = self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            assert reply is CloseResult[self.model[case_id].close()]
+
+    def _can_remind(self):
+        return [case_id for case_id, model in self.model.items() if model.reminders_left and not model.reminder_due]
 
     def _in_lease(self):
         calls = [call for model in self.model.values() for call in model.calls.values()]
@@ -1122,8 +1190,11 @@ class LifeMachine(RuleBasedStateMachine):
         return [
             case_id
             for case_id, model in self.model.items()
-            if model.status != CLOSED and self.new[case_id].time_to_live_ms and model.expires_due is None
+            if model.status != CLOSED and self._expires(case_id) and model.expires_due is None
         ]
+
+    def _expires(self, case_id):
+        return bool(self.new[case_id].time_to_live_ms or self.model[case_id].expires_at)
 
     @rule()
     def sweep(self):
@@ -1132,8 +1203,7 @@ class LifeMachine(RuleBasedStateMachine):
         for model in self.model.values():
             model.sweep()
         due = {
-            keys.partition_of(call.id) for model in self.model.values() for call in model.calls.values()
-            if call.due == NOW
+            keys.partition_of(call.id) for call in (*self._all_calls(), *self._notifications()) if call.due == NOW
         }  # fmt: skip
         assert {at for at, each in zip(partitions, swept, strict=True) if each.deliveries} == due
 
@@ -1150,7 +1220,8 @@ class LifeMachine(RuleBasedStateMachine):
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
                     model.delete(call.id)
-                if model.status == CLOSED and not model.calls and not model.has_windows:
+                waits = any(not each.over for each in model.notifications.values())
+                if model.status == CLOSED and not model.calls and not model.has_windows and not waits:
                     self.dropped[case_id] = self.model.pop(case_id)
             self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
 
@@ -1217,11 +1288,19 @@ class LifeMachine(RuleBasedStateMachine):
                 reads[case_id, "queue"] = ("lrange", keys.key(partition, "queue", case_id), 0, -1)
                 reads[case_id, "calls"] = ("zrange", keys.key(partition, "calls", case_id), 0, -1)
                 reads[case_id, "sums"] = ("hmget", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                reads[case_id, "expiry"] = ("zscore", keys.key(partition, "expiries"), case_id)
                 reads[case_id, "held calls"] = ("zrange", keys.key(partition, "held", case_id), 0, -1)
         found = await self.read_all(reads)
         repeats = await self._read_repeats(stored_repeats)
         call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
-        kept = {call.id: call for call in await read_calls(self.scripts, list(itertools.chain(*call_ids.values())))}
+        possible = [
+            call_id
+            for new in self.new.values() if new.notify
+            for call_id in (*(reminder_id(new.id, number) for number in (1, 2, 3)), expiry_id(new.id))
+        ]  # fmt: skip
+        listed = [*itertools.chain(*call_ids.values()), *possible]
+        kept = {call.id: call for call in await read_calls(self.scripts, listed)}
+        assert {call_id for call_id in possible if call_id in kept} == {each.id for each in self._notifications()}
         found |= await self.read_all(
             {(call_id, "call"): ("hgetall", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
             | {(call_id, "due"): ("zscore", self._due_key(call_id), call_id) for call_id in kept}
@@ -1235,9 +1314,8 @@ class LifeMachine(RuleBasedStateMachine):
                 assert not any(found[case_id, name] for name in GONE_WITH_CASE)
                 continue
             assert case is not None
-            self._compare_case(
-                case, [kept[call_id] for call_id in call_ids[case_id]], found, due[case_id], repeats[case_id]
-            )
+            calls = [kept[call_id] for call_id in call_ids[case_id]]
+            self._compare_case(case, calls, kept, found, due[case_id], repeats[case_id])
         await self._compare_indexes()
 
     async def _read_repeats(self, stored):
@@ -1249,13 +1327,18 @@ class LifeMachine(RuleBasedStateMachine):
             repeats[case_id][digest] = found[key, "get"], found[key, "pttl"]
         return repeats
 
-    def _compare_case(self, case, calls, found, due, repeats):
+    def _compare_case(self, case, calls, kept, found, due, repeats):
         """Compare a case and its calls, oldest first, with the model."""
         new, model = self.new[case.id], self.model[case.id]
         assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
             model.status, model.reason, model.call_count, model.version, model.response, model.owner
         )  # fmt: skip
-        assert (case.expires_ms is None) is (new.time_to_live_ms is None)
+        assert (case.expires_ms is not None) is self._expires(case.id)
+        if model.expires_at is not None:
+            assert case.expires_ms == model.expires_at
+        if model.status != CLOSED:
+            assert found[case.id, "expiry"] == case.expires_ms
+        assert (case.notify, case.reminders) == (model.notify, len(model.reminders))
         assert (case.profile, case.guard) == (model.profile, model.guard)
         assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
         assert (case.closed_response, case.settings.prompt) == (new.closed_response, new.settings.prompt)
@@ -1282,6 +1365,10 @@ class LifeMachine(RuleBasedStateMachine):
         for call in calls:
             self._compare_call(call, found[call.id, "call"], model)
             self._compare_delivery(call, found[call.id, "due"], model.calls[call.id])
+        told = [kept[call_id] for call_id in model.notifications]
+        assert [call.reason for call in told] == [reason_of(call.id) for call in told]
+        for call in told:
+            self._compare_delivery(call, found[call.id, "due"], model.notifications[call.id])
 
     def _compare_call(self, call, fields, model):
         assert call.status != RUNNING or b"response" in fields
@@ -1306,8 +1393,9 @@ class LifeMachine(RuleBasedStateMachine):
             ("closed",): closed,
             ("expiries",): {
                 case_id for case_id in self.model
-                if case_id not in closed and self.new[case_id].time_to_live_ms is not None
+                if case_id not in closed and self._expires(case_id)
             },
+            ("reminders",): {case_id for case_id, model in self.model.items() if model.reminders_left},
             **{
                 (name, owner): self._marked(mark, owner)
                 for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
@@ -1330,7 +1418,7 @@ class LifeMachine(RuleBasedStateMachine):
         return {
             call.id
             for model in self.model.values()
-            for call in model.calls.values()
+            for call in (*model.calls.values(), *model.notifications.values())
             if model.owner == owner
             and (
                 call.delivery == DEAD and not call.erased

@@ -17,6 +17,7 @@ from callback_server.store.transitions import (
     close_case,
     create_case,
     erase_calls,
+    extend_case,
     finish_call,
     finish_delivery,
     follow_call,
@@ -33,9 +34,9 @@ from callback_server.store.transitions import (
 SCRIPTS = [
     module.SCRIPT
     for module in (
-        claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, follow_call,
-        list_cases, list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting, replay_call, resolve_case,
-        set_response, sweep_partition, take_deliveries,
+        claim_call, close_case, create_case, apply_retention, erase_calls, extend_case, finish_call,
+        finish_delivery, follow_call, list_cases, list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting,
+        replay_call, resolve_case, set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
@@ -65,7 +66,8 @@ BUGS = {
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
     "a running call is deleted": ("if redis.call('ZSCORE', ended_key(), call_id) then return call_id end",
                                     "return call_id"),
-    "a case is deleted while its call runs": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
+    "a case is deleted while its call runs": (
+        "elseif redis.call('EXISTS', calls_key(case_id)) == 1 then", "elseif false then"),
     "a foreign owner can close": (
         "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\nlocal now",
         "if not case then return reply('UNKNOWN') end\nlocal now"),
@@ -124,8 +126,8 @@ BUGS = {
         "  retain_ended_call(case, call_id, now, limits)\n  if case.ordered ~=",
                                                    "  if case.ordered ~="),
     "a delivery starts without its activity being listed": (
-        "redis.call('SADD', delivery_activities_key(), case.activity)", ""),
-    "a delivery that has ended stays scheduled": ("redis.call('ZREM', due_key(case.activity), call_id)\n  if", "if"),
+        "redis.call('SADD', activities, case.activity)", ""),
+    "a delivery that has ended stays scheduled": ("redis.call('ZREM', due, call_id)\n  if", "if"),
     "a later call of an ordered case does not wait": (
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
@@ -146,8 +148,8 @@ BUGS = {
     "the end of an attempt that is sent again counts twice": (
         "if call[3] == fencing_token then return {'OK', 0} end", ""),
     "a lease of a delivery that ended is not taken": (
-        "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
-        "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
+        "redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
+        "redis.call('ZRANGE', list, 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),
@@ -168,15 +170,15 @@ BUGS = {
     "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==",
                                          "if (call[1] =="),
-    "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
-                                       "redis.call('ZREM', dead_key"),
+    "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('HINC",
+                                       "redis.call('HINC"),
     "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
     "an erased call is listed as dead": ("if status == 'DEAD' and call[2] ~= '' then redis",
                                          "if status == 'DEAD' then redis"),
     "a dead call that was erased is still listed": (
         "\n    redis.call('ZREM', dead_key(case.owner), call_id)\n  end", "\n  end"),
-    "a replayed call is still listed as dead": ("redis.call('ZREM', dead_key(case.owner), call_id)\nredis.call('HINC",
-                                                "redis.call('HINC"),
+    "a replayed call is still listed as dead": (
+        "redis.call('ZREM', dead_key(case.owner), call_id)\nif is_notification", "if is_notification"),
     "a dead call that was deleted is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end", ""),
     "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
@@ -413,12 +415,67 @@ BUGS = {
                                                   "us - (calls_per_minute + 1) * interval"),
     "a case may have one call fewer in a minute": ("us - calls_per_minute * interval",
                                                    "us - (calls_per_minute - 1) * interval"),
+    "reminders outlive the close of their case": ("if case.notify then drop_reminders(case) end", ""),
+    "a reminder that is not due yet outlives the close of its case": (
+        "  redis.call('ZREM', reminders_key(), case.id)\n  for number", "  for number"),
+    "a reminder comes after the close": ("if delivery == 'PENDING' or delivery == 'DEAD' then", "if false then"),
+    "a dead reminder outlives the close of its case": ("if delivery == 'PENDING' or delivery == 'DEAD' then",
+                                                       "if delivery == 'PENDING' then"),
+    "a reminder that is told as its case closes is forgotten": (
+        "if delivery == 'PENDING' or delivery == 'DEAD' then", "if delivery ~= 'DELIVERED' then"),
+    "a reminder of a closed case is tried again": ("return is_notification(call_id) and case.status == 'CLOSED'",
+                                                   "return false and case.status == 'CLOSED'"),
+    "the expiry is dropped like a reminder": (" and call_id ~= expiry_id(case)\n", "\n"),
+    "a reminder of a closed case is made": ("if case and case.status ~= 'CLOSED' then\n    start_reminder",
+                                            "if case then\n    start_reminder"),
+    "a reminder is made before what is due closes its case": (
+        "  if case then apply_timeouts(case, now, limits) end\n  if case and case.status", "  if case and case.status"),
+    "a reminder is told again and again": (
+        "redis.call('HINCRBY', case_key(case.id), 'reminders', 1)", "reminder_count(case) + 1"),
+    "a case has one reminder": ("  schedule_reminder(case, number + 1)\n",
+                                "  redis.call('ZREM', reminders_key(), case.id)\n"),
+    "a reminder stays due": ("  schedule_reminder(case, number + 1)\n", ""),
+    "the reminders of a case never end": (
+        "  else\n    redis.call('ZREM', reminders_key(), case.id)\n  end\nend", "  end\nend"),
+    "an expiry that has no handler is told": ("return string.find(case.notify or '', reason, 1, true) ~= nil",
+                                              "return true"),
+    "an expiry is not told": (
+        "    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end\n", ""),
+    "an expiry is told of a case that its owner closed": (
+        "if case.notify then drop_reminders(case) end",
+        "if case.notify then\n    drop_reminders(case)\n    start_notification(case, expiry_id(case), now)\n  end"),
+    "a notification is taken for a call": ("string.sub(call_id, 34, 46) == '0000000000000'", "false"),
+    "a case is deleted before its expiry was told": (
+        "    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end\n", ""),
+    "notifications outlive their case": (
+        "    redis.call('UNLINK', call_key(call_id))\n  end\n  return true", "  end\n  return true"),
+    "a notification that is replayed is not due": (
+        "  redis.call('HSET', call_key(call_id), 'delivery_start', now)\n  schedule_attempt(case, call_id, now)\n",
+        ""),
+    "a closed case is extended": ("if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\nif expires",
+                                  "if expires"),
+    "a case is extended although it has expired": (
+        "apply_timeouts(case, now, limits)\nif case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\n"
+        "if expires",
+        "if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\nif expires"),
+    "a case is extended into the past": ("if expires <= now then return reply('PAST') end", ""),
+    "a case is extended beyond the maximum": ("if expires > now + max_ms then return reply('TOO_LATE') end", ""),
+    "an extension leaves the old timer": ("redis.call('ZADD', expiries_key(), expires, case_id)\nemit_event",
+                                          "emit_event"),
+    "an extension is forgotten": ("redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))",
+                                  ""),
+    "an extension that is sent again is told twice": (
+        "if tonumber(case.expires) == expires then return reply('OK') end", ""),
     "an owner that made too many calls goes on": ("if ARGV[i] == case.owner then", "if false then"),
     "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
 }  # fmt: skip
 
 
-FOUND_SOON = ("a second caller gets in", "an end counts twice", "an index is left behind", "an OPTIONS makes a call")
+FOUND_SOON = (
+    *("a second caller gets in", "an end counts twice", "an index is left behind", "an OPTIONS makes a call"),
+    *("reminders outlive the close of their case", "a reminder is told again and again", "an expiry is not told"),
+    "an extension leaves the old timer",
+)
 """Bugs that the machine finds in its first examples. Others can take a minute each, so only a soak plants them."""
 
 

@@ -160,7 +160,7 @@ async def adopt(machine, version):
             fallback=case.fallback, pointer=fields[b"pointer"].decode(), nonce=pointers[case_id][32:],
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
-            mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
+            id=case_id, mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, call_count=case.call_count, version=case.version,
             strips=machine.strips, labels=case.settings.labels, answer_mode=case.answer_mode, ordered=case.ordered,
             most_held=MOST_HELD, keep_bytes=KEPT_BYTES, has_window=case.repeat_window_ms > 0,
