@@ -9,11 +9,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
+import redis.asyncio
+from flows.expenses import Expenses
 from flows.openid_provider import CLIENT_SECRET, USER, Client, Provider
 from flows.payment_provider import KEY, PaymentProvider
 from flows.recipes import blocks_of, files_of, run_file
 from flows.serving import serving
 from support.store import free_port
+from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
 
 from callback import CallbackStatus
@@ -211,3 +214,52 @@ async def test_a_token_of_another_login_is_refused(page, openid, app):
     await page.goto(f"{app}/login")
     await page.click("#go")
     assert await user_of(page, app) == "nobody"
+
+
+# ---- An approval ----
+
+
+@pytest.fixture(scope="module")
+def expenses():
+    app = Expenses()
+    with serving(app.app, "127.0.0.10") as app.origin:
+        yield app
+
+
+@pytest.fixture
+async def approval(expenses, world, tmp_path):
+    """Ask for an approval with the worker of the guide. Return the case."""
+    expenses.reset()
+    write("approval.py", tmp_path, {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target})
+    with running("approval.py", directory=tmp_path) as log:
+        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
+        names = run_file(tmp_path / "approval.py")
+        await names["ask"](f"expense-{tmp_path.name}", "eve@shop.example")
+        await names["http"].aclose()
+        await names["client"].close()
+        yield await anext(world.client.list_callbacks(activity="approval"))  # the newest
+
+
+async def test_a_person_who_was_reminded_decides_with_the_same_link(page, world, expenses, approval):
+    async with redis.asyncio.Redis(port=world.store.port) as store:
+        for number in (2, 3):
+            await make_reminder_due(store, approval.case_id)
+            await wait_until(lambda number=number: len(expenses.mails) == number, what="a mail")
+    first, *others = expenses.mails
+    assert others == [first, first]
+    await page.goto(first["text"].rpartition(" ")[2])
+    await page.get_by_role("button", name="Approve").click()
+    await page.wait_for_selector("text=Your decision is recorded.")
+    assert expenses.decisions == {approval.activity_case: [True]}
+    await page.goto(first["text"].rpartition(" ")[2])
+    assert "is decided already" in await page.inner_text("body")
+
+
+async def test_an_approval_without_a_decision_is_declined_after_a_week(page, world, expenses, approval):
+    async with redis.asyncio.Redis(port=world.store.port) as store:
+        await make_expiry_due(store, approval.case_id)
+    await wait_until(lambda: expenses.decisions, what="the last word")
+    assert expenses.decisions == {approval.activity_case: [False]}
+    await page.goto(expenses.mails[0]["text"].rpartition(" ")[2])
+    assert "is decided already" in await page.inner_text("body")
+    assert len(expenses.mails) == 1
