@@ -333,10 +333,11 @@ async def test_a_call_has_its_delivery(server, client):
             (Accept(Response("ok"), keep_open=True),),
             {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Response("ok")), "keep_open": True},
         ),
+        ((Accept(close=True),), {"verdict": handler.VERDICT_ACCEPTED, "close": True}),
         ((Reject(),), {"verdict": handler.VERDICT_REJECTED}),
         ((Reject("no"),), {"verdict": handler.VERDICT_REJECTED, "response": response_to_proto(Response("no"))}),
     ],
-    ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
+    ids=["nothing", "a redirect", "kept open", "closed", "a rejection", "a rejection with a response"],
 )
 async def test_answer_call_takes_the_decisions_of_a_handler(server, client, answer, fields):
     server.answers["AnswerCall"] = messages.AnswerCallResponse(callback=callback_message(), call=call_message())
@@ -367,6 +368,8 @@ async def test_an_invalid_answer_is_not_sent(server, client):
         await client.resolve_callback(CASE, "ok")
     with pytest.raises(ValueError, match="cannot keep it open"):
         await client.resolve_callback(CASE, Accept(keep_open=True))
+    with pytest.raises(ValueError, match="or close it: use close_callback"):
+        await client.resolve_callback(CASE, Accept(close=True))
     assert server.requests == []
 
 
@@ -477,6 +480,7 @@ async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
                 resources.QueryParameter(name="id", value="6"),
             ],
             keep_open=True,
+            close=True,
         )
     )
     call = await client.get_call(CALL)
@@ -486,7 +490,7 @@ async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
     assert call.headers == Headers([("content-type", "application/json"), ("x-trace", "a"), ("x-trace", "b")])
     assert call.query == Query([("id", "5"), ("id", "6")])
     assert (call.query_string, call.client_address) == ("id=5&status=ok", "192.0.2.7")
-    assert (call.status, call.failure, call.keep_open) == (CallStatus.SUCCEEDED, None, True)
+    assert (call.status, call.failure, call.keep_open, call.close) == (CallStatus.SUCCEEDED, None, True, True)
     assert call.response == Response(b"ok", code=200)
     assert (call.start_time, call.end_time) == (CREATED, CREATED + timedelta(milliseconds=12))
 

@@ -19,8 +19,10 @@ NOW, LATER = "NOW", "LATER"
 INTERRUPTED, NOT_STARTED = "INTERRUPTED", "NOT_STARTED"
 
 
-def end_of(status, *, keep_open):
+def end_of(status, *, keep_open, close):
     """Return the row of the life table for a call that ended with a status."""
+    if status == SUCCEEDED and close:
+        return CallEnd.CLOSED
     return CallEnd.KEPT_OPEN if keep_open and status == SUCCEEDED else CallEnd(status)
 
 
@@ -66,6 +68,8 @@ class ModelCall:
     digest: str = ""
     """By which a repeat of it is recognized. Empty: its repeats are calls."""
     no_repeat: bool = False
+    close: bool = False
+    """Whether its handler closed the case."""
     wait_hash: str = ""
     """The hash of the token in the address where its caller waits."""
     waiters: set[str] = field(default_factory=set)
@@ -260,7 +264,7 @@ class ModelCase:
 
     def finish(
         self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None, fencing_token=1, due=None,
-        asked=True, no_repeat=False, whole=None, size=0,
+        asked=True, no_repeat=False, whole=None, size=0, close=False,
     ):  # fmt: skip
         """Finish a call, or an attempt of its delivery: `OK` | `STALE` | `MERGE` | `PENDING`.
 
@@ -294,7 +298,7 @@ class ModelCase:
                 call.partial = call.partial or call.trims
         call.answer, call.answer_digest = answer, answer_digest
         call.no_repeat = call.no_repeat or no_repeat
-        self.end(call, status, keep_open=keep_open)
+        self.end(call, status, keep_open=keep_open, close=close)
         if whole is not None:
             self.keep_answer(call, whole, size)
         return "OK"
@@ -457,27 +461,34 @@ class ModelCase:
                 self.start_attempt(call)
         return [call for call in taken if not call.erased]
 
-    def finish_delivery(self, call_id, fencing_token, status, *, asked, now):
-        """Return whether the next delivery is due now. None: another attempt decides."""
+    def finish_delivery(self, call_id, fencing_token, status, *, asked, now, close=False):
+        """Return whether the next delivery is due now, and whether the case closes. None: another attempt decides."""
         call = self.calls.get(call_id) or self.gone.get(call_id) or self.notifications.get(call_id)
         if call is None:  # a reminder that was dropped
             return None
         if call.ended_fencing_token == fencing_token:
-            return False
+            return False, False
         if call.delivery != RUNNING or call.attempts_started != fencing_token:
             return None
         if status != DELIVERED and self._is_obsolete(call):
             del self.notifications[call_id]
-            return False
+            return False, False
         call.ended_fencing_token = fencing_token
         call.attempts_not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)
-            return False
+            return False, False
         if status == DELIVERED and not call.erased and call_id not in self.notifications:
             call.partial = call.partial or self.strips
-        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD)
+        closes = False
+        if status == DELIVERED and close:
+            self.apply_timeouts()
+            call.close, closes = True, self.status != CLOSED
+        if closes:
+            self._close("CONSUMED")
+            self.tell("CASE_CLOSED")
+        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD), closes
 
     def end_delivery(self, call, status, *, trims=True):
         """End a delivery and return whether the next one of an ordered case is due now."""
@@ -549,11 +560,12 @@ class ModelCase:
         else:
             self.end(call, INTERRUPTED)
 
-    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True):
+    def end(self, call, status, *, keep_open=False, close=False, has_delivery=False, trims=True):
         """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows."""
-        call.status = status
-        if self.status != CLOSED and self.holder == call.id:
-            effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
+        call.status, call.close = status, close
+        ended = end_of(status, keep_open=keep_open, close=close)
+        if self.status != CLOSED and (self.holder == call.id or ended is CallEnd.CLOSED):
+            effect = call.effect = LIFE[CallMode(self.mode)][ended]
             self.holder = None
             if effect.status == CLOSED:
                 self._close(effect.close_reason)

@@ -94,7 +94,7 @@ from callback_server.store.transitions.create_case import CreateResult, KnownReq
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.finish_delivery import DeliveryFinished, finish_delivery
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
@@ -264,7 +264,7 @@ class LifeMachine(RuleBasedStateMachine):
         for mode in held:
             self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
         for mode, ordered in acknowledged:
-            self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={}, answer=ACK, ordered=ordered)
 
     @precondition(lambda self: len(self.new) < MOST_CASES)
     @rule(
@@ -734,15 +734,17 @@ class LifeMachine(RuleBasedStateMachine):
         assert self._claim(case_id, self._new_call_id(case_id), sha=sha) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self._running())
-    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies,
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), close=st.booleans(), body=bodies,
           merged=st.sampled_from([None, "at the claim", "now"]), due=st.sampled_from([None, NOW, LATER]),
           earlier=st.booleans(), again=st.booleans())  # fmt: skip
-    def finish(self, data, status, keep_open, body, merged, due, earlier, again):
+    def finish(self, data, status, keep_open, close, body, merged, due, earlier, again):
         """Finish a call that runs, or the attempt of its delivery; or the attempt before it, too late."""
         call_id = data.draw(st.sampled_from(self._running()))
         token = max(self._known(call_id).attempts_started - earlier, 1)
         for _ in range(1 + again):
-            self._finish(call_id, status, keep_open, body, merged=merged, due=due, token=token)
+            self._finish(
+                call_id, status, keep_open and not close, body, merged=merged, due=due, token=token, close=close
+            )
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, body=bodies)
@@ -975,8 +977,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._delivering())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
-          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies)  # fmt: skip
-    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
+          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies,
+          close=st.booleans())  # fmt: skip
+    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body, close):
         """End an attempt in time, or after its lease when another one has started. The end may be sent twice."""
         call = data.draw(st.sampled_from(self._delivering()))
         token = call.attempts_started
@@ -984,7 +987,7 @@ class LifeMachine(RuleBasedStateMachine):
             self._make_due(call)
             self.take(paused=False)
         for _ in range(1 + again):
-            self._finish_delivery(call.id, token, status, asked, now, body)
+            self._finish_delivery(call.id, token, status, asked, now, body, close=close)
 
     @precondition(lambda self: self._delivered())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
@@ -994,11 +997,13 @@ class LifeMachine(RuleBasedStateMachine):
             call_id, max(self._known(call_id).attempts_started - earlier, 1), status, True, True, body
         )
 
-    def _finish_delivery(self, call_id, token, status, asked, now, body):
+    def _finish_delivery(self, call_id, token, status, asked, now, body, *, close=False):
         asked = asked or status != DEAD
         is_call = reason_of(call_id) is Reason.CALL
         outcome = Outcome(
-            CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body) if is_call else None
+            CallStatus(SUCCEEDED),
+            response=Response(type=ResponseType.RESPONSE, body=body) if is_call else None,
+            close=close,
         )
         reply = self.do(
             finish_delivery(
@@ -1009,7 +1014,37 @@ class LifeMachine(RuleBasedStateMachine):
         )  # fmt: skip
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
-        assert reply is model.finish_delivery(call_id, token, status, asked=asked, now=now)
+        expected = model.finish_delivery(call_id, token, status, asked=asked, now=now, close=close)
+        assert reply == (None if expected is None else DeliveryFinished(*expected))
+        if call_id in model.calls:
+            assert self.do(read_call(self.scripts, call_id)).outcome.close is model.calls[call_id].close
+
+    @precondition(lambda self: self._acknowledged())
+    @rule(data=st.data(), before=st.sampled_from([None, "expires", "closes"]),
+          status=st.sampled_from([DELIVERED, DELIVERED, DEAD]), again=st.booleans())  # fmt: skip
+    def a_delivery_closes_its_case(self, data, before, status, again):
+        """End a delivery whose handler closes the case, which may have expired or been closed before."""
+        case_id = data.draw(st.sampled_from(self._acknowledged()))
+        call_id = self._claim_new(case_id)
+        self.take(paused=False)
+        call = self.model[case_id].calls.get(call_id)
+        if call is None or call.delivery != RUNNING:
+            return
+        if before == "expires" and case_id in self._can_expire():
+            self._expire(case_id)
+        elif before == "closes":
+            self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            self.model[case_id].close()
+        for _ in range(1 + again):
+            self._finish_delivery(call_id, call.attempts_started, status, True, True, b"", close=True)
+
+    @precondition(lambda self: self._multiple())
+    @rule(data=st.data(), status=ends)
+    def a_call_that_is_not_the_newest_closes_its_case(self, data, status):
+        case_id = data.draw(st.sampled_from(self._multiple()))
+        call_id, _ = self._claim_new(case_id), self._claim_new(case_id)
+        if call_id in self._running():
+            self._finish(call_id, status, False, b"", close=True)
 
     def _delivering(self):
         calls = [*self._all_calls(), *self._notifications(), *self._notifications()]
@@ -1080,13 +1115,15 @@ class LifeMachine(RuleBasedStateMachine):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
     def _finish(
-        self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False
-    ):
+        self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False,
+        close=False,
+    ):  # fmt: skip
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
             response=Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=body) if answered else None,
             keep_open=keep_open,
+            close=close,
             no_repeat=no_repeat,
             failure=None if answered else CallFailure.HANDLER_ERROR,
             detail="" if answered else "broken",
@@ -1108,7 +1145,7 @@ class LifeMachine(RuleBasedStateMachine):
         expected = model.finish(
             call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version,
             fencing_token=token, due=due, asked=asked, no_repeat=no_repeat, whole=outcome.response,
-            size=_kept_size(Settings(), outcome.response) if answered else 0,
+            size=_kept_size(Settings(), outcome.response) if answered else 0, close=close,
         )  # fmt: skip
         call = self._known(call_id)
         if expected == "MERGE":
@@ -1124,7 +1161,7 @@ class LifeMachine(RuleBasedStateMachine):
             if answered:
                 outcome = replace(outcome, response=answer)
             if model.calls[call_id].erased:
-                outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
+                outcome = Outcome(outcome.status, keep_open=keep_open, close=close, failure=outcome.failure)
             assert self.do(read_call(self.scripts, call_id)).outcome == replace(outcome, no_repeat=False)
 
     def _of_answer(self, answer):
@@ -1157,7 +1194,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._can_expire())
     @rule(data=st.data())
     def expires(self, data):
-        case_id = data.draw(st.sampled_from(self._can_expire()))
+        self._expire(data.draw(st.sampled_from(self._can_expire())))
+
+    def _expire(self, case_id):
         self.model[case_id].expires_due = self.model[case_id].expires_at = MIDDLE
         self.do(self.client.hset(keys.key(keys.partition_of(case_id), "case", case_id), "expires", MIDDLE))
         self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))

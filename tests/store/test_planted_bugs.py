@@ -51,14 +51,23 @@ BUGS = {
     "a late end counts": ("if lease and lease <= now then\n  end_lease", "if false then\n  end_lease"),
     "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] ~= status",
                             "if false then\n  if call[1] ~= status"),
-    "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and case.call == call_id then",
-                                                "if case.call == call_id then"),
+    "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and (case.call == call_id",
+                                                "if (case.call == call_id"),
     "a failed call can be tried again where it must not": ("then return 'CLOSED', 'FAILED' end",
                                                            "then return 'OPEN' end"),
-    "an interrupted call runs again": ("if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
-                                       "if call_status == 'INTERRUPTED' then return 'OPEN' end"),
-    "a call that never started closes its case": ("if call_status == 'NOT_STARTED' then return 'OPEN' end", ""),
-    "keep_open is forgotten": ("if call_status == 'SUCCEEDED' and keep_open then return 'OPEN' end", ""),
+    "an interrupted call runs again": ("if call_end == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
+                                       "if call_end == 'INTERRUPTED' then return 'OPEN' end"),
+    "a call that never started closes its case": ("if call_end == 'NOT_STARTED' then return 'OPEN' end", ""),
+    "keep_open is forgotten": ("keep_open and 'KEPT_OPEN' or status", "status"),
+    "a handler cannot close its case": ("close and 'CLOSED' or keep_open", "keep_open"),
+    "only the newest call of a case can close it": (" or call_end == 'CLOSED') then", ") then"),
+    "a delivery cannot close its case": ("if close and status == 'DELIVERED' then", "if false then"),
+    "a delivery that ends otherwise closes its case": ("if close and status == 'DELIVERED' then", "if close then"),
+    "a delivery closes a closed case again": ("closes = case.status ~= 'CLOSED'", "closes = true"),
+    "a delivery closes a case whose time is over": (
+        "  apply_timeouts(case, now, limits)\n  closes =", "  closes ="),
+    "a watcher does not hear of a case that a delivery closed": (
+        "  close_case(case, CONSUMED, now)\n  emit_event(case, 'CASE_CLOSED')", "  close_case(case, CONSUMED, now)"),
     "a case with multiple calls closes": ("if mode == 'RETRYABLE' then", "if mode ~= 'SINGLE' then"),
     "an index is left behind": ("redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)\n"
                                 "  redis.call('ZADD'", "redis.call('ZADD'"),
@@ -143,10 +152,10 @@ BUGS = {
     "a claim that is sent again runs the delivery of another process": (
         "or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": (
-        "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end",
-        "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
+        "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end",
+        "if call[1] ~= 'RUNNING' then return reply('STALE') end"),
     "the end of an attempt that is sent again counts twice": (
-        "if call[3] == fencing_token then return {'OK', 0} end", ""),
+        "if call[3] == fencing_token then return reply('OK', 0, 0) end", ""),
     "a lease of a delivery that ended is not taken": (
         "redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)",
         "redis.call('ZRANGE', list, 1000, now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)"),

@@ -403,6 +403,7 @@ def set_response(
 @click.argument("call_id", metavar="CALL")
 @click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
 @click.option("--keep-open", is_flag=True, help="Accept the call, and keep the callback open for another one.")
+@click.option("--close", is_flag=True, help="Accept the call, and close the callback.")
 @click.option("--no-repeat", is_flag=True, help="Give this answer only once: the same request again gets a 410.")
 @response_options(required=False)
 @options.show_secrets
@@ -413,6 +414,7 @@ def answer(
     call_id: str,
     reject: bool,
     keep_open: bool,
+    close: bool,
     no_repeat: bool,
     response: Response,
     show_secrets: bool | None,
@@ -422,10 +424,14 @@ def answer(
     Given attributes override the response of the callback. With --reject the caller receives only the given attributes,
     by default with the code 422. `callback list --waiting` lists the held calls.
     """
-    if reject and keep_open:
-        raise click.UsageError("--reject and --keep-open cannot be combined.")
-    given = None if response == Response(type=None) else response
-    decision = Reject(given, no_repeat=no_repeat) if reject else Accept(given, keep_open=keep_open, no_repeat=no_repeat)
+    chosen = [name for name, given in (("--reject", reject), ("--keep-open", keep_open), ("--close", close)) if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} cannot be combined.")
+    override = None if response == Response(type=None) else response
+    if reject:
+        decision: Accept | Reject = Reject(override, no_repeat=no_repeat)
+    else:
+        decision = Accept(override, keep_open=keep_open, close=close, no_repeat=no_repeat)
     show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
 
 

@@ -107,6 +107,7 @@ def call(value: Call) -> Json:
             "callbackChoice": value.choice,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,
+            "close": value.close,
             "erased": value.erased,
             "startTime": _time(value.start_time),
             "endTime": _time(value.end_time),

@@ -156,6 +156,7 @@ class TextView:
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("repeats", str(value.repeat_count) if value.repeat_count else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
+                ("closed", "the callback, by its handler" if value.close else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
                 ("verified by", value.verification_profile),

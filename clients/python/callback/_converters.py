@@ -97,6 +97,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         body_size=message.request_body_size,
         response=response_from_proto(message.response) if message.HasField("response") else None,
         keep_open=message.keep_open,
+        close=message.close,
         erased=message.erased,
         start_time=_time(message.start_time),
         end_time=_time(message.end_time) if message.HasField("end_time") else None,
@@ -147,6 +148,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         labels=dict(message.labels),
         deadline=_time(message.deadline),
         replayed=message.replayed,
+        owner=message.owner,
     )
 
 

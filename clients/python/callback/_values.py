@@ -525,6 +525,8 @@ class IncomingCall(Request):
     """The time at which the handler is cancelled."""
     replayed: bool = False
     """Whether the owner replayed the call (`replay_call`)."""
+    owner: str = ""
+    """The principal that generated the case; `local` where no principals are configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -599,6 +601,8 @@ class Call(Request):
     """The complete response to the call. Without its body in a list. None unless the call succeeded or was rejected."""
     keep_open: bool = False
     """Whether the handler kept a single-use case open after this success."""
+    close: bool = False
+    """Whether the handler closed the case with this success, or with the delivery of the call."""
     erased: bool = False
     """Whether the recorded content was erased (`erase_calls`): request, response and `failure_detail` are empty."""
     start_time: datetime = _EPOCH

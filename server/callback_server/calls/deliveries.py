@@ -19,6 +19,7 @@ from callback_server import metrics
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.case import CloseReason
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
@@ -177,7 +178,7 @@ class Deliveries:
             elif wait_ms is not None:
                 status = DeliveryStatus.PENDING
         left_s = lease_end - time.monotonic()
-        next_is_due = await resend(
+        finished = await resend(
             lambda: finish_delivery(
                 self._scripts,
                 call_id=grant.call_id,
@@ -191,10 +192,13 @@ class Deliveries:
             unsent_s=left_s,
             unsure_s=left_s,
         )
-        if next_is_due is None:
+        if finished is None:
             return False
         log_delivery_tried(grant, status, outcome, wait_ms)
-        if next_is_due:
+        if finished.is_case_closed:
+            case_id = case_id_of_call(grant.call_id)
+            log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)
+        if finished.next_is_due:
             self.notify_due(keys.partition_of(case_id_of_call(grant.call_id)))
         return True
 

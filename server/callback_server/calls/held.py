@@ -226,6 +226,6 @@ class HeldCalls:
 
 def _digest(decision: Decision) -> str:
     """Return the digest by which the same answer is recognized."""
-    return hashlib.sha256(
-        msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open, decision.no_repeat))
-    ).hexdigest()
+    content = (decision.accepted, decision.override, decision.keep_open, decision.no_repeat)
+    # Without `close` it is the digest of the release before, which can have stored the same answer.
+    return hashlib.sha256(msgspec.msgpack.encode((*content, True) if decision.close else content)).hexdigest()

@@ -204,6 +204,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         request_body_size=call.request_body_size,
         client_address=request.client_address,
         keep_open=outcome.keep_open,
+        close=outcome.close,
         start_time=timestamp(call.start_ms),
         end_time=None if call.end_ms is None else timestamp(call.end_ms),
         erased=call.erased,

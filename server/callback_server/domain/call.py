@@ -161,6 +161,8 @@ class Outcome(msgspec.Struct, frozen=True):
     response: Response | None = None
     """The complete response to the caller if the call succeeded or was rejected."""
     keep_open: bool = False
+    close: bool = False
+    """The handler closes the case. Of a stored call also with its delivery."""
     no_repeat: bool = False
     """The answer must not be given twice."""
     failure: CallFailure | None = None

@@ -128,17 +128,17 @@ class HandlerDispatcher:
             merged, status = overlay(base, decision.override), CallStatus.SUCCEEDED
         else:
             merged, status = overlay(REJECTION, decision.override), CallStatus.REJECTED
-        outcome = self.outcome_of_response(merged, status, keep_open=decision.accepted and decision.keep_open)
+        outcome = self.outcome_of_response(merged, status)
+        if outcome.status is CallStatus.SUCCEEDED:
+            outcome = replace(outcome, keep_open=decision.keep_open, close=decision.close)
         return replace(outcome, no_repeat=True) if decision.no_repeat else outcome
 
-    def outcome_of_response(
-        self, response: Response, status: CallStatus = CallStatus.SUCCEEDED, *, keep_open: bool = False
-    ) -> Outcome:
+    def outcome_of_response(self, response: Response, status: CallStatus = CallStatus.SUCCEEDED) -> Outcome:
         """Return the outcome of a call with this effective response: a failure if it cannot be rendered."""
         broken = self.problems(response)
         if broken:
             return _invalid(broken)
-        return Outcome(status, self.complete(response), keep_open=keep_open)
+        return Outcome(status, self.complete(response))
 
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""

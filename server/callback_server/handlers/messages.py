@@ -36,6 +36,7 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         callback_choice=request.choice,
         replayed=grant.replayed,
         reason=converters.reason_to(grant.reason),
+        owner=grant.owner,
     )
 
 
@@ -45,13 +46,14 @@ def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
     Raises:
         HandlerError: The answer breaks the contract.
     """
-    broken = violations(answer)
-    if broken:
-        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
-        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
-    return Decision(
+    decided = Decision(
         accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
         override=converters.response_from(answer.response),
         keep_open=answer.keep_open,
+        close=answer.close,
         no_repeat=answer.no_repeat,
     )
+    if broken := violations(answer) or decided.problems():
+        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
+        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
+    return decided

@@ -187,8 +187,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
             keep_open=request.keep_open,
+            close=request.close,
             no_repeat=request.no_repeat,
         )
+        if broken := decision.problems():
+            raise InvalidRequestError(broken)
         case = await self._case(case_id, caller)
         self._check_cookies(decision, case)
         await self._held.answer(call_id, decision, case)

@@ -71,6 +71,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "failure": "the CallFailure; empty or absent for none",
     "detail": "a sentence for the owner about the failure",
     "keep_open": "1: the handler kept the case open; 0: it did not",
+    "close": "flag: the handler closed the case, at the end of the call or of its delivery",
     "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
     "digest": "by which a repeat is recognized: SHA-256 of the message id or of the request, in hexadecimal digits;"
     " absent if the call has no window",

@@ -286,7 +286,7 @@ class AsyncCallbackClient:
         Args:
             call_id: The call.
             answer: The decision, as a handler makes it: a `Response` overrides that of the case, attribute by
-                attribute; None keeps it; `Accept` can keep the case open; `Reject` rejects the call.
+                attribute; None keeps it; `Accept` can keep the case open, or close it; `Reject` rejects the call.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -327,7 +327,7 @@ class AsyncCallbackClient:
             CallbackClosedError: The case is closed and holds no calls.
             UnavailableError: No response arrived. Safe to send again, except that a `Reject` of a case with
                 `retryable_after_error` rejects the call that is held then.
-            ValueError: The answer keeps the case open.
+            ValueError: The answer keeps the case open, or closes it.
         """
         request = _requests.resolve_callback_request(case_id, answer)
         reply = await self._call(lambda stub: stub.ResolveCallback, request, self._backoff(timeout))

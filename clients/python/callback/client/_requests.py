@@ -223,6 +223,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
         keep_open=decided.keep_open,
+        close=decided.close,
         no_repeat=decided.no_repeat,
     )
 
@@ -232,12 +233,12 @@ def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.
 
     Raises:
         TypeError: The answer or the id has the wrong type.
-        ValueError: The answer keeps the case open.
+        ValueError: The answer keeps the case open, or closes it.
         InvalidRequestError: The body is too large to send.
     """
     decided = decision_to_proto(answer)
-    if decided.keep_open:
-        raise ValueError("an answer to all calls of a callback cannot keep it open")
+    if decided.keep_open or decided.close:
+        raise ValueError("an answer to all calls of a callback cannot keep it open, or close it: use close_callback")
     _check_body(decided.response.response_body)
     return messages.ResolveCallbackRequest(
         callback_case_id=require_text("case_id", case_id),

@@ -430,6 +430,7 @@ class AnswerCallRequest(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the held call. Required."""
@@ -438,6 +439,10 @@ class AnswerCallRequest(_message.Message):
     keep_open: _builtins.bool
     """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
     Default false.
+    """
+    close: _builtins.bool
+    """close, after ACCEPTED, records the success and closes the case with reason CONSUMED, also where the case allows
+    multiple calls. Its other held calls wait on. Default false. Refused together with `keep_open` or REJECTED.
     """
     no_repeat: _builtins.bool
     """no_repeat says that the answer must not be given twice: a repeat of the request gets a 410. Default false."""
@@ -455,11 +460,12 @@ class AnswerCallRequest(_message.Message):
         response: _callback_pb2.Response | None = ...,
         verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
         keep_open: _builtins.bool = ...,
+        close: _builtins.bool = ...,
         no_repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "close", b"close", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,7 +48,7 @@ for _, call_id in ipairs(dead) do
     'delivery_failure')
   if call[1] == 'RUNNING' then
     redis.call('HSET', call_key(call_id), 'failure', call[4])
-    end_call_and_delivery(case, call_id, call[2] == call[3] and 'NOT_STARTED' or 'FAILED', false, now, no_limits, true)
+    end_call_and_delivery(case, call_id, call[2] == call[3] and 'NOT_STARTED' or 'FAILED', now, no_limits, true)
   else
     end_delivery(case, call_id, 'DEAD', now, no_limits)
   end

@@ -28,7 +28,7 @@ from callback_server.store.scripts import Scripts
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response", "repeats",
+    "delivery_detail", "delivery_response", "repeats", "close",
 )  # fmt: skip
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
@@ -247,7 +247,7 @@ def _call(
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
         fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
-        delivery_detail, delivery_response, repeats,
+        delivery_detail, delivery_response, repeats, close,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode()) if status else None
     erased = request == b""
@@ -268,6 +268,7 @@ def _call(
             if answered
             else None,
             keep_open=keep_open == b"1",
+            close=close == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
         )

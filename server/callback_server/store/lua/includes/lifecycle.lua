@@ -161,12 +161,12 @@ local function close_case(case, reason, now)
 end
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
--- it has a delivery, which ends after it (`has_delivery`).
+-- it has a delivery, which ends after it (`has_delivery`). A call whose handler closes the case does not have to hold it.
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
-local function end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
-  local status, reason
-  if case.status ~= 'CLOSED' and case.call == call_id then
-    status, reason = case_effect(case.mode, call_status, keep_open)
+local function end_call(case, call_id, call_end, now, limits, has_delivery)
+  local call_status, status, reason = status_after(call_end), nil, nil
+  if case.status ~= 'CLOSED' and (case.call == call_id or call_end == 'CLOSED') then
+    status, reason = case_effect(case.mode, call_end)
   end
   local effect = reason or status or ''
   redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
@@ -187,8 +187,8 @@ end
 
 -- Ends a running call together with its delivery, if it has one.
 ---@return string effect as of `end_call`
-local function end_call_and_delivery(case, call_id, call_status, keep_open, now, limits, has_delivery)
-  local effect = end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
+local function end_call_and_delivery(case, call_id, call_end, now, limits, has_delivery)
+  local effect, call_status = end_call(case, call_id, call_end, now, limits, has_delivery), status_after(call_end)
   if not has_delivery then return effect end
   if call_status == 'SUCCEEDED' then
     trim_request(call_id)
@@ -211,7 +211,7 @@ local function end_lease(case, call_id, now, limits)
     redis.call('ZREM', leases_key(), call_id)
     schedule_attempt(case, call_id, now)
   else
-    end_call_and_delivery(case, call_id, 'INTERRUPTED', false, now, limits, call[1])
+    end_call_and_delivery(case, call_id, 'INTERRUPTED', now, limits, call[1])
   end
 end
 
