@@ -411,7 +411,8 @@ MODES = {"SINGLE": SINGLE, "RETRYABLE": RETRYABLE, "MULTIPLE": MULTIPLE}
 ENDS = {
     CallEnd.SUCCEEDED: accept(ANSWER), CallEnd.KEPT_OPEN: accept(ANSWER, keep_open=True),
     CallEnd.CLOSED: accept(ANSWER, close=True), CallEnd.REJECTED: reject(ANSWER),
-    CallEnd.FAILED: CallFailure.HANDLER_ERROR, CallEnd.NOT_STARTED: CallFailure.HANDLER_UNREACHABLE, CallEnd.INTERRUPTED: None,
+    CallEnd.FAILED: CallFailure.HANDLER_ERROR, CallEnd.NOT_STARTED: CallFailure.HANDLER_UNREACHABLE,
+    CallEnd.INTERRUPTED: None,
 }  # fmt: skip
 
 

@@ -97,8 +97,8 @@ class ErrorReason(StrEnum):
     """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""
     ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
-    """The principal may not serve an activity that the worker announces. Facts: `activity`. Returned by Work.
-    (PERMISSION_DENIED)"""
+    """The principal may not serve an activity that the worker announces, or may not generate callbacks of the activity.
+    Facts: `activity`. Returned by Work and GenerateCallbackUrl. (PERMISSION_DENIED)"""
     TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
     """The server process has its maximum number of watchers, in total or of this principal. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""

@@ -111,6 +111,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Store a case and return its URL."""
         async with self._batcher:
             case, state = new_case(request, self._policy, owner=caller.name)
+            if not caller.may_generate(case.activity):
+                raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
             created = await self._create(case)
         if created is CreateResult.CONFLICT:
             raise errors.RequestIdReusedError
@@ -152,7 +154,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def _store(self, case: NewCase) -> CreateResult | KnownRequest:
         return await resend(lambda: create_case(self._scripts, case))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
@@ -166,7 +168,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id,
             new,
             names,
-            owner=caller.visible_owner,
+            owner=(await self._case(case_id, caller)).owner,
             platform_url=self._policy.platform_url,
             cookie_domains=self._policy.cookie_domains,
             recording=self._recording,
@@ -174,7 +176,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
         return pb2.SetResponseResponse(callback=await self._shown_case(case_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def AnswerCall(  # noqa: N802  # gRPC's name
         self, request: pb2.AnswerCallRequest, caller: Principal
     ) -> pb2.AnswerCallResponse:
@@ -199,7 +201,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         call = await self._shown_call(call_id, caller)
         return pb2.AnswerCallResponse(callback=await self._shown_case(case_id, caller), call=call)
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ResolveCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.ResolveCallbackRequest, caller: Principal
     ) -> pb2.ResolveCallbackResponse:
@@ -213,20 +215,21 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
         case = await self._case(case_id, caller)
         self._check_cookies(decision, case)
-        count = await self._held.resolve(case, decision, owner=caller.visible_owner)
+        count = await self._held.resolve(case, decision)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
         callback = await self._shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def CloseCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.CloseCallbackRequest, caller: Principal
     ) -> pb2.CloseCallbackResponse:
         """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
+        owner = (await self._case(case_id, caller)).owner
         closed, unsure = await resend_knowing(
-            lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, recording=self._recording)
+            lambda: close_case(self._scripts, case_id, owner=owner, recording=self._recording)
         )
         if closed is CloseResult.UNKNOWN:
             raise errors.CaseNotFoundError
@@ -264,7 +267,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         log.info("case_extended", case_id=case_id, principal=caller.name)
         return pb2.ExtendCallbackResponse(callback=await self._shown_case(case_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def GetCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallbackRequest, caller: Principal
     ) -> pb2.GetCallbackResponse:
@@ -272,7 +275,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.GetCallbackResponse(callback=await self._shown_case(request.callback_case_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListCallbacks(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallbacksRequest, caller: Principal
     ) -> pb2.ListCallbacksResponse:
@@ -294,11 +297,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # A case that was deleted or changed its status since the index was read does not match any more.
-            callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
+            callbacks=[
+                converters.case_to(case)
+                for case in cases
+                if case and status in (None, case.status) and caller.sees(case.owner, case.activity)
+            ],
             next_page_token=more.token() if more else "",
         )
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def GetCall(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallRequest, caller: Principal
     ) -> pb2.GetCallResponse:
@@ -306,7 +313,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallsRequest, caller: Principal
     ) -> pb2.ListCallsResponse:
@@ -324,7 +331,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             next_page_token=str(more) if more else "",
         )
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListOwnerCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListOwnerCallsRequest, caller: Principal
     ) -> pb2.ListOwnerCallsResponse:
@@ -340,6 +347,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 after=after,
                 limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
+            if caller.activities and not caller.is_admin:
+                call_ids = await self._visible(call_ids, caller)
             calls = await read_calls(self._scripts, call_ids)
         return pb2.ListOwnerCallsResponse(
             calls=[converters.call_to(call) for call in calls],
@@ -353,7 +362,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        calls = await erase_all_calls(self._scripts, case_id, owner=caller.visible_owner)
+        case = await self._case(case_id, caller)
+        if not caller.owns(case.owner, case.activity):
+            raise errors.CaseNotFoundError
+        calls = await erase_all_calls(self._scripts, case_id, owner=case.owner)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
@@ -366,7 +378,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case, call = await self._call(call_id, caller)
-        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner))
+        if not caller.owns(case.owner, case.activity):
+            raise errors.CallNotFoundError
+        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=case.owner))
         if replayed is ReplayResult.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is ReplayResult.UNHANDLED:
@@ -407,7 +421,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
 
-    @rpc_stream(Role.OWNER)
+    @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
@@ -418,15 +432,16 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if request.callback_case_id and not request.resume_token:
             await self._case(request.callback_case_id, principal)
         keeps = EventFilter(
-            owner=principal.visible_owner,
+            owner=None if principal.sees_other_owners else principal.name,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
+            sees=principal.sees,
         )
         resumed = _token(ResumeToken.from_text, request.resume_token, field="resume_token")
         async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as batches:
             async for events, token in batches:
-                if authenticate().visible_owner != principal.visible_owner:
+                if authenticate() != principal:
                     return  # the client watches again, and gets the events that it may see now
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(*event) for event in events], resume_token=token
@@ -457,28 +472,36 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
     async def _call(self, call_id: str, caller: Principal) -> tuple[Case, Call]:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
-        call = await read_call(self._scripts, call_id) if case and _reaches(caller, case) else None
+        call = await read_call(self._scripts, call_id) if case and caller.sees(case.owner, case.activity) else None
         if case is None or call is None:
             raise errors.CallNotFoundError
         return case, call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
-        return await read_visible_case(self._scripts, case_id, owner=caller.visible_owner)
+        case = await read_visible_case(self._scripts, case_id, owner=None)
+        if not caller.sees(case.owner, case.activity):
+            raise errors.CaseNotFoundError
+        return case
 
-
-def _reaches(caller: Principal, case: Case) -> bool:
-    """Return whether a case exists for a principal. The case of another owner does not."""
-    return caller.visible_owner in (None, case.owner)
+    async def _visible(self, call_ids: Sequence[str], caller: Principal) -> list[str]:
+        """Return those of the calls whose case a principal sees."""
+        case_ids = [*dict.fromkeys(map(ids.case_id_of_call, call_ids))]
+        cases = await read_cases(self._scripts, case_ids, bodies=False)
+        visible = {case.id for case in cases if case and caller.sees(case.owner, case.activity)}
+        return [call_id for call_id in call_ids if ids.case_id_of_call(call_id) in visible]
 
 
 def _owner(named: str, caller: Principal) -> str:
     """Return the owner to list for.
 
     Raises:
+        InvalidRequestError: The caller has no cases of its own, and named no owner.
         RoleMissingError: The caller may not list for this owner.
     """
+    if not named and not caller.has(Role.OWNER):
+        raise InvalidRequestError([Violation("owner", "required", "is required: a worker has no callbacks of its own")])
     owner = named or caller.name
-    if owner != caller.name and not caller.is_admin:
+    if owner != caller.name and not caller.sees_other_owners:
         raise errors.RoleMissingError(caller.name, Role.ADMIN)
     return owner
 

@@ -50,7 +50,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         served = {*hello.callback_activities, *hello.notification_activities}
         for activity in sorted(served):
             if not principal.may_work_on(activity):
-                raise ActivityNotAllowedError(principal.name, activity)
+                raise ActivityNotAllowedError(principal.name, activity, purpose="serve")
         worker = Worker(
             hello.callback_activities,
             hello.max_calls,

@@ -758,7 +758,7 @@ class ListCallbacksRequest(_message.Message):
     """callback_activity selects cases of this activity. Default empty: all."""
     owner: _builtins.str
     """owner is the owner of the cases. Default empty: the principal of the request. Any other owner needs the role
-    `admin`; otherwise the RPC fails with ROLE_MISSING.
+    `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -932,7 +932,7 @@ class ListOwnerCallsRequest(_message.Message):
     """filter selects the calls. Required."""
     owner: _builtins.str
     """owner is the owner of the calls. Default empty: the principal of the request. Any other owner needs the role
-    `admin`; otherwise the RPC fails with ROLE_MISSING.
+    `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
     """
     page_size: _builtins.int
     """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
@@ -970,7 +970,9 @@ class ListOwnerCallsResponse(_message.Message):
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Call]:
-        """calls are the calls, newest first, without `request_body` and `response.response_body`."""
+        """calls are the calls, newest first, without `request_body` and `response.response_body`. A page before the last one
+        can be short or empty for a principal that sees only the cases of some activities.
+        """
 
     def __init__(
         self,

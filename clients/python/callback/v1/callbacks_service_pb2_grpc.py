@@ -35,8 +35,10 @@ class CallbacksServiceStub:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def __init__(self, channel):
@@ -142,14 +144,16 @@ class CallbacksServiceServicer:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def GenerateCallbackUrl(self, request, context):
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-        STORE_UNAVAILABLE.
+        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,7 +295,7 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchCalls(self, request, context):
-        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
         case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -407,8 +411,10 @@ class CallbacksService:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @staticmethod

@@ -36,8 +36,10 @@ class CallbacksServiceStub:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @_typing.overload
@@ -46,8 +48,8 @@ class CallbacksServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-    STORE_UNAVAILABLE.
+    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -121,7 +123,7 @@ class CallbacksServiceStub:
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
     case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -139,15 +141,17 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-    STORE_UNAVAILABLE.
+    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -221,7 +225,7 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
     case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -238,8 +242,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -249,8 +255,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-        STORE_UNAVAILABLE.
+        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -420,7 +426,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
         case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after

@@ -151,7 +151,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
     """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-    announces. Metadata: `activity`. Returned by Work.
+    announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+    GenerateCallbackUrl.
     """
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
     """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
@@ -306,7 +307,8 @@ with the last resume token. Returned by WatchCalls.
 """
 ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
 """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-announces. Metadata: `activity`. Returned by Work.
+announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+GenerateCallbackUrl.
 """
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
 """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in

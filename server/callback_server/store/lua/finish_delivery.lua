@@ -28,7 +28,7 @@ local now = math.floor(now_us() / 1000)
 
 if status ~= 'DELIVERED' and is_obsolete(case, call_id) then
   drop_reminder(case, call_id)
-  return {'OK', 0}
+  return reply('OK', 0, 0)
 end
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
 if was_tried then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
