@@ -165,10 +165,10 @@ async def test_an_answer_that_closes_its_callback_leaves_the_other_held_calls_wa
     made = await generate(services, allow_multiple_calls=True)
     one, other = invoke(services, made, request_body=b"one"), invoke(services, made, request_body=b"other")
     (first, second) = await wait_until(lambda: both_held(services))
-    said = await answer(services, first, close=True)
+    said = await answer(services, pb.Call(call_id=first), close=True)
     assert (said.call.close, said.callback.close_reason) == (True, pb.CLOSE_REASON_CONSUMED)
     assert await waiting(services) == [second]
-    await answer(services, second)
+    await answer(services, pb.Call(call_id=second))
     assert {(await each).response.response_code for each in (one, other)} == {201}
 
 

@@ -74,7 +74,7 @@ class PrincipalEntry(BaseModel):
     """The activities that a worker may serve, and to which an owner is limited; `*` means all. Required with the role
     worker. An owner without them is not limited."""
     answers: bool = False
-    """Whether a worker may read, answer and close the callbacks of its activities, whoever their owner is."""
+    """Whether a worker may read, answer and close the callbacks of its activities, of every owner."""
     certificates: tuple[str, ...] = ()
     """Names in its client certificates: URIs or DNS names among the subject alternative names."""
     tokens: tuple[TokenEntry, ...] = ()

@@ -18,8 +18,8 @@ class Role(enum.StrEnum):
     """Everything that an owner may do, on the callbacks of every owner. Also pause, resume and list paused
     activities."""
     WORKER = "worker"
-    """Handle the calls of the activities in its entry. With `answers`, also read their callbacks, set their response,
-    answer, resolve and close them, whoever the owner is."""
+    """Handle the calls of the activities in its entry. With `answers`, also read their callbacks of every owner, set
+    the response, answer, resolve and close."""
 
 
 EVERY_ACTIVITY: Final = "*"

@@ -161,7 +161,7 @@ local function close_case(case, reason, now)
 end
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
--- it has a delivery, which ends after it (`has_delivery`). A call whose handler closes the case does not have to hold it.
+-- it has a delivery, which ends after it (`has_delivery`). A call whose handler closes the case need not hold it.
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
 local function end_call(case, call_id, call_end, now, limits, has_delivery)
   local call_status, status, reason = status_after(call_end), nil, nil
