@@ -244,11 +244,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Set the time at which a case expires."""
         require_valid(request)
         case_id = request.callback_case_id
+        owner = (await self._owned_case(case_id, caller)).owner
         extended = await resend(
             lambda: extend_case(
                 self._scripts,
                 case_id,
-                owner=caller.visible_owner,
+                owner=owner,
                 expires_ms=request.expire_time.ToMilliseconds(),
                 max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
                 recording=self._recording,
@@ -362,10 +363,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        case = await self._case(case_id, caller)
-        if not caller.owns(case.owner, case.activity):
-            raise errors.CaseNotFoundError
-        calls = await erase_all_calls(self._scripts, case_id, owner=case.owner)
+        owner = (await self._owned_case(case_id, caller)).owner
+        calls = await erase_all_calls(self._scripts, case_id, owner=owner)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
@@ -480,6 +479,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def _case(self, case_id: str, caller: Principal) -> Case:
         case = await read_visible_case(self._scripts, case_id, owner=None)
         if not caller.sees(case.owner, case.activity):
+            raise errors.CaseNotFoundError
+        return case
+
+    async def _owned_case(self, case_id: str, caller: Principal) -> Case:
+        case = await self._case(case_id, caller)
+        if not caller.owns(case.owner, case.activity):
             raise errors.CaseNotFoundError
         return case
 
