@@ -117,6 +117,7 @@ def request(method, case):
         "AnswerCall": {"call_id": case.call_id},
         "ResolveCallback": {"callback_case_id": case.id},
         "CloseCallback": {"callback_case_id": case.id},
+        "ExtendCallback": {"callback_case_id": case.id, "expire_time": NOW + timedelta(hours=1)},
         "GetCallback": {"callback_case_id": case.id},
         "ListCallbacks": {"owner": "mine"},
         "GetCall": {"call_id": case.call_id},
@@ -178,7 +179,7 @@ OF_EDGES, OF_ADMINS = (
     ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
 )
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
-OF_OWNERS = ("GenerateCallbackUrl", "EraseCalls", "ReplayCall")
+OF_OWNERS = ("GenerateCallbackUrl", "ExtendCallback", "EraseCalls", "ReplayCall")
 """What a worker may not do that answers."""
 
 
