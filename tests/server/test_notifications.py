@@ -13,7 +13,7 @@ from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
 from support.workers import raw_worker
 
-from callback import AsyncCallbackClient, CallReason, Handlers, Reject, Worker
+from callback import Accept, AsyncCallbackClient, CallReason, Handlers, Reject, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -169,6 +169,22 @@ async def test_a_case_without_notify_expires_in_silence(running, told):
     assert told.notifications == []
 
 
+async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
+    handlers, owners = Handlers(), []
+
+    @handlers.notification("act")
+    async def give_up(notification):
+        owners.append(notification.owner)
+        return Accept(close=True)
+
+    async with Worker(handlers, running.address).working():
+        made = await generate(running)
+        await remind(running, made)
+        await notifications(running, made, DELIVERED)
+        case = await case_of(running, made)
+        assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
+
+
 @pytest.mark.parametrize("end", ["answered", "closed"])
 async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
     made, other = await generate(running), await generate(running)
@@ -181,6 +197,7 @@ async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
 
 
 async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_closes(running):
+    await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
     made = await generate(running)
     await remind(running, made)
     await notifications(running, made, PENDING)

@@ -164,6 +164,7 @@ def notification_from_proto(message: callback_handler_service_pb2.HandleCallback
         attempt=message.attempt,
         deadline=_time(message.deadline),
         replayed=message.replayed,
+        owner=message.owner,
     )
 
 

@@ -552,6 +552,8 @@ class Notification:
     """The time at which the handler is cancelled."""
     replayed: bool = False
     """Whether the owner replayed the notification (`replay_call`)."""
+    owner: str = ""
+    """The owner of the case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

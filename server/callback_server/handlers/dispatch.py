@@ -92,7 +92,7 @@ class HandlerDispatcher:
             decided = decision(reply.answer)
             if grant.reason is not Reason.CALL:
                 status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
-                return HandlerResult(Outcome(status), reply)
+                return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
             broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))
             return HandlerResult(_invalid(broken) if broken else decided, reply)
         except HandlerError as error:

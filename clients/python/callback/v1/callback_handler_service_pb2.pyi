@@ -217,8 +217,8 @@ class HandleNotificationResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decision(self) -> Global___HandleCallbackResponse:
-        """decision is the decision. Required. ACCEPTED: the notification is DELIVERED. REJECTED: it is DEAD. There is no
-        response and no call, so `response`, `keep_open` and `no_repeat` have no effect.
+        """decision is the decision. Required. ACCEPTED: the notification is DELIVERED, and with `close` the case is closed.
+        REJECTED: it is DEAD. There is no response and no call, so `response`, `keep_open` and `no_repeat` have no effect.
         """
 
     def __init__(
