@@ -43,6 +43,7 @@ from callback_server.domain.timeouts import AwaitedCallEnded, Report
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
+from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
@@ -195,6 +196,7 @@ class ControlPlane:
                 authenticator,
                 self.held,
                 self.watch_hub,
+                ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica),
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
             EdgeServicer(self.invoker, authenticator),

@@ -167,6 +167,46 @@ async def test_generate_leaves_other_fields_unset_and_prints_text(server, callba
     ]
 
 
+async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(server, callback, generated):
+    made = server.answers["GenerateCallbackUrl"]
+    made.expire_time.FromJsonString("2026-12-01T10:00:00Z")
+    made.warnings.add(reason=messages.WARNING_REASON_ACTIVITY_NOT_SERVED, text="no worker serves it")
+    ran = await callback("generate", "--activity", "late", "--type", "response")
+    assert (ran.code, ran.errors) == (0, "Warning: no worker serves it\n")
+    assert "expires  2026-12-01" in ran.output
+    ran = await callback("generate", "--activity", "late", "--type", "response", "--json")
+    assert ran.json["expireTime"] == "2026-12-01T10:00:00.000Z"
+    assert ran.json["warnings"] == [{"reason": "ACTIVITY_NOT_SERVED", "text": "no worker serves it"}]
+
+
+async def test_activities_lists_who_serves_what_and_what_waits(server, callback):
+    server.answers["ListActivities"] = messages.ListActivitiesResponse(
+        activities=[
+            messages.Activity(callback_activity="late", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2),
+            messages.Activity(
+                callback_activity="paid", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
+                paused=True,
+            ),
+            messages.Activity(callback_activity="pushed", kind=messages.ACTIVITY_KIND_PUSH),
+            messages.Activity(callback_activity="record", kind=messages.ACTIVITY_KIND_BUILT_IN),
+        ]
+    )  # fmt: skip
+    ran = await callback("activities", "--owner", "orders")
+    assert [line.split() for line in ran.output.splitlines()] == [
+        ["ACTIVITY", "SERVED", "BY", "OPEN", "DELIVERIES"],
+        ["late", "nothing", "2", "0"],
+        ["paid", "3", "workers", "0", "7", "(paused)"],
+        ["pushed", "a", "target", "0", "0"],
+        ["record", "the", "server", "0", "0"],
+    ]
+    assert server.requests == [messages.ListActivitiesRequest(owner="orders")]
+    ran = await callback("activities", "--json")
+    assert ran.json[1] == {
+        "callbackActivity": "paid", "kind": "WORKERS", "workerCount": 3, "paused": True, "deliveryCount": 7,
+        "openCallbackCount": 0,
+    }  # fmt: skip
+
+
 async def test_a_fallback_can_be_a_redirect(server, callback, generated):
     arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
     assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0

@@ -22,10 +22,13 @@ from support.wait import wait_until
 
 from callback import (
     Accept,
+    Activity,
+    ActivityKind,
     AnswerMode,
     CallbackClient,
     CallbackError,
     CallbackStatus,
+    CallbackWarning,
     CallFailure,
     CallFilter,
     CallStatus,
@@ -42,6 +45,7 @@ from callback import (
     Response,
     ResponseType,
     UnavailableError,
+    WarningReason,
 )
 from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
@@ -371,6 +375,39 @@ async def test_an_invalid_answer_is_not_sent(server, client):
     with pytest.raises(ValueError, match="or close it: use close_callback"):
         await client.resolve_callback(CASE, Accept(close=True))
     assert server.requests == []
+
+
+async def test_a_new_callback_has_its_expiry_and_its_warnings_which_the_client_logs(server, client, caplog):
+    made = messages.GenerateCallbackUrlResponse(callback_url="https://x", callback_state="s", callback_case_id=CASE)
+    made.warnings.add(reason=messages.WARNING_REASON_ACTIVITY_NOT_SERVED, text="no worker serves it")
+    made.warnings.add(reason=99, text="something new")
+    made.expire_time.FromDatetime(CREATED)
+    server.answers["GenerateCallbackUrl"] = made
+    generated = await client.generate_callback_url("late", Response())
+    assert generated.expire_time == CREATED
+    assert generated.warnings == (
+        CallbackWarning(WarningReason.ACTIVITY_NOT_SERVED, "no worker serves it"),
+        CallbackWarning(WarningReason.UNKNOWN, "something new"),
+    )
+    assert f"callback_warning case_id={CASE} text=no worker serves it" in caplog.text
+
+
+async def test_activities_are_listed_page_by_page(server, client):
+    server.answers["ListActivities"] = [
+        messages.ListActivitiesResponse(
+            activities=[messages.Activity(callback_activity="a", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=1)],
+            next_page_token="a",
+        ),
+        messages.ListActivitiesResponse(
+            activities=[
+                messages.Activity(callback_activity="b", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2)
+            ]
+        ),
+    ]
+    a, b = [each async for each in client.list_activities(owner="orders", page_size=1)]
+    assert a == Activity(activity="a", kind=ActivityKind.WORKERS, worker_count=1)
+    assert (b.is_served, b.open_callback_count) == (False, 2)
+    assert [(each.owner, each.page_token) for each in server.requests] == [("orders", ""), ("orders", "a")]
 
 
 async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):

@@ -16,6 +16,8 @@ from callback.v1 import callback_pb2, callbacks_service_pb2, error_reason_pb2
 FOLDER = PACKAGES["callback"]
 EXPORTS = {
     "Accept",
+    "Activity",
+    "ActivityKind",
     "Answer",
     "AnswerMode",
     "AsyncCallWatch",
@@ -37,6 +39,7 @@ EXPORTS = {
     "CallbackError",
     "CallbackResolvedError",
     "CallbackStatus",
+    "CallbackWarning",
     "CloseReason",
     "DeadlineExceededError",
     "Delivery",
@@ -74,6 +77,7 @@ EXPORTS = {
     "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
+    "WarningReason",
     "WatchPositionLostError",
     "WatcherTooSlowError",
     "Worker",

@@ -128,6 +128,7 @@ def request(method, case):
         "PauseActivity": {"callback_activity": "act"},
         "ResumeActivity": {"callback_activity": "act"},
         "ListPausedActivities": {},
+        "ListActivities": {"owner": "mine"},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -178,6 +179,7 @@ OF_EDGES, OF_ADMINS = (
     (STREAM, "ReportCallerGone"),
     ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
 )
+OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 OF_OWNERS = ("GenerateCallbackUrl", "ExtendCallback", "EraseCalls", "ReplayCall")
 """What a worker may not do that answers."""
@@ -197,9 +199,9 @@ def expected(method, principal):
         return NOT_HELD
     if principal in ("mine", "admin", "answerer"):
         return OK
-    if method in ("ListCallbacks", "ListOwnerCalls") and principal == "elsewhere":
+    if method in OF_ANY_OWNER and principal == "elsewhere":
         return OK  # without cases
-    if method in ("ListCallbacks", "ListOwnerCalls"):
+    if method in OF_ANY_OWNER:
         return ROLE_MISSING
     return UNKNOWN_CALL if method in OF_A_CALL else UNKNOWN_CASE
 
@@ -214,7 +216,7 @@ async def test_each_principal_may_use_the_methods_of_its_roles_on_its_own_cases(
         assert everything(services.store) == before
     if reason == "ROLE_MISSING":
         needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
-        if method.name in ("ListCallbacks", "ListOwnerCalls") and principal not in ("edge", "worker"):
+        if method.name in OF_ANY_OWNER and principal not in ("edge", "worker"):
             needed = "admin"  # for the cases of another owner
         assert facts == {"role": needed}
         could_answer = principal == "worker" and method.name not in (*OF_EDGES, *OF_ADMINS, *OF_OWNERS)
@@ -246,11 +248,7 @@ async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(se
 
 @pytest.mark.parametrize(
     "method",
-    [
-        name
-        for name in METHODS
-        if name not in ("GenerateCallbackUrl", "ListCallbacks", "ListOwnerCalls", *OF_EDGES, *OF_ADMINS)
-    ],
+    [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)],
 )
 async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)
@@ -364,6 +362,19 @@ async def test_a_worker_that_lists_without_an_owner_is_told_to_name_one(services
         code, reason, _, text = await ask(services, METHODS[method], asked, token("answerer"))
         assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
         assert "a worker has no callbacks of its own" in text
+
+
+async def test_a_principal_sees_only_the_activities_that_it_may_use(services, case):
+    async def names(principal, **fields):
+        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest(**fields), metadata=token(principal))
+        return [each.callback_activity for each in page.activities]
+
+    assert await names("mine") == ["act", "form", "record"]
+    assert await names("other") == ["form", "record"]  # the delivery for `act` is of another owner
+    assert await names("admin") == ["act", "form", "record"]
+    assert await names("answerer", owner="mine") == ["act", "form"]
+    assert await names("elsewhere", owner="mine") == []
+    assert await names("limited") == []
 
 
 async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(services):

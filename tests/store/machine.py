@@ -90,7 +90,7 @@ from callback_server.store.transitions.claim_call import (
     claim_call,
 )
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
+from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
@@ -328,7 +328,7 @@ class LifeMachine(RuleBasedStateMachine):
                 activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
                 response=Response(),
             )  # fmt: skip
-            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else CreateResult.CONFLICT
+            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else RequestConflict.CONFLICT
             assert self.do(create_case(self.scripts, case)) == expected
 
     def _new_case(self, request="", **fields):
@@ -358,7 +358,9 @@ class LifeMachine(RuleBasedStateMachine):
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
             notify=tuple(Reason(each) for each in notify),
         )  # fmt: skip
-        assert self.do(create_case(self.scripts, case)) is CreateResult.OK
+        stored = self.do(create_case(self.scripts, case))
+        assert stored == CaseStored(self._expiry(case.id))
+        assert (stored.expires_ms is not None) is expires
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
             id=case.id, notify=notify, reminders_left=len(after_ms),
@@ -380,7 +382,12 @@ class LifeMachine(RuleBasedStateMachine):
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        assert self.do(create_case(self.scripts, case)) is (CreateResult.OK if same else CreateResult.CONFLICT)
+        expected = CaseStored(self._expiry(case.id)) if same else RequestConflict.CONFLICT
+        assert self.do(create_case(self.scripts, case)) == expected
+
+    def _expiry(self, case_id):
+        case = self.do(read_case(self.scripts, case_id))
+        return case.expires_ms
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())

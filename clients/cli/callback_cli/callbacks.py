@@ -1,5 +1,6 @@
 """Commands about callbacks: generate, list, get, set-response, answer, resolve, extend, close, erase."""
 
+import logging
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -202,6 +203,7 @@ def generate(
     if prompt_title is None and (prompt_text is not None or choices):
         raise click.UsageError("--prompt-text and --choice need a --prompt-title.")
     prompt = None if prompt_title is None else Prompt(prompt_title, prompt_text or "", choices)
+    logging.getLogger("callback.client").addHandler(logging.NullHandler())  # the output has the warnings
     value = connection.run(
         lambda client: client.generate_callback_url(
             activity,
@@ -233,6 +235,8 @@ def generate(
         click.echo(json_view.dumps(json_view.generated(value)))
     else:
         TextView().generated(value)
+        for warning in value.warnings:
+            click.echo(f"Warning: {warning.text}", err=True)
 
 
 @click.command(
@@ -257,7 +261,7 @@ def generate(
     "--owner",
     metavar="NAME",
     default="",
-    help="List the callbacks or calls of this owner (role admin).  [default: your own]",
+    help="List the callbacks or calls of this owner (role admin, or a worker with answers).  [default: your own]",
 )
 @click.option(
     "--limit",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from callback import Call, Callback, CallEvent, CallReason, Delivery, GeneratedCallback, Prompt, Response
+from callback import Activity, Call, Callback, CallEvent, CallReason, Delivery, GeneratedCallback, Prompt, Response
 
 Json = dict[str, Any]
 
@@ -28,7 +28,27 @@ def line(view: Json) -> str:
 
 def generated(value: GeneratedCallback) -> Json:
     """Return the view of a new callback."""
-    return {"callbackUrl": value.url, "callbackState": value.state, "callbackCaseId": value.case_id}
+    return _without_none(
+        {
+            "callbackUrl": value.url,
+            "callbackState": value.state,
+            "callbackCaseId": value.case_id,
+            "expireTime": _time(value.expire_time),
+            "warnings": [{"reason": each.reason, "text": each.text} for each in value.warnings] or None,
+        }
+    )
+
+
+def activity(value: Activity) -> Json:
+    """Return the view of an activity."""
+    return {
+        "callbackActivity": value.activity,
+        "kind": value.kind,
+        "workerCount": value.worker_count,
+        "paused": value.paused,
+        "deliveryCount": value.delivery_count,
+        "openCallbackCount": value.open_callback_count,
+    }
 
 
 def callback(value: Callback) -> Json:

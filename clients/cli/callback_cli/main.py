@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     (
         "Operate",
         (
+            activities.list_activities,
             activities.pause,
             activities.resume,
             activities.paused,

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from callback import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
@@ -65,7 +67,14 @@ class TextView:
 
     def generated(self, value: GeneratedCallback) -> None:
         """Print a new callback."""
-        self._facts([("URL", value.url), ("state", value.state), ("case", value.case_id)])
+        self._facts(
+            [
+                ("URL", value.url),
+                ("state", value.state),
+                ("case", value.case_id),
+                ("expires", _time(value.expire_time)),
+            ]
+        )
 
     def callback(self, value: Callback) -> None:
         """Print a callback."""
@@ -212,6 +221,22 @@ class TextView:
                 (case, _STYLES.get(value.case_status, "")),
             ),
             soft_wrap=True,
+        )
+
+    def activities(self, values: Iterable[Activity]) -> None:
+        """Print activities as a table."""
+        self._table(
+            ("ACTIVITY", "SERVED BY", "OPEN", "DELIVERIES"),
+            [
+                (
+                    value.activity,
+                    _served_by(value),
+                    str(value.open_callback_count),
+                    f"{value.delivery_count}{' (paused)' if value.paused else ''}",
+                )
+                for value in values
+            ],
+            empty="No activities.",
         )
 
     def lines(self, values: Sequence[str], *, empty: str) -> None:
@@ -403,6 +428,14 @@ def _repeats(value: Callback) -> str:
 
 def _seconds(time: timedelta) -> str:
     return f"{time.total_seconds():g} s"
+
+
+def _served_by(value: Activity) -> str | Text:
+    if not value.is_served:
+        return Text("nothing", "yellow")
+    if value.kind is not ActivityKind.WORKERS:
+        return {ActivityKind.BUILT_IN: "the server", ActivityKind.PUSH: "a target"}.get(value.kind, "-")
+    return "1 worker" if value.worker_count == 1 else f"{value.worker_count} workers"
 
 
 def _labels(value: Callback) -> str:

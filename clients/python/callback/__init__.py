@@ -38,10 +38,13 @@ from callback._errors import (
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
 from callback._reasons import ErrorReason
 from callback._values import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallbackWarning,
     CallEvent,
     CallEventType,
     CallFailure,
@@ -62,6 +65,7 @@ from callback._values import (
     Request,
     Response,
     ResponseType,
+    WarningReason,
 )
 from callback.client._async_client import AsyncCallbackClient, AsyncCallWatch
 from callback.client._sync_client import CallbackClient, CallWatch
@@ -71,6 +75,8 @@ from callback.worker._worker import Worker
 
 __all__ = [
     "Accept",
+    "Activity",
+    "ActivityKind",
     "Answer",
     "AnswerMode",
     "AsyncCallWatch",
@@ -92,6 +98,7 @@ __all__ = [
     "CallbackError",
     "CallbackResolvedError",
     "CallbackStatus",
+    "CallbackWarning",
     "CloseReason",
     "DeadlineExceededError",
     "Delivery",
@@ -129,6 +136,7 @@ __all__ = [
     "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
+    "WarningReason",
     "WatchPositionLostError",
     "WatcherTooSlowError",
     "Worker",

@@ -8,10 +8,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback._multi_mapping import Headers, Query
 from callback._values import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallbackWarning,
     CallEvent,
     CallEventType,
     CallFailure,
@@ -20,12 +23,14 @@ from callback._values import (
     CloseReason,
     Delivery,
     DeliveryStatus,
+    GeneratedCallback,
     GetGuard,
     IncomingCall,
     Notification,
     Prompt,
     Response,
     ResponseType,
+    WarningReason,
 )
 from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
 
@@ -72,6 +77,35 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
         notify=tuple(_reason(number) for number in message.notify),
         notifications=tuple(call_from_proto(each) for each in message.notifications),
+    )
+
+
+def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
+    """Convert an activity."""
+    return Activity(
+        activity=message.callback_activity,
+        kind=_enum_member(ActivityKind, callbacks_service_pb2.ActivityKind, message.kind) or ActivityKind.UNKNOWN,
+        worker_count=message.worker_count,
+        paused=message.paused,
+        delivery_count=message.delivery_count,
+        open_callback_count=message.open_callback_count,
+    )
+
+
+def generated_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlResponse) -> GeneratedCallback:
+    """Convert the URL of a new case."""
+    return GeneratedCallback(
+        url=message.callback_url,
+        state=message.callback_state,
+        case_id=message.callback_case_id,
+        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
+        warnings=tuple(
+            CallbackWarning(
+                _enum_member(WarningReason, callbacks_service_pb2.WarningReason, each.reason) or WarningReason.UNKNOWN,
+                each.text,
+            )
+            for each in message.warnings
+        ),
     )
 
 

@@ -383,6 +383,61 @@ class PageResponse(Response):
         super().__init__(body, code, headers, redirect_url, type, heading, text, link_label, link_url)
 
 
+class ActivityKind(StrEnum):
+    """How an activity is served."""
+
+    BUILT_IN = "BUILT_IN"
+    """The server answers (`record`), or holds the calls for a person (`form`)."""
+    PUSH = "PUSH"
+    """The server sends the calls to the target in its configuration."""
+    WORKERS = "WORKERS"
+    """The workers that serve it take the calls. There may be none."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """An activity: how it is served, and what waits for it."""
+
+    activity: str
+    """The name of the activity."""
+    kind: ActivityKind
+    """How the activity is served."""
+    worker_count: int = 0
+    """The number of workers that serve it, on all servers. 0 with the kind WORKERS: nothing serves it."""
+    paused: bool = False
+    """Whether its deliveries are paused (`pause_activity`)."""
+    delivery_count: int = 0
+    """The number of its deliveries that wait or run, of all owners. Of an ordered case, only the first one counts."""
+    open_callback_count: int = 0
+    """The number of the owner's callbacks for it that are not closed."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether something takes its calls."""
+        return self.kind is not ActivityKind.WORKERS or self.worker_count > 0
+
+
+class WarningReason(StrEnum):
+    """Kind of a warning about a request that was accepted."""
+
+    ACTIVITY_NOT_SERVED = "ACTIVITY_NOT_SERVED"
+    """No worker serves the activity now, and no target is configured for it."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackWarning:
+    """What may be wrong with a request that was accepted."""
+
+    reason: WarningReason
+    """The kind of the warning."""
+    text: str
+    """A sentence that says what may be wrong, and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedCallback:
     """The URL of a new case. The server returns it only once: store it, and treat it as a secret."""
@@ -393,6 +448,10 @@ class GeneratedCallback:
     """The secret in the URL, a version 4 UUID, for protocols that send it separately."""
     case_id: str
     """The public id of the case. It is not a secret."""
+    expire_time: datetime | None = None
+    """The time at which the case expires. None: never."""
+    warnings: tuple[CallbackWarning, ...] = ()
+    """What may keep the callback from doing what it is for. The client logs each of them, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -661,6 +720,6 @@ class Page(Generic[_Item]):
     """One page of a list."""
 
     items: tuple[_Item, ...]
-    """The entries, newest first. Even a page before the last one may have fewer than requested."""
+    """The entries, newest first, or by name. Even a page before the last one may have fewer than requested."""
     next_page_token: str
     """The token of the next page. Empty on the last page."""

@@ -22,19 +22,21 @@ from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
-from callback_server.domain.case import Case, CloseReason, NewCase
+from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, Response, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
+from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
+from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import (
@@ -52,7 +54,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
+from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.watch import WatchHub
@@ -63,12 +65,18 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
+MAX_ACTIVITIES_PER_PAGE: Final = 100
 MAX_TIME_TO_LIVE_S: Final = 315_360_000
 """How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
 _FILTERS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
     pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
+}
+_KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
+    ActivityKind.BUILT_IN: pb2.ACTIVITY_KIND_BUILT_IN,
+    ActivityKind.PUSH: pb2.ACTIVITY_KIND_PUSH,
+    ActivityKind.WORKERS: pb2.ACTIVITY_KIND_WORKERS,
 }
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
@@ -89,6 +97,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         authenticator: Authenticator,
         held: HeldCalls,
         watch_hub: WatchHub,
+        served: ServedActivities,
         *,
         open_case_quota: OpenCaseQuota | None,
     ) -> None:
@@ -98,6 +107,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._recording = recording
         self._held = held
         self._watch_hub = watch_hub
+        self._served = served
         self._batcher = AdmissionBatcher()
         self._open_case_quota = open_case_quota
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -114,7 +124,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             if not caller.may_generate(case.activity):
                 raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
             created = await self._create(case)
-        if created is CreateResult.CONFLICT:
+        if isinstance(created, RequestConflict):
             raise errors.RequestIdReusedError
         case_id = case.id
         if isinstance(created, KnownRequest):
@@ -128,9 +138,19 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             ),
             callback_state=state,
             callback_case_id=case_id,
+            expire_time=None if created.expires_ms is None else converters.timestamp(created.expires_ms),
+            warnings=await self._warnings(case),
         )
 
-    async def _create(self, case: NewCase) -> CreateResult | KnownRequest:
+    async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
+        """Return what keeps a new case from doing what it is for."""
+        if case.answer_mode is AnswerMode.HOLD or await self._served.is_served(case.activity):
+            return []
+        until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
+        text = f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
+        return [pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text)]
+
+    async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         """Store a case, if the quota of its owner allows it."""
         if self._open_case_quota is None:
             return await self._store(case)
@@ -143,7 +163,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         is_made = True  # unless the store says that it was not
         try:
             created = await self._store(case)
-            is_made = created is CreateResult.OK
+            is_made = isinstance(created, CaseStored)
         except StoreError as error:
             is_made = error.maybe_done
             raise
@@ -151,7 +171,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             self._open_case_quota.settle(case.owner, created=is_made)
         return created
 
-    async def _store(self, case: NewCase) -> CreateResult | KnownRequest:
+    async def _store(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         return await resend(lambda: create_case(self._scripts, case))
 
     @rpc(Role.OWNER, or_answers=True)
@@ -420,6 +440,41 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
 
+    @rpc(Role.OWNER, or_answers=True)
+    async def ListActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListActivitiesRequest, caller: Principal
+    ) -> pb2.ListActivitiesResponse:
+        """Return a page of activities."""
+        require_valid(request)
+        owner = request.owner or caller.name
+        _require_sight(caller, owner)
+        async with self._listing[caller.name]:
+            workers = await self._served.worker_counts()
+            loads, more = await list_activities(
+                self._scripts,
+                owner=owner,
+                served=[name for name in {*workers, *self._served.without_workers} if caller.may_generate(name)],
+                every=caller.is_admin,
+                after=request.page_token,
+                limit=_page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
+            )
+            paused = (await read_pauses(self._scripts)).names
+        return pb2.ListActivitiesResponse(
+            activities=[
+                pb2.Activity(
+                    callback_activity=load.activity,
+                    kind=_KINDS[self._served.kind(load.activity)],
+                    worker_count=workers[load.activity],
+                    paused=load.activity in paused,
+                    delivery_count=load.deliveries,
+                    open_callback_count=load.open_cases,
+                )
+                for load in loads
+                if caller.may_generate(load.activity)
+            ],
+            next_page_token=loads[-1].activity if more else "",
+        )
+
     @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
@@ -506,9 +561,14 @@ def _owner(named: str, caller: Principal) -> str:
     if not named and not caller.has(Role.OWNER):
         raise InvalidRequestError([Violation("owner", "required", "is required: a worker has no callbacks of its own")])
     owner = named or caller.name
+    _require_sight(caller, owner)
+    return owner
+
+
+def _require_sight(caller: Principal, owner: str) -> None:
+    """Check that a principal may list for an owner. Raise RoleMissingError if it may not."""
     if owner != caller.name and not caller.sees_other_owners:
         raise errors.RoleMissingError(caller.name, Role.ADMIN)
-    return owner
 
 
 def _given(response: Response, name: str) -> bool:

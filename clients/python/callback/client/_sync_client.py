@@ -3,6 +3,7 @@
 `_sync_client.py` is generated from `_async_client.py`: run `python3 tasks.py generate` after each change.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +14,13 @@ from typing import Self, TypeVar
 
 import grpc
 
-from callback._converters import call_from_proto, callback_from_proto, event_from_proto
+from callback._converters import (
+    activity_from_proto,
+    call_from_proto,
+    callback_from_proto,
+    event_from_proto,
+    generated_from_proto,
+)
 from callback._decisions import Answer, Reject
 from callback._errors import (
     CallbackError,
@@ -23,6 +30,7 @@ from callback._errors import (
     from_rpc_error,
 )
 from callback._values import (
+    Activity,
     AnswerMode,
     Call,
     Callback,
@@ -53,6 +61,7 @@ from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
+_log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 
@@ -244,7 +253,10 @@ class CallbackClient:
                 raise
             request.request_id = ""
             reply = self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
-        return GeneratedCallback(url=reply.callback_url, state=reply.callback_state, case_id=reply.callback_case_id)
+        made = generated_from_proto(reply)
+        for warning in made.warnings:
+            _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
+        return made
 
     def set_response(
         self, case_id: str, response: Response, *, reset: Collection[str] = (), timeout: float | None = None
@@ -522,13 +534,14 @@ class CallbackClient:
 
         Args:
             only: The calls to list: held calls that wait for their answer, or those whose delivery is dead.
-            owner: Only calls of this owner. Default: your own. Other owners require the role admin.
+            owner: Only calls of this owner. Default: your own. Other owners require the role admin, or a worker with
+                `answers`, which must name an owner.
             page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
             InvalidRequestError: An argument is out of range.
-            PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
+            PermissionDeniedError: The principal may not list for the owner.
             UnavailableError: No response arrived.
             ValueError: The filter is UNKNOWN.
         """
@@ -565,9 +578,9 @@ class CallbackClient:
     def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
         """Run the handler of a recorded call again in the background, and return the call in its current state.
 
-        The replay does not affect the original caller or the case. `delivery` shows its progress: as in ACK mode, the
-        server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now; after a
-        fallback of 2xx or 3xx, that attempt can end the call and change the case.
+        The replay does not affect the original caller, nor the case unless the handler closes it. `delivery` shows its
+        progress: as in ACK mode, the server retries until the handler succeeds. A delivery that waits for its next
+        attempt is attempted now; after a fallback of 2xx or 3xx, that attempt can end the call and change the case.
 
         Raises:
             NotFoundError: The call does not exist, or is past its retention.
@@ -601,6 +614,52 @@ class CallbackClient:
         """
         request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
         self._call(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
+
+    def list_activities(
+        self, *, owner: str = "", page_size: int = 0, timeout: float | None = None
+    ) -> Iterator[Activity]:
+        """Yield the activities that are served, by name, with what waits for each. Pages are requested as needed.
+
+        Activities that nothing serves are yielded, too, if a callback of the owner for them is open or, for an
+        administrator, if a delivery waits.
+
+        Args:
+            owner: The owner whose open callbacks are counted. Default: your own. Other owners require the role admin,
+                or a worker with `answers`.
+            page_size: The number of activities per page. Default (0): 50. The server returns at most 100.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: An argument is out of range.
+            PermissionDeniedError: The principal may not list for the owner.
+            UnavailableError: No response arrived.
+        """
+        token = ""
+        while True:
+            page = self.list_activities_page(owner=owner, page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_activities_page(
+        self, *, owner: str = "", page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Page[Activity]:
+        """Return one page of `list_activities`.
+
+        Args:
+            owner: As in `list_activities`. All pages of one list take the same `owner`.
+            page_size: As in `list_activities`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+        """
+        request = messages.ListActivitiesRequest(
+            owner=_requests.require_text("owner", owner),
+            page_size=page_size,
+            page_token=_requests.require_text("page_token", page_token),
+        )
+        reply = self._call(lambda stub: stub.ListActivities, request, self._backoff(timeout))
+        return Page(tuple(map(activity_from_proto, reply.activities)), reply.next_page_token)
 
     def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
         """Return the paused activities, sorted by name. Requires the role admin.

@@ -24,6 +24,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WarningReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarningReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WARNING_REASON_UNSPECIFIED: _WarningReason.ValueType  # 0
+    """WARNING_REASON_UNSPECIFIED is never sent."""
+    WARNING_REASON_ACTIVITY_NOT_SERVED: _WarningReason.ValueType  # 1
+    """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
+    worker does, a caller gets a 503, and a delivery of an ACK case waits.
+    """
+
+class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
+    """WarningReason is the kind of a warning."""
+
+WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
+"""WARNING_REASON_UNSPECIFIED is never sent."""
+WARNING_REASON_ACTIVITY_NOT_SERVED: WarningReason.ValueType  # 1
+"""WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
+worker does, a caller gets a 503, and a delivery of an ACK case waits.
+"""
+Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
+
 class _CallFilter:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -51,6 +75,34 @@ CALL_FILTER_DEAD: CallFilter.ValueType  # 2
 replayed.
 """
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
+
+class _ActivityKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivityKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActivityKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVITY_KIND_UNSPECIFIED: _ActivityKind.ValueType  # 0
+    """ACTIVITY_KIND_UNSPECIFIED is never sent."""
+    ACTIVITY_KIND_BUILT_IN: _ActivityKind.ValueType  # 1
+    """ACTIVITY_KIND_BUILT_IN: the server answers (`record`), or holds the calls for a person (`form`)."""
+    ACTIVITY_KIND_PUSH: _ActivityKind.ValueType  # 2
+    """ACTIVITY_KIND_PUSH: the server sends the calls to the target in its configuration."""
+    ACTIVITY_KIND_WORKERS: _ActivityKind.ValueType  # 3
+    """ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none."""
+
+class ActivityKind(_ActivityKind, metaclass=_ActivityKindEnumTypeWrapper):
+    """ActivityKind is how an activity is served."""
+
+ACTIVITY_KIND_UNSPECIFIED: ActivityKind.ValueType  # 0
+"""ACTIVITY_KIND_UNSPECIFIED is never sent."""
+ACTIVITY_KIND_BUILT_IN: ActivityKind.ValueType  # 1
+"""ACTIVITY_KIND_BUILT_IN: the server answers (`record`), or holds the calls for a person (`form`)."""
+ACTIVITY_KIND_PUSH: ActivityKind.ValueType  # 2
+"""ACTIVITY_KIND_PUSH: the server sends the calls to the target in its configuration."""
+ACTIVITY_KIND_WORKERS: ActivityKind.ValueType  # 3
+"""ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none."""
+Global___ActivityKind: _TypeAlias = ActivityKind  # noqa: Y015
 
 class _CallEventType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -338,26 +390,68 @@ class GenerateCallbackUrlResponse(_message.Message):
     CALLBACK_URL_FIELD_NUMBER: _builtins.int
     CALLBACK_STATE_FIELD_NUMBER: _builtins.int
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     callback_url: _builtins.str
     """callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret."""
     callback_state: _builtins.str
     """callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
     callback_case_id: _builtins.str
     """callback_case_id is the id of the case. It is not secret."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is when the case closes with reason EXPIRED, by the clock of the store. Unset if it never expires. The
+        same request with the same `request_id` gets the time that the case has now.
+        """
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """warnings say what will keep the callback from doing what it is for, as far as it can be seen now. The case is
+        stored all the same. Default empty.
+        """
+
     def __init__(
         self,
         *,
         callback_url: _builtins.str = ...,
         callback_state: _builtins.str = ...,
         callback_case_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "callback_state", b"callback_state", "callback_url", b"callback_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "callback_state", b"callback_state", "callback_url", b"callback_url", "expire_time", b"expire_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateCallbackUrlResponse: _TypeAlias = GenerateCallbackUrlResponse  # noqa: Y015
+
+@_typing.final
+class Warning(_message.Message):
+    """Warning says what may be wrong with a request that was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    reason: Global___WarningReason.ValueType
+    """reason is the kind of the warning. Ignore one that the client does not know, and show its text."""
+    text: _builtins.str
+    """text says in a sentence what may be wrong, and what to do."""
+    def __init__(
+        self,
+        *,
+        reason: Global___WarningReason.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class SetResponseRequest(_message.Message):
@@ -1196,6 +1290,116 @@ class ListPausedActivitiesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class ListActivitiesRequest(_message.Message):
+    """ListActivitiesRequest names an owner, and a page of activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """page_size is the maximum number of activities to return. Default (0) 50. A value above 100 counts as 100. A negative
+    value is refused.
+    """
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page, with the same owner. Default empty: the first page."""
+    owner: _builtins.str
+    """owner is the owner whose open cases are counted. Default empty: the principal of the request. Any other owner needs
+    the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with ROLE_MISSING.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitiesRequest: _TypeAlias = ListActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListActivitiesResponse(_message.Message):
+    """ListActivitiesResponse is one page of activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is the token of the next page. Empty on the last page."""
+    @_builtins.property
+    def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
+        """activities are the activities, sorted by name. A page before the last one can be short or empty for a principal that
+        sees only some activities.
+        """
+
+    def __init__(
+        self,
+        *,
+        activities: _abc.Iterable[Global___Activity] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitiesResponse: _TypeAlias = ListActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class Activity(_message.Message):
+    """Activity says how an activity is served, and what waits for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity is the name of the activity."""
+    kind: Global___ActivityKind.ValueType
+    """kind is how the activity is served."""
+    worker_count: _builtins.int
+    """worker_count is the number of workers that serve the activity, on all servers. A worker that has just connected or
+    left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves the activity.
+    """
+    paused: _builtins.bool
+    """paused says that the deliveries of the activity are paused (PauseActivity)."""
+    delivery_count: _builtins.int
+    """delivery_count is the number of deliveries of the activity that wait or run, of all owners. Of an ordered case, only
+    the first one counts.
+    """
+    open_callback_count: _builtins.int
+    """open_callback_count is the number of cases of the owner for this activity that are not closed."""
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+        kind: Global___ActivityKind.ValueType = ...,
+        worker_count: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        delivery_count: _builtins.int = ...,
+        open_callback_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015
 
 @_typing.final
 class WatchCallsRequest(_message.Message):

@@ -127,6 +127,11 @@ class CallbacksServiceStub:
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.FromString,
                 _registered_method=True)
+        self.ListActivities = channel.unary_unary(
+                '/callback.v1.CallbacksService/ListActivities',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
+                _registered_method=True)
         self.WatchCalls = channel.unary_stream(
                 '/callback.v1.CallbacksService/WatchCalls',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.WatchCallsRequest.SerializeToString,
@@ -294,6 +299,16 @@ class CallbacksServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListActivities(self, request, context):
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCalls(self, request, context):
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -387,6 +402,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.ListPausedActivities,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.SerializeToString,
+            ),
+            'ListActivities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActivities,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.SerializeToString,
             ),
             'WatchCalls': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCalls,
@@ -839,6 +859,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/ListPausedActivities',
             callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActivities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ListActivities',
+            callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -122,6 +122,12 @@ class CallbacksServiceStub:
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    ListActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -224,6 +230,12 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    ListActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -419,6 +431,18 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListPausedActivitiesResponse]]:
         """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def ListActivities(
+        self,
+        request: _callbacks_service_pb2.ListActivitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ListActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListActivitiesResponse]]:
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def WatchCalls(

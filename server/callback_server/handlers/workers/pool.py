@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -25,6 +26,7 @@ from callback_server.handlers.workers.assignment import Assignment, NotConfirmed
 from callback_server.handlers.workers.remote import RemoteAssignmentHost, RemoteWorkers
 from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
 from callback_server.replica_bus import ReplicaBus
+from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
@@ -149,33 +151,43 @@ class WorkerPool:
     async def run_announcements(self) -> None:
         """Announce the free slots of this process to other replicas while it has workers, until cancelled."""
         announced: dict[str, int] | None = None
+        announced_workers: dict[str, int] = {}
         announced_at = 0.0
         while True:
             if announced is None:
                 self._has_workers.clear()
                 if not self._workers:
                     await self._has_workers.wait()
-            slots = self._free_slots()
+            slots, workers = self._free_slots(), self.worker_counts()
             now = time.monotonic()
             if (
                 announced is None
                 or slots is None
                 or announced.keys() != slots.keys()
+                or announced_workers != workers
                 or now - announced_at >= ANNOUNCE_S
             ):
                 try:
-                    await announce_slots(self._scripts, self._replica_bus.replica, slots)
+                    await self._announce(slots, workers or None)
                 except StoreError as error:
                     log.warning("slots_not_announced", error=str(error))
                 except Exception:  # the loop continues: other replicas get the slots with the next announcement
                     log.exception("slots_not_announced")
-                announced, announced_at = slots, now
+                announced, announced_workers, announced_at = slots, workers, now
             await asyncio.sleep(CHANGE_S)
 
     async def announce_none(self) -> None:
         """Announce that this replica stops: it reads no more offers."""
         with contextlib.suppress(StoreError):  # an announcement expires soon anyway
-            await announce_slots(self._scripts, self._replica_bus.replica, None)
+            await self._announce(None, None)
+
+    async def _announce(self, slots: Mapping[str, int] | None, workers: Mapping[str, int] | None) -> None:
+        await announce_slots(self._scripts, self._replica_bus.replica, slots)
+        await announce_slots(self._scripts, self._replica_bus.replica, workers, key=keys.SERVING_KEY)
+
+    def worker_counts(self) -> dict[str, int]:
+        """Return the number of workers of this process that take the calls of each activity."""
+        return {route: len(workers) for route, workers in self._serving.items() if not route.startswith(NOTIFICATIONS)}
 
     async def run_discovery(self) -> None:
         """Find the free slots of other replicas when calls need them, until cancelled."""

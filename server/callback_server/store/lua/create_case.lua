@@ -13,7 +13,8 @@
 --       notify (the reasons of the notifications, '' = none), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered,
 --       has_choices (of its prompt)
--- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
+-- Returns: OK with the time at which the case expires (in milliseconds, 0 = never); KNOWN with a nonce and that time
+--          (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
 -- @include lifecycle
@@ -25,9 +26,10 @@ if pointer ~= '' then
   known_id, known_nonce = target and string.sub(target, 1, 32), target and string.sub(target, 33)
 end
 if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
-  if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end
-  if known_nonce == nonce then return {'OK'} end -- this request is sent again
-  return {'KNOWN', known_nonce}
+  local known = load_case(known_id)
+  if known.fingerprint ~= fingerprint then return {'CONFLICT'} end
+  if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end -- this request is sent again
+  return {'KNOWN', known_nonce, tonumber(known.expires or 0)}
 end
 
 local label_digests = label_digests_of(content)
@@ -69,11 +71,12 @@ end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
+local expires = 0
 if time_to_live_ms ~= '' then
-  local expires = math.floor(now_us() / 1000) + time_to_live_ms
+  expires = math.floor(now_us() / 1000) + time_to_live_ms
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
 emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
   'CASE_CREATED')
-return {'OK'}
+return {'OK', expires}
