@@ -2,8 +2,8 @@
 -- Counts what waits for the activities of a partition, in the order of their names, from a position on.
 --
 -- KEYS: partition
--- ARGV: owner, after (the position: only later names, '' = all), every (whether to count activities with deliveries that
---       are not among the given ones),
+-- ARGV: owner, after (the position: only later names, '' = all),
+--       every (whether to count activities with deliveries that are not among the given ones),
 --       limit, activities... (to count besides those of the owner's cases)
 -- Returns: activity, the number of its deliveries that wait or run, and of the owner's cases that are not closed, in
 --          turn; without activities that have neither.
