@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     assert [each for each in LONGEST if not (TESTS / each).is_file()] == []
+    # A shell starts a command in the background with SIGINT ignored. The programs of the tests would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("quick"):
         os.environ["CALLBACK_QUICK"] = "1"  # for soak/counts.py, also in the workers of pytest-xdist
     hypothesis.settings.load_profile("quick" if config.getoption("quick") else "callback")

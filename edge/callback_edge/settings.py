@@ -110,6 +110,9 @@ class EdgeSettings(ProcessSettings):
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
     """Maximum number of requests that wait for the servers, including those of callers that disconnected. A further
     request gets a 503."""
+    max_waits_in_flight: Annotated[int, Field(ge=1)] = 1000
+    """Maximum number of requests that wait for the answer at the address of a call. `max_requests_in_flight` does not
+    count them. A further one gets a 503; the page of a browser asks again."""
     max_requests_in_flight_per_address: Annotated[int, Field(ge=0)] = 200
     """Maximum requests in flight of one caller (an IPv4 address or a /64 of IPv6), each from its head to the end of its
     response. A further request gets a 429. Applies only if `trusted_proxies` is set. 0: no limit."""

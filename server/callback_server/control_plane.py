@@ -64,7 +64,7 @@ from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store_health import StoreProbe, wait_for_store
-from callback_server.transition_log import log_timeout
+from callback_server.transition_log import log_report
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
@@ -166,6 +166,7 @@ class ControlPlane:
             owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
             body_bytes=BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner),
             max_in_flight=settings.max_in_flight_calls,
+            max_waits=settings.max_in_flight_waits,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         )
         self.watch_hub = WatchHub(self.scripts)
@@ -215,7 +216,7 @@ class ControlPlane:
         if isinstance(report, AwaitedCallEnded):
             self.repeats.send_end(report)
         else:
-            log_timeout(report)
+            log_report(report)
 
     @property
     def has_tls(self) -> bool:
@@ -321,6 +322,7 @@ class ControlPlane:
         if self._sweeps:
             self._tasks.start(self.sweeper.run_sweeps())
             self._tasks.start(self.sweeper.run_retention())
+            self._tasks.start(self.sweeper.run_repairs())
             self._tasks.start(self._probe.run())
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())

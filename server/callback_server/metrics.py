@@ -26,6 +26,9 @@ NOTIFICATIONS: Final = Counter(
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+WAITS_IN_FLIGHT: Final = Gauge(
+    "callback_waits_in_flight", "Requests at the addresses of calls that wait in this process for an answer"
+)
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
 )
@@ -74,6 +77,11 @@ REPLICA_MESSAGES_DROPPED: Final = Counter(
     "Messages to other servers dropped because the store was away or the receiver did not read",
 )
 WATCHERS: Final = Gauge("callback_watchers", "Watchers connected to this process")
+STORE_FAULTS: Final = Counter(
+    "callback_store_faults",
+    "Entries in the store without their case (entry_without_case), or that were missing and were made (missing_entry)",
+    ["fault"],
+)
 CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks that expired")
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
 RELOADS_FAILED: Final = Counter(
@@ -84,6 +92,8 @@ RELOADS_FAILED: Final = Counter(
 
 for outcome in ("refused", "unknown"):
     STORE_ERRORS.labels(outcome)
+for fault in ("entry_without_case", "missing_entry"):
+    STORE_FAULTS.labels(fault)
 for file in ("certificate", "handler_tls", "principals"):
     RELOADS_FAILED.labels(file)
 for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):

@@ -211,6 +211,9 @@ class ServerSettings(ProcessSettings):
     always recorded."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """Maximum number of calls that this process runs at a time. Further callers get a 503."""
+    max_in_flight_waits: int = Field(default=1000, ge=1)
+    """Maximum number of requests that wait in this process for the answer at the address of a call. A further one gets
+    a 503; the page of a browser asks again. Each asks the store once a second."""
     max_body_bytes_in_flight: int = Field(default=256 * 1024 * 1024, ge=1)
     """Maximum bytes of request bodies of the calls that this process runs at a time. Further callers get a 503. At
     least the `body_limit_bytes` of the edges. A held call does not count once it is stored."""

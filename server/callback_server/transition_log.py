@@ -15,15 +15,15 @@ from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus,
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import Reason
-from callback_server.domain.timeouts import CallResolved, HoldTimeEnded, LeaseEnded, Timeout
+from callback_server.domain.timeouts import CallResolved, EntryWithoutCase, HoldTimeEnded, LeaseEnded, Timeout
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
 """The cached series: looking one up for each call is slow, and their number is bounded."""
 
 
-def log_timeout(timeout: Timeout) -> None:
-    """Log a timeout, whichever transition applied it."""
+def log_report(timeout: Timeout | EntryWithoutCase) -> None:
+    """Log a timeout, or an entry without its case, whichever transition found it."""
     if isinstance(timeout, LeaseEnded):
         metrics.LEASES_ENDED.inc()
         log.warning(
@@ -38,9 +38,23 @@ def log_timeout(timeout: Timeout) -> None:
         log_call_ended(timeout.call_id, timeout.activity, outcome, timeout.effect)
     elif isinstance(timeout, CallResolved):
         log_call_ended(timeout.call_id, timeout.activity, Outcome(timeout.status), timeout.effect)
+    elif isinstance(timeout, EntryWithoutCase):
+        log_entry_without_case(timeout.listed_in, timeout.name)
     else:
         metrics.CASES_EXPIRED.inc()
         log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)
+
+
+def log_entry_without_case(listed_in: str, name: str) -> None:
+    """Log and count an entry of a list whose case or call does not exist, or has another state."""
+    metrics.STORE_FAULTS.labels("entry_without_case").inc()
+    log.error("entry_without_case", listed_in=listed_in, case_id=case_id_of_call(name), name=name)
+
+
+def log_missing_entry(listed_in: str, name: str) -> None:
+    """Log and count an entry that a case or call did not have, after it is made."""
+    metrics.STORE_FAULTS.labels("missing_entry").inc()
+    log.error("missing_entry", listed_in=listed_in, case_id=case_id_of_call(name), name=name)
 
 
 def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None) -> None:

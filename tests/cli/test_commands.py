@@ -259,6 +259,8 @@ ACCEPTED, REJECTED = handler.VERDICT_ACCEPTED, handler.VERDICT_REJECTED
         (["--body", "hi"], {"verdict": ACCEPTED, "response": resources.Response(response_body=b"hi")}),
         (["--keep-open"], {"verdict": ACCEPTED, "keep_open": True}),
         (["--close"], {"verdict": ACCEPTED, "close": True}),
+        (["--no-repeat"], {"verdict": ACCEPTED, "no_repeat": True}),
+        (["--reject", "--no-repeat"], {"verdict": REJECTED, "no_repeat": True}),
         (["--reject"], {"verdict": REJECTED}),
         (["--reject", "--code", "400"], {"verdict": REJECTED, "response": resources.Response(response_code=400)}),
     ],
@@ -277,6 +279,8 @@ async def test_answer_answers_a_held_call(server, callback, arguments, fields):
         ([], {"verdict": ACCEPTED}),
         (["--body", "hi"], {"verdict": ACCEPTED, "response": resources.Response(response_body=b"hi")}),
         (["--reject", "--code", "400"], {"verdict": REJECTED, "response": resources.Response(response_code=400)}),
+        (["--no-repeat"], {"verdict": ACCEPTED, "no_repeat": True}),
+        (["--reject", "--no-repeat"], {"verdict": REJECTED, "no_repeat": True}),
     ],
 )
 async def test_resolve_gives_a_callback_its_answer(server, callback, arguments, fields):

@@ -214,7 +214,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge"),
-        *("token", "config", "doctor", "completion"),
+        *("token", "config", "doctor", "repair", "completion"),
     }
 
 
@@ -242,7 +242,7 @@ def test_help_lists_every_exit_code():
 
 @pytest.mark.parametrize(
     ("command", "extra"),
-    [("up", "up"), *((name, "server") for name in ("server", "edge", "token x", "config", "doctor"))],
+    [("up", "up"), *((name, "server") for name in ("server", "edge", "token x", "config", "doctor", "repair"))],
 )
 def test_a_process_without_its_extra_reports_what_to_install(command, extra):
     # A None in sys.modules is how Python itself says "not there".

@@ -22,8 +22,7 @@ def start_backup(store, copy):
     """Start the sample script in the way that the page describes."""
     # The tests already need redis-server, which includes redis-cli. It works with Redis and with Valkey.
     cli = f"{require('redis-cli')} -p {store.port}"
-    # A shell cannot trap a signal that is ignored when it starts. SIGINT is ignored if the tests run in the background.
-    command = ["env", "--default-signal", "sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
+    command = ["sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
     return subprocess.Popen(command, env={**os.environ, "CLI": cli}, stderr=subprocess.PIPE, text=True)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import uuid
+from datetime import timedelta
 
 import h2.config
 import h2.connection
@@ -213,6 +214,22 @@ async def test_a_handler_decides_and_the_browser_is_redirected(fleet, proxy, htt
     answer = await http.post(proxy.own(case.url), data={"id": "tr_7"})
     assert (answer.status_code, answer.headers["location"]) == (303, "https://platform.example/page/thankyou")
     assert handler.starts[case.case_id] == 1
+
+
+async def test_a_caller_that_is_told_to_wait_gets_the_answer_through_the_proxy(fleet, proxy, http):
+    deadline = timedelta(milliseconds=100)
+    case = await fleet.client.generate_callback_url("form", Response("welcome"), answer_deadline=deadline)
+    told = await http.post(proxy.own(case.url))
+    assert told.status_code == 202
+    path = told.headers["location"]
+    minimal = {"prefer": "return=minimal"}
+    waiting = [asyncio.create_task(http.get(path, headers=headers)) for headers in ({}, minimal)]
+    await fleet.client.resolve_callback(case.case_id)
+    answer, ended = await asyncio.gather(*waiting)
+    assert (answer.status_code, answer.text) == (200, "welcome")
+    assert (ended.status_code, ended.headers["preference-applied"]) == (204, "return=minimal")
+    await wait_until(lambda: " GET /wait/ 204 " in proxy.said(), what="the line")
+    assert path.rpartition("/")[2] not in proxy.said()
 
 
 async def test_a_state_in_a_form_arrives(fleet, proxy, http):

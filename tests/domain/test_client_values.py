@@ -15,6 +15,9 @@ from callback._converters import response_from_proto, response_to_proto
 
 TEXT = st.text(max_size=8)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=6)
+ATTRIBUTES = [each.name for each in dataclasses.fields(Response)]
+SAMPLES = {"body": b"body", "code": 201, "headers": Headers([("x", "1")]), "type": ResponseType.RESPONSE}
+"""Values of the attributes that are not text."""
 
 
 def test_a_name_gives_its_first_value_and_get_all_every_value():
@@ -96,6 +99,19 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
 def test_a_response_names_the_attribute_of_the_wrong_type(attribute, value):
     with pytest.raises(TypeError, match=f"{attribute} must be "):
         Response(**{attribute: value})
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_each_attribute_of_a_response_has_a_checked_type(attribute):
+    with pytest.raises(TypeError):
+        Response(**{attribute: object()})
+
+
+@pytest.mark.parametrize("kind", [Response, Redirect, PageResponse])
+def test_each_kind_of_response_keeps_each_attribute(kind):
+    values = {name: SAMPLES.get(name, name) for name in ATTRIBUTES}
+    made = kind(**values)
+    assert {name: getattr(made, name) for name in ATTRIBUTES} == values
 
 
 def test_text_becomes_bytes_in_utf_8():

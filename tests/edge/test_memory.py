@@ -1,9 +1,12 @@
 """Bodies leave the memory with the end of their requests, and not when the garbage collector runs.
 
 A refused call kept its body: the exception that refused it was in a reference cycle with the frames that it passed.
+Refusals that wait for their turn kept what their clients had sent, also of clients that were gone.
 """
 
 import asyncio
+import socket
+import tracemalloc
 
 import pytest
 from support.edge import (
@@ -20,7 +23,11 @@ from support.edge import (
 from support.garbage import BODY, large_garbage
 from support.wait import wait_until
 
+from callback_edge.limits.pace import Pace
+
 LIMIT = len(BODY)
+PART = 64 * 1024
+"""More than a connection needs without a body, and less than it takes from its socket at once."""
 
 
 def post(path=None, *, body=BODY, close=True):
@@ -104,3 +111,27 @@ async def test_a_body_that_is_too_large_or_too_late_leaves_nothing_to_the_garbag
             assert (await send_raw(edge.port, chunked + large)).startswith(b"HTTP/1.1 413 ")
             assert (await send_raw(edge.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
         assert garbage.holders == []
+
+
+async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_client_sends(edge, monkeypatch):
+    waiting, gate = [], asyncio.Event()
+
+    async def wait(_pace, group):
+        waiting.append(group)
+        await gate.wait()
+
+    monkeypatch.setattr(Pace, "wait", wait)
+    clients = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(20)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for client in clients:
+            client.setblocking(False)
+            client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
+        await wait_until(lambda: len(waiting) >= len(clients))
+        await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
+    finally:
+        tracemalloc.stop()
+        for client in clients:
+            client.close()
+        gate.set()

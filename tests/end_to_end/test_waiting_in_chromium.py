@@ -37,13 +37,23 @@ async def browser():
         yield running
 
 
-async def visit(browser, url, *, scripts=True, language="en", **options):
-    """Open a URL, and return the page once it shows that it waits."""
+async def visit(browser, url, *, scripts=True, posts=False, language="en", **options):
+    """Open a URL, or post a form to it, and return the page once it shows that it waits."""
     context = await browser.new_context(java_script_enabled=scripts, locale=language, **options)
     page = await context.new_page()
-    await page.goto(url)
+    await open_in(page, url, posts=posts)
     assert await page.title() == HEADINGS[language]
     return page
+
+
+async def open_in(page, url, *, posts):
+    """Open a URL in a page, or post a form to it by a double click."""
+    if not posts:
+        await page.goto(url)
+        return
+    await page.set_content(f"<form method=post action='{url}'><input name=id value=7><button>Pay</button></form>")
+    await page.get_by_role("button").dblclick()
+    await page.wait_for_url(url)
 
 
 async def assert_one_call(system, case):
@@ -61,11 +71,11 @@ async def test_the_page_becomes_the_answer(browser, system, shop, scripts):
     await page.context.close()
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize(("scripts", "posts"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("restarted", ["server", "edge"])
-async def test_a_visitor_who_waits_gets_the_answer_after_a_restart(browser, system, scripts, restarted):
+async def test_a_visitor_who_waits_gets_the_answer_after_a_restart(browser, system, scripts, posts, restarted):
     case = await system.client.generate_callback_url("form", Response("welcome"))
-    page = await visit(browser, case.url, scripts=scripts)
+    page = await visit(browser, case.url, scripts=scripts, posts=posts)
     process = getattr(system, restarted)
     await asyncio.to_thread(process.stop)
     await process.start()
@@ -93,8 +103,34 @@ async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_ba
     await context.close()
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry-After": "60"}])
-@pytest.mark.parametrize("code", [200, 503])
+PROBLEM = {"Content-Type": "application/problem+json", "Retry-After": "60"}
+"""Headers that an answer of the edge has, too."""
+
+
+@pytest.mark.parametrize(("scripts", "posts"), [(True, False), (False, False), (True, True), (False, True)])
+async def test_a_visitor_who_reloads_goes_back_and_opens_another_tab_makes_one_call(
+    browser, system, shop, scripts, posts
+):
+    shop.pages["/"] = "<title>Shop</title>"
+    case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
+    page = await visit(browser, case.url, scripts=scripts, posts=posts)
+    await page.reload()
+    assert await page.title() == HEADINGS["en"]
+    if not posts:  # Chromium goes back to the page of a form only if the visitor agrees to send it again
+        await page.goto(f"{shop.origin}/")
+        await page.go_back()
+        assert await page.title() == HEADINGS["en"]
+    tab = await page.context.new_page()
+    await open_in(tab, case.url, posts=posts)
+    await system.client.resolve_callback(case.case_id)
+    for each in (page, tab):
+        await each.wait_for_url(f"{shop.origin}/thankyou")
+    await assert_one_call(system, case)
+    await page.context.close()
+
+
+@pytest.mark.parametrize("headers", [{}, PROBLEM])
+@pytest.mark.parametrize("code", [200, 202, 503])
 async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, headers):
     case = await system.client.generate_callback_url("form", Response())
     page = await visit(browser, case.url)

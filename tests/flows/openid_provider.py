@@ -1,5 +1,6 @@
 """OpenID provider, built with Authlib's server: one client, and one user, who consents on a page."""
 
+import threading
 from dataclasses import dataclass, field
 from time import time
 from urllib.parse import parse_qsl, urlsplit
@@ -76,6 +77,8 @@ class Provider:
 
     def __init__(self):
         self.issuer = self.client = None
+        self.gate = threading.Event()
+        """While it is clear, a request for a token waits."""
         self.published = new_key()
         self.app = Flask("openid-provider")
         self.app.add_url_rule("/.well-known/openid-configuration", view_func=self.configuration)
@@ -90,6 +93,7 @@ class Provider:
     def reset(self):
         """Clear the recorded actions, and restore the honest behavior."""
         self.codes, self.asked_for_tokens = {}, 0
+        self.gate.set()
         self.signs_with, self.lies = self.published, {}
 
     def _client(self, client_id):
@@ -112,6 +116,7 @@ class Provider:
 
     def token(self):
         self.asked_for_tokens += 1
+        self.gate.wait(60)
         return self._server.create_token_response()
 
 

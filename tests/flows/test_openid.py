@@ -77,6 +77,47 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, pro
     assert await only_call(world, case) == replace(call, repeat_count=1)
 
 
+async def send_again(context, arrival):
+    """Send the request of a browser again, from another tab."""
+    tab = await context.new_page()
+    if arrival.method == "GET":
+        await tab.goto(arrival.url)
+        return tab
+    fields = "".join(
+        f"<input type=hidden name='{name}' value='{value}'>" for name, value in parse_qsl(arrival.post_data)
+    )
+    await tab.set_content(f"<form method=post action='{arrival.url}'>{fields}<button id=go>Go</button></form>")
+    await tab.click("#go")
+    return tab
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_visitor_who_reloads_and_opens_a_second_tab_while_the_handler_works_logs_in_once(
+    page, world, provider, login, lands_on, mode
+):
+    provider.gate.clear()
+    case, url = await login["begin"](world.client, mode)
+    await page.goto(url)
+    await page.click("#go")
+    await page.wait_for_url("**/cbq/state*")
+    await page.reload()
+    tabs = [page, await send_again(page.context, page.arrivals[0])]
+    for tab in tabs:
+        await tab.wait_for_url("**/cbq/state*")
+        assert await tab.title() == "One moment, please"
+    provider.gate.set()
+    for tab in tabs:
+        await tab.wait_for_url(f"{world.platform.origin}/login/done")
+    await lands_on("/login/done", state_of(url))
+    await page.reload()
+    await page.go_back()
+    await page.go_forward()
+    assert await page.title() == "Welcome"
+    assert (login["logged_in"], provider.asked_for_tokens) == ({case: USER}, 1)
+    call = await only_call(world, case)
+    assert (call.status, call.repeat_count) == (CallStatus.SUCCEEDED, 2)
+
+
 async def is_turned_away(page, world, case):
     """Check that the browser shows the handler's message, and no user is logged in."""
     await page.wait_for_load_state()

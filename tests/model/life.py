@@ -71,7 +71,9 @@ class ModelCall:
     close: bool = False
     """Whether its handler closed the case."""
     wait_hash: str = ""
-    """The hash of the token in the address where its caller waits."""
+    """The hash of the token in the address where its caller, or a repeat, waits."""
+    caller_waits: bool = False
+    """Whether its caller waits there, and not only a repeat."""
     waiters: set[str] = field(default_factory=set)
     """The repeats that wait with it."""
     repeats: set[str] = field(default_factory=set)
@@ -143,6 +145,8 @@ class ModelCase:
     """How many of its calls are held at a time."""
     resolution: tuple | None = None
     """The answer that the case was given: its digest, the status, what is recorded of it, the whole, and its size."""
+    left_of_resolution: tuple = (None, 0)
+    """The same once it is erased: the whole (None: a redirect leaves nothing), and its size."""
     strips: bool = False
     """Whether a part of a request is not kept."""
     notify: tuple[str, ...] = ()
@@ -246,9 +250,10 @@ class ModelCase:
     def keep_answer(self, call, answer, size):
         """Keep the whole answer to a call that has ended, for its repeats."""
         is_repeated = call.digest and not call.no_repeat
+        is_awaited = call.wait_hash and (call.caller_waits or not call.no_repeat)
         if is_repeated:
-            call.code = code_alone(answer)
-        if not (is_repeated or call.wait_hash) or call.erased or size > self.keep_bytes:
+            call.code = None if answer is None else code_alone(answer)
+        if not (is_repeated or is_awaited) or answer is None or call.erased or size > self.keep_bytes:
             return
         self.kept[call.id] = (answer, size)
         while sum(size for _, size in self.kept.values()) > self.keep_bytes:
@@ -303,12 +308,13 @@ class ModelCase:
             self.keep_answer(call, whole, size)
         return "OK"
 
-    def mark_waiting(self, call_id, wait_hash):
-        """Mark a call whose caller is told to wait. Return whether it was marked while it ran."""
+    def mark_waiting(self, call_id, wait_hash, *, is_own):
+        """Mark a call whose caller, or a repeat, is told to wait. Return whether it was marked while it ran."""
         call = self.calls.get(call_id) or self.gone[call_id]
         if call.status != RUNNING:
             return False
         call.wait_hash = call.wait_hash or wait_hash
+        call.caller_waits = call.caller_waits or is_own
         return True
 
     def mark_fallback(self, call_id, *, accepts):
@@ -323,7 +329,7 @@ class ModelCase:
                 self.tell("DELIVERY_CHANGED", call)
         return call.marked
 
-    def resolve(self, digest, status, answer, *, whole, size, version, up_to, limit):
+    def resolve(self, digest, status, answer, *, whole, size, left, version, up_to, limit):
         """Give the case its answer: `OK` and the calls that ended | `NOT_HELD` | `CONFLICT` | `CLOSED` | `MERGE`."""
         if self.answer_mode != HOLD:
             return "NOT_HELD", []
@@ -343,7 +349,7 @@ class ModelCase:
                 for call_id in ended:
                     self.end_with(self.calls[call_id], digest, status, answer, whole, size)
                 return "OK", ended
-            self.resolution = digest, status, answer, whole, size
+            self.resolution, self.left_of_resolution = (digest, status, answer, whole, size), left
             for call_id in self.held:
                 self.calls[call_id].lease_due = 0
         ended = self.held[:limit]
@@ -351,18 +357,18 @@ class ModelCase:
             self.end_lease(self.calls[call_id])
         return "OK", ended
 
-    def end_hold(self, call, *, at_claim=False):
+    def end_hold(self, call, *, at_claim=False, trims=True):
         """End a held call at the end of its lease."""
         if self.resolution:
-            self.end_with(call, *self.resolution, at_claim=at_claim)
+            self.end_with(call, *self.resolution, at_claim=at_claim, trims=trims)
         else:
             self.end(call, FAILED)
             self.due.append(("HOLD_TIME_ENDED", call.id, call.effect))
 
-    def end_with(self, call, digest, status, answer, whole, size, *, at_claim=False):
+    def end_with(self, call, digest, status, answer, whole, size, *, at_claim=False, trims=True):
         """End a held call with the answer of its case."""
         call.answer, call.answer_digest = answer, digest
-        self.end(call, status)
+        self.end(call, status, trims=trims)
         self.keep_answer(call, whole, size)
         if not at_claim:
             self.due.append(("RESOLVED", call.id, call.effect, status))
@@ -411,19 +417,22 @@ class ModelCase:
         return True
 
     def erase(self):
-        """Erase all calls and return how many had something recorded."""
-        reported = len(self.due)  # an erasure reports nothing
+        """Erase all calls and the answer of the case, and return how many calls had something recorded."""
         self.kept.clear()
         had = [call for call in self.calls.values() if not call.erased]
         for call in had:
             call.erased = True
+        if self.resolution:
+            for call_id in self.held:
+                self.end_hold(self.calls[call_id], trims=False)
+            whole, size = self.left_of_resolution
+            self.resolution = (*self.resolution[:2], whole, whole, size)
         for call in reversed(had):
             if call.delivery == PENDING and call.status == RUNNING:
                 was_asked = call.attempts_started > call.attempts_not_asked
                 self.end(call, FAILED if was_asked else NOT_STARTED, trims=False)
             elif call.delivery == PENDING:
                 self.end_delivery(call, DEAD, trims=False)
-        del self.due[reported:]
         return len(had)
 
     def start_delivery(self, call, *, can_deliver=False):
@@ -584,7 +593,7 @@ class ModelCase:
             self.due.append(("LEASE_ENDED", call.id, call.effect))
         if call.delivery:
             self.end_delivery(call, DELIVERED if status == SUCCEEDED else DEAD, trims=trims)
-        elif not has_delivery:
+        elif trims and not has_delivery:
             self.trim()
 
     def trim(self):

@@ -117,11 +117,13 @@ SERVER_ROOMS = {
     "access": ("errors", "metrics"),
     "settings": ("domain", "store", "verification"),
     "store_health": ("store",),
+    "repair": ("settings", "store"),
     "replica_bus": ("metrics", "store"),
     "watch": ("domain", "errors", "metrics", "store"),
     "handlers": ("contract", "domain", "errors", "metrics", "replica_bus", "settings", "store"),
     "calls": (
-        "domain", "errors", "handlers", "limits", "metrics", "replica_bus", "store", "transition_log", "verification",
+        "domain", "errors", "handlers", "limits", "metrics", "repair", "replica_bus", "store", "transition_log",
+        "verification",
     ),
     "rpc": (
         "access", "calls", "contract", "domain", "errors", "handlers", "limits", "metrics", "settings", "store",

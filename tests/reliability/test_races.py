@@ -42,7 +42,7 @@ async def test_of_many_simultaneous_callers_exactly_one_gets_through(tmp_path, s
             kept = await system.client.get_callback(case.case_id)
             assert (kept.status, kept.close_reason) == (CallbackStatus.CLOSED, CloseReason.CONSUMED)
             calls = (await system.client.list_calls_page(case.case_id)).items
-            assert [call.status for call in calls] == [CallStatus.SUCCEEDED]
+            assert [each.status for each in calls] == [CallStatus.SUCCEEDED]
 
         for _ in range(cases // AT_ONCE):
             await asyncio.gather(*(race() for _ in range(AT_ONCE)))

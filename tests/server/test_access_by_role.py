@@ -78,14 +78,21 @@ def token(name):
     return (("authorization", f"Bearer callback_{name}"),)
 
 
-@pytest.fixture
-async def services(store_of):
+@pytest.fixture(scope="module")
+async def server(store_of):
     principals = known()
     store = store_of()
     async with running_services(store, principals=lambda: principals) as running:
         running.control_plane.deliveries.stop()
         running.store = store
         yield running
+
+
+@pytest.fixture
+def services(server):
+    """Return the services of the module, with an empty store."""
+    server.store.flush()
+    return server
 
 
 class Case:

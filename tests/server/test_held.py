@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import redis.asyncio
 from structlog.testing import capture_logs
+from support.proxy import StoreProxy, script_of
 from support.services import refusal, response, running_services
 from support.wait import wait_until
 
@@ -12,6 +13,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.calls import invoke as invoke_module
 from callback_server.domain.activity import Activity
 from callback_server.store import keys
 
@@ -322,6 +324,61 @@ async def test_a_held_call_can_be_answered_after_its_caller_got_the_fallback(ser
     await answer(services, await call_of(services, made))
     call = await call_of(services, made)
     assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
+
+
+async def test_a_call_that_its_own_end_deletes_is_answered(store_of):
+    async with running_services(store_of(), recorded_calls_per_case=1) as services:
+        made = await generate(services, allow_multiple_calls=True)
+        callers = []
+        for number in (1, 2):
+            callers.append(invoke(services, made))
+
+            async def are_waiting(number=number):
+                return len(await waiting(services)) == number
+
+            await wait_until(are_waiting, what=f"{number} held calls")
+        older, newer = await waiting(services)
+        await answer(services, pb.Call(call_id=newer))
+        for _ in range(2):
+            said = await answer(services, pb.Call(call_id=older), response=pb.Response(response_body=b"older"))
+            assert (said.call.call_id, said.call.status, said.call.erased) == (older, pb.CALL_STATUS_SUCCEEDED, True)
+        assert [(await caller).response.response_body for caller in callers] == [b"older", b""]
+
+
+class Away:
+    """A store that does not reply to the mark of a caller that is told to wait, while `is_away`."""
+
+    def __init__(self):
+        self.is_away = True
+
+    def __call__(self, command):
+        return self.is_away and script_of(command) == "mark_waiting"
+
+
+SOON = {"answer_deadline": {"nanos": 100_000_000}}
+
+
+async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store_of, monkeypatch):
+    monkeypatch.setattr(invoke_module, "MARK_S", 0.1)
+    away = Away()
+    async with StoreProxy(store_of(), away) as proxy, running_services(proxy) as services:
+        made = await generate(services, **SOON)
+        with capture_logs() as logs:
+            caller = invoke(services, made)
+            await wait_until(lambda: [each for each in logs if each["event"] == "answer_not_marked"])
+        away.is_away = False
+        assert (await caller).wait_path
+
+
+async def test_a_held_call_does_not_keep_a_server_that_stops_without_a_store(store_of, monkeypatch):
+    monkeypatch.setattr(invoke_module, "MARK_S", 0.1)
+    async with StoreProxy(store_of(), Away()) as proxy, running_services(proxy, grace_s=3600) as services:
+        made = await generate(services)
+        caller = invoke(services, made)
+        await call_of(services, made, held=True)
+        stopping = asyncio.ensure_future(services.control_plane.stop())
+        assert (await refusal(caller)).reason == "OUTCOME_UNKNOWN"
+        await stopping
 
 
 async def test_a_caller_that_is_reported_gone_is_recorded_and_nothing_else_changes(services):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import redis.asyncio
 from soak.counts import count
 from structlog.testing import capture_logs
 from support.services import redirect, refusal, response, running_services
@@ -12,6 +13,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.store import keys
 
 REJECTED = {"verdict": handler_pb.VERDICT_REJECTED}
 
@@ -188,6 +190,37 @@ async def test_an_answer_that_cannot_be_rendered_is_refused_and_changes_nothing(
     assert len(await held_calls(services, made)) == 1
     await resolve(services, made)
     assert (await caller).response.response_code == 201
+
+
+async def test_an_erasure_leaves_only_the_code_of_the_answer(store_of):
+    store = store_of()
+    async with running_services(store) as services, redis.asyncio.from_url(store.url) as client:
+        made = await generate(services, allow_multiple_calls=True)
+        given = {"response": pb.Response(response_body=b"paid by Ada")}
+        await resolve(services, made, **given)
+        assert (await invoke(services, made)).response.response_body == b"paid by Ada"
+        await erase(services, made)
+        resolution = keys.key(keys.partition_of(made.callback_case_id), "resolution", made.callback_case_id)
+        assert not [value for value in (await client.hgetall(resolution)).values() if b"Ada" in value]
+        got = await invoke(services, made)
+        assert (got.response.response_code, got.response.response_body) == (201, b"")
+        (_, later) = await calls_of(services, made)
+        assert (later.call_id, later.erased, later.response.response_code) == (got.call_id, False, 201)
+        await resolve(services, made, **given)
+        assert (await refusal(resolve(services, made))).reason == "CALLBACK_RESOLVED"
+
+
+async def test_an_erasure_leaves_nothing_of_a_redirect(services):
+    made = await generate(services, allow_multiple_calls=True)
+    await resolve(services, made, response=redirect(response_redirect_url="https://shop.example/ada"))
+    await erase(services, made)
+    assert (await refusal(invoke(services, made))).reason == "ANSWER_NOT_REPEATED"
+    (call,) = await calls_of(services, made)
+    assert (call.status, call.response.response_code) == (pb.CALL_STATUS_SUCCEEDED, 410)
+
+
+async def erase(services, made):
+    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
 
 
 async def test_a_call_whose_hold_time_ended_before_the_answer_has_failed(services):

@@ -31,16 +31,10 @@ BODY = '{"type": "order.paid"}'
 MANY = 100
 
 
-@pytest.fixture(params=["valkey", "valkey-cluster"])
-def store(store_of, request):
-    return store_of(request.param)
-
-
-@pytest.fixture
-async def up(store, tmp_path):
+@pytest.fixture(scope="module", params=["valkey", "valkey-cluster"])
+async def running(store_of, tmp_path_factory, request):
     """Run services with the profile `it` (Standard Webhooks) and a gated `push` handler that counts its calls."""
-    gate, asked = asyncio.Event(), []
-    gate.set()
+    store, gate, asked = store_of(request.param), asyncio.Event(), []
 
     async def counts(request, _context):
         asked.append(request)
@@ -60,7 +54,7 @@ async def up(store, tmp_path):
         asked.append(request)
         return reject()
 
-    profiles = dict(profiles_of(tmp_path, None, SECRET, kind="standard-webhooks"))
+    profiles = dict(profiles_of(tmp_path_factory.mktemp("secrets"), None, SECRET, kind="standard-webhooks"))
     async with stub_handler() as stub:
         scripts = {each.__name__: stub.play(each) for each in (counts, fails_once, redirects, rejects)}
         async with running_services(
@@ -69,6 +63,17 @@ async def up(store, tmp_path):
             yield SimpleNamespace(
                 store=store, services=services, scripts=scripts, gate=gate, asked=asked, profiles=profiles
             )
+
+
+@pytest.fixture
+def up(running):
+    """Return the services of the module, with an empty store and the profile `it` as it was."""
+    profile = running.profiles["it"]
+    running.store.flush()
+    running.asked.clear()
+    running.gate.set()
+    yield running
+    running.profiles["it"] = profile
 
 
 async def generate(up, script="counts", activity="push", profile="it", **fields):

@@ -1,16 +1,15 @@
 """Waiting: a caller whose answer takes longer is told to wait, and gets the answer at the address of its call."""
 
 import asyncio
+import itertools
 from datetime import timedelta
 
 import pytest
-import redis.asyncio
 from support.handler import handler_service
 from support.system import running_system
 from support.wait import wait_until
 
 from callback import CallFilter, CallStatus, GetGuard, Redirect, Reject, Response
-from callback_server.store import keys
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 SOON = timedelta(milliseconds=100)
@@ -117,25 +116,75 @@ async def test_an_answer_given_at_the_address_is_kept_whatever_is_recorded(syste
     assert (erased.status_code, erased.json()["code"]) == (410, "answer_not_repeated")
 
 
+MINIMAL = {"Prefer": "return=minimal"}
+
+
 @pytest.mark.parametrize("mode", [{}, {"allow_multiple_calls": True}])
-async def test_an_answer_that_must_not_be_given_twice_is_at_the_address_for_a_minute_after_it_was_given(
-    tmp_path, store_of, mode
-):
-    store = store_of()
-    async with running_system(tmp_path, store) as system, redis.asyncio.Redis(port=store.port) as client:
-        case = await system.client.generate_callback_url(
-            "form", Response("secret"), answer_deadline=SOON, no_repeat=True, **mode
-        )
+async def test_an_answer_that_must_not_be_given_twice_is_given_once_at_the_address(system, mode):
+    case = await system.client.generate_callback_url(
+        "form", Response("secret"), answer_deadline=SOON, no_repeat=True, **mode
+    )
+    path = (await system.http.post(case.url)).headers["location"]
+    await system.client.answer_call(await held_call(system))
+    for _ in range(2):  # a page asks without the answer first
+        told = await system.http.get(path, headers=MINIMAL)
+        assert (told.status_code, told.headers["preference-applied"], told.content) == (204, "return=minimal", b"")
+    assert (await system.http.get(path)).text == "secret"
+    for _ in range(2):
+        again = await system.http.get(path)
+        assert (again.status_code, again.json()["code"]) == (410, "answer_not_repeated")
+
+
+async def test_a_repeat_that_waits_does_not_get_an_answer_that_must_not_be_given_twice(system):
+    case = await system.client.generate_callback_url("form", Response("secret"), no_repeat=True)
+    caller = asyncio.create_task(system.http.get(case.url))
+    call = await held_call(system)
+    told = await system.http.get(case.url, headers=BROWSER)
+    assert told.status_code == 202
+    await system.client.answer_call(call)
+    assert (await caller).text == "secret"
+    refused = await system.http.get(told.headers["location"])
+    assert (refused.status_code, refused.json()["code"]) == (410, "answer_not_repeated")
+
+
+async def test_a_caller_that_asks_without_the_answer_learns_only_that_the_call_has_ended(system):
+    case = await system.client.generate_callback_url(
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=1)
+    )
+    path = (await system.http.post(case.url)).headers["location"]
+    told = await system.http.get(path, headers=MINIMAL)  # it waits for the end
+    assert (told.status_code, told.content) == (204, b"")
+    assert (await system.http.get(path)).status_code == 504
+
+
+async def test_a_caller_that_waits_does_not_take_the_place_of_a_call(tmp_path, store_of):
+    server, edge = {"CALLBACK_MAX_IN_FLIGHT_CALLS": "1"}, {"CALLBACK_EDGE_MAX_REQUESTS_IN_FLIGHT": "1"}
+    async with running_system(tmp_path, store_of(), server=server, edge=edge) as system:
+        case = await system.client.generate_callback_url("form", Response("welcome"), answer_deadline=SOON)
         path = (await system.http.post(case.url)).headers["location"]
-        call = await held_call(system)
-        await system.client.answer_call(call)
-        answer = keys.key(keys.partition_of(case.case_id), "answer", call)
-        assert await client.pttl(answer) > 60_000
-        for _ in range(2):  # a page asks twice
-            assert (await system.http.get(path)).text == "secret"
-        assert 0 < await client.pttl(answer) <= 60_000
-        await client.delete(answer)  # the minute is over
-        assert (await system.http.get(path)).json()["code"] == "answer_not_repeated"
+        waiting = [asyncio.create_task(system.http.get(path)) for _ in range(2)]
+        other = await system.client.generate_callback_url("record", Response("thanks"), allow_multiple_calls=True)
+        for _ in range(5):
+            assert (await system.http.get(other.url)).text == "thanks"
+        await system.client.answer_call(await held_call(system))
+        assert [(await each).text for each in waiting] == ["welcome"] * 2
+
+
+@pytest.mark.parametrize(
+    ("server", "edge"),
+    [({"CALLBACK_MAX_IN_FLIGHT_WAITS": "1"}, {}), ({}, {"CALLBACK_EDGE_MAX_WAITS_IN_FLIGHT": "1"})],
+)
+async def test_the_number_of_callers_that_wait_is_limited(tmp_path, store_of, server, edge):
+    async with running_system(tmp_path, store_of(), server=server, edge=edge) as system:
+        case = await system.client.generate_callback_url("form", Response("welcome"), answer_deadline=SOON)
+        path = (await system.http.post(case.url)).headers["location"]
+        asked = [asyncio.create_task(system.http.get(path, headers=BROWSER)) for _ in range(3)]
+        for refused in itertools.islice(asyncio.as_completed(asked), 2):
+            answer = await refused
+            assert (answer.status_code, answer.headers["refresh"]) == (503, answer.headers["retry-after"])
+        await system.client.answer_call(await held_call(system))
+        assert sorted([(await each).status_code for each in asked]) == [200, 503, 503]
+        assert (await system.http.get(path)).text == "welcome"
 
 
 async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_another_process_answers(system):

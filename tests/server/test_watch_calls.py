@@ -220,7 +220,7 @@ async def test_a_token_of_a_later_release_is_a_lost_position(services, form):
     assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
 
 
-NESTED = base64.urlsafe_b64encode(b"\x92\x02" + b"\x91" * 2990 + b"\x90").decode()
+NESTED = base64.urlsafe_b64encode(b"\x92\x01" + b"\x91" * 2990 + b"\x90").decode()
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.domain.notification import Reason, expiry_id, reason_of, reminder_id
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.repair import Repair
 from callback_server.store import keys
 from callback_server.store.connection import client as connection
 from callback_server.store.connection import pipelined_connection
@@ -120,6 +121,7 @@ MOST_HELD = 2
 RESOLVED_AT_ONCE = 1
 REMIND_AFTER_MS = (3_600_000, 7_200_000)
 FAR_MS = 4_000_000_000_000  # the year 2096
+BRIEFLY_MS = 60_000  # an answer that no window keeps is kept for this time, at most
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
@@ -153,6 +155,7 @@ GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 CHOICES = Prompt("Agree?", choices=(("yes", "Yes"), ("no", "No")))
 FALLBACK = Fallback(100, Response(type=ResponseType.RESPONSE, body=b"later"))
+LEFT = complete(Response(type=ResponseType.RESPONSE, code=200), platform_url=None)
 GONE = Response(type=ResponseType.PAGE, code=410, heading="Done")
 DIGESTS = ("", "a" * 64, "b" * 64)
 
@@ -491,7 +494,8 @@ class LifeMachine(RuleBasedStateMachine):
         word, fact = expected
         if word == "RESOLVED":
             assert isinstance(reply, Grant), (reply, expected)
-            assert (reply.resolved.status, reply.resolved.response) == (fact.status, self._whole[fact.answer_digest])
+            (_, _, _, whole, _) = self.model[ids.case_id_of_call(reply.call_id)].resolution
+            assert (reply.resolved.status, reply.resolved.response) == (fact.status, whole)
             assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
         elif word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
@@ -784,16 +788,21 @@ class LifeMachine(RuleBasedStateMachine):
             self._mark_fallback(call_id, accepts=accepts)
 
     @precondition(lambda self: self.granted)
-    @rule(data=st.data(), status=ends, body=bodies, erases=st.booleans(), trims=st.booleans())
-    def a_caller_is_told_to_wait(self, data, status, body, erases, trims):
-        """The caller of a call waits at its address, and gets the answer there, although the call is no longer kept."""
+    @rule(data=st.data(), told=st.lists(st.booleans(), min_size=1, max_size=2), status=ends, body=bodies,
+          no_repeat=st.booleans(), erases=st.booleans(), trims=st.booleans())  # fmt: skip
+    def a_caller_is_told_to_wait(self, data, told, status, body, no_repeat, erases, trims):
+        """The caller of a call, or a repeat, waits at its address, and gets the answer there, although the call is no
+        longer kept. An answer that must not be given twice is for the first that asks, if the caller waits."""
         call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         call = self._known(call_id)
-        for wait_hash in (call_id.ljust(64, "0"), call_id.ljust(64, "0")):
-            is_marked = self.do(mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post"))
-            assert is_marked is model.mark_waiting(call_id, wait_hash)
+        for is_own in told:
+            wait_hash = call_id.ljust(64, "0")
+            is_marked = self.do(
+                mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post", is_own=is_own)
+            )
+            assert is_marked is model.mark_waiting(call_id, wait_hash, is_own=is_own)
         if not call.wait_hash or case_id not in self.model:
             return
         others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
@@ -806,21 +815,31 @@ class LifeMachine(RuleBasedStateMachine):
         if erases:
             self._erase(case_id, None, f"erasure {next(self.numbers)}")
             model.erase()
-        self._finish(call_id, status, False, body)
+        self._finish(call_id, status, False, body, no_repeat=no_repeat)
         if call.status not in (SUCCEEDED, REJECTED):
             return
         if trims:
             self.drop(past=True)
+        if call_id in model.kept:
+            assert self.do(self.client.pttl(keys.key(keys.partition_of(call_id), "answer", call_id))) > BRIEFLY_MS
+        assert self._at_address(call, without_answer=True) is FollowResult.ENDED
         found = self._at_address(call)
         assert (found.status, found.method) == (call.status, "post")
         if call_id in model.kept:  # else it was erased, or is larger than what the case may keep
             assert (found.answer.headers, found.answer.body) == (GAVE, body)
+        elif call.no_repeat and not call.caller_waits:
+            assert found.answer is None
+        assert self._at_address(call) == found
+        if call.no_repeat:
+            assert self._at_address(call, asker="another").answer is None
 
-    def _at_address(self, call):
+    def _at_address(self, call, *, asker="at its address", **more):
         """Return what the caller of a call gets at its address now."""
         return self.do(
-            follow_call(self.scripts, call.id, repeat_id="at its address", replica="replica", wait_hash=call.wait_hash)
-        )
+            follow_call(
+                self.scripts, call.id, repeat_id=asker, replica="replica", wait_hash=call.wait_hash, **more
+            )
+        )  # fmt: skip
 
     def _mark_fallback(self, call_id, *, accepts=True):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
@@ -856,10 +875,10 @@ class LifeMachine(RuleBasedStateMachine):
         data=st.data(), digest=st.sampled_from(["c" * 64, "d" * 64]),
         status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
         merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
-        then=st.sampled_from([None, "claim", "again", "sweep"]),
+        erases=st.booleans(), then=st.sampled_from([None, "claim", "again", "sweep"]),
     )  # fmt: skip
-    def resolve(self, data, digest, status, merged, late, foreign, then):
-        """Give a case that holds calls its answer, while or before it holds some."""
+    def resolve(self, data, digest, status, merged, late, foreign, erases, then):
+        """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
         case_id = data.draw(st.sampled_from(self._holding()))
         if late:
             call_id = self._claim_new(case_id)
@@ -869,6 +888,8 @@ class LifeMachine(RuleBasedStateMachine):
             self._claim_new(case_id)
         model = self.model[case_id]
         answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=digest.encode())
+        if digest.startswith("d"):
+            answer = Response(type=ResponseType.REDIRECT, redirect_url="https://shop.example/paid")
         self._whole[digest] = answer
         version = None if status == REJECTED else model.version - (merged == "before")
         up_to = data.draw(st.sampled_from([model.call_count, model.call_count, model.call_count - 1]))
@@ -876,6 +897,8 @@ class LifeMachine(RuleBasedStateMachine):
             reply = self._resolve(case_id, digest, status, answer, version, up_to, owner="nobody")
             assert reply is ResolveRefusal.UNKNOWN
         self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        if erases:
+            assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
         if then == "again":
             self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
         elif then == "sweep":
@@ -899,6 +922,7 @@ class LifeMachine(RuleBasedStateMachine):
         reply = self._resolve(case_id, digest, status, answer, version, up_to)
         word, ended = model.resolve(
             digest, status, self._of_answer(answer), whole=answer, size=_kept_size(Settings(), answer),
+            left=(None, 0) if answer.type is ResponseType.REDIRECT else (LEFT, _kept_size(Settings(), LEFT)),
             version=version, up_to=up_to, limit=RESOLVED_AT_ONCE,
         )  # fmt: skip
         if word == "OK":
@@ -1283,6 +1307,15 @@ class LifeMachine(RuleBasedStateMachine):
         await self._compare_events()
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
+
+    def teardown(self):
+        """Check that the lists and the cases agree as `callback repair` sees it."""
+
+        async def found():
+            repair = Repair(self.scripts, makes_entries=False, removes_entries=False)
+            return [(step.faults, step.not_examined) async for step in repair.steps(10_000)]
+
+        assert {str(each) for each in self.do(found())} <= {"([], {})"}
 
     async def _compare_pointers(self, stored):
         found = await self.read_all({key: ("get", key) for key in stored})

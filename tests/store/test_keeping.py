@@ -49,6 +49,8 @@ class Cases:
         time_to_live_ms=None,
         *,
         answer_mode=AnswerMode.HANDLER,
+        settings=Settings(),  # noqa: B008  # frozen
+        notify=(),
         partition=None,
     ):
         sha = ids.state_hash(ids.new_state())
@@ -56,7 +58,7 @@ class Cases:
             sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
-            parameter="", time_to_live_ms=time_to_live_ms, settings=Settings(),
+            parameter="", time_to_live_ms=time_to_live_ms, settings=settings, notify=notify,
             response=Response(type=ResponseType.RESPONSE), answer_mode=answer_mode,
         )  # fmt: skip
         await create_case(self.scripts, case)

@@ -116,12 +116,20 @@ BUGS = {
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)",
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\n"
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
-    "a foreign owner can erase": ("if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end\n\n"
-                                  "if before", "if not case then return {'UNKNOWN'} end\n\nif before"),
+    "a foreign owner can erase": (
+        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\n\nlocal now = "
+        "math.floor(now_us() / 1000)\n-- Without limits",
+        "if not case then return reply('UNKNOWN') end\n\nlocal now = math.floor(now_us() / 1000)\n-- Without limits"),
     "a body outlives the erasure": (
         "redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')", ""),
     "the recorded part of a held request outlives the erasure": (
-        "'request_body', 'recorded_request', 'drops_body')\n    -- A", "'request_body')\n    -- A"),
+        "'request_body', 'recorded_request', 'drops_body')\nend\n\nlocal function erase_resolution",
+        "'request_body')\nend\n\nlocal function erase_resolution"),
+    "the answer of a case outlives the erasure": ("  if case.resolved then erase_resolution() end\n", ""),
+    "a call that waits for the answer of its case loses it to the erasure": (
+        "    end_hold(case, call_id, now, no_limits)\n  end\n  local left", "  end\n  local left"),
+    "a redirect leaves an answer after the erasure": (
+        "left[1] ~= '' and packed_answer(left[2], '') or ''", "packed_answer(left[2], '')"),
     "a held call is cut before it is answered": (
         "local is_kept_while_held = partial and is_held", "local is_kept_while_held = false"),
     "a held request outlives its call": ("    trim_request(call_id)\n  end", "  end"),
@@ -289,6 +297,10 @@ BUGS = {
         "or (is_own and call[3] ~= wait_hash)", ""),
     "a caller is told to wait for a call that has ended": (
         "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
+    "a caller that waits gets an answer twice that must not be": (" and (call[8] or asker) == asker)", ")"),
+    "an answer that must not be given twice is lost by asking for the end": (
+        "if call[1] ~= 'RUNNING' and without_answer then return {'ENDED'} end",
+        "if call[1] ~= 'RUNNING' and without_answer then answer_again(case, call_id, 'x') return {'ENDED'} end"),
     "an answer is not kept for a caller that waits": ("window_ms = math.max(window_ms, WAITED_MS)", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
@@ -435,10 +447,10 @@ BUGS = {
     "a reminder of a closed case is tried again": ("return is_notification(call_id) and case.status == 'CLOSED'",
                                                    "return false and case.status == 'CLOSED'"),
     "the expiry is dropped like a reminder": (" and call_id ~= expiry_id(case)\n", "\n"),
-    "a reminder of a closed case is made": ("if case and case.status ~= 'CLOSED' then\n    start_reminder",
-                                            "if case then\n    start_reminder"),
+    "a reminder of a closed case is made": ("if case.status ~= 'CLOSED' then\n      start_reminder",
+                                            "if true then\n      start_reminder"),
     "a reminder is made before what is due closes its case": (
-        "  if case then apply_timeouts(case, now, limits) end\n  if case and case.status", "  if case and case.status"),
+        "    apply_timeouts(case, now, limits)\n    if case.status", "    if case.status"),
     "a reminder is told again and again": (
         "redis.call('HINCRBY', case_key(case.id), 'reminders', 1)", "reminder_count(case) + 1"),
     "a case has one reminder": ("  schedule_reminder(case, number + 1)\n",

@@ -8,6 +8,8 @@ from google.protobuf.message import Message
 
 BODY = os.urandom(1024) * 1024
 """A body that no other test sends: garbage of theirs is not counted."""
+_LARGE_BYTES = 32 * 1024
+"""Less than a process takes from a socket at once."""
 
 
 class Garbage:
@@ -21,7 +23,7 @@ class Garbage:
 def large_garbage():
     """Run the block without the garbage collector.
 
-    Yield `Garbage`. At the end of the block it has each object in a reference cycle that holds half of `BODY` or more.
+    Yield `Garbage`. At the end of the block it has each object in a reference cycle that holds a large part of `BODY`.
     """
     gc.collect()
     gc.disable()
@@ -47,4 +49,4 @@ def _has_body(held):
         held = held.SerializePartialToString()
     elif not isinstance(held, bytes | bytearray):
         held = getattr(held, "body", None)
-    return isinstance(held, bytes | bytearray) and len(held) >= len(BODY) // 2 and BODY[:1024] in held
+    return isinstance(held, bytes | bytearray) and len(held) >= _LARGE_BYTES and BODY[:1024] in held

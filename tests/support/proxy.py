@@ -13,6 +13,7 @@ from callback_server.store.transitions import (
     erase_calls,
     finish_call,
     mark_fallback,
+    mark_waiting,
     set_response,
     sweep_partition,
 )
@@ -25,6 +26,7 @@ _MODULES = (
     erase_calls,
     finish_call,
     mark_fallback,
+    mark_waiting,
     set_response,
     sweep_partition,
 )

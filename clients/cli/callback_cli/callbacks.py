@@ -448,11 +448,18 @@ def answer(
 )
 @click.argument("case_id", metavar="CASE")
 @click.option("--reject", is_flag=True, help="Reject the calls because their data is incorrect.")
+@click.option("--no-repeat", is_flag=True, help="Give this answer to each call only once: a repeat gets a 410.")
 @response_options(required=False)
 @options.show_secrets
 @with_connection
 def resolve(
-    connection: Connection, *, case_id: str, reject: bool, response: Response, show_secrets: bool | None
+    connection: Connection,
+    *,
+    case_id: str,
+    reject: bool,
+    no_repeat: bool,
+    response: Response,
+    show_secrets: bool | None,
 ) -> None:
     """Give a callback that holds calls its answer, once.
 
@@ -461,7 +468,7 @@ def resolve(
     a callback that is retryable then rejects only the calls that are held now.
     """
     given = None if response == Response(type=None) else response
-    answer = Reject(given) if reject else given
+    answer = Reject(given, no_repeat=no_repeat) if reject else Accept(given, no_repeat=no_repeat)
     _show(
         connection,
         connection.run(lambda client: client.resolve_callback(case_id, answer)),

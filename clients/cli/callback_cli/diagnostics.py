@@ -1,4 +1,4 @@
-"""Commands for operators: config and doctor. They import server and edge only when they run."""
+"""Commands for operators: config, doctor and repair. They import server and edge only when they run."""
 
 import asyncio
 import dataclasses
@@ -84,3 +84,41 @@ def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
         click.echo(json_view.dumps(found))
     if any(each["level"] == "problem" for each in found):
         sys.exit(EXIT_REFUSED)
+
+
+@click.command(epilog=examples("callback repair --check", "callback repair --config callback.toml"))
+@click.option("--check", is_flag=True, help="Only report, change nothing.")
+@config_option
+@_json
+def repair(check: bool, config: Path | None, as_json: bool) -> None:
+    """Find and mend differences between the lists of the store and its callbacks and calls.
+
+    It makes the entries that a callback or call lacks, and removes entries whose callback or call does not exist. It
+    uses the settings of the server, and works while servers run. A partition whose slot moves to another node is not
+    examined: run it again afterwards. It exits with code 1 if something was not examined, or with --check not mended.
+    """
+    with needs_extra("server"):
+        from callback_server import repair as of_server
+    try:
+        found = asyncio.run(_repair(of_server, config, changes=not check, as_json=as_json))
+    except of_server.RepairError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    if as_json:
+        click.echo(json_view.dumps([dataclasses.asdict(fault) for fault in found.faults]))
+    for partition, reason in found.not_examined.items():
+        click.echo(f"Error: partition {partition} was not examined: {reason}", err=True)
+    if found.not_examined or (check and found.faults):
+        sys.exit(EXIT_REFUSED)
+
+
+async def _repair(of_server: Any, config: Path | None, *, changes: bool, as_json: bool) -> Any:
+    done = {"missing_entry": "made", "entry_without_case": "removed"} if changes else {}
+    whole = of_server.Step()
+    async for step in of_server.repair(config, changes=changes):
+        whole.add(step)
+        for fault in () if as_json else step.faults:
+            click.echo(f"{fault.kind}  {fault.listed_in}  {fault.name}  {done.get(fault.kind, 'found')}")
+    if not as_json:
+        click.echo(f"{whole.examined} callbacks and lists examined, {len(whole.faults)} faults")
+    return whole

@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             tokens.token,
             diagnostics.show_config,
             diagnostics.doctor,
+            diagnostics.repair,
             completion.completion,
         ),
     ),

@@ -39,6 +39,7 @@ from callback_edge.call.request import (
     is_service_worker_script,
     parse_path,
     parse_wait_path,
+    prefers_minimal,
     to_invocation,
 )
 from callback_edge.http_answer import HttpAnswer
@@ -185,10 +186,14 @@ class Exchange(ASGIHTTPConnection):
         if is_prefetch(self._headers):
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
         limits.check_unknown_states(caller)
+        waited.without_answer = prefers_minimal(self._headers)
         message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(wait=waited)
         try:
-            return await self._render(await self._shared.upstream.invoke(message, self._hand_over_body()))
+            invoked = await self._shared.upstream.invoke(message, self._hand_over_body())
+            if waited.without_answer and not invoked.wait_path:
+                return HttpAnswer(204, [("preference-applied", "return=minimal")])
+            return await self._render(invoked)
         except problems.ProblemError as error:
             if error.problem is problems.STATE_UNKNOWN:
                 error.call_id = ""  # it would reveal that the state exists
@@ -285,6 +290,7 @@ class Exchange(ASGIHTTPConnection):
             if keep:
                 self._body.grow(self._body_bytes)
                 self._received += part
+            del part
 
     async def _receive_part(self) -> bytes:
         if self._connection.awaits_continue:

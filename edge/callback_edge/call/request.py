@@ -76,6 +76,11 @@ def parse_wait_path(raw_path: bytes) -> edge_service_pb2.WaitRequest | None:
     return None
 
 
+def prefers_minimal(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether a caller asks for an answer without content (RFC 7240, section 4.2)."""
+    return any(name == b"prefer" and value.strip().lower() == b"return=minimal" for name, value in headers)
+
+
 def is_prefetch(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether a browser marked the request as a prefetch."""
     return any(name in _PREFETCH_HEADERS and b"prefetch" in value.lower() for name, value in headers)

@@ -3,8 +3,10 @@
 1. A connection may be idle, without any byte of a request, for `keep_alive_timeout_s`. Then it closes: without a
    response after an answer, with a 408 if it has had no request.
 2. A head that has begun has `head_timeout_s` to arrive. Then the client gets a 408.
-3. The last answer ends the edge's side of the connection. The edge then reads and discards what the client still sends,
-   for `LINGER_S` at most. A socket that is closed with unread bytes resets its connection, and the client may never see
+3. The last answer ends the edge's side of the connection. If it waits for its turn, the edge drops what has arrived and
+   reads nothing more until it is sent: many such connections need little memory, also if their clients are gone, which
+   a connection that is not read does not notice. The edge then reads and discards what the client still sends, for
+   `LINGER_S` at most. A socket that is closed with unread bytes resets its connection, and the client may never see
    the answer.
 4. The edge closes a connection whose client takes nothing for `WRITE_TIMEOUT_S`. Hypercorn waits for it without a
    limit, and so does its stop.
@@ -27,7 +29,7 @@ from hypercorn.utils import parse_socket_addr
 
 from callback_edge import problems
 from callback_edge.http.config import EdgeConfig, EdgeContext
-from callback_edge.http.protocol import StrictHttpProtocol
+from callback_edge.http.protocol import InputIgnored, StrictHttpProtocol
 from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_process import logs
 
@@ -54,15 +56,27 @@ class _AppTasks(TaskGroup):
     By ASGI the application has to wait for that beside its work, which needs another task for each request.
     """
 
+    _ignores_body = False
+    _received: asyncio.Queue[Any] | None = None
+    """Messages for the application of the current request."""
+
+    def ignore_body(self) -> None:
+        """Drop the parts of the current body that the application has not taken, and those that still come."""
+        self._ignores_body = True
+        if self._received:
+            _empty(self._received)
+
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Callable[[Any], Awaitable[None]]:
         """Start the application, and return the function that gives it messages."""
-        received: asyncio.Queue[Any] = asyncio.Queue(config.max_app_queue_size)
+        received = self._received = asyncio.Queue(config.max_app_queue_size)
         task = self._task_group.create_task(_run_app(app, scope, received.get, send))
         task.add_done_callback(lambda _: _empty(received))
 
         async def put(message: Any) -> None:
             if message["type"] != "http.disconnect":
                 await received.put(message)
+                if self._ignores_body:
+                    _empty(received)
             elif task is not asyncio.current_task():  # else the end of its own answer
                 self._loop.call_later(_HANG_UP_DELAY_S, task.cancel)
 
@@ -203,6 +217,8 @@ class Connection(TCPServer):
             self._stop_request_timer()
             if event.idle and not self._is_client_done:
                 self._start_request_timer()
+        elif isinstance(event, InputIgnored):
+            self._drop_input()
         else:
             self._end_output()
 
@@ -218,9 +234,20 @@ class Connection(TCPServer):
             if self._discards_input:  # since it waits
                 continue
             await self.protocol.handle(RawData(data))
+            del data  # it may wait now
             if self._request_timer and not self._has_head_begun and self.protocol.has_part_of_head:
                 self._start_request_timer()
         await self.protocol.handle(Closed())
+
+    def _drop_input(self) -> None:
+        """Free what has arrived, and let nothing more into memory until the last answer is sent."""
+        self._discards_input = True
+        transport: Any = self.writer.transport
+        if not transport.is_closing():
+            transport.pause_reading()
+        reader: Any = self.reader
+        reader._buffer.clear()  # noqa: SLF001  # `read` may wait, or raise
+        self._tasks.ignore_body()
 
     async def _discard(self) -> None:
         """Read and discard what has arrived, in the turn of the caller. Meanwhile nothing more comes into memory."""
@@ -253,8 +280,11 @@ class Connection(TCPServer):
             return
         self._is_output_ended = self._discards_input = True
         self._stop_request_timer()
+        transport: Any = self.writer.transport
         try:
-            self.writer.write_eof()
+            if not transport.is_closing():
+                transport.resume_reading()
+            transport.write_eof()
         except (OSError, RuntimeError):
             self.abort()
         self._linger_timer = self.loop.call_later(LINGER_S, self.writer.close)

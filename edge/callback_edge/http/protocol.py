@@ -16,7 +16,8 @@ reason.
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. A client that waits for a 100 (Continue) gets it when the body is read.
 8. A response before the end of its request says `Connection: close`.
-9. An answer that is not a call's waits for its turn (`limits/pace`).
+9. An answer that is not a call's waits for its turn (`limits/pace`). If it is the last one, the client's input is
+   ignored meanwhile.
 10. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no
     `Server`.
 
@@ -27,6 +28,7 @@ from typing import Any
 
 import h11
 from hypercorn.events import Closed, RawData
+from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
@@ -38,6 +40,10 @@ from callback_edge.call.request_record import RequestRecord
 from callback_edge.http.config import EdgeConfig, EdgeContext
 from callback_edge.http.parser import StrictConnection, head_problem, origin_form
 from callback_edge.http_answer import HttpAnswer
+
+
+class InputIgnored(ConnectionEvent):
+    """The client's input is ignored from now on: its last answer waits for its turn."""
 
 
 class StrictHttpProtocol(H11Protocol):
@@ -83,10 +89,12 @@ class StrictHttpProtocol(H11Protocol):
             is_last: Whether the connection ends with it. It may end for other reasons too.
         """
         record = self._record
+        is_last |= not self.connection.is_request_complete  # rule 8
         if record and not record.call_id:
+            if is_last:
+                await self.send(InputIgnored())
             await self.context.pace.wait(record.caller.group)
         body = b"" if self.connection.answers_head else answer.body
-        is_last |= not self.connection.is_request_complete  # rule 8
         is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
         try:
             data = self.connection.complete_answer(answer.status, answer.fields, body, is_last=is_last)

@@ -1,4 +1,4 @@
-"""Checks of a rendered page: its style, which its policy allows by a hash, its confirmation form and its content."""
+"""Checks of a rendered page: its style and script, which its policy allows by a hash, its form and its content."""
 
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -35,6 +35,23 @@ def check_confirmation(page: str) -> None:
         )
 
 
+def check_waiting(page: str, path: str, script: str) -> None:
+    """Check that a page goes on waiting at a path, with the script and without one.
+
+    Raises:
+        ValueError: It does not.
+    """
+    outline = _Outline(page)
+    if outline.scripts != [(path, script)]:
+        raise ValueError(
+            'the waiting page needs <script data-path="{{ link_url }}">{{ waiting_script }}</script>, and no other'
+        )
+    if len(outline.refreshes) != 1 or not outline.refreshes[0].endswith(f"url={path}"):
+        raise ValueError(
+            'the waiting page needs <noscript><meta http-equiv="refresh" content="2; url={{ link_url }}"></noscript>'
+        )
+
+
 def has_prompt(page: str, prompt: PromptContent) -> bool:
     """Return whether a page shows the heading and the text of a prompt, and its one form sends exactly a choice."""
     outline = _Outline(page)
@@ -51,11 +68,14 @@ def has_content(page: str, content: PageContent) -> bool:
 
 
 class _Outline(HTMLParser):
-    """Texts, links, styles and form fields of a page."""
+    """Texts, links, styles, scripts, refreshes and form fields of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.styles: list[str] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        """The path and the source of each script."""
+        self.refreshes: list[str] = []
         self.links: list[str | None] = []
         self.texts: list[str] = []
         self._open = ""
@@ -83,10 +103,14 @@ class _Outline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Record a start tag."""
-        if tag in ("form", "style"):
+        if tag in ("form", "style", "script"):
             self._open = tag
         if tag == "style":
             self.styles.append("")
+        elif tag == "script":
+            self.scripts.append((dict(attrs).get("data-path"), ""))
+        elif tag == "meta" and (dict(attrs).get("http-equiv") or "").lower() == "refresh":
+            self.refreshes.append(dict(attrs).get("content") or "")
         elif tag == "a":
             self.links.append(dict(attrs).get("href"))
         elif tag == "form":
@@ -100,8 +124,11 @@ class _Outline(HTMLParser):
             self._open = ""
 
     def handle_data(self, data: str) -> None:
-        """Record the text of a style, or other text."""
+        """Record the text of a style or a script, or other text."""
         if self._open == "style":
             self.styles[-1] += data
+        elif self._open == "script":
+            path, source = self.scripts[-1]
+            self.scripts[-1] = path, source + data
         else:
             self.texts.append(data)

@@ -37,7 +37,7 @@ from callback_edge.brand import Brand
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language
-from callback_edge.pages.page_checks import check_confirmation, check_style, has_content, has_prompt
+from callback_edge.pages.page_checks import check_confirmation, check_style, check_waiting, has_content, has_prompt
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
 from callback_edge.problems import Problem
@@ -137,7 +137,7 @@ class Pages:
             environment.globals["style"] = Markup(style)  # noqa: S704  # built in or the operator's, never a caller's
             script = source_of(environment, loaders[0], _SCRIPT)
             environment.globals["waiting_script"] = Markup(script)  # noqa: S704  # built in
-            rendered = {key: page async for key, page in _render_all(environment, loaders[0], texts, style)}
+            rendered = {key: page async for key, page in _render_all(environment, loaders[0], texts, style, script)}
             answer_template = await _answer_template(environment, loaders[0], style)
             prompt_template = await _prompt_template(environment, loaders[0], style)
         except TemplatesError as error:
@@ -287,7 +287,7 @@ def _check_folder(folder: str | os.PathLike[str] | None) -> None:
 
 
 async def _render_all(
-    environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts], style: str
+    environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts], style: str, script: str
 ) -> AsyncIterator[tuple[tuple[Problem, str, bool], bytes]]:
     """Render the page of each problem in each language, and that of an error also with a reference."""
     for problem, (language, found), has_reference in itertools.product(problems.ALL, texts.items(), (False, True)):
@@ -306,6 +306,8 @@ async def _render_all(
         with template_errors(name):
             if problem is problems.CONFIRMATION_REQUIRED:
                 check_confirmation(page)
+            if problem is problems.WAITING:
+                check_waiting(page, _WAIT_PATH, script)
         yield (problem, language, has_reference), page.encode()
 
 

@@ -62,11 +62,14 @@ class ServerClient:
         self._target = settings.server_target
         self._invoke_timeout_s = settings.invoke_timeout_s
         self._max_in_flight = settings.max_requests_in_flight
+        self._max_waits = settings.max_waits_in_flight
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
         self._availability = ServerAvailability(lambda: bool(self._token.value))
         self._numbers = itertools.count(1)
         self._calls: set[UnansweredCall] = set()
+        self._waits: set[UnansweredCall] = set()
+        """Those of them that only wait for the answer to an earlier call."""
         self._unsent = UnansweredCalls(_STREAM_WAIT_S, self._stream_wait_expired)
         self._is_flush_scheduled = False
         # Not a TaskSet, which cancels again and again: a cancelled task closes its channel, and must get to the end.
@@ -125,13 +128,15 @@ class ServerClient:
     async def _ask(
         self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
     ) -> edge_service_pb2.InvokeResponse | None:
-        if len(self._calls) >= self._max_in_flight:
-            metrics.limited("max_requests_in_flight").inc()
+        if limit := self._reached_limit(message):
+            metrics.limited(limit).inc()
             if body is not None:
                 body.free()
             raise problems.ProblemError(problems.TOO_MANY_CALLS, retry_after_s=BUSY_RETRY_S)
         call = UnansweredCall(next(self._numbers), message, body)
         self._calls.add(call)
+        if call.is_wait:
+            self._waits.add(call)
         self._is_idle.clear()
         self._enqueue(call)
         del message
@@ -147,6 +152,12 @@ class ServerClient:
             # An error refers to the frames that it has passed, this one too. If this frame referred to the call, which
             # has the error, all of them and the body would stay in memory until the garbage collector runs.
             del call
+
+    def _reached_limit(self, message: edge_service_pb2.StreamInvocationsRequest) -> str:
+        """Return the setting of the limit that leaves no room for a call. Empty: there is room."""
+        if message.invocations[0].HasField("wait"):
+            return "max_waits_in_flight" if len(self._waits) >= self._max_waits else ""
+        return "max_requests_in_flight" if len(self._calls) - len(self._waits) >= self._max_in_flight else ""
 
     def why_not_ready(self) -> str:
         """Return why no call can be made, in a few words. Empty if calls can be made."""
@@ -244,6 +255,7 @@ class ServerClient:
         is_gone_known: bool = False,
     ) -> None:
         self._calls.discard(call)
+        self._waits.discard(call)
         call.drop_body()
         if not self._calls:
             self._is_idle.set()

@@ -19,7 +19,7 @@ class UnansweredCall:
     """Call, or look-up of one, without a result. A caller that disconnects cancels `result` and nothing else."""
 
     __slots__ = (
-        "added_at", "body", "encoded", "is_caller_gone", "is_dropped", "is_look_up", "number", "refusals",
+        "added_at", "body", "encoded", "is_caller_gone", "is_dropped", "is_look_up", "is_wait", "number", "refusals",
         "report_gone", "result",
     )  # fmt: skip
 
@@ -31,6 +31,8 @@ class UnansweredCall:
         invocation.number = number
         self.is_look_up = invocation.look_up
         """Whether this is no call, and may have happened or not."""
+        self.is_wait = invocation.HasField("wait")
+        """Whether this is no call, and only waits for the answer to an earlier one."""
         self.encoded = message.SerializeToString()
         """Serialized message with this call. By protobuf's rules the concatenation of several such messages is one
         message with all their calls."""

@@ -23,7 +23,7 @@ import dataclasses
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
@@ -82,6 +82,9 @@ log = get_logger()
 
 _LARGE_BODY_BYTES: Final = 64 * 1024
 """A request with a larger body is looked up before its claim."""
+MARK_S: Final = 5.0
+"""How long the mark of what a caller gets is sent to a store that does not reply, in seconds, before the call is looked
+at again."""
 GONE_S: Final = 5.0
 """How long the mark of a caller that is gone waits for a store that does not reply, in seconds."""
 UNSENT_S: Final = 2.0
@@ -166,6 +169,7 @@ class CallInvoker:
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
+        max_waits: int,
         max_per_minute_per_case: int | None,
     ) -> None:
         """Create an invoker.
@@ -183,6 +187,7 @@ class CallInvoker:
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
+            max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
         """
         self._scripts = scripts
@@ -197,14 +202,18 @@ class CallInvoker:
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
+        self._max_waits = max_waits
         self._max_per_minute_per_case = max_per_minute_per_case
         self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
+        self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
+        """The requests that wait at the addresses of calls."""
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
-        """The decisions on calls that have a fallback: each continues after the fallback was sent."""
+        """The decisions of handlers on calls whose callers get something before: each continues after that."""
         self._marks = TaskSet()
         """The marks of callers that are gone, until the store has them."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
+        metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
 
     def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
@@ -229,15 +238,22 @@ class CallInvoker:
         pending = _pending(call_id, state, parameter, request)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
-        task.add_done_callback(lambda task: self._ended(task, reservation, call))
+
+        def ended(task: asyncio.Task[CallAnswer]) -> None:
+            del self._running[task]
+            reservation.free()
+            self._ended(task, call)
+
+        task.add_done_callback(ended)
         return call
 
-    def wait(self, call_id: str, token: str) -> ActiveCall:
+    def wait(self, call_id: str, token: str, *, without_answer: bool = False) -> ActiveCall:
         """Start to wait for the answer to a call whose caller was told to wait. This makes no call.
 
         Args:
             call_id: The call.
             token: The token in the address of the call.
+            without_answer: Whether to wait only for the end of the call, and to return an empty answer.
 
         Returns:
             The wait, with the answer, or with the path where to wait again.
@@ -245,12 +261,18 @@ class CallInvoker:
         Raises:
             CallbackError: The wait was not started.
         """
-        self._check_room()
+        self._check_running()
+        if len(self._waits) >= self._max_waits:
+            raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        reservation = self._body_bytes.reserve(0)
-        task = asyncio.create_task(self._wait(call, token))
-        self._running[task] = call
-        task.add_done_callback(lambda task: self._ended(task, reservation, call))
+        task = asyncio.create_task(self._wait(call, token, without_answer=without_answer))
+        self._waits[task] = call
+
+        def ended(task: asyncio.Task[CallAnswer]) -> None:
+            del self._waits[task]
+            self._ended(task, call)
+
+        task.add_done_callback(ended)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -276,15 +298,15 @@ class CallInvoker:
         return task
 
     def _check_capacity(self, state: str) -> None:
-        self._check_room()
+        self._check_running()
+        if len(self._running) + len(self._look_ups) >= self._max_in_flight:
+            raise errors.TooManyCallsError("max_in_flight_calls")
         if not is_state(state):
             raise errors.StateUnknownError
 
-    def _check_room(self) -> None:
+    def _check_running(self) -> None:
         if self._is_stopping:
             raise errors.ServerStoppingError
-        if len(self._running) + len(self._look_ups) >= self._max_in_flight:
-            raise errors.TooManyCallsError("max_in_flight_calls")
 
     def caller_gone(self, call: ActiveCall) -> None:
         """Mark that the caller of a call will not get its answer, as soon as the request is a call."""
@@ -306,24 +328,22 @@ class CallInvoker:
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
         self._is_stopping = True
-        for call in self._running.values():
+        for call in (*self._running.values(), *self._waits.values()):
             call.release()
-        while running := {*self._running, *self._look_ups}:
+        while running := {*self._running, *self._waits, *self._look_ups}:
             await asyncio.wait(running)
 
     async def cancel(self) -> None:
         """Cancel the calls that run, and mark their callers as gone. Each keeps its lease, so that a sweep ends it."""
-        for call in self._running.values():
+        for call in (*self._running.values(), *self._waits.values()):
             if not call.answer.done():  # with the fallback
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
-        await cancel_all({*self._running, *self._look_ups, *self._decisions})
+        await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
         await self._marks.wait()
 
-    def _ended(self, task: asyncio.Task[CallAnswer], reservation: BodyReservation, call: ActiveCall) -> None:
+    def _ended(self, task: asyncio.Task[CallAnswer], call: ActiveCall) -> None:
         answer = call.answer
-        del self._running[task]
-        reservation.free()
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
         if error is not None and not isinstance(error, errors.CallbackError):
@@ -483,16 +503,19 @@ class CallInvoker:
             await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call)):
+            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call, waiting)):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
         finally:
             waiting.cancel()
 
-    async def _wait(self, call: ActiveCall, token: str) -> CallAnswer:
+    async def _wait(self, call: ActiveCall, token: str, *, without_answer: bool) -> CallAnswer:
         """Return the answer to the call, or where to wait again."""
-        hashed = wait_hash(token)
-        waiting = asyncio.create_task(self._repeats.wait(call.call_id, secrets.token_hex(8), wait_hash=hashed))
+        waiting = asyncio.create_task(
+            self._repeats.wait(
+                call.call_id, secrets.token_hex(8), wait_hash=wait_hash(token), without_answer=without_answer
+            )
+        )
         try:
             await _first_of(waiting, call.released, WAIT_S * 1000)
             if not waiting.done():
@@ -504,8 +527,10 @@ class CallInvoker:
         finally:
             waiting.cancel()
 
-    def _answer_of(self, found: EarlierCall | FallbackSent) -> CallAnswer:
-        """Return the answer of a call for another request than its own, or raise its error."""
+    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
+        """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
+        if found is None:
+            return CallAnswer("", Response())
         cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
         if isinstance(found, FallbackSent):
             return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
@@ -542,6 +567,8 @@ class CallInvoker:
                 attempt=grant.attempt,
             )
             outcome = await self._by_answer_deadline(grant, request, call, self._decide_and_finish(grant, request))
+        if outcome.response is None and grant.resolved is not None:
+            raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
             raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
         return CallAnswer(
@@ -574,59 +601,81 @@ class CallInvoker:
         if after_ms is None and not is_held:
             return await work
         task = asyncio.create_task(work)
-        self._decisions.add(task)
-        task.add_done_callback(self._decisions.discard)
-        await _first_of(task, call.released if is_held else None, after_ms)
-        is_released = is_held and call.released.done()
-        if not task.done():
-            if not call.is_caller_gone and fallback is not None and not is_released:
-                left_s = (grant.lease_left_ms - fallback.after_ms) / 1000
-                if await self._mark_fallback(grant, request, left_s):
+        if not is_held:
+            self._decisions.add(task)
+            task.add_done_callback(self._decisions.discard)
+        try:
+            await _first_of(task, call.released if is_held else None, after_ms)
+            if not task.done() and not call.is_caller_gone:
+                if fallback is None or (is_held and call.released.done()):
+                    if path := await self._mark_waiting(grant.call_id, call, task):
+                        call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
+                elif await self._mark_fallback(grant, request, call, task):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
                     call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
-            elif not call.is_caller_gone and (path := await self._mark_waiting(grant.call_id, call)):
-                call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-            if is_held and (call.answer.done() or (is_released and call.is_caller_gone)):
-                task.cancel()
+            if is_held and not task.done() and (call.answer.done() or call.is_caller_gone):
                 raise errors.OutcomeUnknownError(grant.call_id)  # which no caller gets
-        return await task
+            return await task
+        finally:
+            if is_held:
+                task.cancel()
 
-    async def _mark_waiting(self, call_id: str, call: ActiveCall) -> str:
+    async def _mark_waiting(self, call_id: str, call: ActiveCall, ends: asyncio.Task[Any]) -> str:
         """Record that a caller waits at the address of a call, and return its path. Empty: the call has ended."""
         token = wait_token(call.state, call_id)
-        try:
-            is_marked = await resend(
-                lambda: mark_waiting(self._scripts, call_id=call_id, wait_hash=wait_hash(token), method=call.method),
-                unsent_s=GONE_S,
-                unsure_s=GONE_S,
+
+        async def mark() -> bool:
+            return await mark_waiting(
+                self._scripts,
+                call_id=call_id,
+                wait_hash=wait_hash(token),
+                method=call.method,
+                is_own=call_id == call.call_id,
             )
-        except StoreError as error:
-            log.error("waiting_not_marked", call_id=call_id, error=str(error))
-            return ""
-        if not is_marked:
+
+        if not await self._mark_before_answer(mark, call, ends):
             return ""
         log.info("caller_told_to_wait", call_id=call_id, case_id=case_id_of_call(call_id))
         return wait_path(call_id, token)
 
-    async def _mark_fallback(self, grant: Grant, request: Request, left_s: float) -> bool:
+    async def _mark_fallback(
+        self, grant: Grant, request: Request, call: ActiveCall, ends: asyncio.Task[Outcome]
+    ) -> bool:
         """Record that the caller gets the fallback, before it does. Return whether the caller may get it."""
-        try:
-            return await resend(
-                lambda: mark_fallback(
-                    self._scripts,
-                    call_id=grant.call_id,
-                    request=request,
-                    recording=self._recording,
-                    accepts=_may_be_delivered(grant),
-                ),
-                unsent_s=left_s,
-                unsure_s=left_s,
+
+        async def mark() -> bool:
+            return await mark_fallback(
+                self._scripts,
+                call_id=grant.call_id,
+                request=request,
+                recording=self._recording,
+                accepts=_may_be_delivered(grant),
             )
-        except StoreError as error:
-            log.error("fallback_not_marked", call_id=grant.call_id, error=str(error))
-            return False
+
+        return await self._mark_before_answer(mark, call, ends)
+
+    async def _mark_before_answer(
+        self, mark: Callable[[], Awaitable[bool]], call: ActiveCall, ends: asyncio.Task[Any]
+    ) -> bool:
+        """Record what the caller of a call that runs gets now, before it does. Return whether that was recorded.
+
+        A store that does not reply is asked again until `ends` is done, which waits for the end of the call, or until
+        the caller is gone. Only a call whose decision is made here keeps a process that stops.
+
+        Raises:
+            OutcomeUnknownError: This process or the edge stops, and the store does not reply.
+        """
+        while True:
+            try:
+                return await resend(mark, unsent_s=MARK_S, unsure_s=MARK_S)
+            except StoreError as error:
+                log.error("answer_not_marked", call_id=call.call_id, error=str(error))
+            if ends.done() or call.is_caller_gone:
+                return False
+            if call.released.done() and ends not in self._decisions:
+                raise errors.OutcomeUnknownError(call.call_id if call.is_claimed else "")
 
     async def _decide_and_finish(self, grant: Grant, request: Request) -> Outcome:
         """Wait for the decision on a call, and record it."""

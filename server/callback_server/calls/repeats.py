@@ -58,13 +58,16 @@ class Repeats:
         for replica in ended.replicas:
             self._replica_bus.send(replica, RepeatedCallEnded(ended.call_id))
 
-    async def wait(self, call_id: str, repeat_id: str, *, wait_hash: str = "") -> EarlierCall | FallbackSent:
+    async def wait(
+        self, call_id: str, repeat_id: str, *, wait_hash: str = "", without_answer: bool = False
+    ) -> EarlierCall | FallbackSent | None:
         """Wait until a call has ended, or its caller got the fallback.
 
         Args:
             call_id: The call.
             repeat_id: The repeat, which has a place to wait.
             wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat waits, not a caller there.
+            without_answer: Whether only the end of the call is waited for. The result is then None.
 
         Raises:
             CallInProgressError: The repeat has lost its place.
@@ -84,6 +87,7 @@ class Repeats:
                         repeat_id=repeat_id,
                         replica=self._replica_bus.replica,
                         wait_hash=wait_hash,
+                        without_answer=without_answer,
                     )
                 except StoreError as error:
                     log.warning("repeated_call_not_read", call_id=call_id, error=str(error))
@@ -93,6 +97,8 @@ class Repeats:
                     replied_at = time.monotonic()
                     if not isinstance(result, FollowResult):
                         return result
+                    if result is FollowResult.ENDED:
+                        return None
                     if result is FollowResult.BUSY:
                         raise errors.CallInProgressError
                     if result is FollowResult.UNKNOWN:

@@ -1,4 +1,4 @@
-"""The sweeper: applies timeouts (leases, times to live, reminders) and retention in every partition.
+"""The sweeper: applies timeouts (leases, expiries, reminders) and retention in every partition, and repairs slowly.
 
 Every replica sweeps. The scripts make that safe: the second one to sweep a partition finds nothing to do.
 """
@@ -12,6 +12,7 @@ from typing import Final
 
 from callback_process.logs import get_logger
 from callback_server.domain.activity import NONE_PAUSED
+from callback_server.repair import FaultKind, Repair, Step
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import read_pauses
@@ -19,6 +20,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
+from callback_server.transition_log import log_entry_without_case, log_missing_entry
 
 log = get_logger()
 
@@ -26,6 +28,11 @@ SWEEP_INTERVAL_S: Final = 1.0
 """Interval between two sweeps of all partitions, in seconds."""
 RETENTION_INTERVAL_S: Final = 30.0
 """Interval between two retention runs, which delete data past its retention, in seconds."""
+
+REPAIR_KEYS: Final = 200
+"""How many keys of the store one step of a repair reads. A step follows each sweep interval."""
+REPAIR_INTERVAL_S: Final = 60.0
+"""Interval between the end of a repair and the next one, in seconds."""
 
 
 class Sweeper:
@@ -64,6 +71,23 @@ class Sweeper:
             await self._apply_retention()
             await _pause(RETENTION_INTERVAL_S)
 
+    async def run_repairs(self) -> None:
+        """Look for cases and calls without their entries, and make these, slowly, until cancelled.
+
+        Entries without their case are logged and kept: only the operator removes them, with `callback repair`.
+        """
+        repair = Repair(self._scripts, makes_entries=True, removes_entries=False)
+        while True:
+            await _pause(REPAIR_INTERVAL_S)
+            try:
+                async for step in repair.steps(REPAIR_KEYS):
+                    log_faults(step)
+                    await _pause(SWEEP_INTERVAL_S)
+            except StoreError as error:
+                log.warning("repair_failed", error=str(error))
+            except Exception:
+                log.exception("repair_failed")
+
     async def _read_pauses(self) -> None:
         """Read which activities are paused.
 
@@ -98,6 +122,16 @@ class Sweeper:
         finally:
             if calls or cases:
                 log.info("retention_applied", calls=calls, cases=cases)
+
+
+def log_faults(step: Step) -> None:
+    """Log what a step of a repair found."""
+    for fault in step.faults:
+        (log_missing_entry if fault.kind is FaultKind.MISSING_ENTRY else log_entry_without_case)(
+            fault.listed_in, fault.name
+        )
+    for partition, reason in step.not_examined.items():
+        log.warning("repair_failed", partition=partition, error=reason)
 
 
 async def _on_each_partition(work: Callable[[int], Awaitable[bool]]) -> None:

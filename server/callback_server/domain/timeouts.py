@@ -59,6 +59,16 @@ class AwaitedCallEnded:
     """The replicas where they wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class EntryWithoutCase:
+    """A list has an entry whose case or call is not there. The entry was kept."""
+
+    name: str
+    """The id of the case or call."""
+    listed_in: str
+    """The list, as in the table of keys."""
+
+
 Timeout = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired
-Report = Timeout | AwaitedCallEnded
+Report = Timeout | AwaitedCallEnded | EntryWithoutCase
 """What a transition reports besides its answer."""

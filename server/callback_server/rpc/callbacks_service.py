@@ -204,7 +204,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
-        await self._call(call_id, caller)
+        await self._call(call_id, caller, also_deleted=True)
         decision = Decision(
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
@@ -218,7 +218,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._check_cookies(decision, case)
         await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
-        call = await self._shown_call(call_id, caller)
+        # The end of a call deletes it if the case has newer ones, as many as are kept.
+        call = await self._shown_call(call_id, caller, also_deleted=True)
         return pb2.AnswerCallResponse(callback=await self._shown_case(case_id, caller), call=call)
 
     @rpc(Role.OWNER, or_answers=True)
@@ -514,8 +515,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             message.notifications.extend(await self._shown(case, await read_notifications(self._scripts, case)))
         return message
 
-    async def _shown_call(self, call_id: str, caller: Principal) -> pb.Call:
-        case, call = await self._call(call_id, caller)
+    async def _shown_call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> pb.Call:
+        case, call = await self._call(call_id, caller, also_deleted=also_deleted)
         return (await self._shown(case, [call]))[0]
 
     async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
@@ -524,9 +525,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         paused = waits and await is_paused(self._scripts, case.activity)
         return [converters.call_to(call, paused=paused) for call in calls]
 
-    async def _call(self, call_id: str, caller: Principal) -> tuple[Case, Call]:
+    async def _call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> tuple[Case, Call]:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
-        call = await read_call(self._scripts, call_id) if case and caller.sees(case.owner, case.activity) else None
+        call = None
+        if case and caller.sees(case.owner, case.activity):
+            call = await read_call(self._scripts, call_id, also_deleted=also_deleted)
         if case is None or call is None:
             raise errors.CallNotFoundError
         return case, call

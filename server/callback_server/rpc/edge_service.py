@@ -178,7 +178,9 @@ class _InvocationStream:
     def _invoke(self, invocation: edge_pb2.Invocation) -> asyncio.Future[CallAnswer] | asyncio.Future[None]:
         if invocation.HasField("wait"):
             require_valid(invocation.wait)
-            call = self._calls[invocation.number] = self._invoker.wait(invocation.wait.call_id, invocation.wait.token)
+            wait = invocation.wait
+            call = self._invoker.wait(wait.call_id, wait.token, without_answer=wait.without_answer)
+            self._calls[invocation.number] = call
             return call.answer
         request = invocation.request
         require_valid(request)

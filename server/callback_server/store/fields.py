@@ -86,7 +86,10 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "last_repeat": "the last repeat, which is not counted again if it is sent again",
     "erasure": "the name of the erasure that erased the call",
     "caller_gone": "flag: the caller did not get its answer",
-    "wait_hash": "SHA-256 of the token in the address where the caller waits, in hexadecimal digits; absent for none",
+    "wait_hash": "SHA-256 of the token in the address where the caller or a repeat waits, in hexadecimal digits; absent"
+    " for none",
+    "caller_waits": "flag: the caller itself, and not only a repeat, waits at that address",
+    "given_to": "the request at that address which got an answer that is not given twice; absent for none",
     "fallback_sent": "flag: the caller gets the fallback; set before it is sent",
     "replica": "the replica where the caller of a held call waits; absent if the call is not held",
     "answer_digest": "a digest of the answer to a held call",

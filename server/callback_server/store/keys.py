@@ -84,6 +84,13 @@ watchers read them.
 """
 
 
+def parse(stored: str) -> tuple[int, str] | None:
+    """Return the partition of a key and the key without its tag, or None for a key of no partition."""
+    tagged, colon, name = stored.partition("}:")
+    partition = tagged.removeprefix("{cb:")
+    return (int(partition), name) if colon and partition.isdecimal() else None
+
+
 def replica_messages_key(replica: str) -> str:
     """Return the key of the message queue of a replica: a list, which expires."""
     return f"cb:messages:{replica}"

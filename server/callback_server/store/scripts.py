@@ -27,6 +27,7 @@ from callback_server.domain.timeouts import (
     AwaitedCallEnded,
     CallResolved,
     CaseExpired,
+    EntryWithoutCase,
     HoldTimeEnded,
     LeaseEnded,
     Report,
@@ -145,12 +146,14 @@ class Scripts:
         reply = await self._evaluate(script, keys.tag(partition), script.pack(**values))
         if script.applies_timeouts:
             reports, *reply = reply
-            for word, name, activity, *facts in reports:
+            for word, name, activity, *facts in reports:  # the third is a list if a case is not there
                 if word in _ENDS_OF_CALLS:
                     self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
                 elif word == b"RESOLVED":
                     effect, status = unpack_effect(facts[0]), CallStatus(facts[1].decode())
                     self._on_report(CallResolved(name.decode(), activity.decode(), effect, status))
+                elif word == b"ENTRY_WITHOUT_CASE":
+                    self._on_report(EntryWithoutCase(name.decode(), activity.decode()))
                 elif word == b"CASE_EXPIRED":
                     self._on_report(CaseExpired(name.decode(), activity.decode()))
                 else:

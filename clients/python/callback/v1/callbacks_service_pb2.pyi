@@ -579,7 +579,9 @@ class AnswerCallResponse(_message.Message):
 
     @_builtins.property
     def call(self) -> _callback_pb2.Call:
-        """call is the answered call."""
+        """call is the answered call. If the case has newer calls, as many as it keeps, the call is no longer recorded. Then
+        it is as if it had been erased.
+        """
 
     def __init__(
         self,

@@ -138,19 +138,25 @@ class WaitRequest(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    WITHOUT_ANSWER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the call."""
     token: _builtins.str
     """token proves that the caller was given the address. At most 200 characters. A wrong one fails with STATE_UNKNOWN."""
+    without_answer: _builtins.bool
+    """without_answer asks for the end of the call only: `response` is empty then. An answer that must not be given twice
+    can still be asked for.
+    """
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
         token: _builtins.str = ...,
+        without_answer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "token", b"token", "without_answer", b"without_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

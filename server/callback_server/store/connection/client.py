@@ -16,12 +16,12 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AskError, AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from callback_server.store.connection.errors import NotSentError
+from callback_server.store.connection.errors import NotSentError, refused_ask
 
 SOCKET_TIMEOUT_S: Final = 2.0
 """Timeout of one command, in seconds. With `appendfsync always`, that includes an fsync."""
@@ -48,6 +48,17 @@ class StoreConnection(AbstractConnection):
             raise  # the store was reached, and another attempt does not help
         except (RedisConnectionError, RedisTimeoutError, RuntimeError) as error:  # RuntimeError: see errors.py
             raise NotSentError(str(error)) from error
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the next reply. It is never an ASK, which redis-py would follow.
+
+        Raises:
+            RedisError: The reply is an error, or there is none.
+        """
+        try:
+            return await super().read_response(*args, **kwargs)
+        except AskError as error:
+            raise refused_ask(error) from None
 
     def hand_over(self, protocol: asyncio.Protocol) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Let another protocol read the connection from now on.

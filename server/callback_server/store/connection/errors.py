@@ -10,11 +10,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Final
 
+from redis.asyncio.connection import DefaultParser
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterError,
     MaxConnectionsError,
+    MovedError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
@@ -47,6 +50,27 @@ class NotSentError(RedisConnectionError):
     """No connection could be made, so the command was not sent."""
 
 
+class SlotMigratingError(ResponseError):
+    """The slot of a key is on its way to another node of the cluster. The node did nothing.
+
+    Both nodes have a part of the slot's data then, and a script needs all of it. A node that gives a slot away answers
+    ASK for a key that it does not have, which the one declared key of a script never exists as. So ASK, which leads to
+    the other node, is never followed, and nothing runs on a partition while its slot moves.
+    """
+
+
+def reply_error(text: str) -> Exception:
+    """Return the error that the text of an error reply means."""
+    return refused_ask(DefaultParser.parse_error(text))  # type: ignore[no-untyped-call]  # redis-py's
+
+
+def refused_ask(error: Exception) -> Exception:
+    """Return this error, or in place of ASK the error that nothing follows."""
+    if isinstance(error, AskError) and not isinstance(error, MovedError):
+        return SlotMigratingError("the slot is migrating to another node")
+    return error
+
+
 _REFUSAL_WORDS: Final = (
     "MISCONF", "BUSY", "NOREPLICAS",
     "UNBLOCKED",  # the store became a replica while a command waited
@@ -65,7 +89,14 @@ class _StoreErrors:
             case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
                 raise _counted(error, maybe_done=False) from error
             # The store refuses to do anything at the moment.
-            case BusyLoadingError() | ClusterError() | OutOfMemoryError() | ReadOnlyError() | TryAgainError():
+            case (
+                BusyLoadingError()
+                | ClusterError()
+                | OutOfMemoryError()
+                | ReadOnlyError()
+                | SlotMigratingError()
+                | TryAgainError()
+            ):
                 raise _counted(error, maybe_done=False) from error
             # uvloop raises RuntimeError when it writes to a connection that turns out to be closed.
             case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():

@@ -31,7 +31,7 @@ import hiredis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import AskError, ClusterDownError, RedisClusterException, TryAgainError
+from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from callback_server.store.connection.client import StoreClient, StoreConnection
 from callback_server.store.connection.errors import NotSentError
@@ -46,12 +46,10 @@ MAX_BATCH_BYTES: Final = 512 * 1024
 """A batch is limited because each of its commands must have its reply in time."""
 REOPEN_DELAY_S: Final = 1.0
 """How long to wait before another connection is opened after one could not be opened, in seconds."""
-MAX_NODES_TRIED: Final = 5
+MAX_NODES_TRIED: Final = 16
 """How many nodes a command is sent to, one after another, while its slot moves."""
 
 Argument = str | bytes | int
-_SLOT_MOVED: Final = (AskError, TryAgainError)
-"""Errors of a node whose slot another node has, MOVED among them. The node did nothing."""
 _NODE_LOST: Final = (NotSentError, ClusterDownError)
 """Errors of a node that cannot be reached or is cut off from its cluster. It did nothing; another may replace it."""
 
@@ -74,20 +72,18 @@ class Pipeline:
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
         if isinstance(self._client, Redis):
             return self._node_pipeline("", self._client.connection_pool).send(packed)
-        return self._send_in_cluster(self._client, key, packed, command)
+        return self._send_in_cluster(self._client, key, packed)
 
-    async def _send_in_cluster(
-        self, client: RedisCluster, key: str, packed: bytes, command: tuple[Argument, ...]
-    ) -> Any:
+    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes) -> Any:
         for _ in range(MAX_NODES_TRIED):
             await client.initialize()
             node = _node(client, key)
             try:
                 return await self._node_pipeline(node.name, node).send(packed)
-            except _SLOT_MOVED:
+            except MovedError as moved:
                 async with self._refreshing:
                     if _node(client, key) is node:  # no other command has found the new node yet
-                        return await client.execute_command(*command)
+                        await client.nodes_manager.move_slot(moved)
             except _NODE_LOST:
                 if self._refreshing.locked():
                     raise  # many commands need not wait for a node that cannot be reached

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import DefaultParser
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
+from callback_server.store.connection.errors import reply_error
 
 PackedCommand = tuple[bytes, "asyncio.Future[Any]"]
 """A command as it is written, and the future of its reply."""
@@ -50,9 +50,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._on_closed = on_closed
         self._sent = deque[PackedCommand]()
         """The commands that have no reply yet."""
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_INCOMPLETE
-        )
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE)
         self.sent_at = 0.0
         """When commands were sent last, by the clock of the event loop."""
         self._timer: asyncio.TimerHandle | None = None

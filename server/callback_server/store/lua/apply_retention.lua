@@ -2,11 +2,12 @@
 -- Deletes the ended calls and closed cases of a partition that are past their retention. A case waits for its calls:
 -- for the end of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after
 -- its own. It also waits until the windows of its calls are over, and until its notifications are delivered. An entry
--- without its call or case can only come from outside. It is removed, so that it does not block the other entries.
+-- without its call or case is kept, and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
--- Returns: the number of calls and the number of cases that were deleted. A sum below the limit means: nothing is left.
+-- Returns: the timeouts that were applied, then the number of calls and the number of cases that were deleted. A sum
+--          below the limit means: nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include lifecycle
 -- @arguments
@@ -17,11 +18,11 @@ local due = now - retention_ms
 local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case_id = string.sub(call_id, 1, 32)
-  local case = redis.call('HEXISTS', call_key(call_id), 'size') == 1 and load_case(case_id)
+  local case = call_exists(call_id) and load_case(case_id)
   if case then
     delete_call(case, call_id)
   else
-    redis.call('ZREM', ended_key(), call_id)
+    report_absent('ended', ended_key(), call_id, due)
   end
 end
 
@@ -46,7 +47,7 @@ local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT'
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if not case then
-    redis.call('ZREM', closed_key(), case_id)
+    report_absent('closed', closed_key(), case_id, due)
   elseif tonumber(case.unfinished) > 0 then
     -- The case is due again with its last call, and does not block other cases until then: a delivery can take days.
     redis.call('ZADD', closed_key(), now, case_id)
@@ -68,4 +69,4 @@ for _, case_id in ipairs(cases) do
     dropped = dropped + 1
   end
 end
-return {#calls, dropped}
+return reply(#calls, dropped)

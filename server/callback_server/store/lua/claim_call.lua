@@ -23,8 +23,8 @@
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
 --          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
 --          a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
---          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer: the call has
---          ended with the answer of its case;
+--          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer ('' = it was
+--          erased, and nothing is left of it): the call has ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
@@ -91,8 +91,7 @@ elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- era
   return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] and case.resolved and known[7] == case.resolved then
-  local answer = redis.call('GET', answer_key(call_id)) or redis.call('HGET', resolution_key(case_id), 'answer')
-  return resolved(known[2], known[6], known[1], answer)
+  return resolved(known[2], known[6], known[1], redis.call('HGET', resolution_key(case_id), 'answer'))
 elseif known[1] then
   return reply('STALE')
 end
@@ -217,7 +216,7 @@ if ends_at_claim(case) then
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
 end
-if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, now, limits)) end
+if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, 0, now, limits)) end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if is_held then
   redis.call('HSET', call_key(call_id), 'replica', replica)

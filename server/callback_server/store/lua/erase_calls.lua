@@ -3,20 +3,45 @@
 -- erased: if it still runs, its end records only its status. A waiting delivery becomes DEAD, because its request is
 -- erased. A notification has no request: what its handler said about its failure is erased, and its delivery goes on.
 --
+-- The answer of a case that was resolved is erased too. The calls that wait for it get it first. Later ones get what is
+-- left: its code, or nothing in place of a redirect.
+--
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
 --       before (an attempt; '+inf' = all), limit
--- Returns: OK with the number of calls that had something recorded until this erasure, and the attempt before which to
---          continue (0 = there are no more); UNKNOWN (no such case of this owner).
--- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs.
+-- Returns: the timeouts that were applied, with the calls that were resolved, then OK with the number of calls that had
+--          something recorded until this erasure, and the attempt before which to continue (0 = there are no more);
+--          UNKNOWN (no such case of this owner).
+-- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs; of each held call of a resolved
+--             case its row of the life table.
 -- @include lifecycle
 -- @arguments
 
 local case = load_case(case_id)
-if not case or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
+if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+
+local now = math.floor(now_us() / 1000)
+-- Without limits: a call that is deleted here would not be counted when the request is sent again.
+local no_limits = {recorded_calls_per_case = math.huge, recorded_bytes_per_case = math.huge}
+
+local function erase_request(call_id)
+  redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
+  redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')
+end
+
+local function erase_resolution()
+  for _, call_id in ipairs(redis.call('ZRANGE', held_key(case_id), 0, -1)) do
+    if redis.call('HGET', call_key(call_id), 'request') ~= '' then erase_request(call_id) end
+    end_hold(case, call_id, now, no_limits)
+  end
+  local left = redis.call('HMGET', resolution_key(case_id), 'code', 'erased_response')
+  redis.call('HSET', resolution_key(case_id), 'response', left[2], 'response_body', '', 'answer',
+    left[1] ~= '' and packed_answer(left[2], '') or '')
+end
 
 if before == '+inf' then
   erase_answers(case)
+  if case.resolved then erase_resolution() end
   for _, call_id in ipairs(notifications_of(case)) do redis.call('HDEL', call_key(call_id), 'delivery_detail') end
 end
 local calls = redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
@@ -27,8 +52,6 @@ for i = 1, #calls, 2 do
   local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'request', 'erasure', 'delivery')
   if call[3] ~= '' or call[4] == erasure then erased = erased + 1 end
   if call[3] ~= '' then
-    redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
-    redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')
     -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then
@@ -36,13 +59,11 @@ for i = 1, #calls, 2 do
       end
       erase_outcome(call_id)
     end
+    erase_request(call_id)
     if call[5] == 'PENDING' then dead[#dead + 1] = call_id end
     redis.call('ZREM', dead_key(case.owner), call_id)
   end
 end
-local now = math.floor(now_us() / 1000)
--- Without limits: a call that is deleted here would not be counted when the request is sent again.
-local no_limits = {recorded_calls_per_case = math.huge, recorded_bytes_per_case = math.huge}
 for _, call_id in ipairs(dead) do
   local call = redis.call('HMGET', call_key(call_id), 'status', 'attempts_started', 'attempts_not_asked',
     'delivery_failure')
@@ -53,4 +74,4 @@ for _, call_id in ipairs(dead) do
     end_delivery(case, call_id, 'DEAD', now, no_limits)
   end
 end
-return {'OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0}
+return reply('OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0)

@@ -3,10 +3,11 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, call_id, repeat_id, replica (it is told of the end of the call),
---       wait_hash (SHA-256 of the token in the address, '' = a repeat)
+--       wait_hash (SHA-256 of the token in the address, '' = a repeat),
+--       without_answer (whether only the end of the call is asked for)
 -- Returns: RUNS; BUSY (the repeat has lost its place); FALLBACK with the fallback that the caller of the call got,
---          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has; UNKNOWN (the call is
---          not known any more).
+--          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has, or with nothing if the
+--          answer was not asked for; UNKNOWN (the call is not known any more).
 -- Transition: none.
 -- @include lifecycle
 -- @arguments
@@ -15,7 +16,8 @@ local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'fallback_sent', 'wait_hash')
 local is_own = wait_hash ~= ''
 if not call[1] or (is_own and call[3] ~= wait_hash) or not (case or is_own) then return {'UNKNOWN'} end
-if call[1] ~= 'RUNNING' then return {'ENDED', answer_again(case, call_id, is_own)} end
+if call[1] ~= 'RUNNING' and without_answer then return {'ENDED'} end
+if call[1] ~= 'RUNNING' then return {'ENDED', answer_again(case, call_id, is_own and repeat_id or nil)} end
 if call[2] and not is_own then
   return {'FALLBACK', redis.call('GET', fallback_key(case_id)), case.owner,
     settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]}

@@ -1,19 +1,20 @@
 #!lua flags=allow-oom
--- Marks a call that runs: its caller is told to wait for the answer at the address of the call. Sent again, the script
--- changes nothing. The answer is then kept for that address.
+-- Marks a call that runs: its caller, or a repeat, is told to wait for the answer at the address of the call. Sent
+-- again, the script changes nothing. The answer is then kept for that address.
 --
 -- KEYS: partition
 -- ARGV: call_id, wait_hash (SHA-256 of the token in the address, in hexadecimal digits),
---       method (of the request, in lower case)
+--       method (of the request, in lower case), is_own (whether the caller of the call itself is told)
 -- Returns: OK (the call was marked while it ran); STALE (it has ended).
 -- Transition: none.
 -- @include lifecycle
 -- @arguments
 
-local call = redis.call('HMGET', call_key(call_id), 'status', 'wait_hash')
+local call = redis.call('HMGET', call_key(call_id), 'status', 'wait_hash', 'caller_waits')
 if call[1] ~= 'RUNNING' then return {'STALE'} end
 if not call[2] then
   redis.call('HSET', call_key(call_id), 'wait_hash', wait_hash)
   if method ~= 'get' then redis.call('HSET', call_key(call_id), 'method', method) end
 end
+if is_own and not call[3] then redis.call('HSET', call_key(call_id), 'caller_waits', '1') end
 return {'OK'}

@@ -1,6 +1,7 @@
 #!lua
 -- Makes the delivery of a call or notification due now: a new delivery of a recorded call, or the next attempt of a
--- delivery that waits. The delivery counts as replayed from then on.
+-- delivery that waits. The delivery counts as replayed from then on. A delivery that waits is listed again if its entry
+-- was lost.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id
@@ -23,8 +24,12 @@ if is_obsolete(case, call_id) then return {'OBSOLETE'} end
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
-  local due_at = tonumber(redis.call('ZSCORE', lists_of(case, call_id), call_id) or 0)
-  if due_at > now then schedule_attempt(case, call_id, now) end
+  if case.ordered == '1' and not is_notification(call_id) then
+    if not redis.call('LPOS', queue_key(case_id), call_id) then redis.call('RPUSH', queue_key(case_id), call_id) end
+    if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return {'OK'} end
+  end
+  local due_at = redis.call('ZSCORE', lists_of(case, call_id), call_id)
+  if not due_at or tonumber(due_at) > now then schedule_attempt(case, call_id, now) end
   return {'OK'}
 end
 redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0, 'not_asked_before_replay', call[7] or 0)

@@ -11,6 +11,7 @@
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), digest (of the answer), status (SUCCEEDED or REJECTED), response, response_body,
 --       whole_response, whole_body (the whole answer, '' = that is what is recorded),
+--       erased_response (what is left of the answer once it is erased),
 --       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the answer was merged with, '' = it does not depend on one),
 --       up_to (the last call that a rejection of a retryable case ends, by its attempt), limit, repeat_bytes_per_case,
@@ -54,13 +55,13 @@ if not case.resolved then
   if status == 'REJECTED' and case.mode == 'RETRYABLE' then
     for _, call_id in ipairs(redis.call('ZRANGE', held_key(case_id), '-inf', up_to, 'BYSCORE')) do
       add_ended(call_id)
-      local effect = answer_held_call(case, call_id, digest, answer, now, limits)
+      local effect = answer_held_call(case, call_id, digest, answer, ANSWER_MS, now, limits)
       TIMEOUTS[#TIMEOUTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
     end
     return reply('OK', 0, unpack(ended))
   end
   redis.call('HSET', resolution_key(case_id), 'status', status, 'response', response, 'response_body', response_body,
-    'answer', whole, 'code', code, 'max_bytes', repeat_bytes_per_case,
+    'erased_response', erased_response, 'answer', whole, 'code', code, 'max_bytes', repeat_bytes_per_case,
     'no_repeat', no_repeat and '1' or '')
   redis.call('HSET', case_key(case_id), 'resolved', digest)
   case.resolved = digest

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired, starts
--- the reminders that are due. An entry without its case can only come from outside. It is removed from the list, so
--- that it does not block the others. Also updates the partition's copy of the paused activities.
+-- the reminders that are due. An entry without its case or call is kept and reported. Also updates the partition's copy
+-- of the paused activities.
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
@@ -21,25 +21,35 @@ sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
-  if case then apply_timeouts(case, now, limits) else redis.call('ZREM', leases_key(), call_id) end
-  -- On a case for multiple calls, and on a closed one, apply_timeouts leaves the call as it is.
-  if redis.call('ZSCORE', leases_key(), call_id) then
-    end_lease(case, call_id, now, limits)
+  if not case or not call_exists(call_id) then
+    report_absent('leases', leases_key(), call_id, now)
+  else
+    apply_timeouts(case, now, limits)
+    -- On a case for multiple calls, and on a closed one, apply_timeouts leaves the call as it is.
+    if redis.call('ZSCORE', leases_key(), call_id) then end_lease(case, call_id, now, limits) end
   end
 end
 local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
-  if case then apply_timeouts(case, now, limits) else redis.call('ZREM', expiries_key(), case_id) end
+  if case then
+    apply_timeouts(case, now, limits)
+  else
+    report_absent('expiries', expiries_key(), case_id, now)
+  end
 end
 local reminded = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, case_id in ipairs(reminded) do
   local case = load_case(case_id)
-  if case then apply_timeouts(case, now, limits) end
-  if case and case.status ~= 'CLOSED' then
-    start_reminder(case, now)
-  else -- closed by a release without reminders, or not there
-    redis.call('ZREM', reminders_key(), case_id)
+  if not case then
+    report_absent('reminders', reminders_key(), case_id, now)
+  else
+    apply_timeouts(case, now, limits)
+    if case.status ~= 'CLOSED' then
+      start_reminder(case, now)
+    else -- closed by a release without reminders
+      redis.call('ZREM', reminders_key(), case_id)
+    end
   end
 end
 local deliveries = 0

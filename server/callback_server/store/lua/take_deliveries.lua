@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
 -- Skips deliveries of paused activities. A reminder whose case is closed is dropped in place of that. An entry without
--- its case can only come from outside, and is removed.
+-- its case or call is kept and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
 --       turn (a number that differs each time: the calls and the notifications of each activity come first in turn),
 --       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
--- Returns: 1 if more may be due, else 0; then for each delivery call_id, fencing_token, the number of attempts in which
---          no handler was asked, attempts since it started or was replayed, how many of these asked no handler, age_ms
---          since then, lease_ms, owner, activity, content and body (for an ACK call the values at its claim, otherwise
---          the present values), request, request_body, '1' if it was replayed, 1 if the call still runs, else 0, and
---          the version of the present values.
+-- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
+--          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
+--          replayed, how many of these asked no handler, age_ms since then, lease_ms, owner, activity, content and body
+--          (for an ACK call the values at its claim, otherwise the present values), request, request_body, '1' if it
+--          was replayed, 1 if the call still runs, else 0, and the version of the present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
 -- @arguments
@@ -31,13 +31,13 @@ for i = 1, #lists do
   local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
     or redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do
-    if #taken == limit or bytes > max_bytes then return {1, unpack(taken)} end
+    if #taken == limit or bytes > max_bytes then return reply(1, unpack(taken)) end
     local case = load_case(string.sub(call_id, 1, 32))
     local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
       'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
       'not_asked_before_replay', 'status')
     if not case or not call[6] then
-      redis.call('ZREM', list, call_id)
+      report_absent(is_notification(call_id) and 'notification_due' or 'due', list, call_id, now)
     elseif is_obsolete(case, call_id) then
       drop_reminder(case, call_id)
     elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
@@ -59,4 +59,4 @@ for i = 1, #lists do
     end
   end
 end
-return {0, unpack(taken)}
+return reply(0, unpack(taken))

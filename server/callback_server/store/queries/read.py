@@ -135,8 +135,13 @@ async def pointer_exists(scripts: Scripts, pointer: str) -> bool:
         return await scripts.client.exists(keys.key(keys.partition_of(pointer), "pointer", pointer)) == 1
 
 
-async def read_call(scripts: Scripts, call_id: str) -> Call | None:
+async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = False) -> Call | None:
     """Return the call or notification with this id, with its bodies.
+
+    Args:
+        scripts: The scripts on the store.
+        call_id: The call.
+        also_deleted: Whether a call that was deleted a moment ago is returned too, as if it had been erased.
 
     Raises:
         StoreError: The store did not answer.
@@ -145,7 +150,7 @@ async def read_call(scripts: Scripts, call_id: str) -> Call | None:
     pipeline = scripts.client.pipeline(transaction=False)
     pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
     (fields,) = await _replies(pipeline)
-    if not _is_kept(fields):
+    if not _is_kept(fields) and not (also_deleted and fields[0]):
         return None
     bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
     return _call(call_id, fields, len(bodies[0]), *bodies)
@@ -250,7 +255,7 @@ def _call(
         delivery_detail, delivery_response, repeats, close,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode()) if status else None
-    erased = request == b""
+    erased = not request
     came = Request(method="") if erased else unpack_request(request, body)
     answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
     return Call(

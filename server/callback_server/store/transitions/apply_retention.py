@@ -8,7 +8,7 @@ from typing import Final
 from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"))
+SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"), applies_timeouts=True)
 LIMIT: Final = 100
 """How many calls and cases one script deletes. It blocks the store meanwhile."""
 

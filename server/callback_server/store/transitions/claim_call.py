@@ -268,7 +268,7 @@ async def claim_call(
             recorded=True,
             effect=unpack_effect(effect),
             answer_mode=AnswerMode.HOLD,
-            resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer)),
+            resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer) if answer else None),
         )
     if word == b"CLOSED":
         reason, closed_response, owner, domain = facts

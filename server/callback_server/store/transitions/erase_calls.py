@@ -9,7 +9,9 @@ from callback_server.store import keys
 from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("erase_calls", [*texts("case_id", "owner", "erasure", "before"), *numbers("limit")])
+SCRIPT: Final = Script(
+    "erase_calls", [*texts("case_id", "owner", "erasure", "before"), *numbers("limit")], applies_timeouts=True
+)
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
 

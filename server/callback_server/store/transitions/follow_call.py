@@ -10,15 +10,17 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
 from callback_server.store import keys
 from callback_server.store.packing import unpack_fallback
-from callback_server.store.script_arguments import texts
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import EarlierCall, earlier_call
 
-SCRIPT: Final = Script("follow_call", texts("case_id", "call_id", "repeat_id", "replica", "wait_hash"))
+SCRIPT: Final = Script(
+    "follow_call", [*texts("case_id", "call_id", "repeat_id", "replica", "wait_hash"), *flags("without_answer")]
+)
 
 
 class FollowResult(enum.Enum):
-    """The state of a call that has no answer for its repeat."""
+    """The state of a call, without an answer for its repeat."""
 
     RUNS = b"RUNS"
     """The call runs, and the repeat keeps its place."""
@@ -26,6 +28,8 @@ class FollowResult(enum.Enum):
     """The call runs, and the repeat has lost its place: it was not kept in time, and others have taken all places."""
     UNKNOWN = b"UNKNOWN"
     """The call is no longer known, or has another address."""
+    ENDED = b"ENDED"
+    """The call has ended, and its answer was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class FallbackSent:
 
 
 async def follow_call(
-    scripts: Scripts, call_id: str, *, repeat_id: str, replica: str, wait_hash: str = ""
+    scripts: Scripts, call_id: str, *, repeat_id: str, replica: str, wait_hash: str = "", without_answer: bool = False
 ) -> EarlierCall | FallbackSent | FollowResult:
     """Return what a repeat, or a caller at the address of a call, gets now, or that it has to wait.
 
@@ -52,6 +56,7 @@ async def follow_call(
         repeat_id: The repeat: the id that was claimed with.
         replica: The replica that is told of the end of the call.
         wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat asks, and not a caller there.
+        without_answer: Whether only the end of the call is asked for, so that its answer is not given yet.
 
     Raises:
         StoreError: The store did not answer.
@@ -65,8 +70,9 @@ async def follow_call(
         repeat_id=repeat_id,
         replica=replica,
         wait_hash=wait_hash,
+        without_answer=without_answer,
     )
-    if word == b"ENDED":
+    if word == b"ENDED" and facts:
         return earlier_call(facts)
     if word == b"FALLBACK":
         fallback, owner, domain = facts

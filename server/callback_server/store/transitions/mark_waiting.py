@@ -6,20 +6,21 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.script_arguments import texts
+from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_waiting", texts("call_id", "wait_hash", "method"))
+SCRIPT: Final = Script("mark_waiting", [*texts("call_id", "wait_hash", "method"), *flags("is_own")])
 
 
-async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str) -> bool:
-    """Mark a call before its caller is told to wait, durably. Safe to send again.
+async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str, is_own: bool) -> bool:
+    """Mark a call before its caller, or a repeat, is told to wait, durably. Safe to send again.
 
     Args:
         scripts: The scripts on the store.
         call_id: The id of the call.
         wait_hash: SHA-256 of the token in the address, in hexadecimal digits.
         method: The method of the request, in lower case.
+        is_own: Whether the caller of the call itself is told to wait, and not a repeat.
 
     Returns:
         Whether the call was marked while it ran. If not, it has ended.
@@ -33,5 +34,6 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
         call_id=call_id,
         wait_hash=wait_hash,
         method=method,
+        is_own=is_own,
     )
     return bool(word == b"OK")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from callback_server.domain.call import Outcome
-from callback_server.domain.case import CloseReason
-from callback_server.domain.response import Response, code_alone
+from callback_server.domain.case import CloseReason, Settings
+from callback_server.domain.response import Response, ResponseType, code_alone
 from callback_server.store import keys
-from callback_server.store.packing import pack_both, unpack_content
+from callback_server.store.packing import pack_both, pack_content, unpack_content
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
@@ -21,7 +22,7 @@ SCRIPT: Final = Script(
     "resolve_case",
     [
         *texts("case_id", "owner", "digest", "status", "response", "response_body", "whole_response", "whole_body"),
-        *texts("code", "version", "up_to"),
+        *texts("erased_response", "code", "version", "up_to"),
         *numbers("limit", "repeat_bytes_per_case"),
         *flags("no_repeat"),
         *LIMITS,
@@ -82,6 +83,7 @@ async def resolve_case(
     response = outcome.response or Response()
     recorded, body, whole_response, whole_body = pack_both(response, recording.of_answer(response))
     code = code_alone(response)
+    erased = Response(type=ResponseType.RESPONSE, code=HTTPStatus.GONE if code is None else code)
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
@@ -93,6 +95,7 @@ async def resolve_case(
         response_body=body,
         whole_response=whole_response,
         whole_body=whole_body,
+        erased_response=pack_content(Settings(), erased)[0],
         code="" if code is None else code,
         version="" if version is None else version,
         up_to=up_to,

@@ -20,6 +20,7 @@ SCRIPT: Final = Script(
         *LIMITS,
         *lists("declared_leases"),
     ],
+    applies_timeouts=True,
 )
 LIMIT: Final = 50
 """How many deliveries one script takes. It blocks the store meanwhile."""

@@ -27,6 +27,18 @@ local function reply(...) return {TIMEOUTS, ...} end
 
 local clock -- read once
 
+-- Keeps an entry whose case or call is not there, and reports it: its absence is a fault, and the data may come back.
+-- The entry is due again after a minute, so that it does not block the others.
+---@param list string name of the list, as in the table of keys
+---@param due number at which score an entry is due now
+local function report_absent(list, key, member, due)
+  redis.call('ZADD', key, due + 60000, member)
+  TIMEOUTS[#TIMEOUTS + 1] = {'ENTRY_WITHOUT_CASE', member, list}
+end
+
+---@return boolean whether a call is there, and not only its tombstone
+local function call_exists(call_id) return redis.call('HEXISTS', call_key(call_id), 'request') == 1 end
+
 ---@return number now in microseconds, by the store's clock, which stands still while a script runs
 local function now_us()
   if not clock then

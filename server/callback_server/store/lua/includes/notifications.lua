@@ -27,11 +27,17 @@ local function start_notification(case, call_id, now)
   schedule_attempt(case, call_id, now)
 end
 
+-- Returns when the reminder with this number is due, in milliseconds, or nil: the case has not so many.
+local function reminder_due(case, number)
+  local after = settings_of(redis.call('GET', content_key(case.id)))[SETTING_REMIND_AFTER_MS] or {}
+  return after[number] and math.floor(case.created / 1000) + after[number]
+end
+
 -- Puts the reminder with this number into the list of reminders, if the case has so many.
 local function schedule_reminder(case, number)
-  local after = settings_of(redis.call('GET', content_key(case.id)))[SETTING_REMIND_AFTER_MS] or {}
-  if after[number] then
-    redis.call('ZADD', reminders_key(), math.floor(case.created / 1000) + after[number], case.id)
+  local due = reminder_due(case, number)
+  if due then
+    redis.call('ZADD', reminders_key(), due, case.id)
   else
     redis.call('ZREM', reminders_key(), case.id)
   end

@@ -10,11 +10,11 @@ local MAX_WAITERS = 16
 local PLACE_MS = 5000
 
 -- How long an answer that was erased, or is larger than what the case may keep, is kept for a caller that was told to
--- wait, until it asks again, in milliseconds.
+-- wait, until it asks again, in milliseconds. There is at most one for each caller that waited.
 local WAITED_BRIEFLY_MS = 60000
 
--- How long an answer that must not be given twice is kept once it was given at the address of its call, where a page
--- asks twice and a connection can break, in milliseconds.
+-- How long an answer that must not be given twice is kept once it was given at the address of its call, in
+-- milliseconds: longer than the store is asked again for the same request.
 local GIVEN_ONCE_MS = 60000
 
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
@@ -45,14 +45,20 @@ local function count_repeat(call_id, repeat_id)
   redis.call('HSET', call_key(call_id), 'last_repeat', repeat_id)
 end
 
--- Returns what a repeat of an ended call gets, with the facts to render it.
----@param is_own boolean whether it is for the caller of the call, and not for a repeat
-local function answer_again(case, call_id, is_own)
+-- Returns what a repeat of an ended call gets, with the facts to render it. An answer that must not be given twice is
+-- for the first request at the address of the call, if its caller was sent there without one.
+---@param asker string|nil the request, if it came to the address of the call
+local function answer_again(case, call_id, asker)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
-    'no_repeat')
-  if is_own and call[6] then redis.call('PEXPIRE', answer_key(call_id), GIVEN_ONCE_MS, 'LT') end
-  return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get',
-    (is_own or not call[6]) and redis.call('GET', answer_key(call_id)) or '', call[5] or '', case and case.owner or '',
+    'no_repeat', 'caller_waits', 'given_to')
+  local answer = redis.call('GET', answer_key(call_id)) or ''
+  if call[6] and not (asker and call[7] and (call[8] or asker) == asker) then answer = '' end
+  if call[6] and not call[8] and answer ~= '' then
+    redis.call('HSET', call_key(call_id), 'given_to', asker)
+    redis.call('PEXPIRE', answer_key(call_id), GIVEN_ONCE_MS, 'LT')
+  end
+  return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get', answer, call[5] or '',
+    case and case.owner or '',
     case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or ''
 end
 
@@ -81,9 +87,10 @@ end
 -- Keeps the whole answer to a call that has ended: for a caller that waits (`wait_ms`), and for the window, if it fits
 -- into what a case may keep. The answers whose windows end first go first.
 local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
-  local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request')
-  if call[1] then wait_ms = math.max(wait_ms, WAITED_BRIEFLY_MS) end
-  if call[1] and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
+  local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request', 'no_repeat', 'caller_waits')
+  local is_awaited = call[1] and (call[4] or not call[3])
+  if is_awaited then wait_ms = math.max(wait_ms, WAITED_BRIEFLY_MS) end
+  if is_awaited and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
   if #answer > max_bytes then window_ms = 0 end
   local kept_ms = math.max(wait_ms, window_ms)
   if kept_ms <= 0 then return end

@@ -1,0 +1,154 @@
+"""Repair: finds cases and calls without their entries in the lists of the store, and entries without their case.
+
+Scripts keep both together, so a difference comes from outside: a store that lost data, a slot whose move was given up
+half-way, a change by hand. A case without its entry waits forever, such as a call that runs and has no lease. An entry
+without its case may belong to a case that comes back, so a transition keeps it; only the operator removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from callback_process.settings import SettingsError, config_path
+from callback_server.settings import ServerSettings
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.queries.scan_keys import scan_keys
+from callback_server.store.safety import UnsafeStoreError, refusals
+from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions import repair_list as lists
+from callback_server.store.transitions.repair_case import repair_case
+from callback_server.store.transitions.repair_list import repair_list
+
+KEYS_PER_STEP: Final = 1000
+"""How many keys of the store one step of the operator's repair reads."""
+CONCURRENT: Final = 8
+"""How many cases and lists are examined at the same time."""
+
+
+class RepairError(Exception):
+    """The store cannot be examined. The text has no secret."""
+
+
+class FaultKind(enum.StrEnum):
+    """What is wrong."""
+
+    MISSING_ENTRY = "missing_entry"
+    """A case or call lacks an entry."""
+    ENTRY_WITHOUT_CASE = "entry_without_case"
+    """The case or call of an entry does not exist, or has another state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One difference between a list and the cases and calls of its partition."""
+
+    kind: FaultKind
+    partition: int
+    listed_in: str
+    """The list, as in the table of keys."""
+    name: str
+    """The id of the case or call; of a list of activities, the activity."""
+
+
+@dataclass(slots=True)
+class Step:
+    """What a part of the examination found."""
+
+    examined: int = 0
+    """How many cases and lists were examined."""
+    faults: list[Fault] = field(default_factory=list)
+    not_examined: dict[int, str] = field(default_factory=dict)
+    """The partitions of which a part could not be examined, with the last reason."""
+
+    def add(self, step: Step) -> None:
+        """Add what another step found."""
+        self.examined += step.examined
+        self.faults += step.faults
+        self.not_examined.update(step.not_examined)
+
+
+class Repair:
+    """The examination of a whole store, in steps."""
+
+    def __init__(self, scripts: Scripts, *, makes_entries: bool, removes_entries: bool) -> None:
+        """Create an examination.
+
+        Args:
+            scripts: The scripts on the store.
+            makes_entries: Whether to make entries that are missing.
+            removes_entries: Whether to remove entries without their case.
+        """
+        self._scripts = scripts
+        self._makes_entries = makes_entries
+        self._removes_entries = removes_entries
+        self._slots = asyncio.Semaphore(CONCURRENT)
+
+    async def steps(self, keys_per_step: int) -> AsyncIterator[Step]:
+        """Examine the store, about `keys_per_step` keys at a time.
+
+        Raises:
+            StoreError: A node of the store did not answer.
+        """
+        async for found in scan_keys(self._scripts.client, keys_per_step):
+            step = Step()
+            await asyncio.gather(*(self._examine(partition, name, step) for partition, name in found))
+            yield step
+
+    async def _examine(self, partition: int, name: str, step: Step) -> None:
+        kind = name.partition(":")[0]
+        if kind != "case" and kind not in lists.KINDS:
+            return
+        step.examined += 1
+        try:
+            async with self._slots:
+                if kind == "case":
+                    await self._examine_case(partition, name.partition(":")[2], step)
+                else:
+                    await self._examine_list(partition, kind, name, step)
+        except Exception as error:  # its slot moves, or a key is broken: the others are examined
+            step.not_examined[partition] = str(error)
+
+    async def _examine_case(self, partition: int, case_id: str, step: Step) -> None:
+        for missing in await repair_case(self._scripts, case_id, makes_entries=self._makes_entries):
+            step.faults.append(Fault(FaultKind.MISSING_ENTRY, partition, missing.listed_in, missing.name))
+
+    async def _examine_list(self, partition: int, kind: str, name: str, step: Step) -> None:
+        for member in await repair_list(self._scripts, partition, name, removes_entries=self._removes_entries):
+            step.faults.append(Fault(FaultKind.ENTRY_WITHOUT_CASE, partition, kind, member))
+
+
+async def repair(config_file: Path | None, *, changes: bool) -> AsyncIterator[Step]:
+    """Examine the store that the settings of a server name, and mend it with `changes`.
+
+    Args:
+        config_file: The file with the settings; None means the file that CALLBACK_CONFIG names, if any.
+        changes: Whether to make missing entries and to remove entries without their case.
+
+    Raises:
+        RepairError: The settings are not valid, the store cannot be reached, or it has the data of another release.
+    """
+    try:
+        url = ServerSettings.load(config_path(config_file)).read_store_url()
+    except SettingsError as error:
+        raise RepairError("; ".join(error.problems)) from error
+    except ValueError as error:
+        raise RepairError(str(error)) from error
+    client = connect(url)
+    try:
+        with refusals():
+            if problem := layout_problem(await stored_layout(client)):
+                raise RepairError(f"the store is not ours to repair: {problem}")
+            scripts = Scripts(client, lambda _report: None)
+            async for step in Repair(scripts, makes_entries=changes, removes_entries=changes).steps(KEYS_PER_STEP):
+                yield step
+    except (StoreError, UnsafeStoreError) as error:
+        raise RepairError(f"the store: {error}") from error
+    finally:
+        await client.aclose()

@@ -1,0 +1,101 @@
+#!lua flags=allow-oom
+-- Finds the entries that a case, its calls and its notifications need and do not have, such as the lease of a call
+-- that runs, and makes them. A call without a lease gets one, so that its end counts if its server still runs it.
+--
+-- KEYS: partition
+-- ARGV: case_id, after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
+--       lease_ms (of a call that has none, or of a notification's attempt),
+--       makes_entries (otherwise they are only reported)
+-- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry the list, as
+--          in the table of keys, and the case or call.
+-- Transition: none.
+-- @include lifecycle
+-- @arguments
+
+local case = load_case(case_id)
+if not case then return {0} end
+
+local now = math.floor(now_us() / 1000)
+local missing = {}
+local function report(list, member)
+  missing[#missing + 1] = list
+  missing[#missing + 1] = member
+end
+local function need(list, key, score, member)
+  if redis.call('ZSCORE', key, member) then return end
+  report(list, member)
+  if makes_entries then redis.call('ZADD', key, score, member) end
+end
+local function need_member(list, key, member)
+  if redis.call('SISMEMBER', key, member) == 1 then return end
+  report(list, member)
+  if makes_entries then redis.call('SADD', key, member) end
+end
+
+local function check_case()
+  need('index', index_key(case.owner, case.status, case.activity), case.created, case_id)
+  need_member('activities', activities_key(case.owner), case.activity)
+  local content = redis.call('GET', content_key(case_id))
+  for _, index in ipairs(content and label_indexes(case.owner, content) or {}) do
+    need('label', index, case.created, case_id)
+  end
+  if case.status == 'CLOSED' then
+    need('closed', closed_key(), redis.call('HGET', case_key(case_id), 'closed') or now, case_id)
+    return
+  end
+  if case.expires then need('expiries', expiries_key(), case.expires, case_id) end
+  local reminder = case.notify and reminder_due(case, reminder_count(case) + 1)
+  if reminder then need('reminders', reminders_key(), reminder, case_id) end
+end
+
+local function check_delivery(call_id, at)
+  if case.ordered == '1' then
+    if not redis.call('LPOS', queue_key(case_id), call_id) then
+      report('queue', call_id)
+      if makes_entries then redis.call('RPUSH', queue_key(case_id), call_id) end
+    end
+    if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return end
+  end
+  need('due', due_key(case.activity), at, call_id)
+  need_member('delivery_activities', delivery_activities_key(), case.activity)
+end
+
+local function check_notification(call_id)
+  local delivery, start, next_attempt = unpack(redis.call('HMGET', call_key(call_id), 'delivery', 'start', 'next'))
+  if delivery == 'DEAD' then
+    need('dead', dead_key(case.owner), start, call_id)
+  elseif delivery and delivery ~= 'DELIVERED' then
+    local at = delivery == 'PENDING' and next_attempt or now + lease_ms
+    need('notification_due', notification_due_key(case.activity), at, call_id)
+    need_member('notification_activities', notification_activities_key(), case.activity)
+  end
+end
+
+local function check_call(call_id, attempt)
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'delivery', 'start', 'end', 'next', 'request')
+  local status, delivery = call[1], call[2]
+  if not call[6] then return end -- the list of the calls has an entry without its call
+  if status == 'RUNNING' and delivery ~= 'PENDING' then
+    local hold_ms = case.answer_mode == 'HOLD' and redis.call('HGET', case_key(case_id), 'hold_ms')
+    need('leases', leases_key(), hold_ms and call[3] + hold_ms or now + lease_ms, call_id)
+    if hold_ms then
+      need('held', held_key(case_id), attempt, call_id)
+      need('waiting', waiting_key(case.owner), call[3], call_id)
+    end
+  elseif delivery == 'PENDING' then
+    check_delivery(call_id, call[5] or now)
+  elseif delivery == 'RUNNING' then
+    check_delivery(call_id, now + lease_ms)
+  else
+    need('ended', ended_key(), call[4], call_id)
+    if delivery == 'DEAD' and call[6] ~= '' then need('dead', dead_key(case.owner), call[3], call_id) end
+  end
+end
+
+if after == '0' then
+  check_case()
+  for _, call_id in ipairs(notifications_of(case)) do check_notification(call_id) end
+end
+local calls = redis.call('ZRANGE', calls_key(case_id), '(' .. after, '+inf', 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+for i = 1, #calls, 2 do check_call(calls[i], calls[i + 1]) end
+return {#calls == 2 * limit and tonumber(calls[#calls]) or 0, unpack(missing)}

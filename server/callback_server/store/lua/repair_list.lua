@@ -1,0 +1,49 @@
+#!lua flags=allow-oom
+-- Finds the entries of a list that should not be there: their case or call does not exist, or has another state.
+-- Removes them if it is asked to, which a transition never does.
+--
+-- KEYS: partition
+-- ARGV: list (its key, without the tag of the partition), kind (as in the table of keys), first (a position), limit,
+--       removes_entries (otherwise they are only reported)
+-- Returns: the position at which to continue (-1 = there are no more entries), then each such case or call.
+-- Transition: none.
+-- @include lifecycle
+-- @arguments
+
+local key = KEYS[1] .. ':' .. list
+local is_queue = kind == 'queue'
+local entries = is_queue and redis.call('LRANGE', key, first, first + limit - 1)
+  or redis.call('ZRANGE', key, first, first + limit - 1)
+
+local function is_right(member)
+  local case = load_case(string.sub(member, 1, 32))
+  if not case then return false end
+  if kind == 'index' then return key == index_key(case.owner, case.status, case.activity) end
+  if kind == 'label' then return true end
+  if kind == 'closed' then return case.status == 'CLOSED' end
+  if kind == 'expiries' or kind == 'reminders' then return case.status ~= 'CLOSED' end
+  if not call_exists(member) then return false end
+  local call = redis.call('HMGET', call_key(member), 'status', 'delivery')
+  local runs, delivery = call[1] == 'RUNNING', call[2]
+  if kind == 'calls' then return true end
+  if kind == 'held' or kind == 'waiting' then return runs end
+  if kind == 'leases' then return runs and delivery ~= 'PENDING' end
+  if kind == 'dead' then return delivery == 'DEAD' end
+  local is_delivered = delivery == 'PENDING' or delivery == 'RUNNING'
+  if kind == 'ended' then return not runs and not is_delivered end
+  return is_delivered -- a queue, `due` or `notification_due`
+end
+
+local wrong = {}
+for _, member in ipairs(entries) do
+  if not is_right(member) then
+    wrong[#wrong + 1] = member
+    if removes_entries and is_queue then
+      redis.call('LREM', key, 1, member)
+    elseif removes_entries then
+      redis.call('ZREM', key, member)
+    end
+  end
+end
+local next_position = first + #entries - (removes_entries and #wrong or 0)
+return {#entries == limit and next_position or -1, unpack(wrong)}

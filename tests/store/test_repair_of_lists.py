@@ -1,0 +1,221 @@
+"""Repair finds cases and calls without their entries, and entries without their case, and mends both."""
+
+import asyncio
+import itertools
+
+import pytest
+import redis.asyncio
+from store.test_keeping import Cases
+from store.test_stored_data import STORED
+from structlog.testing import capture_logs
+from support.stored import load
+from support.wait import wait_until
+
+from callback_server.calls import sweeper
+from callback_server.domain.case import AnswerMode, Settings
+from callback_server.domain.notification import Reason, reminder_id
+from callback_server.domain.timeouts import EntryWithoutCase
+from callback_server.repair import FaultKind, Repair
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.recording import Recording
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions import repair_case, repair_list
+from callback_server.store.transitions.apply_retention import apply_retention
+from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.replay_call import ReplayResult, replay_call
+from callback_server.store.transitions.sweep_partition import sweep_partition
+from callback_server.store.transitions.take_deliveries import take_deliveries
+
+LISTS = [
+    "index", "label", "closed", "expiries", "held", "waiting", "leases", "dead", "ended", "due", "queue", "activities",
+    "delivery_activities", "reminders", "notification_due", "notification_activities",
+]  # fmt: skip
+
+
+@pytest.fixture(params=["valkey"])
+async def stored(store_of, request, monkeypatch):
+    """A store with cases of all kinds, as `Scripts`. Scripts look at few entries at a time."""
+    monkeypatch.setattr(repair_case, "LIMIT", 1)
+    monkeypatch.setattr(repair_list, "LIMIT", 2)
+    store = store_of(request.param)
+    async with redis.asyncio.Redis(port=store.port) as plain, connect(store.url) as client:
+        await load(plain, STORED[keys.SCHEMA_VERSION])
+        scripts = Scripts(client, lambda _report: None)
+        scripts.plain = plain
+        await add_deliveries(Cases(client))
+        await add_reminders(Cases(client))
+        yield scripts
+
+
+async def add_deliveries(cases):
+    """Add calls with a delivery to run, of an ordered case too."""
+    plain, ordered = await cases.new(answer_mode=AnswerMode.ACK), await cases.new(answer_mode=AnswerMode.ACK)
+    await cases.client.hset(keys.key(keys.partition_of(ordered.id), "case", ordered.id), "ordered", "1")
+    for case in (plain, ordered, ordered, ordered):
+        await cases.claim(case)
+
+
+async def add_reminders(cases):
+    """Add a case with a reminder that is due, and another one that is not."""
+    case = await cases.new(settings=Settings(remind_after_ms=(1, 3_600_000)), notify=(Reason.REMINDER,))
+    await wait_until(lambda: told(cases, case), what="the first reminder")
+
+
+async def told(cases, case):
+    await sweep_partition(cases.scripts, keys.partition_of(case.id), recording=Recording())
+    return await cases.client.exists(keys.key(keys.partition_of(case.id), "call", reminder_id(case.id, 1)))
+
+
+async def examined(scripts, *, changes):
+    """Return the faults that an examination finds."""
+    repair = Repair(scripts, makes_entries=changes, removes_entries=changes)
+    steps = [step async for step in repair.steps(10)]
+    assert not any(step.not_examined for step in steps)
+    return list(itertools.chain.from_iterable(step.faults for step in steps))
+
+
+async def members(scripts, kind):
+    """Return the members of all lists of a kind, by key."""
+    found = {}
+    async for key in scripts.plain.scan_iter(f"{{cb:*}}:{kind}*"):
+        if keys.parse(key.decode())[1].partition(":")[0] == kind:
+            read = {b"zset": scripts.plain.zrange, b"list": scripts.plain.lrange, b"set": scripts.plain.smembers}[
+                await scripts.plain.type(key)
+            ]
+            found[key] = set(await read(key, 0, -1) if read != scripts.plain.smembers else await read(key))
+    return found
+
+
+@pytest.mark.parametrize("stored", ["valkey", "redis-cluster"], indirect=True)
+async def test_nothing_is_wrong_with_what_the_scripts_have_stored(stored):
+    assert await examined(stored, changes=False) == []
+
+
+@pytest.mark.parametrize("kind", LISTS)
+async def test_entries_that_are_lost_are_found_and_made_again(stored, kind):
+    before = await members(stored, kind)
+    assert before, f"the stored data has no {kind}"
+    for key in before:
+        await stored.plain.delete(key)
+    found = await examined(stored, changes=False)
+    assert {(fault.kind, fault.listed_in) for fault in found} == {(FaultKind.MISSING_ENTRY, kind)}
+    assert await members(stored, kind) == {}  # a check changes nothing
+    await examined(stored, changes=True)
+    assert await members(stored, kind) == before
+    assert await examined(stored, changes=False) == []
+
+
+@pytest.mark.parametrize("stored", ["valkey", "redis-cluster"], indirect=True)
+@pytest.mark.parametrize("lost", ["case", "call"])
+async def test_entries_without_their_case_or_call_are_found_and_removed(stored, lost):
+    gone = [key async for key in stored.plain.scan_iter(f"{{cb:*}}:{lost}:*")]
+    for key in gone:
+        await stored.plain.delete(key)
+    found = await examined(stored, changes=False)
+    assert {fault.kind for fault in found} == {FaultKind.ENTRY_WITHOUT_CASE}
+    assert found == await examined(stored, changes=False)  # a check changes nothing
+    await examined(stored, changes=True)
+    assert await examined(stored, changes=False) == []
+    for kind in ("leases", "due", "ended", "held", "waiting", "calls"):
+        assert await members(stored, kind) == {}
+
+
+async def test_an_entry_of_a_call_with_another_state_is_removed(stored):
+    ended = await members(stored, "ended")
+    key, (call_id, *_) = next(iter(ended.items()))
+    partition, _ = keys.parse(key.decode())
+    await stored.plain.zadd(keys.key(partition, "leases"), {call_id: 1})
+    (fault,) = await examined(stored, changes=True)
+    assert (fault.kind, fault.partition, fault.listed_in, fault.name) == (
+        FaultKind.ENTRY_WITHOUT_CASE, partition, "leases", call_id.decode(),
+    )  # fmt: skip
+    assert call_id not in (await members(stored, "leases")).get(keys.key(partition, "leases").encode(), ())
+
+
+@pytest.mark.parametrize("lost", ["case", "call"])
+async def test_transitions_keep_and_report_entries_whose_case_or_call_is_not_there(stored, lost):
+    due = ["leases", "expiries", "ended", "closed", "due", "notification_due"]
+    if lost == "case":
+        due.append("reminders")  # those of a case whose calls are lost are told
+    entries = {kind: await members(stored, kind) for kind in due}
+    async for key in stored.plain.scan_iter(f"{{cb:*}}:{lost}:*"):
+        await stored.plain.delete(key)
+    for lists_of_kind in entries.values():
+        for key, names in lists_of_kind.items():
+            await stored.plain.zadd(key, dict.fromkeys(names, 1))
+    reports = []
+    scripts = Scripts(stored.client, reports.append)
+    for partition in range(keys.PARTITIONS):
+        await sweep_partition(scripts, partition, recording=Recording())
+        await apply_retention(scripts, partition, retention_ms=1)
+        await take_deliveries(
+            scripts, partition, limit=50, turn=0, leases=Leases({}, default_ms=1000), recording=Recording()
+        )
+    found = {(report.listed_in, report.name) for report in reports if isinstance(report, EntryWithoutCase)}
+    for kind in due:
+        names = {name for lists_of_kind in entries[kind].values() for name in lists_of_kind}
+        if lost == "case" or kind in ("leases", "ended", "due", "notification_due"):
+            assert await members(stored, kind) == entries[kind]
+            assert {(kind, name.decode()) for name in names} <= found
+    reports.clear()
+    for partition in range(keys.PARTITIONS):
+        await sweep_partition(scripts, partition, recording=Recording())
+    assert reports == []  # the entries are due again later, so that they block no others
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+async def test_a_replay_lists_a_waiting_delivery_again(store_of, is_ordered):
+    async with connect(store_of().url) as client:
+        cases = Cases(client)
+        case = await cases.new(answer_mode=AnswerMode.ACK)
+        partition = keys.partition_of(case.id)
+        if is_ordered:
+            await client.hset(keys.key(partition, "case", case.id), "ordered", "1")
+        granted = [await cases.claim(case) for _ in range(2)]
+        for name in (keys.key(partition, "due", "push"), keys.key(partition, "queue", case.id)):
+            await client.delete(name)
+        for grant in granted:
+            replayed = await replay_call(cases.scripts, grant.call_id, owner=None)
+            assert replayed is ReplayResult.OK
+        listed = {name.decode() for name in await client.zrange(keys.key(partition, "due", "push"), 0, -1)}
+        assert listed == {grant.call_id for grant in granted[: 1 if is_ordered else 2]}
+
+
+async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(stored, monkeypatch):
+    monkeypatch.setattr(sweeper, "REPAIR_INTERVAL_S", 0.01)
+    monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.01)
+    before = await members(stored, "leases")
+    for key in before:
+        await stored.plain.delete(key)
+    stray = keys.key(keys.partition_of("f" * 32), "closed")
+    await stored.plain.zadd(stray, {"f" * 32: 1})
+    work = asyncio.create_task(
+        sweeper.Sweeper(stored, Recording(), retention_ms=1000, notify_due=lambda _: None).run_repairs()
+    )
+
+    async def are_made():
+        return await members(stored, "leases") == before
+
+    def is_reported():
+        return any(each["event"] == "entry_without_case" and each["name"] == "f" * 32 for each in logged)
+
+    with capture_logs() as logged:
+        await wait_until(are_made, what="the leases, made")
+        await wait_until(is_reported, what="the entry without its case, reported")
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert [each["listed_in"] for each in logged if each["event"] == "missing_entry"] == ["leases"] * sum(
+        map(len, before.values())
+    )
+    assert await stored.plain.zscore(stray, "f" * 32) == 1
+
+
+async def test_a_partition_with_a_broken_key_is_named_and_the_others_are_examined(stored):
+    partition, other = 3, 5
+    await stored.plain.delete(keys.key(partition, "leases"))
+    await stored.plain.set(keys.key(partition, "leases"), "broken")
+    await stored.plain.zadd(keys.key(other, "leases"), {"0" * 49: 1})
+    steps = [step async for step in Repair(stored, makes_entries=True, removes_entries=True).steps(10)]
+    assert {partition for step in steps for partition in step.not_examined} == {partition}
+    assert [fault.name for step in steps for fault in step.faults] == ["0" * 49]
