@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
-    *("resolve", "erase", "pause", "resume", "paused", "extend"),
+    *("resolve", "erase", "activities", "pause", "resume", "paused", "extend"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 

@@ -39,7 +39,7 @@ async def list_activities(
         scripts: The scripts on the store.
         owner: The owner whose cases are counted. An activity of one that is not closed is listed.
         served: Other activities to list.
-        every: Whether to list every activity with a delivery, of all owners.
+        every: Whether to list every activity with a delivery, of any owner.
         after: The position. Empty: the first page.
         limit: The maximum number of activities.
 
