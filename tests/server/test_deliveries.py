@@ -110,6 +110,7 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
     (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
+    assert asked.owner == "local"
 
 
 async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
