@@ -969,9 +969,11 @@ class LifeMachine(RuleBasedStateMachine):
         order = self._due_by_time()
         for attempts, more in self.do_all(
             take_deliveries(
-                self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING
+                self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING,
+                notifications=notifications,
             )
             for partition in self.partitions
+            for notifications in (False, True)
         ):  # fmt: skip
             assert not more
             taken += attempts
@@ -1125,7 +1127,7 @@ class LifeMachine(RuleBasedStateMachine):
         return [call for call in (*self._all_calls(), *self._notifications()) if call.due == LATER]
 
     def _due_by_time(self):
-        """Return the calls whose delivery is due, in the order of their times by the store's clock."""
+        """Return the calls whose delivery is due, in the order of their times, and then such notifications."""
         due = {
             keys.key(keys.partition_of(new.id), name, new.activity)
             for new in self.new.values()
@@ -1133,7 +1135,8 @@ class LifeMachine(RuleBasedStateMachine):
         }
         found = self.do(self.read_all({key: ("zrange", key, 0, -1, False, True) for key in due}))
         in_time = [(score, call_id.decode()) for scores in found.values() for call_id, score in scores]
-        return [call_id for _, call_id in sorted(in_time)]
+        in_turn = sorted(in_time, key=lambda each: (reason_of(each[1]) is not Reason.CALL, each))
+        return [call_id for _, call_id in in_turn]
 
     def _due_key(self, call_id):
         case_id = ids.case_id_of_call(call_id)
@@ -1272,10 +1275,9 @@ class LifeMachine(RuleBasedStateMachine):
         swept = self.do_all(sweep_partition(self.scripts, partition, recording=RECORDING) for partition in partitions)
         for model in self.model.values():
             model.sweep()
-        due = {
-            keys.partition_of(call.id) for call in (*self._all_calls(), *self._notifications()) if call.due == NOW
-        }  # fmt: skip
-        assert {at for at, each in zip(partitions, swept, strict=True) if each.deliveries} == due
+        for calls, name in ((self._all_calls(), "deliveries"), (self._notifications(), "notifications")):
+            due = {keys.partition_of(call.id) for call in calls if call.due == NOW}
+            assert {at for at, each in zip(partitions, swept, strict=True) if getattr(each, name)} == due
 
     @rule(past=st.booleans(), windows=st.booleans())
     def drop(self, past, windows=True):

@@ -48,6 +48,7 @@ class Deliveries:
         leases: Leases,
         recording: Recording,
         max_in_flight: int,
+        notifications: bool = False,
     ) -> None:
         """Create the deliveries.
 
@@ -58,6 +59,7 @@ class Deliveries:
             leases: How long an attempt may take.
             recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
+            notifications: Whether they are of notifications. By default they are of calls.
         """
         self._scripts = scripts
         self._dispatcher = dispatcher
@@ -65,6 +67,7 @@ class Deliveries:
         self._leases = leases
         self._recording = recording
         self._max_in_flight = max_in_flight
+        self._notifications = notifications
         # Not a TaskSet: there is capacity for the next delivery only once the ended one is not counted any more.
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
@@ -128,6 +131,7 @@ class Deliveries:
                 partition,
                 limit=self._max_in_flight - len(self._running),
                 turn=self._turn,
+                notifications=self._notifications,
                 leases=self._leases,
                 recording=self._recording,
             )

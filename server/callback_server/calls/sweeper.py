@@ -42,7 +42,13 @@ class Sweeper:
     """
 
     def __init__(
-        self, scripts: Scripts, recording: Recording, *, retention_ms: int, notify_due: Callable[[int], None]
+        self,
+        scripts: Scripts,
+        recording: Recording,
+        *,
+        retention_ms: int,
+        deliveries_due: Callable[[int], None],
+        notifications_due: Callable[[int], None],
     ) -> None:
         """Create a sweeper.
 
@@ -50,12 +56,14 @@ class Sweeper:
             scripts: The scripts on the store.
             recording: What is recorded of the calls that a sweep ends.
             retention_ms: How long ended calls and closed cases are kept, in milliseconds.
-            notify_due: Called with each partition that has due deliveries, on each sweep.
+            deliveries_due: Called with each partition that has due deliveries of calls, on each sweep.
+            notifications_due: The same for notifications.
         """
         self._scripts = scripts
         self._recording = recording
         self._retention_ms = retention_ms
-        self._notify_due = notify_due
+        self._deliveries_due = deliveries_due
+        self._notifications_due = notifications_due
         self._paused = NONE_PAUSED
 
     async def run_sweeps(self) -> None:
@@ -104,7 +112,9 @@ class Sweeper:
     async def _sweep(self, partition: int) -> bool:
         swept = await sweep_partition(self._scripts, partition, recording=self._recording, paused=self._paused)
         if swept.deliveries:
-            self._notify_due(partition)
+            self._deliveries_due(partition)
+        if swept.notifications:
+            self._notifications_due(partition)
         return swept.more
 
     async def _apply_retention(self) -> None:

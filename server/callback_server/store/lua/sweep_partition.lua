@@ -7,7 +7,8 @@
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       paused_activities...
 -- Returns: the timeouts that were applied, then the number of leases, of expiries and of reminders (below the limit:
---          nothing is left), and 1 if a delivery is due, else 0. Deliveries are left to processes that can run them.
+--          nothing is left), 1 if a delivery of a call is due, else 0, and the same of a notification. Deliveries are
+--          left to processes that can run them.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
 -- @include lifecycle
@@ -52,11 +53,11 @@ for _, case_id in ipairs(reminded) do
     end
   end
 end
-local deliveries = 0
-for _, due in ipairs(all_due_keys()) do
-  if #redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
-    deliveries = 1
-    break
+local function is_due(notifications)
+  local activities, list = due_lists(notifications)
+  for _, activity in ipairs(activities) do
+    if #redis.call('ZRANGE', list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then return 1 end
   end
+  return 0
 end
-return reply(#calls, #cases, #reminded, deliveries)
+return reply(#calls, #cases, #reminded, is_due(false), is_due(true))

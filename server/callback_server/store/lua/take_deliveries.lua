@@ -5,8 +5,9 @@
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
---       turn (a number that differs each time: the calls and the notifications of each activity come first in turn),
---       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
+--       turn (a number that differs each time: each activity comes first in its turn),
+--       default_lease_ms, notifications (whether it takes notifications, in place of calls),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
 -- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
@@ -22,12 +23,13 @@ local now = math.floor(now_us() / 1000)
 local lease_ms = {}
 for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local lists, activities = all_due_keys()
+local activities, due_list = due_lists(notifications)
+table.sort(activities)
 
 local taken, bytes = {}, 0
-for i = 1, #lists do
-  local list = lists[(turn + i) % #lists + 1]
-  local activity = activities[list]
+for i = 1, #activities do
+  local activity = activities[(turn + i) % #activities + 1]
+  local list = due_list(activity)
   local due = redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
     or redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - #taken + 1)
   for _, call_id in ipairs(due) do

@@ -32,7 +32,9 @@ class SweepResult:
     expiries: int
     reminders: int
     deliveries: bool
-    """Whether a delivery is due, also one of a paused activity."""
+    """Whether a delivery of a call is due, also one of a paused activity."""
+    notifications: bool
+    """The same of a notification."""
 
     @property
     def more(self) -> bool:
@@ -48,7 +50,7 @@ async def sweep_partition(
     Raises:
         StoreError: It is not known whether they were applied. The next sweep does it.
     """
-    calls, cases, reminders, deliveries = await scripts.run(
+    calls, cases, reminders, deliveries, notifications = await scripts.run(
         SCRIPT,
         partition,
         limit=LIMIT,
@@ -56,4 +58,4 @@ async def sweep_partition(
         pauses_version=paused.version,
         paused_activities=paused.names,
     )
-    return SweepResult(calls, cases, reminders, bool(deliveries))
+    return SweepResult(calls, cases, reminders, bool(deliveries), bool(notifications))

@@ -19,19 +19,10 @@ local function lists_of(case, call_id)
   return due_key(case.activity), delivery_activities_key()
 end
 
--- Returns the keys of the lists of all deliveries, sorted, and the activity of each.
-local function all_due_keys()
-  local keys, activities = {}, {}
-  for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
-    keys[#keys + 1] = due_key(activity)
-    activities[due_key(activity)] = activity
-  end
-  for _, activity in ipairs(redis.call('SMEMBERS', notification_activities_key())) do
-    keys[#keys + 1] = notification_due_key(activity)
-    activities[notification_due_key(activity)] = activity
-  end
-  table.sort(keys)
-  return keys, activities
+-- Returns the activities that have a list of deliveries, of calls or of notifications, and the key function of a list.
+local function due_lists(notifications)
+  if notifications then return redis.call('SMEMBERS', notification_activities_key()), notification_due_key end
+  return redis.call('SMEMBERS', delivery_activities_key()), due_key
 end
 
 local function schedule(case, call_id, at)
