@@ -101,13 +101,13 @@ BUGS = {
         "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
     "another request gets the same case": (
-        "if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
+        "if known.fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
     "a request makes another case when it comes again": (
         "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
     "a request gets the URL of a case that was never stored": (
-        "return {'KNOWN', known_nonce}", "return {'KNOWN', nonce}"),
+        "return {'KNOWN', known_nonce,", "return {'KNOWN', nonce,"),
     "a request that is sent again seems to be an earlier one": (
-        "if known_nonce == nonce then return {'OK'} end", ""),
+        "if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end", ""),
     "a pointer outlives its case": ("if pointer then redis.call('UNLINK', pointer_key(pointer)) end", ""),
     "a case forgets its pointer": ("redis.call('HSET', case_key(case_id), 'pointer', pointer)", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
@@ -324,8 +324,8 @@ BUGS = {
     "watchers get no event of a new response": ("emit_event(case, 'RESPONSE_SET')", ""),
     "watchers get no event of a delivery": (
         "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "watchers get two events of a replay that is sent again": ("if due_at > now then schedule",
-                                                                 "if due_at > 0 then schedule"),
+    "watchers get two events of a replay that is sent again": (
+        "if not due_at or tonumber(due_at) > now then schedule", "if true then schedule"),
     "an event has the status before the change": (
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"

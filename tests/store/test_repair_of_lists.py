@@ -149,9 +149,11 @@ async def test_transitions_keep_and_report_entries_whose_case_or_call_is_not_the
     for partition in range(keys.PARTITIONS):
         await sweep_partition(scripts, partition, recording=Recording())
         await apply_retention(scripts, partition, retention_ms=1)
-        await take_deliveries(
-            scripts, partition, limit=50, turn=0, leases=Leases({}, default_ms=1000), recording=Recording()
-        )
+        for notifications in (False, True):
+            await take_deliveries(
+                scripts, partition, limit=50, turn=0, leases=Leases({}, default_ms=1000), recording=Recording(),
+                notifications=notifications,
+            )  # fmt: skip
     found = {(report.listed_in, report.name) for report in reports if isinstance(report, EntryWithoutCase)}
     for kind in due:
         names = {name for lists_of_kind in entries[kind].values() for name in lists_of_kind}
@@ -191,7 +193,9 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
     stray = keys.key(keys.partition_of("f" * 32), "closed")
     await stored.plain.zadd(stray, {"f" * 32: 1})
     work = asyncio.create_task(
-        sweeper.Sweeper(stored, Recording(), retention_ms=1000, notify_due=lambda _: None).run_repairs()
+        sweeper.Sweeper(
+            stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
+        ).run_repairs()
     )
 
     async def are_made():
