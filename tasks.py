@@ -465,11 +465,12 @@ def _life_diagram() -> str:
     for mode, rows in LIFE.items():
         for end, effect in rows.items():
             if effect is not None:
-                ends.setdefault(f"{effect.status} {effect.close_reason or ''}", {}).setdefault(mode, []).append(end)
-    for word, modes_of in ends.items():
-        status, _, reason = word.partition(" ")
+                change = f"{STATUS_DURING_CALL[mode]} --> {effect.status} {effect.close_reason or ''}"
+                ends.setdefault(change, {}).setdefault(mode, []).append(end)
+    for change, modes_of in ends.items():
+        arrow, _, reason = change.rpartition(" ")
         label = ", ".join(f"{mode} {' or '.join(each)}" for mode, each in modes_of.items())
-        arrows.append(f"{CaseStatus.IN_PROGRESS} --> {status}: {reason + ' (' + label + ')' if reason else label}")
+        arrows.append(f"{arrow}: {reason + ' (' + label + ')' if reason else label}")
     for status in CaseStatus:
         if status is not CaseStatus.CLOSED:
             arrows += [f"{status} --> {CaseStatus.CLOSED}: {reason}" for reason in CLOSED_WITHOUT_CALL]
@@ -485,7 +486,10 @@ def _life_table() -> str:
     for end in CallEnd:
         cells = [rows[end] for rows in LIFE.values()]
         words = (f"`{each.close_reason or each.status}`" if each else "unchanged" for each in cells)
-        name = "`SUCCEEDED`, keeps the case open" if end is CallEnd.KEPT_OPEN else f"`{end}`"
+        name = {
+            CallEnd.KEPT_OPEN: "`SUCCEEDED`, keeps the case open",
+            CallEnd.CLOSED: "`SUCCEEDED`, closes the case",
+        }.get(end, f"`{end}`")
         lines.append(f"| {name} | {' | '.join(words)} |")
     lines += ["", "| close reason without a call | cause |", "|---|---|"]
     lines += [f"| `{reason}` | {cause} |" for reason, cause in CLOSED_WITHOUT_CALL.items()]

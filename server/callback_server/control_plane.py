@@ -43,6 +43,7 @@ from callback_server.domain.timeouts import AwaitedCallEnded, Report
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
+from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
@@ -151,6 +152,15 @@ class ControlPlane:
             recording=recording,
             max_in_flight=settings.max_in_flight_deliveries,
         )
+        self.notifications = Deliveries(
+            self.scripts,
+            dispatcher=self.dispatcher,
+            activities=activities,
+            leases=leases,
+            recording=recording,
+            max_in_flight=settings.max_in_flight_notifications,
+            notifications=True,
+        )
         owner_calls = settings.max_calls_per_minute_per_owner
         self.invoker = CallInvoker(
             self.scripts,
@@ -170,7 +180,11 @@ class ControlPlane:
         )
         self.watch_hub = WatchHub(self.scripts)
         self.sweeper = Sweeper(
-            self.scripts, recording, retention_ms=settings.retention_s * 1000, notify_due=self.deliveries.notify_due
+            self.scripts,
+            recording,
+            retention_ms=settings.retention_s * 1000,
+            deliveries_due=self.deliveries.notify_due,
+            notifications_due=self.notifications.notify_due,
         )
         self.health = Health()
         self._probe = StoreProbe(self.scripts, recording, tolerance_s=UNSENT_S, report=self._report_store)
@@ -196,6 +210,7 @@ class ControlPlane:
                 authenticator,
                 self.held,
                 self.watch_hub,
+                ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica),
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
             EdgeServicer(self.invoker, authenticator),
@@ -273,6 +288,7 @@ class ControlPlane:
         self.workers.drain()
         self.watch_hub.stop()
         self.deliveries.stop()
+        self.notifications.stop()
         # Both at once: a call whose caller has disconnected is not an RPC any more, but must still be finished.
         grace_s = max(MIN_GRACE_S, self._settings.grace_s)
         work = [asyncio.create_task(self._server.stop(grace_s)), asyncio.create_task(self.drain())]
@@ -291,6 +307,7 @@ class ControlPlane:
         """Wait for the calls and deliveries that run. Calls come first, because each can start a delivery."""
         await self.invoker.drain()
         await self.deliveries.drain()
+        await self.notifications.drain()
 
     async def _wait_for_store(self) -> None:
         try:
@@ -316,6 +333,7 @@ class ControlPlane:
 
     def _start_background_work(self) -> None:
         self._tasks.start(self.deliveries.run())
+        self._tasks.start(self.notifications.run())
         self._tasks.start(self.watch_hub.run())
         if self._sweeps:
             self._tasks.start(self.sweeper.run_sweeps())
@@ -337,6 +355,7 @@ class ControlPlane:
         """Cancel the calls and deliveries that did not end within the grace."""
         await self.invoker.cancel()
         await self.deliveries.cancel()
+        await self.notifications.cancel()
         await self.replica_bus.flush()
 
 

@@ -218,8 +218,8 @@ class RoleMissingError(CallbackError):
 
     reason = "ROLE_MISSING"
 
-    def __init__(self, principal: str, role: str) -> None:
-        super().__init__(f"{principal} does not have the role {role}", role=role)
+    def __init__(self, principal: str, role: str, *, advice: str = "") -> None:
+        super().__init__(f"{principal} does not have the role {role}{advice}", role=role)
 
 
 class TooManyOpenCasesError(CallbackError):
@@ -359,12 +359,13 @@ class TooManyWatchersError(CallbackError):
 
 
 class ActivityNotAllowedError(CallbackError):
-    """The principal may not serve an activity that it announces."""
+    """The principal may not serve an activity that it announces, or have callbacks of an activity."""
 
     reason = "ACTIVITY_NOT_ALLOWED"
 
-    def __init__(self, principal: str, activity: str) -> None:
-        super().__init__(f"{principal} may not serve {activity}", activity=activity)
+    def __init__(self, principal: str, activity: str, *, purpose: str) -> None:
+        advice = "add it to the activities of its entry in the principals file"
+        super().__init__(f"{principal} may not {purpose} {activity}; {advice}", activity=activity)
 
 
 class TooManyRequestsError(CallbackError):

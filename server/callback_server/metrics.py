@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus
+from callback_server.domain.notification import Reason
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -17,6 +18,11 @@ CALLS: Final = Counter(
 )
 DELIVERIES: Final = Counter(
     "callback_deliveries", "Delivery attempts that ended in this process, by the outcome of the delivery", ["outcome"]
+)
+NOTIFICATIONS: Final = Counter(
+    "callback_notifications",
+    "Attempts to deliver a notification that ended in this process, by its reason and the outcome of its delivery",
+    ["reason", "outcome"],
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
 CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
@@ -101,6 +107,8 @@ for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
     CALLS.labels(status, "")
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
     DELIVERIES.labels(delivery)
-for failure in CallFailure:
+    for reason in (Reason.REMINDER, Reason.EXPIRY):
+        NOTIFICATIONS.labels(reason, delivery)
+for failure in set(CallFailure) - {CallFailure.NO_HANDLER}:
     not_started = failure is CallFailure.HANDLER_UNREACHABLE
     CALLS.labels(CallStatus.NOT_STARTED if not_started else CallStatus.FAILED, failure)

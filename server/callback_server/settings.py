@@ -232,6 +232,10 @@ class ServerSettings(ProcessSettings):
     this is its limit. 0: no limit."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
     """Maximum number of deliveries that this process runs at a time. Further ones wait."""
+    max_in_flight_notifications: int = Field(default=5, ge=1)
+    """Maximum number of notifications (reminders, expiries) that this process delivers at a time, besides those
+    deliveries. Further ones wait. More of them slow the calls down when thousands are due at once; raise it if their
+    handlers are slow."""
     drain_s: StopSeconds = 2
     """Time after a stop signal in which the server still accepts calls, while edges move to other servers, in
     seconds."""

@@ -14,6 +14,7 @@ from callback_server import metrics
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason
 from callback_server.domain.timeouts import CallResolved, EntryWithoutCase, HoldTimeEnded, LeaseEnded, Timeout
 
 log = get_logger()
@@ -72,7 +73,8 @@ def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEf
 
 def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
     """Log and count an attempt of a delivery, after its end is recorded."""
-    metrics.DELIVERIES.labels(status).inc()
+    is_call = grant.reason is Reason.CALL
+    (metrics.DELIVERIES.labels(status) if is_call else metrics.NOTIFICATIONS.labels(grant.reason, status)).inc()
     log.info(
         "delivery_tried",
         call_id=grant.call_id,
@@ -80,6 +82,7 @@ def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | 
         activity=grant.activity,
         attempt=grant.attempt,
         status=status,
+        **({} if is_call else {"reason": grant.reason}),
         **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
     )

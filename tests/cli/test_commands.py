@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -50,10 +50,14 @@ CALLBACK_JSON = {
     "resolved": False,
     "repeatWindow": "0s",
     "noRepeat": False,
+    "remindAfter": [],
+    "notify": [],
+    "notifications": [],
 }
 CALL_JSON = {
     "callId": CALL,
     "callbackCaseId": CASE,
+    "reason": "CALL",
     "status": "SUCCEEDED",
     "failureDetail": "",
     "attempt": 1,
@@ -69,6 +73,7 @@ CALL_JSON = {
     "callbackChoice": "",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
     "keepOpen": False,
+    "close": False,
     "erased": False,
     "startTime": "2026-11-25T09:30:15.250Z",
     "endTime": "2026-11-25T09:30:15.262Z",
@@ -96,6 +101,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--fallback-header", "x-b=3", "--hold-time", "2h", "--json"),
         *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
         *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
+        *("--remind-after", "3d", "--remind-after", "6d", "--notify", "reminder", "--notify", "expiry"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
     expected = messages.GenerateCallbackUrlRequest(
@@ -141,6 +147,9 @@ async def test_generate_sends_every_option(server, callback, generated):
     expected.prompt.choices.add(value="yes", label="Yes, I do")
     expected.prompt.choices.add(value="no", label="No")
     expected.time_to_live.FromSeconds(5400)
+    expected.notify.extend([resources.CALL_REASON_REMINDER, resources.CALL_REASON_EXPIRY])
+    for days in (3, 6):
+        expected.remind_after.add().FromSeconds(days * 86_400)
     assert server.requests == [expected]
 
 
@@ -156,6 +165,46 @@ async def test_generate_leaves_other_fields_unset_and_prints_text(server, callba
             ),
         )
     ]
+
+
+async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(server, callback, generated):
+    made = server.answers["GenerateCallbackUrl"]
+    made.expire_time.FromJsonString("2026-12-01T10:00:00Z")
+    made.warnings.add(reason=messages.WARNING_REASON_ACTIVITY_NOT_SERVED, text="no worker serves it")
+    ran = await callback("generate", "--activity", "late", "--type", "response")
+    assert (ran.code, ran.errors) == (0, "Warning: no worker serves it\n")
+    assert "expires  2026-12-01" in ran.output
+    ran = await callback("generate", "--activity", "late", "--type", "response", "--json")
+    assert ran.json["expireTime"] == "2026-12-01T10:00:00.000Z"
+    assert ran.json["warnings"] == [{"reason": "ACTIVITY_NOT_SERVED", "text": "no worker serves it"}]
+
+
+async def test_activities_lists_who_serves_what_and_what_waits(server, callback):
+    server.answers["ListActivities"] = messages.ListActivitiesResponse(
+        activities=[
+            messages.Activity(callback_activity="late", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2),
+            messages.Activity(
+                callback_activity="paid", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
+                paused=True,
+            ),
+            messages.Activity(callback_activity="pushed", kind=messages.ACTIVITY_KIND_PUSH),
+            messages.Activity(callback_activity="record", kind=messages.ACTIVITY_KIND_BUILT_IN),
+        ]
+    )  # fmt: skip
+    ran = await callback("activities", "--owner", "orders")
+    assert [line.split() for line in ran.output.splitlines()] == [
+        ["ACTIVITY", "SERVED", "BY", "OPEN", "DELIVERIES"],
+        ["late", "nothing", "2", "0"],
+        ["paid", "3", "workers", "0", "7", "(paused)"],
+        ["pushed", "a", "target", "0", "0"],
+        ["record", "the", "server", "0", "0"],
+    ]
+    assert server.requests == [messages.ListActivitiesRequest(owner="orders")]
+    ran = await callback("activities", "--json")
+    assert ran.json[1] == {
+        "callbackActivity": "paid", "kind": "WORKERS", "workerCount": 3, "paused": True, "deliveryCount": 7,
+        "openCallbackCount": 0,
+    }  # fmt: skip
 
 
 async def test_a_fallback_can_be_a_redirect(server, callback, generated):
@@ -209,6 +258,7 @@ ACCEPTED, REJECTED = handler.VERDICT_ACCEPTED, handler.VERDICT_REJECTED
         ([], {"verdict": ACCEPTED}),
         (["--body", "hi"], {"verdict": ACCEPTED, "response": resources.Response(response_body=b"hi")}),
         (["--keep-open"], {"verdict": ACCEPTED, "keep_open": True}),
+        (["--close"], {"verdict": ACCEPTED, "close": True}),
         (["--no-repeat"], {"verdict": ACCEPTED, "no_repeat": True}),
         (["--reject", "--no-repeat"], {"verdict": REJECTED, "no_repeat": True}),
         (["--reject"], {"verdict": REJECTED}),
@@ -240,6 +290,15 @@ async def test_resolve_gives_a_callback_its_answer(server, callback, arguments, 
     assert server.requests == [messages.ResolveCallbackRequest(callback_case_id=CASE, **fields)]
 
 
+async def test_extend_sets_the_time_from_now(server, callback):
+    server.answers["ExtendCallback"] = messages.ExtendCallbackResponse(callback=callback_message())
+    before = datetime.now(UTC)
+    assert (await callback("extend", CASE, "--ttl", "7d", "--json")).json == CALLBACK_JSON
+    [request] = server.requests
+    at = request.expire_time.ToDatetime(UTC) - timedelta(days=7)
+    assert (request.callback_case_id, before <= at <= datetime.now(UTC)) == (CASE, True)
+
+
 DELIVERY = resources.Delivery(
     status=resources.DELIVERY_STATUS_PENDING,
     attempts=3,
@@ -255,6 +314,46 @@ DELIVERY_JSON = {
     "failureDetail": "the handler failed",
     "paused": False,
 }
+
+
+NOTIFICATION = resources.Call(
+    call_id=f"{CASE}-0000000000000001",
+    callback_case_id=CASE,
+    reason=resources.CALL_REASON_REMINDER,
+    start_time=timestamp(CREATED),
+    delivery=DELIVERY,
+)
+NOTIFICATION_JSON = {
+    "callId": NOTIFICATION.call_id,
+    "callbackCaseId": CASE,
+    "reason": "REMINDER",
+    "startTime": "2026-11-25T09:30:15.250Z",
+    "delivery": DELIVERY_JSON,
+}
+
+
+async def test_get_shows_the_notifications_of_a_callback(server, callback):
+    case = callback_message(notify=[resources.CALL_REASON_REMINDER], notifications=[NOTIFICATION])
+    case.remind_after.add().FromSeconds(3600)
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=case)
+    seen = (await callback("get", CASE, "--json")).json
+    assert (seen["remindAfter"], seen["notify"], seen["notifications"]) == (
+        ["3600s"],
+        ["REMINDER"],
+        [NOTIFICATION_JSON],
+    )
+    ran = await callback("get", CASE)
+    assert "reminders      after 3600 s\n" in ran.output
+    assert f"  {NOTIFICATION.call_id}  2026-11-25 09:30:15 UTC  reminder: pending, 3 attempts" in ran.output
+
+
+async def test_call_shows_a_notification_without_a_request(server, callback):
+    server.answers["GetCall"] = messages.GetCallResponse(call=NOTIFICATION)
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    assert (await callback("call", NOTIFICATION.call_id, "--json")).json == NOTIFICATION_JSON
+    ran = await callback("call", NOTIFICATION.call_id)
+    assert ran.output.startswith(f"Notification {NOTIFICATION.call_id}\n")
+    assert "Request" not in ran.output
 
 
 async def test_replay_prints_the_call_with_its_delivery(server, callback):
@@ -544,6 +643,7 @@ SHOWING_SECRETS = {
     "set-response": [CASE, "--code", "200"],
     "close": [CASE],
     "resolve": [CASE, "--code", "200"],
+    "extend": [CASE, "--ttl", "7d"],
     "list": [],
     "list --waiting": ["--waiting"],
     "wait": [CASE, "--after", "0"],
@@ -568,6 +668,7 @@ def secrets(server):
         "SetResponse": messages.SetResponseResponse(callback=case),
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
         "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
+        "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
         "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
         "GetCall": messages.GetCallResponse(call=call),
         "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),

@@ -57,6 +57,7 @@ def test_the_names_are_exactly_those_of_the_contract():
         call_status=resources.CALL_STATUS_SUCCEEDED,
         delivery_status=resources.DELIVERY_STATUS_PENDING,
         resume_token="2:x",
+        reason=resources.CALL_REASON_CALL,
     )
     assert set(json_view.callback(callback_from_proto(callback))) == names_of(callback)
     assert set(json_view.call(call_from_proto(call))) == names_of(call)

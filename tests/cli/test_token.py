@@ -83,6 +83,15 @@ def test_a_worker_has_the_given_activities(file):
         assert [principal.may_work_on(each) for each in ("a", "b", "c")] == [True, True, False]
 
 
+def test_a_worker_can_be_allowed_to_answer_and_an_owner_limited_to_activities(file):
+    made = token("w", "--role", "worker", "--activity", "a", "--answers", "--file", str(file)).stdout.strip()
+    worker = read_principals(file).of_token(made)
+    assert (worker.sees("orders", "a"), worker.sees("orders", "b"), worker.owns("orders", "a")) == (True, False, False)
+    made = token("orders", "--role", "owner", "--activity", "a", "--file", str(file)).stdout.strip()
+    owner = read_principals(file).of_token(made)
+    assert (owner.owns("orders", "a"), owner.owns("orders", "b"), owner.sees("other", "a")) == (True, False, False)
+
+
 @pytest.mark.parametrize("named", ["file", "variable", "both"])
 def test_the_default_file_is_that_of_the_settings(directory, file, named):
     other = directory / "other.toml"
@@ -115,7 +124,9 @@ def test_without_a_principals_file_the_entry_is_printed(directory, file):
         (["shipping"], "shipping is not in the file yet: give its roles"),
         (["shipping", "--role", "king"], "'king' is not one of 'owner', 'edge', 'admin', 'worker'"),
         (["shipping", "--role", "worker"], "--role worker requires --activity NAME"),
-        (["shipping", "--role", "owner", "--activity", "a"], "--activity requires --role worker"),
+        (["shipping", "--role", "edge", "--activity", "a"], "--activity requires --role worker or --role owner"),
+        (["shipping", "--role", "owner", "--answers"], "--answers requires --role worker"),
+        (["orders", "--answers"], "orders has no answers = true; change it there"),
         (["shipping", "--role", "worker", "--activity", ""], "1 to 200 characters"),
         (["orders", "--activity", "a"], "orders has other activities: none; change them there"),
         (["Shipping", "--role", "owner"], "a name has 1 to 63 lower-case letters"),

@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
-    *("resolve", "erase", "pause", "resume", "paused"),
+    *("resolve", "erase", "activities", "pause", "resume", "paused", "extend"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -65,6 +65,7 @@ def run(*arguments, **environment):
         (["answer"], "CALL"),
         (["answer", CALL, "--reset", "body"], "--reset"),
         (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
+        (["answer", CALL, "--keep-open", "--close"], "--keep-open and --close cannot be combined"),
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["calls"], "Give either CASE or --dead"),
         (["calls", CASE, "--dead"], "Give either CASE or --dead"),

@@ -22,10 +22,13 @@ from support.wait import wait_until
 
 from callback import (
     Accept,
+    Activity,
+    ActivityKind,
     AnswerMode,
     CallbackClient,
     CallbackError,
     CallbackStatus,
+    CallbackWarning,
     CallFailure,
     CallFilter,
     CallStatus,
@@ -42,6 +45,7 @@ from callback import (
     Response,
     ResponseType,
     UnavailableError,
+    WarningReason,
 )
 from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
@@ -333,10 +337,11 @@ async def test_a_call_has_its_delivery(server, client):
             (Accept(Response("ok"), keep_open=True),),
             {"verdict": handler.VERDICT_ACCEPTED, "response": response_to_proto(Response("ok")), "keep_open": True},
         ),
+        ((Accept(close=True),), {"verdict": handler.VERDICT_ACCEPTED, "close": True}),
         ((Reject(),), {"verdict": handler.VERDICT_REJECTED}),
         ((Reject("no"),), {"verdict": handler.VERDICT_REJECTED, "response": response_to_proto(Response("no"))}),
     ],
-    ids=["nothing", "a redirect", "kept open", "a rejection", "a rejection with a response"],
+    ids=["nothing", "a redirect", "kept open", "closed", "a rejection", "a rejection with a response"],
 )
 async def test_answer_call_takes_the_decisions_of_a_handler(server, client, answer, fields):
     server.answers["AnswerCall"] = messages.AnswerCallResponse(callback=callback_message(), call=call_message())
@@ -367,7 +372,42 @@ async def test_an_invalid_answer_is_not_sent(server, client):
         await client.resolve_callback(CASE, "ok")
     with pytest.raises(ValueError, match="cannot keep it open"):
         await client.resolve_callback(CASE, Accept(keep_open=True))
+    with pytest.raises(ValueError, match="or close it: use close_callback"):
+        await client.resolve_callback(CASE, Accept(close=True))
     assert server.requests == []
+
+
+async def test_a_new_callback_has_its_expiry_and_its_warnings_which_the_client_logs(server, client, caplog):
+    made = messages.GenerateCallbackUrlResponse(callback_url="https://x", callback_state="s", callback_case_id=CASE)
+    made.warnings.add(reason=messages.WARNING_REASON_ACTIVITY_NOT_SERVED, text="no worker serves it")
+    made.warnings.add(reason=99, text="something new")
+    made.expire_time.FromDatetime(CREATED)
+    server.answers["GenerateCallbackUrl"] = made
+    generated = await client.generate_callback_url("late", Response())
+    assert generated.expire_time == CREATED
+    assert generated.warnings == (
+        CallbackWarning(WarningReason.ACTIVITY_NOT_SERVED, "no worker serves it"),
+        CallbackWarning(WarningReason.UNKNOWN, "something new"),
+    )
+    assert f"callback_warning case_id={CASE} text=no worker serves it" in caplog.text
+
+
+async def test_activities_are_listed_page_by_page(server, client):
+    server.answers["ListActivities"] = [
+        messages.ListActivitiesResponse(
+            activities=[messages.Activity(callback_activity="a", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=1)],
+            next_page_token="a",
+        ),
+        messages.ListActivitiesResponse(
+            activities=[
+                messages.Activity(callback_activity="b", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2)
+            ]
+        ),
+    ]
+    a, b = [each async for each in client.list_activities(owner="orders", page_size=1)]
+    assert a == Activity(activity="a", kind=ActivityKind.WORKERS, worker_count=1)
+    assert (b.is_served, b.open_callback_count) == (False, 2)
+    assert [(each.owner, each.page_token) for each in server.requests] == [("orders", ""), ("orders", "a")]
 
 
 async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):
@@ -477,6 +517,7 @@ async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
                 resources.QueryParameter(name="id", value="6"),
             ],
             keep_open=True,
+            close=True,
         )
     )
     call = await client.get_call(CALL)
@@ -486,7 +527,7 @@ async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
     assert call.headers == Headers([("content-type", "application/json"), ("x-trace", "a"), ("x-trace", "b")])
     assert call.query == Query([("id", "5"), ("id", "6")])
     assert (call.query_string, call.client_address) == ("id=5&status=ok", "192.0.2.7")
-    assert (call.status, call.failure, call.keep_open) == (CallStatus.SUCCEEDED, None, True)
+    assert (call.status, call.failure, call.keep_open, call.close) == (CallStatus.SUCCEEDED, None, True, True)
     assert call.response == Response(b"ok", code=200)
     assert (call.start_time, call.end_time) == (CREATED, CREATED + timedelta(milliseconds=12))
 

@@ -83,6 +83,7 @@ async def test_a_handler_receives_the_call_unchanged():
             verification_profile="github",
             message_id="72d3162e",
             callback_choice="approve",
+            owner="shop",
         ),
     )
     assert calls == [
@@ -104,8 +105,14 @@ async def test_a_handler_receives_the_call_unchanged():
             response=Redirect("/page/thankyou"),
             labels={"order": "5"},
             deadline=CREATED,
+            owner="shop",
         )
     ]
+
+
+def test_a_decision_that_closes_and_keeps_open_cannot_be_made():
+    with pytest.raises(ValueError, match="cannot both close a callback and keep it open"):
+        Accept(close=True, keep_open=True)
 
 
 def response(**fields):
@@ -118,6 +125,7 @@ def response(**fields):
         (None, messages.HandleCallbackResponse()),
         (Accept(), messages.HandleCallbackResponse()),
         (Accept(keep_open=True), messages.HandleCallbackResponse(keep_open=True)),
+        (Accept(close=True), messages.HandleCallbackResponse(close=True)),
         (Response(b"ok"), messages.HandleCallbackResponse(response=response(response_body=b"ok"))),
         (Response(b""), messages.HandleCallbackResponse(response=response(response_body=b""))),
         (

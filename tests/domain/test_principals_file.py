@@ -90,8 +90,9 @@ def test_a_token_works_until_it_expires(path, after, works):
         ("[principals.a]\n", "principals.a.roles: must be given"),
         ("[principals.a]\nroles = []\n", "principals.a.roles: "),
         ('[principals.a]\nroles = ["king"]\n', "principals.a.roles.0: must be 'owner', 'edge', "),
-        ('[principals.a]\nroles = ["worker"]\n', "the role worker and activities belong together"),
-        ('[principals.a]\nroles = ["edge"]\nactivities = ["*"]\n', "the role worker and activities belong together"),
+        ('[principals.a]\nroles = ["worker"]\n', 'the role worker needs activities; activities = ["*"] are all'),
+        ('[principals.a]\nroles = ["edge"]\nactivities = ["*"]\n', "activities need the role worker or owner"),
+        ('[principals.a]\nroles = ["owner"]\nanswers = true\n', "answers = true needs the role worker"),
         ('[principals.a]\nroles = ["worker"]\nactivities = [""]\n', "principals.a.activities.0: "),
         ('[principals.A]\nroles = ["edge"]\n', "principals.A"),
         (f'[principals.{"a" * 64}]\nroles = ["edge"]\n', "principals.a"),
@@ -201,7 +202,7 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
         ("orders", [Role.EDGE], WRITTEN, "orders has other roles: owner; change them there"),
         ("orders", [Role.OWNER, Role.EDGE], WRITTEN, "orders has other roles: owner"),
         ("nobody", [], WRITTEN, "nobody is not in the file yet: give its roles"),
-        ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker and activities belong together"),
+        ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker needs activities"),
         ("orders", [], "[principals.orders", "at end of document"),
         (
             "buyers",
@@ -257,6 +258,8 @@ def test_an_entry_added_by_hand_works_the_same(path):
     assert principals.of_token(TOKEN).roles == {Role.OWNER, Role.EDGE}
     worker = known(path, token_toml("w", [Role.WORKER], token_entry(TOKEN, None), activities=["a", "*"]))
     assert worker.of_token(TOKEN).activities == {"a", "*"}
+    entry = token_toml("w", [Role.WORKER], token_entry(TOKEN, None), activities=["a"], answers=True)
+    assert known(path, entry).of_token(TOKEN).answers
     principals = known(path, token_toml("new.one", [Role.OWNER, Role.EDGE], token_entry(TOKEN, None)))
     further = new_token()
     text = path.read_text() + token_toml("new.one", [], token_entry(further, None))

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.tree import ROOT
@@ -17,8 +18,10 @@ from callback.testing import running_system
 
 PAGE = (ROOT / "docs" / "answers.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-PAGE_COMMANDS, HELD_COMMANDS, CLOSED_COMMANDS = ([*block.replace("\\\n", "").splitlines()] for block in SHELL)
-"""Lines of the shell blocks about pages, held calls and closed callbacks."""
+PAGE_COMMANDS, HELD_COMMANDS, CLOSED_COMMANDS, REMINDER_COMMANDS = (
+    [*block.replace("\\\n", "").splitlines()] for block in SHELL
+)
+"""Lines of the shell blocks about pages, held calls, closed callbacks and reminders."""
 PROGRAMS = {
     text.partition("\n")[0].removeprefix("# "): text
     for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -68,6 +71,19 @@ def test_the_command_of_the_page_makes_a_callback_with_a_closed_response(system)
     assert system.send(url).text == "thank you"
     after = system.send(url, json={})
     assert (after.status, after.text) == (410, "Already done\n")
+
+
+async def test_the_program_of_the_page_is_told_of_the_expiry_of_the_callback_of_its_command(system):
+    program = PROGRAMS["reminded.py"].replace("127.0.0.1:50051", system.target)
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", program, stdout=PIPE)
+    try:
+        (generate,) = REMINDER_COMMANDS
+        case_id = re.search(r"case +(\S+)", await asyncio.to_thread(run, system, generate))[1]
+        system.client.extend_callback(case_id, datetime.now(UTC) + timedelta(seconds=1))
+        assert await worker.stdout.readline() == b"no decision on \n"
+    finally:
+        worker.terminate()
+        await worker.wait()
 
 
 async def test_the_commands_of_the_page_answer_a_held_call(system):

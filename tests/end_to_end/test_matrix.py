@@ -34,7 +34,7 @@ from support.wait import DEADLINE_S, wait_until
 from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
-from callback_server.domain.life import CallEnd
+from callback_server.domain.life import OF_SUCCESS, CallEnd
 
 PLATFORM = "https://platform.example"
 KEPT_OPEN = CallEnd.KEPT_OPEN
@@ -172,6 +172,7 @@ OUTCOMES = [
     Outcome("record", SUCCEEDED, CASES_OWN, activity="record", again=False),
     Outcome("accepted", SUCCEEDED, CASES_OWN, answering(accept())),
     Outcome("accepted, keep open", KEPT_OPEN, CASES_OWN, answering(accept(keep_open=True))),
+    Outcome("accepted, close", CallEnd.CLOSED, CASES_OWN, answering(accept(close=True))),
     Outcome(
         "accepted, the other code and body",
         SUCCEEDED,
@@ -291,7 +292,7 @@ async def assert_case(client, case, mode, ends, where):
 
 
 def call_status(ends):
-    return SUCCEEDED if ends == KEPT_OPEN else ends
+    return SUCCEEDED if ends in OF_SUCCESS else ends
 
 
 class Tried:
@@ -330,7 +331,7 @@ class Tried:
         status = await assert_case(client, self.case, self.mode, outcome.ends, self.where)
         recorded = await self.world.last_call(self.case)
         assert (recorded.status, recorded.failure) == (call_status(outcome.ends), outcome.failure), self.where
-        assert recorded.keep_open is (outcome.ends == KEPT_OPEN)
+        assert (recorded.keep_open, recorded.close) == (outcome.ends == KEPT_OPEN, outcome.ends == CallEnd.CLOSED)
         assert recorded.attempt == calls
         assert recorded.end_time is not None
         assert (recorded.response is None) == (outcome.failure is not None), self.where
@@ -339,12 +340,15 @@ class Tried:
     async def assert_called_again(self, status):
         """Check the response to the same request again, and on a closed case to another one.
 
-        On a closed case the same request gets the answer of the first, and neither reaches the handler.
+        On a closed case the same request gets the answer of the first, unless the case allowed multiple calls: then it
+        has no repeat window. Neither request reaches the handler.
         """
         before = len(self.world.handler.requests(self.script))
         answer = await self.call()
         if status == CLOSED:
-            assert_answer(answer, expected_http(self.outcome, self.type), self.method, self.where)
+            has_window = not self.flags["allow_multiple_calls"]
+            again = expected_http(self.outcome, self.type) if has_window else CLOSED_HERE[self.family]
+            assert_answer(answer, again, self.method, self.where)
             assert_answer(await self.call("other=1"), CLOSED_HERE[self.family], self.method, self.where)
             assert len(self.world.handler.requests(self.script)) == before
             assert (await self.world.client.get_callback(self.case.case_id)).call_count == 1

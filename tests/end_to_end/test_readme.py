@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -174,7 +175,9 @@ def test_the_test_of_the_handler(tour):
     assert "1 passed" in tour.run("pytest -q test_handler.py")
 
 
-def test_the_production_setup_of_the_readme(tour):
+@contextlib.contextmanager
+def production(tour):
+    """Run the production setup. Yield the commands that follow on the server and the edge."""
     tour.write("production.toml")
     tour.run("\n".join(commands("umask")))
     (tour.directory / "store").mkdir()
@@ -185,20 +188,57 @@ def test_the_production_setup_of_the_readme(tour):
         "CALLBACK_EDGE_BIND": tour.edge, "CALLBACK_EDGE_ADMIN_BIND": "127.0.0.1:0",
         "CALLBACK_EDGE_SERVER_TARGET": tour.grpc,
     }  # fmt: skip
-    server, edge, doctor, listing = commands("callback server")
+    server, edge, *others = commands("callback server")
     try:
         with (
             tour.running(*server.split(), ready=listens(tour.grpc)),
             tour.running(*edge.split(), ready=listens(tour.edge)),
         ):
-            assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
-            assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
-            generate = commands("callback generate")[0]
-            tour.remember(tour.run(f"{generate} --token-file orders.token"))
-            assert tour.run("curl -s URL") == "thank you"
-            assert tour.printed["CASE"] in tour.run(listing)
-            for token in ("edge.token", "worker.token"):
-                assert "ROLE_MISSING" in tour.run(f"callback list --token-file {token} 2>&1", code=1)
-            tour.run(doctor)
+            yield others
     finally:
         store.stop()
+
+
+def test_the_production_setup_of_the_readme(tour):
+    with production(tour) as (doctor, listing, activities):
+        assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
+        assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
+        generate = commands("callback generate")[0]
+        tour.remember(tour.run(f"{generate} --token-file orders.token"))
+        assert tour.run("curl -s URL") == "thank you"
+        assert tour.printed["CASE"] in tour.run(listing)
+        assert "record" in tour.run(activities)
+        assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
+        assert "--owner" in tour.run("callback list --token-file worker.token 2>&1", code=1)
+        tour.run(doctor)
+
+
+ANSWERING = """# answering.py
+from callback import AsyncCallbackClient, Handlers, Response, Worker
+
+client, handlers = AsyncCallbackClient("127.0.0.1:50051", token_file="worker.token"), Handlers()
+
+
+@handlers.activity("order-paid")
+async def paid(call):
+    async for held in client.list_calls(call.activity_case):
+        await client.answer_call(held.call_id, Response("your order is paid"))
+
+
+if __name__ == "__main__":
+    Worker(handlers, "127.0.0.1:50051", token_file="worker.token").run()
+"""
+
+
+def test_a_handler_with_the_worker_token_of_the_readme_answers_a_held_call(tour):
+    (tour.directory / "answering.py").write_text(ANSWERING.replace("127.0.0.1:50051", tour.grpc))
+    generate = "callback generate --activity order-paid --type response --token-file orders.token"
+    with production(tour), tour.running(sys.executable, "answering.py", says="worker_connected"):
+        tour.remember(tour.run(f"{generate} --answer-mode hold"))
+        with ThreadPoolExecutor(1) as visitor:
+            held = visitor.submit(httpx.get, tour.printed["URL"], timeout=60)
+            waiting = "callback list --waiting --owner orders --token-file worker.token"
+            wait_until_sync(lambda: tour.printed["CASE"] in tour.run(waiting), what="the call to be held")
+            tour.remember(tour.run(f"{generate} --activity-case CASE"))
+            assert tour.run("curl -s -o /dev/null -w '%{http_code}' URL") == "200"
+            assert held.result().text == "your order is paid"

@@ -23,7 +23,7 @@ def handler_address():
 
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory, handler_address):
-    """Run the system. `client` generates URLs, the edge is at `url`, and redirects lead browsers to `platform`.
+    """Run the system on `store`. `client` generates URLs, the edge is at `url`, redirects lead browsers to `platform`.
 
     It has the profiles that the recipes declare for senders with their own kind. All of them have `SECRET`.
     """
@@ -43,7 +43,9 @@ async def world(tmp_path_factory, handler_address):
                 directory, store, config=config, server={"CALLBACK_PLATFORM_URL": platform.origin}
             ) as system,
         ):
-            yield SimpleNamespace(client=system.client, url=system.url, platform=platform, target=system.grpc)
+            yield SimpleNamespace(
+                client=system.client, url=system.url, platform=platform, target=system.grpc, store=store
+            )
     finally:
         store.stop()
 

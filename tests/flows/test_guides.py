@@ -3,20 +3,26 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
+import redis.asyncio
+from flows.expenses import Expenses
 from flows.openid_provider import CLIENT_SECRET, USER, Client, Provider
 from flows.payment_provider import KEY, PaymentProvider
 from flows.recipes import blocks_of, files_of, run_file
 from flows.serving import serving
 from support.store import free_port
+from support.system import running_system
+from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
 
-from callback import CallbackStatus
+from callback import AsyncCallbackClient, CallbackStatus, CallFilter, PermissionDeniedError, Response
 
 FILES = files_of(blocks_of("guides.md"))
 MAX_LINES = 39
@@ -211,3 +217,102 @@ async def test_a_token_of_another_login_is_refused(page, openid, app):
     await page.goto(f"{app}/login")
     await page.click("#go")
     assert await user_of(page, app) == "nobody"
+
+
+# ---- An approval ----
+
+
+@pytest.fixture(scope="module")
+def expenses():
+    app = Expenses()
+    with serving(app.app, "127.0.0.10") as app.origin:
+        yield app
+
+
+@pytest.fixture
+async def approval(expenses, world, tmp_path):
+    """Ask for an approval with the worker of the guide. Return the case."""
+    expenses.reset()
+    write("approval.py", tmp_path, {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target})
+    with running("approval.py", directory=tmp_path) as log:
+        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
+        names = run_file(tmp_path / "approval.py")
+        await names["ask"](f"expense-{tmp_path.name}", "eve@shop.example")
+        await names["http"].aclose()
+        await names["client"].close()
+        yield await anext(world.client.list_callbacks(activity="approval"))  # the newest
+
+
+async def test_a_person_who_was_reminded_decides_with_the_same_link(page, world, expenses, approval):
+    async with redis.asyncio.Redis(port=world.store.port) as store:
+        for number in (2, 3):
+            await make_reminder_due(store, approval.case_id)
+            await wait_until(lambda number=number: len(expenses.mails) == number, what="a mail")
+    first, *others = expenses.mails
+    assert others == [first, first]
+    await page.goto(first["text"].rpartition(" ")[2])
+    await page.get_by_role("button", name="Approve").click()
+    await page.wait_for_selector("text=Your decision is recorded.")
+    assert expenses.decisions == {approval.activity_case: [True]}
+    await page.goto(first["text"].rpartition(" ")[2])
+    assert "is decided already" in await page.inner_text("body")
+
+
+async def test_an_approval_without_a_decision_is_declined_after_a_week(page, world, expenses, approval):
+    async with redis.asyncio.Redis(port=world.store.port) as store:
+        await make_expiry_due(store, approval.case_id)
+    await wait_until(lambda: expenses.decisions, what="the last word")
+    assert expenses.decisions == {approval.activity_case: [False]}
+    await page.goto(expenses.mails[0]["text"].rpartition(" ")[2])
+    assert "is decided already" in await page.inner_text("body")
+    assert len(expenses.mails) == 1
+
+
+# ---- Another team ----
+
+
+@pytest.fixture
+async def teams(world, tmp_path):
+    """Run a server with the principals of the guide. Yield its edge, and the names of the program with its address."""
+    (tokens,) = [text for language, text in blocks_of("guides.md") if language == "sh" and "finance" in text]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    await asyncio.to_thread(
+        subprocess.run, ["bash", "-ec", tokens], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True
+    )
+    server = {"CALLBACK_PRINCIPALS_FILE": str(tmp_path / "principals.toml")}
+    edge = {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(tmp_path / "edge.token")}
+    async with running_system(tmp_path, world.store, server=server, edge=edge) as system:
+        write("credit_check.py", tmp_path, {"127.0.0.1:50051": system.grpc})
+        yield system, run_file(tmp_path / "credit_check.py")
+
+
+@pytest.mark.parametrize(("says", "gets"), [("y", (200, "granted")), ("n", (422, "not granted"))])
+async def test_a_person_of_finance_answers_the_partner(teams, tmp_path, monkeypatch, says, gets):
+    system, names = teams
+    monkeypatch.chdir(tmp_path)
+    url = await asyncio.to_thread(names["begin"], "order-5")
+    asks = asyncio.create_task(system.http.post(url, data={"days": "30"}))
+    async with AsyncCallbackClient(system.grpc, token_file=tmp_path / "finance.token") as finance:
+
+        async def held():
+            return [call async for call in finance.list_owner_calls(CallFilter.WAITING, owner="orders")]
+
+        (call,) = await wait_until(held, what="the question")
+        with pytest.raises(PermissionDeniedError):
+            await finance.erase_calls(call.case_id)
+        with pytest.raises(PermissionDeniedError):
+            await finance.generate_callback_url("credit-check", Response())
+    answered = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "credit_check.py"], cwd=tmp_path, input=f"{says}\n", capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert "Grant 30 days for order order-5? [y/n]" in answered.stdout
+    reply = await asks
+    assert (reply.status_code, reply.text) == gets
+
+
+async def test_the_team_of_the_orders_generates_callbacks_of_its_activity_only(teams, tmp_path):
+    system, _ = teams
+    async with AsyncCallbackClient(system.grpc, token_file=tmp_path / "orders.token") as orders:
+        with pytest.raises(PermissionDeniedError, match="activities of its entry"):
+            await orders.generate_callback_url("another", Response())

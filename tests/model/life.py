@@ -19,8 +19,10 @@ NOW, LATER = "NOW", "LATER"
 INTERRUPTED, NOT_STARTED = "INTERRUPTED", "NOT_STARTED"
 
 
-def end_of(status, *, keep_open):
+def end_of(status, *, keep_open, close):
     """Return the row of the life table for a call that ended with a status."""
+    if status == SUCCEEDED and close:
+        return CallEnd.CLOSED
     return CallEnd.KEPT_OPEN if keep_open and status == SUCCEEDED else CallEnd(status)
 
 
@@ -66,6 +68,8 @@ class ModelCall:
     digest: str = ""
     """By which a repeat of it is recognized. Empty: its repeats are calls."""
     no_repeat: bool = False
+    close: bool = False
+    """Whether its handler closed the case."""
     wait_hash: str = ""
     """The hash of the token in the address where its caller, or a repeat, waits."""
     caller_waits: bool = False
@@ -90,6 +94,7 @@ class ModelCall:
 
 @dataclass
 class ModelCase:
+    id: str
     mode: str
     activity: str
     owner: str
@@ -144,6 +149,18 @@ class ModelCase:
     """The same once it is erased: the whole (None: a redirect leaves nothing), and its size."""
     strips: bool = False
     """Whether a part of a request is not kept."""
+    notify: tuple[str, ...] = ()
+    """The reasons of its notifications."""
+    reminders_left: int = 0
+    """How many reminders are not due yet."""
+    reminder_due: bool = False
+    """Whether the next reminder is due."""
+    reminders: list[str] = field(default_factory=list)
+    """The ids of the reminders that were due."""
+    notifications: dict[str, ModelCall] = field(default_factory=dict)
+    """The notifications that are kept, in the order of their ids: each with a delivery, and without a status."""
+    expires_at: int | None = None
+    """When it expires, once that was set another time."""
     events: list[tuple] = field(default_factory=list)
     """The events for watchers, in order: type, call id, and the status and close reason of the case, the status of the
     call and of its delivery at that time."""
@@ -252,7 +269,7 @@ class ModelCase:
 
     def finish(
         self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None, fencing_token=1, due=None,
-        asked=True, no_repeat=False, whole=None, size=0,
+        asked=True, no_repeat=False, whole=None, size=0, close=False,
     ):  # fmt: skip
         """Finish a call, or an attempt of its delivery: `OK` | `STALE` | `MERGE` | `PENDING`.
 
@@ -286,7 +303,7 @@ class ModelCase:
                 call.partial = call.partial or call.trims
         call.answer, call.answer_digest = answer, answer_digest
         call.no_repeat = call.no_repeat or no_repeat
-        self.end(call, status, keep_open=keep_open)
+        self.end(call, status, keep_open=keep_open, close=close)
         if whole is not None:
             self.keep_answer(call, whole, size)
         return "OK"
@@ -368,6 +385,18 @@ class ModelCase:
         self.tell("RESPONSE_SET")
         return "OK"
 
+    def extend(self, at, *, allowed):
+        """Set when the case expires: `OK` | `CLOSED`, or the word for a time that is not `allowed`."""
+        self.apply_timeouts()
+        if self.status == CLOSED:
+            return "CLOSED"
+        if allowed != "OK":
+            return allowed
+        if self.expires_at != at:
+            self.expires_at, self.expires_due = at, None
+            self.tell("CASE_EXTENDED")
+        return "OK"
+
     def close(self):
         """Close the case: `OK` | `ALREADY`."""
         self.apply_timeouts()
@@ -428,36 +457,54 @@ class ModelCase:
         self.tell("DELIVERY_CHANGED", call)
 
     def take(self, order):
-        """Take the calls whose delivery is due, in the order of these ids."""
-        taken = [self.calls[call_id] for call_id in order if call_id in self.calls and self.calls[call_id].due == NOW]
-        for call in taken:
-            if call.erased:
+        """Take the calls and notifications whose delivery is due, in the order of these ids."""
+        known = {**self.calls, **self.notifications}
+        taken = [known[call_id] for call_id in order if call_id in known and known[call_id].due == NOW]
+        for call in [*taken]:
+            if self._is_obsolete(call):
+                del self.notifications[call.id]
+                taken.remove(call)
+            elif call.erased:
                 self.end_delivery(call, DEAD)
             else:
                 self.start_attempt(call)
         return [call for call in taken if not call.erased]
 
-    def finish_delivery(self, call_id, fencing_token, status, *, asked, now):
-        """Return whether the next delivery is due now. None: another attempt decides."""
-        call = self.calls.get(call_id) or self.gone[call_id]
+    def finish_delivery(self, call_id, fencing_token, status, *, asked, now, close=False):
+        """Return whether the next delivery is due now, and whether the case closes. None: another attempt decides."""
+        call = self.calls.get(call_id) or self.gone.get(call_id) or self.notifications.get(call_id)
+        if call is None:  # a reminder that was dropped
+            return None
         if call.ended_fencing_token == fencing_token:
-            return False
+            return False, False
         if call.delivery != RUNNING or call.attempts_started != fencing_token:
             return None
+        if status != DELIVERED and self._is_obsolete(call):
+            del self.notifications[call_id]
+            return False, False
         call.ended_fencing_token = fencing_token
         call.attempts_not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)
-            return False
-        if status == DELIVERED and not call.erased:
+            return False, False
+        if status == DELIVERED and not call.erased and call_id not in self.notifications:
             call.partial = call.partial or self.strips
-        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD)
+        closes = False
+        if status == DELIVERED and close:
+            self.apply_timeouts()
+            call.close, closes = True, self.status != CLOSED
+        if closes:
+            self._close("CONSUMED")
+            self.tell("CASE_CLOSED")
+        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD), closes
 
     def end_delivery(self, call, status, *, trims=True):
         """End a delivery and return whether the next one of an ordered case is due now."""
         call.delivery, call.due = status, None
         self.tell("DELIVERY_CHANGED", call)
+        if call.id in self.notifications:
+            return False
         if trims:
             self.trim()
         if not self.ordered:
@@ -471,8 +518,8 @@ class ModelCase:
         return True
 
     def replay(self, call_id):
-        """Replay a call: `OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE`."""
-        call = self.calls.get(call_id)
+        """Replay a call or notification: `OK` | `UNKNOWN` | `UNHANDLED` | `RUNNING` | `INCOMPLETE` | `OBSOLETE`."""
+        call = self.calls.get(call_id) or self.notifications.get(call_id)
         if call is None:
             return "UNKNOWN"
         if self.activity in ("record", "form"):
@@ -481,6 +528,8 @@ class ModelCase:
             return "RUNNING"
         if call.erased or call.partial:
             return "INCOMPLETE"
+        if self._is_obsolete(call):
+            return "OBSOLETE"
         call.replayed = True
         if call.delivery == PENDING:
             if call.due == LATER:
@@ -489,7 +538,10 @@ class ModelCase:
         else:
             call.attempts_before_replay = call.attempts_started
             call.not_asked_before_replay = call.attempts_not_asked
-            self.start_delivery(call)
+            if call_id in self.notifications:
+                self._notify(call)
+            else:
+                self.start_delivery(call)
         return "OK"
 
     def sweep(self):
@@ -500,6 +552,11 @@ class ModelCase:
                 if call.status == RUNNING and call.lease_due is not None:
                     self.end_lease(call)
         self.apply_timeouts()
+        if self.reminder_due and self.status != CLOSED:
+            self.reminders_left -= 1
+            self.reminder_due = False
+            self.reminders.append(f"{self.id}-{len(self.reminders) + 1:016x}")
+            self._notify(ModelCall(self.reminders[-1], 0, self.response, 0, status=""))
 
     def end_lease(self, call):
         """End the lease of a call that runs."""
@@ -512,11 +569,12 @@ class ModelCase:
         else:
             self.end(call, INTERRUPTED)
 
-    def end(self, call, status, *, keep_open=False, has_delivery=False, trims=True):
+    def end(self, call, status, *, keep_open=False, close=False, has_delivery=False, trims=True):
         """End a call that runs, and its delivery if it has one. With `has_delivery`, a delivery follows."""
-        call.status = status
-        if self.status != CLOSED and self.holder == call.id:
-            effect = call.effect = LIFE[CallMode(self.mode)][end_of(status, keep_open=keep_open)]
+        call.status, call.close = status, close
+        ended = end_of(status, keep_open=keep_open, close=close)
+        if self.status != CLOSED and (self.holder == call.id or ended is CallEnd.CLOSED):
+            effect = call.effect = LIFE[CallMode(self.mode)][ended]
             self.holder = None
             if effect.status == CLOSED:
                 self._close(effect.close_reason)
@@ -559,9 +617,24 @@ class ModelCase:
             self._close("EXPIRED")
             self.tell("CASE_CLOSED")
             self.due.append(("CASE_EXPIRED",))
+            if "EXPIRY" in self.notify:
+                self._notify(ModelCall(f"{self.id}-{255:016x}", 0, self.response, 0, status=""))
+
+    def _notify(self, notification):
+        """Start the delivery of a notification."""
+        self.notifications[notification.id] = notification
+        notification.delivery, notification.due = PENDING, NOW
+        self.tell("DELIVERY_CHANGED", notification)
+
+    def _is_obsolete(self, call):
+        return call.id in self.reminders and self.status == CLOSED
 
     def _close(self, reason):
         self.status, self.reason = CLOSED, reason
+        self.reminders_left, self.reminder_due = 0, False
+        for reminder in self.reminders:
+            if reminder in self.notifications and self.notifications[reminder].delivery in (PENDING, DEAD):
+                del self.notifications[reminder]
 
     @property
     def held(self):

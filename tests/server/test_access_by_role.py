@@ -42,8 +42,15 @@ TOKENS = {
     "edge": ("edge",),
     "admin": ("admin",),
     "both": ("owner", "edge"),
+    "worker": ("worker",),
+    "answerer": ("worker",),
+    "elsewhere": ("worker",),
+    "limited": ("owner",),
 }
 """Principals and their roles; the token of each is `callback_` and its name."""
+ACTIVITIES = {"worker": ["act"], "answerer": ["act", "form"], "elsewhere": ["other"], "limited": ["act"]}
+ANSWERS = ("answerer", "elsewhere")
+"""The workers that may answer."""
 
 
 def known():
@@ -55,6 +62,8 @@ def known():
         {
             name: PrincipalEntry(
                 roles=frozenset(map(Role, roles)),
+                activities=frozenset(ACTIVITIES.get(name, ())),
+                answers=name in ANSWERS,
                 tokens=(
                     entry(f"callback_{name}", later),
                     *((entry(EXPIRED, earlier),) if name == "admin" else ()),
@@ -115,6 +124,7 @@ def request(method, case):
         "AnswerCall": {"call_id": case.call_id},
         "ResolveCallback": {"callback_case_id": case.id},
         "CloseCallback": {"callback_case_id": case.id},
+        "ExtendCallback": {"callback_case_id": case.id, "expire_time": NOW + timedelta(hours=1)},
         "GetCallback": {"callback_case_id": case.id},
         "ListCallbacks": {"owner": "mine"},
         "GetCall": {"call_id": case.call_id},
@@ -125,6 +135,7 @@ def request(method, case):
         "PauseActivity": {"callback_activity": "act"},
         "ResumeActivity": {"callback_activity": "act"},
         "ListPausedActivities": {},
+        "ListActivities": {"owner": "mine"},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -166,6 +177,7 @@ def everything(store):
 OK, NOT_FOUND = (grpc.StatusCode.OK, ""), grpc.StatusCode.NOT_FOUND
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"
 ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
+NOT_ALLOWED = grpc.StatusCode.PERMISSION_DENIED, "ACTIVITY_NOT_ALLOWED"
 NOT_HELD = grpc.StatusCode.FAILED_PRECONDITION, "CALL_NOT_HELD"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
 
@@ -174,22 +186,29 @@ OF_EDGES, OF_ADMINS = (
     (STREAM, "ReportCallerGone"),
     ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
 )
+OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
+OF_OWNERS = ("GenerateCallbackUrl", "ExtendCallback", "EraseCalls", "ReplayCall")
+"""What a worker may not do that answers."""
 
 
 def expected(method, principal):
     """Return the expected code and reason for a request of a principal about a case of `mine`."""
     if method in OF_EDGES:
         return OK if principal in ("edge", "both") else ROLE_MISSING
-    if principal == "edge":
+    if principal in ("edge", "worker") or (principal in ANSWERS and method in OF_OWNERS):
         return ROLE_MISSING
     if method in OF_ADMINS:
         return OK if principal == "admin" else ROLE_MISSING
-    if method in ("AnswerCall", "ResolveCallback") and principal in ("mine", "admin"):
+    if method == "GenerateCallbackUrl":
+        return NOT_ALLOWED if principal == "limited" else OK
+    if method in ("AnswerCall", "ResolveCallback") and principal in ("mine", "admin", "answerer"):
         return NOT_HELD
-    if method == "GenerateCallbackUrl" or principal in ("mine", "admin"):
+    if principal in ("mine", "admin", "answerer"):
         return OK
-    if method in ("ListCallbacks", "ListOwnerCalls"):
+    if method in OF_ANY_OWNER and principal == "elsewhere":
+        return OK  # without cases
+    if method in OF_ANY_OWNER:
         return ROLE_MISSING
     return UNKNOWN_CALL if method in OF_A_CALL else UNKNOWN_CASE
 
@@ -198,15 +217,17 @@ def expected(method, principal):
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 async def test_each_principal_may_use_the_methods_of_its_roles_on_its_own_cases(services, case, method, principal):
     before = everything(services.store)
-    code, reason, facts, _ = await ask(services, method, request(method, case), token(principal))
+    code, reason, facts, text = await ask(services, method, request(method, case), token(principal))
     assert (code, reason) == expected(method.name, principal)
     if code is not grpc.StatusCode.OK:
         assert everything(services.store) == before
     if reason == "ROLE_MISSING":
         needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
-        if method.name in ("ListCallbacks", "ListOwnerCalls") and principal != "edge":
+        if method.name in OF_ANY_OWNER and principal not in ("edge", "worker"):
             needed = "admin"  # for the cases of another owner
         assert facts == {"role": needed}
+        could_answer = principal == "worker" and method.name not in (*OF_EDGES, *OF_ADMINS, *OF_OWNERS)
+        assert ("answers = true" in text) is could_answer
 
 
 CREDENTIALS = {
@@ -234,11 +255,7 @@ async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(se
 
 @pytest.mark.parametrize(
     "method",
-    [
-        name
-        for name in METHODS
-        if name not in ("GenerateCallbackUrl", "ListCallbacks", "ListOwnerCalls", *OF_EDGES, *OF_ADMINS)
-    ],
+    [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)],
 )
 async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)
@@ -276,6 +293,11 @@ async def test_a_held_call_can_be_answered_only_by_the_owner_of_its_case_and_adm
     method = METHODS["AnswerCall"]
     assert await ask(services, method, answer, token("other")) == await ask(services, method, never, token("other"))
     assert (await ask(services, method, answer, token("edge")))[:2] == ROLE_MISSING
+    assert (await ask(services, method, answer, token("worker")))[:2] == ROLE_MISSING
+    assert (await ask(services, method, answer, token("elsewhere")))[:2] == UNKNOWN_CALL
+    for name, calls in (("answerer", [call.call_id]), ("elsewhere", [])):
+        found = await services.callbacks.ListOwnerCalls(waiting, metadata=token(name))
+        assert [each.call_id for each in found.calls] == calls
     assert (await ask(services, method, answer, token("other")))[:2] == UNKNOWN_CALL
     assert (await ask(services, method, answer, token("mine")))[:2] == OK
     assert (await caller).response.response_code == 422
@@ -283,6 +305,96 @@ async def test_a_held_call_can_be_answered_only_by_the_owner_of_its_case_and_adm
 
 async def _reply(asked):
     return await asked
+
+
+async def test_a_worker_that_answers_reads_sets_answers_resolves_and_closes_the_cases_of_its_activities(services):
+    made, reply = await held_call(services)
+    about = {"callback_case_id": made.callback_case_id}
+    answerer = {"metadata": token("answerer")}
+    assert (await services.callbacks.GetCallback(rpc.GetCallbackRequest(**about), **answerer)).callback.owner == "mine"
+    changed = rpc.SetResponseRequest(response=pb.Response(response_code=202), **about)
+    await services.callbacks.SetResponse(changed, **answerer)
+    (call,) = (await services.callbacks.ListCalls(rpc.ListCallsRequest(**about), **answerer)).calls
+    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id), **answerer)
+    assert (await reply).response.response_code == 202
+    await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(**about), **answerer)
+    closed = await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(**about), **answerer)
+    assert closed.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
+
+
+async def held_call(services):
+    """Make a case of `mine` that holds calls, and a call. Return the case and the task of the caller."""
+    made = await services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(), allow_multiple_calls=True),
+        metadata=token("mine"),
+    )
+    caller = services.edge.Invoke(
+        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
+    )
+    reply = asyncio.ensure_future(_reply(caller))
+    calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+
+    async def is_held():
+        return (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
+
+    await wait_until(is_held)
+    return made, reply
+
+
+async def test_a_worker_that_answers_watches_and_lists_only_the_cases_of_its_activities(services):
+    watches = {name: services.callbacks.WatchCalls(rpc.WatchCallsRequest(), metadata=token(name)) for name in ANSWERS}
+    for each in watches.values():
+        await each.read()
+    cases = {}
+    for activity in ("act", "other", "record", "act"):
+        asked = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response())
+        made = await services.callbacks.GenerateCallbackUrl(asked, metadata=token("mine"))
+        cases.setdefault(activity, []).append(made.callback_case_id)
+    for name, activity in (("answerer", "act"), ("elsewhere", "other")):
+        asked = rpc.ListCallbacksRequest(owner="mine")
+        page = await services.callbacks.ListCallbacks(asked, metadata=token(name))
+        assert sorted(each.callback_case_id for each in page.callbacks) == sorted(cases[activity])
+        seen = []
+        while len(seen) < len(cases[activity]):
+            seen += (await watches[name].read()).events
+        assert sorted(each.callback_case_id for each in seen) == sorted(cases[activity])
+        watches[name].cancel()
+
+
+async def test_a_worker_that_lists_without_an_owner_is_told_to_name_one(services):
+    for method in ("ListCallbacks", "ListOwnerCalls"):
+        asked = GetMessageClass(METHODS[method].input_type)()
+        if method == "ListOwnerCalls":
+            asked.filter = rpc.CALL_FILTER_WAITING
+        code, reason, _, text = await ask(services, METHODS[method], asked, token("answerer"))
+        assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+        assert "a worker has no callbacks of its own" in text
+
+
+async def test_a_principal_sees_only_the_activities_that_it_may_use(services, case):
+    async def names(principal, **fields):
+        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest(**fields), metadata=token(principal))
+        return [each.callback_activity for each in page.activities]
+
+    assert await names("mine") == ["act", "form", "record"]
+    assert await names("other") == ["form", "record"]  # the delivery for `act` is of another owner
+    assert await names("admin") == ["act", "form", "record"]
+    assert await names("answerer", owner="mine") == ["act", "form"]
+    assert await names("elsewhere", owner="mine") == []
+    assert await names("limited") == []
+
+
+async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(services):
+    async def generate(activity):
+        asked = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response())
+        return await ask(services, METHODS["GenerateCallbackUrl"], asked, token("limited"))
+
+    assert (await generate("act"))[:2] == OK
+    code, reason, facts, text = await generate("form")
+    assert ((code, reason), facts) == (NOT_ALLOWED, {"activity": "form"})
+    assert "add it to the activities of its entry in the principals file" in text
+    page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("limited"))
+    assert [each.callback_activity for each in page.callbacks] == ["act"]
 
 
 async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, case):

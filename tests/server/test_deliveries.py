@@ -6,6 +6,7 @@ import contextlib
 import grpc
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.handlers import accept, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
@@ -109,6 +110,7 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
     (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
+    assert asked.owner == "local"
 
 
 async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
@@ -431,6 +433,38 @@ async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delive
     assert (first.replayed, again.replayed, again.request_body) == (False, True, b"body")
     case = await delivering.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
     assert case.callback.status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
+    name = delivering.stub.play(failing(1, accept(close=True)))
+    made = await generate(delivering, name, allow_multiple_calls=True)
+    answer = await invoke(delivering, made)
+    with capture_logs() as logs:
+        call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    assert (call.close, call.delivery.attempts) == (True, 2)
+    await assert_closed(delivering, made, pb.CLOSE_REASON_CONSUMED)
+    assert [each["close_reason"] for each in logs if each["event"] == "case_closed"] == ["CONSUMED"]
+    assert (await refusal(invoke(delivering, made))).reason == "CALLBACK_CLOSED"
+
+
+async def test_a_replay_can_close_a_callback_that_is_open_and_does_not_change_one_that_is_closed(delivering):
+    for closes_before, reason in ((False, pb.CLOSE_REASON_CONSUMED), (True, pb.CLOSE_REASON_CLOSED_BY_OWNER)):
+        name = delivering.stub.play(failing(1, accept(close=True)))
+        made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
+        call_id = (await refusal(invoke(delivering, made))).metadata["call_id"]
+        if closes_before:
+            closing = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
+            await delivering.callbacks.CloseCallback(closing)
+        await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+        call = await delivery_at(delivering, call_id, DELIVERED)
+        assert (call.status, call.close) == (pb.CALL_STATUS_FAILED, True)
+        await assert_closed(delivering, made, reason)
+
+
+async def assert_closed(services, made, reason):
+    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+    case = (await services.callbacks.GetCallback(asked)).callback
+    assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, reason)
 
 
 async def test_a_running_call_or_one_without_a_handler_is_not_replayed(delivering):

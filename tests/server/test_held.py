@@ -163,6 +163,33 @@ async def test_a_rejection_and_keep_open_have_the_effect_of_a_handler_s_decision
     assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_OPEN
 
 
+async def test_an_answer_that_closes_its_callback_leaves_the_other_held_calls_waiting(services):
+    made = await generate(services, allow_multiple_calls=True)
+    one, other = invoke(services, made, request_body=b"one"), invoke(services, made, request_body=b"other")
+    (first, second) = await wait_until(lambda: both_held(services))
+    said = await answer(services, pb.Call(call_id=first), close=True)
+    assert (said.call.close, said.callback.close_reason) == (True, pb.CLOSE_REASON_CONSUMED)
+    assert await waiting(services) == [second]
+    await answer(services, pb.Call(call_id=second))
+    assert {(await each).response.response_code for each in (one, other)} == {201}
+
+
+async def both_held(services):
+    held = await waiting(services)
+    return held if len(held) == 2 else None
+
+
+async def test_an_answer_cannot_close_its_callback_and_keep_it_open_or_reject(services):
+    made = await generate(services)
+    caller = invoke(services, made)
+    call = await call_of(services, made)
+    for contradiction in ({"keep_open": True}, {"verdict": handler_pb.VERDICT_REJECTED}):
+        said = await refusal(answer(services, call, close=True, **contradiction))
+        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["close"])
+    await answer(services, call, close=True)
+    assert (await caller).response.response_code == 201
+
+
 async def test_an_answer_that_cannot_be_rendered_is_refused_and_the_call_still_waits(services):
     made = await generate(services)
     caller = invoke(services, made)

@@ -22,7 +22,7 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.call import CallFailure
 from callback_server.domain.case import CallMode, CaseStatus
-from callback_server.domain.life import LIFE, CallEnd
+from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
 from callback_server.verification.profile import VerifiedMessage
@@ -410,8 +410,9 @@ REQUESTS = st.fixed_dictionaries(
 MODES = {"SINGLE": SINGLE, "RETRYABLE": RETRYABLE, "MULTIPLE": MULTIPLE}
 ENDS = {
     CallEnd.SUCCEEDED: accept(ANSWER), CallEnd.KEPT_OPEN: accept(ANSWER, keep_open=True),
-    CallEnd.REJECTED: reject(ANSWER), CallEnd.FAILED: CallFailure.HANDLER_ERROR,
-    CallEnd.NOT_STARTED: CallFailure.HANDLER_UNREACHABLE, CallEnd.INTERRUPTED: None,
+    CallEnd.CLOSED: accept(ANSWER, close=True), CallEnd.REJECTED: reject(ANSWER),
+    CallEnd.FAILED: CallFailure.HANDLER_ERROR, CallEnd.NOT_STARTED: CallFailure.HANDLER_UNREACHABLE,
+    CallEnd.INTERRUPTED: None,
 }  # fmt: skip
 
 
@@ -432,7 +433,7 @@ def expected_of_the_second(case, first, second):
     if is_same(first, second, case["window_s"]) and case["end"] is not CallEnd.NOT_STARTED:
         if is_refused:
             return "AGENT_DETECTED"
-        has_succeeded = case["end"] in (CallEnd.SUCCEEDED, CallEnd.KEPT_OPEN)
+        has_succeeded = case["end"] in OF_SUCCESS
         if is_closed and case["end"] is CallEnd.FAILED:
             return "HANDLER_FAILED"
         if is_closed and case["end"] is CallEnd.INTERRUPTED:

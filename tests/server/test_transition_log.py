@@ -86,7 +86,13 @@ def close(services, made):
 @contextlib.asynccontextmanager
 async def sweeping(services, retention_ms=3_600_000):
     """Run a sweeper, as a server does."""
-    sweeper = Sweeper(services.control_plane.scripts, Recording(), retention_ms=retention_ms, notify_due=lambda _: None)
+    sweeper = Sweeper(
+        services.control_plane.scripts,
+        Recording(),
+        retention_ms=retention_ms,
+        deliveries_due=print,
+        notifications_due=print,
+    )
     async with TaskSet() as tasks:
         tasks.start(sweeper.run_sweeps())
         tasks.start(sweeper.run_retention())

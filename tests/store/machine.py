@@ -58,6 +58,7 @@ from callback_server.domain.case import (
 )
 from callback_server.domain.event import EventFilter
 from callback_server.domain.guard import RequestIntent
+from callback_server.domain.notification import Reason, expiry_id, reason_of, reminder_id
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.repair import Repair
@@ -90,10 +91,11 @@ from callback_server.store.transitions.claim_call import (
     claim_call,
 )
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
+from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
 from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
+from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.store.transitions.finish_delivery import finish_delivery
+from callback_server.store.transitions.finish_delivery import DeliveryFinished, finish_delivery
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 from callback_server.store.transitions.mark_fallback import mark_fallback
@@ -117,6 +119,8 @@ PER_MINUTE = 2
 OVER_MS = 7
 MOST_HELD = 2
 RESOLVED_AT_ONCE = 1
+REMIND_AFTER_MS = (3_600_000, 7_200_000)
+FAR_MS = 4_000_000_000_000  # the year 2096
 BRIEFLY_MS = 60_000  # an answer that no window keeps is kept for this time, at most
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
@@ -258,12 +262,12 @@ class LifeMachine(RuleBasedStateMachine):
         for mode in modes:
             self._create(
                 mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True,
-                closed_response=gone,
+                closed_response=gone, notify=("REMINDER", "EXPIRY"),
             )  # fmt: skip
         for mode in held:
             self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
         for mode, ordered in acknowledged:
-            self._create(mode, "push", "shop", "", expires=False, body=b"", labels={}, answer=ACK, ordered=ordered)
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={}, answer=ACK, ordered=ordered)
 
     @precondition(lambda self: len(self.new) < MOST_CASES)
     @rule(
@@ -283,10 +287,11 @@ class LifeMachine(RuleBasedStateMachine):
         no_repeat=st.sampled_from([False, False, True]),
         has_choices=st.sampled_from([False, False, True]),
         has_closed_response=st.booleans(),
+        notify=st.sampled_from([(), (), ("REMINDER",), ("EXPIRY",), ("REMINDER", "EXPIRY")]),
     )
     def create(
         self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
-        has_window, no_repeat, has_choices, has_closed_response,
+        has_window, no_repeat, has_choices, has_closed_response, notify,
     ):  # fmt: skip
         if activity != "push":
             answer = HOLD if activity == "form" else "HANDLER"
@@ -295,7 +300,7 @@ class LifeMachine(RuleBasedStateMachine):
             answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
             has_window=has_window, no_repeat=no_repeat,
             has_choices=has_choices and guard is GetGuard.CONFIRM,
-            closed_response=GONE if has_closed_response else None,
+            closed_response=GONE if has_closed_response else None, notify=notify if activity == "push" else (),
         )  # fmt: skip
 
     @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
@@ -326,7 +331,7 @@ class LifeMachine(RuleBasedStateMachine):
                 activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
                 response=Response(),
             )  # fmt: skip
-            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else CreateResult.CONFLICT
+            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else RequestConflict.CONFLICT
             assert self.do(create_case(self.scripts, case)) == expected
 
     def _new_case(self, request="", **fields):
@@ -344,19 +349,24 @@ class LifeMachine(RuleBasedStateMachine):
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
         answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
-        has_choices=False, closed_response=None,
+        has_choices=False, closed_response=None, notify=(),
     ):  # fmt: skip
+        after_ms = REMIND_AFTER_MS if "REMINDER" in notify else ()
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
-            settings=Settings(labels=labels, prompt=CHOICES if has_choices else None),
+            settings=Settings(labels=labels, prompt=CHOICES if has_choices else None, remind_after_ms=after_ms),
             response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback, closed_response=closed_response,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
+            notify=tuple(Reason(each) for each in notify),
         )  # fmt: skip
-        assert self.do(create_case(self.scripts, case)) is CreateResult.OK
+        stored = self.do(create_case(self.scripts, case))
+        assert stored == CaseStored(self._expiry(case.id))
+        assert (stored.expires_ms is not None) is expires
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
+            id=case.id, notify=notify, reminders_left=len(after_ms),
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
@@ -375,7 +385,12 @@ class LifeMachine(RuleBasedStateMachine):
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        assert self.do(create_case(self.scripts, case)) is (CreateResult.OK if same else CreateResult.CONFLICT)
+        expected = CaseStored(self._expiry(case.id)) if same else RequestConflict.CONFLICT
+        assert self.do(create_case(self.scripts, case)) == expected
+
+    def _expiry(self, case_id):
+        case = self.do(read_case(self.scripts, case_id))
+        return case.expires_ms
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans())
@@ -409,6 +424,31 @@ class LifeMachine(RuleBasedStateMachine):
         owner = "nobody" if foreign or model is None else model.owner
         reply = self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
         assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
+
+    @precondition(lambda self: self.new)
+    @rule(
+        data=st.data(), foreign=st.booleans(), time=st.sampled_from(["OK", "OK", "OK", "PAST", "TOO_LATE"]),
+        sooner=st.booleans(), again=st.booleans(), swept=st.booleans(),
+    )  # fmt: skip
+    def extend(self, data, foreign, time, sooner, again, swept):
+        """Let a case expire at another time, once or twice, and see whether an earlier time still has an effect."""
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        at = {"OK": FAR_MS - sooner, "PAST": LATE, "TOO_LATE": 2 * FAR_MS}[time]
+        for _ in range(1 + again):
+            reply = self.do(
+                extend_case(
+                    self.scripts, case_id, owner="nobody" if foreign or model is None else model.owner, expires_ms=at,
+                    max_ms=FAR_MS, recording=RECORDING,
+                )
+            )  # fmt: skip
+            if model is None or foreign:
+                assert reply is ExtendResult.UNKNOWN
+            else:
+                word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
+                assert word == model.extend(at, allowed=time)
+        if swept:
+            self.sweep()
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
@@ -660,7 +700,7 @@ class LifeMachine(RuleBasedStateMachine):
         return call_id
 
     def _new_call_id(self, case_id):
-        return f"{case_id}-{next(self.numbers):016x}"
+        return f"{case_id}-c{next(self.numbers):015x}"
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
@@ -706,15 +746,17 @@ class LifeMachine(RuleBasedStateMachine):
         assert self._claim(case_id, self._new_call_id(case_id), sha=sha) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self._running())
-    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies,
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), close=st.booleans(), body=bodies,
           merged=st.sampled_from([None, "at the claim", "now"]), due=st.sampled_from([None, NOW, LATER]),
           earlier=st.booleans(), again=st.booleans())  # fmt: skip
-    def finish(self, data, status, keep_open, body, merged, due, earlier, again):
+    def finish(self, data, status, keep_open, close, body, merged, due, earlier, again):
         """Finish a call that runs, or the attempt of its delivery; or the attempt before it, too late."""
         call_id = data.draw(st.sampled_from(self._running()))
         token = max(self._known(call_id).attempts_started - earlier, 1)
         for _ in range(1 + again):
-            self._finish(call_id, status, keep_open, body, merged=merged, due=due, token=token)
+            self._finish(
+                call_id, status, keep_open and not close, body, merged=merged, due=due, token=token, close=close
+            )
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), status=ends, body=bodies)
@@ -928,9 +970,11 @@ class LifeMachine(RuleBasedStateMachine):
         order = self._due_by_time()
         for attempts, more in self.do_all(
             take_deliveries(
-                self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING
+                self.scripts, partition, limit=50, turn=next(self.numbers), leases=LEASES, recording=RECORDING,
+                notifications=notifications,
             )
             for partition in self.partitions
+            for notifications in (False, True)
         ):  # fmt: skip
             assert not more
             taken += attempts
@@ -951,6 +995,9 @@ class LifeMachine(RuleBasedStateMachine):
         )  # fmt: skip
         for each in taken:
             model = self.model[ids.case_id_of_call(each.grant.call_id)]
+            if each.grant.call_id in model.notifications:
+                assert (each.grant.response, each.request) == (model.response, Request(""))
+                continue
             call = model.calls[each.grant.call_id]
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
             assert each.grant.version == model.version
@@ -964,8 +1011,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._delivering())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING, PENDING]), asked=st.booleans(),
-          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies)  # fmt: skip
-    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body):
+          now=st.booleans(), overtaken=st.booleans(), again=st.booleans(), body=bodies,
+          close=st.booleans())  # fmt: skip
+    def an_attempt_ends(self, data, status, asked, now, overtaken, again, body, close):
         """End an attempt in time, or after its lease when another one has started. The end may be sent twice."""
         call = data.draw(st.sampled_from(self._delivering()))
         token = call.attempts_started
@@ -973,7 +1021,7 @@ class LifeMachine(RuleBasedStateMachine):
             self._make_due(call)
             self.take(paused=False)
         for _ in range(1 + again):
-            self._finish_delivery(call.id, token, status, asked, now, body)
+            self._finish_delivery(call.id, token, status, asked, now, body, close=close)
 
     @precondition(lambda self: self._delivered())
     @rule(data=st.data(), status=st.sampled_from([DELIVERED, DEAD, PENDING]), earlier=st.integers(0, 1), body=bodies)
@@ -983,26 +1031,64 @@ class LifeMachine(RuleBasedStateMachine):
             call_id, max(self._known(call_id).attempts_started - earlier, 1), status, True, True, body
         )
 
-    def _finish_delivery(self, call_id, token, status, asked, now, body):
+    def _finish_delivery(self, call_id, token, status, asked, now, body, *, close=False):
         asked = asked or status != DEAD
-        outcome = Outcome(CallStatus(SUCCEEDED), response=Response(type=ResponseType.RESPONSE, body=body))
+        is_call = reason_of(call_id) is Reason.CALL
+        outcome = Outcome(
+            CallStatus(SUCCEEDED),
+            response=Response(type=ResponseType.RESPONSE, body=body) if is_call else None,
+            close=close,
+        )
         reply = self.do(
             finish_delivery(
-                self.scripts, call_id=call_id, fencing_token=token, request=CAME, outcome=outcome if asked else None,
+                self.scripts, call_id=call_id, fencing_token=token, request=CAME if is_call else Request(""),
+                outcome=outcome if asked else None,
                 status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, recording=self.recording,
             )
         )  # fmt: skip
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
-        assert reply is model.finish_delivery(call_id, token, status, asked=asked, now=now)
+        expected = model.finish_delivery(call_id, token, status, asked=asked, now=now, close=close)
+        assert reply == (None if expected is None else DeliveryFinished(*expected))
+        if call_id in model.calls:
+            assert self.do(read_call(self.scripts, call_id)).outcome.close is model.calls[call_id].close
+
+    @precondition(lambda self: self._acknowledged())
+    @rule(data=st.data(), before=st.sampled_from([None, "expires", "closes"]),
+          status=st.sampled_from([DELIVERED, DELIVERED, DEAD]), again=st.booleans())  # fmt: skip
+    def a_delivery_closes_its_case(self, data, before, status, again):
+        """End a delivery whose handler closes the case, which may have expired or been closed before."""
+        case_id = data.draw(st.sampled_from(self._acknowledged()))
+        call_id = self._claim_new(case_id)
+        self.take(paused=False)
+        call = self.model[case_id].calls.get(call_id)
+        if call is None or call.delivery != RUNNING:
+            return
+        if before == "expires" and case_id in self._can_expire():
+            self._expire(case_id)
+        elif before == "closes":
+            self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            self.model[case_id].close()
+        for _ in range(1 + again):
+            self._finish_delivery(call_id, call.attempts_started, status, True, True, b"", close=True)
+
+    @precondition(lambda self: self._multiple())
+    @rule(data=st.data(), status=ends)
+    def a_call_that_is_not_the_newest_closes_its_case(self, data, status):
+        case_id = data.draw(st.sampled_from(self._multiple()))
+        call_id, _ = self._claim_new(case_id), self._claim_new(case_id)
+        if call_id in self._running():
+            self._finish(call_id, status, False, b"", close=True)
 
     def _delivering(self):
-        return [
-            call
-            for model in self.model.values()
-            for call in model.calls.values()
-            if call.delivery == RUNNING and call.status != RUNNING
-        ]
+        calls = [*self._all_calls(), *self._notifications(), *self._notifications()]
+        return [call for call in calls if call.delivery == RUNNING and call.status != RUNNING]
+
+    def _all_calls(self):
+        return [call for model in self.model.values() for call in model.calls.values()]
+
+    def _notifications(self):
+        return [each for model in self.model.values() for each in model.notifications.values()]
 
     def _delivered(self):
         known = [(call_id, self._known(call_id)) for call_id in self.granted]
@@ -1011,8 +1097,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
     def replay(self, data, foreign, again):
-        kept = [call.id for model in self.model.values() for call in model.calls.values() if call.over]
-        call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept]))
+        kept = [call.id for call in self._all_calls() if call.over]
+        told = [each.id for each in self._notifications()]
+        call_id = data.draw(st.sampled_from([*self.granted, *kept, *kept, *told]))
         model = self.model.get(ids.case_id_of_call(call_id))
         owner = "nobody" if foreign else model and model.owner
         for _ in range(1 + again):
@@ -1038,18 +1125,24 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self.client.zadd(self._due_key(call.id), {call.id: EARLY}, xx=True))
 
     def _due_later(self):
-        return [call for model in self.model.values() for call in model.calls.values() if call.due == LATER]
+        return [call for call in (*self._all_calls(), *self._notifications()) if call.due == LATER]
 
     def _due_by_time(self):
-        """Return the calls whose delivery is due, in the order of their times by the store's clock."""
-        due = {self._due_key(new.id) for new in self.new.values()}
+        """Return the calls whose delivery is due, in the order of their times, and then such notifications."""
+        due = {
+            keys.key(keys.partition_of(new.id), name, new.activity)
+            for new in self.new.values()
+            for name in ("due", "notification_due")
+        }
         found = self.do(self.read_all({key: ("zrange", key, 0, -1, False, True) for key in due}))
         in_time = [(score, call_id.decode()) for scores in found.values() for call_id, score in scores]
-        return [call_id for _, call_id in sorted(in_time)]
+        in_turn = sorted(in_time, key=lambda each: (reason_of(each[1]) is not Reason.CALL, each))
+        return [call_id for _, call_id in in_turn]
 
     def _due_key(self, call_id):
         case_id = ids.case_id_of_call(call_id)
-        return keys.key(keys.partition_of(case_id), "due", self.new[case_id].activity)
+        name = "due" if reason_of(call_id) is Reason.CALL else "notification_due"
+        return keys.key(keys.partition_of(case_id), name, self.new[case_id].activity)
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
@@ -1057,13 +1150,15 @@ class LifeMachine(RuleBasedStateMachine):
         self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
     def _finish(
-        self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False
-    ):
+        self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False,
+        close=False,
+    ):  # fmt: skip
         answered = status in (SUCCEEDED, REJECTED)
         outcome = Outcome(
             CallStatus(status),
             response=Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=body) if answered else None,
             keep_open=keep_open,
+            close=close,
             no_repeat=no_repeat,
             failure=None if answered else CallFailure.HANDLER_ERROR,
             detail="" if answered else "broken",
@@ -1085,7 +1180,7 @@ class LifeMachine(RuleBasedStateMachine):
         expected = model.finish(
             call_id, status, keep_open=keep_open, answer=answer, answer_digest=digest, version=version,
             fencing_token=token, due=due, asked=asked, no_repeat=no_repeat, whole=outcome.response,
-            size=_kept_size(Settings(), outcome.response) if answered else 0,
+            size=_kept_size(Settings(), outcome.response) if answered else 0, close=close,
         )  # fmt: skip
         call = self._known(call_id)
         if expected == "MERGE":
@@ -1101,7 +1196,7 @@ class LifeMachine(RuleBasedStateMachine):
             if answered:
                 outcome = replace(outcome, response=answer)
             if model.calls[call_id].erased:
-                outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
+                outcome = Outcome(outcome.status, keep_open=keep_open, close=close, failure=outcome.failure)
             assert self.do(read_call(self.scripts, call_id)).outcome == replace(outcome, no_repeat=False)
 
     def _of_answer(self, answer):
@@ -1134,10 +1229,32 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._can_expire())
     @rule(data=st.data())
     def expires(self, data):
-        case_id = data.draw(st.sampled_from(self._can_expire()))
-        self.model[case_id].expires_due = MIDDLE
+        self._expire(data.draw(st.sampled_from(self._can_expire())))
+
+    def _expire(self, case_id):
+        self.model[case_id].expires_due = self.model[case_id].expires_at = MIDDLE
         self.do(self.client.hset(keys.key(keys.partition_of(case_id), "case", case_id), "expires", MIDDLE))
         self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))
+
+    @precondition(lambda self: self._can_remind())
+    @rule(data=st.data(), then=st.sampled_from([None, "sweep", "sweep", "close", "sweep, take and close"]))
+    def a_reminder_is_due(self, data, then):
+        """A reminder is due, before or after what else can happen then."""
+        case_id = data.draw(st.sampled_from(self._can_remind()))
+        self.model[case_id].reminder_due = True
+        self.do(self.client.zadd(self._partition_key(case_id, "reminders"), {case_id: EARLY}, xx=True))
+        if then is None:
+            return
+        if "sweep" in then:
+            self.sweep()
+        if "take" in then:
+            self.take(paused=False)
+        if "close" in then:
+            reply = self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            assert reply is CloseResult[self.model[case_id].close()]
+
+    def _can_remind(self):
+        return [case_id for case_id, model in self.model.items() if model.reminders_left and not model.reminder_due]
 
     def _in_lease(self):
         calls = [call for model in self.model.values() for call in model.calls.values()]
@@ -1147,8 +1264,11 @@ class LifeMachine(RuleBasedStateMachine):
         return [
             case_id
             for case_id, model in self.model.items()
-            if model.status != CLOSED and self.new[case_id].time_to_live_ms and model.expires_due is None
+            if model.status != CLOSED and self._expires(case_id) and model.expires_due is None
         ]
+
+    def _expires(self, case_id):
+        return bool(self.new[case_id].time_to_live_ms or self.model[case_id].expires_at)
 
     @rule()
     def sweep(self):
@@ -1156,11 +1276,9 @@ class LifeMachine(RuleBasedStateMachine):
         swept = self.do_all(sweep_partition(self.scripts, partition, recording=RECORDING) for partition in partitions)
         for model in self.model.values():
             model.sweep()
-        due = {
-            keys.partition_of(call.id) for model in self.model.values() for call in model.calls.values()
-            if call.due == NOW
-        }  # fmt: skip
-        assert {at for at, each in zip(partitions, swept, strict=True) if each.deliveries} == due
+        for calls, name in ((self._all_calls(), "deliveries"), (self._notifications(), "notifications")):
+            due = {keys.partition_of(call.id) for call in calls if call.due == NOW}
+            assert {at for at, each in zip(partitions, swept, strict=True) if getattr(each, name)} == due
 
     @rule(past=st.booleans(), windows=st.booleans())
     def drop(self, past, windows=True):
@@ -1175,7 +1293,8 @@ class LifeMachine(RuleBasedStateMachine):
             for case_id, model in list(self.model.items()):
                 for call in [call for call in model.calls.values() if call.over]:
                     model.delete(call.id)
-                if model.status == CLOSED and not model.calls and not model.has_windows:
+                waits = any(not each.over for each in model.notifications.values())
+                if model.status == CLOSED and not model.calls and not model.has_windows and not waits:
                     self.dropped[case_id] = self.model.pop(case_id)
             self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
 
@@ -1251,11 +1370,19 @@ class LifeMachine(RuleBasedStateMachine):
                 reads[case_id, "queue"] = ("lrange", keys.key(partition, "queue", case_id), 0, -1)
                 reads[case_id, "calls"] = ("zrange", keys.key(partition, "calls", case_id), 0, -1)
                 reads[case_id, "sums"] = ("hmget", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                reads[case_id, "expiry"] = ("zscore", keys.key(partition, "expiries"), case_id)
                 reads[case_id, "held calls"] = ("zrange", keys.key(partition, "held", case_id), 0, -1)
         found = await self.read_all(reads)
         repeats = await self._read_repeats(stored_repeats)
         call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
-        kept = {call.id: call for call in await read_calls(self.scripts, list(itertools.chain(*call_ids.values())))}
+        possible = [
+            call_id
+            for new in self.new.values() if new.notify
+            for call_id in (*(reminder_id(new.id, number) for number in (1, 2, 3)), expiry_id(new.id))
+        ]  # fmt: skip
+        listed = [*itertools.chain(*call_ids.values()), *possible]
+        kept = {call.id: call for call in await read_calls(self.scripts, listed)}
+        assert {call_id for call_id in possible if call_id in kept} == {each.id for each in self._notifications()}
         found |= await self.read_all(
             {(call_id, "call"): ("hgetall", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
             | {(call_id, "due"): ("zscore", self._due_key(call_id), call_id) for call_id in kept}
@@ -1269,9 +1396,8 @@ class LifeMachine(RuleBasedStateMachine):
                 assert not any(found[case_id, name] for name in GONE_WITH_CASE)
                 continue
             assert case is not None
-            self._compare_case(
-                case, [kept[call_id] for call_id in call_ids[case_id]], found, due[case_id], repeats[case_id]
-            )
+            calls = [kept[call_id] for call_id in call_ids[case_id]]
+            self._compare_case(case, calls, kept, found, due[case_id], repeats[case_id])
         await self._compare_indexes()
 
     async def _read_repeats(self, stored):
@@ -1283,13 +1409,18 @@ class LifeMachine(RuleBasedStateMachine):
             repeats[case_id][digest] = found[key, "get"], found[key, "pttl"]
         return repeats
 
-    def _compare_case(self, case, calls, found, due, repeats):
+    def _compare_case(self, case, calls, kept, found, due, repeats):
         """Compare a case and its calls, oldest first, with the model."""
         new, model = self.new[case.id], self.model[case.id]
         assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
             model.status, model.reason, model.call_count, model.version, model.response, model.owner
         )  # fmt: skip
-        assert (case.expires_ms is None) is (new.time_to_live_ms is None)
+        assert (case.expires_ms is not None) is self._expires(case.id)
+        if model.expires_at is not None:
+            assert case.expires_ms == model.expires_at
+        if model.status != CLOSED:
+            assert found[case.id, "expiry"] == case.expires_ms
+        assert (case.notify, case.reminders) == (model.notify, len(model.reminders))
         assert (case.profile, case.guard) == (model.profile, model.guard)
         assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
         assert (case.closed_response, case.settings.prompt) == (new.closed_response, new.settings.prompt)
@@ -1316,6 +1447,10 @@ class LifeMachine(RuleBasedStateMachine):
         for call in calls:
             self._compare_call(call, found[call.id, "call"], model)
             self._compare_delivery(call, found[call.id, "due"], model.calls[call.id])
+        told = [kept[call_id] for call_id in model.notifications]
+        assert [call.reason for call in told] == [reason_of(call.id) for call in told]
+        for call in told:
+            self._compare_delivery(call, found[call.id, "due"], model.notifications[call.id])
 
     def _compare_call(self, call, fields, model):
         assert call.status != RUNNING or b"response" in fields
@@ -1340,8 +1475,9 @@ class LifeMachine(RuleBasedStateMachine):
             ("closed",): closed,
             ("expiries",): {
                 case_id for case_id in self.model
-                if case_id not in closed and self.new[case_id].time_to_live_ms is not None
+                if case_id not in closed and self._expires(case_id)
             },
+            ("reminders",): {case_id for case_id, model in self.model.items() if model.reminders_left},
             **{
                 (name, owner): self._marked(mark, owner)
                 for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
@@ -1364,7 +1500,7 @@ class LifeMachine(RuleBasedStateMachine):
         return {
             call.id
             for model in self.model.values()
-            for call in model.calls.values()
+            for call in (*model.calls.values(), *model.notifications.values())
             if model.owner == owner
             and (
                 call.delivery == DEAD and not call.erased

@@ -49,6 +49,8 @@ class Cases:
         time_to_live_ms=None,
         *,
         answer_mode=AnswerMode.HANDLER,
+        settings=Settings(),  # noqa: B008  # frozen
+        notify=(),
         partition=None,
     ):
         sha = ids.state_hash(ids.new_state())
@@ -56,7 +58,7 @@ class Cases:
             sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
-            parameter="", time_to_live_ms=time_to_live_ms, settings=Settings(),
+            parameter="", time_to_live_ms=time_to_live_ms, settings=settings, notify=notify,
             response=Response(type=ResponseType.RESPONSE), answer_mode=answer_mode,
         )  # fmt: skip
         await create_case(self.scripts, case)
@@ -162,7 +164,9 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
             partition = keys.partition_of(ids.case_id_of_call(call_id))
             await plain.zadd(keys.key(partition, "ended"), {call_id: 1})
         await plain.hset(keys.key(keys.partition_of("f" * 32), "call", stray), "size", 1)
-        sweeper = Sweeper(cases.scripts, Recording(), retention_ms=-60_000, notify_due=lambda _: None)
+        sweeper = Sweeper(
+            cases.scripts, Recording(), retention_ms=-60_000, deliveries_due=print, notifications_due=print
+        )
         working = [asyncio.create_task(sweeper.run_sweeps())]
         in_other_partitions = [case for case in made if keys.partition_of(case.id) != 0]
 

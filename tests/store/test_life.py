@@ -13,7 +13,7 @@ from support.store import KINDS
 from callback_server.domain import life
 from callback_server.domain.call import CallStatus, Outcome
 from callback_server.domain.case import CallMode, CaseEffect, CaseStatus, CloseReason
-from callback_server.domain.life import LIFE, CallEnd
+from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
@@ -24,11 +24,11 @@ from callback_server.store.transitions.finish_call import finish_call as finish
 from callback_server.store.transitions.sweep_partition import sweep_partition as sweep
 
 SPECIFICATION = {
-    "SINGLE": "CONSUMED OPEN FAILED FAILED INTERRUPTED OPEN",
-    "RETRYABLE": "CONSUMED OPEN OPEN OPEN OPEN OPEN",
-    "MULTIPLE": "OPEN OPEN OPEN OPEN OPEN OPEN",
+    "SINGLE": "CONSUMED OPEN CONSUMED FAILED FAILED INTERRUPTED OPEN",
+    "RETRYABLE": "CONSUMED OPEN CONSUMED OPEN OPEN OPEN OPEN",
+    "MULTIPLE": "OPEN OPEN CONSUMED OPEN OPEN OPEN OPEN",
 }
-"""What a case is after its call SUCCEEDED, kept it open, was REJECTED, FAILED, was INTERRUPTED, or was NOT_STARTED.
+"""What a case is after its call SUCCEEDED, kept it open, closed it, was REJECTED, FAILED, INTERRUPTED, or NOT_STARTED.
 
 Written down from the specification by hand, so that a wrong row of the table is noticed.
 """
@@ -62,8 +62,8 @@ async def case_after(cases, mode, end):
         await cases.client.zadd(keys.key(partition, "leases"), {grant.call_id: 1}, xx=True)
         await sweep(cases.scripts, partition, recording=Recording())
     else:
-        keep_open = end is CallEnd.KEPT_OPEN
-        outcome = Outcome(CallStatus.SUCCEEDED if keep_open else CallStatus(end), keep_open=keep_open)
+        status = CallStatus.SUCCEEDED if end in OF_SUCCESS else CallStatus(end)
+        outcome = Outcome(status, keep_open=end is CallEnd.KEPT_OPEN, close=end is CallEnd.CLOSED)
         await finish(cases.scripts, call_id=grant.call_id, outcome=outcome, recording=Recording())
     stored = await read_case(cases.scripts, case.id)
     return stored.close_reason or stored.status

@@ -68,7 +68,11 @@ async def held(cases):
 async def sweep(cases, what):
     """Sweep until all partitions hold back these activities and no others."""
     async with TaskSet() as tasks:
-        tasks.start(Sweeper(cases.scripts, Recording(), retention_ms=3_600_000, notify_due=lambda _: None).run_sweeps())
+        tasks.start(
+            Sweeper(
+                cases.scripts, Recording(), retention_ms=3_600_000, deliveries_due=print, notifications_due=print
+            ).run_sweeps()
+        )
 
         async def holds():
             with contextlib.suppress(ValueError):

@@ -17,6 +17,7 @@ from callback_server.store.transitions import (
     close_case,
     create_case,
     erase_calls,
+    extend_case,
     finish_call,
     finish_delivery,
     follow_call,
@@ -33,9 +34,9 @@ from callback_server.store.transitions import (
 SCRIPTS = [
     module.SCRIPT
     for module in (
-        claim_call, close_case, create_case, apply_retention, erase_calls, finish_call, finish_delivery, follow_call,
-        list_cases, list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting, replay_call, resolve_case,
-        set_response, sweep_partition, take_deliveries,
+        claim_call, close_case, create_case, apply_retention, erase_calls, extend_case, finish_call,
+        finish_delivery, follow_call, list_cases, list_owner_calls, mark_caller_gone, mark_fallback, mark_waiting,
+        replay_call, resolve_case, set_response, sweep_partition, take_deliveries,
     )
 ]  # fmt: skip
 
@@ -50,14 +51,23 @@ BUGS = {
     "a late end counts": ("if lease and lease <= now then\n  end_lease", "if false then\n  end_lease"),
     "an end counts twice": ("if call[1] ~= 'RUNNING' then\n  if call[1] ~= status",
                             "if false then\n  if call[1] ~= status"),
-    "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and case.call == call_id then",
-                                                "if case.call == call_id then"),
+    "the end of a call reopens a closed case": ("if case.status ~= 'CLOSED' and (case.call == call_id",
+                                                "if (case.call == call_id"),
     "a failed call can be tried again where it must not": ("then return 'CLOSED', 'FAILED' end",
                                                            "then return 'OPEN' end"),
-    "an interrupted call runs again": ("if call_status == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
-                                       "if call_status == 'INTERRUPTED' then return 'OPEN' end"),
-    "a call that never started closes its case": ("if call_status == 'NOT_STARTED' then return 'OPEN' end", ""),
-    "keep_open is forgotten": ("if call_status == 'SUCCEEDED' and keep_open then return 'OPEN' end", ""),
+    "an interrupted call runs again": ("if call_end == 'INTERRUPTED' then return 'CLOSED', 'INTERRUPTED' end",
+                                       "if call_end == 'INTERRUPTED' then return 'OPEN' end"),
+    "a call that never started closes its case": ("if call_end == 'NOT_STARTED' then return 'OPEN' end", ""),
+    "keep_open is forgotten": ("keep_open and 'KEPT_OPEN' or status", "status"),
+    "a handler cannot close its case": ("close and 'CLOSED' or keep_open", "keep_open"),
+    "only the newest call of a case can close it": (" or call_end == 'CLOSED') then", ") then"),
+    "a delivery cannot close its case": ("if close and status == 'DELIVERED' then", "if false then"),
+    "a delivery that ends otherwise closes its case": ("if close and status == 'DELIVERED' then", "if close then"),
+    "a delivery closes a closed case again": ("closes = case.status ~= 'CLOSED'", "closes = true"),
+    "a delivery closes a case whose time is over": (
+        "  apply_timeouts(case, now, limits)\n  closes =", "  closes ="),
+    "a watcher does not hear of a case that a delivery closed": (
+        "  close_case(case, CONSUMED, now)\n  emit_event(case, 'CASE_CLOSED')", "  close_case(case, CONSUMED, now)"),
     "a case with multiple calls closes": ("if mode == 'RETRYABLE' then", "if mode ~= 'SINGLE' then"),
     "an index is left behind": ("redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)\n"
                                 "  redis.call('ZADD'", "redis.call('ZADD'"),
@@ -65,7 +75,8 @@ BUGS = {
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
     "a running call is deleted": ("if redis.call('ZSCORE', ended_key(), call_id) then return call_id end",
                                     "return call_id"),
-    "a case is deleted while its call runs": ("elseif redis.call('EXISTS', calls_key(case_id)) == 0 then", "else"),
+    "a case is deleted while its call runs": (
+        "elseif redis.call('EXISTS', calls_key(case_id)) == 1 then", "elseif false then"),
     "a foreign owner can close": (
         "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\ncheck_types",
         "if not case then return reply('UNKNOWN') end\ncheck_types"),
@@ -90,13 +101,13 @@ BUGS = {
         "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
     "another request gets the same case": (
-        "if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
+        "if known.fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
     "a request makes another case when it comes again": (
         "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
     "a request gets the URL of a case that was never stored": (
-        "return {'KNOWN', known_nonce}", "return {'KNOWN', nonce}"),
+        "return {'KNOWN', known_nonce,", "return {'KNOWN', nonce,"),
     "a request that is sent again seems to be an earlier one": (
-        "if known_nonce == nonce then return {'OK'} end", ""),
+        "if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end", ""),
     "a pointer outlives its case": ("if pointer then redis.call('UNLINK', pointer_key(pointer)) end", ""),
     "a case forgets its pointer": ("redis.call('HSET', case_key(case_id), 'pointer', pointer)", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
@@ -132,8 +143,8 @@ BUGS = {
         "  retain_ended_call(case, call_id, now, limits)\n  if case.ordered ~=",
                                                    "  if case.ordered ~="),
     "a delivery starts without its activity being listed": (
-        "redis.call('SADD', delivery_activities_key(), case.activity)", ""),
-    "a delivery that has ended stays scheduled": ("redis.call('ZREM', due_key(case.activity), call_id)\n  if", "if"),
+        "redis.call('SADD', activities, case.activity)", ""),
+    "a delivery that has ended stays scheduled": ("redis.call('ZREM', due, call_id)\n  if", "if"),
     "a later call of an ordered case does not wait": (
         "if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then",
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
@@ -149,13 +160,13 @@ BUGS = {
     "a claim that is sent again runs the delivery of another process": (
         "or delivery[2] ~= '1' or not delivery[3] then", "then"),
     "an attempt that was overtaken counts": (
-        "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end",
-        "if call[1] ~= 'RUNNING' then return {'STALE'} end"),
+        "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end",
+        "if call[1] ~= 'RUNNING' then return reply('STALE') end"),
     "the end of an attempt that is sent again counts twice": (
-        "if call[3] == fencing_token then return {'OK', 0} end", ""),
+        "if call[3] == fencing_token then return reply('OK', 0, 0) end", ""),
     "a lease of a delivery that ended is not taken": (
-        "redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)",
-        "redis.call('ZRANGE', due_key(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)"),
+        "redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)",
+        "redis.call('ZRANGE', due_list(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),
@@ -176,15 +187,15 @@ BUGS = {
     "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==",
                                          "if (call[1] =="),
-    "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('ZREM', dead_key",
-                                       "redis.call('ZREM', dead_key"),
+    "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('HINC",
+                                       "redis.call('HINC"),
     "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
     "an erased call is listed as dead": ("if status == 'DEAD' and call[2] ~= '' then redis",
                                          "if status == 'DEAD' then redis"),
     "a dead call that was erased is still listed": (
         "\n    redis.call('ZREM', dead_key(case.owner), call_id)\n  end", "\n  end"),
-    "a replayed call is still listed as dead": ("redis.call('ZREM', dead_key(case.owner), call_id)\nredis.call('HINC",
-                                                "redis.call('HINC"),
+    "a replayed call is still listed as dead": (
+        "redis.call('ZREM', dead_key(case.owner), call_id)\nif is_notification", "if is_notification"),
     "a dead call that was deleted is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end", ""),
     "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
@@ -313,8 +324,8 @@ BUGS = {
     "watchers get no event of a new response": ("emit_event(case, 'RESPONSE_SET')", ""),
     "watchers get no event of a delivery": (
         "emit_event(case, 'DELIVERY_CHANGED'", "tostring(case, 'DELIVERY_CHANGED'"),
-    "watchers get two events of a replay that is sent again": ("if not due_at or tonumber(due_at) > now then schedule",
-                                                                 "if not due_at or tonumber(due_at) > 0 then schedule"),
+    "watchers get two events of a replay that is sent again": (
+        "if not due_at or tonumber(due_at) > now then schedule", "if true then schedule"),
     "an event has the status before the change": (
         "  if status == 'CLOSED' then close_case(case, reason, now) elseif status then"
         " set_case_status(case, status) end\n"
@@ -425,12 +436,67 @@ BUGS = {
                                                   "us - (calls_per_minute + 1) * interval"),
     "a case may have one call fewer in a minute": ("us - calls_per_minute * interval",
                                                    "us - (calls_per_minute - 1) * interval"),
+    "reminders outlive the close of their case": ("if case.notify then drop_reminders(case) end", ""),
+    "a reminder that is not due yet outlives the close of its case": (
+        "  redis.call('ZREM', reminders_key(), case.id)\n  for number", "  for number"),
+    "a reminder comes after the close": ("if delivery == 'PENDING' or delivery == 'DEAD' then", "if false then"),
+    "a dead reminder outlives the close of its case": ("if delivery == 'PENDING' or delivery == 'DEAD' then",
+                                                       "if delivery == 'PENDING' then"),
+    "a reminder that is told as its case closes is forgotten": (
+        "if delivery == 'PENDING' or delivery == 'DEAD' then", "if delivery ~= 'DELIVERED' then"),
+    "a reminder of a closed case is tried again": ("return is_notification(call_id) and case.status == 'CLOSED'",
+                                                   "return false and case.status == 'CLOSED'"),
+    "the expiry is dropped like a reminder": (" and call_id ~= expiry_id(case)\n", "\n"),
+    "a reminder of a closed case is made": ("if case.status ~= 'CLOSED' then\n      start_reminder",
+                                            "if true then\n      start_reminder"),
+    "a reminder is made before what is due closes its case": (
+        "    apply_timeouts(case, now, limits)\n    if case.status", "    if case.status"),
+    "a reminder is told again and again": (
+        "redis.call('HINCRBY', case_key(case.id), 'reminders', 1)", "reminder_count(case) + 1"),
+    "a case has one reminder": ("  schedule_reminder(case, number + 1)\n",
+                                "  redis.call('ZREM', reminders_key(), case.id)\n"),
+    "a reminder stays due": ("  schedule_reminder(case, number + 1)\n", ""),
+    "the reminders of a case never end": (
+        "  else\n    redis.call('ZREM', reminders_key(), case.id)\n  end\nend", "  end\nend"),
+    "an expiry that has no handler is told": ("return string.find(case.notify or '', reason, 1, true) ~= nil",
+                                              "return true"),
+    "an expiry is not told": (
+        "    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end\n", ""),
+    "an expiry is told of a case that its owner closed": (
+        "if case.notify then drop_reminders(case) end",
+        "if case.notify then\n    drop_reminders(case)\n    start_notification(case, expiry_id(case), now)\n  end"),
+    "a notification is taken for a call": ("string.sub(call_id, 34, 46) == '0000000000000'", "false"),
+    "a case is deleted before its expiry was told": (
+        "    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end\n", ""),
+    "notifications outlive their case": (
+        "    redis.call('UNLINK', call_key(call_id))\n  end\n  return true", "  end\n  return true"),
+    "a notification that is replayed is not due": (
+        "  redis.call('HSET', call_key(call_id), 'delivery_start', now)\n  schedule_attempt(case, call_id, now)\n",
+        ""),
+    "a closed case is extended": ("if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\nif expires",
+                                  "if expires"),
+    "a case is extended although it has expired": (
+        "apply_timeouts(case, now, limits)\nif case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\n"
+        "if expires",
+        "if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end\nif expires"),
+    "a case is extended into the past": ("if expires <= now then return reply('PAST') end", ""),
+    "a case is extended beyond the maximum": ("if expires > now + max_ms then return reply('TOO_LATE') end", ""),
+    "an extension leaves the old timer": ("redis.call('ZADD', expiries_key(), expires, case_id)\nemit_event",
+                                          "emit_event"),
+    "an extension is forgotten": ("redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))",
+                                  ""),
+    "an extension that is sent again is told twice": (
+        "if tonumber(case.expires) == expires then return reply('OK') end", ""),
     "an owner that made too many calls goes on": ("if ARGV[i] == case.owner then", "if false then"),
     "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
 }  # fmt: skip
 
 
-FOUND_SOON = ("a second caller gets in", "an end counts twice", "an index is left behind", "an OPTIONS makes a call")
+FOUND_SOON = (
+    *("a second caller gets in", "an end counts twice", "an index is left behind", "an OPTIONS makes a call"),
+    *("reminders outlive the close of their case", "a reminder is told again and again", "an expiry is not told"),
+    "an extension leaves the old timer",
+)
 """Bugs that the machine finds in its first examples. Others can take a minute each, so only a soak plants them."""
 
 

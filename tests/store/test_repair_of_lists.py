@@ -12,7 +12,8 @@ from support.stored import load
 from support.wait import wait_until
 
 from callback_server.calls import sweeper
-from callback_server.domain.case import AnswerMode
+from callback_server.domain.case import AnswerMode, Settings
+from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.timeouts import EntryWithoutCase
 from callback_server.repair import FaultKind, Repair
 from callback_server.store import keys
@@ -28,7 +29,7 @@ from callback_server.store.transitions.take_deliveries import take_deliveries
 
 LISTS = [
     "index", "label", "closed", "expiries", "held", "waiting", "leases", "dead", "ended", "due", "queue", "activities",
-    "delivery_activities",
+    "delivery_activities", "reminders", "notification_due", "notification_activities",
 ]  # fmt: skip
 
 
@@ -43,6 +44,7 @@ async def stored(store_of, request, monkeypatch):
         scripts = Scripts(client, lambda _report: None)
         scripts.plain = plain
         await add_deliveries(Cases(client))
+        await add_reminders(Cases(client))
         yield scripts
 
 
@@ -52,6 +54,17 @@ async def add_deliveries(cases):
     await cases.client.hset(keys.key(keys.partition_of(ordered.id), "case", ordered.id), "ordered", "1")
     for case in (plain, ordered, ordered, ordered):
         await cases.claim(case)
+
+
+async def add_reminders(cases):
+    """Add a case with a reminder that is due, and another one that is not."""
+    case = await cases.new(settings=Settings(remind_after_ms=(1, 3_600_000)), notify=(Reason.REMINDER,))
+    await wait_until(lambda: told(cases, case), what="the first reminder")
+
+
+async def told(cases, case):
+    await sweep_partition(cases.scripts, keys.partition_of(case.id), recording=Recording())
+    return await cases.client.exists(keys.key(keys.partition_of(case.id), "call", reminder_id(case.id, 1)))
 
 
 async def examined(scripts, *, changes):
@@ -122,7 +135,9 @@ async def test_an_entry_of_a_call_with_another_state_is_removed(stored):
 
 @pytest.mark.parametrize("lost", ["case", "call"])
 async def test_transitions_keep_and_report_entries_whose_case_or_call_is_not_there(stored, lost):
-    due = ("leases", "expiries", "ended", "closed", "due")
+    due = ["leases", "expiries", "ended", "closed", "due", "notification_due"]
+    if lost == "case":
+        due.append("reminders")  # those of a case whose calls are lost are told
     entries = {kind: await members(stored, kind) for kind in due}
     async for key in stored.plain.scan_iter(f"{{cb:*}}:{lost}:*"):
         await stored.plain.delete(key)
@@ -134,13 +149,15 @@ async def test_transitions_keep_and_report_entries_whose_case_or_call_is_not_the
     for partition in range(keys.PARTITIONS):
         await sweep_partition(scripts, partition, recording=Recording())
         await apply_retention(scripts, partition, retention_ms=1)
-        await take_deliveries(
-            scripts, partition, limit=50, turn=0, leases=Leases({}, default_ms=1000), recording=Recording()
-        )
+        for notifications in (False, True):
+            await take_deliveries(
+                scripts, partition, limit=50, turn=0, leases=Leases({}, default_ms=1000), recording=Recording(),
+                notifications=notifications,
+            )  # fmt: skip
     found = {(report.listed_in, report.name) for report in reports if isinstance(report, EntryWithoutCase)}
     for kind in due:
         names = {name for lists_of_kind in entries[kind].values() for name in lists_of_kind}
-        if lost == "case" or kind in ("leases", "ended", "due"):
+        if lost == "case" or kind in ("leases", "ended", "due", "notification_due"):
             assert await members(stored, kind) == entries[kind]
             assert {(kind, name.decode()) for name in names} <= found
     reports.clear()
@@ -176,7 +193,9 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
     stray = keys.key(keys.partition_of("f" * 32), "closed")
     await stored.plain.zadd(stray, {"f" * 32: 1})
     work = asyncio.create_task(
-        sweeper.Sweeper(stored, Recording(), retention_ms=1000, notify_due=lambda _: None).run_repairs()
+        sweeper.Sweeper(
+            stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
+        ).run_repairs()
     )
 
     async def are_made():

@@ -74,7 +74,9 @@ async def test_a_case_and_its_calls_are_read_as_the_release_that_wrote_them_read
     assert marked(MessageToDict(case), now_ms) == told["case"]
     listed = (await services.callbacks.ListCalls(pb2.ListCallsRequest(callback_case_id=case_id))).calls
     calls = [(await services.callbacks.GetCall(pb2.GetCallRequest(call_id=each.call_id))).call for each in listed]
-    assert [marked(MessageToDict(call), now_ms) for call in calls] == told["calls"]
+    # The release that wrote them knew no other reason.
+    expected = [{"reason": "CALL_REASON_CALL"} | call for call in told["calls"]]
+    assert [marked(MessageToDict(call), now_ms) for call in calls] == expected
 
 
 @pytest.mark.parametrize(("version", "name"), CASES)
@@ -160,7 +162,7 @@ async def adopt(machine, version):
             fallback=case.fallback, pointer=fields[b"pointer"].decode(), nonce=pointers[case_id][32:],
         )  # fmt: skip
         model = machine.model[case_id] = ModelCase(
-            mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
+            id=case_id, mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, call_count=case.call_count, version=case.version,
             strips=machine.strips, labels=case.settings.labels, answer_mode=case.answer_mode, ordered=case.ordered,
             most_held=MOST_HELD, keep_bytes=KEPT_BYTES, has_window=case.repeat_window_ms > 0,
@@ -277,6 +279,9 @@ TRANSITIONS = {
     "end again": end_again,
     "set the response": on_every_case("set_response", body=[b"by now", b""], stale=[True, False]),
     "close": on_every_case("close", foreign=[True, False]),
+    "extend": on_every_case(
+        "extend", foreign=[True, False], time=["OK", "PAST"], sooner=[False], again=[True], swept=[True, False]
+    ),
     "erase": on_every_case("erase", foreign=[True, False], again=[False, True]),
     "sweep": LifeMachine.sweep,
     "drop": drop,

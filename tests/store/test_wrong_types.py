@@ -10,11 +10,13 @@ import redis.asyncio
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 from store.test_keeping import DONE, LEASES, Cases
+from support.wait import wait_until
 
 from callback_server.domain import ids
 from callback_server.domain.activity import PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
+from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -25,6 +27,7 @@ from callback_server.store.transitions.claim_call import claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
+from callback_server.store.transitions.extend_case import extend_case
 from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import follow_call
@@ -58,8 +61,9 @@ class Prepared(Cases):
                 break
         return NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", parameter="",
-            settings=Settings(labels={"team": "x"}), response=RESPONSE,
-            **{"activity": "push", "mode": CallMode.MULTIPLE, "time_to_live_ms": 3_600_000} | more,
+            response=RESPONSE,
+            **{"activity": "push", "mode": CallMode.MULTIPLE, "time_to_live_ms": 3_600_000}
+            | {"settings": Settings(labels={"team": "x"})} | more,
         )  # fmt: skip
 
     async def create(self, **more):
@@ -69,7 +73,7 @@ class Prepared(Cases):
 
     async def claim_of(self, case, number):
         """Claim a call and return its id."""
-        call_id = f"{case.id}-{number:016x}"
+        call_id = f"{case.id}-f{number:015x}"  # zeros begin the id of a notification
         await claim_call(
             self.scripts, call_id=call_id, state_sha256=case.state_sha256, parameter="",
             request=Request("post", body=b"b%d" % number), leases=LEASES, recording=RECORDING, platform_url=None,
@@ -94,21 +98,31 @@ class Prepared(Cases):
         self.closed = await self.create()
         await close_case(self.scripts, self.closed.id, owner=None, recording=RECORDING)
         self.recorded = await self.create(activity="record")
+        remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
+        self.reminding = await self.create(settings=remind, notify=(Reason.REMINDER, Reason.EXPIRY))
+        await wait_until(self.reminded, what="the first reminder")
         self.new = self.case()
 
-    async def take(self):
-        await take_deliveries(self.scripts, PARTITION, limit=9, turn=0, leases=LEASES, recording=RECORDING)
+    async def reminded(self):
+        await sweep_partition(self.scripts, PARTITION, recording=RECORDING)
+        return await self.client.exists(keys.key(PARTITION, "call", reminder_id(self.reminding.id, 1)))
+
+    async def take(self, *, notifications=False):
+        await take_deliveries(
+            self.scripts, PARTITION, notifications=notifications, limit=9, turn=0, leases=LEASES, recording=RECORDING
+        )
 
     async def expire_all(self):
-        """Let every lease and expiry be over, and every delivery be due."""
-        for name in ("leases", "expiries"):
+        """Let every lease and expiry be over, and every reminder and delivery be due."""
+        for name in ("leases", "expiries", "reminders"):
             key = keys.key(PARTITION, name)
             for member in await self.client.zrange(key, 0, -1):
                 await self.client.zadd(key, {member: 1})
                 if name == "expiries":
                     await self.client.hset(keys.key(PARTITION, "case", member.decode()), "expires", 1)
-        key = keys.key(PARTITION, "due", "push")
-        await self.client.zadd(key, dict.fromkeys(await self.client.zrange(key, 0, -1), 1))
+        for name in ("due", "notification_due"):
+            key = keys.key(PARTITION, name, "push")
+            await self.client.zadd(key, dict.fromkeys(await self.client.zrange(key, 0, -1), 1))
 
 
 async def _set_response(made):
@@ -137,6 +151,10 @@ TRANSITIONS = {
         outcome=Outcome(CallStatus.FAILED), status=DeliveryStatus.PENDING, wait_ms=1000, recording=RECORDING,
     ),
     "close_case": lambda made: close_case(made.scripts, made.multiple.id, owner=None, recording=RECORDING),
+    "close_case, reminded": lambda made: close_case(made.scripts, made.reminding.id, owner=None, recording=RECORDING),
+    "extend_case": lambda made: extend_case(
+        made.scripts, made.reminding.id, owner=None, expires_ms=4_000_000_000_000, max_ms=2**52, recording=RECORDING
+    ),
     "set_response": _set_response,
     "resolve_case": lambda made: resolve_case(
         made.scripts, made.holding.id, owner=None, digest="d", outcome=DONE, version=None, up_to=0,
@@ -157,9 +175,10 @@ TRANSITIONS = {
         made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, frozenset({"other"}))
     ),
     "take_deliveries": lambda made: made.take(),
+    "take_deliveries, notifications": lambda made: made.take(notifications=True),
     "apply_retention": lambda made: apply_retention(made.scripts, PARTITION, retention_ms=-600_000),
 }  # fmt: skip
-DUE = {"sweep_partition", "take_deliveries"}
+DUE = {"sweep_partition", "take_deliveries", "take_deliveries, notifications"}
 
 
 async def contents(client):

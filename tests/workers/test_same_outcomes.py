@@ -18,7 +18,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import CallMode, CaseEffect, CaseStatus
-from callback_server.domain.life import LIFE, CallEnd
+from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 
@@ -51,7 +51,7 @@ class Scenario:
 
 
 FAILED, KEPT_OPEN, NOT_STARTED = CallEnd.FAILED, CallEnd.KEPT_OPEN, CallEnd.NOT_STARTED
-REJECTED, SUCCEEDED = CallEnd.REJECTED, CallEnd.SUCCEEDED
+REJECTED, SUCCEEDED, CLOSED = CallEnd.REJECTED, CallEnd.SUCCEEDED, CallEnd.CLOSED
 
 SCENARIOS = {
     "accepts": Scenario(accepted(), SUCCEEDED, 200),
@@ -63,6 +63,7 @@ SCENARIOS = {
     ),
     "accepts with a code of failure": Scenario(accepted(pb.Response(response_code=500)), SUCCEEDED, 500),
     "accepts, and it was not yet the one": Scenario(accepted(keep_open=True), KEPT_OPEN, 200),
+    "accepts, and closes its case": Scenario(accepted(close=True), CLOSED, 200),
     "rejects": Scenario(rejected(), REJECTED, 422),
     "rejects with its own response": Scenario(rejected(pb.Response(response_code=400)), REJECTED, 400),
     "fails": Scenario(ERROR, FAILED, "HANDLER_FAILED", "HANDLER_ERROR"),
@@ -79,6 +80,10 @@ SCENARIOS = {
             "a URL of another site": accepted(pb.Response(response_redirect_url="//evil.example")),
             "a header that is none": accepted(pb.Response(response_headers=headers("a b"))),
             "a header that is not its own": accepted(pb.Response(response_headers=headers("connection"))),
+            "a close that keeps its case open": accepted(keep_open=True, close=True),
+            "a rejection that closes its case": handler_pb.HandleCallbackResponse(
+                verdict=handler_pb.VERDICT_REJECTED, close=True
+            ),
             "a rejection without a URL": rejected(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
         }.items()
     },
@@ -156,7 +161,7 @@ async def client(store, does):
         response = response_from_proto(does.response) if does.HasField("response") else None
         if does.verdict == handler_pb.VERDICT_REJECTED:
             raise Reject(response)
-        return Accept(response, keep_open=does.keep_open)
+        return Accept(response, keep_open=does.keep_open, close=does.close)
 
     async with running_services(store, activities=activities()) as up:
         for mode in MODES if does != NOBODY else ():
@@ -180,9 +185,18 @@ KINDS = {
     "a worker at another replica": lambda store, does: worked(store, does, at_other_replica=True),
     "the client's worker": client,
 }
-WITHOUT_VERDICT = {name for name in SCENARIOS if "verdict" in name}
+NOT_OF_THE_CLIENT = {
+    f"answers what is none: {name}"
+    for name in (
+        "no verdict", "an unknown verdict", "a close that keeps its case open", "a rejection that closes its case"
+    )
+}  # fmt: skip
+"""Decisions that the Python package cannot express."""
 CASES = [
-    (name, kind) for name in SCENARIOS for kind in KINDS if kind != "the client's worker" or name not in WITHOUT_VERDICT
+    (name, kind)
+    for name in SCENARIOS
+    for kind in KINDS
+    if kind != "the client's worker" or name not in NOT_OF_THE_CLIENT
 ]
 
 
@@ -204,10 +218,11 @@ async def check_outcome(up, scenario, mode, activity_case):
         answer = (await called.answer).response
         assert (mode, answer.response_code or None) == (mode, scenario.gets)
     call, case = await called.recorded(), await called.case()
-    ended = SUCCEEDED if scenario.ends == KEPT_OPEN else scenario.ends
+    ended = SUCCEEDED if scenario.ends in OF_SUCCESS else scenario.ends
     effect = LIFE[CallMode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
     assert (mode, pb.CallStatus.Name(call.status)) == (mode, f"CALL_STATUS_{ended}")
     assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
+    assert call.close is (scenario.ends == CLOSED)
     assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")
     assert (mode, pb.CallbackStatus.Name(case.status)) == (mode, f"CALLBACK_STATUS_{effect.status}")
     close_reason = f"CLOSE_REASON_{effect.close_reason or 'UNSPECIFIED'}"

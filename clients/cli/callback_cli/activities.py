@@ -1,4 +1,4 @@
-"""Commands about activities: pause, resume, paused."""
+"""Commands about activities: activities, pause, resume, paused."""
 
 import click
 
@@ -46,6 +46,30 @@ def paused(connection: Connection) -> None:
         click.echo(json_view.dumps([_view(name, paused=True) for name in names]))
     else:
         TextView().lines(names, empty="No activity is paused.")
+
+
+@click.command(
+    "activities",
+    cls=ServerCommand,
+    epilog=examples("callback activities", "callback activities --owner orders --token-file admin.token"),
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    default="",
+    help="Count the open callbacks of this owner (role admin, or a worker with answers).  [default: your own]",
+)
+@with_connection
+def list_activities(connection: Connection, *, owner: str) -> None:
+    """List the activities: how each is served, by how many workers, and what waits for it.
+
+    An activity that nothing serves is listed while callbacks for it are open, or deliveries wait (role admin).
+    """
+    values = connection.run(lambda client: [*client.list_activities(owner=owner)])
+    if connection.as_json:
+        click.echo(json_view.dumps([json_view.activity(value) for value in values]))
+    else:
+        TextView().activities(values)
 
 
 def _view(activity: str, *, paused: bool) -> json_view.Json:

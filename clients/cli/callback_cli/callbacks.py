@@ -1,5 +1,6 @@
-"""Commands about callbacks: generate, list, get, set-response, answer, resolve, close, erase."""
+"""Commands about callbacks: generate, list, get, set-response, answer, resolve, extend, close, erase."""
 
+import logging
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from callback import (
     CallbackClient,
     CallbackStatus,
     CallFilter,
+    CallReason,
     GetGuard,
     Prompt,
     Reject,
@@ -149,6 +151,21 @@ _RESETS = {
     callback=options.duration,
     help="With --answer-mode hold: let a call fail that is not answered within this time: 90s, 15m, 7d.  [default: 5m]",
 )
+@click.option(
+    "--remind-after",
+    metavar="3d",
+    multiple=True,
+    callback=options.durations,
+    help="With --notify reminder: remind the handler after this time, unless the callback is closed by then: 90s, 15m, "
+    "3d. Can be repeated, up to 10 times.",
+)
+@click.option(
+    "--notify",
+    type=click.Choice(["reminder", "expiry"], case_sensitive=False),
+    multiple=True,
+    help="A notification that the handler of the activity gets. reminder: at each time of --remind-after. expiry: when "
+    "the callback expires. Can be repeated.",
+)
 @with_connection
 def generate(
     connection: Connection,
@@ -176,6 +193,8 @@ def generate(
     fallback: Response | None,
     closed_response: Response | None,
     hold_time: timedelta | None,
+    remind_after: tuple[timedelta, ...],
+    notify: tuple[str, ...],
 ) -> None:
     """Generate a URL that an outside system can call.
 
@@ -184,6 +203,7 @@ def generate(
     if prompt_title is None and (prompt_text is not None or choices):
         raise click.UsageError("--prompt-text and --choice need a --prompt-title.")
     prompt = None if prompt_title is None else Prompt(prompt_title, prompt_text or "", choices)
+    logging.getLogger("callback.client").addHandler(logging.NullHandler())  # the output has the warnings
     value = connection.run(
         lambda client: client.generate_callback_url(
             activity,
@@ -207,12 +227,16 @@ def generate(
             fallback=fallback,
             closed_response=closed_response,
             hold_time=hold_time,
+            remind_after=remind_after,
+            notify=[CallReason(each.upper()) for each in notify],
         )
     )
     if connection.as_json:
         click.echo(json_view.dumps(json_view.generated(value)))
     else:
         TextView().generated(value)
+        for warning in value.warnings:
+            click.echo(f"Warning: {warning.text}", err=True)
 
 
 @click.command(
@@ -237,7 +261,7 @@ def generate(
     "--owner",
     metavar="NAME",
     default="",
-    help="List the callbacks or calls of this owner (role admin).  [default: your own]",
+    help="List the callbacks or calls of this owner (role admin, or a worker with answers).  [default: your own]",
 )
 @click.option(
     "--limit",
@@ -383,6 +407,7 @@ def set_response(
 @click.argument("call_id", metavar="CALL")
 @click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
 @click.option("--keep-open", is_flag=True, help="Accept the call, and keep the callback open for another one.")
+@click.option("--close", is_flag=True, help="Accept the call, and close the callback.")
 @click.option("--no-repeat", is_flag=True, help="Give this answer only once: the same request again gets a 410.")
 @response_options(required=False)
 @options.show_secrets
@@ -393,6 +418,7 @@ def answer(
     call_id: str,
     reject: bool,
     keep_open: bool,
+    close: bool,
     no_repeat: bool,
     response: Response,
     show_secrets: bool | None,
@@ -402,10 +428,14 @@ def answer(
     Given attributes override the response of the callback. With --reject the caller receives only the given attributes,
     by default with the code 422. `callback list --waiting` lists the held calls.
     """
-    if reject and keep_open:
-        raise click.UsageError("--reject and --keep-open cannot be combined.")
-    given = None if response == Response(type=None) else response
-    decision = Reject(given, no_repeat=no_repeat) if reject else Accept(given, keep_open=keep_open, no_repeat=no_repeat)
+    chosen = [name for name, given in (("--reject", reject), ("--keep-open", keep_open), ("--close", close)) if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} cannot be combined.")
+    override = None if response == Response(type=None) else response
+    if reject:
+        decision: Accept | Reject = Reject(override, no_repeat=no_repeat)
+    else:
+        decision = Accept(override, keep_open=keep_open, close=close, no_repeat=no_repeat)
     show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
 
 
@@ -442,6 +472,30 @@ def resolve(
     _show(
         connection,
         connection.run(lambda client: client.resolve_callback(case_id, answer)),
+        show_secrets=show_secrets,
+    )
+
+
+@click.command(cls=ServerCommand, epilog=examples("callback extend CASE --ttl 7d"))
+@click.argument("case_id", metavar="CASE")
+@click.option(
+    "--ttl",
+    metavar="7d",
+    required=True,
+    callback=options.duration,
+    help="Let the callback expire after this time from now: 90s, 15m, 1h, 7d.",
+)
+@options.show_secrets
+@with_connection
+def extend(connection: Connection, *, case_id: str, ttl: timedelta, show_secrets: bool | None) -> None:
+    """Set another time at which a callback expires, later or earlier than before.
+
+    A closed callback stays closed. Reminders come at their times all the same.
+    """
+    expire_time = datetime.now(UTC) + ttl
+    _show(
+        connection,
+        connection.run(lambda client: client.extend_callback(case_id, expire_time)),
         show_secrets=show_secrets,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from callback import Call, Callback, CallEvent, Delivery, GeneratedCallback, Prompt, Response
+from callback import Activity, Call, Callback, CallEvent, CallReason, Delivery, GeneratedCallback, Prompt, Response
 
 Json = dict[str, Any]
 
@@ -28,7 +28,27 @@ def line(view: Json) -> str:
 
 def generated(value: GeneratedCallback) -> Json:
     """Return the view of a new callback."""
-    return {"callbackUrl": value.url, "callbackState": value.state, "callbackCaseId": value.case_id}
+    return _without_none(
+        {
+            "callbackUrl": value.url,
+            "callbackState": value.state,
+            "callbackCaseId": value.case_id,
+            "expireTime": _time(value.expire_time),
+            "warnings": [{"reason": each.reason, "text": each.text} for each in value.warnings] or None,
+        }
+    )
+
+
+def activity(value: Activity) -> Json:
+    """Return the view of an activity."""
+    return {
+        "callbackActivity": value.activity,
+        "kind": value.kind,
+        "workerCount": value.worker_count,
+        "paused": value.paused,
+        "deliveryCount": value.delivery_count,
+        "openCallbackCount": value.open_callback_count,
+    }
 
 
 def callback(value: Callback) -> Json:
@@ -63,17 +83,34 @@ def callback(value: Callback) -> Json:
             "repeatWindow": f"{value.repeat_window.total_seconds():g}s",
             "noRepeat": value.no_repeat,
             "resolved": value.resolved,
+            "remindAfter": [f"{each.total_seconds():g}s" for each in value.remind_after],
+            "notify": list(value.notify),
+            "notifications": [call(each) for each in value.notifications],
         }
     )
 
 
 def call(value: Call) -> Json:
-    """Return the view of a call. A body that is missing despite its size was left out or not recorded."""
+    """Return the view of a call. A body that is missing despite its size was left out or not recorded.
+
+    A notification has a delivery, and neither a request nor a result.
+    """
+    if value.reason is not CallReason.CALL:
+        return _without_none(
+            {
+                "callId": value.call_id,
+                "callbackCaseId": value.case_id,
+                "reason": value.reason,
+                "startTime": _time(value.start_time),
+                "delivery": None if value.delivery is None else _delivery(value.delivery),
+            }
+        )
     has_body = bool(value.body) or value.body_size == 0
     return _without_none(
         {
             "callId": value.call_id,
             "callbackCaseId": value.case_id,
+            "reason": value.reason,
             "status": value.status,
             "failure": value.failure,
             "failureDetail": value.failure_detail,
@@ -90,6 +127,7 @@ def call(value: Call) -> Json:
             "callbackChoice": value.choice,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,
+            "close": value.close,
             "erased": value.erased,
             "startTime": _time(value.start_time),
             "endTime": _time(value.end_time),
@@ -115,6 +153,7 @@ def event(value: CallEvent) -> Json:
             "closeReason": value.close_reason,
             "callStatus": value.call_status,
             "deliveryStatus": value.delivery_status,
+            "reason": value.reason,
             "resumeToken": value.resume_token or None,
         }
     )

@@ -27,6 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             callbacks.answer,
             callbacks.resolve,
             callbacks.set_response,
+            callbacks.extend,
             callbacks.close,
             callbacks.erase,
         ),
@@ -34,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     (
         "Operate",
         (
+            activities.list_activities,
             activities.pause,
             activities.resume,
             activities.paused,

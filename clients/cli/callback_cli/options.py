@@ -72,6 +72,11 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
         raise click.BadParameter(f"{text!r} is too long.", param=parameter) from None
 
 
+def durations(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[timedelta, ...]:
+    """Return each text as a duration."""
+    return tuple(each for text in texts if (each := duration(context, parameter, text)) is not None)
+
+
 def pairs(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return each NAME=VALUE as a pair of name and value.
 

@@ -16,12 +16,15 @@ from rich.console import Console
 from rich.text import Text
 
 from callback import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
     CallEvent,
     CallEventType,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
@@ -64,7 +67,14 @@ class TextView:
 
     def generated(self, value: GeneratedCallback) -> None:
         """Print a new callback."""
-        self._facts([("URL", value.url), ("state", value.state), ("case", value.case_id)])
+        self._facts(
+            [
+                ("URL", value.url),
+                ("state", value.state),
+                ("case", value.case_id),
+                ("expires", _time(value.expire_time)),
+            ]
+        )
 
     def callback(self, value: Callback) -> None:
         """Print a callback."""
@@ -88,6 +98,8 @@ class TextView:
                     "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}",
                 ),
                 ("repeats", _repeats(value)),
+                ("reminders", ", ".join(f"after {_seconds(each)}" for each in value.remind_after)),
+                ("notifies of", ", ".join(_words(each) for each in value.notify)),
                 ("owner", value.owner),
                 ("labels", _labels(value)),
                 ("created", _time(value.create_time)),
@@ -100,6 +112,12 @@ class TextView:
             self._response(value.fallback, "Fallback")
         if value.closed_response is not None:
             self._response(value.closed_response, "After it is closed")
+        if value.notifications:
+            self._console.print()
+            self._heading("Notifications")
+            for each in value.notifications:
+                facts = f"  {each.call_id}  {_time(each.start_time)}  {_words(each.reason)}: "
+                self._console.print(Text.assemble(plain(facts), _delivery(each.delivery)), soft_wrap=True)
 
     def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
         """Print callbacks as a table, with their labels if there are any and the terminal is wide enough."""
@@ -121,7 +139,19 @@ class TextView:
         )
 
     def call(self, value: Call, activity: str) -> None:
-        """Print a call of an activity, with its request and responses."""
+        """Print a call of an activity, with its request and responses, or a notification."""
+        if value.reason is not CallReason.CALL:
+            self._title("Notification", value.call_id)
+            self._facts(
+                [
+                    ("case", value.case_id),
+                    ("activity", activity),
+                    ("reason", _words(value.reason)),
+                    ("delivery", _delivery(value.delivery)),
+                    ("due", _time(value.start_time)),
+                ]
+            )
+            return
         self._title("Call", value.call_id)
         self._facts(
             [
@@ -135,6 +165,7 @@ class TextView:
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("repeats", str(value.repeat_count) if value.repeat_count else ""),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
+                ("closed", "the callback, by its handler" if value.close else ""),
                 ("recorded", "erased" if value.erased else ""),
                 ("from", value.client_address),
                 ("verified by", value.verification_profile),
@@ -166,7 +197,7 @@ class TextView:
                     value.call_id,
                     activities[value.case_id],
                     Text(_call_status(value), _STYLES.get(value.status, "")),
-                    "-" if value.erased else value.method.upper(),
+                    "-" if value.erased or value.reason is not CallReason.CALL else value.method.upper(),
                     "erased" if value.erased else _size(value.body_size),
                     _answer(value),
                     _time(value.start_time),
@@ -190,6 +221,22 @@ class TextView:
                 (case, _STYLES.get(value.case_status, "")),
             ),
             soft_wrap=True,
+        )
+
+    def activities(self, values: Iterable[Activity]) -> None:
+        """Print activities as a table."""
+        self._table(
+            ("ACTIVITY", "SERVED BY", "OPEN", "DELIVERIES"),
+            [
+                (
+                    value.activity,
+                    _served_by(value),
+                    str(value.open_callback_count),
+                    f"{value.delivery_count}{' (paused)' if value.paused else ''}",
+                )
+                for value in values
+            ],
+            empty="No activities.",
         )
 
     def lines(self, values: Sequence[str], *, empty: str) -> None:
@@ -336,6 +383,8 @@ def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
 
 
 def _call_status(value: Call) -> str:
+    if value.reason is not CallReason.CALL:
+        return _words(value.reason)
     return _words(value.status) + (", caller gone" if value.caller_gone else "")
 
 
@@ -379,6 +428,14 @@ def _repeats(value: Callback) -> str:
 
 def _seconds(time: timedelta) -> str:
     return f"{time.total_seconds():g} s"
+
+
+def _served_by(value: Activity) -> str | Text:
+    if not value.is_served:
+        return Text("nothing", "yellow")
+    if value.kind is not ActivityKind.WORKERS:
+        return {ActivityKind.BUILT_IN: "the server", ActivityKind.PUSH: "a target"}.get(value.kind, "-")
+    return "1 worker" if value.worker_count == 1 else f"{value.worker_count} workers"
 
 
 def _labels(value: Callback) -> str:

@@ -18,7 +18,7 @@ ROLES = ("owner", "edge", "admin", "worker")
     epilog=examples(
         "callback token orders --role owner --file principals.toml",
         "(umask 077; callback token edge-1 --role edge --expires 90d > edge-1.token)",
-        "callback token order-handlers --role worker --activity order-paid --activity order-refunded",
+        "callback token order-handlers --role worker --activity order-paid --activity order-refunded --answers",
         "callback token orders    # a further token, to remove the old one later",
     )
 )
@@ -35,7 +35,13 @@ ROLES = ("owner", "edge", "admin", "worker")
     "activities",
     metavar="NAME",
     multiple=True,
-    help="An activity that the worker may handle, or * for all. Required with --role worker; can be repeated.",
+    help="An activity that the worker may handle, or * for all; or to which the owner is limited. Required with "
+    "--role worker; can be repeated.",
+)
+@click.option(
+    "--answers",
+    is_flag=True,
+    help="The worker may also read, answer, resolve and close the callbacks of its activities, of every owner.",
 )
 @click.option(
     "--file",
@@ -54,6 +60,7 @@ def token(
     name: str,
     roles: tuple[str, ...],
     activities: tuple[str, ...],
+    answers: bool,
     file: Path | None,
     expires: timedelta | None,
     config: Path | None,
@@ -66,7 +73,7 @@ def token(
 
     Roles: an owner generates callbacks and sees its own; an edge passes calls to the server; an admin may do everything
     that an owner may do, on the callbacks of every owner, and pauses, resumes and lists paused activities; a worker
-    handles the calls of its activities.
+    handles the calls of its activities, and with --answers also reads, answers and closes their callbacks.
     """
     with needs_extra("server"):
         from callback_process.settings import SettingsError
@@ -74,8 +81,10 @@ def token(
         from callback_server.access.tokens import add_token, check_name, new_token, token_entry, token_toml
         from callback_server.settings import ServerSettings
     given = [Role(role) for role in roles]
-    if activities and roles and "worker" not in roles:
-        raise click.UsageError("--activity requires --role worker.")
+    if activities and roles and not {"worker", "owner"} & {*roles}:
+        raise click.UsageError("--activity requires --role worker or --role owner.")
+    if answers and roles and "worker" not in roles:
+        raise click.UsageError("--answers requires --role worker.")
     if "worker" in roles and not activities:
         raise click.UsageError("--role worker requires --activity NAME, or --activity '*' for all activities.")
     if any(not 1 <= len(each) <= 200 for each in activities):
@@ -92,14 +101,17 @@ def token(
         raise click.BadParameter(f"{name!r}: a name {error}", param_hint="NAME") from None
     try:
         path = file or ServerSettings.load(config).principals_file
-        made = new_token() if path is None else add_token(path, name, given, end, activities=activities)
+        made = (
+            new_token() if path is None else add_token(path, name, given, end, activities=activities, answers=answers)
+        )
     except SettingsError as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(EXIT_USAGE) from None
     until = "" if end is None else f" It expires at {end:%Y-%m-%d %H:%M} UTC."
     if path is None:
         click.echo("The settings name no principals_file. Add this entry to one:", err=True)
-        click.echo(f"\n{token_toml(name, given, token_entry(made, end), activities=activities)}", err=True)
+        entry = token_toml(name, given, token_entry(made, end), activities=activities, answers=answers)
+        click.echo(f"\n{entry}", err=True)
     else:
         click.echo(f"Added a token for {name} to {path}.{until}", err=True)
     click.echo("The token, which is not stored anywhere:", err=True)

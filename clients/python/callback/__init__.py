@@ -13,7 +13,7 @@ The public names are those of this module, `callback.testing`, `callback.targets
 starts with an underscore are private and may change in any release.
 """
 
-from callback._decisions import Accept, Answer, Handler, Reject
+from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
 from callback._errors import (
     CallAnsweredError,
     CallbackClosedError,
@@ -38,14 +38,18 @@ from callback._errors import (
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
 from callback._reasons import ErrorReason
 from callback._values import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallbackWarning,
     CallEvent,
     CallEventType,
     CallFailure,
     CallFilter,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
@@ -53,6 +57,7 @@ from callback._values import (
     GeneratedCallback,
     GetGuard,
     IncomingCall,
+    Notification,
     Page,
     PageResponse,
     Prompt,
@@ -60,6 +65,7 @@ from callback._values import (
     Request,
     Response,
     ResponseType,
+    WarningReason,
 )
 from callback.client._async_client import AsyncCallbackClient, AsyncCallWatch
 from callback.client._sync_client import CallbackClient, CallWatch
@@ -69,6 +75,8 @@ from callback.worker._worker import Worker
 
 __all__ = [
     "Accept",
+    "Activity",
+    "ActivityKind",
     "Answer",
     "AnswerMode",
     "AsyncCallWatch",
@@ -81,6 +89,7 @@ __all__ = [
     "CallFilter",
     "CallNotHeldError",
     "CallNotReplayableError",
+    "CallReason",
     "CallStatus",
     "CallWatch",
     "Callback",
@@ -89,6 +98,7 @@ __all__ = [
     "CallbackError",
     "CallbackResolvedError",
     "CallbackStatus",
+    "CallbackWarning",
     "CloseReason",
     "DeadlineExceededError",
     "Delivery",
@@ -104,6 +114,8 @@ __all__ = [
     "InvalidRequestError",
     "Listening",
     "NotFoundError",
+    "Notification",
+    "NotificationHandler",
     "Page",
     "PageResponse",
     "Pairs",
@@ -124,6 +136,7 @@ __all__ = [
     "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
+    "WarningReason",
     "WatchPositionLostError",
     "WatcherTooSlowError",
     "Worker",

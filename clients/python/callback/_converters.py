@@ -8,22 +8,29 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback._multi_mapping import Headers, Query
 from callback._values import (
+    Activity,
+    ActivityKind,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
+    CallbackWarning,
     CallEvent,
     CallEventType,
     CallFailure,
+    CallReason,
     CallStatus,
     CloseReason,
     Delivery,
     DeliveryStatus,
+    GeneratedCallback,
     GetGuard,
     IncomingCall,
+    Notification,
     Prompt,
     Response,
     ResponseType,
+    WarningReason,
 )
 from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
 
@@ -67,6 +74,38 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         repeat_window=message.repeat_window.ToTimedelta(),
         no_repeat=message.no_repeat,
         resolved=message.resolved,
+        remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
+        notify=tuple(_reason(number) for number in message.notify),
+        notifications=tuple(call_from_proto(each) for each in message.notifications),
+    )
+
+
+def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
+    """Convert an activity."""
+    return Activity(
+        activity=message.callback_activity,
+        kind=_enum_member(ActivityKind, callbacks_service_pb2.ActivityKind, message.kind) or ActivityKind.UNKNOWN,
+        worker_count=message.worker_count,
+        paused=message.paused,
+        delivery_count=message.delivery_count,
+        open_callback_count=message.open_callback_count,
+    )
+
+
+def generated_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlResponse) -> GeneratedCallback:
+    """Convert the URL of a new case."""
+    return GeneratedCallback(
+        url=message.callback_url,
+        state=message.callback_state,
+        case_id=message.callback_case_id,
+        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
+        warnings=tuple(
+            CallbackWarning(
+                _enum_member(WarningReason, callbacks_service_pb2.WarningReason, each.reason) or WarningReason.UNKNOWN,
+                each.text,
+            )
+            for each in message.warnings
+        ),
     )
 
 
@@ -86,11 +125,13 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         message_id=message.message_id,
         choice=message.callback_choice,
         status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
+        reason=_reason(message.reason),
         failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
         failure_detail=message.failure_detail,
         body_size=message.request_body_size,
         response=response_from_proto(message.response) if message.HasField("response") else None,
         keep_open=message.keep_open,
+        close=message.close,
         erased=message.erased,
         start_time=_time(message.start_time),
         end_time=_time(message.end_time) if message.HasField("end_time") else None,
@@ -116,6 +157,7 @@ def event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
         call_status=_enum_member(CallStatus, callback_pb2.CallStatus, message.call_status),
         delivery_status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
         resume_token=message.resume_token,
+        reason=_enum_member(CallReason, callback_pb2.CallReason, message.reason),
     )
 
 
@@ -140,6 +182,23 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         labels=dict(message.labels),
         deadline=_time(message.deadline),
         replayed=message.replayed,
+        owner=message.owner,
+    )
+
+
+def notification_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Notification:
+    """Convert the notification that a handler receives."""
+    return Notification(
+        reason=_reason(message.reason),
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        labels=dict(message.labels),
+        attempt=message.attempt,
+        deadline=_time(message.deadline),
+        replayed=message.replayed,
+        owner=message.owner,
     )
 
 
@@ -202,6 +261,11 @@ def _delivery(message: callback_pb2.Delivery) -> Delivery:
         response=response_from_proto(message.response) if message.HasField("response") else None,
         paused=message.paused,
     )
+
+
+def _reason(number: callback_pb2.CallReason.ValueType) -> CallReason:
+    """Return a reason. A server of the release before sends none, and knows calls alone."""
+    return _enum_member(CallReason, callback_pb2.CallReason, number) or CallReason.CALL
 
 
 def _enum_member(kind: type[_EnumMember], enum: _Enum, number: int) -> _EnumMember | None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from callback._converters import response_to_proto
-from callback._values import IncomingCall, Response
+from callback._values import IncomingCall, Notification, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
 
@@ -16,12 +16,19 @@ class Accept:
     Args:
         response: Overrides the case's response. None keeps the case's response.
         keep_open: Leaves a single-use case open, so that it can be called again after this success.
+        close: Closes the case with this success, also where it allows multiple calls. Not together with `keep_open`.
         no_repeat: Gives this answer only once: the same request again gets a 410.
     """
 
     response: Response | None = None
     keep_open: bool = False
+    close: bool = False
     no_repeat: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the decision does not contradict itself."""
+        if self.close and self.keep_open:
+            raise ValueError("an answer cannot both close a callback and keep it open")
 
 
 class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
@@ -45,6 +52,9 @@ Answer = Response | Accept | None
 Handler = Callable[[IncomingCall], Awaitable[Answer]]
 """A coroutine function that decides on a call."""
 
+NotificationHandler = Callable[[Notification], Awaitable[Answer]]
+"""A coroutine function that takes a notification."""
+
 
 def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackResponse:
     """Return the protobuf message of a decision.
@@ -66,6 +76,7 @@ def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackRespons
         verdict=messages.VERDICT_ACCEPTED,
         response=_response(expected, accept.response),
         keep_open=accept.keep_open,
+        close=accept.close,
         no_repeat=accept.no_repeat,
     )
 

@@ -16,13 +16,13 @@ class ErrorReason(StrEnum):
     (FAILED_PRECONDITION)"""
     CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
     """There is no such case, or it belongs to another owner. Returned by SetResponse, ResolveCallback, CloseCallback,
-    GetCallback, ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
+    ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
     """There is no such call, it belongs to another owner, or it is no longer kept. Returned by AnswerCall, GetCall and
     ReplayCall. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed. Facts: `close_reason`. Returned by SetResponse, ResolveCallback and StreamInvocations.
-    (FAILED_PRECONDITION)"""
+    """The case is closed. Facts: `close_reason`. Returned by SetResponse, ResolveCallback, ExtendCallback and
+    StreamInvocations. (FAILED_PRECONDITION)"""
     STATE_UNKNOWN = "STATE_UNKNOWN"
     """There is no case with this state and kind of URL. Returned by StreamInvocations. (NOT_FOUND)"""
     CALL_IN_PROGRESS = "CALL_IN_PROGRESS"
@@ -97,8 +97,8 @@ class ErrorReason(StrEnum):
     """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""
     ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
-    """The principal may not serve an activity that the worker announces. Facts: `activity`. Returned by Work.
-    (PERMISSION_DENIED)"""
+    """The principal may not serve an activity that the worker announces, or may not generate callbacks of the activity.
+    Facts: `activity`. Returned by Work and GenerateCallbackUrl. (PERMISSION_DENIED)"""
     TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
     """The server process has its maximum number of watchers, in total or of this principal. Returned by WatchCalls.
     (RESOURCE_EXHAUSTED)"""

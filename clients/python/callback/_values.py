@@ -83,8 +83,23 @@ class CallFailure(StrEnum):
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
     """There was no connection to the handler, or no worker accepted the call before the deadline, so the handler never
     started."""
+    NO_HANDLER = "NO_HANDLER"
+    """No handler of the activity takes notifications. Only the delivery of one fails so."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
+
+
+class CallReason(StrEnum):
+    """Reason for which a handler is asked. REMINDER and EXPIRY are notifications, without a caller."""
+
+    CALL = "CALL"
+    """A request reached the case."""
+    REMINDER = "REMINDER"
+    """A time of `remind_after` has come, and the case is not closed."""
+    EXPIRY = "EXPIRY"
+    """The case is closed with the reason EXPIRED."""
+    UNKNOWN = "UNKNOWN"
+    """A reason that this version of the client does not know."""
 
 
 class ResponseType(StrEnum):
@@ -186,6 +201,8 @@ class CallEventType(StrEnum):
     """A delivery became due, was attempted, or ended."""
     CALLER_GONE = "CALLER_GONE"
     """The caller of a call did not get its response."""
+    CASE_EXTENDED = "CASE_EXTENDED"
+    """The `expire_time` of the case was set."""
     UNKNOWN = "UNKNOWN"
     """A type that this version of the client does not know. Ignore the event."""
 
@@ -366,6 +383,61 @@ class PageResponse(Response):
         super().__init__(body, code, headers, redirect_url, type, heading, text, link_label, link_url)
 
 
+class ActivityKind(StrEnum):
+    """How an activity is served."""
+
+    BUILT_IN = "BUILT_IN"
+    """The server answers (`record`), or holds the calls for a person (`form`)."""
+    PUSH = "PUSH"
+    """The server sends the calls to the target in its configuration."""
+    WORKERS = "WORKERS"
+    """The workers that serve it take the calls. There may be none."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """An activity: how it is served, and what waits for it."""
+
+    activity: str
+    """The name of the activity."""
+    kind: ActivityKind
+    """How the activity is served."""
+    worker_count: int = 0
+    """The number of workers that serve it, on all servers. 0 with the kind WORKERS: nothing serves it."""
+    paused: bool = False
+    """Whether its deliveries are paused (`pause_activity`)."""
+    delivery_count: int = 0
+    """The number of its deliveries that wait or run, of all owners. Of an ordered case, only the first one counts."""
+    open_callback_count: int = 0
+    """The number of the owner's callbacks for it that are not closed."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether something takes its calls."""
+        return self.kind is not ActivityKind.WORKERS or self.worker_count > 0
+
+
+class WarningReason(StrEnum):
+    """Kind of a warning about a request that was accepted."""
+
+    ACTIVITY_NOT_SERVED = "ACTIVITY_NOT_SERVED"
+    """No worker serves the activity now, and no target is configured for it."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackWarning:
+    """What may be wrong with a request that was accepted."""
+
+    reason: WarningReason
+    """The kind of the warning."""
+    text: str
+    """A sentence that says what may be wrong, and what to do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedCallback:
     """The URL of a new case. The server returns it only once: store it, and treat it as a secret."""
@@ -376,6 +448,10 @@ class GeneratedCallback:
     """The secret in the URL, a version 4 UUID, for protocols that send it separately."""
     case_id: str
     """The public id of the case. It is not a secret."""
+    expire_time: datetime | None = None
+    """The time at which the case expires. None: never."""
+    warnings: tuple[CallbackWarning, ...] = ()
+    """What may keep the callback from doing what it is for. The client logs each of them, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,6 +515,13 @@ class Callback:
     """Whether no answer is given twice: the same request again gets a 410."""
     resolved: bool = False
     """Whether `resolve_callback` has given the case its answer, which each further call gets at once."""
+    remind_after: tuple[timedelta, ...] = ()
+    """The times after `create_time` at which the handler gets a reminder."""
+    notify: tuple[CallReason, ...] = ()
+    """The notifications that the handler gets."""
+    notifications: "tuple[Call, ...]" = ()
+    """The reminders that were due, oldest first, and then the expiry: each with `call_id`, `reason`, `start_time` and
+    `delivery`. Without the reminders that were dropped when the case closed. Empty in a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -506,11 +589,40 @@ class IncomingCall(Request):
     """The time at which the handler is cancelled."""
     replayed: bool = False
     """Whether the owner replayed the call (`replay_call`)."""
+    owner: str = ""
+    """The principal that generated the case; `local` where no principals are configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What a handler is told without a call: a reminder is due, or the case has expired."""
+
+    reason: CallReason
+    """REMINDER or EXPIRY."""
+    call_id: str = ""
+    """The id of the notification. It is the same for every attempt. Use it as the idempotency key of work that must not
+    be done twice."""
+    case_id: str = ""
+    """The id of the case."""
+    activity: str
+    """The activity of the case."""
+    activity_case: str = ""
+    """The text that was given when the case was generated. May be empty."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The case's labels."""
+    attempt: int = 1
+    """The number of the attempt to deliver this notification."""
+    deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
+    """The time at which the handler is cancelled."""
+    replayed: bool = False
+    """Whether the owner replayed the notification (`replay_call`)."""
+    owner: str = ""
+    """The owner of the case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The delivery of a call to its handler, after the caller got its response.
+    """The delivery of a call to its handler, after the caller got its response, or of a notification.
 
     The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or
     DEAD.
@@ -535,10 +647,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Request):
-    """A recorded call: its request, its result, and its delivery."""
+    """A recorded call: its request, its result, and its delivery.
+
+    With the `reason` REMINDER or EXPIRY it is a notification: it has a delivery, and no request and no result.
+    """
 
     status: CallStatus
-    """The status of the call."""
+    """The status of the call. UNKNOWN for a notification, which has none."""
+    reason: CallReason = CallReason.CALL
+    """CALL, or the reason of the notification."""
     failure: CallFailure | None = None
     """The reason for which the call failed or did not start. None for every other status."""
     failure_detail: str = ""
@@ -550,6 +667,8 @@ class Call(Request):
     """The complete response to the call. Without its body in a list. None unless the call succeeded or was rejected."""
     keep_open: bool = False
     """Whether the handler kept a single-use case open after this success."""
+    close: bool = False
+    """Whether the handler closed the case with this success, or with the delivery of the call."""
     erased: bool = False
     """Whether the recorded content was erased (`erase_calls`): request, response and `failure_detail` are empty."""
     start_time: datetime = _EPOCH
@@ -594,6 +713,8 @@ class CallEvent:
     """The status of the delivery after the change. None if the call has none."""
     resume_token: str
     """The position of the event: `watch_calls(resume_token=…)` returns exactly the events after it."""
+    reason: CallReason | None = None
+    """CALL, or REMINDER or EXPIRY if `call_id` is that of a notification. None for a change of the case."""
 
 
 _Item = TypeVar("_Item")
@@ -604,6 +725,6 @@ class Page(Generic[_Item]):
     """One page of a list."""
 
     items: tuple[_Item, ...]
-    """The entries, newest first. Even a page before the last one may have fewer than requested."""
+    """The entries, newest first, or by name. Even a page before the last one may have fewer than requested."""
     next_page_token: str
     """The token of the next page. Empty on the last page."""

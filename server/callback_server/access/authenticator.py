@@ -15,6 +15,11 @@ from callback_server.errors import RoleMissingError, UnauthenticatedError
 _SCHEME: Final = "bearer "
 _NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"
 
+_ADVICE_TO_WORKERS: Final = (
+    "; a worker may read, answer and close the callbacks of its activities if its entry in the principals file has "
+    "answers = true"
+)
+
 Metadata = Iterable[tuple[str, str | bytes]] | None
 """The metadata of a request."""
 
@@ -36,8 +41,15 @@ class Authenticator:
         self._principals = principals
         self.asks_certificates = asks_certificates
 
-    def authenticate(self, context: grpc.aio.ServicerContext[Any, Any], role: Role) -> Principal:
+    def authenticate(
+        self, context: grpc.aio.ServicerContext[Any, Any], role: Role, *, or_answers: bool = False
+    ) -> Principal:
         """Return the principal of a request.
+
+        Args:
+            context: The context of the request.
+            role: The role that the method needs.
+            or_answers: Whether a worker with `answers` may use the method, too.
 
         Raises:
             UnauthenticatedError: The request has no valid credential.
@@ -46,8 +58,9 @@ class Authenticator:
         if self._principals is None:
             return LOCAL
         principal = _authenticated(self._principals(), context)
-        if not principal.has(role):
-            raise RoleMissingError(principal.name, role)
+        if not principal.has(role) and not (or_answers and principal.answers):
+            could_answer = or_answers and principal.has(Role.WORKER)
+            raise RoleMissingError(principal.name, role, advice=_ADVICE_TO_WORKERS if could_answer else "")
         return principal
 
     def early_refusal(self, metadata: Metadata) -> UnauthenticatedError | None:

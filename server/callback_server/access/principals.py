@@ -19,6 +19,7 @@
     [principals.order-handlers]
     roles = ["worker"]
     activities = ["order-paid", "order-refunded"]
+    answers = true
 """
 
 from __future__ import annotations
@@ -70,16 +71,23 @@ class PrincipalEntry(BaseModel):
     roles: frozenset[Role] = Field(min_length=1)
     """Its roles."""
     activities: frozenset[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = frozenset()
-    """The activities that a worker may serve; `*` means all. Required with the role worker, and only then."""
+    """The activities that a worker may serve, and to which an owner is limited; `*` means all. Required with the role
+    worker. An owner without them is not limited."""
+    answers: bool = False
+    """Whether a worker may read, answer and close the callbacks of its activities, of every owner."""
     certificates: tuple[str, ...] = ()
     """Names in its client certificates: URIs or DNS names among the subject alternative names."""
     tokens: tuple[TokenEntry, ...] = ()
     """Its tokens."""
 
     @model_validator(mode="after")
-    def _activities_of_a_worker(self) -> PrincipalEntry:
-        if (Role.WORKER in self.roles) != bool(self.activities):
-            raise ValueError("the role worker and activities belong together")
+    def _activities_of_roles(self) -> PrincipalEntry:
+        if Role.WORKER in self.roles and not self.activities:
+            raise ValueError('the role worker needs activities; activities = ["*"] are all')
+        if self.activities and self.roles.isdisjoint((Role.WORKER, Role.OWNER)):
+            raise ValueError("activities need the role worker or owner")
+        if self.answers and Role.WORKER not in self.roles:
+            raise ValueError("answers = true needs the role worker")
         return self
 
 
@@ -98,7 +106,7 @@ class Principals:
         self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
         self._by_certificate: dict[str, Principal] = {}
         for name, entry in entries.items():
-            principal = Principal(name, entry.roles, entry.activities)
+            principal = Principal(name, entry.roles, entry.activities, entry.answers)
             for token in entry.tokens:
                 digest = bytes.fromhex(token.sha256)
                 if digest in self._by_token:

@@ -1,4 +1,4 @@
-"""Principals and their roles."""
+"""Principals and their roles: the rules of access to cases. The servicers ask here, and decide nothing themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Role(enum.StrEnum):
     """Everything that an owner may do, on the callbacks of every owner. Also pause, resume and list paused
     activities."""
     WORKER = "worker"
-    """Handle the calls of the activities in its entry."""
+    """Handle the calls of the activities in its entry. With `answers`, also read their callbacks of every owner, set
+    the response, answer, resolve and close."""
 
 
 EVERY_ACTIVITY: Final = "*"
@@ -33,7 +34,9 @@ class Principal:
     """Its name, which is also the owner of the cases that it creates."""
     roles: frozenset[Role]
     activities: frozenset[str] = frozenset()
-    """The activities that a worker may serve."""
+    """The activities that a worker may serve, and to which an owner is limited. Empty for an owner: every activity."""
+    answers: bool = False
+    """Whether a worker may read, answer and close the cases of its activities."""
 
     def has(self, role: Role) -> bool:
         """Return whether it has the permissions of a role. An administrator has those of an owner, not of an edge."""
@@ -43,15 +46,28 @@ class Principal:
         """Return whether a worker may serve an activity."""
         return not self.activities.isdisjoint((activity, EVERY_ACTIVITY))
 
-    @property
-    def is_admin(self) -> bool:
-        """Whether it sees the cases of other owners."""
-        return Role.ADMIN in self.roles
+    def may_generate(self, activity: str) -> bool:
+        """Return whether an owner may have cases of an activity. An administrator is not limited."""
+        return self.is_admin or not self.activities or self.may_work_on(activity)
+
+    def owns(self, owner: str, activity: str) -> bool:
+        """Return whether it may do everything with a case."""
+        is_owner = Role.OWNER in self.roles and owner == self.name
+        return self.is_admin or (is_owner and self.may_generate(activity))
+
+    def sees(self, owner: str, activity: str) -> bool:
+        """Return whether a case exists for it: whether it may read, set, answer, resolve and close the case."""
+        return self.owns(owner, activity) or (self.answers and self.may_work_on(activity))
 
     @property
-    def visible_owner(self) -> str | None:
-        """The owner whose cases it sees. None: every owner's."""
-        return None if self.is_admin else self.name
+    def sees_other_owners(self) -> bool:
+        """Whether it may see cases of other owners."""
+        return self.is_admin or self.answers
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may do everything with the cases of every owner."""
+        return Role.ADMIN in self.roles
 
 
 LOCAL: Final = Principal("local", frozenset(Role), frozenset({EVERY_ACTIVITY}))

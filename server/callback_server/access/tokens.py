@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import tomlkit
+from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, InlineTable
 
-from callback_process.settings import SettingsError
+from callback_process.settings import SettingsError, in_plain_words
 from callback_server.access.principals import NAME, PrincipalEntry, TokenEntry, parse, read_text
 from callback_server.access.roles import Role
 
@@ -42,7 +43,13 @@ def check_name(name: str) -> str:
 
 
 def add_token(
-    path: Path, name: str, roles: Collection[Role], expires: datetime | None, *, activities: Collection[str] = ()
+    path: Path,
+    name: str,
+    roles: Collection[Role],
+    expires: datetime | None,
+    *,
+    activities: Collection[str] = (),
+    answers: bool = False,
 ) -> str:
     """Add a token to a principal in the file. Create the principal and the file as needed.
 
@@ -53,7 +60,8 @@ def add_token(
         name: The principal.
         roles: Its roles. Empty: those that it has.
         expires: When the token stops working. None: never.
-        activities: The activities that a worker may serve. Empty: those that it has.
+        activities: The activities that a worker may serve, or to which an owner is limited. Empty: those that it has.
+        answers: Whether a new worker may answer the callbacks of its activities.
 
     Returns:
         The token. It is not stored anywhere.
@@ -61,15 +69,15 @@ def add_token(
     Raises:
         ValueError: The name cannot be the name of a principal.
         SettingsError: The file cannot be read or written, is wrong, or has the principal with other roles or
-            activities. Or the principal is new and the call gives no roles, or the role worker without activities, or
-            activities without the role worker.
+            activities, or without `answers`. Or the principal is new and the call gives no roles, or what does not
+            belong to its roles.
     """
     check_name(name)
     path = path.resolve()  # replaces the file, not a link to it
     token = new_token()
     try:
         with _alone_in(path.parent):
-            text = _with_token(path, name, roles, activities, token_entry(token, expires))
+            text = _with_token(path, name, roles, activities, token_entry(token, expires), answers=answers)
             _replace(path, text)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be written: {error.strerror}"]) from None
@@ -88,16 +96,27 @@ def token_entry(token: str, expires: datetime | None) -> dict[str, str | datetim
 
 
 def token_toml(
-    name: str, roles: Collection[Role], entry: Mapping[str, str | datetime], *, activities: Collection[str] = ()
+    name: str,
+    roles: Collection[Role],
+    entry: Mapping[str, str | datetime],
+    *,
+    activities: Collection[str] = (),
+    answers: bool = False,
 ) -> str:
     """Return the entry as TOML, to add to the file by hand. Without roles it is for a principal in the file."""
     document = tomlkit.document()
-    _add(document, name, roles, activities, entry)
+    _add(document, name, roles, activities, entry, answers=answers)
     return tomlkit.dumps(document)
 
 
 def _with_token(
-    path: Path, name: str, roles: Collection[Role], activities: Collection[str], entry: Mapping[str, str | datetime]
+    path: Path,
+    name: str,
+    roles: Collection[Role],
+    activities: Collection[str],
+    entry: Mapping[str, str | datetime],
+    *,
+    answers: bool,
 ) -> str:
     """Return the text of the file with one more token."""
     text = read_text(path) if path.exists() else ""
@@ -111,17 +130,22 @@ def _with_token(
     if old is not None and activities and old.activities != frozenset(activities):
         told = ", ".join(sorted(old.activities)) or "none"
         raise SettingsError([f"{path}: {name} has other activities: {told}; change them there"])
-    if old is None and (Role.WORKER in roles) != bool(activities):
-        raise SettingsError([f"{path}: {name}: the role worker and activities belong together"])
-    new = PrincipalEntry(
-        roles=old.roles if old else frozenset(roles),
-        activities=old.activities if old else frozenset(activities),
-        certificates=old.certificates if old else (),
-        tokens=(*(old.tokens if old else ()), TokenEntry.model_validate(entry)),
-    )
+    if old is not None and answers and not old.answers:
+        raise SettingsError([f"{path}: {name} has no answers = true; change it there"])
+    added = TokenEntry.model_validate(entry)
+    if old is not None:
+        new = old.model_copy(update={"tokens": (*old.tokens, added)})
+    else:
+        try:
+            new = PrincipalEntry(
+                roles=frozenset(roles), activities=frozenset(activities), answers=answers, tokens=(added,)
+            )
+        except ValidationError as error:
+            problems = [in_plain_words(each) for each in error.errors(include_input=False)]
+            raise SettingsError([f"{path}: {name}: {each}" for each in problems]) from None
     try:
         document = tomlkit.parse(text)
-        _add(document, name, roles, activities, entry)
+        _add(document, name, roles, activities, entry, answers=answers)
         changed = tomlkit.dumps(document)
         as_meant = parse(path, changed).entries == {**known, name: new}
     except (SettingsError, ValueError, TOMLKitError):
@@ -143,6 +167,8 @@ def _add(
     roles: Collection[Role],
     activities: Collection[str],
     entry: Mapping[str, str | datetime],
+    *,
+    answers: bool,
 ) -> None:
     everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
     if name not in everyone:
@@ -151,6 +177,8 @@ def _add(
             everyone[name]["roles"] = sorted(roles)
         if activities:
             everyone[name]["activities"] = sorted(activities)
+        if answers:
+            everyone[name]["answers"] = True
     inline = isinstance(everyone[name], InlineTable)
     tokens = everyone[name].setdefault("tokens", tomlkit.array() if inline else tomlkit.aot())
     table = tomlkit.table() if isinstance(tokens, AoT) else tomlkit.inline_table()

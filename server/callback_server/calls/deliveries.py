@@ -19,6 +19,7 @@ from callback_server import metrics
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.domain.case import CloseReason
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
@@ -47,6 +48,7 @@ class Deliveries:
         leases: Leases,
         recording: Recording,
         max_in_flight: int,
+        notifications: bool = False,
     ) -> None:
         """Create the deliveries.
 
@@ -57,6 +59,7 @@ class Deliveries:
             leases: How long an attempt may take.
             recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
+            notifications: Whether they are of notifications. By default they are of calls.
         """
         self._scripts = scripts
         self._dispatcher = dispatcher
@@ -64,6 +67,7 @@ class Deliveries:
         self._leases = leases
         self._recording = recording
         self._max_in_flight = max_in_flight
+        self._notifications = notifications
         # Not a TaskSet: there is capacity for the next delivery only once the ended one is not counted any more.
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
@@ -127,6 +131,7 @@ class Deliveries:
                 partition,
                 limit=self._max_in_flight - len(self._running),
                 turn=self._turn,
+                notifications=self._notifications,
                 leases=self._leases,
                 recording=self._recording,
             )
@@ -177,7 +182,7 @@ class Deliveries:
             elif wait_ms is not None:
                 status = DeliveryStatus.PENDING
         left_s = lease_end - time.monotonic()
-        next_is_due = await resend(
+        finished = await resend(
             lambda: finish_delivery(
                 self._scripts,
                 call_id=grant.call_id,
@@ -191,10 +196,13 @@ class Deliveries:
             unsent_s=left_s,
             unsure_s=left_s,
         )
-        if next_is_due is None:
+        if finished is None:
             return False
         log_delivery_tried(grant, status, outcome, wait_ms)
-        if next_is_due:
+        if finished.is_case_closed:
+            case_id = case_id_of_call(grant.call_id)
+            log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)
+        if finished.next_is_due:
             self.notify_due(keys.partition_of(case_id_of_call(grant.call_id)))
         return True
 

@@ -162,13 +162,12 @@ class HeldCalls:
                 log_call_ended(call_id, case.activity, outcome, finished.effect)
             return True
 
-    async def resolve(self, case: Case, decision: Decision, *, owner: str | None) -> int:
+    async def resolve(self, case: Case, decision: Decision) -> int:
         """Give a case its answer, and end its held calls with it. Return how many calls have ended.
 
         Args:
             case: The case.
             decision: The answer. It is merged with the response of the case as it is when the answer is recorded.
-            owner: The owner whose cases the caller sees. None: all.
 
         Raises:
             CaseNotFoundError: There is no such case any more.
@@ -189,7 +188,7 @@ class HeldCalls:
                     resolve_case,
                     self._scripts,
                     case.id,
-                    owner=owner,
+                    owner=case.owner,
                     digest=digest,
                     outcome=outcome,
                     version=version if decision.accepted else None,
@@ -226,6 +225,6 @@ class HeldCalls:
 
 def _digest(decision: Decision) -> str:
     """Return the digest by which the same answer is recognized."""
-    return hashlib.sha256(
-        msgspec.msgpack.encode((decision.accepted, decision.override, decision.keep_open, decision.no_repeat))
-    ).hexdigest()
+    content = (decision.accepted, decision.override, decision.keep_open, decision.no_repeat)
+    # Without `close` it is the digest of the release before, which can have stored the same answer.
+    return hashlib.sha256(msgspec.msgpack.encode((*content, True) if decision.close else content)).hexdigest()

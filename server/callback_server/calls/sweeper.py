@@ -1,4 +1,4 @@
-"""The sweeper: applies timeouts (leases, times to live) and retention in every partition, and repairs slowly.
+"""The sweeper: applies timeouts (leases, expiries, reminders) and retention in every partition, and repairs slowly.
 
 Every replica sweeps. The scripts make that safe: the second one to sweep a partition finds nothing to do.
 """
@@ -44,7 +44,13 @@ class Sweeper:
     """
 
     def __init__(
-        self, scripts: Scripts, recording: Recording, *, retention_ms: int, notify_due: Callable[[int], None]
+        self,
+        scripts: Scripts,
+        recording: Recording,
+        *,
+        retention_ms: int,
+        deliveries_due: Callable[[int], None],
+        notifications_due: Callable[[int], None],
     ) -> None:
         """Create a sweeper.
 
@@ -52,18 +58,20 @@ class Sweeper:
             scripts: The scripts on the store.
             recording: What is recorded of the calls that a sweep ends.
             retention_ms: How long ended calls and closed cases are kept, in milliseconds.
-            notify_due: Called with each partition that has due deliveries, on each sweep.
+            deliveries_due: Called with each partition that has due deliveries of calls, on each sweep.
+            notifications_due: The same for notifications.
         """
         self._scripts = scripts
         self._recording = recording
         self._retention_ms = retention_ms
-        self._notify_due = notify_due
+        self._deliveries_due = deliveries_due
+        self._notifications_due = notifications_due
         self._paused = NONE_PAUSED
         self._behind_ms = 0
         """By how much the store's clock is behind the time of a partition, at most of all, in milliseconds."""
 
     async def run_sweeps(self) -> None:
-        """End leases, expire cases and copy the pauses to every partition until cancelled."""
+        """End leases, expire cases, start reminders and copy the pauses to every partition until cancelled."""
         while True:
             await self._read_pauses()
             self._behind_ms = 0
@@ -112,7 +120,9 @@ class Sweeper:
         metrics.STORE_CLOCK_SKEW_SECONDS.set(swept.clock_ms / 1000 - time.time())
         self._behind_ms = max(self._behind_ms, swept.behind_ms)
         if swept.deliveries:
-            self._notify_due(partition)
+            self._deliveries_due(partition)
+        if swept.notifications:
+            self._notifications_due(partition)
         return swept.more
 
     async def _apply_retention(self) -> None:

@@ -12,6 +12,7 @@ from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery,
 from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard, Prompt
 from callback_server.domain.event import Event, EventType
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason, reason_of
 from callback_server.domain.response import Response, ResponseType
 
 V = TypeVar("V")
@@ -32,6 +33,8 @@ _DELIVERY_STATUS: Final = {
 _EVENT_TYPE: Final = {
     member: callbacks_service_pb2.CallEventType.Value(f"CALL_EVENT_TYPE_{member}") for member in EventType
 }
+_REASON: Final = {member: callback_pb2.CallReason.Value(f"CALL_REASON_{member}") for member in Reason}
+_REASON_BACK: Final = {number: member for member, number in _REASON.items()}
 _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{member}") for member in CallFailure}
 
 
@@ -109,6 +112,16 @@ def answer_mode_from(number: callback_pb2.AnswerMode.ValueType) -> AnswerMode | 
     return _ANSWER_MODE_BACK.get(number)
 
 
+def reason_to(reason: Reason) -> callback_pb2.CallReason.ValueType:
+    """Convert a reason."""
+    return _REASON[reason]
+
+
+def notify_from(numbers: Iterable[callback_pb2.CallReason.ValueType]) -> tuple[Reason, ...]:
+    """Convert the reasons of the notifications in a valid message, in the order of the contract."""
+    return tuple(_REASON_BACK[number] for number in sorted(numbers))
+
+
 def prompt_from(message: callback_pb2.Prompt) -> Prompt:
     """Convert the prompt of a valid message."""
     return Prompt(message.title, message.text, tuple((each.value, each.label) for each in message.choices))
@@ -146,7 +159,10 @@ def case_to(case: Case) -> callback_pb2.Callback:
         resolved=bool(case.resolved),
         prompt=None if case.settings.prompt is None else prompt_to(case.settings.prompt),
         closed_response=None if case.closed_response is None else response_to(case.closed_response),
+        notify=[_REASON[reason] for reason in case.notify],
     )
+    for after_ms in case.settings.remind_after_ms:
+        message.remind_after.add().FromMilliseconds(after_ms)
     if case.repeat_window_ms:
         message.repeat_window.FromMilliseconds(case.repeat_window_ms)
     if case.settings.answer_deadline_ms is not None:
@@ -162,11 +178,21 @@ def case_to(case: Case) -> callback_pb2.Callback:
 
 
 def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
-    """Convert a call, for the owner of its case. `paused` says whether its activity is paused."""
+    """Convert a call or notification, for the owner of its case. `paused` says whether its activity is paused."""
     outcome, request = call.outcome, call.request
+    delivery = None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased)
+    if call.status is None or outcome is None:
+        return callback_pb2.Call(
+            call_id=call.id,
+            callback_case_id=case_id_of_call(call.id),
+            reason=_REASON[call.reason],
+            start_time=timestamp(call.start_ms),
+            delivery=delivery,
+        )
     message = callback_pb2.Call(
         call_id=call.id,
         callback_case_id=case_id_of_call(call.id),
+        reason=_REASON[call.reason],
         status=_CALL_STATUS[call.status],
         failure_detail=outcome.detail,
         attempt=call.attempt,
@@ -178,6 +204,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         request_body_size=call.request_body_size,
         client_address=request.client_address,
         keep_open=outcome.keep_open,
+        close=outcome.close,
         start_time=timestamp(call.start_ms),
         end_time=None if call.end_ms is None else timestamp(call.end_ms),
         erased=call.erased,
@@ -187,7 +214,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         fallback_sent=call.fallback_sent,
         caller_gone=call.caller_gone,
         repeat_count=call.repeats,
-        delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
+        delivery=delivery,
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
@@ -240,6 +267,7 @@ def event_to(event: Event, resume_token: str) -> callbacks_service_pb2.CallEvent
         call_status=_by_word(_CALL_STATUS, event.call_status),
         delivery_status=_by_word(_DELIVERY_STATUS, event.delivery_status),
         resume_token=resume_token,
+        reason=_REASON[reason_of(event.call_id)] if event.call_id else callback_pb2.CALL_REASON_UNSPECIFIED,
     )
 
 

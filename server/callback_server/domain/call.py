@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from typing import Final
 
 import msgspec
 
 from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Settings
+from callback_server.domain.notification import Reason, reason_of
 from callback_server.domain.response import Response
 
 
@@ -23,13 +25,21 @@ class CallStatus(enum.StrEnum):
 
 
 class CallFailure(enum.StrEnum):
-    """Why a call has no result of its handler. A call that is NOT_STARTED has HANDLER_UNREACHABLE."""
+    """Why a call has no result of its handler. A call that is NOT_STARTED has HANDLER_UNREACHABLE.
+
+    Only an attempt to deliver a notification fails with NO_HANDLER.
+    """
 
     HANDLER_ERROR = "HANDLER_ERROR"
     HANDLER_LOST = "HANDLER_LOST"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INVALID_RESPONSE = "INVALID_RESPONSE"
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
+    NO_HANDLER = "NO_HANDLER"
+
+
+NOT_ASKED: Final = frozenset({CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER})
+"""The failures after which the handler provably did not start."""
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
@@ -104,11 +114,16 @@ class Grant(msgspec.Struct, frozen=True):
     answer_mode: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False
-    """The owner asked for a replay of the call."""
+    """The owner asked for a replay of the call, or of the notification."""
     version: int = 0
     """The version of `response`, for the end of the call. A delivery whose call has ended does not need it."""
     resolved: Outcome | None = None
     """How the call has ended in its claim, because its case was resolved."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why the handler is asked."""
+        return reason_of(self.call_id)
 
 
 class DeliveryStatus(enum.StrEnum):
@@ -121,7 +136,7 @@ class DeliveryStatus(enum.StrEnum):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The processing of a call by its handler after the caller was answered.
+    """The processing of a call by its handler after the caller was answered, or of a notification.
 
     The call has ended, or its caller got a fallback that accepts the request. In the second case the call runs until
     the delivery has ended.
@@ -146,6 +161,8 @@ class Outcome(msgspec.Struct, frozen=True):
     response: Response | None = None
     """The complete response to the caller if the call succeeded or was rejected."""
     keep_open: bool = False
+    close: bool = False
+    """The handler closes the case. Of a stored call also with its delivery."""
     no_repeat: bool = False
     """The answer must not be given twice."""
     failure: CallFailure | None = None
@@ -155,20 +172,22 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def was_asked(self) -> bool:
         """Whether a handler was asked, or may have been."""
-        return self.failure is not CallFailure.HANDLER_UNREACHABLE
+        return self.failure not in NOT_ASKED
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call as it is recorded. Times are milliseconds since the epoch, by the store's clock."""
+    """A call as it is recorded, or a notification. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
-    status: CallStatus
+    status: CallStatus | None
+    """None: it is a notification, which has a delivery and nothing else."""
     attempt: int
     request: Request
     request_body_size: int
     start_ms: int
     end_ms: int | None
-    outcome: Outcome
+    outcome: Outcome | None
+    """None: it is a notification."""
     erased: bool = False
     """What was recorded of the call was erased. Only its status is left."""
     delivery: Delivery | None = None
@@ -178,3 +197,8 @@ class Call(msgspec.Struct, frozen=True):
     """The caller gets the fallback. It is stored before the fallback is sent."""
     repeats: int = 0
     """How many requests were repeats of this call."""
+
+    @property
+    def reason(self) -> Reason:
+        """CALL, or the reason of the notification."""
+        return reason_of(self.id)

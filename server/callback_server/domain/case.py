@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS
+from callback_server.domain.notification import Reason
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.errors import Violation
 
@@ -122,6 +123,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """What the page of a CONFIRM case asks. None: whether to continue."""
     answer_deadline_ms: int | None = None
     """When a caller without an answer is told to wait, of a case without a fallback. None: the default."""
+    remind_after_ms: tuple[int, ...] = ()
+    """How long after its creation the handler is reminded of the case, ascending."""
 
 
 class NewCase(msgspec.Struct, frozen=True):
@@ -158,6 +161,8 @@ class NewCase(msgspec.Struct, frozen=True):
     """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
     no_repeat: bool = False
     """No answer is given twice."""
+    notify: tuple[Reason, ...] = ()
+    """The reasons of the notifications that the handler gets."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -197,6 +202,10 @@ class Case(msgspec.Struct, frozen=True):
     """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
     no_repeat: bool = False
     """No answer is given twice."""
+    notify: tuple[Reason, ...] = ()
+    """The reasons of the notifications that the handler gets."""
+    reminders: int = 0
+    """How many reminders were due."""
 
 
 def response_problems(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -22,6 +22,7 @@ class EventType(enum.StrEnum):
     CALL_ENDED = "CALL_ENDED"
     DELIVERY_CHANGED = "DELIVERY_CHANGED"
     CALLER_GONE = "CALLER_GONE"
+    CASE_EXTENDED = "CASE_EXTENDED"
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
@@ -57,10 +58,20 @@ class EventFilter:
     """The events that a watcher wants."""
 
     def __init__(
-        self, *, owner: str | None, activity: str = "", labels: Mapping[str, str] | None = None, case_id: str = ""
+        self,
+        *,
+        owner: str | None,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        case_id: str = "",
+        sees: Callable[[str, str], bool] | None = None,
     ) -> None:
-        """Make a filter. `owner` None: all owners. An empty value matches everything."""
+        """Make a filter. `owner` None: all owners. An empty value matches everything.
+
+        `sees` says whether the watcher may see the events of an owner and an activity. None: it may see all of `owner`.
+        """
         self.owner = owner
+        self._sees = sees
         self._activity = activity
         self._label_digests = {_label_digest(name, value) for name, value in (labels or {}).items()}
         self._case_id = case_id
@@ -69,6 +80,7 @@ class EventFilter:
         """Return whether the watcher wants an event."""
         return (
             self.owner in (None, event.owner)
+            and (self._sees is None or self._sees(event.owner, event.activity))
             and self._activity in ("", event.activity)
             and self._case_id in ("", event.case_id)
             and (not self._label_digests or self._label_digests <= _split_digests(event.label_digests))

@@ -14,11 +14,13 @@ from callback_server.domain.case import CallMode, CaseEffect, CaseStatus, CloseR
 
 
 class CallEnd(enum.StrEnum):
-    """How a call ended, as the table distinguishes it: its final status, or a success that keeps the case open."""
+    """How a call ended, as the table distinguishes it: its final status, or a success that keeps or closes the case."""
 
     SUCCEEDED = "SUCCEEDED"
     KEPT_OPEN = "KEPT_OPEN"
     """The call SUCCEEDED, and its handler said `keep_open`."""
+    CLOSED = "CLOSED"
+    """The call SUCCEEDED, and its handler said `close`."""
     REJECTED = "REJECTED"
     FAILED = "FAILED"
     INTERRUPTED = "INTERRUPTED"
@@ -41,6 +43,7 @@ LIFE: Final[Mapping[CallMode, Mapping[CallEnd, CaseEffect | None]]] = {
     CallMode.SINGLE: {
         CallEnd.SUCCEEDED: _CONSUMED,
         CallEnd.KEPT_OPEN: _REOPENED,
+        CallEnd.CLOSED: _CONSUMED,
         CallEnd.REJECTED: _FAILED,
         CallEnd.FAILED: _FAILED,
         CallEnd.INTERRUPTED: _INTERRUPTED,
@@ -49,6 +52,7 @@ LIFE: Final[Mapping[CallMode, Mapping[CallEnd, CaseEffect | None]]] = {
     CallMode.RETRYABLE: {
         CallEnd.SUCCEEDED: _CONSUMED,
         CallEnd.KEPT_OPEN: _REOPENED,
+        CallEnd.CLOSED: _CONSUMED,
         CallEnd.REJECTED: _REOPENED,
         CallEnd.FAILED: _REOPENED,
         CallEnd.INTERRUPTED: _REOPENED,
@@ -57,6 +61,7 @@ LIFE: Final[Mapping[CallMode, Mapping[CallEnd, CaseEffect | None]]] = {
     CallMode.MULTIPLE: {
         CallEnd.SUCCEEDED: None,
         CallEnd.KEPT_OPEN: None,
+        CallEnd.CLOSED: _CONSUMED,
         CallEnd.REJECTED: None,
         CallEnd.FAILED: None,
         CallEnd.INTERRUPTED: None,
@@ -65,11 +70,15 @@ LIFE: Final[Mapping[CallMode, Mapping[CallEnd, CaseEffect | None]]] = {
 }
 """What the end of a call does to its case, by the mode of the case. None: the case stays as it is.
 
-The table applies to the call that holds the case. A case that was closed while the call ran stays closed.
+The table applies to the call that holds the case, and to each call whose handler closes the case. A case that was
+closed while the call ran stays closed.
 """
 
 CLOSED_WITHOUT_CALL: Final[Mapping[CloseReason, str]] = {
     CloseReason.CLOSED_BY_OWNER: "CloseCallback",
-    CloseReason.EXPIRED: "time_to_live has passed",
+    CloseReason.EXPIRED: "expire_time has passed",
 }
 """The close reasons that no call causes, and what causes them. They apply in every status but CLOSED."""
+
+OF_SUCCESS: Final = (CallEnd.SUCCEEDED, CallEnd.KEPT_OPEN, CallEnd.CLOSED)
+"""The ends of a call that SUCCEEDED."""

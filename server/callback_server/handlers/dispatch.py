@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
-from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request
+from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.cookies import CookieDomains, cookie_problems
+from callback_server.domain.notification import Reason
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
 from callback_server.errors import Violation
 from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
@@ -34,7 +35,7 @@ class HandlerResult:
     """What a handler decided on a call, or why it did not."""
 
     decision: Decision | Outcome
-    """The decision. An outcome: there is none, and the call ends so."""
+    """The decision. An outcome: the call or notification ends so, whatever the response of the case is."""
     reply: Reply | None = None
     """What the handler replied. None: nothing, or nothing valid."""
 
@@ -89,6 +90,9 @@ class HandlerDispatcher:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
             decided = decision(reply.answer)
+            if grant.reason is not Reason.CALL:
+                status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
+                return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
             broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))
             return HandlerResult(_invalid(broken) if broken else decided, reply)
         except HandlerError as error:
@@ -124,17 +128,17 @@ class HandlerDispatcher:
             merged, status = overlay(base, decision.override), CallStatus.SUCCEEDED
         else:
             merged, status = overlay(REJECTION, decision.override), CallStatus.REJECTED
-        outcome = self.outcome_of_response(merged, status, keep_open=decision.accepted and decision.keep_open)
+        outcome = self.outcome_of_response(merged, status)
+        if outcome.status is CallStatus.SUCCEEDED:
+            outcome = replace(outcome, keep_open=decision.keep_open, close=decision.close)
         return replace(outcome, no_repeat=True) if decision.no_repeat else outcome
 
-    def outcome_of_response(
-        self, response: Response, status: CallStatus = CallStatus.SUCCEEDED, *, keep_open: bool = False
-    ) -> Outcome:
+    def outcome_of_response(self, response: Response, status: CallStatus = CallStatus.SUCCEEDED) -> Outcome:
         """Return the outcome of a call with this effective response: a failure if it cannot be rendered."""
         broken = self.problems(response)
         if broken:
             return _invalid(broken)
-        return Outcome(status, self.complete(response), keep_open=keep_open)
+        return Outcome(status, self.complete(response))
 
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""
@@ -151,5 +155,5 @@ def _invalid(broken: list[Violation]) -> Outcome:
 
 def failed(failure: CallFailure, detail: str) -> Outcome:
     """Return the outcome of a call without a decision."""
-    status = CallStatus.NOT_STARTED if failure is CallFailure.HANDLER_UNREACHABLE else CallStatus.FAILED
+    status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
     return Outcome(status, failure=failure, detail=detail[:500])

@@ -9,6 +9,7 @@ from typing import Protocol
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.response import Response
+from callback_server.errors import Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,18 @@ class Decision:
     """The attributes that replace those of the case's response; None for each that does not."""
     keep_open: bool = False
     """Whether to keep the case open after this success."""
+    close: bool = False
+    """Whether to close the case with this success."""
     no_repeat: bool = False
     """Whether the answer must not be given twice."""
+
+    def problems(self) -> list[Violation]:
+        """Return why the decision contradicts itself; empty if it does not."""
+        if self.close and self.keep_open:
+            return [Violation("close", "exclusive", "cannot be combined with keep_open")]
+        if self.close and not self.accepted:
+            return [Violation("close", "verdict", "needs the verdict ACCEPTED")]
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,12 @@ class HandlerError(Exception):
 
 
 class Handler(Protocol):
-    """Decides what happens on the calls of one activity."""
+    """Decides what happens on the calls of one activity, and takes its notifications or refuses them."""
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Decide on one call. It is called at most once for each call, and not cancelled.
+        """Decide on one call or notification. It is called at most once for each attempt, and not cancelled.
 
         Raises:
-            HandlerError: The handler failed, was lost, was late, or was never started.
+            HandlerError: The handler failed, was lost, was late, or was never started; or it takes no notifications.
         """
         ...

@@ -7,11 +7,15 @@ from callback_server.contract import converters
 from callback_server.contract.validation import violations
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import Decision, HandlerError
 
 
 def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    """Return the question to a handler about a call; `deadline_ms` is in milliseconds since the epoch."""
+    """Return the question to a handler about a call or notification.
+
+    `deadline_ms` is in milliseconds since the epoch.
+    """
     return handler_pb2.HandleCallbackRequest(
         call_id=grant.call_id,
         callback_system_case=case_id_of_call(grant.call_id),
@@ -24,7 +28,7 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         request_query_string=request.query_string,
         request_body=request.body,
         client_address=request.client_address,
-        response=converters.response_to(grant.response),
+        response=converters.response_to(grant.response) if grant.reason is Reason.CALL else None,
         labels=grant.settings.labels,
         deadline=converters.timestamp(deadline_ms),
         verification_profile=request.verification_profile,
@@ -32,6 +36,8 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         message_id=request.message_id,
         callback_choice=request.choice,
         replayed=grant.replayed,
+        reason=converters.reason_to(grant.reason),
+        owner=grant.owner,
     )
 
 
@@ -41,13 +47,14 @@ def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
     Raises:
         HandlerError: The answer breaks the contract.
     """
-    broken = violations(answer)
-    if broken:
-        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
-        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
-    return Decision(
+    decided = Decision(
         accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED,
         override=converters.response_from(answer.response),
         keep_open=answer.keep_open,
+        close=answer.close,
         no_repeat=answer.no_repeat,
     )
+    if broken := violations(answer) or decided.problems():
+        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
+        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
+    return decided

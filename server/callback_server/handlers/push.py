@@ -23,6 +23,7 @@ from callback_process.tasks import TaskSet
 from callback_server import metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.settings import ActivitySettings
@@ -83,11 +84,17 @@ class PushHandler:
         end = time.monotonic() + timeout_s
         connection = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
         left_s = max(end - time.monotonic(), 0.001)
+        message = question(grant, request, deadline_ms=round((time.time() + left_s) * 1000))
         try:
-            answer = await connection.stub.HandleCallback(
-                question(grant, request, deadline_ms=round((time.time() + left_s) * 1000)), timeout=left_s
-            )
+            if grant.reason is Reason.CALL:
+                answer = await connection.stub.HandleCallback(message, timeout=left_s)
+            else:
+                notification = handler_pb2.HandleNotificationRequest(notification=message)
+                answer = (await connection.stub.HandleNotification(notification, timeout=left_s)).decision
         except grpc.aio.AioRpcError as error:
+            if grant.reason is not Reason.CALL and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                detail = f"the handler of {self._activity} takes no notifications"
+                raise HandlerError(CallFailure.NO_HANDLER, detail) from error
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
             raise HandlerError(failure, f"the handler answered {error.code().name}") from error
         return Reply(answer, lambda refusal: self._tasks.start(_refuse(connection, refusal)))

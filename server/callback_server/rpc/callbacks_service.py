@@ -22,29 +22,40 @@ from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
 from callback_server.domain.call import Call, DeliveryStatus
-from callback_server.domain.case import Case, CloseReason, NewCase
+from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, Response, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
+from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
+from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, pointer_exists, read_call, read_calls, read_cases
+from callback_server.store.queries.read import (
+    list_calls,
+    pointer_exists,
+    read_call,
+    read_calls,
+    read_cases,
+    read_notifications,
+)
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
+from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CreateResult, KnownRequest, create_case
+from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
+from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.watch import WatchHub
 
@@ -54,14 +65,23 @@ T = TypeVar("T")
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
+MAX_ACTIVITIES_PER_PAGE: Final = 100
+MAX_TIME_TO_LIVE_S: Final = 315_360_000
+"""How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
 _FILTERS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
     pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
 }
+_KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
+    ActivityKind.BUILT_IN: pb2.ACTIVITY_KIND_BUILT_IN,
+    ActivityKind.PUSH: pb2.ACTIVITY_KIND_PUSH,
+    ActivityKind.WORKERS: pb2.ACTIVITY_KIND_WORKERS,
+}
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.INCOMPLETE: "its request is not kept whole",
+    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed",
 }
 _ERASED: Final = "its recorded data was erased"
 
@@ -77,6 +97,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         authenticator: Authenticator,
         held: HeldCalls,
         watch_hub: WatchHub,
+        served: ServedActivities,
         *,
         open_case_quota: OpenCaseQuota | None,
     ) -> None:
@@ -86,6 +107,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._recording = recording
         self._held = held
         self._watch_hub = watch_hub
+        self._served = served
         self._batcher = AdmissionBatcher()
         self._open_case_quota = open_case_quota
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -99,8 +121,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Store a case and return its URL."""
         async with self._batcher:
             case, state = new_case(request, self._policy, owner=caller.name)
+            if not caller.may_generate(case.activity):
+                raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
             created = await self._create(case)
-        if created is CreateResult.CONFLICT:
+        if isinstance(created, RequestConflict):
             raise errors.RequestIdReusedError
         case_id = case.id
         if isinstance(created, KnownRequest):
@@ -114,9 +138,19 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             ),
             callback_state=state,
             callback_case_id=case_id,
+            expire_time=None if created.expires_ms is None else converters.timestamp(created.expires_ms),
+            warnings=await self._warnings(case),
         )
 
-    async def _create(self, case: NewCase) -> CreateResult | KnownRequest:
+    async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
+        """Return what keeps a new case from doing what it is for."""
+        if case.answer_mode is AnswerMode.HOLD or await self._served.is_served(case.activity):
+            return []
+        until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
+        text = f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
+        return [pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text)]
+
+    async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         """Store a case, if the quota of its owner allows it."""
         if self._open_case_quota is None:
             return await self._store(case)
@@ -129,7 +163,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         is_made = True  # unless the store says that it was not
         try:
             created = await self._store(case)
-            is_made = created is CreateResult.OK
+            is_made = isinstance(created, CaseStored)
         except StoreError as error:
             is_made = error.maybe_done
             raise
@@ -137,10 +171,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             self._open_case_quota.settle(case.owner, created=is_made)
         return created
 
-    async def _store(self, case: NewCase) -> CreateResult | KnownRequest:
+    async def _store(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         return await resend(lambda: create_case(self._scripts, case))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def SetResponse(  # noqa: N802  # gRPC's name
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
@@ -154,15 +188,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id,
             new,
             names,
-            owner=caller.visible_owner,
+            owner=(await self._case(case_id, caller)).owner,
             platform_url=self._policy.platform_url,
             cookie_domains=self._policy.cookie_domains,
             recording=self._recording,
         )
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
-        return pb2.SetResponseResponse(callback=converters.case_to(await self._case(case_id, caller)))
+        return pb2.SetResponseResponse(callback=await self._shown_case(case_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def AnswerCall(  # noqa: N802  # gRPC's name
         self, request: pb2.AnswerCallRequest, caller: Principal
     ) -> pb2.AnswerCallResponse:
@@ -175,17 +209,20 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
             keep_open=request.keep_open,
+            close=request.close,
             no_repeat=request.no_repeat,
         )
+        if broken := decision.problems():
+            raise InvalidRequestError(broken)
         case = await self._case(case_id, caller)
         self._check_cookies(decision, case)
         await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         # The end of a call deletes it if the case has newer ones, as many as are kept.
         call = await self._shown_call(call_id, caller, also_deleted=True)
-        return pb2.AnswerCallResponse(callback=converters.case_to(await self._case(case_id, caller)), call=call)
+        return pb2.AnswerCallResponse(callback=await self._shown_case(case_id, caller), call=call)
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ResolveCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.ResolveCallbackRequest, caller: Principal
     ) -> pb2.ResolveCallbackResponse:
@@ -199,37 +236,68 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
         case = await self._case(case_id, caller)
         self._check_cookies(decision, case)
-        count = await self._held.resolve(case, decision, owner=caller.visible_owner)
+        count = await self._held.resolve(case, decision)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
-        callback = converters.case_to(await self._case(case_id, caller))
+        callback = await self._shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def CloseCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.CloseCallbackRequest, caller: Principal
     ) -> pb2.CloseCallbackResponse:
         """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
+        owner = (await self._case(case_id, caller)).owner
         closed, unsure = await resend_knowing(
-            lambda: close_case(self._scripts, case_id, owner=caller.visible_owner, recording=self._recording)
+            lambda: close_case(self._scripts, case_id, owner=owner, recording=self._recording)
         )
         if closed is CloseResult.UNKNOWN:
             raise errors.CaseNotFoundError
         if closed is CloseResult.OK or unsure:
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
-        case = await self._case(case_id, caller)
-        return pb2.CloseCallbackResponse(callback=converters.case_to(case))
+        return pb2.CloseCallbackResponse(callback=await self._shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
+    async def ExtendCallback(  # noqa: N802  # gRPC's name
+        self, request: pb2.ExtendCallbackRequest, caller: Principal
+    ) -> pb2.ExtendCallbackResponse:
+        """Set the time at which a case expires."""
+        require_valid(request)
+        case_id = request.callback_case_id
+        owner = (await self._owned_case(case_id, caller)).owner
+        extended = await resend(
+            lambda: extend_case(
+                self._scripts,
+                case_id,
+                owner=owner,
+                expires_ms=request.expire_time.ToMilliseconds(),
+                max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
+                recording=self._recording,
+            )
+        )
+        if isinstance(extended, CaseClosed):
+            raise errors.CaseClosedError(extended.reason)
+        if extended is ExtendResult.UNKNOWN:
+            raise errors.CaseNotFoundError
+        if extended is not ExtendResult.OK:
+            longest = self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S
+            problem = (
+                "must be later than now" if extended is ExtendResult.PAST else f"must be within {longest} s from now"
+            )
+            raise InvalidRequestError([Violation("expire_time", extended.name.lower(), problem)])
+        log.info("case_extended", case_id=case_id, principal=caller.name)
+        return pb2.ExtendCallbackResponse(callback=await self._shown_case(case_id, caller))
+
+    @rpc(Role.OWNER, or_answers=True)
     async def GetCallback(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallbackRequest, caller: Principal
     ) -> pb2.GetCallbackResponse:
         """Return a case."""
         require_valid(request)
-        return pb2.GetCallbackResponse(callback=converters.case_to(await self._case(request.callback_case_id, caller)))
+        return pb2.GetCallbackResponse(callback=await self._shown_case(request.callback_case_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListCallbacks(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallbacksRequest, caller: Principal
     ) -> pb2.ListCallbacksResponse:
@@ -251,11 +319,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # A case that was deleted or changed its status since the index was read does not match any more.
-            callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
+            callbacks=[
+                converters.case_to(case)
+                for case in cases
+                if case and status in (None, case.status) and caller.sees(case.owner, case.activity)
+            ],
             next_page_token=more.token() if more else "",
         )
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def GetCall(  # noqa: N802  # gRPC's name
         self, request: pb2.GetCallRequest, caller: Principal
     ) -> pb2.GetCallResponse:
@@ -263,7 +335,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListCallsRequest, caller: Principal
     ) -> pb2.ListCallsResponse:
@@ -281,7 +353,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             next_page_token=str(more) if more else "",
         )
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
     async def ListOwnerCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.ListOwnerCallsRequest, caller: Principal
     ) -> pb2.ListOwnerCallsResponse:
@@ -297,6 +369,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 after=after,
                 limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
+            if caller.activities and not caller.is_admin:
+                call_ids = await self._visible(call_ids, caller)
             calls = await read_calls(self._scripts, call_ids)
         return pb2.ListOwnerCallsResponse(
             calls=[converters.call_to(call) for call in calls],
@@ -310,7 +384,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        calls = await erase_all_calls(self._scripts, case_id, owner=caller.visible_owner)
+        owner = (await self._owned_case(case_id, caller)).owner
+        calls = await erase_all_calls(self._scripts, case_id, owner=owner)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
@@ -323,7 +398,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case, call = await self._call(call_id, caller)
-        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=caller.visible_owner))
+        if not caller.owns(case.owner, case.activity):
+            raise errors.CallNotFoundError
+        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=case.owner))
         if replayed is ReplayResult.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is ReplayResult.UNHANDLED:
@@ -364,7 +441,42 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
 
-    @rpc_stream(Role.OWNER)
+    @rpc(Role.OWNER, or_answers=True)
+    async def ListActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListActivitiesRequest, caller: Principal
+    ) -> pb2.ListActivitiesResponse:
+        """Return a page of activities."""
+        require_valid(request)
+        owner = request.owner or caller.name
+        _require_sight(caller, owner)
+        async with self._listing[caller.name]:
+            workers = await self._served.worker_counts()
+            loads, more = await list_activities(
+                self._scripts,
+                owner=owner,
+                served=[name for name in {*workers, *self._served.without_workers} if caller.may_generate(name)],
+                every=caller.is_admin,
+                after=request.page_token,
+                limit=_page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
+            )
+            paused = (await read_pauses(self._scripts)).names
+        return pb2.ListActivitiesResponse(
+            activities=[
+                pb2.Activity(
+                    callback_activity=load.activity,
+                    kind=_KINDS[self._served.kind(load.activity)],
+                    worker_count=workers[load.activity],
+                    paused=load.activity in paused,
+                    delivery_count=load.deliveries,
+                    open_callback_count=load.open_cases,
+                )
+                for load in loads
+                if caller.may_generate(load.activity)
+            ],
+            next_page_token=loads[-1].activity if more else "",
+        )
+
+    @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
@@ -375,15 +487,16 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if request.callback_case_id and not request.resume_token:
             await self._case(request.callback_case_id, principal)
         keeps = EventFilter(
-            owner=principal.visible_owner,
+            owner=None if principal.sees_other_owners else principal.name,
             activity=request.callback_activity,
             labels=request.labels,
             case_id=request.callback_case_id,
+            sees=principal.sees,
         )
         resumed = _token(ResumeToken.from_text, request.resume_token, field="resume_token")
         async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as batches:
             async for events, token in batches:
-                if authenticate().visible_owner != principal.visible_owner:
+                if authenticate() != principal:
                     return  # the client watches again, and gets the events that it may see now
                 yield pb2.WatchCallsResponse(
                     events=[converters.event_to(*event) for event in events], resume_token=token
@@ -393,6 +506,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
         if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
             raise InvalidRequestError(broken)
+
+    async def _shown_case(self, case_id: str, caller: Principal) -> pb.Callback:
+        """Return a case with its notifications."""
+        case = await self._case(case_id, caller)
+        message = converters.case_to(case)
+        if case.notify:
+            message.notifications.extend(await self._shown(case, await read_notifications(self._scripts, case)))
+        return message
 
     async def _shown_call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> pb.Call:
         case, call = await self._call(call_id, caller, also_deleted=also_deleted)
@@ -407,31 +528,50 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def _call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> tuple[Case, Call]:
         (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
         call = None
-        if case and _reaches(caller, case):
+        if case and caller.sees(case.owner, case.activity):
             call = await read_call(self._scripts, call_id, also_deleted=also_deleted)
         if case is None or call is None:
             raise errors.CallNotFoundError
         return case, call
 
     async def _case(self, case_id: str, caller: Principal) -> Case:
-        return await read_visible_case(self._scripts, case_id, owner=caller.visible_owner)
+        case = await read_visible_case(self._scripts, case_id, owner=None)
+        if not caller.sees(case.owner, case.activity):
+            raise errors.CaseNotFoundError
+        return case
 
+    async def _owned_case(self, case_id: str, caller: Principal) -> Case:
+        case = await self._case(case_id, caller)
+        if not caller.owns(case.owner, case.activity):
+            raise errors.CaseNotFoundError
+        return case
 
-def _reaches(caller: Principal, case: Case) -> bool:
-    """Return whether a case exists for a principal. The case of another owner does not."""
-    return caller.visible_owner in (None, case.owner)
+    async def _visible(self, call_ids: Sequence[str], caller: Principal) -> list[str]:
+        """Return those of the calls whose case a principal sees."""
+        case_ids = [*dict.fromkeys(map(ids.case_id_of_call, call_ids))]
+        cases = await read_cases(self._scripts, case_ids, bodies=False)
+        visible = {case.id for case in cases if case and caller.sees(case.owner, case.activity)}
+        return [call_id for call_id in call_ids if ids.case_id_of_call(call_id) in visible]
 
 
 def _owner(named: str, caller: Principal) -> str:
     """Return the owner to list for.
 
     Raises:
+        InvalidRequestError: The caller has no cases of its own, and named no owner.
         RoleMissingError: The caller may not list for this owner.
     """
+    if not named and not caller.has(Role.OWNER):
+        raise InvalidRequestError([Violation("owner", "required", "is required: a worker has no callbacks of its own")])
     owner = named or caller.name
-    if owner != caller.name and not caller.is_admin:
-        raise errors.RoleMissingError(caller.name, Role.ADMIN)
+    _require_sight(caller, owner)
     return owner
+
+
+def _require_sight(caller: Principal, owner: str) -> None:
+    """Check that a principal may list for an owner. Raise RoleMissingError if it may not."""
+    if owner != caller.name and not caller.sees_other_owners:
+        raise errors.RoleMissingError(caller.name, Role.ADMIN)
 
 
 def _given(response: Response, name: str) -> bool:

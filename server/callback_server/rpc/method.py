@@ -50,10 +50,13 @@ StreamMethod = Callable[[Servicer, Input, Authenticate], AsyncGenerator[Reply, N
 ServicerStream = Callable[[Servicer, Input, grpc.aio.ServicerContext[Any, Any]], AsyncGenerator[Reply, None]]
 
 
-def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
+def rpc(
+    role: Role, *, or_answers: bool = False
+) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
     """Make a servicer's method for principals with a role from one that takes a request and its principal.
 
-    The decorated method returns a reply or raises a `CallbackError`.
+    With `or_answers`, it is for workers with `answers`, too. The decorated method returns a reply or raises a
+    `CallbackError`.
     """
 
     def decorate(method: Method[Servicer, Request, Reply]) -> ServicerMethod[Servicer, Request, Reply]:
@@ -66,7 +69,8 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
         ) -> Reply:
             began = time.perf_counter()
             try:
-                return await method(self, request, self.authenticator.authenticate(context, role))
+                principal = self.authenticator.authenticate(context, role, or_answers=or_answers)
+                return await method(self, request, principal)
             except Exception as error:
                 status = error_status(error, name)
             finally:
@@ -79,11 +83,13 @@ def rpc(role: Role) -> Callable[[Method[Servicer, Request, Reply]], ServicerMeth
     return decorate
 
 
-def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
+def rpc_stream(
+    role: Role, *, or_answers: bool = False
+) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
     """Make a servicer's method as `rpc` does, from a generator of replies. Its duration means nothing: no metric."""
 
     def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
-        @rpc_duplex(role)
+        @rpc_duplex(role, or_answers=or_answers)
         @functools.wraps(method)
         async def authenticated(
             self: Servicer, request: Input, authenticate: Authenticate
@@ -98,7 +104,9 @@ def rpc_stream(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], S
     return decorate
 
 
-def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
+def rpc_duplex(
+    role: Role, *, or_answers: bool = False
+) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
     """Make a servicer's method as `rpc_stream` does, from one that authenticates again by itself during the stream."""
 
     def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
@@ -108,7 +116,7 @@ def rpc_duplex(role: Role) -> Callable[[StreamMethod[Servicer, Input, Reply]], S
         async def servicer_method(
             self: Servicer, request: Input, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Reply, None]:
-            authenticate = functools.partial(self.authenticator.authenticate, context, role)
+            authenticate = functools.partial(self.authenticator.authenticate, context, role, or_answers=or_answers)
             try:
                 authenticate()
                 async with contextlib.aclosing(method(self, request, authenticate)) as replies:

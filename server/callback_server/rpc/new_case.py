@@ -81,6 +81,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_answer_problems(request, answer_mode),
         *_hold_problems(request, answer_mode, policy),
         *_fallback_problems(request, fallback, answer_mode, policy),
+        *_notification_problems(request),
     ]
     closed_response = converters.response_from(request.closed_response) if request.HasField("closed_response") else None
     if closed_response is not None:
@@ -121,6 +122,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             answer_deadline_ms=request.answer_deadline.ToMilliseconds()
             if request.HasField("answer_deadline") and fallback is None
             else None,
+            remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in request.remind_after)),
         ),
         response=response,
         profile=request.verification_profile,
@@ -132,6 +134,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         hold_time_ms=_hold_time_ms(request, policy),
         repeat_window_ms=_repeat_window_ms(request),
         no_repeat=request.no_repeat,
+        notify=converters.notify_from(request.notify),
         pointer=pointer,
         nonce=nonce,
     ), state
@@ -194,6 +197,24 @@ def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: Answe
         found.append(Violation("answer_mode", "activity", "must be HANDLER: the activity record answers by itself"))
     if request.ordered and answer_mode is not AnswerMode.ACK:
         found.append(Violation("ordered", "answer_mode", "needs the answer_mode ACK"))
+    return found
+
+
+def _notification_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
+    found, activity = [], request.callback_activity
+    reminds = pb.CALL_REASON_REMINDER in request.notify
+    times = {each.ToMilliseconds() for each in request.remind_after}
+    if len(times) < len(request.remind_after):
+        found.append(Violation("remind_after", "unique", "must each be another time"))
+    if times and not reminds:
+        found.append(Violation("remind_after", "notify", "needs REMINDER in notify"))
+    if reminds and not times:
+        found.append(Violation("notify", "remind_after", "REMINDER needs remind_after"))
+    if request.notify and activity in (RECORD, FORM):
+        problem = (
+            f"is refused for the activity {activity}, which has no handler; use the name of yours with answer_mode HOLD"
+        )
+        found.append(Violation("notify", "activity", problem))
     return found
 
 

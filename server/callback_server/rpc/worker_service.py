@@ -47,13 +47,25 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         if self._pool.draining:  # not before Hello: gRPC would not pass the error to a worker that still writes it
             raise ServerStoppingError
         principal = authenticate()
-        for activity in hello.callback_activities:
+        served = {*hello.callback_activities, *hello.notification_activities}
+        for activity in sorted(served):
             if not principal.may_work_on(activity):
-                raise ActivityNotAllowedError(principal.name, activity)
-        worker = Worker(hello.callback_activities, hello.max_calls, on_slot_free=self._pool.on_slot_free)
+                raise ActivityNotAllowedError(principal.name, activity, purpose="serve")
+        worker = Worker(
+            hello.callback_activities,
+            hello.max_calls,
+            on_slot_free=self._pool.on_slot_free,
+            notification_activities=hello.notification_activities,
+        )
         facts = {"worker": hello.name, "principal": principal.name}
-        log.info("worker_connected", **facts, activities=[*hello.callback_activities], max_calls=hello.max_calls)
-        notices = {activity: notice for activity in hello.callback_activities if (notice := self._notice(activity))}
+        log.info(
+            "worker_connected",
+            **facts,
+            activities=[*hello.callback_activities],
+            notification_activities=[*hello.notification_activities],
+            max_calls=hello.max_calls,
+        )
+        notices = {activity: notice for activity in sorted(served) if (notice := self._notice(activity))}
         if notices:
             log.warning("worker_unroutable_activities", **facts, notices=[*notices.values()])
         welcome = worker_pb2.Welcome(notices=notices.values(), unroutable_activities=notices)
@@ -122,7 +134,11 @@ async def _read_hello(requests: AsyncIterator[worker_pb2.WorkRequest]) -> worker
         if len(request.messages) != 1 or request.messages[0].WhichOneof("message") != "hello":
             break
         require_valid(request.messages[0])
-        return request.messages[0].hello
+        hello = request.messages[0].hello
+        if not (hello.callback_activities or hello.notification_activities):
+            problem = "must not be empty, unless notification_activities is not"
+            raise InvalidRequestError([Violation("hello.callback_activities", "no_activities", problem)])
+        return hello
     raise _hello_error("the first message must be hello, alone")
 
 

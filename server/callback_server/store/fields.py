@@ -35,6 +35,8 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "answer_mode": "the AnswerMode; absent for HANDLER",
     "resolved": "a digest of the answer that ResolveCallback has given; absent for none",
     "hold_ms": "how long a held call waits for its answer; absent unless the AnswerMode is HOLD",
+    "notify": "the reasons of the notifications that the handler gets, with a comma between; absent for none",
+    "reminders": "how many reminders were due",
     "ordered": "flag: the calls are delivered in order, one after the other",
     "fallback": "flag: the case has a fallback, at a key of its own",
     "label_digests": "the first 12 digits of the digest of each label, concatenated, for events",
@@ -47,7 +49,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
 }
 """The fields of a case (key `case:ID`)."""
 
-NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms", "code", "answer_bytes"})
+NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms", "code", "answer_bytes", "reminders"})
 """The fields of a case that `load_case` of lifecycle.lua does not read."""
 
 CALL_FIELDS: Final[Mapping[str, str]] = {
@@ -69,6 +71,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "failure": "the CallFailure; empty or absent for none",
     "detail": "a sentence for the owner about the failure",
     "keep_open": "1: the handler kept the case open; 0: it did not",
+    "close": "flag: the handler closed the case, at the end of the call or of its delivery",
     "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
     "digest": "by which a repeat is recognized: SHA-256 of the message id or of the request, in hexadecimal digits;"
     " absent if the call has no window",
@@ -105,4 +108,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "delivery_response": "the response of the handler in the last attempt, packed",
     "delivery_body": "the body of `delivery_response` if it is stored apart",
 }
-"""The fields of a call (key `call:ID`). A tombstone keeps those that answer a claim or an end that is sent again."""
+"""The fields of a call (key `call:ID`). A tombstone keeps those that answer a claim or an end that is sent again.
+
+A notification has the fields of a delivery, `start`, an empty `request` and the `size` 0.
+"""

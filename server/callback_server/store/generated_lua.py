@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from callback_server.domain import life
-from callback_server.domain.case import FORM, RECORD, CallMode, CaseEffect, CaseStatus, Settings
+from callback_server.domain.case import FORM, RECORD, CallMode, CaseEffect, CaseStatus, CloseReason, Settings
 from callback_server.domain.life import CallEnd
 from callback_server.store import fields, keys
 
@@ -31,35 +31,29 @@ def key_functions() -> str:
 
 
 def life_functions() -> str:
-    """Return the life table as two Lua functions.
+    """Return the life table as three Lua functions.
 
-    `case_effect(mode, call_status, keep_open)` returns the new status of the case and its close reason, both nil where
-    the case stays as it is. `status_during_call(mode)` returns the status of a case while a call runs on it.
+    `case_effect(mode, call_end)` returns the new status of the case and its close reason, both nil where the case stays
+    as it is. `status_after(call_end)` returns the status of the call. `status_during_call(mode)` returns the status of
+    a case while a call runs on it.
     """
-    lines = ["local function case_effect(mode, call_status, keep_open)"]
+    lines = ["local function case_effect(mode, call_end)"]
     for mode in CallMode:
         if rows := [*_rows(life.LIFE[mode])]:
             lines += [f"  if mode == '{mode}' then", *rows, "  end"]
-    lines += ["end", "local function status_during_call(mode)"]
+    lines += ["end", "local function status_after(call_end)"]
+    lines += [f"  if call_end == '{end}' then return '{CallEnd.SUCCEEDED}' end" for end in life.OF_SUCCESS]
+    lines += ["  return call_end", "end", "local function status_during_call(mode)"]
     lines += [f"  if mode == '{mode}' then return '{life.STATUS_DURING_CALL[mode]}' end" for mode in CallMode]
     lines.append("end")
     return "\n".join(lines)
 
 
 def _rows(rows: Mapping[CallEnd, CaseEffect | None]) -> Iterable[str]:
-    # A success that keeps the case open is tested before every other success. One without effect has a row too then.
-    for end in sorted(rows, key=lambda end: end is not CallEnd.KEPT_OPEN):
-        effect = rows[end]
-        if effect is None and not (end is CallEnd.KEPT_OPEN and rows[CallEnd.SUCCEEDED]):
-            continue
-        condition = f"call_status == '{end}'"
-        if end is CallEnd.KEPT_OPEN:
-            condition = f"call_status == '{CallEnd.SUCCEEDED}' and keep_open"
-        if effect is None:
-            result = "nil"
-        else:
+    for end, effect in rows.items():
+        if effect is not None:
             result = ", ".join(f"'{word}'" for word in (effect.status, effect.close_reason) if word)
-        yield f"    if {condition} then return {result} end"
+            yield f"    if call_end == '{end}' then return {result} end"
 
 
 def status_lists() -> str:
@@ -71,8 +65,8 @@ def status_lists() -> str:
 
 
 def life_constants() -> str:
-    """Return the words of the domain that scripts name: a status, the close reasons without a call, the activities."""
-    words = [CaseStatus.IN_PROGRESS, *life.CLOSED_WITHOUT_CALL]
+    """Return the words of the domain that scripts name: a status, close reasons, the activities."""
+    words = [CaseStatus.IN_PROGRESS, CloseReason.CONSUMED, *life.CLOSED_WITHOUT_CALL]
     constants = {**{str(word): str(word) for word in words}, "RECORD": RECORD, "FORM": FORM}
     return _constants({name: repr(value) for name, value in constants.items()})
 

@@ -31,6 +31,8 @@ PAUSED_KEY: Final = "cb:paused"
 WORKERS_KEY: Final = "cb:workers"
 """Hash: for each replica, until when its announcement is valid (milliseconds since the epoch), a colon, and the free
 slots of its workers, packed."""
+SERVING_KEY: Final = "cb:serving"
+"""Hash: as WORKERS_KEY, with the number of workers of each activity in place of their free slots."""
 PROBE_KEY: Final = "cb:probe"
 """String: written to measure how long a write takes. It expires at once."""
 
@@ -40,7 +42,7 @@ LAYOUT: Final = {
     "content": "content:{}",  # string: settings and response of a case, packed, with a small body
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
     "calls": "calls:{}",  # zset: the calls of a case by attempt
-    "call": "call:{}",  # hash: one call, or its tombstone (see fields.py)
+    "call": "call:{}",  # hash: one call, its tombstone, or a notification (see fields.py)
     "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
     "activities": "activities:{}",  # set: the activities that an owner's cases have named
@@ -56,8 +58,11 @@ LAYOUT: Final = {
     "delivery_activities": "delivery_activities",  # set: the activities that have a delivery to run
     "due": "due:{}",  # zset: the calls of an activity with a delivery to run, by when something is due, in milliseconds
     "pauses": "pauses",  # hash: the partition's copy of PAUSED_KEY
+    "reminders": "reminders",  # zset: cases that are not closed, by their next reminder, in milliseconds
+    "notification_activities": "notification_activities",  # set: the activities that have a notification to deliver
+    "notification_due": "notification_due:{}",  # zset: as `due`, of the notifications of an activity
     "queue": "queue:{}",  # list: the calls of an ordered case with a delivery to run, in their order
-    "dead": "dead:{}",  # zset: the calls of an owner whose delivery is DEAD and that are not erased, by start
+    "dead": "dead:{}",  # zset: the calls and notifications of an owner whose delivery is DEAD, not erased, by start
     "expiries": "expiries",  # zset: cases that are not closed, by expiry, in milliseconds
     "closed": "closed",  # zset: closed cases by when they closed or their last call ended, in milliseconds
     "ended": "ended",  # zset: ended calls without a delivery to run, by when that was, in milliseconds

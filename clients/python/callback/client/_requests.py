@@ -5,7 +5,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import grpc
@@ -25,6 +25,7 @@ from callback._values import (
     Callback,
     CallbackStatus,
     CallFilter,
+    CallReason,
     CallStatus,
     GetGuard,
     Prompt,
@@ -139,12 +140,14 @@ def generate_request(
     no_repeat: bool,
     prompt: Prompt | None,
     closed_response: Response | None,
+    remind_after: Collection[timedelta],
+    notify: Collection[CallReason],
 ) -> messages.GenerateCallbackUrlRequest:
     """Return the request message of `generate_callback_url`.
 
     Raises:
         TypeError: A value has the wrong type.
-        ValueError: `get_guard` or `answer_mode` is UNKNOWN.
+        ValueError: `get_guard`, `answer_mode` or a reason in `notify` is UNKNOWN.
         InvalidRequestError: The body is too large to send.
     """
     request = messages.GenerateCallbackUrlRequest(
@@ -175,6 +178,10 @@ def generate_request(
         request.hold_time.FromTimedelta(hold_time)
     if time_to_live is not None:
         request.time_to_live.FromTimedelta(time_to_live)
+    for after in remind_after:
+        request.remind_after.add().FromTimedelta(after)
+    for reason in notify:
+        request.notify.append(callback_pb2.CallReason.Value(f"CALL_REASON_{_member('notify', reason, CallReason)}"))
     if _member("get_guard", get_guard, GetGuard) is not GetGuard.OFF:
         request.get_guard = callback_pb2.GetGuard.Value(f"GET_GUARD_{get_guard}")
     return request
@@ -216,6 +223,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
         verdict=decided.verdict,
         response=decided.response if decided.HasField("response") else None,
         keep_open=decided.keep_open,
+        close=decided.close,
         no_repeat=decided.no_repeat,
     )
 
@@ -225,12 +233,12 @@ def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.
 
     Raises:
         TypeError: The answer or the id has the wrong type.
-        ValueError: The answer keeps the case open.
+        ValueError: The answer keeps the case open, or closes it.
         InvalidRequestError: The body is too large to send.
     """
     decided = decision_to_proto(answer)
-    if decided.keep_open:
-        raise ValueError("an answer to all calls of a callback cannot keep it open")
+    if decided.keep_open or decided.close:
+        raise ValueError("an answer to all calls of a callback cannot keep it open, or close it: use close_callback")
     _check_body(decided.response.response_body)
     return messages.ResolveCallbackRequest(
         callback_case_id=require_text("case_id", case_id),
@@ -238,6 +246,21 @@ def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.
         response=decided.response if decided.HasField("response") else None,
         no_repeat=decided.no_repeat,
     )
+
+
+def extend_callback_request(case_id: str, expire_time: datetime) -> messages.ExtendCallbackRequest:
+    """Return the message of `extend_callback`.
+
+    Raises:
+        TypeError: A value has the wrong type.
+        ValueError: The time has no time zone.
+    """
+    require("expire_time", expire_time, datetime, "a datetime")
+    if expire_time.tzinfo is None:
+        raise ValueError("expire_time needs a time zone, as in datetime.now(UTC) + timedelta(days=7)")
+    request = messages.ExtendCallbackRequest(callback_case_id=require_text("case_id", case_id))
+    request.expire_time.FromDatetime(expire_time)
+    return request
 
 
 def list_callbacks_request(

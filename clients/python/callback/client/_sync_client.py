@@ -3,17 +3,24 @@
 `_sync_client.py` is generated from `_async_client.py`: run `python3 tasks.py generate` after each change.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
 
-from callback._converters import call_from_proto, callback_from_proto, event_from_proto
+from callback._converters import (
+    activity_from_proto,
+    call_from_proto,
+    callback_from_proto,
+    event_from_proto,
+    generated_from_proto,
+)
 from callback._decisions import Answer, Reject
 from callback._errors import (
     CallbackError,
@@ -23,12 +30,14 @@ from callback._errors import (
     from_rpc_error,
 )
 from callback._values import (
+    Activity,
     AnswerMode,
     Call,
     Callback,
     CallbackStatus,
     CallEvent,
     CallFilter,
+    CallReason,
     GeneratedCallback,
     GetGuard,
     Page,
@@ -52,6 +61,7 @@ from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
+_log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 
@@ -153,6 +163,8 @@ class CallbackClient:
         no_repeat: bool = False,
         prompt: Prompt | None = None,
         closed_response: Response | None = None,
+        remind_after: Collection[timedelta] = (),
+        notify: Collection[CallReason] = (),
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -195,6 +207,10 @@ class CallbackClient:
             prompt: What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue.
             closed_response: The response to requests after the case is closed, such as a page "already done". Default:
                 a 410, or a 404 on `/cbq/`.
+            remind_after: Up to 10 times after the creation of the case at which its handler of notifications gets a
+                reminder, until the case is closed. Requires REMINDER in `notify`.
+            notify: The notifications that the handler gets (`Handlers.notification`): REMINDER, EXPIRY, or both.
+                Default: none.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -226,6 +242,8 @@ class CallbackClient:
             no_repeat=no_repeat,
             prompt=prompt,
             closed_response=closed_response,
+            remind_after=remind_after,
+            notify=notify,
         )
         backoff = self._backoff(timeout)
         try:
@@ -235,7 +253,10 @@ class CallbackClient:
                 raise
             request.request_id = ""
             reply = self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
-        return GeneratedCallback(url=reply.callback_url, state=reply.callback_state, case_id=reply.callback_case_id)
+        made = generated_from_proto(reply)
+        for warning in made.warnings:
+            _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
+        return made
 
     def set_response(
         self, case_id: str, response: Response, *, reset: Collection[str] = (), timeout: float | None = None
@@ -277,7 +298,7 @@ class CallbackClient:
         Args:
             call_id: The call.
             answer: The decision, as a handler makes it: a `Response` overrides that of the case, attribute by
-                attribute; None keeps it; `Accept` can keep the case open; `Reject` rejects the call.
+                attribute; None keeps it; `Accept` can keep the case open, or close it; `Reject` rejects the call.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -318,7 +339,7 @@ class CallbackClient:
             CallbackClosedError: The case is closed and holds no calls.
             UnavailableError: No response arrived. Safe to send again, except that a `Reject` of a case with
                 `retryable_after_error` rejects the call that is held then.
-            ValueError: The answer keeps the case open.
+            ValueError: The answer keeps the case open, or closes it.
         """
         request = _requests.resolve_callback_request(case_id, answer)
         reply = self._call(lambda stub: stub.ResolveCallback, request, self._backoff(timeout))
@@ -335,6 +356,24 @@ class CallbackClient:
         """
         request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
         reply = self._call(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
+    def extend_callback(self, case_id: str, expire_time: datetime, *, timeout: float | None = None) -> Callback:
+        """Set the time at which a case expires, later or earlier than before, and return the case.
+
+        Args:
+            case_id: The case.
+            expire_time: The time, with its time zone: later than now, and within the maximum of the server.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The time is not later than now, or too late.
+            NotFoundError: The case does not exist.
+            CallbackClosedError: The case is closed.
+            UnavailableError: No response arrived. Safe to send again.
+        """
+        request = _requests.extend_callback_request(case_id, expire_time)
+        reply = self._call(lambda stub: stub.ExtendCallback, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
@@ -495,13 +534,14 @@ class CallbackClient:
 
         Args:
             only: The calls to list: held calls that wait for their answer, or those whose delivery is dead.
-            owner: Only calls of this owner. Default: your own. Other owners require the role admin.
+            owner: Only calls of this owner. Default: your own. Other owners require the role admin, or a worker with
+                `answers`, which must name an owner.
             page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
         Raises:
             InvalidRequestError: An argument is out of range.
-            PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
+            PermissionDeniedError: The principal may not list for the owner.
             UnavailableError: No response arrived.
             ValueError: The filter is UNKNOWN.
         """
@@ -538,9 +578,9 @@ class CallbackClient:
     def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
         """Run the handler of a recorded call again in the background, and return the call in its current state.
 
-        The replay does not affect the original caller or the case. `delivery` shows its progress: as in ACK mode, the
-        server retries until the handler succeeds. A delivery that waits for its next attempt is attempted now; after a
-        fallback of 2xx or 3xx, that attempt can end the call and change the case.
+        The replay does not affect the original caller, nor the case unless the handler closes it. `delivery` shows its
+        progress: as in ACK mode, the server retries until the handler succeeds. A delivery that waits for its next
+        attempt is attempted now; after a fallback of 2xx or 3xx, that attempt can end the call and change the case.
 
         Raises:
             NotFoundError: The call does not exist, or is past its retention.
@@ -574,6 +614,52 @@ class CallbackClient:
         """
         request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
         self._call(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
+
+    def list_activities(
+        self, *, owner: str = "", page_size: int = 0, timeout: float | None = None
+    ) -> Iterator[Activity]:
+        """Yield the activities that are served, by name, with what waits for each. Pages are requested as needed.
+
+        Activities that nothing serves are yielded, too, if a callback of the owner for them is open or, for an
+        administrator, if a delivery waits.
+
+        Args:
+            owner: The owner whose open callbacks are counted. Default: your own. Other owners require the role admin,
+                or a worker with `answers`.
+            page_size: The number of activities per page. Default (0): 50. The server returns at most 100.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: An argument is out of range.
+            PermissionDeniedError: The principal may not list for the owner.
+            UnavailableError: No response arrived.
+        """
+        token = ""
+        while True:
+            page = self.list_activities_page(owner=owner, page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_activities_page(
+        self, *, owner: str = "", page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Page[Activity]:
+        """Return one page of `list_activities`.
+
+        Args:
+            owner: As in `list_activities`. All pages of one list take the same `owner`.
+            page_size: As in `list_activities`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+        """
+        request = messages.ListActivitiesRequest(
+            owner=_requests.require_text("owner", owner),
+            page_size=page_size,
+            page_token=_requests.require_text("page_token", page_token),
+        )
+        reply = self._call(lambda stub: stub.ListActivities, request, self._backoff(timeout))
+        return Page(tuple(map(activity_from_proto, reply.activities)), reply.next_page_token)
 
     def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
         """Return the paused activities, sorted by name. Requires the role admin.

@@ -292,7 +292,7 @@ class _HandlerThread:
 
     def start(self, target: str) -> None:
         """Start the worker on its loop. Return when it is connected."""
-        if not self.activities:
+        if not (self.activities or self._under_test.notification_activities):
             return
         started: Future[None] = Future()
         self._working = asyncio.run_coroutine_threadsafe(self._work(target, started), _worker_loop())
@@ -308,6 +308,9 @@ class _HandlerThread:
         dispatching = Handlers()
         for name in self.activities:
             dispatching.activity(name)(self._decide)
+        for name in self._under_test.notification_activities:
+            if (handler := self._under_test.get_notification(name)) is not None:
+                dispatching.notification(name)(handler)
         try:
             async with Worker(dispatching, target, grace=0).working():
                 started.set_result(None)

@@ -47,7 +47,10 @@ Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class HandleCallbackRequest(_message.Message):
-    """HandleCallbackRequest is one call."""
+    """HandleCallbackRequest is one call, or one notification. A handler gets notifications only if it takes them: by
+    HandleNotification, or over a stream whose Hello has the activity in `notification_activities`. A notification has no
+    request: the fields of the request, `response` and `verification_profile` are empty.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,7 +92,9 @@ class HandleCallbackRequest(_message.Message):
     VERIFIED_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
@@ -99,8 +104,8 @@ class HandleCallbackRequest(_message.Message):
     callback_activity_case: _builtins.str
     """callback_activity_case is the value that was given when the case was generated. Can be empty."""
     attempt: _builtins.int
-    """attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode and for a replay, it
-    is the number of the attempt of this call: the `call_id` stays the same.
+    """attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for a
+    notification, it is the number of the attempt of this call: the `call_id` stays the same.
     """
     request_method: _builtins.str
     """request_method is the HTTP method in lower case: get, post, put, delete or patch."""
@@ -120,10 +125,14 @@ class HandleCallbackRequest(_message.Message):
     """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
     replayed: _builtins.bool
     """replayed says that an owner replayed the call."""
+    owner: _builtins.str
+    """owner is the principal that generated the case; `local` where no principals are configured."""
     callback_choice: _builtins.str
     """callback_choice is the value of the choice that a person made on the page of a CONFIRM case (`prompt`). Empty if the
     case has no choices.
     """
+    reason: _callback_pb2.CallReason.ValueType
+    """reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""
@@ -169,15 +178,67 @@ class HandleCallbackRequest(_message.Message):
         verified: _builtins.bool = ...,
         message_id: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        owner: _builtins.str = ...,
         callback_choice: _builtins.str = ...,
+        reason: _callback_pb2.CallReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "owner", b"owner", "reason", b"reason", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandleCallbackRequest: _TypeAlias = HandleCallbackRequest  # noqa: Y015
+
+@_typing.final
+class HandleNotificationRequest(_message.Message):
+    """HandleNotificationRequest is one notification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notification(self) -> Global___HandleCallbackRequest:
+        """notification is the notification. Its `reason` is REMINDER or EXPIRY."""
+
+    def __init__(
+        self,
+        *,
+        notification: Global___HandleCallbackRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandleNotificationRequest: _TypeAlias = HandleNotificationRequest  # noqa: Y015
+
+@_typing.final
+class HandleNotificationResponse(_message.Message):
+    """HandleNotificationResponse is the decision of the handler."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decision(self) -> Global___HandleCallbackResponse:
+        """decision is the decision. Required. ACCEPTED: the notification is DELIVERED, and with `close` the case is closed.
+        REJECTED: it is DEAD. There is no response and no call, so `response`, `keep_open` and `no_repeat` have no effect.
+        """
+
+    def __init__(
+        self,
+        *,
+        decision: Global___HandleCallbackResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandleNotificationResponse: _TypeAlias = HandleNotificationResponse  # noqa: Y015
 
 @_typing.final
 class HandleCallbackResponse(_message.Message):
@@ -188,12 +249,18 @@ class HandleCallbackResponse(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """verdict says whether the data was accepted. Required."""
     keep_open: _builtins.bool
     """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
     Default false. No effect otherwise.
+    """
+    close: _builtins.bool
+    """close, after ACCEPTED, records the success and closes the case with reason CONSUMED, also where the case allows
+    multiple calls, and from a delivery. Other calls that run on the case continue. Default false. A close together with
+    `keep_open` or REJECTED makes the call FAILED, with INVALID_RESPONSE.
     """
     no_repeat: _builtins.bool
     """no_repeat says that the answer must not be given twice, for example because it contains a secret: a repeat of the
@@ -214,11 +281,12 @@ class HandleCallbackResponse(_message.Message):
         verdict: Global___Verdict.ValueType = ...,
         response: _callback_pb2.Response | None = ...,
         keep_open: _builtins.bool = ...,
+        close: _builtins.bool = ...,
         no_repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

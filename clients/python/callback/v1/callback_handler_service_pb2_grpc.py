@@ -41,6 +41,11 @@ class CallbackHandlerServiceStub:
                 request_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.FromString,
                 _registered_method=True)
+        self.HandleNotification = channel.unary_unary(
+                '/callback.v1.CallbackHandlerService/HandleNotification',
+                request_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationResponse.FromString,
+                _registered_method=True)
         self.RefuseAnswer = channel.unary_unary(
                 '/callback.v1.CallbackHandlerService/RefuseAnswer',
                 request_serializer=callback_dot_v1_dot_callback__handler__service__pb2.RefuseAnswerRequest.SerializeToString,
@@ -63,6 +68,17 @@ class CallbackHandlerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandleNotification(self, request, context):
+        """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
+        it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
+        ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+        a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
+        NO_HANDLER. Any other error status makes the attempt fail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefuseAnswer(self, request, context):
         """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
         authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
@@ -78,6 +94,11 @@ def add_CallbackHandlerServiceServicer_to_server(servicer, server):
                     servicer.HandleCallback,
                     request_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.SerializeToString,
+            ),
+            'HandleNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandleNotification,
+                    request_deserializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationResponse.SerializeToString,
             ),
             'RefuseAnswer': grpc.unary_unary_rpc_method_handler(
                     servicer.RefuseAnswer,
@@ -114,6 +135,33 @@ class CallbackHandlerService:
             '/callback.v1.CallbackHandlerService/HandleCallback',
             callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackRequest.SerializeToString,
             callback_dot_v1_dot_callback__handler__service__pb2.HandleCallbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandleNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbackHandlerService/HandleNotification',
+            callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationRequest.SerializeToString,
+            callback_dot_v1_dot_callback__handler__service__pb2.HandleNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

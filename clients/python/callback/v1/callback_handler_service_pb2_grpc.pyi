@@ -41,6 +41,13 @@ class CallbackHandlerServiceStub:
     connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
     disconnects, the RPC continues.
     """
+    HandleNotification: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleNotificationRequest, _callback_handler_service_pb2.HandleNotificationResponse]
+    """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
+    it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
+    ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+    a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
+    NO_HANDLER. Any other error status makes the attempt fail.
+    """
     RefuseAnswer: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]
     """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
     authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
@@ -58,6 +65,13 @@ class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
     the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
     connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
     disconnects, the RPC continues.
+    """
+    HandleNotification: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleNotificationRequest, _callback_handler_service_pb2.HandleNotificationResponse]  # type: ignore[assignment]
+    """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
+    it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
+    ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+    a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
+    NO_HANDLER. Any other error status makes the attempt fail.
     """
     RefuseAnswer: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.RefuseAnswerRequest, _callback_handler_service_pb2.RefuseAnswerResponse]  # type: ignore[assignment]
     """RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
@@ -79,6 +93,19 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
         connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
         disconnects, the RPC continues.
+        """
+
+    @_abc_1.abstractmethod
+    def HandleNotification(
+        self,
+        request: _callback_handler_service_pb2.HandleNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callback_handler_service_pb2.HandleNotificationResponse, _abc.Awaitable[_callback_handler_service_pb2.HandleNotificationResponse]]:
+        """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
+        it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
+        ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+        a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
+        NO_HANDLER. Any other error status makes the attempt fail.
         """
 
     @_abc_1.abstractmethod

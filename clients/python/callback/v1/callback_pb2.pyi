@@ -21,6 +21,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CallReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_REASON_UNSPECIFIED: _CallReason.ValueType  # 0
+    """CALL_REASON_UNSPECIFIED has no meaning."""
+    CALL_REASON_CALL: _CallReason.ValueType  # 1
+    """CALL_REASON_CALL: a request reached the case."""
+    CALL_REASON_REMINDER: _CallReason.ValueType  # 2
+    """CALL_REASON_REMINDER: a time of `remind_after` has come, and the case is not closed."""
+    CALL_REASON_EXPIRY: _CallReason.ValueType  # 3
+    """CALL_REASON_EXPIRY: the case is closed with reason EXPIRED."""
+
+class CallReason(_CallReason, metaclass=_CallReasonEnumTypeWrapper):
+    """CallReason is the reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and no
+    caller gets a response.
+    """
+
+CALL_REASON_UNSPECIFIED: CallReason.ValueType  # 0
+"""CALL_REASON_UNSPECIFIED has no meaning."""
+CALL_REASON_CALL: CallReason.ValueType  # 1
+"""CALL_REASON_CALL: a request reached the case."""
+CALL_REASON_REMINDER: CallReason.ValueType  # 2
+"""CALL_REASON_REMINDER: a time of `remind_after` has come, and the case is not closed."""
+CALL_REASON_EXPIRY: CallReason.ValueType  # 3
+"""CALL_REASON_EXPIRY: the case is closed with reason EXPIRED."""
+Global___CallReason: _TypeAlias = CallReason  # noqa: Y015
+
 class _AnswerMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -32,8 +62,9 @@ class _AnswerModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerMode
     ANSWER_MODE_HANDLER: _AnswerMode.ValueType  # 1
     """ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
     ANSWER_MODE_HOLD: _AnswerMode.ValueType  # 2
-    """ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler runs. The
-    call fails if it is not answered within the `hold_time` of its case. At most 100 calls of a case are held at a time.
+    """ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler gets it:
+    the handler of the activity gets notifications alone (`notify`). The call fails if it is not answered within the
+    `hold_time` of its case. At most 100 calls of a case are held at a time.
     """
     ANSWER_MODE_ACK: _AnswerMode.ValueType  # 3
     """ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
@@ -48,8 +79,9 @@ ANSWER_MODE_UNSPECIFIED: AnswerMode.ValueType  # 0
 ANSWER_MODE_HANDLER: AnswerMode.ValueType  # 1
 """ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits."""
 ANSWER_MODE_HOLD: AnswerMode.ValueType  # 2
-"""ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler runs. The
-call fails if it is not answered within the `hold_time` of its case. At most 100 calls of a case are held at a time.
+"""ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler gets it:
+the handler of the activity gets notifications alone (`notify`). The call fails if it is not answered within the
+`hold_time` of its case. At most 100 calls of a case are held at a time.
 """
 ANSWER_MODE_ACK: AnswerMode.ValueType  # 3
 """ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
@@ -138,7 +170,7 @@ class _CloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CloseReas
     CLOSE_REASON_UNSPECIFIED: _CloseReason.ValueType  # 0
     """CLOSE_REASON_UNSPECIFIED: the case is not closed."""
     CLOSE_REASON_CONSUMED: _CloseReason.ValueType  # 1
-    """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
+    """CLOSE_REASON_CONSUMED: a call on a single-use case succeeded, or a handler closed the case."""
     CLOSE_REASON_FAILED: _CloseReason.ValueType  # 2
     """CLOSE_REASON_FAILED: a call on a single-use case that is not retryable was rejected or failed."""
     CLOSE_REASON_INTERRUPTED: _CloseReason.ValueType  # 3
@@ -148,7 +180,7 @@ class _CloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CloseReas
     CLOSE_REASON_CLOSED_BY_OWNER: _CloseReason.ValueType  # 4
     """CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
     CLOSE_REASON_EXPIRED: _CloseReason.ValueType  # 5
-    """CLOSE_REASON_EXPIRED: `time_to_live` has passed."""
+    """CLOSE_REASON_EXPIRED: the `expire_time` has passed."""
 
 class CloseReason(_CloseReason, metaclass=_CloseReasonEnumTypeWrapper):
     """CloseReason is the reason why a case closed."""
@@ -156,7 +188,7 @@ class CloseReason(_CloseReason, metaclass=_CloseReasonEnumTypeWrapper):
 CLOSE_REASON_UNSPECIFIED: CloseReason.ValueType  # 0
 """CLOSE_REASON_UNSPECIFIED: the case is not closed."""
 CLOSE_REASON_CONSUMED: CloseReason.ValueType  # 1
-"""CLOSE_REASON_CONSUMED: a call on a single-use case succeeded."""
+"""CLOSE_REASON_CONSUMED: a call on a single-use case succeeded, or a handler closed the case."""
 CLOSE_REASON_FAILED: CloseReason.ValueType  # 2
 """CLOSE_REASON_FAILED: a call on a single-use case that is not retryable was rejected or failed."""
 CLOSE_REASON_INTERRUPTED: CloseReason.ValueType  # 3
@@ -166,7 +198,7 @@ result was recorded. The call is not run again.
 CLOSE_REASON_CLOSED_BY_OWNER: CloseReason.ValueType  # 4
 """CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback."""
 CLOSE_REASON_EXPIRED: CloseReason.ValueType  # 5
-"""CLOSE_REASON_EXPIRED: `time_to_live` has passed."""
+"""CLOSE_REASON_EXPIRED: the `expire_time` has passed."""
 Global___CloseReason: _TypeAlias = CloseReason  # noqa: Y015
 
 class _ResponseType:
@@ -301,6 +333,8 @@ class _CallFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFailu
     """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, or no worker accepted the call before the
     deadline, so the handler never started. The caller gets a 503 with `Retry-After`.
     """
+    CALL_FAILURE_NO_HANDLER: _CallFailure.ValueType  # 6
+    """CALL_FAILURE_NO_HANDLER: no handler of the activity takes notifications. Only an attempt to deliver one fails so."""
 
 class CallFailure(_CallFailure, metaclass=_CallFailureEnumTypeWrapper):
     """CallFailure is the reason why a call has no result of its handler."""
@@ -319,6 +353,8 @@ CALL_FAILURE_HANDLER_UNREACHABLE: CallFailure.ValueType  # 5
 """CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, or no worker accepted the call before the
 deadline, so the handler never started. The caller gets a 503 with `Retry-After`.
 """
+CALL_FAILURE_NO_HANDLER: CallFailure.ValueType  # 6
+"""CALL_FAILURE_NO_HANDLER: no handler of the activity takes notifications. Only an attempt to deliver one fails so."""
 Global___CallFailure: _TypeAlias = CallFailure  # noqa: Y015
 
 @_typing.final
@@ -377,6 +413,9 @@ class Callback(_message.Message):
     RESOLVED_FIELD_NUMBER: _builtins.int
     CLOSED_RESPONSE_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    REMIND_AFTER_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -467,6 +506,20 @@ class Callback(_message.Message):
     def prompt(self) -> Global___Prompt:
         """prompt is what the page of the guard CONFIRM asks. Unset: the page asks whether to continue."""
 
+    @_builtins.property
+    def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
+        """remind_after are the times after `create_time` at which the handler for notifications gets a REMINDER, ascending."""
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[Global___CallReason.ValueType]:
+        """notify says which notifications the handler of the activity gets."""
+
+    @_builtins.property
+    def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Call]:
+        """notifications are the deliveries of reminders, oldest first, and then that of the expiry: each with `call_id`,
+        `reason`, `start_time` and `delivery`. A reminder that was dropped is not among them. ListCallbacks omits them.
+        """
+
     def __init__(
         self,
         *,
@@ -498,10 +551,13 @@ class Callback(_message.Message):
         resolved: _builtins.bool = ...,
         closed_response: Global___Response | None = ...,
         prompt: Global___Prompt | None = ...,
+        remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
+        notify: _abc.Iterable[Global___CallReason.ValueType] | None = ...,
+        notifications: _abc.Iterable[Global___Call] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -790,7 +846,9 @@ Global___QueryParameter: _TypeAlias = QueryParameter  # noqa: Y015
 
 @_typing.final
 class Call(_message.Message):
-    """Call is one HTTP request to a case, and its result."""
+    """Call is one HTTP request to a case, and its result. With the `reason` REMINDER or EXPIRY it is a notification: it has a
+    `delivery`, no request, no response and no status, and counts as no call.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -809,6 +867,7 @@ class Call(_message.Message):
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
@@ -819,12 +878,13 @@ class Call(_message.Message):
     CALLER_GONE_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call. It contains the id of the case."""
     callback_case_id: _builtins.str
     """callback_case_id is the case that was called."""
     status: Global___CallStatus.ValueType
-    """status is the result of the call."""
+    """status is the result of the call. UNSPECIFIED for a notification."""
     failure: Global___CallFailure.ValueType
     """failure is the reason why a call failed or was not started. UNSPECIFIED for every other status."""
     failure_detail: _builtins.str
@@ -845,6 +905,8 @@ class Call(_message.Message):
     """client_address is the address of the client. Empty if unknown."""
     keep_open: _builtins.bool
     """keep_open says that the handler kept a single-use case open after this success."""
+    close: _builtins.bool
+    """close says that the handler closed the case with this success, or with the delivery of the call."""
     erased: _builtins.bool
     """erased says that the recorded data of the call was erased (EraseCalls): request, response and `failure_detail` are
     empty.
@@ -870,6 +932,8 @@ class Call(_message.Message):
     """callback_choice is the value of the choice that a person made on the page of a CONFIRM case. Empty if the case has
     no choices.
     """
+    reason: Global___CallReason.ValueType
+    """reason is CALL, or the reason of a notification."""
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""
@@ -916,6 +980,7 @@ class Call(_message.Message):
         client_address: _builtins.str = ...,
         response: Global___Response | None = ...,
         keep_open: _builtins.bool = ...,
+        close: _builtins.bool = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         erased: _builtins.bool = ...,
@@ -926,10 +991,11 @@ class Call(_message.Message):
         caller_gone: _builtins.bool = ...,
         repeat_count: _builtins.int = ...,
         callback_choice: _builtins.str = ...,
+        reason: Global___CallReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -937,8 +1003,9 @@ Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Delivery is the delivery of a call to its handler after its caller got the response. The call has ended, except after
-    a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or DEAD.
+    """Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a
+    notification. The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is
+    DELIVERED or DEAD.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -954,7 +1021,7 @@ class Delivery(_message.Message):
     """status is the state of the delivery."""
     attempts: _builtins.int
     """attempts is the number of attempts in which a handler was asked, replays included. An attempt that is RUNNING
-    counts. An attempt that reached no handler does not: it leaves `failure` HANDLER_UNREACHABLE.
+    counts. An attempt that reached no handler does not: it leaves `failure` HANDLER_UNREACHABLE or NO_HANDLER.
     """
     failure: Global___CallFailure.ValueType
     """failure is the reason why the last attempt failed. UNSPECIFIED if it did not fail, or was a rejection."""

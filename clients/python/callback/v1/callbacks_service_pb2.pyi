@@ -24,6 +24,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WarningReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarningReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WARNING_REASON_UNSPECIFIED: _WarningReason.ValueType  # 0
+    """WARNING_REASON_UNSPECIFIED is never sent."""
+    WARNING_REASON_ACTIVITY_NOT_SERVED: _WarningReason.ValueType  # 1
+    """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
+    worker does, a caller gets a 503, and a delivery of an ACK case waits.
+    """
+
+class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
+    """WarningReason is the kind of a warning."""
+
+WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
+"""WARNING_REASON_UNSPECIFIED is never sent."""
+WARNING_REASON_ACTIVITY_NOT_SERVED: WarningReason.ValueType  # 1
+"""WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
+worker does, a caller gets a 503, and a delivery of an ACK case waits.
+"""
+Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
+
 class _CallFilter:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -35,7 +59,9 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     CALL_FILTER_WAITING: _CallFilter.ValueType  # 1
     """CALL_FILTER_WAITING selects held calls that wait for their answer."""
     CALL_FILTER_DEAD: _CallFilter.ValueType  # 2
-    """CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
+    """CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
+    replayed.
+    """
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter selects calls of all cases of an owner."""
@@ -45,8 +71,38 @@ CALL_FILTER_UNSPECIFIED: CallFilter.ValueType  # 0
 CALL_FILTER_WAITING: CallFilter.ValueType  # 1
 """CALL_FILTER_WAITING selects held calls that wait for their answer."""
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
-"""CALL_FILTER_DEAD selects calls whose delivery is DEAD, except erased ones, which cannot be replayed."""
+"""CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
+replayed.
+"""
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
+
+class _ActivityKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivityKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActivityKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVITY_KIND_UNSPECIFIED: _ActivityKind.ValueType  # 0
+    """ACTIVITY_KIND_UNSPECIFIED is never sent."""
+    ACTIVITY_KIND_BUILT_IN: _ActivityKind.ValueType  # 1
+    """ACTIVITY_KIND_BUILT_IN: the server answers (`record`), or holds the calls for a person (`form`)."""
+    ACTIVITY_KIND_PUSH: _ActivityKind.ValueType  # 2
+    """ACTIVITY_KIND_PUSH: the server sends the calls to the target in its configuration."""
+    ACTIVITY_KIND_WORKERS: _ActivityKind.ValueType  # 3
+    """ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none."""
+
+class ActivityKind(_ActivityKind, metaclass=_ActivityKindEnumTypeWrapper):
+    """ActivityKind is how an activity is served."""
+
+ACTIVITY_KIND_UNSPECIFIED: ActivityKind.ValueType  # 0
+"""ACTIVITY_KIND_UNSPECIFIED is never sent."""
+ACTIVITY_KIND_BUILT_IN: ActivityKind.ValueType  # 1
+"""ACTIVITY_KIND_BUILT_IN: the server answers (`record`), or holds the calls for a person (`form`)."""
+ACTIVITY_KIND_PUSH: ActivityKind.ValueType  # 2
+"""ACTIVITY_KIND_PUSH: the server sends the calls to the target in its configuration."""
+ACTIVITY_KIND_WORKERS: ActivityKind.ValueType  # 3
+"""ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none."""
+Global___ActivityKind: _TypeAlias = ActivityKind  # noqa: Y015
 
 class _CallEventType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -71,9 +127,13 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     CALL_EVENT_TYPE_CALL_ENDED: _CallEventType.ValueType  # 5
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
-    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+    """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
+    its case closes has no event of its own.
+    """
     CALL_EVENT_TYPE_CALLER_GONE: _CallEventType.ValueType  # 7
     """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
+    CALL_EVENT_TYPE_CASE_EXTENDED: _CallEventType.ValueType  # 8
+    """CALL_EVENT_TYPE_CASE_EXTENDED: the `expire_time` of the case was set."""
 
 class CallEventType(_CallEventType, metaclass=_CallEventTypeEnumTypeWrapper):
     """CallEventType is the kind of a change."""
@@ -95,9 +155,13 @@ itself responds to (`record`, ACK) has only a CALL_ENDED event.
 CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
-"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended."""
+"""CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
+its case closes has no event of its own.
+"""
 CALL_EVENT_TYPE_CALLER_GONE: CallEventType.ValueType  # 7
 """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
+CALL_EVENT_TYPE_CASE_EXTENDED: CallEventType.ValueType  # 8
+"""CALL_EVENT_TYPE_CASE_EXTENDED: the `expire_time` of the case was set."""
 Global___CallEventType: _TypeAlias = CallEventType  # noqa: Y015
 
 @_typing.final
@@ -147,6 +211,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     HOLD_TIME_FIELD_NUMBER: _builtins.int
     REPEAT_WINDOW_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
+    REMIND_AFTER_FIELD_NUMBER: _builtins.int
+    NOTIFY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -263,6 +329,23 @@ class GenerateCallbackUrlRequest(_message.Message):
         call. At most 7 days.
         """
 
+    @_builtins.property
+    def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
+        """remind_after are the times after the creation of the case at which the handler of the activity is told that the case
+        is not closed: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10 years.
+        Default: none.
+        """
+
+    @_builtins.property
+    def notify(self) -> _containers.RepeatedScalarFieldContainer[_callback_pb2.CallReason.ValueType]:
+        """notify selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`,
+        until the case is closed. EXPIRY: when the case closes with reason EXPIRED. Each is durable and has an id of its own
+        (`call_id`). It is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications
+        (see HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A
+        REMINDER is dropped when its case closes. Default: none. REMINDER and EXPIRY, each once; refused for the activities
+        `record` and `form`, which have no handler.
+        """
+
     def __init__(
         self,
         *,
@@ -287,10 +370,12 @@ class GenerateCallbackUrlRequest(_message.Message):
         hold_time: _duration_pb2.Duration | None = ...,
         repeat_window: _duration_pb2.Duration | None = ...,
         no_repeat: _builtins.bool = ...,
+        remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
+        notify: _abc.Iterable[_callback_pb2.CallReason.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "ordered", b"ordered", "prompt", b"prompt", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,26 +390,68 @@ class GenerateCallbackUrlResponse(_message.Message):
     CALLBACK_URL_FIELD_NUMBER: _builtins.int
     CALLBACK_STATE_FIELD_NUMBER: _builtins.int
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     callback_url: _builtins.str
     """callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret."""
     callback_state: _builtins.str
     """callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
     callback_case_id: _builtins.str
     """callback_case_id is the id of the case. It is not secret."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is when the case closes with reason EXPIRED, by the clock of the store. Unset if it never expires. The
+        same request with the same `request_id` gets the time that the case has now.
+        """
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """warnings say what will keep the callback from doing what it is for, as far as it can be seen now. The case is
+        stored all the same. Default empty.
+        """
+
     def __init__(
         self,
         *,
         callback_url: _builtins.str = ...,
         callback_state: _builtins.str = ...,
         callback_case_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "callback_state", b"callback_state", "callback_url", b"callback_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "callback_state", b"callback_state", "callback_url", b"callback_url", "expire_time", b"expire_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateCallbackUrlResponse: _TypeAlias = GenerateCallbackUrlResponse  # noqa: Y015
+
+@_typing.final
+class Warning(_message.Message):
+    """Warning says what may be wrong with a request that was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    reason: Global___WarningReason.ValueType
+    """reason is the kind of the warning. Ignore one that the client does not know, and show its text."""
+    text: _builtins.str
+    """text says in a sentence what may be wrong, and what to do."""
+    def __init__(
+        self,
+        *,
+        reason: Global___WarningReason.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class SetResponseRequest(_message.Message):
@@ -397,6 +524,7 @@ class AnswerCallRequest(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     KEEP_OPEN_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
     NO_REPEAT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the held call. Required."""
@@ -405,6 +533,10 @@ class AnswerCallRequest(_message.Message):
     keep_open: _builtins.bool
     """keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
     Default false.
+    """
+    close: _builtins.bool
+    """close, after ACCEPTED, records the success and closes the case with reason CONSUMED, also where the case allows
+    multiple calls. Its other held calls wait on. Default false. Refused together with `keep_open` or REJECTED.
     """
     no_repeat: _builtins.bool
     """no_repeat says that the answer must not be given twice: a repeat of the request gets a 410. Default false."""
@@ -422,11 +554,12 @@ class AnswerCallRequest(_message.Message):
         response: _callback_pb2.Response | None = ...,
         verdict: _callback_handler_service_pb2.Verdict.ValueType = ...,
         keep_open: _builtins.bool = ...,
+        close: _builtins.bool = ...,
         no_repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "close", b"close", "keep_open", b"keep_open", "no_repeat", b"no_repeat", "response", b"response", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,6 +711,60 @@ class CloseCallbackResponse(_message.Message):
 Global___CloseCallbackResponse: _TypeAlias = CloseCallbackResponse  # noqa: Y015
 
 @_typing.final
+class ExtendCallbackRequest(_message.Message):
+    """ExtendCallbackRequest names a case and the time at which it expires."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    callback_case_id: _builtins.str
+    """callback_case_id is the case. Required."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is the time at which the case closes with reason EXPIRED. Required. Later than now, by the clock of the
+        store, and at most 10 years from now or the maximum in the configuration of the server.
+        """
+
+    def __init__(
+        self,
+        *,
+        callback_case_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_case_id", b"callback_case_id", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallbackRequest: _TypeAlias = ExtendCallbackRequest  # noqa: Y015
+
+@_typing.final
+class ExtendCallbackResponse(_message.Message):
+    """ExtendCallbackResponse returns the case after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def callback(self) -> _callback_pb2.Callback:
+        """callback is the case."""
+
+    def __init__(
+        self,
+        *,
+        callback: _callback_pb2.Callback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallbackResponse: _TypeAlias = ExtendCallbackResponse  # noqa: Y015
+
+@_typing.final
 class GetCallbackRequest(_message.Message):
     """GetCallbackRequest names a case."""
 
@@ -667,7 +854,7 @@ class ListCallbacksRequest(_message.Message):
     """callback_activity selects cases of this activity. Default empty: all."""
     owner: _builtins.str
     """owner is the owner of the cases. Default empty: the principal of the request. Any other owner needs the role
-    `admin`; otherwise the RPC fails with ROLE_MISSING.
+    `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -841,7 +1028,7 @@ class ListOwnerCallsRequest(_message.Message):
     """filter selects the calls. Required."""
     owner: _builtins.str
     """owner is the owner of the calls. Default empty: the principal of the request. Any other owner needs the role
-    `admin`; otherwise the RPC fails with ROLE_MISSING.
+    `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
     """
     page_size: _builtins.int
     """page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
@@ -879,7 +1066,9 @@ class ListOwnerCallsResponse(_message.Message):
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Call]:
-        """calls are the calls, newest first, without `request_body` and `response.response_body`."""
+        """calls are the calls, newest first, without `request_body` and `response.response_body`. A page before the last one
+        can be short or empty for a principal that sees only the cases of some activities.
+        """
 
     def __init__(
         self,
@@ -1105,6 +1294,116 @@ class ListPausedActivitiesResponse(_message.Message):
 Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse  # noqa: Y015
 
 @_typing.final
+class ListActivitiesRequest(_message.Message):
+    """ListActivitiesRequest names an owner, and a page of activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """page_size is the maximum number of activities to return. Default (0) 50. A value above 100 counts as 100. A negative
+    value is refused.
+    """
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page, with the same owner. Default empty: the first page."""
+    owner: _builtins.str
+    """owner is the owner whose open cases are counted. Default empty: the principal of the request. Any other owner needs
+    the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with ROLE_MISSING.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitiesRequest: _TypeAlias = ListActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListActivitiesResponse(_message.Message):
+    """ListActivitiesResponse is one page of activities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is the token of the next page. Empty on the last page."""
+    @_builtins.property
+    def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
+        """activities are the activities, sorted by name. A page before the last one can be short or empty for a principal that
+        sees only some activities.
+        """
+
+    def __init__(
+        self,
+        *,
+        activities: _abc.Iterable[Global___Activity] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitiesResponse: _TypeAlias = ListActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class Activity(_message.Message):
+    """Activity says how an activity is served, and what waits for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity is the name of the activity."""
+    kind: Global___ActivityKind.ValueType
+    """kind is how the activity is served."""
+    worker_count: _builtins.int
+    """worker_count is the number of workers that serve the activity, on all servers. A worker that has just connected or
+    left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves the activity.
+    """
+    paused: _builtins.bool
+    """paused says that the deliveries of the activity are paused (PauseActivity)."""
+    delivery_count: _builtins.int
+    """delivery_count is the number of deliveries of the activity that wait or run, of all owners. Of an ordered case, only
+    the first one counts.
+    """
+    open_callback_count: _builtins.int
+    """open_callback_count is the number of cases of the owner for this activity that are not closed."""
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+        kind: Global___ActivityKind.ValueType = ...,
+        worker_count: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        delivery_count: _builtins.int = ...,
+        open_callback_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
 class WatchCallsRequest(_message.Message):
     """WatchCallsRequest selects events and the position to start from."""
 
@@ -1213,6 +1512,7 @@ class CallEvent(_message.Message):
     CALL_STATUS_FIELD_NUMBER: _builtins.int
     DELIVERY_STATUS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     type: Global___CallEventType.ValueType
     """type is the kind of change."""
     callback_case_id: _builtins.str
@@ -1228,11 +1528,17 @@ class CallEvent(_message.Message):
     close_reason: _callback_pb2.CloseReason.ValueType
     """close_reason is the reason why the case is closed. UNSPECIFIED if it is not."""
     call_status: _callback_pb2.CallStatus.ValueType
-    """call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself."""
+    """call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself, and of a
+    notification.
+    """
     delivery_status: _callback_pb2.DeliveryStatus.ValueType
     """delivery_status is the status of the delivery after the change. UNSPECIFIED if the call has no delivery."""
     resume_token: _builtins.str
     """resume_token is the position after this event: a watch from it gets exactly the events that follow here."""
+    reason: _callback_pb2.CallReason.ValueType
+    """reason is CALL for a change of a call, and REMINDER or EXPIRY for a change of a notification: `call_id` is then its
+    id. UNSPECIFIED for a change of the case itself.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """time is the time of the change, by the clock of the store."""
@@ -1251,10 +1557,11 @@ class CallEvent(_message.Message):
         call_status: _callback_pb2.CallStatus.ValueType = ...,
         delivery_status: _callback_pb2.DeliveryStatus.ValueType = ...,
         resume_token: _builtins.str = ...,
+        reason: _callback_pb2.CallReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_status", b"call_status", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "case_status", b"case_status", "close_reason", b"close_reason", "delivery_status", b"delivery_status", "owner", b"owner", "reason", b"reason", "resume_token", b"resume_token", "time", b"time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,8 +35,10 @@ class CallbacksServiceStub:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def __init__(self, channel):
@@ -69,6 +71,11 @@ class CallbacksServiceStub:
                 '/callback.v1.CallbacksService/CloseCallback',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.FromString,
+                _registered_method=True)
+        self.ExtendCallback = channel.unary_unary(
+                '/callback.v1.CallbacksService/ExtendCallback',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.FromString,
                 _registered_method=True)
         self.GetCallback = channel.unary_unary(
                 '/callback.v1.CallbacksService/GetCallback',
@@ -120,6 +127,11 @@ class CallbacksServiceStub:
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.FromString,
                 _registered_method=True)
+        self.ListActivities = channel.unary_unary(
+                '/callback.v1.CallbacksService/ListActivities',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
+                _registered_method=True)
         self.WatchCalls = channel.unary_stream(
                 '/callback.v1.CallbacksService/WatchCalls',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.WatchCallsRequest.SerializeToString,
@@ -137,14 +149,16 @@ class CallbacksServiceServicer:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def GenerateCallbackUrl(self, request, context):
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-        STORE_UNAVAILABLE.
+        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,6 +198,16 @@ class CallbacksServiceServicer:
         """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
         response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
         or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendCallback(self, request, context):
+        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,9 +265,10 @@ class CallbacksServiceServicer:
 
     def ReplayCall(self, request, context):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+        does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+        while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -251,10 +276,10 @@ class CallbacksServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-        STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+        paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+        INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,8 +299,18 @@ class CallbacksServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListActivities(self, request, context):
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCalls(self, request, context):
-        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
         case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -312,6 +347,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.CloseCallback,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.SerializeToString,
+            ),
+            'ExtendCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendCallback,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.SerializeToString,
             ),
             'GetCallback': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCallback,
@@ -363,6 +403,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.SerializeToString,
             ),
+            'ListActivities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActivities,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.SerializeToString,
+            ),
             'WatchCalls': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCalls,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.WatchCallsRequest.FromString,
@@ -386,8 +431,10 @@ class CallbacksService:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @staticmethod
@@ -515,6 +562,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/CloseCallback',
             callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.CloseCallbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ExtendCallback',
+            callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ExtendCallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -785,6 +859,33 @@ class CallbacksService:
             '/callback.v1.CallbacksService/ListPausedActivities',
             callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.ListPausedActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActivities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ListActivities',
+            callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

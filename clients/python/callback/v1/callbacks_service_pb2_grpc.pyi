@@ -36,8 +36,10 @@ class CallbacksServiceStub:
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @_typing.overload
@@ -46,8 +48,8 @@ class CallbacksServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-    STORE_UNAVAILABLE.
+    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -71,6 +73,12 @@ class CallbacksServiceStub:
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
     response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
     or STORE_UNAVAILABLE.
+    """
+    ExtendCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]
+    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -98,23 +106,30 @@ class CallbacksServiceStub:
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+    does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+    while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-    STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+    INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    ListActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
     case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -132,15 +147,17 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-    STORE_UNAVAILABLE.
+    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -164,6 +181,12 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
     response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
     or STORE_UNAVAILABLE.
+    """
+    ExtendCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]  # type: ignore[assignment]
+    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+    STORE_UNAVAILABLE.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
     """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
@@ -191,23 +214,30 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+    does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call shows the progress. If the
     delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-    end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+    end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+    while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
     STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-    attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-    activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-    STORE_UNAVAILABLE.
+    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+    INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    ListActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+    STORE_UNAVAILABLE.
+    """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
     case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
@@ -224,8 +254,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
-    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. For every
-    other principal the case does not exist.
+    UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
+    whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
+    cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
+    RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -235,8 +267,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED, TOO_MANY_OPEN_CALLBACKS or
-        STORE_UNAVAILABLE.
+        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
+        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -284,6 +316,18 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
         response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
         or STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendCallback(
+        self,
+        request: _callbacks_service_pb2.ExtendCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ExtendCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ExtendCallbackResponse]]:
+        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
+        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
+        STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -353,9 +397,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case. `delivery` of the call shows the progress. If the
+        does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call shows the progress. If the
         delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx or 3xx, that attempt can
-        end the call and change the case. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
+        end the call and change the case. A notification is replayed in the same way, by its `call_id`; a REMINDER only
+        while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
         STORE_UNAVAILABLE.
         """
 
@@ -365,10 +410,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks and replays) until ResumeActivity. No
-        attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-        activity does not have to be declared in the configuration. Needs the role `admin`. Fails with INVALID_REQUEST or
-        STORE_UNAVAILABLE.
+        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
+        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
+        paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
+        INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -388,12 +433,24 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
+    def ListActivities(
+        self,
+        request: _callbacks_service_pb2.ListActivitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ListActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListActivitiesResponse]]:
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
+        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
+        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
+        STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
     def WatchCalls(
         self,
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls streams an event for each change of a case or call of the principal of the request (for an
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
         case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after

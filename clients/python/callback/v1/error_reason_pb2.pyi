@@ -39,7 +39,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
     """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-    SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+    SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
     """
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
     """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-    SetResponse, ResolveCallback and StreamInvocations.
+    SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
     """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
     """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
@@ -151,7 +151,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
     """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-    announces. Metadata: `activity`. Returned by Work.
+    announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+    GenerateCallbackUrl.
     """
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
     """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
@@ -194,7 +195,7 @@ same URL twice. Returned by GenerateCallbackUrl.
 """
 ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
 """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-SetResponse, ResolveCallback, CloseCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
 """
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
 """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
@@ -202,7 +203,7 @@ kept. Returned by AnswerCall, GetCall and ReplayCall.
 """
 ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
 """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-SetResponse, ResolveCallback and StreamInvocations.
+SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
 """
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
 """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
@@ -306,7 +307,8 @@ with the last resume token. Returned by WatchCalls.
 """
 ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
 """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-announces. Metadata: `activity`. Returned by Work.
+announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+GenerateCallbackUrl.
 """
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
 """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in

@@ -99,13 +99,23 @@ class Hello(_message.Message):
     CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_ACTIVITIES_FIELD_NUMBER: _builtins.int
     max_calls: _builtins.int
     """max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000."""
     name: _builtins.str
     """name is a name of the worker for logs. Default empty, at most 200 characters."""
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """callback_activities are the activities that the worker serves. 1 to 100, each once."""
+        """callback_activities are the activities whose calls the worker handles. At most 100, each once. Default: none. At
+        least one of this field and `notification_activities` must not be empty.
+        """
+
+    @_builtins.property
+    def notification_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """notification_activities are the activities whose notifications the worker handles: an offer of them has the `reason`
+        REMINDER or EXPIRY. A worker gets no notification of an activity that is not in this list. At most 100, each once.
+        Default: none.
+        """
 
     def __init__(
         self,
@@ -113,10 +123,11 @@ class Hello(_message.Message):
         callback_activities: _abc.Iterable[_builtins.str] | None = ...,
         max_calls: _builtins.int = ...,
         name: _builtins.str = ...,
+        notification_activities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "notification_activities", b"notification_activities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,7 +277,7 @@ class ServerMessage(_message.Message):
 
     @_builtins.property
     def offer(self) -> _callback_handler_service_pb2.HandleCallbackRequest:
-        """offer offers a call to handle. The worker sends Accept when it has a free slot for it."""
+        """offer offers a call or a notification to handle. The worker sends Accept when it has a free slot for it."""
 
     @_builtins.property
     def confirm(self) -> Global___Confirm:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from typing import Any
 
-from callback._converters import incoming_call_from_proto
-from callback._decisions import Handler, Reject, decision_to_proto
+from callback._converters import incoming_call_from_proto, notification_from_proto
+from callback._decisions import Handler, NotificationHandler, Reject, decision_to_proto
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
 from callback.v1 import callback_handler_service_pb2 as messages
+from callback.v1 import callback_pb2
 
 MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
 """The largest answer, in bytes. The server accepts no larger message: it would end the stream."""
@@ -22,8 +24,10 @@ class HandlerFailedError(Exception):
         super().__init__(message)
 
 
-async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
-    """Run a handler, and return its decision.
+async def decide(
+    handler: Handler | NotificationHandler, request: messages.HandleCallbackRequest
+) -> messages.HandleCallbackResponse:
+    """Run a handler of calls, or of notifications, and return its decision.
 
     Raises:
         HandlerFailedError: The handler made no decision, or one that cannot be sent.
@@ -47,6 +51,11 @@ async def decide(handler: Handler, request: messages.HandleCallbackRequest) -> m
     raise HandlerFailedError
 
 
+def is_notification(request: messages.HandleCallbackRequest) -> bool:
+    """Return whether a request of the server is a notification."""
+    return request.reason not in (callback_pb2.CALL_REASON_UNSPECIFIED, callback_pb2.CALL_REASON_CALL)
+
+
 def log_answer_refused(refusal: messages.RefuseAnswerRequest) -> None:
     """Log that the server cannot render an answer, so that the call failed."""
     _log.error(
@@ -54,9 +63,12 @@ def log_answer_refused(refusal: messages.RefuseAnswerRequest) -> None:
     )
 
 
-async def _decision(handler: Handler, request: messages.HandleCallbackRequest) -> messages.HandleCallbackResponse:
+async def _decision(
+    handler: Handler | NotificationHandler, request: messages.HandleCallbackRequest
+) -> messages.HandleCallbackResponse:
     try:
-        answer = await handler(incoming_call_from_proto(request))
+        given: Any = notification_from_proto(request) if is_notification(request) else incoming_call_from_proto(request)
+        answer = await handler(given)
     except Reject as rejection:
         return decision_to_proto(rejection)
     if isinstance(answer, Reject):

@@ -27,7 +27,9 @@ The result of a call is the same in both cases:
    The server reports the problem, and it is logged here.
 5. A handler is cancelled at its deadline, or when its server is lost, and the call fails. It is not cancelled when the
    caller disconnects.
-6. Handlers are coroutine functions. A blocking function would delay every other call, and could not be cancelled: run
+6. A handler of notifications (`@handlers.notification("order-paid")`) is told of reminders and of the expiry. Without
+   one, a program gets calls alone.
+7. Handlers are coroutine functions. A blocking function would delay every other call, and could not be cancelled: run
    blocking work with `await asyncio.to_thread(…)`.
 """
 
@@ -35,7 +37,7 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,7 +46,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from callback._decisions import Handler
+from callback._decisions import Handler, NotificationHandler
 from callback.connection._channel_options import SERVER_OPTIONS
 from callback.connection._tls import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -62,6 +64,8 @@ _log = logging.getLogger("callback.handlers")
 
 
 _Handler = TypeVar("_Handler", bound=Handler)
+_NotificationHandler = TypeVar("_NotificationHandler", bound=NotificationHandler)
+_AnyHandler = TypeVar("_AnyHandler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,25 @@ class Handlers:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._notification_handlers: dict[str, NotificationHandler] = {}
 
     @property
     def activities(self) -> tuple[str, ...]:
-        """The activities that have a handler."""
+        """The activities that have a handler of their calls."""
         return tuple(self._handlers)
 
+    @property
+    def notification_activities(self) -> tuple[str, ...]:
+        """The activities that have a handler of their notifications."""
+        return tuple(self._notification_handlers)
+
     def get(self, activity: str) -> Handler | None:
-        """Return the handler of an activity, or None if it has none."""
+        """Return the handler of the calls of an activity, or None if it has none."""
         return self._handlers.get(activity)
+
+    def get_notification(self, activity: str) -> NotificationHandler | None:
+        """Return the handler of the notifications of an activity, or None if it has none."""
+        return self._notification_handlers.get(activity)
 
     def activity(self, name: str) -> Callable[[_Handler], _Handler]:
         """Register the decorated coroutine function as the handler of an activity, and return it unchanged.
@@ -96,21 +110,20 @@ class Handlers:
             TypeError: It is not a coroutine function.
             ValueError: The name is empty, or already has a handler.
         """
+        return _registration(name, self._handlers)
 
-        def register(handler: _Handler) -> _Handler:
-            if not name:
-                raise ValueError("the name of an activity must not be empty")
-            if name in self._handlers:
-                raise ValueError(f"the activity {name!r} already has a handler")
-            if not _is_coroutine_function(handler):
-                raise TypeError(
-                    f"the handler of {name!r} is not a coroutine function: define it with `async def`,"
-                    " and run blocking work with `await asyncio.to_thread(…)`"
-                )
-            self._handlers[name] = handler
-            return handler
+    def notification(self, name: str) -> Callable[[_NotificationHandler], _NotificationHandler]:
+        """Register the decorated coroutine function for the notifications of an activity, and return it unchanged.
 
-        return register
+        It gets a `Notification`: a reminder or the expiry of a callback that asks for them (`notify`). What it returns
+        or raises counts as for a call: None takes the notification; a `Reject` refuses it for good; any other exception
+        fails the attempt, and the server tries again later. There is no caller, so a response has no effect.
+
+        Raises:
+            TypeError: It is not a coroutine function.
+            ValueError: The name is empty, or already has a handler of notifications.
+        """
+        return _registration(name, self._notification_handlers)
 
     def add_to(self, server: grpc.aio.Server, *, client_names: Collection[str] | None = None) -> None:
         """Add the handler service to an existing gRPC server, as an alternative to `serve`.
@@ -123,7 +136,7 @@ class Handlers:
         Raises:
             ImportError: `client_names` is given, and cryptography is not installed.
         """
-        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self._handlers, client_names), server)
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self, client_names), server)
 
     def run(self, address: str, *, tls: ServerTls | None = None, grace: float = DEFAULT_GRACE_S) -> None:
         """Serve as the main job of a program. An error of `serve` ends the program with one line on standard error.
@@ -201,17 +214,17 @@ class Handlers:
 
 
 class _Servicer(services.CallbackHandlerServiceServicer):
-    """`CallbackHandlerService` for a table of handlers.
+    """`CallbackHandlerService` for handlers.
 
     Args:
-        handlers: The handlers, by activity.
+        handlers: The handlers.
         client_names: The accepted names of Callback servers. None accepts every client.
 
     Raises:
         ImportError: `client_names` is given, and cryptography is not installed.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], client_names: Collection[str] | None) -> None:
+    def __init__(self, handlers: Handlers, client_names: Collection[str] | None) -> None:
         self._handlers = handlers
         self._client_names = None if client_names is None else frozenset(client_names)
         if client_names is not None:
@@ -237,6 +250,24 @@ class _Servicer(services.CallbackHandlerServiceServicer):
             await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
 
+    async def HandleNotification(  # noqa: N802  # the contract's name
+        self,
+        request: messages.HandleNotificationRequest,
+        context: grpc.aio.ServicerContext[messages.HandleNotificationRequest, messages.HandleNotificationResponse],
+    ) -> messages.HandleNotificationResponse:
+        """Run the handler of the notifications of the activity, and return its decision."""
+        await self._require_client_name(context)
+        activity = request.notification.callback_activity
+        handler = self._handlers.get_notification(activity)
+        if handler is None:
+            problem = f"no handler for the notifications of the activity {activity!r} here"
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, problem)
+        try:
+            return messages.HandleNotificationResponse(decision=await decide(handler, request.notification))
+        except HandlerFailedError as failure:
+            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
+        raise AssertionError("abort does not return")
+
     async def RefuseAnswer(  # noqa: N802  # the contract's name
         self,
         request: messages.RefuseAnswerRequest,
@@ -257,7 +288,26 @@ class _Servicer(services.CallbackHandlerServiceServicer):
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has none of the accepted names")
 
 
-def _is_coroutine_function(handler: Handler) -> bool:
+def _registration(name: str, table: dict[str, Any]) -> Callable[[_AnyHandler], _AnyHandler]:
+    """Return a decorator that puts a handler into a table."""
+
+    def register(handler: _AnyHandler) -> _AnyHandler:
+        if not name:
+            raise ValueError("the name of an activity must not be empty")
+        if name in table:
+            raise ValueError(f"the activity {name!r} already has a handler")
+        if not _is_coroutine_function(handler):
+            raise TypeError(
+                f"the handler of {name!r} is not a coroutine function: define it with `async def`,"
+                " and run blocking work with `await asyncio.to_thread(…)`"
+            )
+        table[name] = handler
+        return handler
+
+    return register
+
+
+def _is_coroutine_function(handler: object) -> bool:
     """Return whether a handler is an `async def`, a partial of one, or an object whose `__call__` is one."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 

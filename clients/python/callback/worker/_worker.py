@@ -42,6 +42,7 @@ from os import PathLike
 
 import grpc
 
+from callback._decisions import Handler, NotificationHandler
 from callback._errors import (
     CallbackError,
     InvalidRequestError,
@@ -57,7 +58,7 @@ from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
-from callback.worker._execution import HandlerFailedError, decide, log_answer_refused
+from callback.worker._execution import HandlerFailedError, decide, is_notification, log_answer_refused
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
 
@@ -187,7 +188,7 @@ class Worker:
 
     async def _until(self, stop: asyncio.Event, welcome: asyncio.Event | None = None) -> None:
         """Serve until the event `stop`. Set `welcome` when a server has welcomed the worker for the first time."""
-        if not self._handlers.activities:
+        if not (self._handlers.activities or self._handlers.notification_activities):
             raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
         welcome = welcome or asyncio.Event()
         slots = asyncio.Semaphore(self._max_calls)  # shared, because a draining stream runs beside its successor
@@ -228,7 +229,7 @@ class Worker:
                 if stream.is_welcome:
                     welcome.set()
                     backoff = _backoff()
-                    served = [each for each in self._handlers.activities if each not in stream.unroutable_activities]
+                    served = [each for each in self._served() if each not in stream.unroutable_activities]
                     _log.info("worker_connected target=%s activities=%s", self._target, ",".join(served) or "none")
                 await stream.leaving.wait()
                 is_explained = not (is_explained and stream.is_unexplained)
@@ -260,9 +261,14 @@ class Worker:
         options = (*_OPTIONS, *self._tls.channel_options)
         return grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
 
+    def _served(self) -> list[str]:
+        """Return the activities whose calls or notifications the worker handles."""
+        return [*dict.fromkeys((*self._handlers.activities, *self._handlers.notification_activities))]
+
     def _hello(self) -> messages.Hello:
         return messages.Hello(
             callback_activities=self._handlers.activities,
+            notification_activities=self._handlers.notification_activities,
             max_calls=self._max_calls,
             name=self._name,
         )
@@ -405,7 +411,10 @@ class _Stream:
             call.task.cancel()
 
     async def _handle(self, call: "_Call") -> None:
-        handler = self._handlers.get(call.request.callback_activity)
+        activity = call.request.callback_activity
+        handler: Handler | NotificationHandler | None = (
+            self._handlers.get_notification(activity) if is_notification(call.request) else self._handlers.get(activity)
+        )
         if handler is None:
             return
         async with self._slots:

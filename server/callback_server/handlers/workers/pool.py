@@ -12,18 +12,21 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.remote import RemoteAssignmentHost, RemoteWorkers
-from callback_server.handlers.workers.worker import LocalAssignment, Worker
+from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
 from callback_server.replica_bus import ReplicaBus
+from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
@@ -32,6 +35,9 @@ log = get_logger()
 
 ANNOUNCE_S: Final = 1.0
 """Interval between two announcements of the free slots to other replicas, in seconds."""
+DISCOVERED_S: Final = 1.0
+"""How long a notification waits to learn of a worker that takes it, in seconds: several times the interval at which the
+slots of other replicas are read."""
 CHANGE_S: Final = 0.1
 """Time until it announces an activity that has free slots again, or has no more, in seconds."""
 
@@ -39,9 +45,9 @@ CHANGE_S: Final = 0.1
 class _WaitingCall:
     """A call that waits for a free slot."""
 
-    def __init__(self, order: int, activity: str, call_id: str) -> None:
+    def __init__(self, order: int, route: str, call_id: str) -> None:
         self.order = order
-        self.activity = activity
+        self.route = route
         self.call_id = call_id
         self.assignment: asyncio.Future[Assignment | None] = asyncio.get_running_loop().create_future()
         """The slot that the call got. None: the pool stops, and the call gets none."""
@@ -72,8 +78,8 @@ class WorkerPool:
     def join(self, worker: Worker) -> None:
         """Add a worker, which gets calls from now on."""
         self._workers[worker] = None
-        for activity in worker.activities:
-            self._serving[activity][worker] = None
+        for route in worker.routes:
+            self._serving[route][worker] = None
         self._has_workers.set()
         self._assign_waiting()
 
@@ -82,10 +88,10 @@ class WorkerPool:
         if worker not in self._workers:
             return
         del self._workers[worker]
-        for activity in worker.activities:
-            del self._serving[activity][worker]
-            if not self._serving[activity]:
-                del self._serving[activity]
+        for route in worker.routes:
+            del self._serving[route][worker]
+            if not self._serving[route]:
+                del self._serving[route]
         worker.disconnect()
         self._assign_waiting()
 
@@ -110,18 +116,22 @@ class WorkerPool:
         self._assign_waiting()  # lets the drained workers go
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
-        """Let a worker decide on a call. See `Handler`."""
+        """Let a worker decide on a call or notification. See `Handler`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         message = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
-        order = next(self._order)
+        order, route = next(self._order), route_of(message)
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
             # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
-            assignment = self._assign(grant.activity, grant.call_id)
+            assignment = self._assign(route, grant.call_id)
             if assignment is None:
-                assignment = await self._wait_for_slot(_WaitingCall(order, grant.activity, grant.call_id), left_s)
+                if grant.reason is not Reason.CALL and not self._is_served(route):
+                    left_s = min(left_s, DISCOVERED_S)
+                assignment = await self._wait_for_slot(_WaitingCall(order, route, grant.call_id), left_s)
             if assignment is None:
-                break
+                if grant.reason is Reason.CALL or self._is_stopped or self._is_served(route):
+                    continue
+                raise HandlerError(CallFailure.NO_HANDLER, f"no worker takes notifications of {grant.activity}")
             assignment.offer(message, until - loop.time())
             if self._is_stopped:  # since the call got its slot
                 assignment.withdraw()
@@ -141,33 +151,43 @@ class WorkerPool:
     async def run_announcements(self) -> None:
         """Announce the free slots of this process to other replicas while it has workers, until cancelled."""
         announced: dict[str, int] | None = None
+        announced_workers: dict[str, int] = {}
         announced_at = 0.0
         while True:
             if announced is None:
                 self._has_workers.clear()
                 if not self._workers:
                     await self._has_workers.wait()
-            slots = self._free_slots()
+            slots, workers = self._free_slots(), self.worker_counts()
             now = time.monotonic()
             if (
                 announced is None
                 or slots is None
                 or announced.keys() != slots.keys()
+                or announced_workers != workers
                 or now - announced_at >= ANNOUNCE_S
             ):
                 try:
-                    await announce_slots(self._scripts, self._replica_bus.replica, slots)
+                    await self._announce(slots, workers or None)
                 except StoreError as error:
                     log.warning("slots_not_announced", error=str(error))
                 except Exception:  # the loop continues: other replicas get the slots with the next announcement
                     log.exception("slots_not_announced")
-                announced, announced_at = slots, now
+                announced, announced_workers, announced_at = slots, workers, now
             await asyncio.sleep(CHANGE_S)
 
     async def announce_none(self) -> None:
         """Announce that this replica stops: it reads no more offers."""
         with contextlib.suppress(StoreError):  # an announcement expires soon anyway
-            await announce_slots(self._scripts, self._replica_bus.replica, None)
+            await self._announce(None, None)
+
+    async def _announce(self, slots: Mapping[str, int] | None, workers: Mapping[str, int] | None) -> None:
+        await announce_slots(self._scripts, self._replica_bus.replica, slots)
+        await announce_slots(self._scripts, self._replica_bus.replica, workers, key=keys.SERVING_KEY)
+
+    def worker_counts(self) -> dict[str, int]:
+        """Return the number of workers of this process that take the calls of each activity."""
+        return {route: len(workers) for route, workers in self._serving.items() if not route.startswith(NOTIFICATIONS)}
 
     async def run_discovery(self) -> None:
         """Find the free slots of other replicas when calls need them, until cancelled."""
@@ -189,34 +209,35 @@ class WorkerPool:
         exhausted: set[str] = set()
         left = []
         for waiting in self._waiting:
-            if waiting.activity in exhausted:
+            if waiting.route in exhausted:
                 left.append(waiting)
                 continue
-            assignment = self._assign(waiting.activity, waiting.call_id)
+            assignment = self._assign(waiting.route, waiting.call_id)
             if assignment is not None:
                 waiting.assignment.set_result(assignment)
                 continue
             left.append(waiting)
             # If the only free worker still has an earlier attempt of this very call, other calls may use its slots.
-            if not any(worker.free_slots for worker in self._serving.get(waiting.activity, ())):
-                exhausted.add(waiting.activity)
+            if not any(worker.free_slots for worker in self._serving.get(waiting.route, ())):
+                exhausted.add(waiting.route)
         self._waiting = left
         if left:
             self._remote_workers.need_slots()
         if self.draining:
-            wanted = {waiting.activity for waiting in left}
+            wanted = {waiting.route for waiting in left}
             for worker in self._workers:
-                if wanted.isdisjoint(worker.activities):
+                if wanted.isdisjoint(worker.routes):
                     worker.drain()
 
-    def _assign(self, activity: str, call_id: str) -> Assignment | None:
-        return self._assign_locally(activity, call_id) or self._remote_workers.assign(activity, call_id)
+    def _is_served(self, route: str) -> bool:
+        return route in self._serving or self._remote_workers.serve(route)
 
-    def _assign_locally(self, activity: str, call_id: str) -> LocalAssignment | None:
+    def _assign(self, route: str, call_id: str) -> Assignment | None:
+        return self._assign_locally(route, call_id) or self._remote_workers.assign(route, call_id)
+
+    def _assign_locally(self, route: str, call_id: str) -> LocalAssignment | None:
         able = [
-            worker
-            for worker in self._serving.get(activity, ())
-            if worker.free_slots > 0 and not worker.has_call(call_id)
+            worker for worker in self._serving.get(route, ()) if worker.free_slots > 0 and not worker.has_call(call_id)
         ]
         return min(able, key=lambda worker: worker.load).assign(call_id) if able else None
 
@@ -227,12 +248,15 @@ class WorkerPool:
                 worker.refuse_answer(refusal)
 
     def _free_slots(self) -> dict[str, int] | None:
-        """Return the number of free slots of each activity that has some. None: there are no workers."""
+        """Return the number of free slots of each route that has some. None: there are no workers.
+
+        The notifications of an activity are also there without a slot: so other replicas know that they are taken.
+        """
         if not self._workers:
             return None
         slots: dict[str, int] = {}
-        for activity, workers in self._serving.items():
+        for route, workers in self._serving.items():
             free = sum(worker.free_slots for worker in workers)
-            if free:
-                slots[activity] = free
+            if free or route.startswith(NOTIFICATIONS):
+                slots[route] = free
         return slots

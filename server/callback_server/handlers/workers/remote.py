@@ -23,7 +23,7 @@ from callback_process.tasks import TaskSet
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
-from callback_server.handlers.workers.worker import LocalAssignment
+from callback_server.handlers.workers.worker import LocalAssignment, route_of
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.find_slots import ReplicaSlots, find_slots
@@ -101,9 +101,9 @@ class RefuseAnswer(ReplicaMessage, frozen=True, array_like=True):
 class RemoteAssignment(Assignment):
     """A call at a worker of another replica. That replica chooses the worker."""
 
-    def __init__(self, call_id: str, activity: str, replica: str, name: str, remote_workers: RemoteWorkers) -> None:
+    def __init__(self, call_id: str, route: str, replica: str, name: str, remote_workers: RemoteWorkers) -> None:
         super().__init__(call_id)
-        self.activity = activity
+        self.route = route
         self.replica = replica
         self.name = name
         self.worker = 0
@@ -143,7 +143,7 @@ class RemoteWorkers:
         self._assignments: dict[str, RemoteAssignment] = {}
         self._names = itertools.count()
         self._slots: dict[str, dict[str, int]] = {}
-        """Free slots by replica and activity."""
+        """Free slots by replica and route."""
         self._valid_until: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
         replica_bus.receive(Accept, self._accept)
@@ -153,21 +153,24 @@ class RemoteWorkers:
         """Take note that a call needs a slot."""
         self._needed.set()
 
-    def assign(self, activity: str, call_id: str) -> RemoteAssignment | None:
+    def assign(self, route: str, call_id: str) -> RemoteAssignment | None:
         """Occupy a slot at the replica that has the most. Return None if there is no known free slot."""
-        now = asyncio.get_running_loop().time()
-        able = [
-            replica
-            for replica, slots in self._slots.items()
-            if slots.get(activity, 0) > 0 and self._valid_until[replica] > now
-        ]
+        able = [replica for replica, slots in self._valid_slots().items() if slots.get(route, 0) > 0]
         if not able:
             return None
-        replica = max(able, key=lambda each: self._slots[each][activity])
-        self._slots[replica][activity] -= 1
+        replica = max(able, key=lambda each: self._slots[each][route])
+        self._slots[replica][route] -= 1
         name = f"{self.replica_bus.replica}:{next(self._names)}"
-        assignment = self._assignments[name] = RemoteAssignment(call_id, activity, replica, name, self)
+        assignment = self._assignments[name] = RemoteAssignment(call_id, route, replica, name, self)
         return assignment
+
+    def serve(self, route: str) -> bool:
+        """Return whether a replica has announced a route, also without a free slot."""
+        return any(route in slots for slots in self._valid_slots().values())
+
+    def _valid_slots(self) -> dict[str, dict[str, int]]:
+        now = asyncio.get_running_loop().time()
+        return {replica: slots for replica, slots in self._slots.items() if self._valid_until[replica] > now}
 
     def remove(self, assignment: RemoteAssignment) -> None:
         """Remove an assignment. The next announcement of its replica says whether its slot is free."""
@@ -216,7 +219,7 @@ class RemoteWorkers:
         slots = self._slots.get(assignment.replica)
         if slots is not None:
             declined = result is not None and result.WhichOneof("outcome") == "declined"
-            slots[assignment.activity] = 0 if declined else slots.get(assignment.activity, 0) + 1
+            slots[assignment.route] = 0 if declined else slots.get(assignment.route, 0) + 1
         assignment.worker = message.worker
         assignment.complete(result)
         self._on_slots_free()
@@ -235,7 +238,7 @@ class RemoteAssignmentHost:
 
         Args:
             replica_bus: Where offers come from.
-            assign: Occupies a slot of a local worker, for an activity and a call id. It returns None if none is free.
+            assign: Occupies a slot of a local worker, for a route and a call id. It returns None if none is free.
             refuse_answer: Tells the worker with a number that its decision cannot be rendered.
         """
         self._replica_bus = replica_bus
@@ -252,7 +255,7 @@ class RemoteAssignmentHost:
         if offer.assignment in self._assignments:
             return
         request = handler_pb2.HandleCallbackRequest.FromString(offer.request)
-        assignment = self._assign(request.callback_activity, request.call_id)
+        assignment = self._assign(route_of(request), request.call_id)
         if assignment is None:
             self._send_declined(offer, request.call_id)
             return

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
+from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_server.handlers.workers.assignment import Assignment
 
@@ -19,6 +20,9 @@ MAX_BATCH_MESSAGES: Final = 64
 MAX_BATCH_BYTES: Final = 256 * 1024
 """The maximum size of a batch of several messages, in bytes. A larger message is sent alone."""
 
+NOTIFICATIONS: Final = "\0"
+"""The beginning of the route of the notifications of an activity. The route of its calls is its name, which has no such
+character. Replicas of the release before never announce slots of such a route."""
 _turns = itertools.count()
 _numbers = itertools.count(1)
 
@@ -29,11 +33,26 @@ class Worker:
     A worker that has not replied to an offer when the call is withdrawn hangs: it gets no more calls until it replies.
     """
 
-    def __init__(self, activities: Collection[str], max_calls: int, *, on_slot_free: Callable[[Worker], None]) -> None:
-        """Create a worker with `max_calls` slots. It calls `on_slot_free` whenever a slot may have become free."""
+    def __init__(
+        self,
+        activities: Collection[str],
+        max_calls: int,
+        *,
+        on_slot_free: Callable[[Worker], None],
+        notification_activities: Collection[str] = (),
+    ) -> None:
+        """Create a worker.
+
+        Args:
+            activities: The activities whose calls it handles.
+            max_calls: The number of its slots.
+            on_slot_free: Called whenever a slot may have become free.
+            notification_activities: The activities whose notifications it handles.
+        """
         self.number = next(_numbers)
         """Identifies the worker among all that were ever connected to this process."""
-        self.activities = frozenset(activities)
+        self.routes = frozenset(activities) | {NOTIFICATIONS + activity for activity in notification_activities}
+        """What it handles, as `route_of` names it."""
         self.max_calls = max_calls
         self.draining = False
         """Whether the worker gets no more calls."""
@@ -170,6 +189,12 @@ class Worker:
     def _resume(self) -> None:
         self._is_paused = False
         self._on_slot_free(self)
+
+
+def route_of(request: handler_pb2.HandleCallbackRequest) -> str:
+    """Return by which workers a call or notification can be handled."""
+    is_call = request.reason in (callback_pb2.CALL_REASON_CALL, callback_pb2.CALL_REASON_UNSPECIFIED)
+    return request.callback_activity if is_call else NOTIFICATIONS + request.callback_activity
 
 
 class LocalAssignment(Assignment):

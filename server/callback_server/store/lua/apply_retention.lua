@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Deletes the ended calls and closed cases of a partition that are past their retention. A case waits for its calls:
 -- for the end of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after
--- its own. It also waits until the windows of its calls are over. An entry without its call or case is kept, and
--- reported.
+-- its own. It also waits until the windows of its calls are over, and until its notifications are delivered. An entry
+-- without its call or case is kept, and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
@@ -39,6 +39,21 @@ for _, call_id in ipairs(calls) do
   end
 end
 
+-- Deletes the notifications of a closed case, unless one has still to be delivered.
+---@return boolean deleted
+local function delete_notifications(case)
+  local ids = notifications_of(case)
+  for _, call_id in ipairs(ids) do
+    local delivery = redis.call('HGET', call_key(call_id), 'delivery')
+    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end
+  end
+  for _, call_id in ipairs(ids) do
+    redis.call('ZREM', dead_key(case.owner), call_id)
+    redis.call('UNLINK', call_key(call_id))
+  end
+  return true
+end
+
 -- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.
 local dropped = 0
 for _, case_id in ipairs(cases) do
@@ -50,7 +65,11 @@ for _, case_id in ipairs(cases) do
     redis.call('ZADD', closed_key(), now, case_id)
   elseif tonumber(case.repeats_until) > now then
     redis.call('ZADD', closed_key(), case.repeats_until - retention_ms, case_id)
-  elseif redis.call('EXISTS', calls_key(case_id)) == 0 then
+  elseif redis.call('EXISTS', calls_key(case_id)) == 1 then
+    -- It waits for the retention of these calls.
+  elseif not delete_notifications(case) then
+    redis.call('ZADD', closed_key(), now, case_id)
+  else
     local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end

@@ -203,7 +203,7 @@ if ends_at_claim(case) then
   local effect, running
   if case.path == '1' and platform_url == '' then
     redis.call('HSET', call_key(call_id), 'failure', 'INVALID_RESPONSE', 'detail', '/path needs a platform_url')
-    effect = end_call(case, call_id, 'FAILED', false, now, limits)
+    effect = end_call(case, call_id, 'FAILED', now, limits)
   else
     if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
     if window_ms > 0 and case.no_repeat then
@@ -213,7 +213,7 @@ if ends_at_claim(case) then
       local code = redis.call('HGET', case_key(case_id), 'code')
       redis.call('HSET', call_key(call_id), 'code', code == '0' and '' or (code or '') ~= '' and code or '200')
     end
-    effect = end_call(case, call_id, 'SUCCEEDED', false, now, limits, case.answer_mode == 'ACK')
+    effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK')
     keep_answer(case, call_id, packed_answer(content, body), 0, window_ms, now, repeat_bytes_per_case)
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)

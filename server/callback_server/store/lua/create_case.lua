@@ -9,10 +9,12 @@
 --       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
 --       closed_response ('' = none),
 --       repeat_window (in milliseconds, '' = repeats are calls),
---       code (of the response, '' = 200, 0 = a redirect), no_repeat (no answer is given twice),
+--       code (of the response, '' = 200, 0 = a redirect),
+--       notify (the reasons of the notifications, '' = none), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered,
 --       has_choices (of its prompt)
--- Returns: OK; KNOWN with a nonce (an earlier request with this request id and content stored a case, and this nonce);
+-- Returns: OK with the time at which the case expires (in milliseconds, 0 = never); KNOWN with a nonce and that time
+--          (an earlier request with this request id and content stored a case, and this nonce);
 --          CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
 -- @include lifecycle
@@ -24,12 +26,13 @@ if pointer ~= '' then
   known_id, known_nonce = target and string.sub(target, 1, 32), target and string.sub(target, 33)
 end
 if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
-  if load_case(known_id).fingerprint ~= fingerprint then return {'CONFLICT'} end
-  if known_nonce == nonce then return {'OK'} end -- this request is sent again
-  return {'KNOWN', known_nonce}
+  local known = load_case(known_id)
+  if known.fingerprint ~= fingerprint then return {'CONFLICT'} end
+  if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end -- this request is sent again
+  return {'KNOWN', known_nonce, tonumber(known.expires or 0)}
 end
 
-check_types({id = case_id, owner = owner, activity = activity}, {})
+check_types({id = case_id, owner = owner, activity = activity, notify = notify ~= '' and notify}, {})
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZCARD', index) end
 local label_digests = label_digests_of(content)
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
@@ -54,6 +57,10 @@ if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
 if has_choices then redis.call('HSET', case_key(case_id), 'choices', '1') end
 if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
 if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
+if notify ~= '' then
+  redis.call('HSET', case_key(case_id), 'notify', notify)
+  schedule_reminder({id = case_id, created = created}, 1)
+end
 if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
 if closed_response ~= '' then
   redis.call('HSET', case_key(case_id), 'closed_response', '1')
@@ -66,11 +73,12 @@ end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
+local expires = 0
 if time_to_live_ms ~= '' then
-  local expires = math.floor(now_us() / 1000) + time_to_live_ms
+  expires = math.floor(now_us() / 1000) + time_to_live_ms
   redis.call('HSET', case_key(case_id), 'expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
 emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
   'CASE_CREATED')
-return {'OK'}
+return {'OK', expires}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Erases the recorded data of the calls of a case, newest first, up to `limit` calls at a time. An erased call stays
 -- erased: if it still runs, its end records only its status. A waiting delivery becomes DEAD, because its request is
--- erased.
+-- erased. A notification has no request: what its handler said about its failure is erased, and its delivery goes on.
 --
 -- The answer of a case that was resolved is erased too. The calls that wait for it get it first. Later ones get what is
 -- left: its code, or nothing in place of a redirect.
@@ -53,6 +53,7 @@ end
 if before == '+inf' then
   erase_answers(case)
   if case.resolved then erase_resolution() end
+  for _, call_id in ipairs(notifications_of(case)) do redis.call('HDEL', call_key(call_id), 'delivery_detail') end
 end
 local calls = calls_to_erase()
 local erased, dead = 0, {}
@@ -78,7 +79,7 @@ for _, call_id in ipairs(dead) do
     'delivery_failure')
   if call[1] == 'RUNNING' then
     redis.call('HSET', call_key(call_id), 'failure', call[4])
-    end_call_and_delivery(case, call_id, call[2] == call[3] and 'NOT_STARTED' or 'FAILED', false, now, no_limits, true)
+    end_call_and_delivery(case, call_id, call[2] == call[3] and 'NOT_STARTED' or 'FAILED', now, no_limits, true)
   else
     end_delivery(case, call_id, 'DEAD', now, no_limits)
   end

@@ -15,7 +15,7 @@
 --       answer_digest (of the answer to a held call, '' = the call is not held),
 --       fencing_token (of the attempt; 1 if the caller still waited when it started),
 --       wait_ms (until the next attempt, '' = there is none),
---       repeat_bytes_per_case, keep_open, was_asked (whether the handler was asked),
+--       repeat_bytes_per_case, keep_open, close, was_asked (whether the handler was asked),
 --       no_repeat (whether the answer must not be given twice),
 --       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
@@ -67,6 +67,9 @@ if delivery then
 end
 
 redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
+if close then redis.call('HSET', call_key(call_id), 'close', '1') end
+local call_end = status
+if status == 'SUCCEEDED' then call_end = close and 'CLOSED' or keep_open and 'KEPT_OPEN' or status end
 if answer_digest ~= '' then redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest) end
 local window_ms = tonumber(call[11] or 0)
 if no_repeat or case.no_repeat then
@@ -80,7 +83,7 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
   redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
     'size', call[2] + grown)
 end
-local effect = end_call_and_delivery(case, call_id, status, keep_open, now, limits, delivery)
+local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery)
 if response ~= '' then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)

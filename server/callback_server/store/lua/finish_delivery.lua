@@ -6,24 +6,32 @@
 -- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail,
 --       response ('' = none),
 --       response_body, request, request_body (what is kept of them after the delivery, '' = as they are),
---       wait_ms (until the next attempt), was_asked (whether the handler was asked),
+--       wait_ms (until the next attempt), close (whether a DELIVERED closes the case),
+--       was_asked (whether the handler was asked),
 --       was_tried (whether the attempt was made; otherwise it was given up before),
 --       limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: OK, and 1 if the next delivery of an ordered case is due now, else 0; STALE (another attempt has started, or
---          the call is no longer kept).
--- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING.
+-- Returns: the timeouts that were applied, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
+--          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
+--          longer kept).
+-- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
+--             reminder whose case is closed is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
+--             IN_PROGRESS -> CLOSED; its timeouts are applied first.
 -- @include lifecycle
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
   'request_body', 'delivery_response', 'delivery_body', 'size')
-if call[3] == fencing_token then return {'OK', 0} end
-if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return {'STALE'} end
+if call[3] == fencing_token then return reply('OK', 0, 0) end
+if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end
 local case = load_case(case_id)
 if not case then return {'STALE'} end
 check_types(case, {call_id})
 local now = math.floor(now_us() / 1000)
 
+if status ~= 'DELIVERED' and is_obsolete(case, call_id) then
+  drop_reminder(case, call_id)
+  return reply('OK', 0, 0)
+end
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
 if was_tried then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
 if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
@@ -41,6 +49,16 @@ elseif was_tried then
 end
 if status == 'PENDING' then
   schedule_attempt(case, call_id, now + wait_ms)
-  return {'OK', 0}
+  return reply('OK', 0, 0)
 end
-return {'OK', end_delivery(case, call_id, status, now, limits) and 1 or 0}
+local closes = false
+if close and status == 'DELIVERED' then
+  apply_timeouts(case, now, limits)
+  closes = case.status ~= 'CLOSED'
+  redis.call('HSET', call_key(call_id), 'close', '1')
+end
+if closes then
+  close_case(case, CONSUMED, now)
+  emit_event(case, 'CASE_CLOSED')
+end
+return reply('OK', end_delivery(case, call_id, status, now, limits) and 1 or 0, closes and 1 or 0)

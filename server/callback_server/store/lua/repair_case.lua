@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- Finds the entries that a case and its calls need and do not have, such as the lease of a call that runs, and makes
--- them. A call without a lease gets one, so that its end counts if its server still runs it.
+-- Finds the entries that a case, its calls and its notifications need and do not have, such as the lease of a call
+-- that runs, and makes them. A call without a lease gets one, so that its end counts if its server still runs it.
 --
 -- KEYS: partition
 -- ARGV: case_id, after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
---       lease_ms (of a call that has none), makes_entries (otherwise they are only reported)
+--       lease_ms (of a call that has none, or of a notification's attempt),
+--       makes_entries (otherwise they are only reported)
 -- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry the list, as
 --          in the table of keys, and the case or call.
 -- Transition: none.
@@ -40,9 +41,11 @@ local function check_case()
   end
   if case.status == 'CLOSED' then
     need('closed', closed_key(), redis.call('HGET', case_key(case_id), 'closed') or now, case_id)
-  elseif case.expires then
-    need('expiries', expiries_key(), case.expires, case_id)
+    return
   end
+  if case.expires then need('expiries', expiries_key(), case.expires, case_id) end
+  local reminder = case.notify and reminder_due(case, reminder_count(case) + 1)
+  if reminder then need('reminders', reminders_key(), reminder, case_id) end
 end
 
 local function check_delivery(call_id, at)
@@ -55,6 +58,17 @@ local function check_delivery(call_id, at)
   end
   need('due', due_key(case.activity), at, call_id)
   need_member('delivery_activities', delivery_activities_key(), case.activity)
+end
+
+local function check_notification(call_id)
+  local delivery, start, next_attempt = unpack(redis.call('HMGET', call_key(call_id), 'delivery', 'start', 'next'))
+  if delivery == 'DEAD' then
+    need('dead', dead_key(case.owner), start, call_id)
+  elseif delivery and delivery ~= 'DELIVERED' then
+    local at = delivery == 'PENDING' and next_attempt or now + lease_ms
+    need('notification_due', notification_due_key(case.activity), at, call_id)
+    need_member('notification_activities', notification_activities_key(), case.activity)
+  end
 end
 
 local function check_call(call_id, attempt)
@@ -78,7 +92,10 @@ local function check_call(call_id, attempt)
   end
 end
 
-if after == '0' then check_case() end
+if after == '0' then
+  check_case()
+  for _, call_id in ipairs(notifications_of(case)) do check_notification(call_id) end
+end
 local calls = redis.call('ZRANGE', calls_key(case_id), '(' .. after, '+inf', 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
 for i = 1, #calls, 2 do check_call(calls[i], calls[i + 1]) end
 return {#calls == 2 * limit and tonumber(calls[#calls]) or 0, unpack(missing)}

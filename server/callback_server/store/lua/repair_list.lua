@@ -21,7 +21,7 @@ local function is_right(member)
   if kind == 'index' then return key == index_key(case.owner, case.status, case.activity) end
   if kind == 'label' then return true end
   if kind == 'closed' then return case.status == 'CLOSED' end
-  if kind == 'expiries' then return case.status ~= 'CLOSED' end
+  if kind == 'expiries' or kind == 'reminders' then return case.status ~= 'CLOSED' end
   if not call_exists(member) then return false end
   local call = redis.call('HMGET', call_key(member), 'status', 'delivery')
   local runs, delivery = call[1] == 'RUNNING', call[2]
@@ -31,7 +31,7 @@ local function is_right(member)
   if kind == 'dead' then return delivery == 'DEAD' end
   local is_delivered = delivery == 'PENDING' or delivery == 'RUNNING'
   if kind == 'ended' then return not runs and not is_delivered end
-  return is_delivered -- a queue or `due`
+  return is_delivered -- a queue, `due` or `notification_due`
 end
 
 local wrong = {}

@@ -1,11 +1,13 @@
 #!lua
--- Makes the delivery of a call due now: a new delivery of a recorded call, or the next attempt of a delivery that
--- waits. The delivery counts as replayed from then on. A delivery that waits is listed again if its entry was lost.
+-- Makes the delivery of a call or notification due now: a new delivery of a recorded call, or the next attempt of a
+-- delivery that waits. The delivery counts as replayed from then on. A delivery that waits is listed again if its entry
+-- was lost.
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id
 -- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs);
---          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler).
+--          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler); OBSOLETE (it is a
+--          reminder, and its case is closed).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
 -- @arguments
@@ -17,22 +19,28 @@ if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return 
 if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} end
 if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'RUNNING'} end
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end
+if is_obsolete(case, call_id) then return {'OBSOLETE'} end
 
 check_types(case, {call_id})
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
-  if case.ordered == '1' then
+  if case.ordered == '1' and not is_notification(call_id) then
     if not redis.call('LPOS', queue_key(case_id), call_id) then redis.call('RPUSH', queue_key(case_id), call_id) end
     if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return {'OK'} end
   end
-  local due_at = redis.call('ZSCORE', due_key(case.activity), call_id)
+  local due_at = redis.call('ZSCORE', lists_of(case, call_id), call_id)
   if not due_at or tonumber(due_at) > now then schedule_attempt(case, call_id, now) end
   return {'OK'}
 end
 redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0, 'not_asked_before_replay', call[7] or 0)
-redis.call('ZREM', ended_key(), call_id)
 redis.call('ZREM', dead_key(case.owner), call_id)
+if is_notification(call_id) then
+  redis.call('HSET', call_key(call_id), 'delivery_start', now)
+  schedule_attempt(case, call_id, now)
+  return {'OK'}
+end
+redis.call('ZREM', ended_key(), call_id)
 redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
 start_delivery(case, call_id, now)

@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
--- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired. An entry
--- without its case or call is kept and reported. Also updates the partition's copy of the paused activities.
+-- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired, starts
+-- the reminders that are due. An entry without its case or call is kept and reported. Also updates the partition's copy
+-- of the paused activities.
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       paused_activities...
--- Returns: the timeouts that were applied, then the number of leases and the number of expiries (below the limit:
---          nothing is left), 1 if a delivery is due, else 0 (deliveries are left to processes that can run them), what
---          the store's clock shows, and by how much it is behind the time of the partition, both in milliseconds.
+-- Returns: the timeouts that were applied, then the number of leases, of expiries and of reminders (below the limit:
+--          nothing is left), 1 if a delivery of a call is due, else 0, and the same of a notification (deliveries are
+--          left to processes that can run them), what the store's clock shows, and by how much it is behind the time of
+--          the partition, both in milliseconds.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
 -- @include lifecycle
@@ -21,6 +23,7 @@ local now = math.floor(now_us() / 1000)
 
 local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+local reminded = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
   if case then check_types(case, {call_id}) end
@@ -29,8 +32,13 @@ for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
   if case then check_types(case, {}) end
 end
-for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
-  redis.call('ZCARD', due_key(activity))
+for _, case_id in ipairs(reminded) do
+  local case = load_case(case_id)
+  if case then check_types(case, {}) end
+end
+for _, notifications in ipairs({false, true}) do
+  local activities, list = due_lists(notifications)
+  for _, activity in ipairs(activities) do redis.call('ZCARD', list(activity)) end
 end
 
 sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
@@ -52,13 +60,28 @@ for _, case_id in ipairs(cases) do
     report_absent('expiries', expiries_key(), case_id, now)
   end
 end
-local deliveries = 0
-for _, activity in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do
-  if #redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then
-    deliveries = 1
-    break
+for _, case_id in ipairs(reminded) do
+  local case = load_case(case_id)
+  if not case then
+    report_absent('reminders', reminders_key(), case_id, now)
+  else
+    apply_timeouts(case, now, limits)
+    if case.status ~= 'CLOSED' then
+      start_reminder(case, now)
+    else -- closed by a release without reminders
+      redis.call('ZREM', reminders_key(), case_id)
+    end
   end
 end
-local waits = redis.call('EXISTS', leases_key(), expiries_key(), delivery_activities_key()) > 0
+local function is_due(notifications)
+  local activities, list = due_lists(notifications)
+  for _, activity in ipairs(activities) do
+    if #redis.call('ZRANGE', list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then return 1 end
+  end
+  return 0
+end
+local waits = redis.call('EXISTS', leases_key(), expiries_key(), reminders_key(), delivery_activities_key(),
+  notification_activities_key()) > 0
 if clock < time or (waits and time > kept_time + KEEP_TIME_US) then keep_time() end
-return reply(#calls, #cases, deliveries, math.floor(clock / 1000), math.floor((time - clock) / 1000))
+return reply(#calls, #cases, #reminded, is_due(false), is_due(true), math.floor(clock / 1000),
+  math.floor((time - clock) / 1000))

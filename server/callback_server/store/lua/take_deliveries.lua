@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
--- Skips deliveries of paused activities. An entry without its case or call is kept and reported.
+-- Skips deliveries of paused activities. A reminder whose case is closed is dropped in place of that. An entry without
+-- its case or call is kept and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
 --       turn (a number that differs each time: each activity comes first in its turn),
---       default_lease_ms, limits (recorded_calls_per_case, recorded_bytes_per_case),
+--       default_lease_ms, notifications (whether it takes notifications, in place of calls),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       declared_leases... (pairs: activity, lease_ms)
 -- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
@@ -21,13 +23,13 @@ local now = math.floor(now_us() / 1000)
 local lease_ms = {}
 for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local activities = redis.call('SMEMBERS', delivery_activities_key())
+local activities, due_list = due_lists(notifications)
 table.sort(activities)
 
--- Returns the calls of an activity that are due, at most one more than can be taken.
+-- Returns the calls or notifications of an activity that are due, at most one more than can be taken.
 local function due_calls(activity, count)
   return redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
-    or redis.call('ZRANGE', due_key(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)
+    or redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)
 end
 
 for _, activity in ipairs(activities) do
@@ -44,6 +46,7 @@ end
 local taken, bytes = {}, 0
 for i = 1, #activities do
   local activity = activities[(turn + i) % #activities + 1]
+  local list = due_list(activity)
   for _, call_id in ipairs(due_calls(activity, #taken)) do
     if #taken == limit or bytes > max_bytes then return reply(1, unpack(taken)) end
     local case = load_case(string.sub(call_id, 1, 32))
@@ -51,7 +54,9 @@ for i = 1, #activities do
       'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
       'not_asked_before_replay', 'status')
     if not case or not call[6] then
-      report_absent('due', due_key(activity), call_id, now)
+      report_absent(is_notification(call_id) and 'notification_due' or 'due', list, call_id, now)
+    elseif is_obsolete(case, call_id) then
+      drop_reminder(case, call_id)
     elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
       end_delivery(case, call_id, 'DEAD', now, limits)
     else
@@ -60,7 +65,7 @@ for i = 1, #activities do
       start_attempt(case, call_id, now + lease)
       local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
       local content, body = call[4], call[5] or ''
-      if case.answer_mode ~= 'ACK' then
+      if case.answer_mode ~= 'ACK' or is_notification(call_id) then
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')

@@ -23,11 +23,11 @@ class ReplicaSlots(msgspec.Struct, frozen=True):
     by_activity: dict[str, int]
 
 
-async def find_slots(scripts: Scripts) -> list[ReplicaSlots]:
-    """Return the last announcement of each replica that has workers.
+async def find_slots(scripts: Scripts, key: str = keys.WORKERS_KEY) -> list[ReplicaSlots]:
+    """Return the last announcement of each replica that has workers: of free slots, or of workers (SERVING_KEY).
 
     Raises:
         StoreError: The store did not answer.
     """
-    flat = await scripts.run_on(SCRIPT, keys.WORKERS_KEY)
+    flat = await scripts.run_on(SCRIPT, key)
     return [ReplicaSlots(flat[at].decode(), flat[at + 1], _decode(flat[at + 2])) for at in range(0, len(flat), 3)]

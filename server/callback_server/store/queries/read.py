@@ -12,6 +12,7 @@ from redis.asyncio.cluster import ClusterPipeline
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
 from callback_server.store.connection.errors import store_errors
@@ -27,7 +28,7 @@ from callback_server.store.scripts import Scripts
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response", "repeats",
+    "delivery_detail", "delivery_response", "repeats", "close",
 )  # fmt: skip
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
@@ -117,6 +118,8 @@ def _case(
         closed_response=unpack_response(closed_response) if closed_response else None,
         resolved=fields.get(b"resolved", b"").decode(),
         hold_time_ms=_number(fields.get(b"hold_ms")),
+        notify=tuple(Reason(word) for word in fields.get(b"notify", b"").decode().split(",") if word),
+        reminders=int(fields.get(b"reminders", 0)),
         repeat_window_ms=int(fields.get(b"repeat_window", 0)),
         no_repeat=b"no_repeat" in fields,
     )
@@ -133,7 +136,7 @@ async def pointer_exists(scripts: Scripts, pointer: str) -> bool:
 
 
 async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = False) -> Call | None:
-    """Return the call with this id, with its bodies.
+    """Return the call or notification with this id, with its bodies.
 
     Args:
         scripts: The scripts on the store.
@@ -176,8 +179,20 @@ async def list_calls(
     return calls, calls[-1].attempt if len(ids) > limit and calls else None
 
 
+async def read_notifications(scripts: Scripts, case: Case) -> list[Call]:
+    """Return the notifications of a case that were not dropped: the reminders, and then that of the expiry.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    ids = [reminder_id(case.id, number) for number in range(1, case.reminders + 1)]
+    if case.close_reason is CloseReason.EXPIRED and Reason.EXPIRY in case.notify:
+        ids.append(expiry_id(case.id))
+    return await read_calls(scripts, ids)
+
+
 async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
-    """Return the calls with these ids, without bodies, except those that were deleted meanwhile.
+    """Return the calls and notifications with these ids, without bodies, except those that were deleted meanwhile.
 
     Raises:
         StoreError: The store did not answer.
@@ -239,16 +254,16 @@ def _call(
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
         fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
-        delivery_detail, delivery_response, repeats,
+        delivery_detail, delivery_response, repeats, close,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
-    status = CallStatus(status.decode())
+    status = CallStatus(status.decode()) if status else None
     erased = not request
     came = Request(method="") if erased else unpack_request(request, body)
     answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
     return Call(
         id=call_id,
         status=status,
-        attempt=int(attempt),
+        attempt=int(attempt or 0),
         request=came,
         request_body_size=body_size or came.body_size,
         start_ms=int(start),
@@ -260,9 +275,12 @@ def _call(
             if answered
             else None,
             keep_open=keep_open == b"1",
+            close=close == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
-        ),
+        )
+        if status
+        else None,
         erased=erased,
         delivery=Delivery(
             status=DeliveryStatus(delivery.decode()),

@@ -18,12 +18,14 @@ VALID_MS: Final = 3_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
-async def announce_slots(scripts: Scripts, replica: str, slots: Mapping[str, int] | None) -> None:
+async def announce_slots(
+    scripts: Scripts, replica: str, slots: Mapping[str, int] | None, *, key: str = keys.WORKERS_KEY
+) -> None:
     """Announce the number of free slots by activity. None: the replica has no workers.
+
+    With the key SERVING_KEY, announce the number of workers.
 
     Raises:
         StoreError: It is not known whether the announcement was stored.
     """
-    await scripts.run_on(
-        SCRIPT, keys.WORKERS_KEY, replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS
-    )
+    await scripts.run_on(SCRIPT, key, replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)

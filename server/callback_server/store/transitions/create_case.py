@@ -21,19 +21,25 @@ SCRIPT: Final = Script(
         ),
         *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
         *texts("closed_response"),
-        *texts("repeat_window", "code"),
+        *texts("repeat_window", "code", "notify"),
         *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
 )
 
 
-class CreateResult(enum.Enum):
-    """The result of a creation."""
+class RequestConflict(enum.Enum):
+    """Nothing was stored."""
 
-    OK = b"OK"
-    """The case is stored."""
     CONFLICT = b"CONFLICT"
     """A case with the same `request_id` and other content exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStored:
+    """The case is stored."""
+
+    expires_ms: int | None
+    """When it expires, in milliseconds since the epoch. None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,11 @@ class KnownRequest:
 
     nonce: bytes
     """The nonce of that case (see pointers.py)."""
+    expires_ms: int | None = None
+    """When that case expires, in milliseconds since the epoch. None: never."""
 
 
-async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRequest:
+async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
     """Store `case`, durably. Safe to send again.
 
     Raises:
@@ -73,6 +81,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         nonce=case.nonce,
         repeat_window=case.repeat_window_ms or "",
         code=stored_code(case.response),
+        notify=",".join(case.notify),
         no_repeat=case.no_repeat,
         needs_platform=needs_platform(case.response),
         is_ordered=case.ordered,
@@ -80,5 +89,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CreateResult | KnownRe
         has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
     if reply[0] == b"KNOWN":
-        return KnownRequest(nonce=reply[1])
-    return CreateResult(reply[0])
+        return KnownRequest(nonce=reply[1], expires_ms=reply[2] or None)
+    if reply[0] == b"OK":
+        return CaseStored(reply[1] or None)
+    return RequestConflict(reply[0])

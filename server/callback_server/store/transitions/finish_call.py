@@ -22,7 +22,7 @@ SCRIPT: Final = Script(
         *texts("whole_response", "whole_body", "code", "version", "answer_digest", "fencing_token"),
         *texts("wait_ms"),
         *numbers("repeat_bytes_per_case"),
-        *flags("keep_open", "was_asked", "no_repeat"),
+        *flags("keep_open", "close", "was_asked", "no_repeat"),
         *LIMITS,
     ],
     applies_timeouts=True,
@@ -117,6 +117,7 @@ async def finish_call(
         was_asked=was_asked,
         limits=recording.limits,
         keep_open=outcome.keep_open,
+        close=outcome.close,
         no_repeat=outcome.no_repeat,
         repeat_bytes_per_case=recording.repeat_bytes_per_case,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.call import DeliveryStatus, Outcome, Request
@@ -19,10 +20,21 @@ SCRIPT: Final = Script(
         *texts("case_id", "call_id", "fencing_token", "status", "failure", "detail", "response", "response_body"),
         *texts("request", "request_body"),
         *numbers("wait_ms"),
-        *flags("was_asked", "was_tried"),
+        *flags("close", "was_asked", "was_tried"),
         *LIMITS,
     ],
+    applies_timeouts=True,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFinished:
+    """The end of an attempt is recorded."""
+
+    next_is_due: bool
+    """Whether the next delivery of an ordered case is due now."""
+    is_case_closed: bool
+    """Whether the handler has closed the case with this delivery."""
 
 
 async def finish_delivery(
@@ -35,7 +47,7 @@ async def finish_delivery(
     status: DeliveryStatus,
     wait_ms: int,
     recording: Recording,
-) -> bool | None:
+) -> DeliveryFinished | None:
     """Record the end of an attempt and the status of its delivery, durably. Safe to send again.
 
     Args:
@@ -49,7 +61,7 @@ async def finish_delivery(
         recording: What is recorded of the request, of the answer and of ended calls.
 
     Returns:
-        Whether the next delivery of an ordered case is due now. None: another attempt has started, and decides.
+        What was recorded. None: another attempt has started, and decides.
 
     Raises:
         StoreError: It is not known whether the end was recorded.
@@ -74,7 +86,8 @@ async def finish_delivery(
         request_body=kept_body,
         wait_ms=wait_ms,
         limits=recording.limits,
+        close=outcome is not None and outcome.close,
         was_asked=outcome is not None and outcome.was_asked,
         was_tried=outcome is not None,
     )
-    return bool(facts[0]) if word == b"OK" else None
+    return DeliveryFinished(*map(bool, facts)) if word == b"OK" else None

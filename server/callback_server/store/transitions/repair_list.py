@@ -10,9 +10,11 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("repair_list", [*texts("list", "kind"), *numbers("first", "limit"), *flags("removes_entries")])
 LIMIT: Final = 100
 """How many entries one script looks at. It blocks the store meanwhile."""
-KINDS: Final = frozenset(
-    {"index", "label", "closed", "expiries", "calls", "held", "waiting", "leases", "dead", "ended", "due", "queue"}
+CASE_LISTS: Final = frozenset({"index", "label", "closed", "expiries", "reminders"})
+CALL_LISTS: Final = frozenset(
+    {"calls", "held", "waiting", "leases", "dead", "ended", "due", "queue", "notification_due"}
 )
+KINDS: Final = CASE_LISTS | CALL_LISTS
 """The lists of cases and calls, as in the table of keys."""
 
 

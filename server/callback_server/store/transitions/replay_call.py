@@ -25,6 +25,8 @@ class ReplayResult(enum.Enum):
     """The request of the call is not kept whole."""
     UNHANDLED = b"UNHANDLED"
     """The activity has no handler."""
+    OBSOLETE = b"OBSOLETE"
+    """It is a reminder, and its case is closed."""
 
 
 async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> ReplayResult:

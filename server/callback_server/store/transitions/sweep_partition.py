@@ -1,4 +1,4 @@
-"""The transition that applies the timeouts of a partition: leases that end, cases that expire."""
+"""The transition that applies the timeouts of a partition: leases that end, cases that expire, reminders."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ class SweepResult:
 
     leases: int
     expiries: int
+    reminders: int
     deliveries: bool
-    """Whether a delivery is due, also one of a paused activity."""
+    """Whether a delivery of a call is due, also one of a paused activity."""
+    notifications: bool
+    """The same of a notification."""
     clock_ms: int
     """What the store's clock shows, in milliseconds since the epoch."""
     behind_ms: int
@@ -40,7 +43,7 @@ class SweepResult:
     @property
     def more(self) -> bool:
         """Whether more may be due."""
-        return LIMIT in (self.leases, self.expiries)
+        return LIMIT in (self.leases, self.expiries, self.reminders)
 
 
 async def sweep_partition(
@@ -51,7 +54,7 @@ async def sweep_partition(
     Raises:
         StoreError: It is not known whether they were applied. The next sweep does it.
     """
-    calls, cases, deliveries, clock_ms, behind_ms = await scripts.run(
+    calls, cases, reminders, deliveries, notifications, clock_ms, behind_ms = await scripts.run(
         SCRIPT,
         partition,
         limit=LIMIT,
@@ -59,4 +62,4 @@ async def sweep_partition(
         pauses_version=paused.version,
         paused_activities=paused.names,
     )
-    return SweepResult(calls, cases, bool(deliveries), clock_ms, behind_ms)
+    return SweepResult(calls, cases, reminders, bool(deliveries), bool(notifications), clock_ms, behind_ms)

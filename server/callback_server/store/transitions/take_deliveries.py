@@ -9,7 +9,7 @@ from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import lists, numbers
+from callback_server.store.script_arguments import flags, lists, numbers
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
 
@@ -17,6 +17,7 @@ SCRIPT: Final = Script(
     "take_deliveries",
     [
         *numbers("limit", "max_bytes", "turn", "default_lease_ms"),
+        *flags("notifications"),
         *LIMITS,
         *lists("declared_leases"),
     ],
@@ -60,8 +61,9 @@ async def take_deliveries(
     turn: int,
     leases: Leases,
     recording: Recording,
+    notifications: bool = False,
 ) -> tuple[list[DeliveryAttempt], bool]:
-    """Take at most `limit` deliveries that are due in a partition, durably.
+    """Take at most `limit` deliveries of calls, or of notifications, that are due in a partition, durably.
 
     `turn` differs each time, so that each activity comes first in its turn.
 
@@ -77,6 +79,7 @@ async def take_deliveries(
         limit=min(limit, LIMIT),
         max_bytes=MAX_REQUEST_BYTES,
         turn=turn,
+        notifications=notifications,
         limits=recording.limits,
         default_lease_ms=leases.default_ms,
         declared_leases=leases.pairs,

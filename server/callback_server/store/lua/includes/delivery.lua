@@ -5,17 +5,36 @@
 -- A call that still runs has a delivery if its caller got a fallback that accepts the request (2xx or 3xx). The lease
 -- of its running attempt is the lease of the call, so the call is in the list of its activity only while the delivery
 -- is PENDING.
+--
+-- A notification has the id and the key of a call, and a delivery, but neither a status nor a place among the calls of
+-- its case. It is in a list of its own, so that a server of a release without notifications never takes it for a call.
+
+-- Returns whether an id is that of a notification. The random part of the id of a call does not begin with so many
+-- zeros.
+local function is_notification(call_id) return string.sub(call_id, 34, 46) == '0000000000000' end
+
+-- Returns the keys of the list of a delivery, and of the set of the activities that have such a list.
+local function lists_of(case, call_id)
+  if is_notification(call_id) then return notification_due_key(case.activity), notification_activities_key() end
+  return due_key(case.activity), delivery_activities_key()
+end
+
+-- Returns the activities that have a list of deliveries, of calls or of notifications, and the key function of a list.
+local function due_lists(notifications)
+  if notifications then return redis.call('SMEMBERS', notification_activities_key()), notification_due_key end
+  return redis.call('SMEMBERS', delivery_activities_key()), due_key
+end
 
 local function schedule(case, call_id, at)
-  redis.call('ZADD', due_key(case.activity), at, call_id)
-  redis.call('SADD', delivery_activities_key(), case.activity)
+  local due, activities = lists_of(case, call_id)
+  redis.call('ZADD', due, at, call_id)
+  redis.call('SADD', activities, case.activity)
 end
 
 local function unschedule(case, call_id)
-  redis.call('ZREM', due_key(case.activity), call_id)
-  if redis.call('EXISTS', due_key(case.activity)) == 0 then
-    redis.call('SREM', delivery_activities_key(), case.activity)
-  end
+  local due, activities = lists_of(case, call_id)
+  redis.call('ZREM', due, call_id)
+  if redis.call('EXISTS', due) == 0 then redis.call('SREM', activities, case.activity) end
 end
 
 -- Sets the status of a delivery. Nothing else changes it.
@@ -66,7 +85,7 @@ local function start_delivery(case, call_id, now, lease_ms)
 end
 
 -- Ends a delivery as DELIVERED or DEAD, keeps its call for the retention, and makes the next call of an ordered case
--- due. An erased call is not listed as dead, because nothing is left to replay.
+-- due. An erased call is not listed as dead, because nothing is left to replay. A notification is kept with its case.
 ---@return boolean is_next_due
 local function end_delivery(case, call_id, status, now, limits)
   redis.call('HDEL', call_key(call_id), 'next')
@@ -74,6 +93,10 @@ local function end_delivery(case, call_id, status, now, limits)
   set_delivery_status(case, call_id, status)
   local call = redis.call('HMGET', call_key(call_id), 'start', 'request')
   if status == 'DEAD' and call[2] ~= '' then redis.call('ZADD', dead_key(case.owner), call[1], call_id) end
+  if is_notification(call_id) then
+    if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
+    return false
+  end
   retain_ended_call(case, call_id, now, limits)
   if case.ordered ~= '1' then return false end
   redis.call('LREM', queue_key(case.id), 1, call_id)

@@ -26,7 +26,7 @@ local function answer_held_call(case, call_id, digest, answer, wait_ms, now, lim
     local grown = #response + #response_body - #call[2] - #(call[3] or '')
     redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'size', call[1] + grown)
   end
-  local effect = end_call(case, call_id, status, false, now, limits)
+  local effect = end_call(case, call_id, status, now, limits)
   if whole ~= '' then
     keep_answer(case, call_id, whole, wait_ms, is_erased and 0 or window_ms, now, tonumber(max_bytes))
   end
@@ -52,7 +52,7 @@ local function end_hold(case, call_id, now, limits)
   else
     redis.call('HSET', call_key(call_id), 'failure', 'DEADLINE_EXCEEDED', 'detail',
       'the call was not answered within the hold_time of its callback')
-    local effect = end_call(case, call_id, 'FAILED', false, now, limits)
+    local effect = end_call(case, call_id, 'FAILED', now, limits)
     TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
   end
 end

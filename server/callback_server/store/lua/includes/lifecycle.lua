@@ -78,25 +78,6 @@ local function load_case(id)
   return case
 end
 
--- Raises an error if a key that a transition on this case may write to has a wrong type: Lua has no rollback, so a
--- script does this before its first write. ZINTERCARD looks at the types of all its keys, and then at nothing else,
--- because the first one does not exist.
----@param call_ids table the calls that the transition may write to, besides the one that holds the case
-local function check_types(case, call_ids)
-  local owner, activity, id = case.owner, case.activity, case.id
-  redis.call('ZINTERCARD', 16, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(),
-    delivery_activities_key(), due_key(activity), calls_key(id), held_key(id), answers_key(id),
-    waiting_key(owner), dead_key(owner), activities_key(owner), index_key(owner, 'OPEN', activity),
-    index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
-  redis.call('XLEN', events_key())
-  now_us()
-  if case.call then redis.call('HLEN', call_key(case.call)) end
-  for _, call_id in ipairs(call_ids) do redis.call('HLEN', call_key(call_id)) end
-  if case.ordered then
-    for _, call_id in ipairs(redis.call('LRANGE', queue_key(id), 0, 1)) do redis.call('HLEN', call_key(call_id)) end
-  end
-end
-
 -- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
 ---@return number arrival what to store if the call is made
 ---@return number wait_ms until the call is allowed; 0 or less if it is allowed now
@@ -124,15 +105,6 @@ local function set_case_status(case, status)
   redis.call('ZADD', index_key(case.owner, status, case.activity), case.created, case.id)
   redis.call('HSET', case_key(case.id), 'status', status)
   case.status = status
-end
-
--- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
-local function close_case(case, reason, now)
-  set_case_status(case, 'CLOSED')
-  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
-  redis.call('ZREM', expiries_key(), case.id)
-  redis.call('ZADD', closed_key(), now, case.id)
-  case.reason = reason
 end
 
 -- Erases the outcome of an ended call, except its status.
@@ -209,15 +181,49 @@ local function retain_ended_call(case, call_id, now, limits)
 end
 
 -- @include delivery
+-- @include notifications
 -- @include repeats
 
+-- Raises an error if a key that a transition on this case may write to has a wrong type: Lua has no rollback, so a
+-- script does this before its first write. ZINTERCARD looks at the types of all its keys, and then at nothing else,
+-- because the first one does not exist.
+---@param call_ids table the calls that the transition may write to, besides the one that holds the case
+local function check_types(case, call_ids)
+  local owner, activity, id = case.owner, case.activity, case.id
+  redis.call('ZINTERCARD', 16, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(),
+    delivery_activities_key(), due_key(activity), calls_key(id), held_key(id), answers_key(id),
+    waiting_key(owner), dead_key(owner), activities_key(owner), index_key(owner, 'OPEN', activity),
+    index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
+  redis.call('XLEN', events_key())
+  if case.notify then
+    redis.call('ZINTERCARD', 4, KEYS[1], reminders_key(), notification_activities_key(), notification_due_key(activity))
+    for _, call_id in ipairs(notifications_of(case)) do redis.call('HLEN', call_key(call_id)) end
+  end
+  now_us()
+  if case.call then redis.call('HLEN', call_key(case.call)) end
+  for _, call_id in ipairs(call_ids) do redis.call('HLEN', call_key(call_id)) end
+  if case.ordered then
+    for _, call_id in ipairs(redis.call('LRANGE', queue_key(id), 0, 1)) do redis.call('HLEN', call_key(call_id)) end
+  end
+end
+
+-- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
+local function close_case(case, reason, now)
+  set_case_status(case, 'CLOSED')
+  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
+  redis.call('ZREM', expiries_key(), case.id)
+  redis.call('ZADD', closed_key(), now, case.id)
+  case.reason = reason
+  if case.notify then drop_reminders(case) end
+end
+
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
--- it has a delivery, which ends after it (`has_delivery`).
+-- it has a delivery, which ends after it (`has_delivery`). A call whose handler closes the case need not hold it.
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
-local function end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
-  local status, reason
-  if case.status ~= 'CLOSED' and case.call == call_id then
-    status, reason = case_effect(case.mode, call_status, keep_open)
+local function end_call(case, call_id, call_end, now, limits, has_delivery)
+  local call_status, status, reason = status_after(call_end), nil, nil
+  if case.status ~= 'CLOSED' and (case.call == call_id or call_end == 'CLOSED') then
+    status, reason = case_effect(case.mode, call_end)
   end
   local effect = reason or status or ''
   redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
@@ -238,8 +244,8 @@ end
 
 -- Ends a running call together with its delivery, if it has one.
 ---@return string effect as of `end_call`
-local function end_call_and_delivery(case, call_id, call_status, keep_open, now, limits, has_delivery)
-  local effect = end_call(case, call_id, call_status, keep_open, now, limits, has_delivery)
+local function end_call_and_delivery(case, call_id, call_end, now, limits, has_delivery)
+  local effect, call_status = end_call(case, call_id, call_end, now, limits, has_delivery), status_after(call_end)
   if not has_delivery then return effect end
   if call_status == 'SUCCEEDED' then
     trim_request(call_id)
@@ -262,7 +268,7 @@ local function end_lease(case, call_id, now, limits)
     redis.call('ZREM', leases_key(), call_id)
     schedule_attempt(case, call_id, now)
   else
-    end_call_and_delivery(case, call_id, 'INTERRUPTED', false, now, limits, call[1])
+    end_call_and_delivery(case, call_id, 'INTERRUPTED', now, limits, call[1])
   end
 end
 
@@ -278,5 +284,6 @@ local function apply_timeouts(case, now, limits)
     close_case(case, EXPIRED, now)
     emit_event(case, 'CASE_CLOSED')
     TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
+    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end
   end
 end

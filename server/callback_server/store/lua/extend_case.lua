@@ -1,0 +1,26 @@
+#!lua
+-- Sets the time at which a case expires, unless it is closed.
+--
+-- KEYS: partition
+-- ARGV: case_id, owner ('' = any), expires (in milliseconds since the epoch),
+--       max_ms (how long after now that may be), limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
+--          (the time is not later than now); TOO_LATE.
+-- Transition: none. Timeouts are applied first.
+-- @include lifecycle
+-- @arguments
+
+local case = load_case(case_id)
+if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+check_types(case, {})
+local now = math.floor(now_us() / 1000)
+apply_timeouts(case, now, limits)
+if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
+if expires <= now then return reply('PAST') end
+if expires > now + max_ms then return reply('TOO_LATE') end
+if tonumber(case.expires) == expires then return reply('OK') end
+
+redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))
+redis.call('ZADD', expiries_key(), expires, case_id)
+emit_event(case, 'CASE_EXTENDED')
+return reply('OK')

@@ -1,0 +1,74 @@
+-- Notifications: what the handler of a case is told without a call. A reminder is due at its time, unless the case is
+-- closed by then; the expiry when the case closes as EXPIRED. The next reminder of a case is in the list of reminders,
+-- by its time. The ids are counted, so a notification is made once, whatever is sent again.
+
+local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end
+
+local function expiry_id(case) return reminder_id(case, 255) end
+
+-- Returns whether the owner asked for notifications with a reason.
+local function notifies(case, reason) return string.find(case.notify or '', reason, 1, true) ~= nil end
+
+-- Returns how many reminders of a case were due.
+local function reminder_count(case) return tonumber(redis.call('HGET', case_key(case.id), 'reminders') or 0) end
+
+-- Returns the ids of the notifications of a case, also of those that were dropped.
+local function notifications_of(case)
+  local ids = {}
+  if not case.notify then return ids end
+  for number = 1, reminder_count(case) do ids[number] = reminder_id(case, number) end
+  ids[#ids + 1] = expiry_id(case)
+  return ids
+end
+
+-- Starts the delivery of a notification.
+local function start_notification(case, call_id, now)
+  redis.call('HSET', call_key(call_id), 'start', now, 'request', cmsgpack.pack({''}), 'size', 0, 'delivery_start', now)
+  schedule_attempt(case, call_id, now)
+end
+
+-- Returns when the reminder with this number is due, in milliseconds, or nil: the case has not so many.
+local function reminder_due(case, number)
+  local after = settings_of(redis.call('GET', content_key(case.id)))[SETTING_REMIND_AFTER_MS] or {}
+  return after[number] and math.floor(case.created / 1000) + after[number]
+end
+
+-- Puts the reminder with this number into the list of reminders, if the case has so many.
+local function schedule_reminder(case, number)
+  local due = reminder_due(case, number)
+  if due then
+    redis.call('ZADD', reminders_key(), due, case.id)
+  else
+    redis.call('ZREM', reminders_key(), case.id)
+  end
+end
+
+-- Starts the delivery of the reminder of a case that is due.
+local function start_reminder(case, now)
+  local number = redis.call('HINCRBY', case_key(case.id), 'reminders', 1)
+  schedule_reminder(case, number + 1)
+  start_notification(case, reminder_id(case, number), now)
+end
+
+-- Deletes a reminder whose case is closed.
+local function drop_reminder(case, call_id)
+  unschedule(case, call_id)
+  redis.call('ZREM', dead_key(case.owner), call_id)
+  redis.call('UNLINK', call_key(call_id))
+end
+
+-- Drops the reminders of a case that closes: those that are not due yet, and those that are not delivered. One that is
+-- with a handler now is dropped when its attempt fails.
+local function drop_reminders(case)
+  redis.call('ZREM', reminders_key(), case.id)
+  for number = 1, reminder_count(case) do
+    local call_id = reminder_id(case, number)
+    local delivery = redis.call('HGET', call_key(call_id), 'delivery')
+    if delivery == 'PENDING' or delivery == 'DEAD' then drop_reminder(case, call_id) end
+  end
+end
+
+-- Returns whether a reminder is dropped in place of another attempt, because its case is closed.
+local function is_obsolete(case, call_id)
+  return is_notification(call_id) and case.status == 'CLOSED' and call_id ~= expiry_id(case)
+end

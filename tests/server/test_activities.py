@@ -1,0 +1,190 @@
+"""Which activities are served, by whom, and what waits for them; and the warning for a callback that nothing serves."""
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.services import refusal, response, running_services
+from support.store import KINDS
+from support.wait import wait_until
+
+from callback import Handlers, Worker
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.handlers import served
+from callback_server.store import keys
+
+ACK, HOLD = pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_HOLD
+BUILT_IN, PUSH, WORKERS = rpc.ACTIVITY_KIND_BUILT_IN, rpc.ACTIVITY_KIND_PUSH, rpc.ACTIVITY_KIND_WORKERS
+
+
+class Pushed:
+    """A handler in the process of the server, as a target in its configuration is one."""
+
+
+async def generate(services, activity, **fields):
+    asked = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **fields)
+    return await services.callbacks.GenerateCallbackUrl(asked)
+
+
+async def activities(services, **fields):
+    """Return kind, workers, deliveries and open callbacks of each activity, page by page."""
+    found, token = {}, ""
+    while True:
+        asked = rpc.ListActivitiesRequest(page_token=token, **fields)
+        page = await services.callbacks.ListActivities(asked)
+        for each in page.activities:
+            assert each.callback_activity not in found
+            counts = each.worker_count, each.delivery_count, each.open_callback_count
+            found[each.callback_activity] = each.kind, *counts
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+@contextlib.asynccontextmanager
+async def working(services, *names):
+    handlers = Handlers()
+
+    async def accept(_call):
+        return None
+
+    for name in names:
+        handlers.activity(name)(accept)
+    async with Worker(handlers, services.address).working():
+        yield
+
+
+async def test_the_workers_of_all_servers_are_counted_and_one_that_leaves_is_not(store_of):
+    store = store_of()
+    async with running_services(store, handlers={"pushed": Pushed()}) as one, running_services(store) as other:
+        expected = {"form": (BUILT_IN, 0, 0, 0), "pushed": (PUSH, 0, 0, 0), "record": (BUILT_IN, 0, 0, 0)}
+        assert await activities(one) == expected
+        async with working(one, "a", "b"), working(other, "b"):
+            with_workers = expected | {"a": (WORKERS, 1, 0, 0), "b": (WORKERS, 2, 0, 0)}
+
+            async def are_all_counted():
+                return await activities(one) == with_workers
+
+            await wait_until(are_all_counted, what="the workers of both servers")
+
+        async def has_none():
+            return await activities(one) == expected
+
+        await wait_until(has_none, what="the workers to have left")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_waits_for_an_activity_that_nothing_serves_is_listed(store_of, kind):
+    async with running_services(store_of(kind)) as services:
+        for _ in range(3):
+            await generate(services, "nobody")
+        made = await generate(services, "later", answer_mode=ACK, allow_multiple_calls=True)
+        closed = await generate(services, "done")
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
+        await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="later"))
+        for _ in range(2):
+            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+        found = await activities(services)
+        assert {name: facts for name, facts in found.items() if name not in ("form", "record")} == {
+            "later": (WORKERS, 0, 2, 1), "nobody": (WORKERS, 0, 0, 3),
+        }  # fmt: skip
+        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+        assert [each.callback_activity for each in page.activities if each.paused] == ["later"]
+        assert await activities(services, owner="another") == {
+            "form": (BUILT_IN, 0, 0, 0), "later": (WORKERS, 0, 2, 0), "record": (BUILT_IN, 0, 0, 0),
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 5])
+async def test_pages_have_every_activity_once_sorted_by_name_with_complete_counts(store_of, page_size):
+    names = ["A", "a", "aa", "b", "z", "\u00e9", "\u65e5", "\U0001f600"]
+    async with running_services(store_of(), handlers={"pushed": Pushed()}) as services:
+        for name in names * 4:
+            await generate(services, name)
+        found = await activities(services, page_size=page_size)
+        assert [*found] == sorted([*names, "form", "pushed", "record"])
+        assert [found[name][3] for name in names] == [4] * len(names)
+
+
+async def test_a_page_size_that_is_negative_and_another_owner_are_refused_as_in_other_lists(store_of):
+    async with running_services(store_of()) as services:
+        said = await refusal(services.callbacks.ListActivities(rpc.ListActivitiesRequest(page_size=-1)))
+        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])
+
+
+async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_warning(store_of):
+    async with running_services(store_of()) as services:
+        made = await generate(services, "nobody")
+        (warning,) = made.warnings
+        assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
+        assert warning.text == (
+            "no worker serves the activity nobody now: callers get a 503 until you start one or configure a target"
+        )
+        asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+        assert (await services.callbacks.GetCallback(asked)).callback.status == pb.CALLBACK_STATUS_OPEN
+        (warning,) = (await generate(services, "nobody", answer_mode=ACK)).warnings
+        assert "its calls wait until" in warning.text
+
+
+async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_warning(store_of, monkeypatch):
+    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
+    store = store_of()
+    async with running_services(store, handlers={"pushed": Pushed()}) as one, running_services(store) as other:
+        for activity in ("record", "form", "pushed"):
+            assert not (await generate(one, activity)).warnings
+        assert not (await generate(one, "asked", answer_mode=HOLD)).warnings
+        async with working(other, "far"):
+
+            async def is_known():
+                return not (await generate(one, "far")).warnings
+
+            await wait_until(is_known, what="the worker of the other server")
+            assert not (await generate(other, "far")).warnings
+
+
+async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, monkeypatch):
+    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
+    store = store_of()
+    async with running_services(store) as one, running_services(store) as other:
+        pool = other.control_plane.workers
+        monkeypatch.setattr(pool, "_free_slots", dict)
+        async with working(other, "busy"):
+
+            async def is_known():
+                return await one.control_plane.client.hexists(keys.SERVING_KEY, other.control_plane.replica_bus.replica)
+
+            await wait_until(is_known, what="the announcement")
+            assert not (await generate(one, "busy")).warnings
+
+
+async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(store_of, monkeypatch):
+    reads = []
+    find_slots = served.find_slots
+
+    async def counted(*arguments):
+        reads.append(arguments)
+        return await find_slots(*arguments)
+
+    monkeypatch.setattr(served, "find_slots", counted)
+    monkeypatch.setattr(served, "READ_INTERVAL_S", 3600)
+    async with running_services(store_of()) as services:
+        for _ in range(20):
+            assert (await generate(services, "nobody")).warnings
+        assert len(reads) == 1
+
+
+async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(store_of):
+    async with running_services(store_of()) as services:
+        assert not (await generate(services, "record")).HasField("expire_time")
+        lives = {"time_to_live": {"seconds": 3600}, "request_id": "order-5"}
+        made, again = [await generate(services, "record", **lives) for _ in range(2)]
+        asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+        case = (await services.callbacks.GetCallback(asked)).callback
+        assert made.expire_time == again.expire_time == case.expire_time
+        assert abs(made.expire_time.ToDatetime(UTC) - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
+        later = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id, expire_time=case.expire_time)
+        later.expire_time.FromSeconds(case.expire_time.seconds + 60)
+        await services.callbacks.ExtendCallback(later)
+        assert (await generate(services, "record", **lives)).expire_time == later.expire_time

@@ -1,0 +1,501 @@
+"""Notifications: the handler is told of reminders and of the expiry, and a case gets another time to expire."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+from support.handlers import stub_handler
+from support.services import refusal, response, running_services
+from support.timers import make_expiry_due, make_reminder_due
+from support.wait import wait_until
+from support.workers import raw_worker
+
+from callback import Accept, AsyncCallbackClient, CallReason, Handlers, Reject, Worker
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.settings import ActivitySettings, RetrySettings
+
+REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
+PENDING, DELIVERED, DEAD = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
+QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=3)
+ACT = {"act": ActivitySettings(deadline_s=5, retry=QUICK)}
+
+
+def seconds(number):
+    return {"seconds": number}
+
+
+async def generate(services, **more):
+    """Generate a callback of `act` with one reminder in an hour and an expiry in two."""
+    asked = {
+        "callback_activity": "act", "response": response(), "notify": [REMINDER, EXPIRY],
+        "remind_after": [seconds(3600)], "time_to_live": seconds(7200),
+    }  # fmt: skip
+    return await services.callbacks.GenerateCallbackUrl(rpc.GenerateCallbackUrlRequest(**asked | more))
+
+
+async def remind(services, made):
+    await make_reminder_due(services.control_plane.client, made.callback_case_id)
+
+
+async def expire(services, made):
+    await make_expiry_due(services.control_plane.client, made.callback_case_id)
+
+
+async def case_of(services, made):
+    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+    return (await services.callbacks.GetCallback(asked)).callback
+
+
+async def close(services, made):
+    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+
+
+async def extend(services, made, at):
+    asked = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id)
+    asked.expire_time.FromDatetime(at)
+    return (await services.callbacks.ExtendCallback(asked)).callback
+
+
+async def replay(services, notification):
+    return (await services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=notification.call_id))).call
+
+
+async def invoke(services, made):
+    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+
+
+async def notifications(services, made, *statuses):
+    """Return the notifications of a case as soon as they have these statuses of their deliveries."""
+
+    async def there():
+        found = (await case_of(services, made)).notifications
+        return found if [each.delivery.status for each in found] == [*statuses] else None
+
+    return await wait_until(there, what=f"notifications at {statuses}")
+
+
+class Told:
+    """Handlers of `act` that record what they get."""
+
+    def __init__(self):
+        self.calls, self.notifications = [], []
+        self.answers = []
+        """What the handler of notifications does next: an exception to raise. Then it accepts."""
+        self.handlers = Handlers()
+        self.handlers.activity("act")(self._on_call)
+        self.handlers.notification("act")(self._on_notification)
+
+    async def _on_call(self, call):
+        self.calls.append(call)
+
+    async def _on_notification(self, notification):
+        self.notifications.append(notification)
+        if self.answers and (answer := self.answers.pop(0)):
+            raise answer
+
+    @contextlib.asynccontextmanager
+    async def working(self, services):
+        async with Worker(self.handlers, services.address).working():
+            yield self
+
+    async def reasons(self, *expected):
+        await wait_until(lambda: len(self.notifications) >= len(expected), what=f"{expected}")
+        assert [each.reason for each in self.notifications] == [*expected]
+
+
+@pytest.fixture
+async def running(store_of):
+    async with running_services(store_of(), sweeps=True, activities=ACT) as services:
+        yield services
+
+
+@pytest.fixture
+async def told(running):
+    async with Told().working(running) as told:
+        yield told
+
+
+async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_call_is_none_of_them(running, told):
+    made = await generate(running, labels={"order": "5"}, callback_activity_case="five")
+    await remind(running, made)
+    (reminder,) = await notifications(running, made, DELIVERED)
+    await expire(running, made)
+    await notifications(running, made, DELIVERED, DELIVERED)
+    await told.reasons(CallReason.REMINDER, CallReason.EXPIRY)
+    first, last = told.notifications
+    assert (first.call_id, first.case_id) == (reminder.call_id, made.callback_case_id)
+    assert (first.activity_case, dict(first.labels), first.attempt) == ("five", {"order": "5"}, 1)
+    assert first.call_id != last.call_id
+    case = await case_of(running, made)
+    assert (case.close_reason, case.call_count) == (pb.CLOSE_REASON_EXPIRED, 0)
+    assert [each.reason for each in case.notifications] == [REMINDER, EXPIRY]
+    listed = await running.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+    assert (list(listed.calls), told.calls) == ([], [])
+
+
+async def test_each_time_has_its_reminder(running, told):
+    made = await generate(running, remind_after=[seconds(20), seconds(10), seconds(30)])
+    case = await case_of(running, made)
+    assert [each.seconds for each in case.remind_after] == [10, 20, 30]
+    assert list(case.notify) == [REMINDER, EXPIRY]
+    for number in range(1, 4):
+        await remind(running, made)
+        await notifications(running, made, *[DELIVERED] * number)
+    assert len({each.call_id for each in told.notifications}) == 3
+
+
+async def test_a_reminder_comes_at_its_time(running, told):
+    made = await generate(running, remind_after=[seconds(1)])
+    (reminder,) = await notifications(running, made, DELIVERED)
+    created = (await case_of(running, made)).create_time.ToMilliseconds()
+    assert reminder.start_time.ToMilliseconds() >= created + 1000
+
+
+async def test_a_case_without_notify_expires_in_silence(running, told):
+    made = await generate(running, notify=[], remind_after=[])
+    await expire(running, made)
+
+    async def closed():
+        case = await case_of(running, made)
+        return case if case.status == pb.CALLBACK_STATUS_CLOSED else None
+
+    assert list((await wait_until(closed, what="the expiry")).notifications) == []
+    assert told.notifications == []
+
+
+async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
+    handlers, owners = Handlers(), []
+
+    @handlers.notification("act")
+    async def give_up(notification):
+        owners.append(notification.owner)
+        return Accept(close=True)
+
+    async with Worker(handlers, running.address).working():
+        made = await generate(running)
+        await remind(running, made)
+        await notifications(running, made, DELIVERED)
+        case = await case_of(running, made)
+        assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
+
+
+@pytest.mark.parametrize("end", ["answered", "closed"])
+async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
+    made, other = await generate(running), await generate(running)
+    await (invoke if end == "answered" else close)(running, made)
+    assert await running.control_plane.client.keys("*:reminders") != []  # that of the other case
+    await remind(running, other)
+    await told.reasons(CallReason.REMINDER)
+    assert told.notifications[0].case_id == other.callback_case_id
+    assert await running.control_plane.client.keys("*:reminders") == []
+
+
+async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_closes(running):
+    await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
+    made = await generate(running)
+    await remind(running, made)
+    await notifications(running, made, PENDING)
+    await close(running, made)
+    assert list((await case_of(running, made)).notifications) == []
+    assert await running.control_plane.client.keys("*notification*") == []
+
+
+async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):
+    started, may_end = asyncio.Event(), asyncio.Event()
+    handlers = Handlers()
+
+    @handlers.notification("act")
+    async def slow(_notification):
+        started.set()
+        await may_end.wait()
+        raise RuntimeError
+
+    async with Worker(handlers, running.address).working():
+        made = await generate(running)
+        await remind(running, made)
+        await started.wait()
+        await close(running, made)
+        assert len((await case_of(running, made)).notifications) == 1
+        may_end.set()
+
+        async def dropped():
+            return not (await case_of(running, made)).notifications
+
+        await wait_until(dropped, what="the end of the attempt")
+
+
+async def test_a_notification_is_retried_until_it_is_taken(running, told):
+    told.answers = [RuntimeError("not now"), RuntimeError("not now")]
+    made = await generate(running)
+    with capture_logs() as logs:
+        await remind(running, made)
+        (reminder,) = await notifications(running, made, DELIVERED)
+    assert reminder.delivery.attempts == 3
+    assert [each.attempt for each in told.notifications] == [1, 2, 3]
+    assert len({each.call_id for each in told.notifications}) == 1
+    tried = [each for each in logs if each["event"] == "delivery_tried"]
+    assert [(each["reason"], each["status"]) for each in tried] == [
+        ("REMINDER", "PENDING"), ("REMINDER", "PENDING"), ("REMINDER", "DELIVERED")]  # fmt: skip
+
+
+async def test_a_notification_that_fails_for_good_is_dead_and_can_be_replayed(running, told):
+    told.answers = [Reject(), None]
+    made = await generate(running)
+    await expire(running, made)
+    (expiry,) = await notifications(running, made, DEAD)
+    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert [(each.call_id, each.reason) for each in dead.calls] == [(expiry.call_id, EXPIRY)]
+    assert (await replay(running, expiry)).delivery.status == PENDING
+    await notifications(running, made, DELIVERED)
+    assert [each.replayed for each in told.notifications] == [False, True]
+    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert list(dead.calls) == []
+
+
+async def test_a_dead_reminder_goes_with_its_open_case(running, told):
+    told.answers = [Reject()]
+    made = await generate(running)
+    await remind(running, made)
+    (reminder,) = await notifications(running, made, DEAD)
+    await close(running, made)
+    assert (await refusal(replay(running, reminder))).reason == "CALL_NOT_FOUND"
+
+
+async def test_a_delivered_reminder_is_not_replayed_once_its_case_is_closed(running, told):
+    made = await generate(running)
+    await remind(running, made)
+    (reminder,) = await notifications(running, made, DELIVERED)
+    await replay(running, reminder)
+    await told.reasons(CallReason.REMINDER, CallReason.REMINDER)
+    await notifications(running, made, DELIVERED)
+    await close(running, made)
+    refused = await refusal(replay(running, reminder))
+    assert (refused.reason, "reminder" in refused.text) == ("CALL_NOT_REPLAYABLE", True)
+
+
+async def test_a_worker_without_a_handler_of_notifications_never_gets_one_as_a_call(running):
+    async with raw_worker(running.worker_stub, "act") as worker:
+        made = await generate(running)
+        await remind(running, made)
+
+        async def refused():
+            found = (await case_of(running, made)).notifications
+            return found and found[0].delivery.failure == pb.CALL_FAILURE_NO_HANDLER
+
+        await wait_until(refused, what="an attempt without a handler")
+        (reminder,) = (await case_of(running, made)).notifications
+        assert (reminder.delivery.status, reminder.delivery.attempts) == (PENDING, 0)
+        assert "no worker takes notifications of act" in reminder.delivery.failure_detail
+        assert worker.of("offer") == []
+    async with Told().working(running):
+        await notifications(running, made, DELIVERED)
+
+
+async def test_a_push_handler_that_does_not_implement_notifications_never_gets_one_as_a_call(store_of):
+    async with stub_handler() as stub:
+        act = {"act": ActivitySettings(target=stub.target, deadline_s=5, retry=QUICK)}
+        async with running_services(store_of(), sweeps=True, activities=act) as services:
+            made = await generate(services, callback_activity_case=(name := stub.play(None)))
+            await expire(services, made)
+
+            async def refused():
+                (expiry,) = (await case_of(services, made)).notifications or [pb.Call()]
+                return expiry.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
+
+            await wait_until(refused, what="an attempt without a handler")
+            assert stub.requests(name) == []
+
+
+async def test_a_push_handler_takes_notifications(store_of):
+    told = Told()
+    told.answers = [RuntimeError("not now")]
+    async with told.handlers.listen("127.0.0.1:0") as listening:
+        act = {"act": ActivitySettings(target=listening.address, deadline_s=5, retry=QUICK)}
+        async with running_services(store_of(), sweeps=True, activities=act) as services:
+            made = await generate(services)
+            await expire(services, made)
+            await notifications(services, made, DELIVERED)
+            await told.reasons(CallReason.EXPIRY, CallReason.EXPIRY)
+            assert told.calls == []
+
+
+async def test_a_served_python_handler_without_a_function_for_notifications_gets_none(store_of):
+    handlers, calls = Handlers(), []
+
+    @handlers.activity("act")
+    async def on_call(call):
+        calls.append(call)
+
+    async with handlers.listen("127.0.0.1:0") as listening:
+        act = {"act": ActivitySettings(target=listening.address, deadline_s=5, retry=QUICK)}
+        async with running_services(store_of(), sweeps=True, activities=act) as services:
+            made = await generate(services)
+            await expire(services, made)
+
+            async def refused():
+                (expiry,) = (await case_of(services, made)).notifications or [pb.Call()]
+                return expiry.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
+
+            await wait_until(refused, what="an attempt without a handler")
+            assert calls == []
+
+
+async def test_a_worker_may_take_notifications_alone_also_of_another_server(store_of):
+    store = store_of()
+    handlers, got = Handlers(), []
+
+    @handlers.notification("act")
+    async def take(notification):
+        got.append(notification)
+
+    async with (
+        running_services(store, sweeps=False) as other,
+        running_services(store, sweeps=True, activities=ACT) as services,
+        Worker(handlers, other.address).working(),
+    ):
+        made = await generate(services, answer_mode=pb.ANSWER_MODE_HOLD)
+        await remind(services, made)
+        await notifications(services, made, DELIVERED)
+        assert [each.reason for each in got] == [CallReason.REMINDER]
+
+
+async def test_the_notifications_of_a_paused_activity_wait(running, told):
+    await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
+    made = await generate(running)
+    await remind(running, made)
+    (reminder,) = await notifications(running, made, PENDING)
+    assert reminder.delivery.paused
+    await running.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity="act"))
+    await notifications(running, made, DELIVERED)
+
+
+async def test_an_extended_case_expires_at_its_new_time_and_is_told_of_it_once(running, told):
+    made = await generate(running, notify=[EXPIRY], remind_after=[], time_to_live=seconds(7200))
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    case = await extend(running, made, later)
+    assert case.expire_time.ToDatetime(UTC) == later
+    assert (await extend(running, made, later)).expire_time == case.expire_time  # sent again
+    sooner = await extend(running, made, datetime.now(UTC) + timedelta(seconds=1))
+    assert sooner.expire_time.ToDatetime(UTC) < later
+    await notifications(running, made, DELIVERED)
+    case = await case_of(running, made)
+    assert case.close_reason == pb.CLOSE_REASON_EXPIRED
+    assert case.close_time.ToMilliseconds() >= sooner.expire_time.ToMilliseconds()
+    await told.reasons(CallReason.EXPIRY)
+
+
+async def test_a_case_that_never_expires_can_get_a_time(running, told):
+    made = await running.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), notify=[EXPIRY])
+    )
+    await extend(running, made, datetime.now(UTC) + timedelta(seconds=1))
+    await told.reasons(CallReason.EXPIRY)
+
+
+async def test_a_case_is_not_extended_into_the_past_or_beyond_the_maximum(store_of):
+    async with running_services(store_of(), max_time_to_live_s=3600) as services:
+        made = await generate(services, time_to_live=seconds(1800), remind_after=[seconds(60)])
+        before = (await case_of(services, made)).expire_time
+        for at in (datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) + timedelta(seconds=3660)):
+            refused = await refusal(extend(services, made, at))
+            assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
+        assert (await case_of(services, made)).expire_time == before
+        await expire(services, made)  # what is due happens first
+        refused = await refusal(extend(services, made, datetime.now(UTC) + timedelta(seconds=60)))
+        assert (refused.reason, refused.metadata["close_reason"]) == ("CALLBACK_CLOSED", "EXPIRED")
+
+
+async def test_a_request_without_a_case_or_a_time_is_refused(running):
+    asked = rpc.ExtendCallbackRequest(callback_case_id="0" * 32)
+    assert (await refusal(running.callbacks.ExtendCallback(asked))).fields == ["expire_time"]
+    asked.expire_time.FromDatetime(datetime.now(UTC) + timedelta(seconds=60))
+    assert (await refusal(running.callbacks.ExtendCallback(asked))).reason == "CALLBACK_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"callback_activity": "record"}, "notify"),
+        ({"callback_activity": "form"}, "notify"),
+        ({"notify": [EXPIRY]}, "remind_after"),
+        ({"remind_after": []}, "notify"),
+        ({"notify": [pb.CALL_REASON_CALL], "remind_after": []}, "notify[0]"),
+        ({"notify": [REMINDER, REMINDER]}, "notify"),
+        ({"remind_after": [seconds(5), seconds(5)]}, "remind_after"),
+        ({"remind_after": [seconds(at) for at in range(1, 12)]}, "remind_after"),
+        ({"remind_after": [{"nanos": 1}]}, "remind_after[0]"),
+    ],
+)
+async def test_what_cannot_be_told_is_refused(services, asked, field):
+    assert (await refusal(generate(services, **asked))).fields == [field]
+
+
+async def test_a_watcher_sees_the_extension_and_the_notification(running, told):
+    made = await generate(running)
+    async with (
+        AsyncCallbackClient(running.address) as client,
+        client.watch_calls(case_id=made.callback_case_id) as watch,
+    ):
+        await client.extend_callback(made.callback_case_id, datetime.now(UTC) + timedelta(days=1))
+        await remind(running, made)
+        seen = [await anext(watch) for _ in range(4)]
+    assert [(each.type, each.reason, each.delivery_status) for each in seen] == [
+        ("CASE_EXTENDED", None, None),
+        ("DELIVERY_CHANGED", "REMINDER", "PENDING"),
+        ("DELIVERY_CHANGED", "REMINDER", "RUNNING"),
+        ("DELIVERY_CHANGED", "REMINDER", "DELIVERED"),
+    ]
+
+
+async def test_attempts_are_counted_by_reason(running, told):
+    name, labels = "callback_notifications_total", {"reason": "EXPIRY", "outcome": "DELIVERED"}
+    before = REGISTRY.get_sample_value(name, labels)
+    made = await generate(running)
+    await expire(running, made)
+    await wait_until(lambda: REGISTRY.get_sample_value(name, labels) == before + 1, what="the count")
+
+
+async def test_what_is_kept_of_notifications_goes_with_their_case(store_of):
+    told = Told()
+    async with running_services(store_of(), sweeps=True, activities=ACT, retention_s=0) as services:
+        client = services.control_plane.client
+        made = await generate(services)
+        await expire(services, made)
+        (expiry,) = await notifications(services, made, PENDING)
+        await services.control_plane.sweeper._apply_retention()  # the case waits for the delivery
+        assert await client.exists(f"{{cb:{int(expiry.call_id[:8], 16) % 64}}}:call:{expiry.call_id}") == 1
+        async with told.working(services):
+            await told.reasons(CallReason.EXPIRY)
+
+            async def gone():
+                await services.control_plane.sweeper._apply_retention()
+                return not await client.keys(f"*{made.callback_case_id}*")
+
+            await wait_until(gone, what="the deletion")
+
+
+async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(running, told):
+    told.answers = [RuntimeError("secret")] * 3
+    made = await generate(running)
+    await expire(running, made)
+    (expiry,) = await notifications(running, made, DEAD)
+    assert expiry.delivery.failure_detail
+    await running.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    (expiry,) = (await case_of(running, made)).notifications
+    assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)
+    await replay(running, expiry)
+    await notifications(running, made, DELIVERED)
+
+
+async def test_a_notification_is_no_held_call(running):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD)
+    await remind(running, made)
+    (reminder,) = await notifications(running, made, PENDING)
+    answer = rpc.AnswerCallRequest(call_id=reminder.call_id, verdict=handler_pb.VERDICT_ACCEPTED)
+    assert (await refusal(running.callbacks.AnswerCall(answer))).reason == "CALL_NOT_FOUND"
