@@ -28,7 +28,7 @@ from callback_server.store.queries.find_slots import find_slots
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
 from callback_server.store.transitions.send_messages import MAX_QUEUED_MESSAGES, send_messages
-from callback_server.transition_log import log_timeout
+from callback_server.transition_log import log_report
 
 ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 500)}
 SHORT_S = 0.2
@@ -72,7 +72,7 @@ class Replica:
 @contextlib.asynccontextmanager
 async def replica(store):
     client, reader = connect(store.url), connect(store.url)
-    scripts = Scripts(client, log_timeout)
+    scripts = Scripts(client, log_report)
     replica_bus = ReplicaBus(scripts, reader)
     try:
         async with TaskSet() as tasks:
