@@ -1,0 +1,157 @@
+"""The console in a real browser: its pages are accessible, live, and show everything from outside as text."""
+
+import asyncio
+import contextlib
+import datetime
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from support.wait import wait_until
+
+from callback import AnswerMode, CallFilter, GetGuard, Prompt, Response
+
+AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
+LOOKS = {
+    "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
+    "dark": {"viewport": {"width": 320, "height": 568}, "color_scheme": "dark", "locale": "nl-BE"},
+}
+EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+DAY = datetime.timedelta(days=1)
+
+
+@contextlib.asynccontextmanager
+async def signed_in(browser, world, name="orders", **options):
+    """A page of a principal. What its browser complains about fails the test."""
+    context = await browser.new_context(**options)
+    try:
+        page = await context.new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        await page.goto(f"{world.url}/waiting")
+        await page.fill("#token", world.tokens[name])
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/waiting")
+        yield page
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    finally:
+        await context.close()
+
+
+async def hold(world, made, **request):
+    """Make a call that is held, and return its id and the task of its caller."""
+    caller = asyncio.create_task(world.system.http.post(made.url, timeout=None, **request))
+
+    async def held():
+        return [
+            each.call_id
+            async for each in world.client.list_owner_calls(CallFilter.WAITING)
+            if each.case_id == made.case_id
+        ]
+
+    (call_id,) = await wait_until(held, what="a held call")
+    return call_id, caller
+
+
+@pytest.fixture(scope="module")
+async def examples(world):
+    """Make calls whose every text is markup, and return the addresses of their pages. Two of them are held."""
+    client, http = world.client, world.system.http
+    response = Response(EVIL, headers={"content-type": "text/html", "x-evil": EVIL})
+    texts = {"labels": {"evil": EVIL}, "activity_case": EVIL}
+    many = await client.generate_callback_url("record", response, allow_multiple_calls=True, **texts)
+    headers = {"x-evil": EVIL, "user-agent": EVIL}
+    await http.post(f"{many.url}?{EVIL}={EVIL}", json={"a": [1, {EVIL: EVIL}]}, headers=headers)
+    await http.post(many.url, data={EVIL: EVIL}, headers=headers)
+    await http.post(many.url, content=f"<a b='c'><![CDATA[{EVIL}]]></a>", headers=headers)
+    xml, form, json = [each.call_id async for each in client.list_calls(many.case_id)]
+    prompt = Prompt(EVIL, EVIL, {"yes": EVIL})
+    asking = await client.generate_callback_url(
+        "form", response, get_guard=GetGuard.CONFIRM, prompt=prompt, hold_time=DAY, **texts
+    )
+    held, caller = await hold(world, asking, data={"callback_choice": "yes"})
+    acked = await client.generate_callback_url(EVIL, Response(EVIL), answer_mode=AnswerMode.ACK, **texts)
+    await http.post(acked.url, content=b"\0\xff")
+    [acked_call] = [each.call_id async for each in client.list_calls(acked.case_id)]
+    yield {
+        "waiting": "/waiting",
+        "json": f"/calls/{json}",
+        "form": f"/calls/{form}?secrets=shown",
+        "xml": f"/calls/{xml}",
+        "text": f"/calls/{xml}?body=text&response_body=hex",
+        "hex": f"/calls/{acked_call}",
+        "held": f"/calls/{held}",
+        "comparison": f"/calls/{json}/compare?with={form}",
+        "absent": f"/calls/{'0' * 32}-{'0' * 16}",
+    }
+    await client.answer_call(held)
+    await caller
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_outside_as_text(
+    browser, world, examples, look
+):
+    async with signed_in(browser, world, **LOOKS[look]) as page:
+        for name, path in examples.items():
+            await page.goto(f"{world.url}{path}")
+            await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            found = (await Axe().run(page, options=AXE)).response
+            problems = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]]
+            assert problems == [], name
+            seen = await page.evaluate(
+                """() => ({
+                    language: document.documentElement.lang,
+                    overflow: document.documentElement.scrollWidth - innerWidth,
+                    markup: document.querySelectorAll("img, script:not([src^='/static/'])").length,
+                    text: document.body.textContent,
+                })"""
+            )
+            assert seen["language"] == ("en" if look == "light" else "nl"), name
+            assert seen["overflow"] <= 0, name
+            assert seen["markup"] == 0, name
+            if name not in ("absent", "hex"):
+                assert EVIL in seen["text"], name
+
+
+async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_told(browser, world):
+    made = await world.client.generate_callback_url("form", Response("welcome"), labels={"guest": "Ann"})
+    async with signed_in(browser, world) as first, signed_in(browser, world, "operator") as second:
+        await first.wait_for_function("document.querySelector('#list').matches('.htmx-settling, :not(.htmx-request)')")
+        call_id, caller = await hold(world, made, data={"name": "Ann"})
+        await first.get_by_text("guest=Ann").click(timeout=10_000)
+        await first.wait_for_url(f"**/calls/{call_id}")
+        await second.goto(f"{world.url}/calls/{call_id}")
+        for page in (first, second):
+            assert (await page.locator(".left").inner_text()).startswith("4:")
+        await second.get_by_text("Another response").click()
+        await second.fill("#body_field", "from the second")
+
+        await first.get_by_text("Another response").click()
+        await first.fill("#code", "201")
+        await first.fill("#body_field", "hello Ann")
+        await first.get_by_role("button", name="Accept").click()
+        await first.get_by_text("Your answer is recorded.").wait_for()
+        reply = await caller
+        assert (reply.status_code, reply.text) == (201, "hello Ann")
+
+        await second.get_by_text("A person or a service accepted the call.").wait_for()
+        assert not await second.locator("#answer").is_visible()
+        await second.evaluate("document.querySelector('#answer form').requestSubmit()")  # as if both pressed at once
+        await second.get_by_text("Another answer came first").wait_for()
+        call = await world.client.get_call(call_id)
+        assert call.response.body == b"hello Ann"
+
+
+async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, examples):
+    async with signed_in(browser, world, permissions=["clipboard-read", "clipboard-write"]) as page:
+        await page.fill("#find", "not an id")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("This is not the id of a call.").wait_for()
+        await page.fill("#find", f" {examples['json'].removeprefix('/calls/').upper()} ")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**{examples['json']}")
+        await page.get_by_role("button", name="Copy as curl").click()
+        await page.get_by_text("Copied").wait_for()
+        assert (await page.evaluate("navigator.clipboard.readText()")).startswith("curl -i -X POST 'URL?")
