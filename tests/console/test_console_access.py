@@ -1,10 +1,13 @@
 """Access to the console: sessions, origins, hosts, and what each role may see."""
 
 import asyncio
+import html
+import re
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
-from support.clients import CALL
+from support.clients import CALL, CASE
 from support.console import running_console
 from support.store import free_port
 from support.system import running_system
@@ -23,7 +26,10 @@ async def record(world, body=b"hello"):
     return (await world.client.list_calls_page(made.case_id)).items[0].call_id
 
 
-@pytest.mark.parametrize("path", ["/", "/waiting", f"/calls/{CALL}", f"/calls/{CALL}/request-body", "/events"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/waiting", "/callbacks", f"/callbacks/{CASE}", f"/calls/{CALL}", f"/calls/{CALL}/request-body", "/events"],
+)
 async def test_without_a_session_every_page_leads_to_the_form(world, path):
     async with world.visitor() as http:
         answer = await http.get(path)
@@ -129,7 +135,52 @@ async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(wo
                 answer = await http.get(f"/calls/{call_id}{part}")
                 assert answer.status_code == status, (name, part)
                 assert ("secret answer" in answer.text) <= (status == 200)
+            case = f"/callbacks/{call_id[:32]}"
+            assert (await http.get(case)).status_code == status
+            if name == "stranger":
+                assert (await http.post(f"{case}/close")).status_code == status
+                assert (await http.post(f"{case}/response", data={"body": "stolen"})).status_code == status
+                assert (await http.post(f"{case}/resolve")).status_code == status
+            assert (await http.get("/callbacks?owner=orders")).status_code == (403 if name == "stranger" else 200)
             assert (await http.get("/waiting?owner=orders")).status_code == (403 if name == "stranger" else 200)
+
+
+async def test_callbacks_are_listed_by_the_filters_of_the_address_a_page_at_a_time(world):
+    cases = [
+        (
+            await world.client.generate_callback_url(activity, Response("ok"), labels={"batch": "filters", "n": str(n)})
+        ).case_id
+        for n, activity in enumerate(["a", "b"] * 26)
+    ]
+    await world.client.close_callback(cases[0])
+
+    async def listed(http, **filters):
+        text = (await http.get("/callbacks", params=filters)).text
+        return [case for case in cases if f"/callbacks/{case}" in text], text
+
+    async with world.visitor("orders") as http:
+        first, text = await listed(http, label="batch=filters")
+        [older] = re.findall(r'href="\?(label=batch[^"]+)"', text)
+        second, last = await listed(http, **dict(parse_qsl(html.unescape(older))))
+        assert sorted(first + second) == sorted(cases)
+        assert (len(first), len(second), "Older" in last) == (50, 2, False)
+        assert (await listed(http, label="batch=filters", status="CLOSED"))[0] == cases[:1]
+        assert (await listed(http, label="n=1", activity="b"))[0] == cases[1:2]
+        assert "No callback matches" in (await listed(http, label="n=1", activity="a"))[1]
+        assert "This one was ignored" in (await listed(http, label="n", status="nonsense"))[1]
+    async with world.visitor("operator") as http:
+        assert (await listed(http, label="n=1"))[0] == []
+        assert (await listed(http, label="n=1", owner="orders"))[0] == cases[1:2]
+        assert "No callbacks yet" in (await listed(http))[1]
+
+
+async def test_a_form_without_a_field_sets_no_response(world):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    async with world.visitor("orders") as http:
+        answer = await http.post(f"/callbacks/{made.case_id}/response", data={"body": "", "type": ""})
+        assert answer.headers["location"] == f"/callbacks/{made.case_id}?done=nothing_given"
+        answer = await http.post(f"/callbacks/{made.case_id}/response", data={"code": "99"})
+        assert (answer.status_code, "must be 200-299 or 400-599" in answer.text) == (400, True)
 
 
 async def test_every_answer_has_a_strict_policy_and_no_page_is_kept(world):

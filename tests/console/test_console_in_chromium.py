@@ -8,13 +8,15 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from support.wait import wait_until
 
-from callback import AnswerMode, CallFilter, GetGuard, Prompt, Response
+from callback import AnswerMode, CallbackStatus, CallFilter, CallStatus, GetGuard, Prompt, Response
 
 AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
     "dark": {"viewport": {"width": 320, "height": 568}, "color_scheme": "dark", "locale": "nl-BE"},
 }
+ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison"}
+"""Pages that are looked at on a phone too: each layout once."""
 EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
 DAY = datetime.timedelta(days=1)
 
@@ -76,6 +78,10 @@ async def examples(world):
     [acked_call] = [each.call_id async for each in client.list_calls(acked.case_id)]
     yield {
         "waiting": "/waiting",
+        "callbacks": "/callbacks?status=OPEN",
+        "callback": f"/callbacks/{many.case_id}",
+        "held callback": f"/callbacks/{asking.case_id}",
+        "acknowledged": f"/callbacks/{acked.case_id}",
         "json": f"/calls/{json}",
         "form": f"/calls/{form}?secrets=shown",
         "xml": f"/calls/{xml}",
@@ -95,6 +101,8 @@ async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_ou
 ):
     async with signed_in(browser, world, **LOOKS[look]) as page:
         for name, path in examples.items():
+            if look == "dark" and name not in ON_A_PHONE:
+                continue
             await page.goto(f"{world.url}{path}")
             await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
             found = (await Axe().run(page, options=AXE)).response
@@ -126,11 +134,11 @@ async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_tol
         for page in (first, second):
             assert (await page.locator(".left").inner_text()).startswith("4:")
         await second.get_by_text("Another response").click()
-        await second.fill("#body_field", "from the second")
+        await second.fill("#answer-body", "from the second")
 
         await first.get_by_text("Another response").click()
-        await first.fill("#code", "201")
-        await first.fill("#body_field", "hello Ann")
+        await first.fill("#answer-code", "201")
+        await first.fill("#answer-body", "hello Ann")
         await first.get_by_role("button", name="Accept").click()
         await first.get_by_text("Your answer is recorded.").wait_for()
         reply = await caller
@@ -148,10 +156,40 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
     async with signed_in(browser, world, permissions=["clipboard-read", "clipboard-write"]) as page:
         await page.fill("#find", "not an id")
         await page.keyboard.press("Enter")
-        await page.get_by_text("This is not the id of a call.").wait_for()
+        await page.get_by_text("This is not an id, a reference or a callback URL.").wait_for()
         await page.fill("#find", f" {examples['json'].removeprefix('/calls/').upper()} ")
         await page.keyboard.press("Enter")
         await page.wait_for_url(f"**{examples['json']}")
         await page.get_by_role("button", name="Copy as curl").click()
         await page.get_by_text("Copied").wait_for()
         assert (await page.evaluate("navigator.clipboard.readText()")).startswith("curl -i -X POST 'URL?")
+
+
+async def test_a_callback_is_found_by_its_url_which_stays_in_the_browser_and_is_then_changed_and_closed(browser, world):
+    made = await world.client.generate_callback_url("form", Response("welcome"), allow_multiple_calls=True)
+    async with signed_in(browser, world) as page:
+        sent = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.headers} {request.post_data}"))
+        await page.fill("#find", made.url)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**/callbacks/{made.case_id}")
+        assert sent
+        assert [each for each in sent if made.state in each] == []
+
+        await page.get_by_text("Set the response").first.click()
+        await page.fill("#set-body", "hello")
+        await page.get_by_role("button", name="Set the response").click()
+        await page.get_by_text("The response is set.").wait_for()
+        call_id, caller = await hold(world, made)
+        await page.get_by_role("link", name="Call 1").first.wait_for(timeout=10_000)
+        await page.get_by_role("button", name="Accept").click()
+        await page.get_by_text("The callback has its answer.").wait_for()
+        assert (await caller).text == "hello"
+        assert (await world.client.get_call(call_id)).status is CallStatus.SUCCEEDED
+
+        await page.goto(f"{world.url}/callbacks?activity=form&status=OPEN")
+        await page.locator(f"a[href='/callbacks/{made.case_id}']").click()
+        await page.get_by_role("button", name="Close the callback").click()
+        await page.get_by_text("The callback is closed.").wait_for()
+        assert await page.locator(".while-open:visible").count() == 0
+        assert (await world.client.get_callback(made.case_id)).status is CallbackStatus.CLOSED

@@ -4,18 +4,22 @@ import hashlib
 import json
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import pytest
+from support.clients import call_message, callback_message, timestamp
 from support.tree import PACKAGES
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from callback import Call, CallStatus, Headers, Query
+from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.settings import ConsoleSettings
+from callback_console.timeline import timeline
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 
@@ -106,6 +110,25 @@ def test_a_comparison_finds_each_part_that_differs():
         ("body", "z", None, "{0}"),
     ]
     assert not any(each.differs for each in compare(left, left))
+
+
+def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
+    def at(seconds):
+        return datetime(2026, 11, 26, tzinfo=UTC) + timedelta(seconds=seconds)
+
+    message = callback_message(create_time=timestamp(at(0)), close_time=timestamp(at(9)))
+    ended, running = (
+        call_from_proto(call_message(attempt=n, start_time=timestamp(at(start)), end_time=end and timestamp(at(end))))
+        for n, start, end in ((1, 2, 5), (2, 4, None))
+    )
+    moments = timeline(callback_from_proto(message), [running, ended], at(10))
+    assert [(each.kind, each.call and each.call.attempt, each.since and each.since.seconds) for each in moments] == [
+        ("made", None, None),
+        ("call_started", 1, 2),
+        ("call_started", 2, 2),
+        ("call_ended", 1, 3),
+        ("closed", None, 4),
+    ]
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

@@ -58,7 +58,9 @@ async def page(template: str, **values: Any) -> str:
     )
 
 
-NOTICES: Final = frozenset(("answered", "answered_before", "replayed"))
+NOTICES: Final = frozenset(
+    ("answered", "answered_before", "closed", "nothing_given", "replayed", "resolved", "response_set")
+)
 """What a form can have done. Each has a text."""
 
 

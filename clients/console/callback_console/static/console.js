@@ -33,7 +33,13 @@
   const pathOf = async (text) => {
     const call = text.match(/[0-9a-f]{32}-[0-9a-f]{16}/);
     if (call) return `/calls/${call[0]}`;
-    return "";
+    const state = text.match(/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/);
+    if (state) {
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(state[0])));
+      return `/callbacks/${Array.from(hash.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    }
+    const callback = text.match(/^[0-9a-f]{32}$/);
+    return callback ? `/callbacks/${callback[0]}` : "";
   };
 
   document.addEventListener("submit", async (event) => {

@@ -5,25 +5,14 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
-from werkzeug.datastructures import MultiDict
 
-from callback import (
-    Accept,
-    AnswerMode,
-    Call,
-    CallAnsweredError,
-    Callback,
-    CallStatus,
-    Pairs,
-    Reject,
-    ResponseType,
-)
-from callback import Response as CallbackResponse
+from callback import AnswerMode, Call, CallAnsweredError, Callback, CallStatus, Pairs
 from callback_cli.masking import masked
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
 from callback_console.request_context import client, done, page
+from callback_console.response_form import decision_of
 from callback_console.views.waiting import seconds_left
 
 blueprint: Final = Blueprint("calls", __name__)
@@ -97,7 +86,7 @@ async def answer(call_id: str) -> ResponseReturnValue:
     if not is_held(call, callback):
         return done(f"/calls/{call_id}", "answered_before")
     try:
-        await client().answer_call(call_id, _decision(await request.form))
+        await client().answer_call(call_id, decision_of(await request.form))
     except CallAnsweredError:
         return done(f"/calls/{call_id}", "answered_before")
     return done(f"/calls/{call_id}", "answered")
@@ -131,24 +120,3 @@ async def _read(call_id: str) -> tuple[Call, Callback]:
 
 def _body(body: bytes, headers: Pairs, argument: str) -> object:
     return shown_body(body, headers.get("content-type", ""), request.args.get(argument, "")) if body else None
-
-
-def _decision(form: MultiDict[str, str]) -> Accept | Reject:
-    """Return the decision of the form. An empty field keeps the value of the callback."""
-    given = {name: value for name, value in form.items() if value}
-    response: CallbackResponse | None = None
-    attributes = {name: given[name] for name in _ATTRIBUTES & given.keys()}
-    if attributes or "type" in given or "code" in given or "content_type" in given:
-        response = CallbackResponse(
-            **attributes,
-            code=int(given["code"]) if given.get("code", "").isdecimal() else None,
-            type=ResponseType(given["type"]) if given.get("type") in set(ResponseType) else None,
-            headers={"content-type": given["content_type"]} if "content_type" in given else None,
-        )
-    if form.get("verdict") == "reject":
-        return Reject(response, no_repeat="no_repeat" in given)
-    return Accept(response, keep_open="keep_open" in given, no_repeat="no_repeat" in given)
-
-
-_ATTRIBUTES: Final = frozenset(("body", "redirect_url", "heading", "text", "link_label", "link_url"))
-"""Fields of the form that are attributes of a response."""
