@@ -142,7 +142,10 @@ async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(wo
                 assert (await http.post(f"{case}/response", data={"body": "stolen"})).status_code == status
                 assert (await http.post(f"{case}/resolve")).status_code == status
             assert (await http.get("/callbacks?owner=orders")).status_code == (403 if name == "stranger" else 200)
-            assert (await http.get("/waiting?owner=orders")).status_code == (403 if name == "stranger" else 200)
+            for path in ("/waiting", "/dead"):
+                assert (await http.get(f"{path}?owner=orders")).status_code == (403 if name == "stranger" else 200)
+            if name != "operator":
+                assert (await http.post("/dead/pause", data={"activity": "ship-order"})).status_code == 403
 
 
 async def test_callbacks_are_listed_by_the_filters_of_the_address_a_page_at_a_time(world):

@@ -8,7 +8,19 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from support.wait import wait_until
 
-from callback import AnswerMode, CallbackStatus, CallFilter, CallStatus, GetGuard, Prompt, Response
+from callback import (
+    AnswerMode,
+    AsyncCallbackClient,
+    CallbackStatus,
+    CallFilter,
+    CallStatus,
+    GetGuard,
+    Handlers,
+    Prompt,
+    Reject,
+    Response,
+    Worker,
+)
 
 AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
 LOOKS = {
@@ -89,6 +101,7 @@ async def examples(world):
         "hex": f"/calls/{acked_call}",
         "held": f"/calls/{held}",
         "comparison": f"/calls/{json}/compare?with={form}",
+        "no dead calls": "/dead",
         "absent": f"/calls/{'0' * 32}-{'0' * 16}",
     }
     await client.answer_call(held)
@@ -119,7 +132,7 @@ async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_ou
             assert seen["language"] == ("en" if look == "light" else "nl"), name
             assert seen["overflow"] <= 0, name
             assert seen["markup"] == 0, name
-            if name not in ("absent", "hex"):
+            if name not in ("absent", "hex", "no dead calls"):
                 assert EVIL in seen["text"], name
 
 
@@ -193,3 +206,58 @@ async def test_a_callback_is_found_by_its_url_which_stays_in_the_browser_and_is_
         await page.get_by_text("The callback is closed.").wait_for()
         assert await page.locator(".while-open:visible").count() == 0
         assert (await world.client.get_callback(made.case_id)).status is CallbackStatus.CLOSED
+
+
+async def headings(page):
+    return [" ".join(text.split()) for text in await page.locator("section h2").all_inner_texts()]
+
+
+async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_together(browser, world):
+    handlers, is_broken = Handlers(), True
+
+    async def decide(_call):
+        if is_broken:
+            raise Reject("no")
+
+    for activity in ("ship-order", "bill-order"):
+        handlers.activity(activity)(decide)
+    async with Worker(handlers, world.system.grpc, token=world.tokens["work"]).working():
+        for activity, count in (("bill-order", 1), ("ship-order", 3)):
+            made = await world.client.generate_callback_url(
+                activity, Response("ok"), answer_mode=AnswerMode.ACK, allow_multiple_calls=True, labels={"evil": EVIL}
+            )
+            for number in range(count):
+                await world.system.http.post(made.url, content=str(number))
+
+        async def dead():
+            return [each async for each in world.client.list_owner_calls(CallFilter.DEAD)]
+
+        async def are_four():
+            return len(await dead()) == 4
+
+        await wait_until(are_four, what="dead calls")
+        async with signed_in(browser, world) as page:
+            await page.get_by_role("link", name="Dead").click()
+            await page.get_by_text("Replay these 3").wait_for()
+            assert await headings(page) == ["ship-order 3", "bill-order 1"]
+            assert await page.get_by_role("button", name="Pause").count() == 0  # it needs an administrator
+            await page.get_by_text("Show the calls").first.click()
+            assert await page.locator("#calls-1 tbody tr").count() == 3
+            assert EVIL in await page.locator("#calls-1").inner_text()
+            found = (await Axe().run(page, options=AXE)).response
+            assert [each["id"] for each in found["violations"]] == []
+            is_broken = False
+            await page.get_by_role("button", name="Replay these 3").click()
+            await page.get_by_text("The handlers run again").wait_for()
+            await page.get_by_role("heading", name="ship-order").wait_for(state="detached")
+            assert await headings(page) == ["bill-order 1"]
+            assert len(await dead()) == 1
+        async with signed_in(browser, world, "operator") as page:
+            await page.goto(f"{world.url}/dead?owner=orders")
+            await page.get_by_role("button", name="Pause the activity").click()
+            await page.get_by_text("The activity is paused").wait_for()
+            async with AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator:
+                assert await operator.list_paused_activities() == ("bill-order",)
+                await page.get_by_role("button", name="Resume").click()
+                await page.get_by_text("The activity is resumed.").wait_for()
+                assert await operator.list_paused_activities() == ()

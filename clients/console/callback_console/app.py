@@ -26,7 +26,7 @@ from callback_console import live, request_context, sign_in
 from callback_console.request_context import page, sessions
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.views import callbacks, calls, waiting
+from callback_console.views import callbacks, calls, dead, waiting
 from callback_process import logs
 
 log = logs.get_logger()
@@ -67,8 +67,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
-    for blueprint in (sign_in.blueprint, live.blueprint, callbacks.blueprint, calls.blueprint, waiting.blueprint):
-        app.register_blueprint(blueprint)
+    for module in (sign_in, live, callbacks, calls, dead, waiting):
+        app.register_blueprint(module.blueprint)
 
     @app.before_request
     async def check() -> ResponseReturnValue | None:

@@ -59,7 +59,19 @@ async def page(template: str, **values: Any) -> str:
 
 
 NOTICES: Final = frozenset(
-    ("answered", "answered_before", "closed", "nothing_given", "replayed", "resolved", "response_set")
+    (
+        "all_replayed",
+        "answered",
+        "answered_before",
+        "closed",
+        "nothing_given",
+        "paused",
+        "replayed",
+        "resolved",
+        "response_set",
+        "resumed",
+        "some_replayed",
+    )
 )
 """What a form can have done. Each has a text."""
 

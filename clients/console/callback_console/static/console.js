@@ -1,4 +1,4 @@
-// What HTML and htmx have no words for: counting down, copying, and finding by an id or a URL.
+// What HTML and htmx have no words for: counting down, copying, what is open, and finding by an id or a URL.
 (() => {
   const seen = new WeakMap();
 
@@ -19,6 +19,15 @@
   setInterval(countDown, 1000);
   document.addEventListener("DOMContentLoaded", countDown);
   document.addEventListener("htmx:afterSwap", countDown);
+
+  // What a person has opened stays open when a live part of the page is loaded again.
+  let open = [];
+  document.addEventListener("htmx:beforeSwap", () => {
+    open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  });
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy], [data-copy-address]");
