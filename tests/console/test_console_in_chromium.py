@@ -238,7 +238,7 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
         await wait_until(are_four, what="dead calls")
         async with signed_in(browser, world) as page:
             await page.get_by_role("link", name="Dead").click()
-            await page.get_by_text("Replay these 3").wait_for()
+            await page.get_by_text("Replay all (3)").wait_for()
             assert await headings(page) == ["ship-order 3", "bill-order 1"]
             assert await page.get_by_role("button", name="Pause").count() == 0  # it needs an administrator
             await page.get_by_text("Show the calls").first.click()
@@ -247,7 +247,7 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
             found = (await Axe().run(page, options=AXE)).response
             assert [each["id"] for each in found["violations"]] == []
             is_broken = False
-            await page.get_by_role("button", name="Replay these 3").click()
+            await page.get_by_role("button", name="Replay all (3)").click()
             await page.get_by_text("The handlers run again").wait_for()
             await page.get_by_role("heading", name="ship-order").wait_for(state="detached")
             assert await headings(page) == ["bill-order 1"]
