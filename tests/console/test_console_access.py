@@ -72,10 +72,24 @@ async def test_signing_out_ends_the_session_everywhere(world):
         assert (await http.get("/waiting")).status_code == 303
 
 
-async def test_a_session_ends_after_its_time_and_the_oldest_makes_room():
+async def test_a_session_ends_after_its_time():
     sessions = Sessions(0)
     key = await sessions.open(AsyncCallbackClient())
     assert sessions.find(key) is None
+    await sessions.close_all()
+
+
+async def test_the_oldest_session_and_its_oldest_live_page_make_room(monkeypatch):
+    monkeypatch.setattr("callback_console.sessions._MAX_SESSIONS", 2)
+    monkeypatch.setattr("callback_console.sessions._MAX_WATCHES", 2)
+    sessions = Sessions(60)
+    first, second, third = [await sessions.open(AsyncCallbackClient()) for _ in range(3)]
+    assert [sessions.find(key) is not None for key in (first, second, third)] == [False, True, True]
+    session = sessions.find(third)
+    with session.watching(CASE) as one, session.watching(CASE) as two, session.watching(CASE) as three:
+        assert session.watches == [two, three]
+        assert await one.receive() == []  # it is closed
+    assert session.watches == []
     await sessions.close_all()
 
 
@@ -251,5 +265,6 @@ async def test_a_stop_ends_live_pages_at_once(world):
             async with http.stream("GET", "/events") as answer:
                 lines = answer.aiter_lines()
                 assert await anext(lines) == "event: change"
-                await console.stop()
-                assert [line async for line in lines if line.startswith("event")] == []
+                async with asyncio.timeout(10):  # the server sends an idle watch a message after 15 seconds
+                    await console.stop()
+                    assert [line async for line in lines if line.startswith("event")] == []
