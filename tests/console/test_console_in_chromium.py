@@ -29,6 +29,8 @@ LOOKS = {
 }
 ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison"}
 """Pages that are looked at on a phone too: each layout once."""
+SAME_LAYOUT = {"form", "xml", "text", "acknowledged"}
+"""Pages that differ from another one only in what they show as text: axe need not see them."""
 EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
 DAY = datetime.timedelta(days=1)
 
@@ -118,9 +120,9 @@ async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_ou
                 continue
             await page.goto(f"{world.url}{path}")
             await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-            found = (await Axe().run(page, options=AXE)).response
-            problems = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]]
-            assert problems == [], name
+            if name not in SAME_LAYOUT:
+                found = (await Axe().run(page, options=AXE)).response
+                assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == [], name
             seen = await page.evaluate(
                 """() => ({
                     language: document.documentElement.lang,
