@@ -421,12 +421,14 @@ def write_out_rules(files: "FileDescriptorSet") -> None:
 
 def stale_settings_page() -> dict[Path, bytes | None]:
     """Return docs/settings.md with what it should be, if it is not what the settings say."""
+    from callback_console.settings import ConsoleSettings
     from callback_edge.settings import EdgeSettings
     from callback_process.reference import settings_page
     from callback_server.settings import ServerSettings
 
     path = ROOT / "docs" / "settings.md"
-    page = settings_page({"callback server": ServerSettings, "callback edge": EdgeSettings}).encode()
+    processes = {"callback server": ServerSettings, "callback edge": EdgeSettings, "callback console": ConsoleSettings}
+    page = settings_page(processes).encode()
     return {} if path.exists() and path.read_bytes() == page else {path: page}
 
 

@@ -37,6 +37,7 @@ LONGEST = (
     "reliability/test_chaos.py",
     "edge/test_pages_in_chromium.py",
     "end_to_end/test_waiting_in_chromium.py",
+    "console/test_console_in_chromium.py",
     "workers/test_processes.py",
     "store/test_stored_data.py",
     "clients/test_testing.py",

@@ -24,7 +24,7 @@ from callback_process.addresses import parse_bind
 CONFIG_VARIABLE = "CALLBACK_CONFIG"
 """Environment variable that names the TOML file if no option does."""
 
-TABLES = frozenset({"server", "edge", "activities", "profiles"})
+TABLES = frozenset({"server", "edge", "console", "activities", "profiles"})
 """Top-level tables of the file."""
 
 Bind = Annotated[

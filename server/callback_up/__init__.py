@@ -1,4 +1,4 @@
-"""`callback up`: a store, a server and an edge on one machine, as child processes.
+"""`callback up`: a store, a server, an edge and a console on one machine, as child processes.
 
 1. Settings, addresses and the data directory are checked before any process starts.
 2. The children live and die with the supervisor. No child survives it, however it ends.

@@ -1,4 +1,4 @@
-"""The three child processes: their commands, health checks and time limits."""
+"""The child processes: their commands, health checks and time limits."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ log = logs.get_logger()
 HEALTH_CHECK_TIMEOUT_S = 1.0
 """Time limit of one health check, in seconds."""
 START_S = 60.0
-"""Time limit for server and edge to become healthy, in seconds. The server waits half of it for its store."""
+"""Time limit for a process of the product to become healthy, in seconds. The server waits half of it for its store."""
 STORE_STOP_S = 10.0
 """Time limit for the store to stop, in seconds: it only closes its file."""
 STOP_SLACK_S = 3.0
@@ -80,6 +80,20 @@ class UpEdgeSettings(ProcessSettings):
     """Time in which it still accepts calls after a signal to stop, in seconds. Usually none: there is no other edge."""
     grace_s: float = 25
     """Time limit for running calls after that, in seconds."""
+
+
+class UpConsoleSettings(ProcessSettings):
+    """The console's settings that `callback up` uses. The console itself reads and checks all of them."""
+
+    table: ClassVar[str] = "console"
+    model_config = SettingsConfigDict(env_prefix="CALLBACK_CONSOLE_", extra="ignore")
+
+    bind: Bind = "127.0.0.1:8083"
+    """Address of the console for browsers."""
+    admin_bind: Bind = "127.0.0.1:0"
+    """Address of the console's probes. Any free port is fine."""
+    grace_s: float = 5
+    """Time limit for running requests after a signal to stop, in seconds."""
 
 
 def store(directory: DataDirectory) -> Child:
@@ -159,6 +173,26 @@ def edge(
         | _config(config),
         is_healthy=lambda: _is_ready(admin),
         stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
+        start_s=START_S,
+        after=after,
+    )
+
+
+def console(
+    settings: UpConsoleSettings, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
+) -> Child:
+    """Return the console. It needs no server to be healthy."""
+    return Child(
+        name="console",
+        command=_python("callback_console"),
+        environment={
+            "CALLBACK_CONSOLE_BIND": str(bind),
+            "CALLBACK_CONSOLE_ADMIN_BIND": str(admin),
+            "CALLBACK_CONSOLE_SERVER_TARGET": str(target),
+        }
+        | _config(config),
+        is_healthy=lambda: _is_ready(admin),
+        stop_s=settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
     )

@@ -22,18 +22,24 @@ def run(
     data_dir: Path | None = None,
     edge: str | None = None,
     grpc: str | None = None,
+    console: str | None = None,
+    has_console: bool = True,
     demo: bool = False,
     until_eof: bool = False,
     config: Path | None = None,
 ) -> int:
-    """Run store, server and edge until SIGTERM or SIGINT. Call it on the main thread.
+    """Run store, server, edge and console until SIGTERM or SIGINT. Call it on the main thread.
 
-    Print `ready edge=HOST:PORT grpc=HOST:PORT` on standard output when all are healthy. Logs go to standard error.
+    Print `ready edge=HOST:PORT grpc=HOST:PORT console=HOST:PORT` on standard output when all are healthy. Logs go to
+    standard error.
 
     Args:
         data_dir: Directory of all data; None means `data.default_path()`.
         edge: Address for callers, `HOST:PORT`; None means the setting, else 127.0.0.1:8080. Port 0 picks a free port.
         grpc: Address of the gRPC services; None means the setting, else 127.0.0.1:50051. Port 0 picks a free port.
+        console: Address of the console, `HOST:PORT`; None means the setting, else 127.0.0.1:8083. Port 0 picks a free
+            port.
+        has_console: Whether there is a console.
         demo: Generate two callbacks when ready, and print how to try them.
         until_eof: Also stop when standard input ends.
         config: Settings file of all processes; None means the file that CALLBACK_CONFIG names, if any.
@@ -42,7 +48,7 @@ def run(
         The exit code: 0 after a stop, 1 if a process cannot start or continue, 2 if a setting is wrong. Problems are
         printed to standard error.
     """
-    for option, given in (("--edge", edge), ("--grpc", grpc)):
+    for option, given in (("--edge", edge), ("--grpc", grpc), ("--console", console)):
         try:
             if given is not None:
                 parse_bind(given)
@@ -52,6 +58,7 @@ def run(
     try:
         server_settings = children.UpServerSettings.load(config, grpc_bind=grpc)
         edge_settings = children.UpEdgeSettings.load(config, bind=edge)
+        console_settings = children.UpConsoleSettings.load(config, bind=console)
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
@@ -61,18 +68,24 @@ def run(
         with contextlib.ExitStack() as held:
             directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
             addresses = []
-            for option, bind in (
+            binds = [
                 ("--edge", edge_settings.bind),
                 ("--grpc", server_settings.grpc_bind),
                 ("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind),
                 ("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
-            ):
+            ]
+            if has_console:
+                binds += [
+                    ("--console", console_settings.bind),
+                    ("CALLBACK_CONSOLE_ADMIN_BIND", console_settings.admin_bind),
+                ]
+            for option, bind in binds:
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
                 if address in addresses:  # the system allows a second bind by the same process
                     raise UpError(f"{option} {address} is used twice; each address needs its own port")
                 addresses.append(address)
-            edge_address, grpc_address, edge_admin, server_admin = addresses
+            edge_address, grpc_address, edge_admin, server_admin, *of_console = addresses
             store = children.store(directory)
             server = children.server(
                 server_settings,
@@ -86,17 +99,27 @@ def run(
             edge_child = children.edge(
                 edge_settings, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
             )
-            supervisor = Supervisor([store, server, edge_child], inherit=[directory.lock])
-            asyncio.run(_run(supervisor, edge_address, grpc_address, demo=demo, until_eof=until_eof))
+            kept = [store, server, edge_child]
+            ready = f"ready edge={edge_address} grpc={grpc_address}"
+            if of_console:
+                address, admin = of_console
+                kept.append(
+                    children.console(
+                        console_settings, bind=address, admin=admin, target=grpc_address, config=config, after=store
+                    )
+                )
+                ready += f" console={address}"
+            supervisor = Supervisor(kept, inherit=[directory.lock])
+            asyncio.run(_run(supervisor, ready, grpc_address, demo=demo, until_eof=until_eof))
     except UpError as error:
         _print_error(str(error))
         return error.exit_code
     return 0
 
 
-async def _run(supervisor: Supervisor, edge: Address, grpc: Address, *, demo: bool, until_eof: bool) -> None:
+async def _run(supervisor: Supervisor, ready: str, grpc: Address, *, demo: bool, until_eof: bool) -> None:
     async def when_ready() -> None:
-        print(f"ready edge={edge} grpc={grpc}", flush=True)  # noqa: T201  # the ready line, for the caller
+        print(ready, flush=True)  # noqa: T201  # the ready line, for the caller
         if demo:
             print(await make_demo(grpc), flush=True)  # noqa: T201  # the output of --demo
 

@@ -30,7 +30,7 @@ def up():
     """Start and stop `callback up`, and return the seconds to its ready line and from there to its end."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "callback_cli", "up", f"--data-dir={folder}/data"]
-        command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0"]
+        command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", "--console=127.0.0.1:0"]
         began = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             line = process.stdout.readline()

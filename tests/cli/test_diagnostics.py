@@ -9,6 +9,7 @@ from support.clients import run_callback
 from support.system import running_system
 
 from callback_cli.main import cli
+from callback_console.settings import ConsoleSettings
 from callback_edge.settings import EdgeSettings
 from callback_server.settings import ServerSettings
 from callback_server.verification.providers import PROVIDERS
@@ -21,7 +22,7 @@ NOWHERE = {"CALLBACK_STORE_URL": "redis://127.0.0.1:1", "CALLBACK_EDGE_SERVER_TA
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch):
     monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
-    for process in (ServerSettings, EdgeSettings):
+    for process in (ServerSettings, EdgeSettings, ConsoleSettings):
         for name in process.model_fields:
             monkeypatch.delenv(process.variable(name), raising=False)
 
@@ -61,7 +62,7 @@ async def test_config_prints_every_setting_as_equivalent_toml(write):
     lines = ran.output.splitlines()
     assert any(line.startswith("grace_s = 3 ") and line.endswith("# CALLBACK_GRACE_S") for line in lines)
     assert any(line.startswith('target = "orders:1" ') and line.endswith(f"# {file}") for line in lines)
-    for process in (ServerSettings, EdgeSettings):
+    for process in (ServerSettings, EdgeSettings, ConsoleSettings):
         for name in process.model_fields.keys() - process.shared_tables:
             assert any(line.startswith((f"{name} = ", f"# {name} is not set")) for line in lines), name
 

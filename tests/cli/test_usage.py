@@ -70,6 +70,7 @@ def run(*arguments, **environment):
         (["calls"], "Give either CASE or --dead"),
         (["calls", CASE, "--dead"], "Give either CASE or --dead"),
         (["calls", CASE, "--owner", "orders"], "--owner requires --dead"),
+        (["up", "--console", "127.0.0.1:0", "--no-console"], "--console and --no-console cannot be combined"),
         (["replay"], "CALL"),
         (["pause"], "ACTIVITY"),
         (["resume"], "ACTIVITY"),
@@ -213,7 +214,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
-        *("up", "server", "edge"),
+        *("up", "server", "edge", "console"),
         *("token", "config", "doctor", "repair", "profiles", "verify", "completion"),
     }
 

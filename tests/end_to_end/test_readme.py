@@ -7,6 +7,7 @@ earlier commands. CI and `tests/up` run the two commands for the setup.
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ BLOCKS = [
     for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 ]
 FILES = ("handler.py", "generate.py", "serving.py", "callback.toml", "test_handler.py", "production.toml")
-ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061")
+ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:50051", "127.0.0.1:50061", "127.0.0.1:8083")
 
 
 class Tour:
@@ -36,7 +37,7 @@ class Tour:
     def __init__(self, directory):
         self.directory = directory
         self.addresses = {address: f"127.0.0.1:{free_port()}" for address in ADDRESSES}
-        self.edge, self.grpc, self.handler = self.addresses.values()
+        self.edge, self.grpc, self.handler, self.console = self.addresses.values()
         self.printed = {}
         """Values of URL, CASE and CALL."""
         self.environment = {
@@ -186,13 +187,15 @@ def production(tour):
         "CALLBACK_STORE_URL": store.url, "CALLBACK_GRPC_BIND": tour.grpc, "CALLBACK_BOX_URL": f"http://{tour.edge}",
         "CALLBACK_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_DRAIN_S": "0", "CALLBACK_EDGE_DRAIN_S": "0",
         "CALLBACK_EDGE_BIND": tour.edge, "CALLBACK_EDGE_ADMIN_BIND": "127.0.0.1:0",
-        "CALLBACK_EDGE_SERVER_TARGET": tour.grpc,
+        "CALLBACK_EDGE_SERVER_TARGET": tour.grpc, "CALLBACK_CONSOLE_BIND": tour.console,
+        "CALLBACK_CONSOLE_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_CONSOLE_SERVER_TARGET": tour.grpc,
     }  # fmt: skip
-    server, edge, *others = commands("callback server")
+    server, edge, console, *others = commands("callback server")
     try:
         with (
             tour.running(*server.split(), ready=listens(tour.grpc)),
             tour.running(*edge.split(), ready=listens(tour.edge)),
+            tour.running(*shlex.split(console, comments=True), ready=listens(tour.console)),
         ):
             yield others
     finally:
@@ -210,6 +213,11 @@ def test_the_production_setup_of_the_readme(tour):
         assert "record" in tour.run(activities)
         assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
         assert "--owner" in tour.run("callback list --token-file worker.token 2>&1", code=1)
+        origin = f"http://{tour.console}"
+        token = (tour.directory / "orders.token").read_text().strip()
+        answer = httpx.post(f"{origin}/sign-in", headers={"Origin": origin}, data={"token": token})
+        page = httpx.get(f"{origin}/callbacks", cookies=answer.cookies)
+        assert f"/callbacks/{tour.printed['CASE']}" in page.text
         tour.run(doctor)
 
 

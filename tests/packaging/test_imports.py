@@ -23,6 +23,15 @@ MAY_IMPORT = {
     "callback.testing": {"callback"},
     "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},
+    "callback_console": {
+        *SETTINGS,
+        "callback",
+        "callback_cli.masking",
+        "hypercorn",
+        "jinja2",
+        "quart",
+        "werkzeug",
+    },
     "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
     "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
     "callback_server": {
@@ -53,7 +62,7 @@ MAY_IMPORT = {
 
 MAY_IMPORT_LATE = {
     "callback": {"callback.certificate_names"},  # it requires an extra
-    "callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_process"},
+    "callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_console", "callback_process"},
 }
 """Also allowed inside functions, for imports that only this function needs."""
 
@@ -194,7 +203,9 @@ sys.meta_path.insert(0, Watch())
 """
 
 
-@pytest.mark.parametrize("module", ["callback_cli.main", "callback_edge.main", "callback_server.main"])
+@pytest.mark.parametrize(
+    "module", ["callback_cli.main", "callback_console.main", "callback_edge.main", "callback_server.main"]
+)
 @pytest.mark.parametrize(("set_by_operator", "verbosity"), [(None, "NONE"), ("ERROR", "ERROR")])
 def test_grpc_is_imported_with_its_own_output_turned_off(monkeypatch, module, set_by_operator, verbosity):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)

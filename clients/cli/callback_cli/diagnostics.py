@@ -24,17 +24,19 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_config(config: Path | None, as_json: bool) -> None:
     """Show the effective settings, and the origin of each.
 
-    It reads the same sources as `callback server` and `callback edge`, in the current environment, and masks secrets.
+    It reads the same sources as `callback server`, `callback edge` and `callback console`, in the current environment,
+    and masks secrets.
     The output is TOML. docs/settings.md explains each setting.
     """
     with needs_extra("server"):
+        from callback_console.settings import ConsoleSettings
         from callback_edge.settings import EdgeSettings
         from callback_process.effective import effective_settings
         from callback_process.settings import SettingsError
         from callback_server.settings import ServerSettings
     found: list[dict[str, Any]] = []
     problems: list[str] = []
-    for process in (ServerSettings, EdgeSettings):
+    for process in (ServerSettings, EdgeSettings, ConsoleSettings):
         try:
             settings, origins = process.load_with_origins(config)
         except SettingsError as error:

@@ -12,7 +12,7 @@ from callback_cli import activities, callbacks, calls, completion, diagnostics, 
 from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Run", (processes.up, processes.server, processes.edge)),
+    ("Run", (processes.up, processes.server, processes.edge, processes.console)),
     (
         "Use a server",
         (

@@ -1,9 +1,10 @@
-"""Commands that start processes: up, server, edge. They import the process only when they run."""
+"""Commands that start processes: up, server, edge, console. They import the process only when they run."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,6 +30,8 @@ config_option = click.option(
 )
 @click.option("--edge", metavar="HOST:PORT", help="The listen address for calls.  [default: 127.0.0.1:8080]")
 @click.option("--grpc", metavar="HOST:PORT", help="The listen address of the server.  [default: 127.0.0.1:50051]")
+@click.option("--console", metavar="HOST:PORT", help="The listen address of the console.  [default: 127.0.0.1:8083]")
+@click.option("--no-console", is_flag=True, help="Run no console.")
 @click.option("--demo", is_flag=True, help="Generate two callbacks, and print what to try.")
 @click.option(
     "--until-eof",
@@ -36,17 +39,17 @@ config_option = click.option(
     help="Also stop at end of file on standard input. For programs that start this command.",
 )
 @config_option
-def up(
-    data_dir: Path | None, edge: str | None, grpc: str | None, demo: bool, until_eof: bool, config: Path | None
-) -> None:
-    """Run everything on this machine: store, server and edge.
+def up(no_console: bool, console: str | None, **options: Any) -> None:
+    """Run everything on this machine: store, server, edge and console.
 
     The data is kept across restarts. Port 0 selects a free port, and the line that begins with `ready` shows it. Ctrl-C
     stops everything.
     """
     with needs_extra("up"):
         from callback_up.main import run
-    sys.exit(run(data_dir=data_dir, edge=edge, grpc=grpc, demo=demo, until_eof=until_eof, config=config))
+    if no_console and console is not None:
+        raise click.UsageError("--console and --no-console cannot be combined.")
+    sys.exit(run(console=console, has_console=not no_console, **options))
 
 
 @click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))
@@ -79,6 +82,25 @@ def edge(config: Path | None, bind: str | None, admin: str | None, server: str |
         from callback_edge.main import run
         from callback_edge.settings import EdgeSettings
     sys.exit(_run(lambda: run(EdgeSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
+
+
+@click.command(epilog=examples("callback console --server 127.0.0.1:50051"))
+@config_option
+@click.option("--bind", metavar="HOST:PORT", help="The listen address for browsers.  [default: 127.0.0.1:8083]")
+@click.option(
+    "--admin", metavar="HOST:PORT", help="The listen address for probes and /metrics.  [default: 127.0.0.1:8084]"
+)
+@click.option("--server", metavar="HOST:PORT", help="The address of the server.  [default: 127.0.0.1:50051]")
+def console(config: Path | None, bind: str | None, admin: str | None, server: str | None) -> None:
+    """Run the console: callbacks and calls in a browser.
+
+    People sign in with their token, and see what the server lets them see. Other settings come from CALLBACK_CONSOLE_…
+    environment variables and the file. SIGTERM stops the process gracefully.
+    """
+    with needs_extra("server"):
+        from callback_console.main import run
+        from callback_console.settings import ConsoleSettings
+    sys.exit(_run(lambda: run(ConsoleSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
 
 
 def _run(process: Callable[[], int]) -> int:

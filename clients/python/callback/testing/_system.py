@@ -224,7 +224,7 @@ def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterat
     """Run `callback up`, and give the addresses of edge and server."""
     # -P: no file of the project under test shadows a module.
     command = [sys.executable, "-P", "-m", "callback_cli", "up", "--until-eof", f"--data-dir={data}"]
-    command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", f"--config={config}"]
+    command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", "--no-console", f"--config={config}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLBACK_")}
     with log.open("wb") as log_file:
         process = subprocess.Popen(  # noqa: S603  # our own command line

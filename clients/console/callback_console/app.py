@@ -1,0 +1,119 @@
+"""The Quart application: its views, and the rules that hold for every request.
+
+1. Every page needs a session, except the form to sign in and the static files.
+2. A form is accepted from a page of the console only: browsers send the `Origin` of the page with every POST.
+3. Pages load nothing from elsewhere, and run no script but the files of `static`. No other site can frame them.
+4. An error of the server becomes a page that says what to do.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import jinja2
+from quart import Quart, g, redirect, request
+from quart.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from callback import (
+    CallbackError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from callback_console import live, request_context, sign_in
+from callback_console.request_context import page, sessions
+from callback_console.sessions import Sessions
+from callback_console.settings import ConsoleSettings
+from callback_console.views import callbacks, calls, dead, waiting
+from callback_process import logs
+
+log = logs.get_logger()
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # `no-referrer` would remove the Origin of forms too
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+_MAX_FORM_BYTES: Final = 2 * 1024 * 1024
+"""Largest form. The body of a response has at most 1 MiB."""
+_WITHOUT_SESSION: Final = frozenset(("static", "sign_in.show", "sign_in.sign_in", "sign_in.sign_out"))
+"""Endpoints that need no session."""
+_STATUS_OF: Final = (
+    (NotFoundError, "not_found", HTTPStatus.NOT_FOUND),
+    (InvalidRequestError, "invalid", HTTPStatus.BAD_REQUEST),
+    (PermissionDeniedError, "forbidden", HTTPStatus.FORBIDDEN),
+    (UnavailableError, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE),
+    (CallbackError, "refused", HTTPStatus.CONFLICT),
+)
+"""Page and status of each error of the server. The first class that fits counts."""
+
+
+def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
+    """Create the application.
+
+    Args:
+        settings: The settings.
+        origins: Origins of its pages.
+    """
+    app = Quart("callback_console")
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_FORM_BYTES
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # a browser asks whether a file has changed
+    app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    app.extensions[request_context.SETTINGS] = settings
+    app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
+    for module in (sign_in, live, callbacks, calls, dead, waiting):
+        app.register_blueprint(module.blueprint)
+
+    @app.before_request
+    async def check() -> ResponseReturnValue | None:
+        if request.method not in ("GET", "HEAD", "OPTIONS") and request.headers.get("Origin") not in origins:
+            return await _error("foreign_form", HTTPStatus.FORBIDDEN)
+        g.session = sessions().find(request.cookies.get(sign_in.cookie_name(), ""))
+        if g.session is None and request.endpoint is not None and request.endpoint not in _WITHOUT_SESSION:
+            return sign_in.ask_to_sign_in()
+        return None
+
+    @app.after_request
+    async def add_headers(answer: Any) -> Any:
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        if request.endpoint != "static":
+            answer.headers["Cache-Control"] = "no-store"
+            answer.headers["Vary"] = "Accept-Language, Cookie"
+        return answer
+
+    @app.get("/")
+    async def home() -> ResponseReturnValue:
+        return redirect("/waiting", 303)
+
+    @app.errorhandler(UnauthenticatedError)
+    async def end_session(_error: UnauthenticatedError) -> ResponseReturnValue:
+        await sessions().close(request.cookies.get(sign_in.cookie_name(), ""))
+        return sign_in.ask_to_sign_in(has_ended=True)
+
+    @app.errorhandler(CallbackError)
+    async def show_refusal(error: CallbackError) -> ResponseReturnValue:
+        title, status = next((title, status) for kind, title, status in _STATUS_OF if isinstance(error, kind))
+        return await _error(title, status, str(error))
+
+    @app.errorhandler(HTTPException)
+    async def show_http_error(error: HTTPException) -> ResponseReturnValue:
+        status = HTTPStatus(error.code or 500)
+        return await _error("not_found" if status == HTTPStatus.NOT_FOUND else "invalid", status, status.phrase)
+
+    @app.errorhandler(Exception)
+    async def show_bug(error: Exception) -> ResponseReturnValue:
+        log.error("request_failed", exc_info=error)
+        return await _error("internal", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    return app
+
+
+async def _error(title: str, status: HTTPStatus, detail: str = "") -> ResponseReturnValue:
+    return await page("error.html", title=title, detail=detail), status.value

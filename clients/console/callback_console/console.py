@@ -1,0 +1,91 @@
+"""Console: the one place where its parts are wired. The process and every test use it.
+
+The stop: `/readyz` answers 503, the live pages end, running requests get `grace_s`, and all sessions close.
+"""
+
+import asyncio
+import contextlib
+import logging
+from types import TracebackType
+from typing import Self
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from callback_console.app import create_app
+from callback_console.hosts import OwnHostOnly, origins_of
+from callback_console.request_context import SESSIONS
+from callback_console.sessions import Sessions
+from callback_console.settings import ConsoleSettings
+from callback_process.addresses import Address
+from callback_process.admin import AdminServer
+from callback_process.listener import address_of, listen
+
+
+class StartError(Exception):
+    """A console cannot start. The message is one line for an operator."""
+
+
+class _HttpConfig(Config):
+    """Hypercorn's configuration."""
+
+    accesslog = None
+    errorlog = logging.getLogger("hypercorn.error")  # goes through the process's own logs
+    include_server_header = False
+
+
+class Console:
+    """One console, from `async with` to its end.
+
+    Args:
+        settings: The settings.
+    """
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self.address: Address
+        """Address for browsers, from the start on."""
+        self.admin_address: Address
+        """Address for operators, from the start on."""
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as parts:
+            try:
+                public = parts.enter_context(listen(self._settings.bind))
+                admin = parts.enter_context(listen(self._settings.admin_bind))
+            except OSError as error:
+                raise StartError(str(error)) from error
+            self.address, self.admin_address = address_of(public), address_of(admin)
+            origins = origins_of(self.address, self._settings.public_url)
+            app = create_app(self._settings, origins)
+            self._sessions: Sessions = app.extensions[SESSIONS]
+            parts.push_async_callback(self._sessions.close_all)
+            config = _HttpConfig()
+            config.bind = [f"fd://{public.detach()}"]
+            config.graceful_timeout = self._settings.grace_s
+            serving = serve(
+                OwnHostOnly(app, origins),
+                config,
+                shutdown_trigger=self._stopping.wait,
+                mode="asgi",
+            )
+            self._serving = asyncio.create_task(serving)
+            parts.enter_context(AdminServer(admin, self._why_not_ready))
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        await self._parts.aclose()
+
+    async def stop(self) -> None:
+        """End the live pages, and wait for running requests. `async with` then closes what is left."""
+        self._stopping.set()
+        self._sessions.end_live_pages()
+        await self._serving
+
+    async def _why_not_ready(self) -> str:
+        return "stopping" if self._stopping.is_set() else ""

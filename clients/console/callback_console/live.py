@@ -1,0 +1,39 @@
+"""Live pages: a stream of server-sent events tells a page that something changed, and htmx loads its part again.
+
+An event has no content: what a person may see comes with the next request. Each stream is one `WatchCalls`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from quart import Blueprint, Response, request
+
+from callback_console.request_context import session
+
+blueprint: Final = Blueprint("live", __name__)
+
+_CHANGE: Final = b"event: change\ndata: 1\n\n"
+_IDLE: Final = b": idle\n\n"
+"""Comment, so that no proxy takes the stream for dead. The server sends an empty message about every 15 seconds."""
+_PAUSE_S: Final = 0.3
+"""Shortest time between two events, in seconds: many changes make a page load its part once."""
+
+
+@blueprint.get("/events")
+async def events() -> Response:
+    """Send an event for each change of one case, or of all that the person may see."""
+    person = session()
+    case_id = request.args.get("case", "")
+
+    async def stream() -> AsyncIterator[bytes]:
+        with person.watching(case_id) as watch:
+            async with watch:
+                yield _CHANGE  # for what changed between the page and the start of the watch
+                while person.is_open:
+                    yield _CHANGE if await watch.receive() else _IDLE
+                    await asyncio.sleep(_PAUSE_S)
+
+    answer = Response(stream(), mimetype="text/event-stream")
+    answer.timeout = None
+    return answer

@@ -1,0 +1,40 @@
+"""Console process: settings in, exit code out."""
+
+import sys
+from typing import Final
+
+from callback_console.console import Console, StartError
+from callback_console.settings import ConsoleSettings
+from callback_process import logs
+from callback_process import loop as event_loop
+from callback_process.stop import hard_exit_after, stop_on_signals
+
+log = logs.get_logger()
+
+_HARD_EXIT_S: Final = 2.0
+"""How long after the grace period the process exits in any case, in seconds."""
+
+
+def run(settings: ConsoleSettings) -> int:
+    """Serve until SIGTERM or SIGINT. Call this on the main thread.
+
+    Returns:
+        The exit code: 0 after a stop, 1 with a line on standard error if an address cannot be used.
+    """
+    logs.configure("console", settings.log_level)
+    try:
+        event_loop.run(_serve(settings))
+    except StartError as error:
+        sys.stderr.write(f"callback console: {error}\n")
+        return 1
+    return 0
+
+
+async def _serve(settings: ConsoleSettings) -> None:
+    stop_requested = stop_on_signals()
+    async with Console(settings) as console:
+        log.info("ready", console=str(console.address), admin=str(console.admin_address))
+        await stop_requested.wait()
+        log.info("stopping", grace_s=settings.grace_s)
+        hard_exit_after(settings.grace_s + _HARD_EXIT_S)
+    log.info("stopped")

@@ -1,0 +1,81 @@
+"""What a view uses of its request: the session, the words of the language, and the answer to a form."""
+
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+from quart import current_app, g, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from callback import AsyncCallbackClient
+from callback_console.sessions import Session, Sessions
+from callback_console.settings import ConsoleSettings
+from callback_console.words import Words, best_language
+
+SESSIONS: Final = "callback_sessions"
+SETTINGS: Final = "callback_settings"
+ORIGINS: Final = "callback_origins"
+"""Keys of `app.extensions`."""
+
+
+def settings() -> ConsoleSettings:
+    """Return the settings."""
+    return cast("ConsoleSettings", current_app.extensions[SETTINGS])
+
+
+def sessions() -> Sessions:
+    """Return all sessions."""
+    return cast("Sessions", current_app.extensions[SESSIONS])
+
+
+def session() -> Session:
+    """Return the session of the request. Only a view that needs one may use it."""
+    return cast("Session", g.session)
+
+
+def client() -> AsyncCallbackClient:
+    """Return the client of the person who signed in."""
+    return session().client
+
+
+def words() -> Words:
+    """Return the words of the language of the request."""
+    if "words" not in g:
+        g.words = Words(best_language(request.accept_languages))
+    return cast("Words", g.words)
+
+
+async def page(template: str, **values: Any) -> str:
+    """Render a template, with the words of the language."""
+    language = words()
+    notice = request.args.get("done", "")
+    return await render_template(
+        template,
+        t=language.text,
+        w=language,
+        has_session=g.get("session") is not None,
+        notice=notice if notice in NOTICES else "",
+        **values,
+    )
+
+
+NOTICES: Final = frozenset(
+    (
+        "all_replayed",
+        "answered",
+        "answered_before",
+        "closed",
+        "nothing_given",
+        "paused",
+        "replayed",
+        "resolved",
+        "response_set",
+        "resumed",
+        "some_replayed",
+    )
+)
+"""What a form can have done. Each has a text."""
+
+
+def done(path: str, notice: str, **query: str) -> Response:
+    """Return the answer to a form: a redirect to a page that says what was done."""
+    return redirect(f"{path}?{urlencode({**query, 'done': notice})}", 303)

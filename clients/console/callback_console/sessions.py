@@ -1,0 +1,103 @@
+"""Sessions of people who signed in, in the memory of this process.
+
+A cookie has only the key of a session. The token stays here, inside the client of the server.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from callback import AsyncCallbackClient, AsyncCallWatch
+
+_MAX_SESSIONS: Final = 1000
+"""Maximum number of sessions. Another one ends the oldest."""
+_MAX_WATCHES: Final = 16
+"""Maximum number of live pages of a session. A further one ends the oldest."""
+
+
+@dataclass(eq=False)
+class Session:
+    """Session of one person."""
+
+    client: AsyncCallbackClient
+    """Client of the server, with the token of the person."""
+    end: float
+    """Time at which the session ends, by the clock of the event loop."""
+    is_open: bool = True
+    """Whether its live pages may continue."""
+    watches: list[AsyncCallWatch] = field(default_factory=list)
+    """Watches of its live pages."""
+
+    @contextmanager
+    def watching(self, case_id: str) -> Iterator[AsyncCallWatch]:
+        """Return a watch of one case, or of all if the id is empty. It ends with the block or with the session."""
+        watch = self.client.watch_calls(case_id=case_id)
+        if len(self.watches) == _MAX_WATCHES:
+            self.watches.pop(0).close()
+        self.watches.append(watch)
+        try:
+            yield watch
+        finally:
+            watch.close()
+            if watch in self.watches:
+                self.watches.remove(watch)
+
+    def end_live_pages(self) -> None:
+        """End its live pages."""
+        self.is_open = False
+        for watch in self.watches:
+            watch.close()
+
+    async def close(self) -> None:
+        """End its live pages, and close its client."""
+        self.end_live_pages()
+        await self.client.close()
+
+
+class Sessions:
+    """All sessions of this process.
+
+    Args:
+        lifetime_s: Time after which a session ends, in seconds.
+    """
+
+    def __init__(self, lifetime_s: float) -> None:
+        self._lifetime_s = lifetime_s
+        self._sessions: dict[str, Session] = {}
+
+    async def open(self, client: AsyncCallbackClient) -> str:
+        """Open a session, and return its key."""
+        now = asyncio.get_running_loop().time()
+        ended = [key for key, session in self._sessions.items() if session.end <= now]
+        if len(self._sessions) - len(ended) >= _MAX_SESSIONS:
+            ended.append(next(key for key in self._sessions if key not in ended))
+        for each in ended:
+            await self.close(each)
+        key = secrets.token_urlsafe(32)
+        self._sessions[key] = Session(client, now + self._lifetime_s)
+        return key
+
+    def find(self, key: str) -> Session | None:
+        """Return the session of a key. None if there is none, or it has ended."""
+        session = self._sessions.get(key)
+        if session is None or session.end <= asyncio.get_running_loop().time():
+            return None
+        return session
+
+    async def close(self, key: str) -> None:
+        """Close a session, if there is one with this key."""
+        if session := self._sessions.pop(key, None):
+            await session.close()
+
+    def end_live_pages(self) -> None:
+        """End the live pages of all sessions, which otherwise never end."""
+        for session in self._sessions.values():
+            session.end_live_pages()
+
+    async def close_all(self) -> None:
+        """Close all sessions."""
+        for key in list(self._sessions):
+            await self.close(key)

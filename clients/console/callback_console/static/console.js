@@ -1,0 +1,62 @@
+// What HTML and htmx have no words for: counting down, copying, what is open, and finding by an id or a URL.
+(() => {
+  const seen = new WeakMap();
+
+  const clock = (seconds) => {
+    const pad = (number) => String(number).padStart(2, "0");
+    const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+    if (!hours) return `${minutes}:${pad(seconds % 60)}`;
+    return `${days ? `${days} d ` : ""}${hours % 24}:${pad(minutes % 60)}:${pad(seconds % 60)}`;
+  };
+
+  const countDown = () => {
+    const now = performance.now();
+    for (const each of document.querySelectorAll("[data-left]")) {
+      if (!seen.has(each)) seen.set(each, now);
+      each.textContent = clock(Math.max(0, Math.round(each.dataset.left - (now - seen.get(each)) / 1000)));
+    }
+  };
+  setInterval(countDown, 1000);
+  document.addEventListener("DOMContentLoaded", countDown);
+  document.addEventListener("htmx:afterSwap", countDown);
+
+  // What a person has opened stays open when a live part of the page is loaded again.
+  let open = [];
+  document.addEventListener("htmx:beforeSwap", () => {
+    open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy], [data-copy-address]");
+    if (!button) return;
+    const source = button.dataset.copy ? document.getElementById(button.dataset.copy).textContent : location.href;
+    await navigator.clipboard.writeText(source);
+    const said = document.getElementById("copied");
+    said.textContent = said.dataset.done;
+  });
+
+  // The state in a URL is a secret: it becomes the id of its callback here, and never leaves the browser.
+  const pathOf = async (text) => {
+    const call = text.match(/[0-9a-f]{32}-[0-9a-f]{16}/);
+    if (call) return `/calls/${call[0]}`;
+    const state = text.match(/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/);
+    if (state) {
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(state[0])));
+      return `/callbacks/${Array.from(hash.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    }
+    const callback = text.match(/^[0-9a-f]{32}$/);
+    return callback ? `/callbacks/${callback[0]}` : "";
+  };
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target.closest(".find");
+    if (!form) return;
+    event.preventDefault();
+    const path = await pathOf(form.querySelector("input").value.trim().toLowerCase());
+    if (path) location.assign(path);
+    else form.querySelector("output").textContent = form.dataset.error;
+  });
+})();

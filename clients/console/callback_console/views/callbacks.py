@@ -1,0 +1,95 @@
+"""Views *Callbacks* and *Callback*: a list with filters, and one callback with its life. Also the actions on one."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from quart import Blueprint, request
+from quart.typing import ResponseReturnValue
+
+from callback import CallbackResolvedError, CallbackStatus
+from callback_cli.masking import masked_response
+from callback_console.request_context import client, done, page
+from callback_console.response_form import decision_of, response_of
+from callback_console.timeline import timeline
+
+blueprint: Final = Blueprint("callbacks", __name__)
+
+_PAGE_SIZE: Final = 50
+_CALLS: Final = 20
+"""How many calls of a callback are on its page."""
+_FILTERS: Final = ("status", "activity", "label", "owner")
+_LABEL: Final = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+
+
+@blueprint.get("/callbacks")
+async def show_list() -> str:
+    """Show the callbacks that match the filters of the address."""
+    filters = {name: request.args.get(name, "").strip() for name in _FILTERS}
+    label = _LABEL.fullmatch(filters["label"])
+    found = await client().list_callbacks_page(
+        status=CallbackStatus(filters["status"]) if filters["status"] in _STATUSES else None,
+        activity=filters["activity"],
+        labels={label[1]: label[2]} if label else None,
+        owner=filters["owner"],
+        page_size=_PAGE_SIZE,
+        page_token=request.args.get("page", ""),
+    )
+    given = {name: value for name, value in filters.items() if value}
+    return await page(
+        "callbacks.html",
+        callbacks=found.items,
+        filters=filters,
+        statuses=_STATUSES,
+        is_filtered=bool(given),
+        is_label_wrong=bool(filters["label"]) and label is None,
+        older=urlencode({**given, "page": found.next_page_token}) if found.next_page_token else "",
+    )
+
+
+_STATUSES: Final = tuple(each.value for each in CallbackStatus if each is not CallbackStatus.UNKNOWN)
+
+
+@blueprint.get("/callbacks/<case_id>")
+async def show(case_id: str) -> str:
+    """Show a callback."""
+    token = request.args.get("page", "")
+    callback, calls = await asyncio.gather(
+        client().get_callback(case_id), client().list_calls_page(case_id, page_size=_CALLS, page_token=token)
+    )
+    return await page(
+        "callback.html",
+        callback=callback,
+        response_shown=masked_response(callback.response),
+        calls=calls.items,
+        moments=timeline(callback, calls.items, datetime.now(UTC)),
+        older=urlencode({"page": calls.next_page_token}) if calls.next_page_token else "",
+    )
+
+
+@blueprint.post("/callbacks/<case_id>/close")
+async def close(case_id: str) -> ResponseReturnValue:
+    """Close a callback."""
+    await client().close_callback(case_id)
+    return done(f"/callbacks/{case_id}", "closed")
+
+
+@blueprint.post("/callbacks/<case_id>/response")
+async def set_response(case_id: str) -> ResponseReturnValue:
+    """Replace attributes of the response of a callback."""
+    if response := response_of(await request.form):
+        await client().set_response(case_id, response)
+        return done(f"/callbacks/{case_id}", "response_set")
+    return done(f"/callbacks/{case_id}", "nothing_given")
+
+
+@blueprint.post("/callbacks/<case_id>/resolve")
+async def resolve(case_id: str) -> ResponseReturnValue:
+    """Give a callback its one answer, or say that it has another one already."""
+    try:
+        await client().resolve_callback(case_id, decision_of(await request.form))
+    except CallbackResolvedError:
+        return done(f"/callbacks/{case_id}", "answered_before")
+    return done(f"/callbacks/{case_id}", "resolved")

@@ -1,0 +1,49 @@
+"""View *Waiting*: held calls, the one with the least time left first."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from quart import Blueprint, request
+
+from callback import Call, Callback, CallFilter
+from callback_console.request_context import client, page
+
+blueprint: Final = Blueprint("waiting", __name__)
+
+_PAGE_SIZE: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCall:
+    """A call that waits for its answer."""
+
+    call: Call
+    callback: Callback
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until the call fails, in seconds."""
+        return seconds_left(self.call, self.callback)
+
+
+def seconds_left(call: Call, callback: Callback) -> float:
+    """Return the time until a held call fails, in seconds."""
+    end = call.start_time + (callback.hold_time or timedelta(0))
+    return max(0, (end - datetime.now(UTC)).total_seconds())
+
+
+@blueprint.get("/waiting")
+async def show() -> str:
+    """Show the held calls of the person, or for an administrator those of an owner."""
+    owner = request.args.get("owner", "").strip()
+    token = request.args.get("page", "")
+    found = await client().list_owner_calls_page(
+        CallFilter.WAITING, owner=owner, page_size=_PAGE_SIZE, page_token=token
+    )
+    ids = list(dict.fromkeys(call.case_id for call in found.items))
+    callbacks = dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
+    held = [HeldCall(call, callbacks[call.case_id]) for call in found.items]
+    held.sort(key=lambda each: each.seconds_left)
+    return await page("waiting.html", held=held, owner=owner, next_page=found.next_page_token, is_first=not token)

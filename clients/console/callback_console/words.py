@@ -1,0 +1,81 @@
+"""Words of the pages: the texts of each language, and values as words.
+
+The languages are the files `texts.LANGUAGE.toml`. Each text has a name such as `call.request`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any, Final
+
+from werkzeug.datastructures import LanguageAccept
+
+DEFAULT: Final = "en"
+"""Language of a person whose browser accepts none of the languages."""
+_SHOWN_BYTES: Final = 2048
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for key, value in table.items():
+        texts |= {f"{prefix}{key}": value} if isinstance(value, str) else _flat(value, f"{prefix}{key}.")
+    return texts
+
+
+TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
+    language: _flat(tomllib.loads((files(__package__) / "templates" / f"texts.{language}.toml").read_text("utf-8")))
+    for language in (DEFAULT, "nl")
+}
+"""Texts by language and name."""
+
+
+def best_language(accepted: LanguageAccept) -> str:
+    """Return the first language that a browser accepts and the console has. A range stands for its language."""
+    for tag, quality in accepted:
+        language = tag.partition("-")[0].lower()
+        if language in TEXTS and quality > 0:
+            return language
+    return DEFAULT
+
+
+class Words:
+    """Texts and values in one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._texts = TEXTS[language]
+
+    def text(self, name: str, **values: object) -> str:
+        """Return a text, with values in place of its `{names}`."""
+        return self._texts[name].format(**values) if values else self._texts[name]
+
+    def time(self, when: datetime) -> str:
+        """Return a time: `26 Nov 2026, 03:12:45.120 UTC`."""
+        when = when.astimezone(UTC)
+        month = self._texts[f"month.{when.month}"]
+        return f"{when.day} {month} {when.year}, {when:%H:%M:%S}.{when.microsecond // 1000:03} UTC"
+
+    def took(self, duration: timedelta) -> str:
+        """Return a duration: `12 ms`, `3.4 s`, or as a clock from a minute on."""
+        seconds = duration.total_seconds()
+        if seconds < 1:
+            return f"{round(seconds * 1000)} ms"
+        return f"{seconds:.1f} s" if seconds < 60 else self.clock(seconds)
+
+    def clock(self, seconds: float) -> str:
+        """Return a time that is left: `4:05`, `1:04:05` or `3 d 1:04:05`. `console.js` counts it down."""
+        minutes, second = divmod(max(0, int(seconds)), 60)
+        hours, minute = divmod(minutes, 60)
+        days, hour = divmod(hours, 24)
+        if not hours:
+            return f"{minute}:{second:02}"
+        return (f"{days} d " if days else "") + f"{hour}:{minute:02}:{second:02}"
+
+    def start_of(self, body: bytes) -> str:
+        """Return the start of a body as text."""
+        return body[:_SHOWN_BYTES].decode("utf-8", "replace") + ("…" if len(body) > _SHOWN_BYTES else "")
+
+    def size(self, count: int) -> str:
+        """Return a number of bytes."""
+        return f"{count:,} bytes" if count < 10_000 else f"{count / 1024:,.0f} KiB"

@@ -1,0 +1,270 @@
+"""Access to the console: sessions, origins, hosts, and what each role may see."""
+
+import asyncio
+import html
+import re
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from support.clients import CALL, CASE
+from support.console import running_console
+from support.store import free_port
+from support.system import running_system
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient, CallFilter, Response
+from callback_console.sessions import Sessions
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token
+
+
+async def record(world, body=b"hello"):
+    """Make one recorded call of the owner `orders`, and return its id."""
+    made = await world.client.generate_callback_url("record", Response("secret answer"))
+    await world.system.http.post(made.url, content=body)
+    return (await world.client.list_calls_page(made.case_id)).items[0].call_id
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/waiting", "/callbacks", f"/callbacks/{CASE}", f"/calls/{CALL}", f"/calls/{CALL}/request-body", "/events"],
+)
+async def test_without_a_session_every_page_leads_to_the_form(world, path):
+    async with world.visitor() as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/sign-in")
+        assert (await http.post(f"/calls/{CALL}/replay")).headers["location"].startswith("/sign-in")
+
+
+async def test_a_wrong_token_and_a_token_without_the_role_open_no_session(world):
+    async with world.visitor() as http:
+        refused = {"": 401, "wrong": 401, "ä\n": 401, world.tokens["edge"]: 403, world.tokens["work"]: 403}
+        for token, status in refused.items():
+            answer = await http.post("/sign-in", data={"token": token})
+            assert (answer.status_code, answer.headers.get("set-cookie")) == (status, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leads_to"),
+    [
+        ("/calls/x?body=hex", "/calls/x?body=hex"),
+        ("//evil.example", "/"), ("/\\evil.example", "/"), ("https://evil.example", "/"), ("/\t/evil.example", "/"),
+    ],
+)  # fmt: skip
+async def test_signing_in_leads_to_the_wanted_page_of_the_console_and_nowhere_else(world, wanted, leads_to):
+    async with world.visitor() as http:
+        answer = await http.post("/sign-in", params={"next": wanted}, data={"token": world.tokens["orders"]})
+        assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert world.tokens["orders"] not in cookie
+
+
+async def test_signing_out_ends_the_session_everywhere(world):
+    async with world.visitor("orders") as http:
+        kept = dict(http.cookies)
+        assert (await http.get("/waiting")).status_code == 200
+        assert (await http.post("/sign-out")).headers["location"] == "/sign-in?signed_out=1"
+        assert not http.cookies
+        http.cookies.update(kept)
+        assert (await http.get("/waiting")).status_code == 303
+
+
+async def test_a_session_ends_after_its_time():
+    sessions = Sessions(0)
+    key = await sessions.open(AsyncCallbackClient())
+    assert sessions.find(key) is None
+    await sessions.close_all()
+
+
+async def test_the_oldest_session_and_its_oldest_live_page_make_room(monkeypatch):
+    monkeypatch.setattr("callback_console.sessions._MAX_SESSIONS", 2)
+    monkeypatch.setattr("callback_console.sessions._MAX_WATCHES", 2)
+    sessions = Sessions(60)
+    first, second, third = [await sessions.open(AsyncCallbackClient()) for _ in range(3)]
+    assert [sessions.find(key) is not None for key in (first, second, third)] == [False, True, True]
+    session = sessions.find(third)
+    with session.watching(CASE) as one, session.watching(CASE) as two, session.watching(CASE) as three:
+        assert session.watches == [two, three]
+        assert await one.receive() == []  # it is closed
+    assert session.watches == []
+    await sessions.close_all()
+
+
+async def test_a_session_ends_when_the_server_no_longer_knows_the_token(world):
+    principals = world.system.directory / "principals.toml"
+    before = principals.read_text()
+    world.tokens["leaver"] = add_token(principals, "leaver", [Role.OWNER], None)
+
+    async def enters():
+        async with world.visitor() as http:
+            return (await http.post("/sign-in", data={"token": world.tokens["leaver"]})).status_code == 303
+
+    await wait_until(enters, what="a new principal")
+    async with world.visitor("leaver") as http:
+        principals.write_text(before)
+
+        async def is_out():
+            answer = await http.get("/waiting")
+            return answer.status_code == 303 and "ended=1" in answer.headers["location"]
+
+        await wait_until(is_out, what="the end of the session")
+        answer = await http.get("/waiting", headers={"HX-Request": "true"})
+        assert answer.headers["hx-redirect"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example", ""])
+async def test_a_request_for_another_host_is_refused(world, host):
+    async with world.visitor() as http:
+        answer = await http.get("/sign-in", headers={"Host": host})
+        assert (answer.status_code, answer.text) == (421, "unknown host\n")
+
+
+@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://127.0.0.1"])
+async def test_a_form_of_another_site_changes_nothing(world, origin):
+    made = await world.client.generate_callback_url("form", Response("welcome"))
+    caller = asyncio.create_task(world.system.http.post(made.url))
+
+    async def held():
+        return [e.call_id async for e in world.client.list_owner_calls(CallFilter.WAITING) if e.case_id == made.case_id]
+
+    (call_id,) = await wait_until(held)
+    async with world.visitor("orders") as http:
+        del http.headers["Origin"]
+        headers = {} if origin is None else {"Origin": origin}
+        for path in ("/sign-in", "/sign-out", f"/calls/{call_id}/answer"):
+            assert (await http.post(path, data={"verdict": "reject"}, headers=headers)).status_code == 403
+        assert (await http.get("/waiting")).status_code == 200
+    await world.client.answer_call(call_id)
+    assert (await caller).text == "welcome"
+
+
+async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(world):
+    call_id = await record(world)
+    for name, status in (("orders", 200), ("stranger", 404), ("operator", 200)):
+        async with world.visitor(name) as http:
+            for part in ("", "/request-body", f"/compare?with={call_id}"):
+                answer = await http.get(f"/calls/{call_id}{part}")
+                assert answer.status_code == status, (name, part)
+                assert ("secret answer" in answer.text) <= (status == 200)
+            case = f"/callbacks/{call_id[:32]}"
+            assert (await http.get(case)).status_code == status
+            if name == "stranger":
+                assert (await http.post(f"{case}/close")).status_code == status
+                assert (await http.post(f"{case}/response", data={"body": "stolen"})).status_code == status
+                assert (await http.post(f"{case}/resolve")).status_code == status
+            assert (await http.get("/callbacks?owner=orders")).status_code == (403 if name == "stranger" else 200)
+            for path in ("/waiting", "/dead"):
+                assert (await http.get(f"{path}?owner=orders")).status_code == (403 if name == "stranger" else 200)
+            if name != "operator":
+                assert (await http.post("/dead/pause", data={"activity": "ship-order"})).status_code == 403
+
+
+async def test_callbacks_are_listed_by_the_filters_of_the_address_a_page_at_a_time(world):
+    cases = [
+        (
+            await world.client.generate_callback_url(activity, Response("ok"), labels={"batch": "filters", "n": str(n)})
+        ).case_id
+        for n, activity in enumerate(["a", "b"] * 26)
+    ]
+    await world.client.close_callback(cases[0])
+
+    async def listed(http, **filters):
+        text = (await http.get("/callbacks", params=filters)).text
+        return [case for case in cases if f"/callbacks/{case}" in text], text
+
+    async with world.visitor("orders") as http:
+        first, text = await listed(http, label="batch=filters")
+        [older] = re.findall(r'href="\?(label=batch[^"]+)"', text)
+        second, last = await listed(http, **dict(parse_qsl(html.unescape(older))))
+        assert sorted(first + second) == sorted(cases)
+        assert (len(first), len(second), "Older" in last) == (50, 2, False)
+        assert (await listed(http, label="batch=filters", status="CLOSED"))[0] == cases[:1]
+        assert (await listed(http, label="n=1", activity="b"))[0] == cases[1:2]
+        assert "No callback matches" in (await listed(http, label="n=1", activity="a"))[1]
+        assert "This one was ignored" in (await listed(http, label="n", status="nonsense"))[1]
+    async with world.visitor("operator") as http:
+        assert (await listed(http, label="n=1"))[0] == []
+        assert (await listed(http, label="n=1", owner="orders"))[0] == cases[1:2]
+        assert "No callbacks yet" in (await listed(http))[1]
+
+
+async def test_a_form_without_a_field_sets_no_response(world):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    async with world.visitor("orders") as http:
+        answer = await http.post(f"/callbacks/{made.case_id}/response", data={"body": "", "type": ""})
+        assert answer.headers["location"] == f"/callbacks/{made.case_id}?done=nothing_given"
+        answer = await http.post(f"/callbacks/{made.case_id}/response", data={"code": "99"})
+        assert (answer.status_code, "must be 200-299 or 400-599" in answer.text) == (400, True)
+
+
+async def test_every_answer_has_a_strict_policy_and_no_page_is_kept(world):
+    call_id = await record(world)
+    async with world.visitor("orders") as http:
+        for path in ("/waiting", f"/calls/{call_id}", "/nowhere", "/sign-in", "/static/console.js"):
+            headers = (await http.get(path)).headers
+            policy = headers["content-security-policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'; script-src 'self'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert headers["x-content-type-options"] == "nosniff"
+            assert (headers["cache-control"] == "no-store") is not path.startswith("/static")
+
+
+async def test_a_body_is_downloaded_byte_for_byte_and_never_shown_as_a_page(world):
+    body = b"<script>alert(1)</script>\0\xff"
+    call_id = await record(world, body)
+    async with world.visitor("orders") as http:
+        for path, expected in (("request-body", body), ("response-body", b"secret answer")):
+            answer = await http.get(f"/calls/{call_id}/{path}")
+            assert answer.content == expected
+            assert answer.headers["content-type"] == "application/octet-stream"
+            assert answer.headers["content-disposition"] == f'attachment; filename="{call_id}.body"'
+            assert "sandbox" in answer.headers["content-security-policy"]
+
+
+async def test_credentials_in_a_call_are_masked_until_the_person_asks_for_them(world):
+    made = await world.client.generate_callback_url(
+        "record", Response("ok"), state_query_parameter="state", allow_multiple_calls=True
+    )
+    await world.system.http.post(f"{made.url}&token=verysecret", headers={"authorization": "Bearer alsosecret"})
+    call_id = (await world.client.list_calls_page(made.case_id)).items[0].call_id
+    async with world.visitor("orders") as http:
+        secrets = ("verysecret", "alsosecret", made.state)
+        masked, shown = [(await http.get(f"/calls/{call_id}{query}")).text for query in ("", "?secrets=shown")]
+        assert [each for each in secrets if each in masked] == []
+        assert [each for each in secrets if each in shown] == list(secrets)
+
+
+async def test_a_server_that_cannot_be_reached_is_reported(world):
+    async with running_console(f"127.0.0.1:{free_port()}") as console, httpx.AsyncClient() as http:
+        answer = await http.get(f"http://{console.address}/sign-in")
+    assert (answer.status_code, "The server cannot be reached" in answer.text) == (503, True)
+
+
+async def test_without_principals_a_session_opens_by_itself_and_only_on_the_own_machine(tmp_path, store_of):
+    async with running_system(tmp_path, store_of()) as system:
+        async with running_console(system.grpc) as console, httpx.AsyncClient(follow_redirects=True) as http:
+            answer = await http.get(f"http://{console.address}/")
+            assert (answer.status_code, answer.url.path) == (200, "/waiting")
+        url = "https://console.example"
+        async with running_console(system.grpc, public_url=url) as console, httpx.AsyncClient() as http:
+            for method in ("GET", "POST"):
+                headers = {"Host": "console.example", "Origin": url}
+                answer = await http.request(method, f"http://{console.address}/sign-in", headers=headers)
+                assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
+
+
+async def test_a_stop_ends_live_pages_at_once(world):
+    async with running_console(world.system.grpc, grace_s=60) as console:
+        url = f"http://{console.address}"
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, timeout=30) as http:
+            await http.post("/sign-in", data={"token": world.tokens["orders"]})
+            async with http.stream("GET", "/events") as answer:
+                lines = answer.aiter_lines()
+                assert await anext(lines) == "event: change"
+                async with asyncio.timeout(10):  # the server sends an idle watch a message after 15 seconds
+                    await console.stop()
+                    assert [line async for line in lines if line.startswith("event")] == []

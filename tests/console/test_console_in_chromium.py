@@ -1,0 +1,265 @@
+"""The console in a real browser: its pages are accessible, live, and show everything from outside as text."""
+
+import asyncio
+import contextlib
+import datetime
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from support.wait import wait_until
+
+from callback import (
+    AnswerMode,
+    AsyncCallbackClient,
+    CallbackStatus,
+    CallFilter,
+    CallStatus,
+    GetGuard,
+    Handlers,
+    Prompt,
+    Reject,
+    Response,
+    Worker,
+)
+
+AXE = {"resultTypes": ["violations", "incomplete"], "rules": {"target-size": {"enabled": True}}}
+LOOKS = {
+    "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
+    "dark": {"viewport": {"width": 320, "height": 568}, "color_scheme": "dark", "locale": "nl-BE"},
+}
+ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison"}
+"""Pages that are looked at on a phone too: each layout once."""
+SAME_LAYOUT = {"form", "xml", "text", "acknowledged"}
+"""Pages that differ from another one only in what they show as text: axe need not see them."""
+EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+DAY = datetime.timedelta(days=1)
+
+
+@contextlib.asynccontextmanager
+async def signed_in(browser, world, name="orders", **options):
+    """A page of a principal. What its browser complains about fails the test."""
+    context = await browser.new_context(**options)
+    try:
+        page = await context.new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        await page.goto(f"{world.url}/waiting")
+        await page.fill("#token", world.tokens[name])
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/waiting")
+        yield page
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    finally:
+        await context.close()
+
+
+async def hold(world, made, **request):
+    """Make a call that is held, and return its id and the task of its caller."""
+    caller = asyncio.create_task(world.system.http.post(made.url, timeout=None, **request))
+
+    async def held():
+        return [
+            each.call_id
+            async for each in world.client.list_owner_calls(CallFilter.WAITING)
+            if each.case_id == made.case_id
+        ]
+
+    (call_id,) = await wait_until(held, what="a held call")
+    return call_id, caller
+
+
+@pytest.fixture(scope="module")
+async def examples(world):
+    """Make calls whose every text is markup, and return the addresses of their pages. Two of them are held."""
+    client, http = world.client, world.system.http
+    response = Response(EVIL, headers={"content-type": "text/html", "x-evil": EVIL})
+    texts = {"labels": {"evil": EVIL}, "activity_case": EVIL}
+    many = await client.generate_callback_url("record", response, allow_multiple_calls=True, **texts)
+    headers = {"x-evil": EVIL, "user-agent": EVIL}
+    await http.post(f"{many.url}?{EVIL}={EVIL}", json={"a": [1, {EVIL: EVIL}]}, headers=headers)
+    await http.post(many.url, data={EVIL: EVIL}, headers=headers)
+    await http.post(many.url, content=f"<a b='c'><![CDATA[{EVIL}]]></a>", headers=headers)
+    xml, form, json = [each.call_id async for each in client.list_calls(many.case_id)]
+    prompt = Prompt(EVIL, EVIL, {"yes": EVIL})
+    asking = await client.generate_callback_url(
+        "form", response, get_guard=GetGuard.CONFIRM, prompt=prompt, hold_time=DAY, **texts
+    )
+    held, caller = await hold(world, asking, data={"callback_choice": "yes"})
+    acked = await client.generate_callback_url(EVIL, Response(EVIL), answer_mode=AnswerMode.ACK, **texts)
+    await http.post(acked.url, content=b"\0\xff")
+    [acked_call] = [each.call_id async for each in client.list_calls(acked.case_id)]
+    yield {
+        "waiting": "/waiting",
+        "callbacks": "/callbacks?status=OPEN",
+        "callback": f"/callbacks/{many.case_id}",
+        "held callback": f"/callbacks/{asking.case_id}",
+        "acknowledged": f"/callbacks/{acked.case_id}",
+        "json": f"/calls/{json}",
+        "form": f"/calls/{form}?secrets=shown",
+        "xml": f"/calls/{xml}",
+        "text": f"/calls/{xml}?body=text&response_body=hex",
+        "hex": f"/calls/{acked_call}",
+        "held": f"/calls/{held}",
+        "comparison": f"/calls/{json}/compare?with={form}",
+        "no dead calls": "/dead",
+        "absent": f"/calls/{'0' * 32}-{'0' * 16}",
+    }
+    await client.answer_call(held)
+    await caller
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_outside_as_text(
+    browser, world, examples, look
+):
+    async with signed_in(browser, world, **LOOKS[look]) as page:
+        for name, path in examples.items():
+            if look == "dark" and name not in ON_A_PHONE:
+                continue
+            await page.goto(f"{world.url}{path}")
+            await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            if name not in SAME_LAYOUT:
+                found = (await Axe().run(page, options=AXE)).response
+                assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == [], name
+            seen = await page.evaluate(
+                """() => ({
+                    language: document.documentElement.lang,
+                    overflow: document.documentElement.scrollWidth - innerWidth,
+                    markup: document.querySelectorAll("img, script:not([src^='/static/'])").length,
+                    text: document.body.textContent,
+                })"""
+            )
+            assert seen["language"] == ("en" if look == "light" else "nl"), name
+            assert seen["overflow"] <= 0, name
+            assert seen["markup"] == 0, name
+            if name not in ("absent", "hex", "no dead calls"):
+                assert EVIL in seen["text"], name
+
+
+async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_told(browser, world):
+    made = await world.client.generate_callback_url("form", Response("welcome"), labels={"guest": "Ann"})
+    async with signed_in(browser, world) as first, signed_in(browser, world, "operator") as second:
+        await first.wait_for_function("document.querySelector('#list').matches('.htmx-settling, :not(.htmx-request)')")
+        call_id, caller = await hold(world, made, data={"name": "Ann"})
+        await first.get_by_text("guest=Ann").click(timeout=10_000)
+        await first.wait_for_url(f"**/calls/{call_id}")
+        await second.goto(f"{world.url}/calls/{call_id}")
+        for page in (first, second):
+            assert (await page.locator(".left").inner_text()).startswith("4:")
+        await second.get_by_text("Another response").click()
+        await second.fill("#answer-body", "from the second")
+
+        await first.get_by_text("Another response").click()
+        await first.fill("#answer-code", "201")
+        await first.fill("#answer-body", "hello Ann")
+        await first.get_by_role("button", name="Accept").click()
+        await first.get_by_text("Your answer is recorded.").wait_for()
+        reply = await caller
+        assert (reply.status_code, reply.text) == (201, "hello Ann")
+
+        await second.get_by_text("A person or a service accepted the call.").wait_for()
+        assert not await second.locator("#answer").is_visible()
+        await second.evaluate("document.querySelector('#answer form').requestSubmit()")  # as if both pressed at once
+        await second.get_by_text("Another answer came first").wait_for()
+        call = await world.client.get_call(call_id)
+        assert call.response.body == b"hello Ann"
+
+
+async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, examples):
+    async with signed_in(browser, world, permissions=["clipboard-read", "clipboard-write"]) as page:
+        await page.fill("#find", "not an id")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("This is not an id, a reference or a callback URL.").wait_for()
+        await page.fill("#find", f" {examples['json'].removeprefix('/calls/').upper()} ")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**{examples['json']}")
+        await page.get_by_role("button", name="Copy as curl").click()
+        await page.get_by_text("Copied").wait_for()
+        assert (await page.evaluate("navigator.clipboard.readText()")).startswith("curl -i -X POST 'URL?")
+
+
+async def test_a_callback_is_found_by_its_url_which_stays_in_the_browser_and_is_then_changed_and_closed(browser, world):
+    made = await world.client.generate_callback_url("form", Response("welcome"), allow_multiple_calls=True)
+    async with signed_in(browser, world) as page:
+        sent = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.headers} {request.post_data}"))
+        await page.fill("#find", made.url)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**/callbacks/{made.case_id}")
+        assert sent
+        assert [each for each in sent if made.state in each] == []
+
+        await page.get_by_text("Set the response").first.click()
+        await page.fill("#set-body", "hello")
+        await page.get_by_role("button", name="Set the response").click()
+        await page.get_by_text("The response is set.").wait_for()
+        call_id, caller = await hold(world, made)
+        await page.get_by_role("link", name="Call 1").first.wait_for(timeout=10_000)
+        await page.get_by_role("button", name="Accept").click()
+        await page.get_by_text("The callback has its answer.").wait_for()
+        assert (await caller).text == "hello"
+        assert (await world.client.get_call(call_id)).status is CallStatus.SUCCEEDED
+
+        await page.goto(f"{world.url}/callbacks?activity=form&status=OPEN")
+        await page.locator(f"a[href='/callbacks/{made.case_id}']").click()
+        await page.get_by_role("button", name="Close the callback").click()
+        await page.get_by_text("The callback is closed.").wait_for()
+        assert await page.locator(".while-open:visible").count() == 0
+        assert (await world.client.get_callback(made.case_id)).status is CallbackStatus.CLOSED
+
+
+async def headings(page):
+    return [" ".join(text.split()) for text in await page.locator("section h2").all_inner_texts()]
+
+
+async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_together(browser, world):
+    handlers, is_broken = Handlers(), True
+
+    async def decide(_call):
+        if is_broken:
+            raise Reject("no")
+
+    for activity in ("ship-order", "bill-order"):
+        handlers.activity(activity)(decide)
+    async with Worker(handlers, world.system.grpc, token=world.tokens["work"]).working():
+        for activity, count in (("bill-order", 1), ("ship-order", 3)):
+            made = await world.client.generate_callback_url(
+                activity, Response("ok"), answer_mode=AnswerMode.ACK, allow_multiple_calls=True, labels={"evil": EVIL}
+            )
+            for number in range(count):
+                await world.system.http.post(made.url, content=str(number))
+
+        async def dead():
+            return [each async for each in world.client.list_owner_calls(CallFilter.DEAD)]
+
+        async def are_four():
+            return len(await dead()) == 4
+
+        await wait_until(are_four, what="dead calls")
+        async with signed_in(browser, world) as page:
+            await page.get_by_role("link", name="Dead").click()
+            await page.get_by_text("Replay all (3)").wait_for()
+            assert await headings(page) == ["ship-order 3", "bill-order 1"]
+            assert await page.get_by_role("button", name="Pause").count() == 0  # it needs an administrator
+            await page.get_by_text("Show the calls").first.click()
+            assert await page.locator("#calls-1 tbody tr").count() == 3
+            assert EVIL in await page.locator("#calls-1").inner_text()
+            found = (await Axe().run(page, options=AXE)).response
+            assert [each["id"] for each in found["violations"]] == []
+            is_broken = False
+            await page.get_by_role("button", name="Replay all (3)").click()
+            await page.get_by_text("The handlers run again").wait_for()
+            await page.get_by_role("heading", name="ship-order").wait_for(state="detached")
+            assert await headings(page) == ["bill-order 1"]
+            assert len(await dead()) == 1
+        async with signed_in(browser, world, "operator") as page:
+            await page.goto(f"{world.url}/dead?owner=orders")
+            await page.get_by_role("button", name="Pause the activity").click()
+            await page.get_by_text("The activity is paused").wait_for()
+            async with AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator:
+                assert await operator.list_paused_activities() == ("bill-order",)
+                await page.get_by_role("button", name="Resume").click()
+                await page.get_by_text("The activity is resumed.").wait_for()
+                assert await operator.list_paused_activities() == ()

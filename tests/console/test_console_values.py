@@ -1,0 +1,191 @@
+"""What the console shows, as values: bodies, curl commands, comparisons, texts, settings and vendored files."""
+
+import hashlib
+import json
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+
+import pytest
+from support.clients import call_message, callback_message, timestamp
+from support.tree import PACKAGES
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
+
+from callback import Call, CallStatus, Headers, Query
+from callback._converters import call_from_proto, callback_from_proto
+from callback_console.bodies import BodyForm, Line, shown_body
+from callback_console.comparison import compare
+from callback_console.curl import curl_command
+from callback_console.settings import ConsoleSettings
+from callback_console.timeline import timeline
+from callback_console.words import TEXTS, Words, best_language
+from callback_process.settings import SettingsError
+
+CONSOLE = PACKAGES["callback_console"]
+ENTITY = b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>'
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "forms"),
+    [
+        (b'{"a": 1}', "", "json text hex"),
+        (b"[]", "text/plain", "json text hex"),
+        (b"a=1&b", FORM, "form text hex"),
+        (b"<a/>", "", "xml text hex"),
+        (ENTITY, "application/xml", "text hex"),
+        (b"hello", "application/json", "text hex"),
+        (b"5", "", "text hex"),
+        (b"a\0b", "", "hex"),
+        (b"\xff", "", "hex"),
+        (b"[" * 5000, "", "text hex"),
+        (b"[" * 42 + b"]" * 42, "", "text hex"),
+        (json.dumps([0] * 5001).encode(), "", "text hex"),
+        (b"<a>" * 50 + b"</a>" * 50, "", "text hex"),
+        (b'{"a": "' + b"x" * 300_000 + b'"}', "", "text hex"),
+    ],
+)
+def test_a_body_has_the_forms_that_fit_it(body, content_type, forms):
+    shown = shown_body(body, content_type)
+    assert " ".join(shown.forms) == forms
+    assert shown.form == forms.split()[0]
+    assert shown_body(body, content_type, "hex").form is BodyForm.HEX
+
+
+def test_a_json_tree_keeps_numbers_repeated_keys_and_order():
+    top = shown_body(b'{"b": 1.10, "a": 12345678901234567890123, "b": null, "c": ["\xc3\xa9", true, {}]}', "").content
+    assert [(each.name, each.text) for each in top.children] == [
+        ("b", "1.10"), ("a", "12345678901234567890123"), ("b", "null"), ("c", "[3]"),
+    ]  # fmt: skip
+    assert [(each.name, each.text) for each in top.children[3].children] == [("0", '"é"'), ("1", "true"), ("2", "{0}")]
+
+
+def test_xml_is_shown_by_elements_and_nothing_in_it_is_fetched_or_expanded():
+    shown = shown_body(b'<a x="1"><b>t &lt;</b></a>', "text/xml")
+    assert shown.content == [Line(0, '<a x="1">'), Line(1, "<b>"), Line(2, "t <"), Line(1, "</b>"), Line(0, "</a>")]
+    assert shown_body(ENTITY, "text/xml").content == ENTITY.decode()
+
+
+def test_bytes_are_shown_with_their_characters_and_a_long_body_is_cut():
+    assert shown_body(b"AB\0" * 6, "").content == (
+        "00000000  41 42 00 41 42 00 41 42 00 41 42 00 41 42 00 41  AB.AB.AB.AB.AB.A\n"
+        "00000010  42 00                                            B."
+    )
+    assert shown_body(b"\0" * 4097, "").is_cut
+    assert shown_body(b"x" * 65_537, "").is_cut
+    assert not shown_body(b"x" * 65_536, "").is_cut
+
+
+def recorded(**values):
+    return Call(call_id="c", case_id="c", status=CallStatus.SUCCEEDED, **values)
+
+
+@pytest.mark.parametrize("body", [b"it's $HOME `id` \\ \n\xc3\xa9", b"a=1"])
+def test_a_shell_gives_curl_the_recorded_request_unchanged(body):
+    headers = Headers([("x-quote", 'it\'s "$HOME"'), ("x-empty", ""), ("host", "a"), ("content-length", "3")])
+    command = curl_command(recorded(method="post", query_string="a='b'&c", headers=headers, body=body))
+    show = f"curl() {{ for each; do printf '%s\\0' \"$each\"; done; }}; {command}"
+    arguments = subprocess.run(["sh", "-c", show], capture_output=True, check=True).stdout.split(b"\0")[:-1]
+    assert arguments == [
+        b"-i", b"-X", b"POST", b"URL?a='b'&c", b"-H", b"x-quote: it's \"$HOME\"", b"-H", b"x-empty;",
+        b"--data-binary", body,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"@/etc/passwd", b"a\0b"])
+def test_a_body_that_is_no_word_of_a_shell_comes_from_the_downloaded_file(body):
+    assert curl_command(recorded(method="put", body=body)) == "curl -i -X PUT URL --data-binary @c.body"
+
+
+def test_a_comparison_finds_each_part_that_differs():
+    left = recorded(method="get", query=Query([("a", "1"), ("b", "1"), ("b", "2")]), body=b'{"x": {"y": [1, 2]}}')
+    right = recorded(method="post", query=Query([("a", "1"), ("b", "1")]), body=b'{"x": {"y": [1, 3]}, "z": {}}')
+    differing = [(each.part, each.name, each.left, each.right) for each in compare(left, right) if each.differs]
+    assert differing == [
+        ("method", "", "GET", "POST"),
+        ("query", "b", "2", None),
+        ("body", "x.y.1", "2", "3"),
+        ("body", "z", None, "{0}"),
+    ]
+    assert not any(each.differs for each in compare(left, left))
+
+
+def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
+    def at(seconds):
+        return datetime(2026, 11, 26, tzinfo=UTC) + timedelta(seconds=seconds)
+
+    message = callback_message(create_time=timestamp(at(0)), close_time=timestamp(at(9)))
+    ended, running = (
+        call_from_proto(call_message(attempt=n, start_time=timestamp(at(start)), end_time=end and timestamp(at(end))))
+        for n, start, end in ((1, 2, 5), (2, 4, None))
+    )
+    moments = timeline(callback_from_proto(message), [running, ended], at(10))
+    assert [(each.kind, each.call and each.call.attempt, each.since and each.since.seconds) for each in moments] == [
+        ("made", None, None),
+        ("call_started", 1, 2),
+        ("call_started", 2, 2),
+        ("call_ended", 1, 3),
+        ("closed", None, 4),
+    ]
+
+
+def test_every_language_has_every_text_with_the_same_placeholders():
+    english = TEXTS["en"]
+    for texts in TEXTS.values():
+        assert texts.keys() == english.keys()
+        for name, text in texts.items():
+            assert text, name
+            assert set(re.findall(r"{\w*}", text)) == set(re.findall(r"{\w*}", english[name])), name
+
+
+def test_every_text_that_a_page_names_exists():
+    pages = [path.read_text() for path in (CONSOLE / "templates").glob("*.html")]
+    named = set(chain.from_iterable(re.findall(r"\bt\([\"']([a-z_.]+)[\"'][,)]", page) for page in pages))
+    assert len(named) > 50
+    assert named - TEXTS["en"].keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("", "en"), ("nl", "nl"), ("nl-BE, en;q=0.8", "nl"), ("fr, en, nl", "en"), ("nl;q=0", "en"), ("*", "en")],
+)
+def test_a_person_gets_the_first_language_that_the_console_has(accepted, language):
+    assert best_language(parse_accept_header(accepted, LanguageAccept)) == language
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock"), [(-1, "0:00"), (5.9, "0:05"), (3599, "59:59"), (3600, "1:00:00"), (90061, "1 d 1:01:01")]
+)
+def test_time_that_is_left_is_shown_as_a_clock(seconds, clock):
+    assert Words("en").clock(seconds) == clock
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"bind": "0.0.0.0:80"}, "tokens would travel in plain text: bind to loopback"),
+        ({"public_url": "http://console.example"}, "tokens would travel in plain text: bind to loopback"),
+        ({"public_url": "https://console.example/path"}, "must be https://HOST"),
+        ({"public_url": "console.example"}, "must be https://HOST"),
+        ({"server_target": "callback.example:50051"}, "set server_tls"),
+        ({"server_target": "callback"}, "has no port"),
+        ({"server_tls": {"cert_file": "a", "key_file": "b"}}, "must have no cert_file"),
+        ({"admin_bind": "127.0.0.1:8083"}, "are the same address"),
+    ],
+)
+def test_settings_that_would_be_unsafe_are_refused(settings, says):
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        ConsoleSettings.load(**settings)
+
+
+def test_the_public_url_has_the_form_that_browsers_send():
+    assert ConsoleSettings(public_url="https://Console.example:443/").public_url == "https://console.example"
+
+
+def test_vendored_files_are_unchanged_and_each_is_listed():
+    static = CONSOLE / "static"
+    rows = re.findall(r"^\| `(\S+)` \|.*`([0-9a-f]{64})` \|$", (static / "VENDORED.md").read_text(), re.MULTILINE)
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in static.glob("*.min.js")}
+    assert found == dict(rows)
