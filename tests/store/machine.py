@@ -417,13 +417,16 @@ class LifeMachine(RuleBasedStateMachine):
         assert word == model.set_response(response, case.version)
 
     @precondition(lambda self: self.new)
-    @rule(data=st.data(), foreign=st.booleans())
-    def close(self, data, foreign):
+    @rule(data=st.data(), foreign=st.booleans(), intent=st.sampled_from([None, None, *RequestIntent]))
+    def close(self, data, foreign, intent):
+        """Close a case. Then a request may come."""
         case_id = self._any_case(data)
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
         reply = self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
         assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
+        if intent:
+            self._claim_new(case_id, intent=intent)
 
     @precondition(lambda self: self.new)
     @rule(
@@ -871,16 +874,17 @@ class LifeMachine(RuleBasedStateMachine):
         elif then == "replay":
             self._replay(call_id)
 
-    @precondition(lambda self: self._holding())
+    @precondition(lambda self: self.model)
     @rule(
         data=st.data(), digest=st.sampled_from(["c" * 64, "d" * 64]),
         status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
         merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
-        erases=st.booleans(), then=st.sampled_from([None, "claim", "again", "sweep"]),
+        closes=st.sampled_from([False, False, True]), erases=st.booleans(),
+        then=st.sampled_from([None, "claim", "again", "sweep", "answer"]),
     )  # fmt: skip
-    def resolve(self, data, digest, status, merged, late, foreign, erases, then):
+    def resolve(self, data, digest, status, merged, late, foreign, closes, erases, then):
         """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
-        case_id = data.draw(st.sampled_from(self._holding()))
+        case_id = data.draw(st.sampled_from([*self.model, *3 * self._holding()]))
         if late:
             call_id = self._claim_new(case_id)
             if late and call_id in self._running():
@@ -888,6 +892,9 @@ class LifeMachine(RuleBasedStateMachine):
         for _ in range(data.draw(st.integers(0, 2))):
             self._claim_new(case_id)
         model = self.model[case_id]
+        if closes:
+            self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            model.close()
         answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=digest.encode())
         if digest.startswith("d"):
             answer = Response(type=ResponseType.REDIRECT, redirect_url="https://shop.example/paid")
@@ -904,6 +911,9 @@ class LifeMachine(RuleBasedStateMachine):
             self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
         elif then == "sweep":
             self.sweep()
+        elif then == "answer":
+            for call_id in model.running:
+                self._finish(call_id, SUCCEEDED, False, b"", digest=DIGESTS[1])
         elif then == "claim":
             call_id = self._claim_new(case_id)
             if call_id in self.model[case_id].calls or call_id in self.model[case_id].gone:

@@ -298,9 +298,6 @@ BUGS = {
     "a caller is told to wait for a call that has ended": (
         "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
     "a caller that waits gets an answer twice that must not be": (" and (call[8] or asker) == asker)", ")"),
-    "an answer that must not be given twice is lost by asking for the end": (
-        "if call[1] ~= 'RUNNING' and without_answer then return {'ENDED'} end",
-        "if call[1] ~= 'RUNNING' and without_answer then answer_again(case, call_id, 'x') return {'ENDED'} end"),
     "an answer is not kept for a caller that waits": ("window_ms = math.max(window_ms, WAITED_MS)", ""),
     "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
