@@ -1,6 +1,7 @@
 """Verification profiles: a verified request is a call, any other changes nothing, and each message is one call."""
 
 import asyncio
+import hmac
 import json
 import re
 from types import SimpleNamespace
@@ -512,6 +513,33 @@ async def test_a_secret_that_a_profile_reports_as_wrong_reaches_neither_handler_
     )  # fmt: skip
     assert "hunter23" not in str(up.asked)
     assert "hunter23" not in "".join(await dump(up.store))
+
+
+async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_no_handler(up, tmp_path):
+    """Check a command of Slack, which has no id: the hash of its body tells a retry, which is signed anew."""
+    up.profiles["it"] = profile_of(tmp_path, "slack", kind="provider:slack")
+    made = await generate(up, allow_multiple_calls=True)
+    body = b"command=%2Fweather&text=94070&trigger_id=13345224609"
+
+    async def send(time, sent_body=body):
+        signature = hmac.digest(b"slack", f"v0:{time}:".encode() + sent_body, "sha256").hex()
+        headers = {
+            "content-type": "application/x-www-form-urlencoded",
+            "x-slack-request-timestamp": str(time),
+            "x-slack-signature": f"v0={signature}",
+        }
+        return await up.services.edge.Invoke(
+            edge.InvokeRequest(
+                state=made.callback_state, request_method="post", request_body=sent_body,
+                request_headers=[{"name": name, "value": value} for name, value in headers.items()],
+            )
+        )  # fmt: skip
+
+    first, again = await send(NOW), await send(NOW + 5)
+    assert (again.response, again.repeated_call_id) == (first.response, first.call_id)
+    assert len(up.asked) == 1
+    await send(NOW, body + b"0")
+    assert len(up.asked) == 2
 
 
 async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store(up, tmp_path):

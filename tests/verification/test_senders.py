@@ -268,7 +268,7 @@ def test_an_id_cannot_be_moved_into_the_time(tmp_path):
     signature = base64.b64encode(hmac.digest(base64.b64decode(secret[6:]), signed.encode(), "sha256")).decode()
     profile = profile_of(tmp_path, secret, kind="standard-webhooks")
     sent = standard_webhook(f"v1,{signature}", BODY, NOW)
-    assert "full stop" in refused(profile, with_header(sent, "webhook-id", f"msg.{NOW}"))
+    assert "must end it" in refused(profile, with_header(sent, "webhook-id", f"msg.{NOW}"))
 
 
 def test_an_id_does_not_contain_the_text_that_ends_it(tmp_path):

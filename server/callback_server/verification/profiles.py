@@ -35,7 +35,7 @@ from callback_server.verification.settings import (
     StandardWebhooksSettings,
 )
 from callback_server.verification.signature import HmacChecker, Signature, make_signature
-from callback_server.verification.standard_webhooks import StandardWebhooks
+from callback_server.verification.standard_webhooks import standard_webhooks
 from callback_server.verification.token import Token
 from callback_server.verification.verifier import Verifier
 
@@ -170,7 +170,7 @@ def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Cred
 
     match settings:
         case StandardWebhooksSettings():
-            return StandardWebhooks(credentials("secret_files"), settings.tolerance_s)
+            return standard_webhooks(credentials("secret_files"), settings.tolerance_s)
         case HmacSettings():
             return make_signature(settings, credentials("secret_files"))
         case PublicKeySettings():

@@ -56,6 +56,9 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
 class SignatureChecker(Protocol):
     """Secrets or keys of a profile."""
 
+    files: str
+    """Setting that names the files."""
+
     def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
         """Return the index of the file with which one of the given signatures is valid, if there is one.
 
@@ -75,6 +78,8 @@ class HmacChecker:
     Raises:
         CredentialsError: A secret is not encoded as the settings say.
     """
+
+    files = "secret_files"
 
     def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
         self._algorithm = settings.algorithm
@@ -106,6 +111,8 @@ class PublicKeyChecker:
     Raises:
         CredentialsError: A file has no key for the algorithm.
     """
+
+    files = "key_files"
 
     def __init__(self, settings: PublicKeySettings, credentials: Iterable[Credential]) -> None:
         self._encode = _ENCODERS[settings.encoding]

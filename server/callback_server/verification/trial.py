@@ -14,7 +14,7 @@ from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
-from callback_server.verification.signature import HmacChecker, Signature
+from callback_server.verification.signature import Signature
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
@@ -87,8 +87,7 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
         try:
             signed = profile.verifier.signed_bytes(request, url)
             index = profile.verifier.matching_file(request, url)
-            files = "secret_files" if isinstance(profile.verifier.checker, HmacChecker) else "key_files"
-            secret_file = "" if index is None else f"{files}[{index}]"
+            secret_file = "" if index is None else f"{profile.verifier.checker.files}[{index}]"
         except VerificationError:
             pass  # `verify` gives the reason
     try:
