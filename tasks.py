@@ -424,10 +424,13 @@ def stale_settings_page() -> dict[Path, bytes | None]:
     from callback_console.settings import ConsoleSettings
     from callback_edge.settings import EdgeSettings
     from callback_process.reference import settings_page
+    from callback_process.settings import ProcessSettings
     from callback_server.settings import ServerSettings
 
     path = ROOT / "docs" / "settings.md"
-    processes = {"callback server": ServerSettings, "callback edge": EdgeSettings, "callback console": ConsoleSettings}
+    processes: dict[str, type[ProcessSettings]] = {
+        "callback server": ServerSettings, "callback edge": EdgeSettings, "callback console": ConsoleSettings,
+    }  # fmt: skip
     page = settings_page(processes).encode()
     return {} if path.exists() and path.read_bytes() == page else {path: page}
 
