@@ -243,10 +243,12 @@ class Connection(TCPServer):
         """Free what has arrived, and let nothing more into memory until the last answer is sent."""
         self._discards_input = True
         transport: Any = self.writer.transport
-        if not transport.is_closing():
-            transport.pause_reading()
         reader: Any = self.reader
         reader._buffer.clear()  # noqa: SLF001  # `read` may wait, or raise
+        if not transport.is_closing():
+            # A reader that believes that it has paused the transport would not pause it again, once it is resumed.
+            reader._maybe_resume_transport()  # noqa: SLF001  # as `read` does
+            transport.pause_reading()
         self._tasks.ignore_body()
 
     async def _discard(self) -> None:
