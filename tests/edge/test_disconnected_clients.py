@@ -108,12 +108,10 @@ async def is_left_by_all(edge):
 
 
 async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge):
-    clients = []
-    for _ in range(20):
-        clients.append(socket.create_connection(("127.0.0.1", edge.port)))
-        clients[-1].sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
-        half_close(clients[-1])
-    for client in clients:
+    for _ in range(20):  # one after the other, because the edge waits half a second for each answer
+        client = socket.create_connection(("127.0.0.1", edge.port))
+        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
+        half_close(client)
         reader, writer = await asyncio.open_connection(sock=client)
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()

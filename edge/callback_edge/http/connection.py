@@ -37,9 +37,10 @@ log = logs.get_logger()
 
 WRITE_TIMEOUT_S: Final = 30
 """How long a client may take to read a response, in seconds, and again for its last 64 KiB."""
-_HANG_UP_DELAY_S: Final = 0.1
+_HANG_UP_DELAY_S: Final = 0.5
 """How long after the client half-closes the connection its request is cancelled, in seconds. A client may half-close
-the connection when it has sent everything. With this delay a request that arrived completely becomes a call."""
+the connection when it has sent everything. With this delay a request that arrived completely becomes a call, and its
+client gets an answer that takes no longer."""
 LINGER_S: Final = 2
 """How long, in seconds, the edge reads and discards what a client sends after the last answer."""
 _MAX_DISCARD_BYTES: Final = 1024 * 1024
