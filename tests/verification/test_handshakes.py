@@ -231,6 +231,12 @@ def test_a_signed_challenge_is_never_a_valid_signature_of_a_body(challenger):
     assert refused_call(profile, request(("x-sign", made), body=b"token")) == "the body is not a JSON object"
 
 
+def test_a_signed_challenge_is_never_a_valid_signature_of_a_request_without_a_body(challenger):
+    profile = challenger(CRC, require_json_object=True, signed="{method}{body}")
+    made = hmac.digest(b"one", b"GET", "sha256").hex()
+    assert refused_call(profile, request(("x-sign", made), method="get")) == "the body is not a JSON object"
+
+
 def refused_call(profile, sent):
     with pytest.raises(VerificationError) as caught:
         profile.verify(sent, URL)

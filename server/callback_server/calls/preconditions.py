@@ -1,7 +1,8 @@
 """Preconditions of a claim: verification, confirmation, or that a person sent the request.
 
 A verification runs on the event loop. For the largest body that an edge accepts (8 MiB) an HMAC takes milliseconds, and
-so does the search for a message id in its JSON. That search runs only after the signature was found right.
+so does the search for a message id in its JSON. That search runs only after the signature was found right. A profile
+that must read the body earlier, for the signature, the time or signed members, refuses one of more than 1 MiB.
 """
 
 from __future__ import annotations

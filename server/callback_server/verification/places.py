@@ -6,10 +6,11 @@ the list in the signature's header) or `body-hash`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,13 +22,11 @@ FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 """Pattern of the name of a header (RFC 9110, 5.6.2), or of a field within a header."""
 
 _PARAMETER: Final = re.compile(r"[^\x00-\x1f]{1,100}")
-_POINTER: Final = re.compile(r"(/([^/~\x00-\x1f]|~[01])*){1,20}")
+_POINTER: Final = re.compile(r"(/([^/~\"\\\x00-\x1f]|~[01])*){1,20}")
 _MAX_POINTER: Final = 200
-_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+_INDEX: Final = re.compile(r"0|[1-9][0-9]?")
 
-_Json = dict[str, msgspec.Raw] | list[msgspec.Raw]
-_CONTAINER: Final = msgspec.json.Decoder(_Json)
-_VALUE: Final = msgspec.json.Decoder(str | int)
+_VALUE: Final = msgspec.json.Decoder(str | int | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +79,56 @@ def parse_place(text: str) -> Place:
         case "query" | "form" if not _PARAMETER.fullmatch(name):
             raise ValueError(f"the name after {kind}: must have 1 to 100 characters, and no control characters")
         case "json" if len(name) > _MAX_POINTER or not _POINTER.fullmatch(name):
-            raise ValueError("a JSON pointer begins with a slash, as in json:/data/id, and has at most 200 characters")
+            raise ValueError(
+                "a JSON pointer begins with a slash, as in json:/data/id, has at most 200 characters, and none of"
+                " double quote, backslash and control characters"
+            )
         case "header" | "field" | "query" | "form" | "json":
             return Place(kind, name)
     raise ValueError("must be header:NAME, query:NAME, form:NAME, json:/POINTER, field:NAME or body-hash")
 
 
 def _json_value(body: bytes, pointer: str) -> str | None:
-    """Return the text or whole number at a pointer. Only the way to it is decoded, not what lies beside it."""
+    """Return the text or whole number at a pointer, or None if there is nothing else than null.
+
+    Raise VerificationError if there is another value: it must not be taken for an empty one.
+    """
     raw: bytes | msgspec.Raw = body
     try:
         for token in pointer.split("/")[1:]:
-            container = _CONTAINER.decode(raw)
-            if isinstance(container, dict):
-                raw = container[token.replace("~1", "/").replace("~0", "~")]
-            elif _INDEX.fullmatch(token):
-                raw = container[int(token)]
-            else:
-                return None
-        return str(_VALUE.decode(raw))
-    except (ValueError, LookupError, RecursionError):
+            raw = _step(raw, token.replace("~1", "/").replace("~0", "~"))
+    except (ValueError, RecursionError):
         return None
+    if not bytes(raw):
+        return None
+    try:
+        value = _VALUE.decode(raw)
+    except (ValueError, RecursionError):
+        raise VerificationError(f"json:{pointer} is neither a text nor a whole number") from None
+    return None if value is None else str(value)
+
+
+def _step(raw: bytes | msgspec.Raw, token: str) -> msgspec.Raw:
+    """Return a member of an object, or an element of a list. Empty: there is none."""
+    is_list = bytes(raw).lstrip(b" \t\r\n").startswith(b"[")
+    if is_list and not _INDEX.fullmatch(token):
+        return msgspec.Raw()
+    decoder = _list_with(int(token)) if is_list else _object_with(token)
+    found: msgspec.Raw = decoder.decode(raw).found
+    return found
+
+
+# What lies beside the wanted value is skipped and becomes no object: an unknown sender chooses how much it is.
+@functools.cache
+def _object_with(name: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(
+        msgspec.defstruct("Object", [("found", msgspec.Raw, msgspec.Raw())], rename=lambda _: name)
+    )
+
+
+@functools.cache
+def _list_with(index: int) -> msgspec.json.Decoder[Any]:
+    names = [*(f"before_{each}" for each in range(index)), "found"]
+    return msgspec.json.Decoder(
+        msgspec.defstruct("List", [(name, msgspec.Raw, msgspec.Raw()) for name in names], array_like=True)
+    )

@@ -17,6 +17,9 @@ from urllib.parse import parse_qsl
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError
 
+MAX_UNVERIFIED_BYTES: Final = 1024 * 1024
+"""Size limit of a body that is read before its sender is known, and of a form, in bytes."""
+
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}")
 _FIRST_MILLISECONDS: Final = 10**11
@@ -44,6 +47,8 @@ def form(request: Request) -> list[tuple[str, str]]:
     """Return the fields of a form in the body, in order; none if the body is not a form."""
     if not request.is_form:
         return []
+    if len(request.body) > MAX_UNVERIFIED_BYTES:
+        raise VerificationError("the form is too large")
     try:
         return parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:

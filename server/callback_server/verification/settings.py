@@ -243,19 +243,23 @@ class SignedSettings(_WithTolerance):
     """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
     can then send it with another body."""
     require_json_object: bool = False
-    """Whether a body must begin with `{`, as a JSON object does. A handshake that signs challenges needs it if `signed`
-    is `{body}` alone, because a challenge could otherwise be a body."""
+    """Whether the request must have a body that begins with `{`, as a JSON object does. A handshake that signs
+    challenges needs it if `signed` is `{body}` alone, because a challenge could otherwise be a body."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         places = [parse_place(each) for each in self.signature]
-        parts = set(Template(self.signed).parts)
+        template = Template(self.signed)
+        parts = set(template.parts)
         if self.signature_field is not None and not self.separators:
             object.__setattr__(self, "separators", ",;")  # frozen
         if any(each.kind in ("field", "body-hash") for each in places):
             raise ValueError("signature must be header:NAME, query:NAME, form:NAME or json:POINTER")
         if any(each.in_body for each in places) and parts & BODY:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
+        read = [*places, *template.places(), *([] if self.timestamp is None else [parse_place(self.timestamp)])]
+        if any(each.in_body for each in read) and not parts & BODY and not self.allow_unsigned_body:
+            raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
         if any(each.kind == "query" for each in places) and parts & URL:
             raise ValueError("a signature in the query cannot cover the query; take {url} and {query} out of signed")
         if not parts & {*BODY, "url"} and not self.allow_unsigned_body:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -22,7 +23,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import public_keys
+from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import Encoding, HmacSettings, PublicKeySettings, SignedSettings
@@ -30,8 +31,6 @@ from callback_server.verification.template import BODY, Template
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
-MAX_UNVERIFIED_JSON_BYTES: Final = 1024 * 1024
-"""Size limit of a body of which only parts are signed, in bytes: it is parsed before its sender is known."""
 
 _ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
     "hex": lambda digest: (digest.hex().encode(),),
@@ -168,6 +167,10 @@ class Signature:
         self._places = [parse_place(each) for each in settings.signature]
         self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
         self._ids = [parse_place(each) for each in settings.id]
+        before = [*self._places, *(() if self._time is None else (self._time,)), *self._template.places()]
+        before += self._ids if "id" in self._template.parts else []
+        self._reads_unverified = any(each.in_body for each in before)
+        self._reads_members = settings.allow_unsigned_body and any(each.kind == "json" for each in before)
         self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
@@ -175,7 +178,7 @@ class Signature:
         settings, parts = self._settings, self._template.parts
         if request.body and not settings.allow_unsigned_body and not BODY.intersection(parts):
             raise VerificationError("the request has a body that is not signed")
-        if request.body and settings.require_json_object and not request.body.startswith(b"{"):
+        if settings.require_json_object and not request.body.startswith(b"{"):
             raise VerificationError("the body is not a JSON object")
         signatures, time = self._signatures(request)
         if time is not None:
@@ -185,6 +188,8 @@ class Signature:
         signed = self._signed(request, url, time or "", message_id)
         if self.checker.matching(signed, [request_fields.octets(each) for each in signatures]) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
+        if self._reads_members:
+            _refuse_repeated_names(request.body)
         if self._ids and "id" not in parts:  # a body is parsed for it only now
             message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
@@ -207,7 +212,7 @@ class Signature:
     def _signatures(self, request: Request) -> tuple[list[str], str | None]:
         """Return the signatures, and the time in its original form."""
         settings = self._settings
-        if len(request.body) > MAX_UNVERIFIED_JSON_BYTES and settings.allow_unsigned_body:
+        if self._reads_unverified and len(request.body) > request_fields.MAX_UNVERIFIED_BYTES:
             raise VerificationError("the body is too large to be read before it is verified")
         values = [value for each in self._places if (value := each.find(request)) is not None]
         if not values:
@@ -305,6 +310,8 @@ def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
         raise credential.error(f"is not in the secret_encoding {settings.secret_encoding}") from None
     if not secret:
         raise credential.error("is empty")
+    if is_public_key(secret):
+        raise credential.error("is a public key, which anyone can have; an HMAC needs a secret")
     return secret
 
 
@@ -326,6 +333,21 @@ def _id_in_body(place: Place, request: Request) -> str:
     except VerificationError:  # the body is signed, so this is no attack
         return ""
     return found if request_fields.is_message_id(found) else ""
+
+
+def _refuse_repeated_names(body: bytes) -> None:
+    """Refuse JSON in which a name occurs twice: the handler's parser may read the other value, which is not signed."""
+    try:
+        json.loads(body, object_pairs_hook=_object_of)
+    except (ValueError, RecursionError):
+        raise VerificationError("the JSON cannot be read, or a name occurs more than once in an object") from None
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
 
 
 def _sorted_form(request: Request) -> bytes:

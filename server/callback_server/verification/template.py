@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from callback_server.verification.places import parse_place
+from callback_server.verification.places import Place, parse_place
 
 PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME",
                        "json:POINTER", "body", "body-hash", "body-hash:base64", "form")  # fmt: skip
@@ -39,6 +39,7 @@ _NEVER_WITHIN: Final = {
 }
 """First characters of a text that ends these."""
 _PLACES: Final = ("header:", "json:")
+_ENDS_ITSELF: Final = BODY | {"timestamp", "method"}
 _AFTER_BODY: Final = frozenset({"timestamp", "body-hash", "body-hash:base64"})
 _DATE: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
@@ -107,6 +108,10 @@ class Template:
         """Return the text after a placeholder."""
         return self._texts[self.parts.index(part) + 1]
 
+    def places(self) -> list[Place]:
+        """Return the places of the request that are placeholders."""
+        return [parse_place(each) for each in self.parts if _is_place(each)]
+
     def texts(self) -> bytes:
         """Return the texts around the placeholders, joined."""
         return b"".join(self._texts)
@@ -118,7 +123,11 @@ class Template:
                 found = _DATE.search(values["id"] + values["timestamp"])
                 if found is None or found.start() != len(values["id"]):
                     return False
-            elif part not in BODY and (end := self.after(part)) and (values[part] + end).find(end) != len(values[part]):
+            elif (
+                part not in _ENDS_ITSELF
+                and (end := self.after(part))
+                and (values[part] + end).find(end) != len(values[part])
+            ):
                 return False
         return True
 
