@@ -176,7 +176,10 @@ def test_verify_tries_a_recorded_call(verified):
     [
         ("", (), "repository", "the first line must be a method"),
         ("POST /\nno header\n\n", (), "repository", "each line up to the empty one must be a header"),
+        ('{"a":' * 50_000, (), "repository", "the JSON is not the output of callback call --json"),
         ("{}", (), "repository", "the JSON is not the output of callback call --json"),
+        (SENT.replace("box.example", "[box"), (), "repository", "the URL, or the Host in it, is not valid"),
+        (SENT, ("--url", "https://[box/"), "repository", "the URL, or the Host in it, is not valid"),
         (SENT, (), "none", "no such profile; declared: repository, timed"),
         (SENT, ("--at", "today"), "repository", "must be a time"),
     ],
@@ -185,6 +188,11 @@ def test_verify_says_what_it_cannot_read(verified, text, arguments, profile, tol
     code, output = verified(text, *arguments, profile=profile)
     assert code == 2
     assert told in output
+
+
+def test_verify_takes_a_length_that_is_no_number_for_none(verified):
+    text = SENT.removesuffix("\n").replace("Content-Length: 13", f"Content-Length: {'9' * 5000}")
+    assert verified(text)[0] == 0
 
 
 # ---- doctor ----

@@ -417,6 +417,7 @@ def test_a_token_can_be_the_whole_body(tmp_path):
     assert profile.verify(sent, URL) == VerifiedMessage("e1", 360_000)
     for body in (b"", b"a.b.c", token.encode() + b"x", jwt.encode(claims, OTHER_RSA, "RS256").encode(), b"\xff"):
         refused(profile, request(body=body))
+    assert refused(profile, request(body=b"a" * (1024 * 1024 + 1))) == "the token is too long"
 
 
 def test_a_logout_token_in_a_form_passes_once(tmp_path):

@@ -203,6 +203,9 @@ def test_a_template_is_filled_in_its_order():
 # ---- Files ----
 
 
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n"
+
+
 def whsk():
     return "whsk_" + base64.b64encode(b"x" * 32).decode()
 
@@ -212,6 +215,7 @@ def whsk():
     [
         ("github", "", "is empty"),
         ("github", "\r\n", "is empty"),
+        ("github", PUBLIC_KEY, "is a public key, which anyone can have; an HMAC needs a secret"),
         ("standard-webhooks", "", "is empty"),
         ("standard-webhooks", "hunter2", "starts with neither whsec_ nor whpk_"),
         ("standard-webhooks", "whsec_hunter2!", "is not base64 after its prefix"),

@@ -77,7 +77,10 @@ class Token:
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
         """Implement `Verifier.verify`."""
-        claims = self._claims(self._token(request))
+        token = self._token(request)
+        if len(token) > request_fields.MAX_UNVERIFIED_BYTES:
+            raise VerificationError("the token is too long")
+        claims = self._claims(token)
         settings, leeway = self._settings, self._settings.leeway_s
         expires = self._expiry(claims)
         if expires + leeway <= now:

@@ -16,6 +16,7 @@ from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
 from callback_server.verification.signature import Signature
 
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -60,12 +61,12 @@ def read_request(text: bytes) -> tuple[Request, str]:
         if not colon:
             raise RequestFormatError("each line up to the empty one must be a header, as in name: value")
         headers.append((name.strip(), value.strip()))
-    lengths = [int(value) for name, value in headers if name.lower() == "content-length" and value.isdecimal()]
+    lengths = [int(value) for name, value in headers if name.lower() == "content-length" and _LENGTH.fullmatch(value)]
     if lengths:
         body = body[: lengths[0]]  # a pasted request often has a line break at its end
     hosts = [value for name, value in headers if name.lower() == "host"]
     url = f"https://{hosts[0]}{words[1]}" if hosts and words[1].startswith("/") else words[1]
-    return _request(words[0].lower(), headers, urlsplit(url).query, body), url
+    return _request(words[0].lower(), headers, url.partition("#")[0].partition("?")[2], body), url
 
 
 def try_request(name: str, settings: ProfileSettings, request: Request, url: str, now: float) -> Trial:
@@ -80,7 +81,12 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
 
     Raises:
         CredentialsError: A file of the profile cannot be used.
+        RequestFormatError: The URL is not one.
     """
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise RequestFormatError("the URL, or the Host in it, is not valid") from None
     profile = Profiles({name: settings}, lambda: now)[name]
     signed, secret_file = None, ""
     if isinstance(profile.verifier, Signature):
@@ -109,7 +115,7 @@ def _of_recorded_call(text: bytes) -> Request:
         encoded = call.get("requestBodyBase64")
         body = call.get("requestBody", "").encode() if encoded is None else base64.b64decode(encoded)
         return _request(call["requestMethod"], headers, call["requestQueryString"], body)
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise RequestFormatError("the JSON is not the output of callback call --json") from None
 
 
