@@ -256,6 +256,7 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
                 assert erased == pb.Call(
                     call_id=was.call_id, callback_case_id=was.callback_case_id, status=was.status, failure=was.failure,
                     attempt=was.attempt, start_time=was.start_time, end_time=was.end_time, erased=True,
+                    reason=was.reason,
                 )  # fmt: skip
         again = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=other.callback_case_id))
         assert again == shown

@@ -158,15 +158,22 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, m
     monkeypatch.setattr(first.control_plane.repeats, "wait", lambda *_call, **_hash: asyncio.Event().wait())
     lost = [start(first, made) for _ in range(16)]
 
-    async def counted():
-        return (await call_of(second, made)).repeat_count == 16
+    async def repeats():
+        return (await call_of(second, made)).repeat_count
 
-    await wait_until(counted, what="the repeats")
+    async def all_wait():
+        return await repeats() == 16
+
+    await wait_until(all_wait, what="the repeats")
     assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
 
     async def has_place():
         repeat = start(second, made)
-        await asyncio.wait([repeat], timeout=0.3)
+
+        async def is_decided():
+            return repeat.done() or await repeats() > 16
+
+        await wait_until(is_decided, what="a place or its refusal")
         if repeat.done():
             assert isinstance(repeat.exception(), grpc.aio.AioRpcError)
             return None
