@@ -1,5 +1,7 @@
 """Timers of cases that a test makes due, in place of waiting for their time."""
 
+import itertools
+
 from callback_server.store import keys
 
 LONG_AGO_MS = 20
@@ -40,22 +42,36 @@ BY_CREATION = ("index", "label")
 """The same in microseconds."""
 
 
+MOVE_SCORES = """
+local found = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for i = 1, #found, 2 do
+  redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', found[i + 1] - ARGV[1]), found[i])
+end
+"""
+MOVE_FIELDS = """
+for i = 1, #ARGV, 2 do
+  local value = redis.call('HGET', KEYS[1], ARGV[i])
+  if value and value ~= '' then
+    redis.call('HSET', KEYS[1], ARGV[i], string.format('%.0f', value - ARGV[i + 1]))
+  end
+end
+"""
+
+
 async def move_clock(client, ms):
     """Make the store as if its clock had jumped by `ms` milliseconds, forward if they are positive.
 
-    All times that are stored move the other way. Keys that expire by themselves stay as they are.
+    All times that are stored move the other way. Keys that expire by themselves stay as they are. Each key moves in one
+    step, because servers change it meanwhile, and once, although a scan can return it twice.
     """
-    async for key in client.scan_iter(count=1000):
+    for key in {key async for key in client.scan_iter(count=1000)}:
         name = key.decode().partition("}:")[2].partition(":")[0]
-        if name in BY_TIME or name in BY_CREATION:
-            step = ms * 1000 if name in BY_CREATION else ms
-            scores = await client.zrange(key, 0, -1, withscores=True)
-            await client.zadd(key, {member: int(score) - step for member, score in scores})
-        elif name in ("case", "call"):
-            times = TIMES_OF_CASES if name == "case" else TIMES_OF_CALLS
-            stored = dict(zip(times, await client.hmget(key, *times), strict=True))
-            moved = {time: int(value) - ms for time, value in stored.items() if value}
-            if name == "case":
-                moved["created"] = int(await client.hget(key, "created")) - ms * 1000
-            if moved:
-                await client.hset(key, mapping=moved)
+        if name in BY_TIME:
+            await client.eval(MOVE_SCORES, 1, key, ms)
+        elif name in BY_CREATION:
+            await client.eval(MOVE_SCORES, 1, key, ms * 1000)
+        elif name == "call":
+            await client.eval(MOVE_FIELDS, 1, key, *itertools.chain(*((time, ms) for time in TIMES_OF_CALLS)))
+        elif name == "case":
+            times = itertools.chain(*((time, ms) for time in TIMES_OF_CASES))
+            await client.eval(MOVE_FIELDS, 1, key, "created", ms * 1000, *times)
