@@ -1555,7 +1555,13 @@ class LifeMachine(RuleBasedStateMachine):
         while True:
             page, after = self.do(
                 list_cases(
-                    self.scripts, owner=owner, activity=activity, status=status, labels=labels, after=after, limit=size
+                    self.scripts,
+                    owner=owner,
+                    activities=[activity] if activity else [],
+                    status=status,
+                    labels=labels,
+                    after=after,
+                    limit=size,
                 )
             )
             found += page

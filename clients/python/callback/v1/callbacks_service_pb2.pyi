@@ -36,6 +36,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
     worker does, a caller gets a 503, and a delivery of an ACK case waits.
     """
+    WARNING_REASON_NOTIFICATIONS_NOT_SERVED: _WarningReason.ValueType  # 2
+    """WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
+    now, and no target is configured for it. Until a worker does, its notifications wait.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """WarningReason is the kind of a warning."""
@@ -45,6 +49,10 @@ WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 WARNING_REASON_ACTIVITY_NOT_SERVED: WarningReason.ValueType  # 1
 """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
 worker does, a caller gets a 503, and a delivery of an ACK case waits.
+"""
+WARNING_REASON_NOTIFICATIONS_NOT_SERVED: WarningReason.ValueType  # 2
+"""WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
+now, and no target is configured for it. Until a worker does, its notifications wait.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -1369,13 +1377,14 @@ class Activity(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
     OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_WORKER_COUNT_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity is the name of the activity."""
     kind: Global___ActivityKind.ValueType
     """kind is how the activity is served."""
     worker_count: _builtins.int
-    """worker_count is the number of workers that serve the activity, on all servers. A worker that has just connected or
-    left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves the activity.
+    """worker_count is the number of workers that take the calls of the activity, on all servers. A worker that has just
+    connected or left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves it.
     """
     paused: _builtins.bool
     """paused says that the deliveries of the activity are paused (PauseActivity)."""
@@ -1385,6 +1394,8 @@ class Activity(_message.Message):
     """
     open_callback_count: _builtins.int
     """open_callback_count is the number of cases of the owner for this activity that are not closed."""
+    notification_worker_count: _builtins.int
+    """notification_worker_count is the number of workers that take the notifications of the activity, on all servers."""
     def __init__(
         self,
         *,
@@ -1394,10 +1405,11 @@ class Activity(_message.Message):
         paused: _builtins.bool = ...,
         delivery_count: _builtins.int = ...,
         open_callback_count: _builtins.int = ...,
+        notification_worker_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "notification_worker_count", b"notification_worker_count", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -186,8 +186,8 @@ class WorkerPool:
         await announce_slots(self._scripts, self._replica_bus.replica, workers, key=keys.SERVING_KEY)
 
     def worker_counts(self) -> dict[str, int]:
-        """Return the number of workers of this process that take the calls of each activity."""
-        return {route: len(workers) for route, workers in self._serving.items() if not route.startswith(NOTIFICATIONS)}
+        """Return the number of workers of this process that take the calls, or notifications, of each route."""
+        return {route: len(workers) for route, workers in self._serving.items()}
 
     async def run_discovery(self) -> None:
         """Find the free slots of other replicas when calls need them, until cancelled."""
