@@ -1347,9 +1347,7 @@ class ListActivitiesResponse(_message.Message):
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
-        """activities are the activities, sorted by name. A page before the last one can be short or empty for a principal that
-        sees only some activities.
-        """
+        """activities are the activities, sorted by name. A page before the last one can be short or empty."""
 
     def __init__(
         self,
