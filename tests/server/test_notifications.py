@@ -56,6 +56,11 @@ async def close(services, made):
     await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
 
 
+async def resolve(services, made, **answer):
+    asked = rpc.ResolveCallbackRequest(callback_case_id=made.callback_case_id, **answer)
+    await services.callbacks.ResolveCallback(asked)
+
+
 async def extend(services, made, at):
     asked = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id)
     asked.expire_time.FromDatetime(at)
@@ -196,14 +201,77 @@ async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
     assert await running.control_plane.client.keys("*:reminders") == []
 
 
-async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_closes(running):
+@pytest.mark.parametrize("end", ["closed", "resolved"])
+async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_is_closed_or_resolved(running, end):
     await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
-    made = await generate(running)
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, remind_after=[seconds(3600), seconds(7200)])
     await remind(running, made)
     await notifications(running, made, PENDING)
-    await close(running, made)
+    await (close if end == "closed" else resolve)(running, made)
+    assert await running.control_plane.client.keys("*:reminders") == []
     assert list((await case_of(running, made)).notifications) == []
     assert await running.control_plane.client.keys("*notification*") == []
+
+
+async def test_a_resolved_case_expires_in_silence_and_its_caller_got_the_answer(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, allow_multiple_calls=True)
+    await resolve(running, made)
+    assert (await invoke(running, made)).response.response_code == 200
+    await expire(running, made)
+
+    async def expired():
+        return (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+
+    await wait_until(expired, what="the expiry")
+    assert list((await case_of(running, made)).notifications) == []
+    assert told.notifications == []
+
+
+async def test_a_rejection_of_a_held_call_that_leaves_its_case_open_leaves_the_reminders(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, retryable_after_error=True)
+    await resolve(running, made, verdict=handler_pb.VERDICT_REJECTED)
+    await remind(running, made)
+    await told.reasons(CallReason.REMINDER)
+
+
+async def test_a_call_that_runs_when_its_case_expires_still_gets_its_decision(running):
+    started, may_end, told = asyncio.Event(), asyncio.Event(), []
+    handlers = Handlers()
+
+    @handlers.activity("act")
+    async def decide(_call):
+        started.set()
+        await may_end.wait()
+
+    @handlers.notification("act")
+    async def notified(notification):
+        told.append(notification.reason)
+        may_end.set()
+
+    async with Worker(handlers, running.address).working():
+        made = await generate(running)
+        caller = asyncio.create_task(invoke(running, made))
+        await started.wait()
+        await expire(running, made)
+        assert (await caller).response.response_code == 200
+        assert told == [CallReason.EXPIRY]
+        assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+
+
+async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, hold_time=seconds(86400))
+    caller = asyncio.create_task(invoke(running, made))
+
+    async def held():
+        waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING)
+        return (await running.callbacks.ListOwnerCalls(waiting)).calls
+
+    (call,) = await wait_until(held, what="the call")
+    await expire(running, made)
+    await told.reasons(CallReason.EXPIRY)
+    await running.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    assert (await caller).response.response_code == 200
+    assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
 
 async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):

@@ -81,7 +81,7 @@ _KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.INCOMPLETE: "its request is not kept whole",
-    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed",
+    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed or resolved",
 }
 _ERASED: Final = "its recorded data was erased"
 

@@ -136,7 +136,7 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
     """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
-    its case closes has no event of its own.
+    its case closes or is resolved has no event of its own.
     """
     CALL_EVENT_TYPE_CALLER_GONE: _CallEventType.ValueType  # 7
     """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
@@ -164,7 +164,7 @@ CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
 """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
-its case closes has no event of its own.
+its case closes or is resolved has no event of its own.
 """
 CALL_EVENT_TYPE_CALLER_GONE: CallEventType.ValueType  # 7
 """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
@@ -340,18 +340,19 @@ class GenerateCallbackUrlRequest(_message.Message):
     @_builtins.property
     def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
         """remind_after are the times after the creation of the case at which the handler of the activity is told that the case
-        is not closed: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10 years.
-        Default: none.
+        is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second
+        to 10 years. Default: none.
         """
 
     @_builtins.property
     def notify(self) -> _containers.RepeatedScalarFieldContainer[_callback_pb2.CallReason.ValueType]:
         """notify selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`,
-        until the case is closed. EXPIRY: when the case closes with reason EXPIRED. Each is durable and has an id of its own
-        (`call_id`). It is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications
-        (see HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A
-        REMINDER is dropped when its case closes. Default: none. REMINDER and EXPIRY, each once; refused for the activities
-        `record` and `form`, which have no handler.
+        until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A call
+        that runs or is held at that moment still gets its answer. Each is durable and has an id of its own (`call_id`). It
+        is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications (see
+        HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A REMINDER
+        is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each once; refused for the
+        activities `record` and `form`, which have no handler.
         """
 
     def __init__(

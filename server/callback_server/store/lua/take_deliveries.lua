@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
--- Skips deliveries of paused activities. A reminder whose case is closed is dropped in place of that. An entry without
+-- Skips deliveries of paused activities. A reminder whose case is decided is dropped in place of that. An entry without
 -- its case or call is kept and reported.
 --
 -- KEYS: partition
