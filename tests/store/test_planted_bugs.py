@@ -436,8 +436,10 @@ BUGS = {
     "reminders outlive the close of their case": ("  drop_reminders(case)\nend", "end"),
     "a reminder that is not due yet outlives the close of its case": (
         "  redis.call('ZREM', reminders_key(), case.id)\n  for number", "  for number"),
-    "a resolved case has reminders": ("  case.resolved = digest\n  drop_reminders(case)\n", "  case.resolved = digest\n"),
-    "the expiry of a resolved case is told": (" and not case.resolved then start_notification", " then start_notification"),
+    "a resolved case has reminders": (
+        "  case.resolved = digest\n  drop_reminders(case)\n", "  case.resolved = digest\n"),
+    "the expiry of a resolved case is told": (
+        " and not case.resolved then start_notification", " then start_notification"),
     "a reminder of a resolved case is tried again": (
         "case.status == 'CLOSED' or case.resolved ~= nil", "case.status == 'CLOSED'"),
     "a reminder comes after the close": ("if delivery == 'PENDING' or delivery == 'DEAD' then", "if false then"),
@@ -469,6 +471,8 @@ BUGS = {
     "a notification is taken for a call": ("string.sub(call_id, 34, 46) == '0000000000000'", "false"),
     "a case is deleted before its expiry was told": (
         "    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end\n", ""),
+    "a notification is taken with the body of its case": (
+        "      if is_notification(call_id) then -- its", "      if false then -- its"),
     "notifications outlive their case": (
         "    redis.call('UNLINK', call_key(call_id))\n  end\n  return true", "  end\n  return true"),
     "a notification that is replayed is not due": (

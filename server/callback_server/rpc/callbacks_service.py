@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
@@ -273,14 +275,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
         require_valid(request)
-        case_id = request.callback_case_id
+        case_id, expires_ms = request.callback_case_id, _milliseconds(request.expire_time, "expire_time")
         owner = (await self._owned_case(case_id, caller)).owner
         extended = await resend(
             lambda: extend_case(
                 self._scripts,
                 case_id,
                 owner=owner,
-                expires_ms=request.expire_time.ToMilliseconds(),
+                expires_ms=expires_ms,
                 max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
                 recording=self._recording,
             )
@@ -552,6 +554,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if not caller.owns(case.owner, case.activity):
             raise errors.CaseNotFoundError
         return case
+
+
+def _milliseconds(time: Timestamp, field: str) -> int:
+    """Return a time in milliseconds since the epoch."""
+    try:
+        return time.ToMilliseconds()
+    except ValueError:  # outside of the years 1 to 9999, or with negative nanoseconds
+        raise InvalidRequestError([Violation(field, "timestamp", "must be a valid timestamp")]) from None
 
 
 def _owner(named: str, caller: Principal) -> str:
