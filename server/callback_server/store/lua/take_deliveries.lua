@@ -12,9 +12,9 @@
 -- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
 --          replayed, how many of these asked no handler, age_ms since then, lease_ms, owner, activity, content and body
---          (for an ACK call the values at its claim, otherwise the present values; no body for a notification), request,
---          request_body, '1' if it was replayed, 1 if the call still runs, else 0, and the version of the present
---          values.
+--          (for an ACK call the values at its claim, otherwise the present values; for a notification no body),
+--          request, request_body, '1' if it was replayed, 1 if the call still runs, else 0, and the version of the
+--          present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
 -- @arguments

@@ -60,8 +60,8 @@ local function drop_reminder(case, call_id)
   redis.call('UNLINK', call_key(call_id))
 end
 
--- Drops the reminders of a case that is decided: those that are not due yet, and those that are not delivered. One that is
--- with a handler now is dropped when its attempt fails.
+-- Drops the reminders of a case that is decided: those that are not due yet, and those that are not delivered. One that
+-- is with a handler now is dropped when its attempt fails.
 local function drop_reminders(case)
   if not case.notify then return end
   redis.call('ZREM', reminders_key(), case.id)
