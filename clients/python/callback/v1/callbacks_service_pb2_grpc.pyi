@@ -108,9 +108,9 @@ class CallbacksServiceStub:
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
     call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
-    of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by
-    its `call_id`; a REMINDER only while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
+    `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
+    CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
@@ -216,9 +216,9 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
     does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
     call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
-    of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by
-    its `call_id`; a REMINDER only while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-    CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
+    `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
+    CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
@@ -399,9 +399,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
         does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
         call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
-        of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by
-        its `call_id`; a REMINDER only while its case is not closed. Fails with INVALID_REQUEST, CALL_NOT_FOUND,
-        CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+        of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
+        `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
+        CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
