@@ -278,7 +278,7 @@ TRANSITIONS = {
     "keep open": end_those_that_run(SUCCEEDED, keep_open=True),
     "end again": end_again,
     "set the response": on_every_case("set_response", body=[b"by now", b""], stale=[True, False]),
-    "close": on_every_case("close", foreign=[True, False]),
+    "close": on_every_case("close", foreign=[True, False], intent=[None]),
     "extend": on_every_case(
         "extend", foreign=[True, False], time=["OK", "PAST"], sooner=[False], again=[True], swept=[True, False]
     ),
