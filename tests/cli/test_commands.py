@@ -187,6 +187,9 @@ async def test_activities_lists_who_serves_what_and_what_waits(server, callback)
                 callback_activity="paid", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
                 paused=True,
             ),
+            messages.Activity(
+                callback_activity="person", kind=messages.ACTIVITY_KIND_WORKERS, notification_worker_count=1
+            ),
             messages.Activity(callback_activity="pushed", kind=messages.ACTIVITY_KIND_PUSH),
             messages.Activity(callback_activity="record", kind=messages.ACTIVITY_KIND_BUILT_IN),
         ]
@@ -196,6 +199,7 @@ async def test_activities_lists_who_serves_what_and_what_waits(server, callback)
         ["ACTIVITY", "SERVED", "BY", "OPEN", "DELIVERIES"],
         ["late", "nothing", "2", "0"],
         ["paid", "3", "workers", "0", "7", "(paused)"],
+        ["person", "1", "worker", "(notifications)", "0", "0"],
         ["pushed", "a", "target", "0", "0"],
         ["record", "the", "server", "0", "0"],
     ]
@@ -203,7 +207,7 @@ async def test_activities_lists_who_serves_what_and_what_waits(server, callback)
     ran = await callback("activities", "--json")
     assert ran.json[1] == {
         "callbackActivity": "paid", "kind": "WORKERS", "workerCount": 3, "paused": True, "deliveryCount": 7,
-        "openCallbackCount": 0,
+        "openCallbackCount": 0, "notificationWorkerCount": 0,
     }  # fmt: skip
 
 

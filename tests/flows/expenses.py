@@ -1,4 +1,6 @@
-"""App with expenses to approve: it sends mails, and records decisions."""
+"""App with expenses to approve: it sends mails, and records the first decision on each."""
+
+import threading
 
 from flask import Flask, request
 
@@ -13,13 +15,22 @@ class Expenses:
         self.reset()
 
     def reset(self):
-        """Forget all mails and decisions."""
+        """Forget all mails and decisions, and take decisions."""
         self.mails, self.decisions = [], {}
+        self.failures = 0
+        """How many decisions it refuses now."""
+        self.takes_approvals = threading.Event()
+        """Whether it takes an approval. Otherwise the request waits."""
+        self.takes_approvals.set()
 
     def _mail(self):
         self.mails.append(request.json)
         return "", 204
 
     def _decide(self, name):
-        self.decisions.setdefault(name, []).append(request.json["approved"])
-        return "", 204
+        if self.failures:
+            self.failures -= 1
+            return "", 503
+        if request.json["approved"]:
+            self.takes_approvals.wait(30)
+        return {"approved": self.decisions.setdefault(name, request.json["approved"])}

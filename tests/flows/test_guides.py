@@ -253,7 +253,7 @@ async def test_a_person_who_was_reminded_decides_with_the_same_link(page, world,
     await page.goto(first["text"].rpartition(" ")[2])
     await page.get_by_role("button", name="Approve").click()
     await page.wait_for_selector("text=Your decision is recorded.")
-    assert expenses.decisions == {approval.activity_case: [True]}
+    assert expenses.decisions == {approval.activity_case: True}
     await page.goto(first["text"].rpartition(" ")[2])
     assert "is decided already" in await page.inner_text("body")
 
@@ -262,10 +262,37 @@ async def test_an_approval_without_a_decision_is_declined_after_a_week(page, wor
     async with redis.asyncio.Redis(port=world.store.port) as store:
         await make_expiry_due(store, approval.case_id)
     await wait_until(lambda: expenses.decisions, what="the last word")
-    assert expenses.decisions == {approval.activity_case: [False]}
+    assert expenses.decisions == {approval.activity_case: False}
     await page.goto(expenses.mails[0]["text"].rpartition(" ")[2])
     assert "is decided already" in await page.inner_text("body")
     assert len(expenses.mails) == 1
+
+
+async def test_a_person_whose_approval_comes_with_the_expiry_is_told_of_the_decision_that_was_kept(
+    page, world, expenses, approval
+):
+    expenses.takes_approvals.clear()
+    await page.goto(expenses.mails[0]["text"].rpartition(" ")[2])
+    await page.get_by_role("button", name="Approve").click()
+    async with redis.asyncio.Redis(port=world.store.port) as store:
+        await make_expiry_due(store, approval.case_id)
+    await wait_until(lambda: expenses.decisions, what="the last word")
+    expenses.takes_approvals.set()
+    await page.wait_for_selector("text=is decided already")
+    assert expenses.decisions == {approval.activity_case: False}
+
+
+async def test_a_person_decides_again_if_the_app_could_not_be_reached(page, expenses, approval):
+    expenses.failures = 1
+    link = expenses.mails[0]["text"].rpartition(" ")[2]
+    await page.goto(link)
+    await page.get_by_role("button", name="Approve").click()
+    await page.wait_for_load_state()
+    assert "Your decision is recorded." not in await page.inner_text("body")
+    await page.goto(link)
+    await page.get_by_role("button", name="Approve").click()
+    await page.wait_for_selector("text=Your decision is recorded.")
+    assert expenses.decisions == {approval.activity_case: True}
 
 
 # ---- Another team ----

@@ -350,6 +350,7 @@ class ModelCase:
                     self.end_with(self.calls[call_id], digest, status, answer, whole, size)
                 return "OK", ended
             self.resolution, self.left_of_resolution = (digest, status, answer, whole, size), left
+            self._drop_reminders()
             for call_id in self.held:
                 self.calls[call_id].lease_due = 0
         ended = self.held[:limit]
@@ -552,7 +553,7 @@ class ModelCase:
                 if call.status == RUNNING and call.lease_due is not None:
                     self.end_lease(call)
         self.apply_timeouts()
-        if self.reminder_due and self.status != CLOSED:
+        if self.reminder_due:
             self.reminders_left -= 1
             self.reminder_due = False
             self.reminders.append(f"{self.id}-{len(self.reminders) + 1:016x}")
@@ -617,7 +618,7 @@ class ModelCase:
             self._close("EXPIRED")
             self.tell("CASE_CLOSED")
             self.due.append(("CASE_EXPIRED",))
-            if "EXPIRY" in self.notify:
+            if "EXPIRY" in self.notify and not self.resolution:
                 self._notify(ModelCall(f"{self.id}-{255:016x}", 0, self.response, 0, status=""))
 
     def _notify(self, notification):
@@ -627,10 +628,13 @@ class ModelCase:
         self.tell("DELIVERY_CHANGED", notification)
 
     def _is_obsolete(self, call):
-        return call.id in self.reminders and self.status == CLOSED
+        return call.id in self.reminders and (self.status == CLOSED or self.resolution is not None)
 
     def _close(self, reason):
         self.status, self.reason = CLOSED, reason
+        self._drop_reminders()
+
+    def _drop_reminders(self):
         self.reminders_left, self.reminder_due = 0, False
         for reminder in self.reminders:
             if reminder in self.notifications and self.notifications[reminder].delivery in (PENDING, DEAD):

@@ -26,6 +26,7 @@ from callback_server.access.principals import PrincipalEntry, Principals, TokenE
 from callback_server.access.roles import Role
 from callback_server.rpc import callbacks_service
 from callback_server.rpc.method import require_roles
+from callback_server.store.queries import list_owner_calls
 
 SERVICES = [
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
@@ -402,6 +403,101 @@ async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(ser
     assert "add it to the activities of its entry in the principals file" in text
     page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("limited"))
     assert [each.callback_activity for each in page.callbacks] == ["act"]
+
+
+@pytest.fixture(scope="module")
+async def narrowed(store_of):
+    """Return services whose owner `mine` is limited to `act` since it has cases of other activities."""
+    principals = {"now": known()}
+    store = store_of()
+    async with running_services(store, principals=lambda: principals["now"]) as running:
+        running.control_plane.deliveries.stop()
+        running.cases = {}
+        for activity in ("act", "act", "other", "other", "other"):
+            asked = rpc.GenerateCallbackUrlRequest(
+                callback_activity=activity, response=response(), answer_mode=pb.ANSWER_MODE_HOLD,
+                allow_multiple_calls=True, labels={"order": "5"},
+            )  # fmt: skip
+            made = await running.callbacks.GenerateCallbackUrl(asked, metadata=token("mine"))
+            call = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
+            caller = running.edge.Invoke(call, metadata=token("edge"))
+            running.cases.setdefault(activity, []).append(
+                (made.callback_case_id, asyncio.ensure_future(_reply(caller)))
+            )
+            calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+
+            async def is_held(calls=calls):
+                return (await running.callbacks.ListCalls(calls, metadata=token("mine"))).calls
+
+            (call,) = await wait_until(is_held)
+            running.call_id = call.call_id
+        entries = dict(principals["now"].entries)
+        entries["mine"] = entries["mine"].model_copy(update={"activities": frozenset({"act"})})
+        principals["now"] = Principals(entries)
+        yield running
+        for each in running.cases.values():
+            for _, caller in each:
+                caller.cancel()
+
+
+async def test_for_an_owner_that_is_limited_later_its_other_cases_do_not_exist(narrowed):
+    case_id, _ = narrowed.cases["other"][-1]
+    hidden = type("Hidden", (), {"id": case_id, "state": "", "call_id": narrowed.call_id})
+    for name in ("GetCallback", "ListCalls", "WatchCalls", "CloseCallback", "EraseCalls", "ExtendCallback"):
+        asked = request(METHODS[name], hidden)
+        assert (await ask(narrowed, METHODS[name], asked, token("mine")))[:2] == UNKNOWN_CASE
+    for name in ("GetCall", "AnswerCall", "ReplayCall"):
+        asked = request(METHODS[name], hidden)
+        assert (await ask(narrowed, METHODS[name], asked, token("mine")))[:2] == UNKNOWN_CALL
+
+
+async def pages_of(services, method, items, **fields):
+    """Return the items of each page of a list of `mine`, and the tokens between them."""
+    found, tokens = [], [""]
+    while tokens[-1] or not found:
+        asked = GetMessageClass(METHODS[method].input_type)(page_size=1, page_token=tokens[-1], **fields)
+        page = await getattr(services.callbacks, method)(asked, metadata=token("mine"))
+        found.append(list(getattr(page, items)))
+        tokens.append(page.next_page_token)
+    return found, tokens[1:-1]
+
+
+async def test_the_lists_of_an_owner_that_is_limited_later_skip_its_other_cases_and_so_do_their_tokens(narrowed):
+    visible = [case_id for case_id, _ in narrowed.cases["act"]]
+    for fields in ({}, {"callback_activity": "act"}, {"labels": {"order": "5"}}):
+        pages, _ = await pages_of(narrowed, "ListCallbacks", "callbacks", **fields)
+        assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+    assert await pages_of(narrowed, "ListCallbacks", "callbacks", callback_activity="other") == ([[]], [])
+    pages, tokens = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+    assert visible[1] in tokens[0]
+    pages, tokens = await pages_of(narrowed, "ListActivities", "activities")
+    assert [[each.callback_activity for each in page] for page in pages] == [["act"]]
+    assert tokens == []
+
+
+async def test_an_owner_that_is_limited_later_watches_only_its_activities(narrowed):
+    watch = narrowed.callbacks.WatchCalls(rpc.WatchCallsRequest(), metadata=token("mine"))
+    await watch.read()
+    for activity in ("other", "act"):
+        case_id, _ = narrowed.cases[activity][0]
+        changed = rpc.SetResponseRequest(callback_case_id=case_id, response=pb.Response(response_code=202))
+        await narrowed.callbacks.SetResponse(changed, metadata=token("admin"))
+        close = rpc.CloseCallbackRequest(callback_case_id=case_id)
+        await narrowed.callbacks.CloseCallback(close, metadata=token("admin"))
+    seen = []
+    while not seen:
+        seen += (await watch.read()).events
+    assert {each.callback_case_id for each in seen} == {narrowed.cases["act"][0][0]}
+    watch.cancel()
+
+
+@pytest.mark.parametrize("scan", [1, 1000])
+async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, monkeypatch, scan):
+    monkeypatch.setattr(list_owner_calls, "SCAN", scan)
+    pages, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    found = [each.callback_case_id for page in pages for each in page]
+    assert found == [case_id for case_id, _ in reversed(narrowed.cases["act"])]
 
 
 async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, case):

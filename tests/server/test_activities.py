@@ -1,6 +1,7 @@
 """Which activities are served, by whom, and what waits for them; and the warning for a callback that nothing serves."""
 
 import contextlib
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,9 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.handlers import served
 from callback_server.store import keys
+from callback_server.store.queries import list_activities
+from callback_server.store.transitions.announce_slots import announce_slots
+from callback_server.store.transitions.apply_retention import apply_retention
 
 ACK, HOLD = pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_HOLD
 BUILT_IN, PUSH, WORKERS = rpc.ACTIVITY_KIND_BUILT_IN, rpc.ACTIVITY_KIND_PUSH, rpc.ACTIVITY_KIND_WORKERS
@@ -108,6 +112,40 @@ async def test_pages_have_every_activity_once_sorted_by_name_with_complete_count
         assert [found[name][3] for name in names] == [4] * len(names)
 
 
+async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_of, monkeypatch):
+    monkeypatch.setattr(list_activities, "SCAN", 3)
+    async with running_services(store_of()) as services:
+        names = [f"order-{number:02}" for number in range(40)]
+        made = [await generate(services, name) for name in names]
+        for each in made[1:-1]:
+            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=each.callback_case_id))
+        partition = keys.partition_of(made[0].callback_case_id)
+        await services.control_plane.client.sadd(keys.key(partition, "activities", "local"), *names)
+        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+        assert (len(page.activities), page.next_page_token) == (1 + 1, "order-01")  # `form`, and the first order
+        assert sorted(await activities(services)) == ["form", names[0], names[-1], "record"]
+
+
+async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(store_of):
+    async with running_services(store_of()) as services:
+        last = (await generate(services, "one")).callback_case_id
+        others = [(await generate(services, "two")).callback_case_id for _ in range(keys.PARTITIONS + 1)]
+        of_partition = defaultdict(list)
+        for each in others:
+            of_partition[keys.partition_of(each)].append(each)
+        first, *next_ones = max(of_partition.values(), key=len)
+
+        async def known_after_close(case_id):
+            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=case_id))
+            partition = keys.partition_of(case_id)
+            await apply_retention(services.control_plane.scripts, partition, retention_ms=0)
+            return await services.control_plane.client.smembers(keys.key(partition, "activities", "local"))
+
+        assert b"one" not in await known_after_close(last)
+        assert b"two" in await known_after_close(first)
+        assert b"two" not in [await known_after_close(each) for each in next_ones][-1]
+
+
 async def test_a_page_size_that_is_negative_and_another_owner_are_refused_as_in_other_lists(store_of):
     async with running_services(store_of()) as services:
         said = await refusal(services.callbacks.ListActivities(rpc.ListActivitiesRequest(page_size=-1)))
@@ -143,6 +181,16 @@ async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_w
             await wait_until(is_known, what="the worker of the other server")
             assert not (await generate(other, "far")).warnings
 
+        async def is_warned():
+            return [[each.reason for each in (await generate(services, "far")).warnings] for services in (one, other)]
+
+        warned = [[rpc.WARNING_REASON_ACTIVITY_NOT_SERVED]] * 2
+
+        async def are_both_warned():
+            return await is_warned() == warned
+
+        await wait_until(are_both_warned, what="the warning after the worker has left")
+
 
 async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, monkeypatch):
     monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
@@ -159,6 +207,40 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
             assert not (await generate(one, "busy")).warnings
 
 
+async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warning(store_of):
+    async with running_services(store_of()) as services:
+        fields = {"answer_mode": HOLD, "notify": [pb.CALL_REASON_EXPIRY], "time_to_live": {"seconds": 60}}
+        async with working(services, "approve"):
+            (warning,) = (await generate(services, "approve", **fields)).warnings
+            assert warning.reason == rpc.WARNING_REASON_NOTIFICATIONS_NOT_SERVED
+            assert warning.text == (
+                "no worker takes the notifications of the activity approve now: "
+                "they wait until you start one or configure a target"
+            )
+        handlers = Handlers()
+
+        @handlers.notification("approve")
+        async def _(_notification):
+            return None
+
+        async with Worker(handlers, services.address).working():
+            assert not (await generate(services, "approve", **fields)).warnings
+            (warning,) = (await generate(services, "approve")).warnings
+            assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
+            page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+            (listed,) = [each for each in page.activities if each.callback_activity == "approve"]
+            assert (listed.worker_count, listed.notification_worker_count) == (0, 1)
+
+
+async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_activity(store_of, monkeypatch):
+    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
+    async with running_services(store_of()) as services:
+        scripts = services.control_plane.scripts
+        await announce_slots(scripts, "of-the-release-before", {"old": 2})
+        assert not (await generate(services, "old")).warnings
+        assert (await activities(services))["old"] == (WORKERS, 1, 0, 1)
+
+
 async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(store_of, monkeypatch):
     reads = []
     find_slots = served.find_slots
@@ -172,7 +254,7 @@ async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_time
     async with running_services(store_of()) as services:
         for _ in range(20):
             assert (await generate(services, "nobody")).warnings
-        assert len(reads) == 1
+        assert len(reads) == 2  # of the workers, and of the free slots
 
 
 async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(store_of):

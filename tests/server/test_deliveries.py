@@ -1,6 +1,7 @@
 """ACK: the caller is answered once the call is stored; the handler is retried until it accepts or the call is dead."""
 
 import asyncio
+import collections
 import contextlib
 
 import grpc
@@ -14,6 +15,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.calls import deliveries
 from callback_server.domain.call import CallFailure, Request
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.settings import ActivitySettings, RetrySettings
@@ -382,6 +384,24 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
         await wait_until(lambda: len(stub.requests(name)) == 60)
         await delivery_at(services, answer.call_id, DELIVERED)
     assert most == 3
+
+
+async def test_each_activity_comes_first_in_turn_in_every_partition(store_of, monkeypatch):
+    turns = collections.defaultdict(list)
+    take = deliveries.take_deliveries
+
+    async def noted(scripts, partition, **more):
+        if not more["notifications"]:
+            turns[partition].append(more["turn"])
+        return await take(scripts, partition, **more)
+
+    monkeypatch.setattr(deliveries, "take_deliveries", noted)
+    async with running_services(store_of()) as services:
+        for taken in (1, 2, 3):
+            for partition in range(keys.PARTITIONS):
+                services.control_plane.deliveries.notify_due(partition)
+            await wait_until(lambda taken=taken: sum(map(len, turns.values())) == taken * keys.PARTITIONS)
+    assert {(second - first, third - second) for first, second, third in turns.values()} == {(1, 1)}
 
 
 async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):

@@ -18,7 +18,10 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.handlers.workers import pool
+from callback_server.handlers.workers.worker import NOTIFICATIONS
 from callback_server.settings import ActivitySettings, RetrySettings
+from callback_server.store.queries.find_slots import find_slots
 
 REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
 PENDING, DELIVERED, DEAD = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
@@ -54,6 +57,11 @@ async def case_of(services, made):
 
 async def close(services, made):
     await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+
+
+async def resolve(services, made, **answer):
+    asked = rpc.ResolveCallbackRequest(callback_case_id=made.callback_case_id, **answer)
+    await services.callbacks.ResolveCallback(asked)
 
 
 async def extend(services, made, at):
@@ -196,14 +204,77 @@ async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
     assert await running.control_plane.client.keys("*:reminders") == []
 
 
-async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_closes(running):
+@pytest.mark.parametrize("end", ["closed", "resolved"])
+async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_is_closed_or_resolved(running, end):
     await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
-    made = await generate(running)
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, remind_after=[seconds(3600), seconds(7200)])
     await remind(running, made)
     await notifications(running, made, PENDING)
-    await close(running, made)
+    await (close if end == "closed" else resolve)(running, made)
+    assert await running.control_plane.client.keys("*:reminders") == []
     assert list((await case_of(running, made)).notifications) == []
     assert await running.control_plane.client.keys("*notification*") == []
+
+
+async def test_a_resolved_case_expires_in_silence_and_its_caller_got_the_answer(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, allow_multiple_calls=True)
+    await resolve(running, made)
+    assert (await invoke(running, made)).response.response_code == 200
+    await expire(running, made)
+
+    async def expired():
+        return (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+
+    await wait_until(expired, what="the expiry")
+    assert list((await case_of(running, made)).notifications) == []
+    assert told.notifications == []
+
+
+async def test_a_rejection_of_a_held_call_that_leaves_its_case_open_leaves_the_reminders(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, retryable_after_error=True)
+    await resolve(running, made, verdict=handler_pb.VERDICT_REJECTED)
+    await remind(running, made)
+    await told.reasons(CallReason.REMINDER)
+
+
+async def test_a_call_that_runs_when_its_case_expires_still_gets_its_decision(running):
+    started, may_end, told = asyncio.Event(), asyncio.Event(), []
+    handlers = Handlers()
+
+    @handlers.activity("act")
+    async def decide(_call):
+        started.set()
+        await may_end.wait()
+
+    @handlers.notification("act")
+    async def notified(notification):
+        told.append(notification.reason)
+        may_end.set()
+
+    async with Worker(handlers, running.address).working():
+        made = await generate(running)
+        caller = asyncio.create_task(invoke(running, made))
+        await started.wait()
+        await expire(running, made)
+        assert (await caller).response.response_code == 200
+        assert told == [CallReason.EXPIRY]
+        assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+
+
+async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(running, told):
+    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, hold_time=seconds(86400))
+    caller = asyncio.create_task(invoke(running, made))
+
+    async def held():
+        waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING)
+        return (await running.callbacks.ListOwnerCalls(waiting)).calls
+
+    (call,) = await wait_until(held, what="the call")
+    await expire(running, made)
+    await told.reasons(CallReason.EXPIRY)
+    await running.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    assert (await caller).response.response_code == 200
+    assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
 
 async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):
@@ -365,6 +436,50 @@ async def test_a_worker_may_take_notifications_alone_also_of_another_server(stor
         assert [each.reason for each in got] == [CallReason.REMINDER]
 
 
+async def test_notifications_that_no_handler_takes_do_not_keep_others_from_theirs(store_of):
+    count = 40
+    async with (
+        running_services(store_of(), sweeps=True, activities=ACT, max_in_flight_notifications=1) as services,
+        Told().working(services) as told,
+    ):
+        made = [await generate(services, callback_activity="nobody") for _ in range(count)]
+        with capture_logs() as logs:
+            for each in [*made, await generate(services)]:
+                await remind(services, each)
+
+            def tried():
+                return {each["call_id"] for each in logs if each["event"] == "delivery_tried"}
+
+            await wait_until(lambda: len(tried()) == count + 1, what="an attempt of each", deadline_s=count / 2)
+        assert len(told.notifications) == 1
+
+
+async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_slot_again(store_of, monkeypatch):
+    monkeypatch.setattr(pool, "ANNOUNCE_S", 3600)
+    started, may_end = asyncio.Event(), asyncio.Event()
+    handlers = Handlers()
+
+    @handlers.notification("act")
+    async def slow(_notification):
+        started.set()
+        await may_end.wait()
+
+    async with (
+        running_services(store_of(), sweeps=True, activities=ACT) as services,
+        Worker(handlers, services.address, max_calls=1).working(),
+    ):
+
+        async def announces(free):
+            found = await find_slots(services.control_plane.scripts)
+            return [each.by_activity for each in found] == [{NOTIFICATIONS + "act": free}]
+
+        await remind(services, await generate(services))
+        await started.wait()
+        await wait_until(lambda: announces(0), what="no free slot", deadline_s=10)
+        may_end.set()
+        await wait_until(lambda: announces(1), what="a free slot", deadline_s=10)
+
+
 async def test_the_notifications_of_a_paused_activity_wait(running, told):
     await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
     made = await generate(running)
@@ -409,6 +524,14 @@ async def test_a_case_is_not_extended_into_the_past_or_beyond_the_maximum(store_
         await expire(services, made)  # what is due happens first
         refused = await refusal(extend(services, made, datetime.now(UTC) + timedelta(seconds=60)))
         assert (refused.reason, refused.metadata["close_reason"]) == ("CALLBACK_CLOSED", "EXPIRED")
+
+
+@pytest.mark.parametrize(("whole", "nanos"), [(10**15, 0), (-(10**15), 0), (2**62, 0), (4_000_000_000, -5)])
+async def test_a_time_that_is_no_time_is_refused(services, whole, nanos):
+    asked = rpc.ExtendCallbackRequest(callback_case_id=(await generate(services)).callback_case_id)
+    asked.expire_time.seconds, asked.expire_time.nanos = whole, nanos
+    refused = await refusal(services.callbacks.ExtendCallback(asked))
+    assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
 
 
 async def test_a_request_without_a_case_or_a_time_is_refused(running):

@@ -247,7 +247,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize(
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
-        held=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), max_size=1),
+        held=st.lists(st.tuples(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), st.booleans()), max_size=1),
         acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
         bodies=st.booleans(),
         headers=st.booleans(),
@@ -264,8 +264,12 @@ class LifeMachine(RuleBasedStateMachine):
                 mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True,
                 closed_response=gone, notify=("REMINDER", "EXPIRY"),
             )  # fmt: skip
-        for mode in held:
-            self._create(mode, "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True)
+        for mode, notified in held:
+            activity = "push" if notified else "form"
+            self._create(
+                mode, activity, "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True,
+                notify=("REMINDER", "EXPIRY") if notified else (),
+            )  # fmt: skip
         for mode, ordered in acknowledged:
             self._create(mode, "push", "shop", "", expires=True, body=b"", labels={}, answer=ACK, ordered=ordered)
 
@@ -880,7 +884,7 @@ class LifeMachine(RuleBasedStateMachine):
         status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
         merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
         closes=st.sampled_from([False, False, True]), erases=st.booleans(),
-        then=st.sampled_from([None, "claim", "again", "sweep", "answer"]),
+        then=st.sampled_from([None, "claim", "again", "sweep", "answer", "expires"]),
     )  # fmt: skip
     def resolve(self, data, digest, status, merged, late, foreign, closes, erases, then):
         """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
@@ -910,6 +914,9 @@ class LifeMachine(RuleBasedStateMachine):
         if then == "again":
             self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
         elif then == "sweep":
+            self.sweep()
+        elif then == "expires" and case_id in self._can_expire():
+            self._expire(case_id)
             self.sweep()
         elif then == "answer":
             for call_id in model.running:
@@ -1006,7 +1013,10 @@ class LifeMachine(RuleBasedStateMachine):
         for each in taken:
             model = self.model[ids.case_id_of_call(each.grant.call_id)]
             if each.grant.call_id in model.notifications:
-                assert (each.grant.response, each.request) == (model.response, Request(""))
+                assert (replace(each.grant.response, body=None), each.request) == (
+                    replace(model.response, body=None), Request("")
+                )  # fmt: skip
+                assert len(each.grant.response.body or b"") <= MAX_INLINE_BODY_BYTES
                 continue
             call = model.calls[each.grant.call_id]
             assert each.grant.response == (call.response if model.answer_mode == ACK else model.response)
@@ -1247,7 +1257,10 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))
 
     @precondition(lambda self: self._can_remind())
-    @rule(data=st.data(), then=st.sampled_from([None, "sweep", "sweep", "close", "sweep, take and close"]))
+    @rule(data=st.data(), then=st.sampled_from([
+        None, "sweep", "sweep", "close", "sweep, take and close", "resolve", "sweep and resolve",
+        "sweep, take and resolve",
+    ]))  # fmt: skip
     def a_reminder_is_due(self, data, then):
         """A reminder is due, before or after what else can happen then."""
         case_id = data.draw(st.sampled_from(self._can_remind()))
@@ -1262,6 +1275,11 @@ class LifeMachine(RuleBasedStateMachine):
         if "close" in then:
             reply = self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
             assert reply is CloseResult[self.model[case_id].close()]
+        if "resolve" in then:
+            answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=b"c" * 64)
+            self._whole["c" * 64] = answer
+            model = self.model[case_id]
+            self._resolve_and_compare(case_id, "c" * 64, SUCCEEDED, answer, model.version, model.call_count)
 
     def _can_remind(self):
         return [case_id for case_id, model in self.model.items() if model.reminders_left and not model.reminder_due]
@@ -1555,7 +1573,13 @@ class LifeMachine(RuleBasedStateMachine):
         while True:
             page, after = self.do(
                 list_cases(
-                    self.scripts, owner=owner, activity=activity, status=status, labels=labels, after=after, limit=size
+                    self.scripts,
+                    owner=owner,
+                    activities=[activity] if activity else [],
+                    status=status,
+                    labels=labels,
+                    after=after,
+                    limit=size,
                 )
             )
             found += page

@@ -140,7 +140,7 @@ async def test_many_lists_at_once_all_get_an_answer(cases):
     await cases.new()
     listed = await asyncio.gather(
         *(
-            list_cases(cases.scripts, owner="shop", activity=None, status=None, labels={}, after=None, limit=50)
+            list_cases(cases.scripts, owner="shop", activities=[], status=None, labels={}, after=None, limit=50)
             for _ in range(10)
         )
     )

@@ -198,7 +198,8 @@ BUGS = {
         "redis.call('ZREM', dead_key(case.owner), call_id)\nif is_notification", "if is_notification"),
     "a dead call that was deleted is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end", ""),
-    "a page of the list begins where the one before ended": (" or block[i] < before_call_id then", " or true then"),
+    "a page of the list begins where the one before ended": (
+        " or block[i] < before_call_id\n", " or true\n"),
     "a held call is not listed": ("redis.call('ZADD', waiting_key(case.owner), now, call_id)", ""),
     "a held call waits after its end": (
         "    redis.call('ZREM', waiting_key(case.owner), call_id)\n", ""),
@@ -433,21 +434,27 @@ BUGS = {
                                                   "us - (calls_per_minute + 1) * interval"),
     "a case may have one call fewer in a minute": ("us - calls_per_minute * interval",
                                                    "us - (calls_per_minute - 1) * interval"),
-    "reminders outlive the close of their case": ("if case.notify then drop_reminders(case) end", ""),
+    "reminders outlive the close of their case": ("  drop_reminders(case)\nend", "end"),
     "a reminder that is not due yet outlives the close of its case": (
         "  redis.call('ZREM', reminders_key(), case.id)\n  for number", "  for number"),
+    "a resolved case has reminders": (
+        "  case.resolved = digest\n  drop_reminders(case)\n", "  case.resolved = digest\n"),
+    "the expiry of a resolved case is told": (
+        " and not case.resolved then start_notification", " then start_notification"),
+    "a reminder of a resolved case is tried again": (
+        "case.status == 'CLOSED' or case.resolved ~= nil", "case.status == 'CLOSED'"),
     "a reminder comes after the close": ("if delivery == 'PENDING' or delivery == 'DEAD' then", "if false then"),
     "a dead reminder outlives the close of its case": ("if delivery == 'PENDING' or delivery == 'DEAD' then",
                                                        "if delivery == 'PENDING' then"),
     "a reminder that is told as its case closes is forgotten": (
         "if delivery == 'PENDING' or delivery == 'DEAD' then", "if delivery ~= 'DELIVERED' then"),
-    "a reminder of a closed case is tried again": ("return is_notification(call_id) and case.status == 'CLOSED'",
-                                                   "return false and case.status == 'CLOSED'"),
+    "a reminder of a closed case is tried again": ("return is_notification(call_id) and is_decided(case)",
+                                                   "return false and is_decided(case)"),
     "the expiry is dropped like a reminder": (" and call_id ~= expiry_id(case)\n", "\n"),
-    "a reminder of a closed case is made": ("if case.status ~= 'CLOSED' then\n      start_reminder",
+    "a reminder of a closed case is made": ("if not is_decided(case) then\n      start_reminder",
                                             "if true then\n      start_reminder"),
     "a reminder is made before what is due closes its case": (
-        "    apply_timeouts(case, now, limits)\n    if case.status", "    if case.status"),
+        "    apply_timeouts(case, now, limits)\n    if not is_decided", "    if not is_decided"),
     "a reminder is told again and again": (
         "redis.call('HINCRBY', case_key(case.id), 'reminders', 1)", "reminder_count(case) + 1"),
     "a case has one reminder": ("  schedule_reminder(case, number + 1)\n",
@@ -458,13 +465,15 @@ BUGS = {
     "an expiry that has no handler is told": ("return string.find(case.notify or '', reason, 1, true) ~= nil",
                                               "return true"),
     "an expiry is not told": (
-        "    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end\n", ""),
+        "if notifies(case, 'EXPIRY') and not case.resolved then", "if false then"),
     "an expiry is told of a case that its owner closed": (
-        "if case.notify then drop_reminders(case) end",
-        "if case.notify then\n    drop_reminders(case)\n    start_notification(case, expiry_id(case), now)\n  end"),
+        "  drop_reminders(case)\nend",
+        "  drop_reminders(case)\n  if case.notify then start_notification(case, expiry_id(case), now) end\nend"),
     "a notification is taken for a call": ("string.sub(call_id, 34, 46) == '0000000000000'", "false"),
     "a case is deleted before its expiry was told": (
         "    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end\n", ""),
+    "a notification is taken with the body of its case": (
+        "      if is_notification(call_id) then -- its", "      if false then -- its"),
     "notifications outlive their case": (
         "    redis.call('UNLINK', call_key(call_id))\n  end\n  return true", "  end\n  return true"),
     "a notification that is replayed is not due": (

@@ -54,7 +54,13 @@ class Cases:
         while first or after is not None:
             first = False
             page, after = await list_cases.list_cases(
-                self.scripts, owner=owner, activity=activity, status=status, labels=labels, after=after, limit=limit
+                self.scripts,
+                owner=owner,
+                activities=[activity] if activity else [],
+                status=status,
+                labels=labels,
+                after=after,
+                limit=limit,
             )
             assert len(page) <= limit
             yield page

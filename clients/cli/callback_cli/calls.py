@@ -73,8 +73,8 @@ def replay(connection: Connection, *, call_id: str, show_secrets: bool | None) -
     """Run the handler of a recorded call again.
 
     As with --answer-mode ack, the server retries until the handler succeeds; `callback call CALL` shows the progress.
-    The replay does not affect the original caller or the callback. A delivery that waits for its next attempt is
-    attempted now.
+    The replay does not change what the caller got, nor the callback, unless the handler closes it. A delivery
+    that waits for its next attempt is attempted now.
     """
     show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
 

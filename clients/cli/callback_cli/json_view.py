@@ -48,6 +48,7 @@ def activity(value: Activity) -> Json:
         "paused": value.paused,
         "deliveryCount": value.delivery_count,
         "openCallbackCount": value.open_callback_count,
+        "notificationWorkerCount": value.notification_worker_count,
     }
 
 

@@ -431,11 +431,15 @@ def _seconds(time: timedelta) -> str:
 
 
 def _served_by(value: Activity) -> str | Text:
-    if not value.is_served:
-        return Text("nothing", "yellow")
     if value.kind is not ActivityKind.WORKERS:
         return {ActivityKind.BUILT_IN: "the server", ActivityKind.PUSH: "a target"}.get(value.kind, "-")
-    return "1 worker" if value.worker_count == 1 else f"{value.worker_count} workers"
+    if not value.is_served and value.notification_worker_count:
+        return f"{_workers(value.notification_worker_count)} (notifications)"
+    return _workers(value.worker_count) if value.is_served else Text("nothing", "yellow")
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _labels(value: Callback) -> str:

@@ -89,6 +89,7 @@ def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
         paused=message.paused,
         delivery_count=message.delivery_count,
         open_callback_count=message.open_callback_count,
+        notification_worker_count=message.notification_worker_count,
     )
 
 

@@ -405,13 +405,15 @@ class Activity:
     kind: ActivityKind
     """How the activity is served."""
     worker_count: int = 0
-    """The number of workers that serve it, on all servers. 0 with the kind WORKERS: nothing serves it."""
+    """The number of workers that take its calls, on all servers. 0 with the kind WORKERS: nothing serves it."""
     paused: bool = False
     """Whether its deliveries are paused (`pause_activity`)."""
     delivery_count: int = 0
     """The number of its deliveries that wait or run, of all owners. Of an ordered case, only the first one counts."""
     open_callback_count: int = 0
     """The number of the owner's callbacks for it that are not closed."""
+    notification_worker_count: int = 0
+    """The number of workers that take its notifications, on all servers."""
 
     @property
     def is_served(self) -> bool:
@@ -424,6 +426,8 @@ class WarningReason(StrEnum):
 
     ACTIVITY_NOT_SERVED = "ACTIVITY_NOT_SERVED"
     """No worker serves the activity now, and no target is configured for it."""
+    NOTIFICATIONS_NOT_SERVED = "NOTIFICATIONS_NOT_SERVED"
+    """The callback has `notify`, no worker takes the notifications of the activity now, and no target is configured."""
     UNKNOWN = "UNKNOWN"
     """A kind that this version of the client does not know."""
 

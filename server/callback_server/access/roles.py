@@ -48,7 +48,14 @@ class Principal:
 
     def may_generate(self, activity: str) -> bool:
         """Return whether an owner may have cases of an activity. An administrator is not limited."""
-        return self.is_admin or not self.activities or self.may_work_on(activity)
+        return self.limit is None or activity in self.limit
+
+    @property
+    def limit(self) -> frozenset[str] | None:
+        """The only activities whose cases it may have or see. None: it is not limited."""
+        if self.is_admin or not self.activities or EVERY_ACTIVITY in self.activities:
+            return None
+        return self.activities
 
     def owns(self, owner: str, activity: str) -> bool:
         """Return whether it may do everything with a case."""

@@ -72,7 +72,8 @@ class Deliveries:
         self._running: set[asyncio.Task[None]] = set()
         self._due: dict[int, None] = {}
         """Partitions that have due deliveries, in order of detection."""
-        self._turn = random.randrange(keys.PARTITIONS)  # noqa: S311  # spreads replicas
+        self._turns = [random.randrange(keys.PARTITIONS)] * keys.PARTITIONS  # noqa: S311  # spreads replicas
+        """How often deliveries were taken from each partition, from a random number on."""
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
         """Held while deliveries are taken from the store. Every delivery that was taken also runs, even during a
@@ -124,13 +125,13 @@ class Deliveries:
         await cancel_all(self._running)
 
     async def _take(self, partition: int) -> None:
-        self._turn += 1
+        self._turns[partition] += 1
         async with self._taking:
             attempts, more = await take_deliveries(
                 self._scripts,
                 partition,
                 limit=self._max_in_flight - len(self._running),
-                turn=self._turn,
+                turn=self._turns[partition],
                 notifications=self._notifications,
                 leases=self._leases,
                 recording=self._recording,

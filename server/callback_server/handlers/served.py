@@ -11,13 +11,14 @@ from typing import Final
 
 from callback_server.domain.case import FORM, RECORD
 from callback_server.handlers.workers.pool import WorkerPool
+from callback_server.handlers.workers.worker import NOTIFICATIONS, notification_route
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.find_slots import find_slots
 from callback_server.store.scripts import Scripts
 
 READ_INTERVAL_S: Final = 0.25
-"""The minimum time between two reads of the workers of other servers for a new callback, in seconds."""
+"""How long the workers of other servers, once read, are used for new callbacks, in seconds."""
 
 
 class ActivityKind(enum.Enum):
@@ -28,6 +29,27 @@ class ActivityKind(enum.Enum):
     """The server sends its calls to a target."""
     WORKERS = enum.auto()
     """Workers take its calls. There may be none now."""
+
+
+class WorkerCounts:
+    """The number of workers that take the calls, and the notifications, of each activity."""
+
+    def __init__(self, by_route: Mapping[str, int]) -> None:
+        """Take counts by route."""
+        self._by_route = by_route
+
+    @property
+    def activities(self) -> set[str]:
+        """The activities of which a worker takes calls or notifications."""
+        return {route.removeprefix(NOTIFICATIONS) for route in self._by_route}
+
+    def of_calls(self, activity: str) -> int:
+        """Return the number of workers that take the calls of an activity."""
+        return self._by_route.get(activity, 0)
+
+    def of_notifications(self, activity: str) -> int:
+        """Return the number of workers that take the notifications of an activity."""
+        return self._by_route.get(notification_route(activity), 0)
 
 
 class ServedActivities:
@@ -46,7 +68,8 @@ class ServedActivities:
         self._workers = workers
         self._pushed = frozenset(pushed)
         self._replica = replica
-        self._elsewhere: Mapping[str, int] = {}
+        self._elsewhere: Counter[str] = Counter()
+        """The workers of other servers, by route, as they were last read."""
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -61,27 +84,49 @@ class ServedActivities:
         """The activities that need no workers."""
         return self._pushed | {RECORD, FORM}
 
-    async def worker_counts(self) -> Counter[str]:
-        """Return the number of workers of all servers, by activity.
+    async def worker_counts(self) -> WorkerCounts:
+        """Return the number of workers of all servers.
 
         Raises:
             StoreError: The store did not answer.
         """
-        counts = Counter(self._workers.worker_counts())
-        for each in await find_slots(self._scripts, keys.SERVING_KEY):
-            if each.replica != self._replica:
-                counts.update(each.by_activity)
-        return counts
+        return WorkerCounts(Counter(self._workers.worker_counts()) + await self._read_elsewhere())
 
-    async def is_served(self, activity: str) -> bool:
-        """Return whether an activity has a handler now, as far as this server knows."""
-        if self.kind(activity) is not ActivityKind.WORKERS or activity in self._workers.worker_counts():
+    async def takes_calls(self, activity: str) -> bool:
+        """Return whether the calls of an activity have a handler now, as far as this server knows."""
+        return self.kind(activity) is not ActivityKind.WORKERS or await self._has_worker(activity)
+
+    async def takes_notifications(self, activity: str) -> bool:
+        """Return whether the notifications of an activity have a handler now, as far as this server knows.
+
+        It does not know whether a target takes notifications.
+        """
+        return self.kind(activity) is not ActivityKind.WORKERS or await self._has_worker(notification_route(activity))
+
+    async def _has_worker(self, route: str) -> bool:
+        if route in self._workers.worker_counts():
             return True
         async with self._reading:
-            if activity not in self._elsewhere and time.monotonic() - self._read_at >= READ_INTERVAL_S:
+            if time.monotonic() - self._read_at >= READ_INTERVAL_S:
                 try:
-                    self._elsewhere = await self.worker_counts()
+                    self._elsewhere = await self._read_elsewhere()
                 except StoreError:
                     return True  # it is not known, and a wrong warning is worse than none
                 self._read_at = time.monotonic()
-            return activity in self._elsewhere
+            return route in self._elsewhere
+
+    async def _read_elsewhere(self) -> Counter[str]:
+        """Return the number of workers of other servers, by route. Raises StoreError.
+
+        A server of the release before announces only free slots: one worker is counted for each of their routes.
+        """
+        counts: Counter[str] = Counter()
+        known = {self._replica}
+        for each in await find_slots(self._scripts, keys.SERVING_KEY):
+            if each.replica not in known:
+                counts.update(each.by_activity)
+                known.add(each.replica)
+        for each in await find_slots(self._scripts, keys.WORKERS_KEY):
+            if each.replica not in known:
+                counts.update(dict.fromkeys(each.by_activity, 1))
+        return counts

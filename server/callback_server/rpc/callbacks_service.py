@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
@@ -81,7 +83,7 @@ _KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.INCOMPLETE: "its request is not kept whole",
-    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed",
+    ReplayResult.OBSOLETE: "it is a reminder, and its callback is closed or resolved",
 }
 _ERASED: Final = "its recorded data was erased"
 
@@ -144,11 +146,20 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
     async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
         """Return what keeps a new case from doing what it is for."""
-        if case.answer_mode is AnswerMode.HOLD or await self._served.is_served(case.activity):
-            return []
-        until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
-        text = f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
-        return [pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text)]
+        warnings = []
+        if case.answer_mode is not AnswerMode.HOLD and not await self._served.takes_calls(case.activity):
+            until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
+            text = (
+                f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
+            )
+            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text))
+        if case.notify and not await self._served.takes_notifications(case.activity):
+            text = (
+                f"no worker takes the notifications of the activity {case.activity} now: "
+                "they wait until you start one or configure a target"
+            )
+            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_NOTIFICATIONS_NOT_SERVED, text=text))
+        return warnings
 
     async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         """Store a case, if the quota of its owner allows it."""
@@ -264,14 +275,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
         require_valid(request)
-        case_id = request.callback_case_id
+        case_id, expires_ms = request.callback_case_id, _milliseconds(request.expire_time, "expire_time")
         owner = (await self._owned_case(case_id, caller)).owner
         extended = await resend(
             lambda: extend_case(
                 self._scripts,
                 case_id,
                 owner=owner,
-                expires_ms=request.expire_time.ToMilliseconds(),
+                expires_ms=expires_ms,
                 max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
                 recording=self._recording,
             )
@@ -306,11 +317,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
         after = _token(PageCursor.from_token, request.page_token)
+        if request.callback_activity and not caller.may_generate(request.callback_activity):
+            return pb2.ListCallbacksResponse()
         async with self._listing[caller.name]:
             case_ids, more = await list_cases(
                 self._scripts,
                 owner=owner,
-                activity=request.callback_activity or None,
+                activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 status=status,
                 labels=request.labels,
                 after=after,
@@ -319,11 +332,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # A case that was deleted or changed its status since the index was read does not match any more.
-            callbacks=[
-                converters.case_to(case)
-                for case in cases
-                if case and status in (None, case.status) and caller.sees(case.owner, case.activity)
-            ],
+            callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
             next_page_token=more.token() if more else "",
         )
 
@@ -366,11 +375,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 self._scripts,
                 _FILTERS[request.filter],
                 owner=owner,
+                activities=caller.limit or (),
                 after=after,
                 limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
-            if caller.activities and not caller.is_admin:
-                call_ids = await self._visible(call_ids, caller)
             calls = await read_calls(self._scripts, call_ids)
         return pb2.ListOwnerCallsResponse(
             calls=[converters.call_to(call) for call in calls],
@@ -454,8 +462,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             loads, more = await list_activities(
                 self._scripts,
                 owner=owner,
-                served=[name for name in {*workers, *self._served.without_workers} if caller.may_generate(name)],
-                every=caller.is_admin,
+                served=workers.activities | self._served.without_workers,
+                only=caller.limit,
+                of_deliveries=caller.is_admin,
                 after=request.page_token,
                 limit=_page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
             )
@@ -465,15 +474,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 pb2.Activity(
                     callback_activity=load.activity,
                     kind=_KINDS[self._served.kind(load.activity)],
-                    worker_count=workers[load.activity],
+                    worker_count=workers.of_calls(load.activity),
+                    notification_worker_count=workers.of_notifications(load.activity),
                     paused=load.activity in paused,
                     delivery_count=load.deliveries,
                     open_callback_count=load.open_cases,
                 )
                 for load in loads
-                if caller.may_generate(load.activity)
             ],
-            next_page_token=loads[-1].activity if more else "",
+            next_page_token=more,
         )
 
     @rpc_stream(Role.OWNER, or_answers=True)
@@ -546,12 +555,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise errors.CaseNotFoundError
         return case
 
-    async def _visible(self, call_ids: Sequence[str], caller: Principal) -> list[str]:
-        """Return those of the calls whose case a principal sees."""
-        case_ids = [*dict.fromkeys(map(ids.case_id_of_call, call_ids))]
-        cases = await read_cases(self._scripts, case_ids, bodies=False)
-        visible = {case.id for case in cases if case and caller.sees(case.owner, case.activity)}
-        return [call_id for call_id in call_ids if ids.case_id_of_call(call_id) in visible]
+
+def _milliseconds(time: Timestamp, field: str) -> int:
+    """Return a time in milliseconds since the epoch."""
+    try:
+        return time.ToMilliseconds()
+    except ValueError:  # outside of the years 1 to 9999, or with negative nanoseconds
+        raise InvalidRequestError([Violation(field, "timestamp", "must be a valid timestamp")]) from None
 
 
 def _owner(named: str, caller: Principal) -> str:

@@ -32,7 +32,7 @@ WORKERS_KEY: Final = "cb:workers"
 """Hash: for each replica, until when its announcement is valid (milliseconds since the epoch), a colon, and the free
 slots of its workers, packed."""
 SERVING_KEY: Final = "cb:serving"
-"""Hash: as WORKERS_KEY, with the number of workers of each activity in place of their free slots."""
+"""Hash: as WORKERS_KEY, with the number of workers of each route in place of their free slots."""
 PROBE_KEY: Final = "cb:probe"
 """String: written to measure how long a write takes. It expires at once."""
 

@@ -578,7 +578,7 @@ class CallbackClient:
     def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
         """Run the handler of a recorded call again in the background, and return the call in its current state.
 
-        The replay does not affect the original caller, nor the case unless the handler closes it. `delivery` shows its
+        The replay does not change what the caller got, nor the case unless the handler closes it. `delivery` shows its
         progress: as in ACK mode, the server retries until the handler succeeds. A delivery that waits for its next
         attempt is attempted now; after a fallback of 2xx or 3xx, that attempt can end the call and change the case.
 

@@ -69,9 +69,9 @@ class CallbackHandlerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def HandleNotification(self, request, context):
-        """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
-        it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
-        ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+        """HandleNotification tells a handler that a reminder is due, or that the case has expired. The server sends it only
+        for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in ACK mode,
+        with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
         a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
         NO_HANDLER. Any other error status makes the attempt fail.
         """

@@ -42,9 +42,9 @@ class CallbackHandlerServiceStub:
     disconnects, the RPC continues.
     """
     HandleNotification: _grpc.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleNotificationRequest, _callback_handler_service_pb2.HandleNotificationResponse]
-    """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
-    it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
-    ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+    """HandleNotification tells a handler that a reminder is due, or that the case has expired. The server sends it only
+    for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in ACK mode,
+    with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
     a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
     NO_HANDLER. Any other error status makes the attempt fail.
     """
@@ -67,9 +67,9 @@ class CallbackHandlerServiceAsyncStub(CallbackHandlerServiceStub):
     disconnects, the RPC continues.
     """
     HandleNotification: _aio.UnaryUnaryMultiCallable[_callback_handler_service_pb2.HandleNotificationRequest, _callback_handler_service_pb2.HandleNotificationResponse]  # type: ignore[assignment]
-    """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
-    it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
-    ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+    """HandleNotification tells a handler that a reminder is due, or that the case has expired. The server sends it only
+    for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in ACK mode,
+    with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
     a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
     NO_HANDLER. Any other error status makes the attempt fail.
     """
@@ -101,9 +101,9 @@ class CallbackHandlerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callback_handler_service_pb2.HandleNotificationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callback_handler_service_pb2.HandleNotificationResponse, _abc.Awaitable[_callback_handler_service_pb2.HandleNotificationResponse]]:
-        """HandleNotification tells a handler that a time has come: a reminder is due, or the case has expired. The server sends
-        it only for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in
-        ACK mode, with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
+        """HandleNotification tells a handler that a reminder is due, or that the case has expired. The server sends it only
+        for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in ACK mode,
+        with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
         a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
         NO_HANDLER. Any other error status makes the attempt fail.
         """

@@ -32,9 +32,9 @@ class _CallReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallReason
     CALL_REASON_CALL: _CallReason.ValueType  # 1
     """CALL_REASON_CALL: a request reached the case."""
     CALL_REASON_REMINDER: _CallReason.ValueType  # 2
-    """CALL_REASON_REMINDER: a time of `remind_after` has come, and the case is not closed."""
+    """CALL_REASON_REMINDER: a time of `remind_after` is over, and the case is neither closed nor resolved."""
     CALL_REASON_EXPIRY: _CallReason.ValueType  # 3
-    """CALL_REASON_EXPIRY: the case is closed with reason EXPIRED."""
+    """CALL_REASON_EXPIRY: the case is closed with reason EXPIRED, and was not resolved before."""
 
 class CallReason(_CallReason, metaclass=_CallReasonEnumTypeWrapper):
     """CallReason is the reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and no
@@ -46,9 +46,9 @@ CALL_REASON_UNSPECIFIED: CallReason.ValueType  # 0
 CALL_REASON_CALL: CallReason.ValueType  # 1
 """CALL_REASON_CALL: a request reached the case."""
 CALL_REASON_REMINDER: CallReason.ValueType  # 2
-"""CALL_REASON_REMINDER: a time of `remind_after` has come, and the case is not closed."""
+"""CALL_REASON_REMINDER: a time of `remind_after` is over, and the case is neither closed nor resolved."""
 CALL_REASON_EXPIRY: CallReason.ValueType  # 3
-"""CALL_REASON_EXPIRY: the case is closed with reason EXPIRED."""
+"""CALL_REASON_EXPIRY: the case is closed with reason EXPIRED, and was not resolved before."""
 Global___CallReason: _TypeAlias = CallReason  # noqa: Y015
 
 class _AnswerMode:
@@ -906,7 +906,9 @@ class Call(_message.Message):
     keep_open: _builtins.bool
     """keep_open says that the handler kept a single-use case open after this success."""
     close: _builtins.bool
-    """close says that the handler closed the case with this success, or with the delivery of the call."""
+    """close says that the handler asked to close the case with this success, or with the delivery of the call or
+    notification. The case may have been closed before.
+    """
     erased: _builtins.bool
     """erased says that the recorded data of the call was erased (EraseCalls): request, response and `failure_detail` are
     empty.

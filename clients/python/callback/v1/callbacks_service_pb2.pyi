@@ -36,6 +36,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
     worker does, a caller gets a 503, and a delivery of an ACK case waits.
     """
+    WARNING_REASON_NOTIFICATIONS_NOT_SERVED: _WarningReason.ValueType  # 2
+    """WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
+    now, and no target is configured for it. Until a worker does, its notifications wait.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """WarningReason is the kind of a warning."""
@@ -45,6 +49,10 @@ WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 WARNING_REASON_ACTIVITY_NOT_SERVED: WarningReason.ValueType  # 1
 """WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
 worker does, a caller gets a 503, and a delivery of an ACK case waits.
+"""
+WARNING_REASON_NOTIFICATIONS_NOT_SERVED: WarningReason.ValueType  # 2
+"""WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
+now, and no target is configured for it. Until a worker does, its notifications wait.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -128,7 +136,7 @@ class _CallEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallEve
     """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
     CALL_EVENT_TYPE_DELIVERY_CHANGED: _CallEventType.ValueType  # 6
     """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
-    its case closes has no event of its own.
+    its case closes or is resolved has no event of its own.
     """
     CALL_EVENT_TYPE_CALLER_GONE: _CallEventType.ValueType  # 7
     """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
@@ -156,7 +164,7 @@ CALL_EVENT_TYPE_CALL_ENDED: CallEventType.ValueType  # 5
 """CALL_EVENT_TYPE_CALL_ENDED: a call ended."""
 CALL_EVENT_TYPE_DELIVERY_CHANGED: CallEventType.ValueType  # 6
 """CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
-its case closes has no event of its own.
+its case closes or is resolved has no event of its own.
 """
 CALL_EVENT_TYPE_CALLER_GONE: CallEventType.ValueType  # 7
 """CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response."""
@@ -332,18 +340,19 @@ class GenerateCallbackUrlRequest(_message.Message):
     @_builtins.property
     def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
         """remind_after are the times after the creation of the case at which the handler of the activity is told that the case
-        is not closed: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10 years.
-        Default: none.
+        is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second
+        to 10 years. Default: none.
         """
 
     @_builtins.property
     def notify(self) -> _containers.RepeatedScalarFieldContainer[_callback_pb2.CallReason.ValueType]:
         """notify selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`,
-        until the case is closed. EXPIRY: when the case closes with reason EXPIRED. Each is durable and has an id of its own
-        (`call_id`). It is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications
-        (see HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A
-        REMINDER is dropped when its case closes. Default: none. REMINDER and EXPIRY, each once; refused for the activities
-        `record` and `form`, which have no handler.
+        until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A call
+        that runs or is held at that moment still gets its answer. Each is durable and has an id of its own (`call_id`). It
+        is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications (see
+        HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A REMINDER
+        is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each once; refused for the
+        activities `record` and `form`, which have no handler.
         """
 
     def __init__(
@@ -1339,9 +1348,7 @@ class ListActivitiesResponse(_message.Message):
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
     def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
-        """activities are the activities, sorted by name. A page before the last one can be short or empty for a principal that
-        sees only some activities.
-        """
+        """activities are the activities, sorted by name. A page before the last one can be short or empty."""
 
     def __init__(
         self,
@@ -1369,13 +1376,14 @@ class Activity(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
     OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_WORKER_COUNT_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity is the name of the activity."""
     kind: Global___ActivityKind.ValueType
     """kind is how the activity is served."""
     worker_count: _builtins.int
-    """worker_count is the number of workers that serve the activity, on all servers. A worker that has just connected or
-    left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves the activity.
+    """worker_count is the number of workers that take the calls of the activity, on all servers. A worker that has just
+    connected or left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves it.
     """
     paused: _builtins.bool
     """paused says that the deliveries of the activity are paused (PauseActivity)."""
@@ -1385,6 +1393,8 @@ class Activity(_message.Message):
     """
     open_callback_count: _builtins.int
     """open_callback_count is the number of cases of the owner for this activity that are not closed."""
+    notification_worker_count: _builtins.int
+    """notification_worker_count is the number of workers that take the notifications of the activity, on all servers."""
     def __init__(
         self,
         *,
@@ -1394,10 +1404,11 @@ class Activity(_message.Message):
         paused: _builtins.bool = ...,
         delivery_count: _builtins.int = ...,
         open_callback_count: _builtins.int = ...,
+        notification_worker_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "delivery_count", b"delivery_count", "kind", b"kind", "notification_worker_count", b"notification_worker_count", "open_callback_count", b"open_callback_count", "paused", b"paused", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,9 +35,9 @@ log = get_logger()
 
 ANNOUNCE_S: Final = 1.0
 """Interval between two announcements of the free slots to other replicas, in seconds."""
-DISCOVERED_S: Final = 1.0
-"""How long a notification waits to learn of a worker that takes it, in seconds: several times the interval at which the
-slots of other replicas are read."""
+ROUTES_AGE_S: Final = 1.0
+"""How long the routes of other replicas are known once they were read, in seconds. A notification that no worker takes
+ends at once then, so that thousands of them do not keep others from their handlers."""
 CHANGE_S: Final = 0.1
 """Time until it announces an activity that has free slots again, or has no more, in seconds."""
 
@@ -124,14 +124,15 @@ class WorkerPool:
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
             # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
             assignment = self._assign(route, grant.call_id)
+            if assignment is None and grant.reason is not Reason.CALL and not self._is_served(route):
+                await self._remote_workers.find_routes(max_age_s=min(left_s, ROUTES_AGE_S))
+                if not (self._is_stopped or self._is_served(route)):
+                    raise HandlerError(CallFailure.NO_HANDLER, f"no worker takes notifications of {grant.activity}")
+                continue
             if assignment is None:
-                if grant.reason is not Reason.CALL and not self._is_served(route):
-                    left_s = min(left_s, DISCOVERED_S)
                 assignment = await self._wait_for_slot(_WaitingCall(order, route, grant.call_id), left_s)
             if assignment is None:
-                if grant.reason is Reason.CALL or self._is_stopped or self._is_served(route):
-                    continue
-                raise HandlerError(CallFailure.NO_HANDLER, f"no worker takes notifications of {grant.activity}")
+                continue
             assignment.offer(message, until - loop.time())
             if self._is_stopped:  # since the call got its slot
                 assignment.withdraw()
@@ -163,7 +164,7 @@ class WorkerPool:
             if (
                 announced is None
                 or slots is None
-                or announced.keys() != slots.keys()
+                or _routes_with_slots(announced) != _routes_with_slots(slots)
                 or announced_workers != workers
                 or now - announced_at >= ANNOUNCE_S
             ):
@@ -186,8 +187,8 @@ class WorkerPool:
         await announce_slots(self._scripts, self._replica_bus.replica, workers, key=keys.SERVING_KEY)
 
     def worker_counts(self) -> dict[str, int]:
-        """Return the number of workers of this process that take the calls of each activity."""
-        return {route: len(workers) for route, workers in self._serving.items() if not route.startswith(NOTIFICATIONS)}
+        """Return the number of workers of this process that take the calls, or notifications, of each route."""
+        return {route: len(workers) for route, workers in self._serving.items()}
 
     async def run_discovery(self) -> None:
         """Find the free slots of other replicas when calls need them, until cancelled."""
@@ -260,3 +261,8 @@ class WorkerPool:
             if free or route.startswith(NOTIFICATIONS):
                 slots[route] = free
         return slots
+
+
+def _routes_with_slots(slots: Mapping[str, int]) -> dict[str, bool]:
+    """Return whether each route has a free slot: when that changes, other replicas learn of it soon."""
+    return {route: free > 0 for route, free in slots.items()}

@@ -146,6 +146,9 @@ class RemoteWorkers:
         """Free slots by replica and route."""
         self._valid_until: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
+        self._read_at = float("-inf")
+        self._was_read = asyncio.Event()
+        """Set by the next read of the slots."""
         replica_bus.receive(Accept, self._accept)
         replica_bus.receive(Complete, self._complete)
 
@@ -167,6 +170,17 @@ class RemoteWorkers:
     def serve(self, route: str) -> bool:
         """Return whether a replica has announced a route, also without a free slot."""
         return any(route in slots for slots in self._valid_slots().values())
+
+    async def find_routes(self, *, max_age_s: float) -> None:
+        """Read the routes of other replicas, unless they were read less than `max_age_s` seconds ago.
+
+        Return after that time also if the store did not answer.
+        """
+        if asyncio.get_running_loop().time() - self._read_at < max_age_s:
+            return
+        self.need_slots()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._was_read.wait(), max_age_s)
 
     def _valid_slots(self) -> dict[str, dict[str, int]]:
         now = asyncio.get_running_loop().time()
@@ -197,7 +211,9 @@ class RemoteWorkers:
             await asyncio.sleep(DISCOVERY_S)
 
     def _update(self, found: list[ReplicaSlots]) -> None:
-        now = asyncio.get_running_loop().time()
+        self._read_at = now = asyncio.get_running_loop().time()
+        self._was_read.set()
+        self._was_read = asyncio.Event()
         others = [each for each in found if each.replica != self.replica_bus.replica]
         self._slots = {each.replica: each.by_activity for each in others}
         self._valid_until = {each.replica: now + each.valid_ms / 1000 for each in others}

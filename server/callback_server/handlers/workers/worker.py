@@ -51,7 +51,7 @@ class Worker:
         """
         self.number = next(_numbers)
         """Identifies the worker among all that were ever connected to this process."""
-        self.routes = frozenset(activities) | {NOTIFICATIONS + activity for activity in notification_activities}
+        self.routes = frozenset(activities) | {*map(notification_route, notification_activities)}
         """What it handles, as `route_of` names it."""
         self.max_calls = max_calls
         self.draining = False
@@ -191,10 +191,15 @@ class Worker:
         self._on_slot_free(self)
 
 
+def notification_route(activity: str) -> str:
+    """Return the route of the notifications of an activity."""
+    return NOTIFICATIONS + activity
+
+
 def route_of(request: handler_pb2.HandleCallbackRequest) -> str:
     """Return by which workers a call or notification can be handled."""
     is_call = request.reason in (callback_pb2.CALL_REASON_CALL, callback_pb2.CALL_REASON_UNSPECIFIED)
-    return request.callback_activity if is_call else NOTIFICATIONS + request.callback_activity
+    return request.callback_activity if is_call else notification_route(request.callback_activity)
 
 
 class LocalAssignment(Assignment):

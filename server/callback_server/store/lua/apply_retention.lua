@@ -10,6 +10,7 @@
 --          below the limit means: nothing is left.
 -- Transition: CLOSED -> nothing
 -- @include lifecycle
+-- @include status_lists
 -- @arguments
 
 local now = math.floor(now_us() / 1000)
@@ -54,6 +55,14 @@ local function delete_notifications(case)
   return true
 end
 
+-- Removes the activity of a deleted case from those of its owner, unless another case has it.
+local function forget_activity(case)
+  for _, status in ipairs(CASE_STATUSES) do
+    if redis.call('EXISTS', index_key(case.owner, status, case.activity)) == 1 then return end
+  end
+  redis.call('SREM', activities_key(case.owner), case.activity)
+end
+
 -- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.
 local dropped = 0
 for _, case_id in ipairs(cases) do
@@ -72,6 +81,7 @@ for _, case_id in ipairs(cases) do
   else
     local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
+    forget_activity(case)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end
     redis.call('ZREM', closed_key(), case_id)
     local pointer = redis.call('HGET', case_key(case_id), 'pointer')

@@ -14,7 +14,7 @@
 --          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
 --          longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
---             reminder whose case is closed is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
+--             reminder whose case is decided is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
 --             IN_PROGRESS -> CLOSED; its timeouts are applied first.
 -- @include lifecycle
 -- @arguments

@@ -3,9 +3,11 @@
 --
 -- KEYS: partition
 -- ARGV: owner, after (the position: only later names, '' = all),
---       every (whether to count activities with deliveries that are not among the given ones),
---       limit, activities... (to count besides those of the owner's cases)
--- Returns: activity, the number of its deliveries that wait or run, and of the owner's cases that are not closed, in
+--       of_deliveries (whether to count the activities with deliveries of any owner),
+--       limit (activities to return), max_scanned (activities to look at),
+--       only... (which activities of the owner's cases to count; none = all), activities... (others to count)
+-- Returns: how far the script came (the last activity that it looked at; '' if that was the last of all), then
+--          activity, the number of its deliveries that wait or run, and of the owner's cases that are not closed, in
 --          turn; without activities that have neither.
 -- @include key_functions
 -- @include status_lists
@@ -20,24 +22,38 @@ local function is_before(one, other)
   return #one < #other
 end
 
-local names, known = {}, {}
+-- Only the first names are kept in order, because to sort all names of an owner would block the store.
+local first, known = {}, {}
 local function add(name)
-  if not known[name] and is_before(after, name) then
-    known[name] = true
-    names[#names + 1] = name
+  local last = first[max_scanned + 1]
+  if known[name] or not is_before(after, name) or last and not is_before(name, last) then return end
+  known[name] = true
+  local low, high = 1, #first + 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if is_before(first[middle], name) then low = middle + 1 else high = middle end
   end
+  table.insert(first, low, name)
+  first[max_scanned + 2] = nil
 end
-for _, name in ipairs(redis.call('SMEMBERS', activities_key(owner))) do add(name) end
-if every then
+for i = only_first, only_last do
+  if redis.call('SISMEMBER', activities_key(owner), ARGV[i]) == 1 then add(ARGV[i]) end
+end
+if only_first > only_last then
+  for _, name in ipairs(redis.call('SMEMBERS', activities_key(owner))) do add(name) end
+end
+if of_deliveries then
   for _, name in ipairs(redis.call('SMEMBERS', delivery_activities_key())) do add(name) end
   for _, name in ipairs(redis.call('SMEMBERS', notification_activities_key())) do add(name) end
 end
 for i = activities_first, activities_last do add(ARGV[i]) end
-table.sort(names, is_before)
 
-local found = {}
-for _, name in ipairs(names) do
-  if #found >= 3 * limit then break end
+local found = {''}
+for at, name in ipairs(first) do
+  if at > max_scanned or #found > 3 * limit then
+    found[1] = first[at - 1]
+    break
+  end
   local deliveries = redis.call('ZCARD', due_key(name)) + redis.call('ZCARD', notification_due_key(name))
   local cases = 0
   for _, status in ipairs(NOT_CLOSED) do cases = cases + redis.call('ZCARD', index_key(owner, status, name)) end

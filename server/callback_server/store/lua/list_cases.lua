@@ -4,8 +4,9 @@
 -- case.
 --
 -- KEYS: partition
--- ARGV: owner, activity ('' = all), status ('' = all), before (creation in microseconds, '' = all),
---       limit (cases to return), max_scanned (cases to look at), labels... (pairs: name, value)
+-- ARGV: owner, status ('' = all), before (creation in microseconds, '' = all),
+--       limit (cases to return), max_scanned (cases to look at), activities... (none = all),
+--       labels... (pairs: name, value)
 -- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all),
 --          then creation and case_id in turn, newest first.
 -- @include labels
@@ -21,11 +22,17 @@ for i = labels_first, labels_last, 2 do
 end
 table.sort(labels, function(a, b) return a.size < b.size end)
 
-local all = status == '' and activity == ''
+local activities, is_listed = {}, {}
+for i = activities_first, activities_last do
+  activities[#activities + 1] = ARGV[i]
+  is_listed[ARGV[i]] = true
+end
+local every_activity = #activities == 0
+local all = status == '' and every_activity
 local by_label, others = #labels > 0 and all, 0
 if not by_label then
   local statuses = status ~= '' and {status} or CASE_STATUSES
-  local activities = activity ~= '' and {activity} or redis.call('SMEMBERS', activities_key(owner))
+  if every_activity then activities = redis.call('SMEMBERS', activities_key(owner)) end
   for _, each_activity in ipairs(activities) do
     for _, each_status in ipairs(statuses) do
       local index = index_key(owner, each_status, each_activity)
@@ -43,7 +50,7 @@ local function fits(case_id)
   end
   if not by_label then return true end
   local case = redis.call('HMGET', case_key(case_id), 'status', 'activity')
-  return (status == '' or case[1] == status) and (activity == '' or case[2] == activity)
+  return (status == '' or case[1] == status) and (every_activity or is_listed[case[2]] == true)
 end
 
 -- Returns the next cases of an index, with their creations. Most walks need only the newest one, which is cheap to

@@ -4,23 +4,36 @@
 --
 -- KEYS: partition
 -- ARGV: filter (WAITING or DEAD), owner, before_start ('' = all), before_call_id (the position: only older calls),
---       limit
--- Returns: start and call_id in turn, newest first.
+--       limit, max_scanned (calls to look at), activities... (only calls of these; none = all)
+-- Returns: how far the script came (start and call_id of the last call that it looked at; 0 and '' if there may be no
+--          more, or the limit is reached), then start and call_id in turn, newest first.
 -- @include key_functions
 -- @arguments
 
 local index = filter == 'WAITING' and waiting_key(owner) or dead_key(owner)
-local found, at = {}, 0
-while #found < 2 * limit do
+local is_listed, every_activity = {}, activities_first > activities_last
+for i = activities_first, activities_last do is_listed[ARGV[i]] = true end
+local function fits(call_id)
+  if every_activity then return true end
+  return is_listed[redis.call('HGET', case_key(string.sub(call_id, 1, 32)), 'activity')]
+end
+
+local found, at = {0, ''}, 0
+while #found < 2 + 2 * limit do
   local block = redis.call('ZRANGE', index, before_start == '' and '+inf' or before_start, '-inf', 'BYSCORE', 'REV',
     'LIMIT', at, limit, 'WITHSCORES')
   for i = 1, #block, 2 do
-    if before_start == '' or tonumber(block[i + 1]) < tonumber(before_start) or block[i] < before_call_id then
+    local follows = before_start == '' or tonumber(block[i + 1]) < tonumber(before_start) or block[i] < before_call_id
+    if follows and fits(block[i]) then
       found[#found + 1] = tonumber(block[i + 1])
       found[#found + 1] = block[i]
     end
   end
   if #block < 2 * limit then break end
   at = at + limit
+  if at >= max_scanned and #found < 2 + 2 * limit then
+    found[1], found[2] = tonumber(block[#block]), block[#block - 1]
+    break
+  end
 end
 return found

@@ -21,7 +21,8 @@ local function is_right(member)
   if kind == 'index' then return key == index_key(case.owner, case.status, case.activity) end
   if kind == 'label' then return true end
   if kind == 'closed' then return case.status == 'CLOSED' end
-  if kind == 'expiries' or kind == 'reminders' then return case.status ~= 'CLOSED' end
+  if kind == 'expiries' then return case.status ~= 'CLOSED' end
+  if kind == 'reminders' then return not is_decided(case) end
   if not call_exists(member) then return false end
   local call = redis.call('HMGET', call_key(member), 'status', 'delivery')
   local runs, delivery = call[1] == 'RUNNING', call[2]

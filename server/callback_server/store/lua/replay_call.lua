@@ -7,7 +7,7 @@
 -- ARGV: case_id, owner ('' = any), call_id
 -- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs);
 --          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler); OBSOLETE (it is a
---          reminder, and its case is closed).
+--          reminder, and its case is decided).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
 -- @arguments

@@ -2,7 +2,7 @@
 -- Gives a case that holds calls its answer, once. That is frozen in one step: a call that is held then, and whose hold
 -- time has not ended, gets this answer and no other. Up to `limit` of them end in this step. The leases of the others
 -- end too, so that the next execution, a sweep, or whatever touches such a call first ends it with the same answer.
--- Each later call ends in its claim.
+-- Each later call ends in its claim. The case has no reminders any more.
 --
 -- A rejection of a case that is open again after it is no answer for later calls: it ends the calls that are held now.
 --
@@ -67,6 +67,7 @@ if not case.resolved then
     'no_repeat', no_repeat and '1' or '')
   redis.call('HSET', case_key(case_id), 'resolved', digest)
   case.resolved = digest
+  drop_reminders(case)
   for _, call_id in ipairs(held) do redis.call('ZADD', leases_key(), now, call_id) end
 end
 

@@ -66,9 +66,9 @@ for _, case_id in ipairs(reminded) do
     report_absent('reminders', reminders_key(), case_id, now)
   else
     apply_timeouts(case, now, limits)
-    if case.status ~= 'CLOSED' then
+    if not is_decided(case) then
       start_reminder(case, now)
-    else -- closed by a release without reminders
+    else -- decided by a release without reminders
       redis.call('ZREM', reminders_key(), case_id)
     end
   end

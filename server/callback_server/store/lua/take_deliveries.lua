@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
--- Skips deliveries of paused activities. A reminder whose case is closed is dropped in place of that. An entry without
+-- Skips deliveries of paused activities. A reminder whose case is decided is dropped in place of that. An entry without
 -- its case or call is kept and reported.
 --
 -- KEYS: partition
@@ -12,8 +12,9 @@
 -- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
 --          replayed, how many of these asked no handler, age_ms since then, lease_ms, owner, activity, content and body
---          (for an ACK call the values at its claim, otherwise the present values), request, request_body, '1' if it
---          was replayed, 1 if the call still runs, else 0, and the version of the present values.
+--          (for an ACK call the values at its claim, otherwise the present values; for a notification no body),
+--          request, request_body, '1' if it was replayed, 1 if the call still runs, else 0, and the version of the
+--          present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include lifecycle
 -- @arguments
@@ -65,7 +66,9 @@ for i = 1, #activities do
       start_attempt(case, call_id, now + lease)
       local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
       local content, body = call[4], call[5] or ''
-      if case.answer_mode ~= 'ACK' or is_notification(call_id) then
+      if is_notification(call_id) then -- its handler gets no response
+        content, body = redis.call('GET', content_key(case.id)), ''
+      elseif case.answer_mode ~= 'ACK' then
         content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
       end
       bytes = bytes + #call[6] + #(call[7] or '')

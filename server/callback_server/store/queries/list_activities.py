@@ -1,7 +1,7 @@
 """Pages of activities with what waits for them, by name, across partitions.
 
-Each partition counts a whole page. An activity among the first of all is among the first of each partition where
-something of it waits, so that its counts are complete.
+Each partition counts a whole page, or as much of it as one script may look at, and says how far it came. Up to the
+first of these positions the counts of all partitions are complete, and there the page ends, short or empty.
 """
 
 from __future__ import annotations
@@ -15,8 +15,16 @@ from callback_server.store.script_arguments import flags, lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
-    "list_activities", [*texts("owner", "after"), *flags("every"), *numbers("limit"), *lists("activities")]
+    "list_activities",
+    [
+        *texts("owner", "after"),
+        *flags("of_deliveries"),
+        *numbers("limit", "max_scanned"),
+        *lists("only", "activities"),
+    ],
 )
+SCAN: Final = 100
+"""How many activities one script looks at. It blocks the store meanwhile."""
 
 
 @dataclass(slots=True)
@@ -31,29 +39,51 @@ class ActivityLoad:
 
 
 async def list_activities(
-    scripts: Scripts, *, owner: str, served: Collection[str], every: bool, after: str, limit: int
-) -> tuple[list[ActivityLoad], bool]:
-    """Return the next activities after a name, at most `limit`, and whether there are more.
+    scripts: Scripts,
+    *,
+    owner: str,
+    served: Collection[str],
+    only: Collection[str] | None,
+    of_deliveries: bool,
+    after: str,
+    limit: int,
+) -> tuple[list[ActivityLoad], str]:
+    """Return the next activities after a name, at most `limit`.
+
+    Also returns the position to continue from if there may be more.
 
     Args:
         scripts: The scripts on the store.
         owner: The owner whose cases are counted. An activity of one that is not closed is listed.
         served: Other activities to list.
-        every: Whether to list every activity with a delivery, of any owner.
+        only: The only activities to list. None: not limited.
+        of_deliveries: Whether to list every activity with a delivery, of any owner, where they are not limited.
         after: The position. Empty: the first page.
         limit: The maximum number of activities.
 
     Raises:
         StoreError: The store did not answer.
     """
-    next_served = sorted(name for name in served if name > after)[: limit + 1]
-    found = {name: ActivityLoad(name) for name in next_served}
-    arguments = SCRIPT.pack(owner=owner, after=after, every=every, limit=limit + 1, activities=next_served)
+    listed = {name for name in served if name > after and (only is None or name in only)}
+    arguments = SCRIPT.pack(
+        owner=owner,
+        after=after,
+        of_deliveries=of_deliveries and only is None,
+        limit=limit + 1,
+        max_scanned=SCAN,
+        only=list(only or ()),
+        activities=list(listed),
+    )
+    found = {name: ActivityLoad(name) for name in listed}
+    ends = []
     replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
-    for flat in replies.values():
+    for end, *flat in replies.values():
+        if end:
+            ends.append(end.decode())
         for name, deliveries, cases in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             load = found.setdefault(name.decode(), ActivityLoad(name.decode()))
             load.deliveries += deliveries
             load.open_cases += cases
-    names = sorted(found)
-    return [found[name] for name in names[:limit]], len(names) > limit
+    end = min(ends, default="")
+    names = sorted(name for name in found if not end or name <= end)
+    return [found[name] for name in names[:limit]], names[limit - 1] if len(names) > limit else end

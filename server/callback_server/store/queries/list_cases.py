@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import heapq
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "list_cases",
-    [*texts("owner", "activity", "status", "before"), *numbers("limit", "max_scanned"), *lists("labels")],
+    [*texts("owner", "status", "before"), *numbers("limit", "max_scanned"), *lists("activities", "labels")],
 )
 SCAN: Final = 200
 """How many cases one script looks at, fewer if it compares many labels. It blocks the store meanwhile."""
@@ -64,7 +64,7 @@ async def list_cases(
     scripts: Scripts,
     *,
     owner: str,
-    activity: str | None,
+    activities: Collection[str],
     status: CaseStatus | None,
     labels: Mapping[str, str],
     after: PageCursor | None,
@@ -73,6 +73,15 @@ async def list_cases(
     """Return the ids of the next cases after a position, at most `limit`, newest first.
 
     Also returns the position to continue from if there may be more.
+
+    Args:
+        scripts: The scripts on the store.
+        owner: The owner of the cases.
+        activities: The activities of the cases. Empty: every activity.
+        status: The status of the cases. None: every status.
+        labels: The labels that the cases have.
+        after: The position. None: the first page.
+        limit: The maximum number of cases.
 
     Raises:
         StoreError: The store did not answer.
@@ -90,7 +99,7 @@ async def list_cases(
         arguments = {
             partition: SCRIPT.pack(
                 owner=owner,
-                activity=activity or "",
+                activities=list(activities),
                 status=status or "",
                 before=_before(partition, position),
                 limit=chunk,

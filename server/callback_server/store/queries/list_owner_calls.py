@@ -1,6 +1,8 @@
 """Pages of an owner's calls that wait, or whose delivery is dead, newest first, across partitions.
 
-Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken.
+Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken. One script
+looks at a limited number of calls and says how far it came, so that a search for the calls of rare activities does not
+block the store. There the page ends, short or empty.
 """
 
 from __future__ import annotations
@@ -8,16 +10,24 @@ from __future__ import annotations
 import enum
 import heapq
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import numbers, texts
+from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
-    "list_owner_calls", [*texts("filter", "owner", "before_start", "before_call_id"), *numbers("limit")]
+    "list_owner_calls",
+    [
+        *texts("filter", "owner", "before_start", "before_call_id"),
+        *numbers("limit", "max_scanned"),
+        *lists("activities"),
+    ],
 )
+SCAN: Final = 1000
+"""How many calls one script looks at."""
 _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
 
 
@@ -55,25 +65,49 @@ class CallCursor:
 
 
 async def list_owner_calls(
-    scripts: Scripts, call_filter: CallFilter, *, owner: str, after: CallCursor | None, limit: int
+    scripts: Scripts,
+    call_filter: CallFilter,
+    *,
+    owner: str,
+    activities: Collection[str] = (),
+    after: CallCursor | None,
+    limit: int,
 ) -> tuple[list[str], CallCursor | None]:
     """Return the ids of the next calls after a position, at most `limit`, newest first.
 
-    Also returns the position to continue from if there are more.
+    Also returns the position to continue from if there may be more.
+
+    Args:
+        scripts: The scripts on the store.
+        call_filter: Which calls are listed.
+        owner: The owner of the calls.
+        activities: The activities of the calls. Empty: every activity.
+        after: The position. None: the first page.
+        limit: The maximum number of calls.
 
     Raises:
         StoreError: The store did not answer.
     """
     start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
     arguments = SCRIPT.pack(
-        filter=call_filter, owner=owner, before_start=start, before_call_id=call_id, limit=limit + 1
+        filter=call_filter,
+        owner=owner,
+        before_start=start,
+        before_call_id=call_id,
+        limit=limit + 1,
+        max_scanned=SCAN,
+        activities=list(activities),
     )
     replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
-    cursors = [
-        CallCursor(start_ms, call_id.decode())
-        for flat in replies.values()
-        for start_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
-    ]
-    newest = heapq.nlargest(limit + 1, cursors)
-    more = newest[limit - 1] if len(newest) > limit else None
+    cursors, ends = [], []
+    for flat in replies.values():
+        end, *found = [
+            CallCursor(start_ms, call_id.decode()) for start_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
+        ]
+        if end.call_id:
+            ends.append(end)
+        cursors += found
+    last = max(ends, default=None)
+    newest = heapq.nlargest(limit + 1, (cursor for cursor in cursors if last is None or cursor >= last))
+    more = newest[limit - 1] if len(newest) > limit else last
     return [cursor.call_id for cursor in newest[:limit]], more

@@ -26,7 +26,7 @@ class ReplayResult(enum.Enum):
     UNHANDLED = b"UNHANDLED"
     """The activity has no handler."""
     OBSOLETE = b"OBSOLETE"
-    """It is a reminder, and its case is closed."""
+    """It is a reminder, and its case is closed or resolved."""
 
 
 async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> ReplayResult:

@@ -214,7 +214,7 @@ local function close_case(case, reason, now)
   redis.call('ZREM', expiries_key(), case.id)
   redis.call('ZADD', closed_key(), now, case.id)
   case.reason = reason
-  if case.notify then drop_reminders(case) end
+  drop_reminders(case)
 end
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
@@ -284,6 +284,7 @@ local function apply_timeouts(case, now, limits)
     close_case(case, EXPIRED, now)
     emit_event(case, 'CASE_CLOSED')
     TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
-    if notifies(case, 'EXPIRY') then start_notification(case, expiry_id(case), now) end
+    -- A resolved case has its answer: that its time is over decides nothing.
+    if notifies(case, 'EXPIRY') and not case.resolved then start_notification(case, expiry_id(case), now) end
   end
 end

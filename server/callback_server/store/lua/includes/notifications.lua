@@ -1,6 +1,6 @@
--- Notifications: what the handler of a case is told without a call. A reminder is due at its time, unless the case is
--- closed by then; the expiry when the case closes as EXPIRED. The next reminder of a case is in the list of reminders,
--- by its time. The ids are counted, so a notification is made once, whatever is sent again.
+-- Notifications: what the handler of a case is told without a call. A reminder is due at its time, the expiry when the
+-- case closes as EXPIRED; neither once the case is decided. The next reminder of a case is in the list of reminders, by
+-- its time. The ids are counted, so a notification is made once, whatever is sent again.
 
 local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end
 
@@ -8,6 +8,9 @@ local function expiry_id(case) return reminder_id(case, 255) end
 
 -- Returns whether the owner asked for notifications with a reason.
 local function notifies(case, reason) return string.find(case.notify or '', reason, 1, true) ~= nil end
+
+-- Returns whether a case is decided: closed, or resolved, so that each later call gets its answer.
+local function is_decided(case) return case.status == 'CLOSED' or case.resolved ~= nil end
 
 -- Returns how many reminders of a case were due.
 local function reminder_count(case) return tonumber(redis.call('HGET', case_key(case.id), 'reminders') or 0) end
@@ -50,16 +53,17 @@ local function start_reminder(case, now)
   start_notification(case, reminder_id(case, number), now)
 end
 
--- Deletes a reminder whose case is closed.
+-- Deletes a reminder whose case is decided.
 local function drop_reminder(case, call_id)
   unschedule(case, call_id)
   redis.call('ZREM', dead_key(case.owner), call_id)
   redis.call('UNLINK', call_key(call_id))
 end
 
--- Drops the reminders of a case that closes: those that are not due yet, and those that are not delivered. One that is
--- with a handler now is dropped when its attempt fails.
+-- Drops the reminders of a case that is decided: those that are not due yet, and those that are not delivered. One that
+-- is with a handler now is dropped when its attempt fails.
 local function drop_reminders(case)
+  if not case.notify then return end
   redis.call('ZREM', reminders_key(), case.id)
   for number = 1, reminder_count(case) do
     local call_id = reminder_id(case, number)
@@ -68,7 +72,7 @@ local function drop_reminders(case)
   end
 end
 
--- Returns whether a reminder is dropped in place of another attempt, because its case is closed.
+-- Returns whether a reminder is dropped in place of another attempt, because its case is decided.
 local function is_obsolete(case, call_id)
-  return is_notification(call_id) and case.status == 'CLOSED' and call_id ~= expiry_id(case)
+  return is_notification(call_id) and is_decided(case) and call_id ~= expiry_id(case)
 end
