@@ -44,7 +44,7 @@ local function check_case()
     return
   end
   if case.expires then need('expiries', expiries_key(), case.expires, case_id) end
-  local reminder = case.notify and reminder_due(case, reminder_count(case) + 1)
+  local reminder = content and case.notify and reminder_due(case, reminder_count(case) + 1)
   if reminder then need('reminders', reminders_key(), reminder, case_id) end
 end
 
