@@ -12,6 +12,8 @@ _OF_THE_CONNECTION: Final = re.compile(
     re.IGNORECASE,
 )
 """Header fields that curl, or a proxy in front of the edge, adds again."""
+_NOT_PASTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters. A caller could make them run a command where a person pastes, and a page changes CRLF to LF."""
 
 
 def curl_command(call: Call) -> str:
@@ -35,7 +37,7 @@ def _data(call: Call) -> str:
         text = call.body.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text or text.startswith("@"):  # not a word of a shell, or the name of a file to curl
+    if _NOT_PASTED.search(text) or text.startswith("@"):  # to curl, `@` begins the name of a file
         return shlex.quote(f"@{body_file_name(call)}")
     return shlex.quote(text)
 
