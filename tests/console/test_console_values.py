@@ -13,13 +13,14 @@ from support.tree import PACKAGES
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from callback import Call, CallStatus, Headers, Query
+from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query
 from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
+from callback_console.views.dead import dead_groups
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 
@@ -88,7 +89,15 @@ def recorded(**values):
 
 @pytest.mark.parametrize("body", [b"it's $HOME `id` \\ \n\xc3\xa9", b"a=1"])
 def test_a_shell_gives_curl_the_recorded_request_unchanged(body):
-    headers = Headers([("x-quote", 'it\'s "$HOME"'), ("x-empty", ""), ("host", "a"), ("content-length", "3")])
+    headers = Headers(
+        [
+            ("x-quote", 'it\'s "$HOME"'),
+            ("x-empty", ""),
+            ("x-pasted", "\x1b[201~\x03"),
+            ("host", "a"),
+            ("content-length", "3"),
+        ]
+    )
     command = curl_command(recorded(method="post", query_string="a='b'&c", headers=headers, body=body))
     show = f"curl() {{ for each; do printf '%s\\0' \"$each\"; done; }}; {command}"
     arguments = subprocess.run(["sh", "-c", show], capture_output=True, check=True).stdout.split(b"\0")[:-1]
@@ -148,6 +157,16 @@ def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
         ("call_ended", 1, 3),
         ("closed", None, 4),
     ]
+
+
+def test_credentials_in_the_detail_of_a_dead_delivery_are_masked():
+    delivery = Delivery(
+        status=DeliveryStatus.DEAD, failure_detail="no answer from https://mail.example/?token=verysecret"
+    )
+    callback = callback_from_proto(callback_message())
+    [group] = dead_groups([recorded(delivery=delivery)], {"c": callback})
+    [(call, _)] = group.calls
+    assert call.delivery.failure_detail == "no answer from https://mail.example/?token=***"
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

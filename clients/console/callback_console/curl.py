@@ -19,12 +19,13 @@ _NOT_PASTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def curl_command(call: Call) -> str:
     """Return the command that sends the request of a call again.
 
-    The command has `URL` in place of the URL of the callback: the server does not know that secret.
+    The command has `URL` in place of the URL of the callback: the server does not know that secret. It leaves header
+    fields with control characters out.
     """
     query = f"?{call.query_string}" if call.query_string else ""
     parts = ["curl", "-i", "-X", call.method.upper(), shlex.quote(f"URL{query}")]
     for name, value in call.headers.pairs:
-        if not _OF_THE_CONNECTION.fullmatch(name):
+        if not _OF_THE_CONNECTION.fullmatch(name) and not _NOT_PASTED.search(value):
             # curl sends a header without a value only if a semicolon ends its name.
             parts += ["-H", shlex.quote(f"{name}: {value}" if value else f"{name};")]
     if call.body:
