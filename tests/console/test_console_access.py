@@ -13,7 +13,7 @@ from support.store import free_port
 from support.system import running_system
 from support.wait import wait_until
 
-from callback import AsyncCallbackClient, CallFilter, Response
+from callback import AsyncCallbackClient, CallbackError, CallFilter, Redirect, Response
 from callback_console.sessions import Sessions
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
@@ -72,11 +72,26 @@ async def test_signing_out_ends_the_session_everywhere(world):
         assert (await http.get("/waiting")).status_code == 303
 
 
-async def test_a_session_ends_after_its_time():
-    sessions = Sessions(0)
+async def test_a_session_ends_after_its_time_with_its_token_and_its_live_pages():
+    sessions = Sessions(0.1)
     key = await sessions.open(AsyncCallbackClient())
-    assert sessions.find(key) is None
-    await sessions.close_all()
+    session = sessions.find(key)
+    with session.watching(CASE) as watch:
+        await wait_until(lambda: sessions.find(key) is None, what="the end of the session")
+        assert not session.is_open
+        assert await watch.receive() == []  # it is closed
+        with pytest.raises(CallbackError, match="closed"):
+            await session.client.get_callback(CASE)
+
+
+async def test_signing_in_again_ends_the_session_before(world):
+    async with world.visitor("orders") as http:
+        before = dict(http.cookies)
+        assert (await http.post("/sign-in", data={"token": world.tokens["orders"]})).status_code == 303
+        assert (await http.get("/waiting")).status_code == 200
+        http.cookies.clear()
+        http.cookies.update(before)
+        assert (await http.get("/waiting")).status_code == 303
 
 
 async def test_the_oldest_session_and_its_oldest_live_page_make_room(monkeypatch):
@@ -120,6 +135,19 @@ async def test_a_request_for_another_host_is_refused(world, host):
     async with world.visitor() as http:
         answer = await http.get("/sign-in", headers={"Host": host})
         assert (answer.status_code, answer.text) == (421, "unknown host\n")
+
+
+async def test_a_websocket_is_refused(world):
+    async with world.visitor("orders") as http:
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        answer = await http.get("/events", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        assert answer.status_code == 403
+
+
+async def test_a_live_page_of_a_case_that_does_not_exist_ends(world):
+    async with world.visitor("orders") as http:
+        answer = await http.get("/events", params={"case": CASE})
+        assert (answer.status_code, answer.text) == (200, "")
 
 
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://127.0.0.1"])
@@ -198,6 +226,8 @@ async def test_a_form_without_a_field_sets_no_response(world):
         assert answer.headers["location"] == f"/callbacks/{made.case_id}?done=nothing_given"
         answer = await http.post(f"/callbacks/{made.case_id}/response", data={"code": "99"})
         assert (answer.status_code, "must be 200-299 or 400-599" in answer.text) == (400, True)
+        answer = await http.post(f"/callbacks/{made.case_id}/response", data={"code": "9" * 5000})
+        assert (answer.status_code, "must be 200-299 or 400-599" in answer.text) == (400, True)
 
 
 async def test_every_answer_has_a_strict_policy_and_no_page_is_kept(world):
@@ -236,6 +266,21 @@ async def test_credentials_in_a_call_are_masked_until_the_person_asks_for_them(w
         masked, shown = [(await http.get(f"/calls/{call_id}{query}")).text for query in ("", "?secrets=shown")]
         assert [each for each in secrets if each in masked] == []
         assert [each for each in secrets if each in shown] == list(secrets)
+
+
+async def test_credentials_are_masked_in_the_form_for_an_answer_too(world):
+    made = await world.client.generate_callback_url("form", Redirect("https://shop.example/?token=verysecret"))
+    caller = asyncio.create_task(world.system.http.post(made.url, timeout=None))
+
+    async def held():
+        return [e.call_id async for e in world.client.list_owner_calls(CallFilter.WAITING) if e.case_id == made.case_id]
+
+    (call_id,) = await wait_until(held)
+    async with world.visitor("orders") as http:
+        masked, shown = [(await http.get(f"/calls/{call_id}{query}")).text for query in ("", "?secrets=shown")]
+        assert ("?token=***" in masked, "verysecret" in masked, "verysecret" in shown) == (True, False, True)
+    await world.client.answer_call(call_id)
+    await caller
 
 
 async def test_a_server_that_cannot_be_reached_is_reported(world):

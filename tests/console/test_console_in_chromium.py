@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from support.console import running_console
 from support.wait import wait_until
 
 from callback import (
@@ -32,12 +33,15 @@ ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparis
 SAME_LAYOUT = {"form", "xml", "text", "acknowledged"}
 """Pages that differ from another one only in what they show as text: axe need not see them."""
 EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+EXPECTED = ("Failed to load resource", "[object Event]")
+"""Beginnings of complaints about an error page, a console that has stopped, and (by htmx) the end of a stream."""
 DAY = datetime.timedelta(days=1)
 
 
 @contextlib.asynccontextmanager
-async def signed_in(browser, world, name="orders", **options):
+async def signed_in(browser, world, name="orders", *, console=None, **options):
     """A page of a principal. What its browser complains about fails the test."""
+    url = f"http://{console.address}" if console else world.url
     context = await browser.new_context(**options)
     try:
         page = await context.new_page()
@@ -45,12 +49,12 @@ async def signed_in(browser, world, name="orders", **options):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        await page.goto(f"{world.url}/waiting")
+        await page.goto(f"{url}/waiting")
         await page.fill("#token", world.tokens[name])
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/waiting")
         yield page
-        assert [each for each in complaints if "the server responded with a status of" not in each] == []
+        assert [each for each in complaints if not each.startswith(EXPECTED)] == []
     finally:
         await context.close()
 
@@ -178,6 +182,39 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
         await page.get_by_role("button", name="Copy as curl").click()
         await page.get_by_text("Copied").wait_for()
         assert (await page.evaluate("navigator.clipboard.readText()")).startswith("curl -i -X POST 'URL?")
+        await page.goto(f"{page.url}?body=text&secrets=shown&done=replayed")
+        await page.get_by_role("button", name="Copy link").click()
+        await page.get_by_text("Copied").wait_for()
+        assert await page.evaluate("navigator.clipboard.readText()") == f"{world.url}{examples['json']}?body=text"
+
+
+async def test_a_page_says_when_it_is_no_longer_live(browser, world):
+    async with running_console(world.system.grpc) as console, signed_in(browser, world, console=console) as page:
+        await page.wait_for_function("document.querySelector('#list').matches('.htmx-settling, :not(.htmx-request)')")
+        assert not await page.locator("#not-live").is_visible()
+        await console.stop()
+        await page.get_by_text("This page is not live").wait_for()
+
+
+async def test_hidden_pages_take_no_connections_from_the_one_that_a_person_sees(browser, world):
+    """A browser opens six connections to a host, and each live page has one for itself."""
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    async with signed_in(browser, world) as first:
+        for _ in range(7):
+            page = await first.context.new_page()
+            await page.goto(f"{world.url}/waiting", timeout=10_000)
+            await page.evaluate(hide, True)
+        await first.evaluate(hide, True)
+        await first.evaluate(hide, False)
+        made = await world.client.generate_callback_url("form", Response("welcome"), labels={"guest": "Bob"})
+        call_id, caller = await hold(world, made)
+        await first.get_by_text("guest=Bob").wait_for(timeout=10_000)
+        assert not await first.locator("#not-live").is_visible()
+        await world.client.answer_call(call_id)
+        await caller
 
 
 async def test_a_callback_is_found_by_its_url_which_stays_in_the_browser_and_is_then_changed_and_closed(browser, world):

@@ -13,13 +13,14 @@ from support.tree import PACKAGES
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from callback import Call, CallStatus, Headers, Query
+from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query
 from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
+from callback_console.views.dead import dead_groups
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 
@@ -45,6 +46,10 @@ FORM = "application/x-www-form-urlencoded"
         (json.dumps([0] * 5001).encode(), "", "text hex"),
         (b"<a>" * 50 + b"</a>" * 50, "", "text hex"),
         (b'{"a": "' + b"x" * 300_000 + b'"}', "", "text hex"),
+        (b"a&" * 5000, FORM, "text hex"),
+        (rb'["\ud83d"]', "", "text hex"),
+        (rb'{"\ud83d": 1}', "", "text hex"),
+        (rb'["\ud83d\ude00"]', "", "json text hex"),
     ],
 )
 def test_a_body_has_the_forms_that_fit_it(body, content_type, forms):
@@ -84,7 +89,15 @@ def recorded(**values):
 
 @pytest.mark.parametrize("body", [b"it's $HOME `id` \\ \n\xc3\xa9", b"a=1"])
 def test_a_shell_gives_curl_the_recorded_request_unchanged(body):
-    headers = Headers([("x-quote", 'it\'s "$HOME"'), ("x-empty", ""), ("host", "a"), ("content-length", "3")])
+    headers = Headers(
+        [
+            ("x-quote", 'it\'s "$HOME"'),
+            ("x-empty", ""),
+            ("x-pasted", "\x1b[201~\x03"),
+            ("host", "a"),
+            ("content-length", "3"),
+        ]
+    )
     command = curl_command(recorded(method="post", query_string="a='b'&c", headers=headers, body=body))
     show = f"curl() {{ for each; do printf '%s\\0' \"$each\"; done; }}; {command}"
     arguments = subprocess.run(["sh", "-c", show], capture_output=True, check=True).stdout.split(b"\0")[:-1]
@@ -94,8 +107,10 @@ def test_a_shell_gives_curl_the_recorded_request_unchanged(body):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"@/etc/passwd", b"a\0b"])
-def test_a_body_that_is_no_word_of_a_shell_comes_from_the_downloaded_file(body):
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"@/etc/passwd", b"a\0b", b"a\r\nb", b"\x1b[201~", b"\x03rm -r .\n", "\x9b201~".encode()]
+)
+def test_a_body_that_a_person_cannot_paste_unchanged_comes_from_the_downloaded_file(body):
     assert curl_command(recorded(method="put", body=body)) == "curl -i -X PUT URL --data-binary @c.body"
 
 
@@ -110,6 +125,19 @@ def test_a_comparison_finds_each_part_that_differs():
         ("body", "z", None, "{0}"),
     ]
     assert not any(each.differs for each in compare(left, left))
+
+
+def test_a_repeated_name_is_compared_value_by_value():
+    left, right = recorded(body=b'{"a": 1, "a": 2}'), recorded(body=b'{"a": 1, "a": 3, "a": 4}')
+    rows = [(each.name, each.left, each.right) for each in compare(left, right) if each.part == "body"]
+    assert rows == [("a", "1", "1"), ("a", "2", "3"), ("a", None, "4")]
+
+
+@pytest.mark.timeout(20)
+def test_a_comparison_of_many_names_and_of_many_values_of_one_name_takes_no_time():
+    """A caller chooses them. A comparison with a quadratic cost would stop the console for minutes."""
+    query = Query([(str(number), "") for number in range(20_000)] + [("a", "")] * 20_000)
+    assert len(compare(recorded(query=query), recorded(query=query))) == 40_002
 
 
 def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
@@ -129,6 +157,16 @@ def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
         ("call_ended", 1, 3),
         ("closed", None, 4),
     ]
+
+
+def test_credentials_in_the_detail_of_a_dead_delivery_are_masked():
+    delivery = Delivery(
+        status=DeliveryStatus.DEAD, failure_detail="no answer from https://mail.example/?token=verysecret"
+    )
+    callback = callback_from_proto(callback_message())
+    [group] = dead_groups([recorded(delivery=delivery)], {"c": callback})
+    [(call, _)] = group.calls
+    assert call.delivery.failure_detail == "no answer from https://mail.example/?token=***"
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

@@ -73,6 +73,14 @@ def test_the_header_of_a_script_says_whether_its_replies_begin_with_timeouts(nam
     assert ("timeouts that were applied" in header(name, "Returns")) is ALL[name].applies_timeouts
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_every_reply_of_a_script_begins_with_timeouts_or_none_does(name):
+    code = re.sub(r"--.*", "", (LUA / f"{name}.lua").read_text())
+    assert ("return reply(" in code) is ALL[name].applies_timeouts
+    if ALL[name].applies_timeouts:
+        assert not re.search(r"return \{'", code)
+
+
 def test_every_include_is_used_and_none_is_left_open():
     included = set(re.findall(r"^-- @include (\w+)$", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE))
     assert included == {path.stem for path in (LUA / "includes").glob("*.lua")} | set(PARTS)

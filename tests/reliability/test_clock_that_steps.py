@@ -109,7 +109,9 @@ async def test_metrics_and_doctor_show_the_skew_and_the_step(cases, monkeypatch)
     await cases.new()
     cases.store.set_clock(60)
     work = asyncio.create_task(
-        sweeper.Sweeper(cases.scripts, Recording(), retention_ms=1000, notify_due=lambda _: None).run_sweeps()
+        sweeper.Sweeper(
+            cases.scripts, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
+        ).run_sweeps()
     )
 
     def are_shown():

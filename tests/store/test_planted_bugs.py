@@ -150,7 +150,7 @@ BUGS = {
         "if case.ordered == '1' then redis.call('RPUSH', queue_key(case.id), call_id) end\n  if false then"),
     "the next call of an ordered case is forgotten": ("if waits then schedule_attempt(case, first, now) end", ""),
     "a paused activity is delivered": (
-        "return redis.call('HEXISTS', pauses_key(), activity) == 1 and {}\n    or", "return"),
+        "if redis.call('HEXISTS', pauses_key(), activity) == 0 then", "if true then"),
     "a call of a paused activity is delivered at its claim": (
         "can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0", ""),
     "a call that waits behind another seems to be due": (
@@ -165,8 +165,8 @@ BUGS = {
     "the end of an attempt that is sent again counts twice": (
         "if call[3] == fencing_token then return reply('OK', 0, 0) end", ""),
     "a lease of a delivery that ended is not taken": (
-        "redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)",
-        "redis.call('ZRANGE', due_list(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)"),
+        "redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)",
+        "redis.call('ZRANGE', due_list(activity), 1000, now, 'BYSCORE', 'LIMIT', 0, left)"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),

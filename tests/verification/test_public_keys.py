@@ -90,6 +90,18 @@ def test_every_bit_of_body_time_and_signature_is_checked(profile, algorithm):
             refused(checked, with_header(right, name, altered.decode("latin-1")))
 
 
+@pytest.mark.parametrize(("others", "passes"), [(3, True), (4, False)])
+def test_four_signatures_are_checked_because_each_hashes_the_body_anew(profile, others, passes):
+    checked = profile("ed25519", separators=" ")
+    right = sent("ed25519")
+    other = base64.b64encode(ED.sign(b"other")).decode()
+    many = with_header(right, "x-sign", " ".join([*[other] * others, "-", "", dict(right.headers)["x-sign"]]))
+    if passes:
+        checked.verify(many, URL)
+    else:
+        assert refused(checked, many) == "no signature is valid"
+
+
 @pytest.mark.parametrize("algorithm", ["rsa-sha256", "ecdsa-sha256", "ed25519"])
 def test_a_key_can_be_in_each_form(profile, algorithm):
     key = SIGN[algorithm][0]

@@ -1,7 +1,8 @@
 """Forms in which a body can be read: JSON, form, XML, text and bytes. Pure.
 
-Nothing of a body is interpreted further: XML with a document type, and so with entities, is refused, and a value that
-is too large or too deep for a tree stays text. Whatever the form, the page shows it as escaped text.
+Nothing of a body is interpreted further: XML with a document type, and so with entities, is refused, and a body that
+is too large or too deep for a tree, or that no page can contain, stays text. Whatever the form, the page shows it as
+escaped text.
 """
 
 import json
@@ -90,7 +91,8 @@ def _parsed(body: bytes, content_type: str) -> Iterable[tuple[BodyForm, Any]]:
         return
     kind = content_type.partition(";")[0].strip().lower()
     if kind == _FORM:
-        yield BodyForm.FORM, parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        if body.count(b"&") < _MAX_NODES:
+            yield BodyForm.FORM, parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
     elif body[:1].strip() and (tree := _json_tree(body)):
         yield BodyForm.JSON, tree
     elif lines := _xml_lines(body):
@@ -136,7 +138,7 @@ def _json_tree(body: bytes) -> Node | None:
             body, object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_Number
         )
         return _TreeBuilder().node(None, value, 0) if isinstance(value, list) else None
-    except (ValueError, RecursionError, _TooLargeError):
+    except (ValueError, RecursionError, _TooLargeError):  # UnicodeEncodeError is a ValueError
         return None
 
 
@@ -148,6 +150,9 @@ class _TreeBuilder:
         self._count += 1
         if self._count > _MAX_NODES or depth > _MAX_DEPTH:
             raise _TooLargeError
+        for text in (name, value):
+            if isinstance(text, str):
+                text.encode()  # half of a surrogate pair cannot be part of a page
         if isinstance(value, _Object):
             children = tuple(self.node(key, each, depth + 1) for key, each in value)
             return Node(name, f"{{{len(children)}}}", children)

@@ -1,10 +1,11 @@
 """Differences between two recorded calls. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import cast
 
-from callback import Call, Pairs
+from callback import Call
 from callback_console.bodies import BodyForm, Line, Node, shown_body
 
 
@@ -30,60 +31,48 @@ def compare(left: Call, right: Call) -> list[Row]:
     return [
         Row("status", "", left.status.value, right.status.value),
         Row("method", "", left.method.upper(), right.method.upper()),
-        *_pairs("query", left.query, right.query),
-        *_pairs("header", left.headers, right.headers),
-        *_bodies(left, right),
+        *_rows("query", left.query.pairs, right.query.pairs),
+        *_rows("header", left.headers.pairs, right.headers.pairs),
+        *_rows("body", _body_parts(left), _body_parts(right)),
     ]
 
 
-def _pairs(part: str, left: Pairs, right: Pairs) -> Iterator[Row]:
-    for name in dict.fromkeys(name for name, _ in (*left.pairs, *right.pairs)):
-        values = ([value for key, value in each.pairs if key == name] for each in (left, right))
-        for mine, other in zip_longest(*values):
-            yield Row(part, name, mine, other)
-
-
-def _bodies(left: Call, right: Call) -> Iterator[Row]:
-    mine, other = _body_parts(left), _body_parts(right)
+def _rows(part: str, left: Iterable[tuple[str, str]], right: Iterable[tuple[str, str]]) -> Iterator[Row]:
+    """Yield a row for each value of each name. A caller decides how many there are, so the cost is linear."""
+    mine, other = _by_name(left), _by_name(right)
     for name in dict.fromkeys((*mine, *other)):
-        yield Row("body", name, mine.get(name), other.get(name))
+        for left_value, right_value in zip_longest(mine.get(name, ()), other.get(name, ())):
+            yield Row(part, name, left_value, right_value)
 
 
-def _body_parts(call: Call) -> dict[str, str]:
-    """Return the parts of a body by their names: the values of JSON or of a form, else the lines of the text."""
+def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _body_parts(call: Call) -> Iterable[tuple[str, str]]:
+    """Return the named parts of a body: the values of JSON or of a form, else the lines of the text by number."""
     if not call.body:
-        return {}
+        return ()
     shown = shown_body(call.body, call.headers.get("content-type", ""))
-    parts: dict[str, str] = {}
     match shown.form:
         case BodyForm.JSON:
-            _add_values(parts, shown.content, "")
+            return _values(shown.content, "")
         case BodyForm.FORM:
-            for name, value in shown.content:
-                _add(parts, name, value)
+            return cast("list[tuple[str, str]]", shown.content)
         case BodyForm.XML:
-            for number, line in enumerate(shown.content, 1):
-                _add(parts, str(number), _indented(line))
+            return ((str(number), _indented(line)) for number, line in enumerate(shown.content, 1))
         case _:
-            for number, text in enumerate(shown.content.splitlines(), 1):
-                _add(parts, str(number), text)
-    return parts
+            return ((str(number), text) for number, text in enumerate(shown.content.splitlines(), 1))
 
 
-def _add_values(parts: dict[str, str], node: Node, path: str) -> None:
+def _values(node: Node, path: str) -> Iterator[tuple[str, str]]:
     if not node.children:
-        _add(parts, path, node.text)
+        yield path, node.text
     for child in node.children:
-        _add_values(parts, child, f"{path}.{child.name}" if path else str(child.name))
-
-
-def _add(parts: dict[str, str], name: str, value: str) -> None:
-    """Add a part. A repeated name gets a number."""
-    count, unique = 1, name
-    while unique in parts:
-        count += 1
-        unique = f"{name} ({count})"
-    parts[unique] = value
+        yield from _values(child, f"{path}.{child.name}" if path else str(child.name))
 
 
 def _indented(line: Line) -> str:

@@ -12,17 +12,20 @@ _OF_THE_CONNECTION: Final = re.compile(
     re.IGNORECASE,
 )
 """Header fields that curl, or a proxy in front of the edge, adds again."""
+_NOT_PASTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters. A caller could make them run a command where a person pastes, and a page changes CRLF to LF."""
 
 
 def curl_command(call: Call) -> str:
     """Return the command that sends the request of a call again.
 
-    The command has `URL` in place of the URL of the callback: the server does not know that secret.
+    The command has `URL` in place of the URL of the callback: the server does not know that secret. It leaves header
+    fields with control characters out.
     """
     query = f"?{call.query_string}" if call.query_string else ""
     parts = ["curl", "-i", "-X", call.method.upper(), shlex.quote(f"URL{query}")]
     for name, value in call.headers.pairs:
-        if not _OF_THE_CONNECTION.fullmatch(name):
+        if not _OF_THE_CONNECTION.fullmatch(name) and not _NOT_PASTED.search(value):
             # curl sends a header without a value only if a semicolon ends its name.
             parts += ["-H", shlex.quote(f"{name}: {value}" if value else f"{name};")]
     if call.body:
@@ -35,7 +38,7 @@ def _data(call: Call) -> str:
         text = call.body.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text or text.startswith("@"):  # not a word of a shell, or the name of a file to curl
+    if _NOT_PASTED.search(text) or text.startswith("@"):  # to curl, `@` begins the name of a file
         return shlex.quote(f"@{body_file_name(call)}")
     return shlex.quote(text)
 

@@ -26,7 +26,7 @@ def origins_of(address: Address, public_url: str | None) -> frozenset[str]:
 
 
 class OwnHostOnly:
-    """Application that passes requests for its own hosts on, and refuses all others with a 421."""
+    """Application that passes requests for its own hosts on. It refuses all others with a 421, and every WebSocket."""
 
     def __init__(self, app: ASGIFramework, origins: Collection[str]) -> None:
         self._app = app
@@ -41,4 +41,7 @@ class OwnHostOnly:
                 await send({"type": "http.response.start", "status": 421, "headers": headers, "trailers": False})
                 await send({"type": "http.response.body", "body": b"unknown host\n", "more_body": False})
                 return
+        elif scope["type"] == "websocket":  # no page uses one
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+            return
         await self._app(scope, receive, send)

@@ -4,11 +4,13 @@ An event has no content: what a person may see comes with the next request. Each
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
 from quart import Blueprint, Response, request
 
+from callback import CallbackError
 from callback_console.request_context import session
 
 blueprint: Final = Blueprint("live", __name__)
@@ -27,7 +29,8 @@ async def events() -> Response:
     case_id = request.args.get("case", "")
 
     async def stream() -> AsyncIterator[bytes]:
-        with person.watching(case_id) as watch:
+        # After an error the stream ends. The page then says that it is not live, and the browser connects again.
+        with person.watching(case_id) as watch, contextlib.suppress(CallbackError):
             async with watch:
                 yield _CHANGE  # for what changed between the page and the start of the watch
                 while person.is_open:

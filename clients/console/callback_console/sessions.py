@@ -24,8 +24,8 @@ class Session:
 
     client: AsyncCallbackClient
     """Client of the server, with the token of the person."""
-    end: float
-    """Time at which the session ends, by the clock of the event loop."""
+    timer: asyncio.TimerHandle
+    """Timer that ends the session."""
     is_open: bool = True
     """Whether its live pages may continue."""
     watches: list[AsyncCallWatch] = field(default_factory=list)
@@ -67,29 +67,25 @@ class Sessions:
     def __init__(self, lifetime_s: float) -> None:
         self._lifetime_s = lifetime_s
         self._sessions: dict[str, Session] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, client: AsyncCallbackClient) -> str:
         """Open a session, and return its key."""
-        now = asyncio.get_running_loop().time()
-        ended = [key for key, session in self._sessions.items() if session.end <= now]
-        if len(self._sessions) - len(ended) >= _MAX_SESSIONS:
-            ended.append(next(key for key in self._sessions if key not in ended))
-        for each in ended:
-            await self.close(each)
+        if len(self._sessions) == _MAX_SESSIONS:
+            await self.close(next(iter(self._sessions)))
         key = secrets.token_urlsafe(32)
-        self._sessions[key] = Session(client, now + self._lifetime_s)
+        timer = asyncio.get_running_loop().call_later(self._lifetime_s, self._end, key)
+        self._sessions[key] = Session(client, timer)
         return key
 
     def find(self, key: str) -> Session | None:
         """Return the session of a key. None if there is none, or it has ended."""
-        session = self._sessions.get(key)
-        if session is None or session.end <= asyncio.get_running_loop().time():
-            return None
-        return session
+        return self._sessions.get(key)
 
     async def close(self, key: str) -> None:
         """Close a session, if there is one with this key."""
         if session := self._sessions.pop(key, None):
+            session.timer.cancel()
             await session.close()
 
     def end_live_pages(self) -> None:
@@ -101,3 +97,9 @@ class Sessions:
         """Close all sessions."""
         for key in list(self._sessions):
             await self.close(key)
+
+    def _end(self, key: str) -> None:
+        """Close a session whose time has passed. Its token and its live pages end with it."""
+        closing = asyncio.create_task(self.close(key))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)

@@ -114,6 +114,7 @@ def _new_client(token: str | None) -> AsyncCallbackClient:
 
 
 async def _open(client: AsyncCallbackClient) -> Response:
+    await sessions().close(request.cookies.get(cookie_name(), ""))  # this browser no longer uses that one
     answer = _redirect(_next_path())
     answer.set_cookie(
         cookie_name(),

@@ -31,6 +31,8 @@ from callback_server.verification.template import BODY, Template
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
+MAX_KEY_SIGNATURES: Final = 4
+"""Number of signatures by a private key in one request that are checked: each hashes the body anew, for every key."""
 
 _ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
     "hex": lambda digest: (digest.hex().encode(),),
@@ -126,9 +128,9 @@ class PublicKeyChecker:
 
     def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
         """Implement `SignatureChecker.matching`."""
-        for each in given:
-            signature = self._decoded(each)
-            for index, verify in self._keys if signature else ():
+        signatures = [decoded for each in given if (decoded := self._decoded(each))]
+        for signature in signatures[:MAX_KEY_SIGNATURES]:
+            for index, verify in self._keys:
                 with contextlib.suppress(InvalidSignature):
                     verify(signature, signed)
                     return index

@@ -1,4 +1,4 @@
-// What HTML and htmx have no words for: counting down, copying, what is open, and finding by an id or a URL.
+// What HTML and htmx have no words for: counting down, copying, what is open or not live, and finding by an id or a URL.
 (() => {
   const seen = new WeakMap();
 
@@ -29,10 +29,41 @@
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   });
 
+  // A colleague who opens a link has done nothing yet, and has not asked for secrets.
+  const addressToShare = () => {
+    const address = new URL(location.href);
+    for (const name of ["done", "secrets"]) address.searchParams.delete(name);
+    return address.href;
+  };
+
+  // The first event of a stream comes when the server has it, so it says that the page is live again.
+  const sayNotLive = (isLost) => {
+    document.getElementById("not-live").hidden = !isLost;
+  };
+  document.addEventListener("htmx:sseMessage", () => sayNotLive(false));
+  for (const name of ["htmx:sseError", "htmx:responseError", "htmx:sendError"]) {
+    document.addEventListener(name, () => sayNotLive(!resumes));
+  }
+
+  // A browser has six connections to a host for all its tabs. A hidden page gives its own back until it is seen again.
+  let source, resumes = false;
+  document.addEventListener("htmx:sseOpen", (event) => {
+    source = event.detail.source;
+    if (document.hidden) source.close();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) source?.close();
+    else if (source?.readyState === EventSource.CLOSED) {
+      resumes = true;
+      source.onerror(new Event("error"));  // the extension connects again
+      resumes = false;
+    }
+  });
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy], [data-copy-address]");
     if (!button) return;
-    const source = button.dataset.copy ? document.getElementById(button.dataset.copy).textContent : location.href;
+    const source = button.dataset.copy ? document.getElementById(button.dataset.copy).textContent : addressToShare();
     await navigator.clipboard.writeText(source);
     const said = document.getElementById("copied");
     said.textContent = said.dataset.done;

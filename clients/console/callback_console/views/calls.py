@@ -7,7 +7,7 @@ from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from callback import AnswerMode, Call, CallAnsweredError, Callback, CallStatus, Pairs
-from callback_cli.masking import masked
+from callback_cli.masking import masked, masked_response
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
@@ -41,6 +41,7 @@ async def show(call_id: str) -> str:
         left=seconds_left(call, callback),
         shown_body=_body(shown.body, shown.headers, "body"),
         response_body=response and _body(response.body or b"", response.headers or Pairs(), "response_body"),
+        response_if_accepted=callback.response if shows_secrets else masked_response(callback.response),
         curl="" if call.erased else curl_command(shown),
         others=[each for each in others if each.call_id != call_id],
         shows_secrets=shows_secrets,

@@ -11,6 +11,7 @@ from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
 from callback import Call, Callback, CallbackError, CallFilter, PermissionDeniedError, UnauthenticatedError
+from callback_cli.masking import masked
 from callback_console.request_context import client, done, page
 
 blueprint: Final = Blueprint("dead", __name__)
@@ -40,7 +41,7 @@ async def show() -> str:
     paused = await _paused()
     return await page(
         "dead.html",
-        groups=_groups(found.items, callbacks),
+        groups=dead_groups(found.items, callbacks),
         paused=paused or (),
         may_pause=paused is not None,
         owner=owner,
@@ -85,14 +86,14 @@ async def resume() -> ResponseReturnValue:
     return done("/dead", "resumed", **_owner(form.get("owner", "")))
 
 
-def _groups(calls: Sequence[Call], callbacks: dict[str, Callback]) -> list[DeadGroup]:
-    """Return the groups, the largest first."""
+def dead_groups(calls: Sequence[Call], callbacks: dict[str, Callback]) -> list[DeadGroup]:
+    """Return the groups, the largest first, with credentials masked: a handler can write them into its detail."""
     found: dict[tuple[str, str], list[tuple[Call, Callback]]] = defaultdict(list)
     for call in calls:
         callback = callbacks[call.case_id]
         failure = call.delivery.failure if call.delivery else None
         reason = f"failure.{failure.value}" if failure else "why.REJECTED.HANDLER"
-        found[callback.activity, reason].append((call, callback))
+        found[callback.activity, reason].append((masked(call, callback.state_query_parameter), callback))
     groups = [DeadGroup(activity, reason, group) for (activity, reason), group in found.items()]
     return sorted(groups, key=lambda each: -len(each.calls))
 

@@ -27,7 +27,8 @@ for _, case_id in ipairs(cases) do
   if case then
     check_types(case, {})
     local content = redis.call('GET', content_key(case_id))
-    for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZCARD', index) end
+    local indexes = content and label_indexes(case.owner, content) or {}
+    for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
   end
 end
 for _, call_id in ipairs(calls) do
@@ -67,7 +68,8 @@ end
 local dropped = 0
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
-  if not case then
+  local content = redis.call('GET', content_key(case_id))
+  if not case or not content then
     report_absent('closed', closed_key(), case_id, due)
   elseif tonumber(case.unfinished) > 0 then
     -- The case is due again with its last call, and does not block other cases until then: a delivery can take days.
@@ -79,7 +81,6 @@ for _, case_id in ipairs(cases) do
   elseif not delete_notifications(case) then
     redis.call('ZADD', closed_key(), now, case_id)
   else
-    local content = redis.call('GET', content_key(case_id))
     redis.call('ZREM', index_key(case.owner, case.status, case.activity), case_id)
     forget_activity(case)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end

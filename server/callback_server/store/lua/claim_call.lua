@@ -97,7 +97,7 @@ elseif known[1] then
 end
 
 check_types(case, {})
-redis.call('STRLEN', fallback_key(case_id))
+if case.fallback then redis.call('STRLEN', fallback_key(case_id)) end
 redis.call('STRLEN', content_key(case_id))
 redis.call('STRLEN', body_key(case_id))
 apply_timeouts(case, now, limits)

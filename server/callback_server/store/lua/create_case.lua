@@ -32,14 +32,17 @@ if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
   return {'KNOWN', known_nonce, tonumber(known.expires or 0)}
 end
 
-check_types({id = case_id, owner = owner, activity = activity, notify = notify ~= '' and notify}, {})
+-- The types of all keys that it writes to, as check_types does for a case that exists.
+redis.call('ZINTERCARD', 4, KEYS[1], expiries_key(), activities_key(owner), index_key(owner, 'OPEN', activity))
+redis.call('XLEN', events_key())
+if notify ~= '' then redis.call('ZCARD', reminders_key()) end
 for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZCARD', index) end
 local label_digests = label_digests_of(content)
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
-redis.call('SET', newest_key(), string.format('%.0f', created))
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode,
   'sha', state_hash_half, 'fingerprint', fingerprint, 'created', created)
+redis.call('SET', newest_key(), string.format('%.0f', created))
 if label_digests ~= '' then redis.call('HSET', case_key(case_id), 'label_digests', label_digests) end
 redis.call('SET', content_key(case_id), content)
 if pointer ~= '' then

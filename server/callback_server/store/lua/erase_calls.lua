@@ -45,8 +45,7 @@ local function calls_to_erase()
     'REV', 'LIMIT', 0, limit, 'WITHSCORES')
 end
 
-check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1))
-if case.resolved then redis.call('HLEN', resolution_key(case_id)) end
+check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1), true)
 for i, call_id in ipairs(calls_to_erase()) do
   if i % 2 == 1 then redis.call('HLEN', call_key(call_id)) end
 end

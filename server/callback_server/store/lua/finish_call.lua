@@ -39,7 +39,7 @@ elseif delivery and call[10] == fencing_token then
 end
 
 if not case then return reply('STALE') end
-check_types(case, {call_id})
+check_types(case, {}, delivery)
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 local lease = tonumber(redis.call('ZSCORE', leases_key(), call_id))

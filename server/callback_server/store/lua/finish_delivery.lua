@@ -24,8 +24,8 @@ local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_starte
 if call[3] == fencing_token then return reply('OK', 0, 0) end
 if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end
 local case = load_case(case_id)
-if not case then return {'STALE'} end
-check_types(case, {call_id})
+if not case then return reply('STALE') end
+check_types(case, {}, true)
 local now = math.floor(now_us() / 1000)
 
 if status ~= 'DELIVERED' and is_obsolete(case, call_id) then

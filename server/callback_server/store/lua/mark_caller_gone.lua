@@ -14,7 +14,7 @@ if not call[1] then return {'UNKNOWN'} end
 if call[3] then return {'OK'} end
 local case = load_case(case_id)
 if not case then return {'UNKNOWN'} end
-check_types(case, {call_id})
+check_types(case, {})
 redis.call('HSET', call_key(call_id), 'caller_gone', '1')
 emit_event(case, 'CALLER_GONE', call_id, call[2])
 return {'OK'}

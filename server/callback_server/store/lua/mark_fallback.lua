@@ -19,7 +19,7 @@ if not lease or lease <= now then return {'STALE'} end
 
 local case = load_case(case_id)
 if not case then return {'STALE'} end
-check_types(case, {call_id})
+check_types(case, {})
 redis.call('HSET', call_key(call_id), 'fallback_sent', '1')
 if not accepts then return {'OK'} end
 if call[3] and call[5] ~= '' then -- the next attempt needs the whole request

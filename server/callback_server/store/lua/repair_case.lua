@@ -44,7 +44,8 @@ local function check_case()
     return
   end
   if case.expires then need('expiries', expiries_key(), case.expires, case_id) end
-  local reminder = case.notify and not is_decided(case) and reminder_due(case, reminder_count(case) + 1)
+  local reminds = content and case.notify and not is_decided(case)
+  local reminder = reminds and reminder_due(case, reminder_count(case) + 1)
   if reminder then need('reminders', reminders_key(), reminder, case_id) end
 end
 

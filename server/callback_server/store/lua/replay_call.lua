@@ -21,7 +21,7 @@ if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end
 if is_obsolete(case, call_id) then return {'OBSOLETE'} end
 
-check_types(case, {call_id})
+check_types(case, {}, true)
 local now = math.floor(now_us() / 1000)
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then

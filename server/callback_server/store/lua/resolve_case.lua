@@ -29,7 +29,6 @@ local case = load_case(case_id)
 if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
 if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end
 check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1))
-redis.call('HLEN', resolution_key(case_id))
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.resolved and case.resolved ~= digest then return reply('CONFLICT') end

@@ -26,7 +26,7 @@ local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMI
 local reminded = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
-  if case then check_types(case, {call_id}) end
+  if case then check_types(case, {call_id}, true) end
 end
 for _, case_id in ipairs(cases) do
   local case = load_case(case_id)
@@ -62,7 +62,7 @@ for _, case_id in ipairs(cases) do
 end
 for _, case_id in ipairs(reminded) do
   local case = load_case(case_id)
-  if not case then
+  if not case or redis.call('EXISTS', content_key(case_id)) == 0 then
     report_absent('reminders', reminders_key(), case_id, now)
   else
     apply_timeouts(case, now, limits)

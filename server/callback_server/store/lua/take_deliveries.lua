@@ -27,56 +27,60 @@ for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = to
 local activities, due_list = due_lists(notifications)
 table.sort(activities)
 
--- Returns the calls or notifications of an activity that are due, at most one more than can be taken.
-local function due_calls(activity, count)
-  return redis.call('HEXISTS', pauses_key(), activity) == 1 and {}
-    or redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit - count + 1)
+-- The calls or notifications that are due, each before its activity, and at most one more than can be taken: however
+-- many activities have some, a script looks at no more of them.
+local due = {}
+for i = 1, #activities do
+  local activity = activities[(turn + i) % #activities + 1]
+  local left = limit + 1 - #due / 2
+  if left == 0 then break end
+  if redis.call('HEXISTS', pauses_key(), activity) == 0 then
+    for _, call_id in ipairs(redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)) do
+      due[#due + 1] = activity
+      due[#due + 1] = call_id
+    end
+  end
 end
 
-for _, activity in ipairs(activities) do
-  for _, call_id in ipairs(due_calls(activity, 0)) do
-    local case = load_case(string.sub(call_id, 1, 32))
-    if case then
-      check_types(case, {call_id})
-      redis.call('STRLEN', content_key(case.id))
-      redis.call('STRLEN', body_key(case.id))
-    end
+for i = 2, #due, 2 do
+  local case = load_case(string.sub(due[i], 1, 32))
+  if case then
+    check_types(case, {due[i]}, true)
+    redis.call('STRLEN', content_key(case.id))
+    redis.call('STRLEN', body_key(case.id))
   end
 end
 
 local taken, bytes = {}, 0
-for i = 1, #activities do
-  local activity = activities[(turn + i) % #activities + 1]
-  local list = due_list(activity)
-  for _, call_id in ipairs(due_calls(activity, #taken)) do
-    if #taken == limit or bytes > max_bytes then return reply(1, unpack(taken)) end
-    local case = load_case(string.sub(call_id, 1, 32))
-    local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
-      'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
-      'not_asked_before_replay', 'status')
-    if not case or not call[6] then
-      report_absent(is_notification(call_id) and 'notification_due' or 'due', list, call_id, now)
-    elseif is_obsolete(case, call_id) then
-      drop_reminder(case, call_id)
-    elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
-      end_delivery(case, call_id, 'DEAD', now, limits)
-    else
-      if call[1] == 'RUNNING' then fail_attempt_of_lost_server(call_id) end
-      local lease = lease_ms[activity] or default_lease_ms
-      start_attempt(case, call_id, now + lease)
-      local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
-      local content, body = call[4], call[5] or ''
-      if is_notification(call_id) then -- its handler gets no response
-        content, body = redis.call('GET', content_key(case.id)), ''
-      elseif case.answer_mode ~= 'ACK' then
-        content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
-      end
-      bytes = bytes + #call[6] + #(call[7] or '')
-      local not_asked = tonumber(call[9] or 0)
-      taken[#taken + 1] = {call_id, attempts, not_asked, attempts - tonumber(call[2] or 0),
-        not_asked - tonumber(call[10] or 0), now - tonumber(call[3]), lease, case.owner, activity, content, body,
-        call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
-    end
+for i = 1, math.min(#due, 2 * limit), 2 do
+  if bytes > max_bytes then return reply(1, unpack(taken)) end
+  local activity, call_id = due[i], due[i + 1]
+  local case = load_case(string.sub(call_id, 1, 32))
+  local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
+    'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
+    'not_asked_before_replay', 'status')
+  local content, body = call[4], call[5] or ''
+  if case and is_notification(call_id) then -- its handler gets no response
+    content, body = redis.call('GET', content_key(case.id)), ''
+  elseif case and case.answer_mode ~= 'ACK' then
+    content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
+  end
+  if not case or not call[6] or (call[6] ~= '' and not content) then
+    report_absent(is_notification(call_id) and 'notification_due' or 'due', due_list(activity), call_id, now)
+  elseif is_obsolete(case, call_id) then
+    drop_reminder(case, call_id)
+  elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
+    end_delivery(case, call_id, 'DEAD', now, limits)
+  else
+    if call[1] == 'RUNNING' then fail_attempt_of_lost_server(call_id) end
+    local lease = lease_ms[activity] or default_lease_ms
+    start_attempt(case, call_id, now + lease)
+    local attempts = tonumber(redis.call('HGET', call_key(call_id), 'attempts_started'))
+    bytes = bytes + #call[6] + #(call[7] or '')
+    local not_asked = tonumber(call[9] or 0)
+    taken[#taken + 1] = {call_id, attempts, not_asked, attempts - tonumber(call[2] or 0),
+      not_asked - tonumber(call[10] or 0), now - tonumber(call[3]), lease, case.owner, activity, content, body,
+      call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
   end
 end
-return reply(0, unpack(taken))
+return reply(#due > 2 * limit and 1 or 0, unpack(taken))

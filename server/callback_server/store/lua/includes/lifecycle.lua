@@ -25,8 +25,8 @@ local TIMEOUTS = {}
 ---@return table reply the applied timeouts, then the answer
 local function reply(...) return {TIMEOUTS, ...} end
 
--- Keeps an entry whose case or call is not there, and reports it: its absence is a fault, and the data may come back.
--- The entry is due again after a minute, so that it does not block the others.
+-- Keeps an entry whose case, its content or its call is not there, and reports it: its absence is a fault, and the data
+-- may come back. The entry is due again after a minute, so that it does not block the others.
 ---@param list string name of the list, as in the table of keys
 ---@param due number at which score an entry is due now
 local function report_absent(list, key, member, due)
@@ -64,8 +64,12 @@ local function now_us()
   return time
 end
 
--- Keeps the time that a script uses, so that no later script uses an earlier one.
+local is_kept = false
+
+-- Keeps the time that a script uses, once, so that no later script uses an earlier one.
 local function keep_time()
+  if is_kept then return end
+  is_kept = true
   redis.call('SET', clock_key(), string.format('%.0f:%.0f', now_us(), clock))
 end
 
@@ -133,10 +137,11 @@ local function ends_at_claim(case) return case.activity == RECORD or case.answer
 
 -- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent
 -- again, and a repeat for as long as the window of the call.
+---@return number bytes of the ended calls of the case that are left
 local function delete_call(case, call_id)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'digest', 'delivery')
   -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not accept as an integer.
-  redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
+  local bytes = redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
   if not ends_at_claim(case) then erase_outcome(call_id) end
@@ -146,6 +151,7 @@ local function delete_call(case, call_id)
   redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
   redis.call('ZREM', ended_key(), call_id)
+  return bytes
 end
 
 -- Returns the oldest call of a case that has ended and has no delivery to run.
@@ -159,13 +165,14 @@ local function oldest_ended_call(case)
 end
 
 -- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
-local function trim_ended_calls(case, limits)
-  local unfinished = tonumber(redis.call('HGET', case_key(case.id), 'unfinished'))
+---@param unfinished number of its calls
+---@param bytes number of its ended calls
+local function trim_ended_calls(case, unfinished, bytes, limits)
   local excess = redis.call('ZCARD', calls_key(case.id)) - unfinished - limits.recorded_calls_per_case
-  while excess > 0 or tonumber(redis.call('HGET', case_key(case.id), 'bytes')) > limits.recorded_bytes_per_case do
+  while excess > 0 or bytes > limits.recorded_bytes_per_case do
     local oldest = oldest_ended_call(case)
     if not oldest or redis.call('TYPE', call_key(oldest)).ok ~= 'hash' then return end
-    delete_call(case, oldest)
+    bytes = delete_call(case, oldest)
     excess = excess - 1
   end
 end
@@ -175,9 +182,9 @@ end
 local function retain_ended_call(case, call_id, now, limits)
   redis.call('ZADD', ended_key(), now, call_id)
   if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
-  redis.call('HINCRBY', case_key(case.id), 'unfinished', -1)
-  redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
-  trim_ended_calls(case, limits)
+  local unfinished = redis.call('HINCRBY', case_key(case.id), 'unfinished', -1)
+  local bytes = redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
+  trim_ended_calls(case, unfinished, bytes, limits)
 end
 
 -- @include delivery
@@ -187,20 +194,27 @@ end
 -- Raises an error if a key that a transition on this case may write to has a wrong type: Lua has no rollback, so a
 -- script does this before its first write. ZINTERCARD looks at the types of all its keys, and then at nothing else,
 -- because the first one does not exist.
----@param call_ids table the calls that the transition may write to, besides the one that holds the case
-local function check_types(case, call_ids)
+---@param call_ids table the calls that the transition may write to and has not read, besides that which holds the case
+---@param has_delivery any whether one of its calls may have a delivery, whatever the case is
+local function check_types(case, call_ids, has_delivery)
   local owner, activity, id = case.owner, case.activity, case.id
-  redis.call('ZINTERCARD', 16, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(),
-    delivery_activities_key(), due_key(activity), calls_key(id), held_key(id), answers_key(id),
-    waiting_key(owner), dead_key(owner), activities_key(owner), index_key(owner, 'OPEN', activity),
-    index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
+  redis.call('ZINTERCARD', 11, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(), calls_key(id),
+    answers_key(id), dead_key(owner), index_key(owner, 'OPEN', activity), index_key(owner, IN_PROGRESS, activity),
+    index_key(owner, 'CLOSED', activity))
+  if case.answer_mode == 'HOLD' then
+    redis.call('ZINTERCARD', 3, KEYS[1], held_key(id), waiting_key(owner))
+    redis.call('HLEN', resolution_key(id))
+  end
+  if has_delivery or case.answer_mode == 'ACK' or case.fallback then
+    redis.call('ZINTERCARD', 3, KEYS[1], delivery_activities_key(), due_key(activity))
+  end
   redis.call('XLEN', events_key())
   if case.notify then
     redis.call('ZINTERCARD', 4, KEYS[1], reminders_key(), notification_activities_key(), notification_due_key(activity))
     for _, call_id in ipairs(notifications_of(case)) do redis.call('HLEN', call_key(call_id)) end
   end
   now_us()
-  if case.call then redis.call('HLEN', call_key(case.call)) end
+  if case.status == IN_PROGRESS then redis.call('HLEN', call_key(case.call)) end
   for _, call_id in ipairs(call_ids) do redis.call('HLEN', call_key(call_id)) end
   if case.ordered then
     for _, call_id in ipairs(redis.call('LRANGE', queue_key(id), 0, 1)) do redis.call('HLEN', call_key(call_id)) end
