@@ -405,7 +405,7 @@ async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(ser
     assert [each.callback_activity for each in page.callbacks] == ["act"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def narrowed(store_of):
     """Return services whose owner `mine` is limited to `act` since it has cases of other activities."""
     principals = {"now": known()}

@@ -188,9 +188,10 @@ async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
     async with Worker(handlers, running.address).working():
         made = await generate(running)
         await remind(running, made)
-        await notifications(running, made, DELIVERED)
+        (reminder,) = await notifications(running, made, DELIVERED)
         case = await case_of(running, made)
         assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
+        assert reminder.close
 
 
 @pytest.mark.parametrize("end", ["answered", "closed"])
@@ -612,6 +613,8 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
     await running.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
     (expiry,) = (await case_of(running, made)).notifications
     assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)
+    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
+    assert [each.call_id for each in dead.calls] == [expiry.call_id]
     await replay(running, expiry)
     await notifications(running, made, DELIVERED)
 

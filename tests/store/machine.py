@@ -1070,8 +1070,9 @@ class LifeMachine(RuleBasedStateMachine):
         model = self.model.get(case_id) or self.dropped[case_id]
         expected = model.finish_delivery(call_id, token, status, asked=asked, now=now, close=close)
         assert reply == (None if expected is None else DeliveryFinished(*expected))
-        if call_id in model.calls:
-            assert self.do(read_call(self.scripts, call_id)).outcome.close is model.calls[call_id].close
+        kept = {**model.calls, **model.notifications}
+        if call_id in kept:
+            assert self.do(read_call(self.scripts, call_id)).close is kept[call_id].close
 
     @precondition(lambda self: self._acknowledged())
     @rule(data=st.data(), before=st.sampled_from([None, "expires", "closes"]),
@@ -1216,8 +1217,10 @@ class LifeMachine(RuleBasedStateMachine):
             if answered:
                 outcome = replace(outcome, response=answer)
             if model.calls[call_id].erased:
-                outcome = Outcome(outcome.status, keep_open=keep_open, close=close, failure=outcome.failure)
-            assert self.do(read_call(self.scripts, call_id)).outcome == replace(outcome, no_repeat=False)
+                outcome = Outcome(outcome.status, keep_open=keep_open, failure=outcome.failure)
+            recorded = self.do(read_call(self.scripts, call_id))
+            assert recorded.close is close
+            assert recorded.outcome == replace(outcome, no_repeat=False, close=False)
 
     def _of_answer(self, answer):
         if not self.recording.headers:

@@ -156,15 +156,15 @@ _RESETS = {
     metavar="3d",
     multiple=True,
     callback=options.durations,
-    help="With --notify reminder: remind the handler after this time, unless the callback is closed by then: 90s, 15m, "
-    "3d. Can be repeated, up to 10 times.",
+    help="With --notify reminder: remind the handler after this time, unless the callback is closed or resolved by "
+    "then: 90s, 15m, 3d. Can be repeated, up to 10 times.",
 )
 @click.option(
     "--notify",
     type=click.Choice(["reminder", "expiry"], case_sensitive=False),
     multiple=True,
     help="A notification that the handler of the activity gets. reminder: at each time of --remind-after. expiry: when "
-    "the callback expires. Can be repeated.",
+    "the callback expires, unless it is resolved. Can be repeated.",
 )
 @with_connection
 def generate(

@@ -95,9 +95,9 @@ class CallReason(StrEnum):
     CALL = "CALL"
     """A request reached the case."""
     REMINDER = "REMINDER"
-    """A time of `remind_after` has come, and the case is not closed."""
+    """A time of `remind_after` has passed, and the case is neither closed nor resolved."""
     EXPIRY = "EXPIRY"
-    """The case is closed with the reason EXPIRED."""
+    """The case is closed with the reason EXPIRED, and was not resolved before."""
     UNKNOWN = "UNKNOWN"
     """A reason that this version of the client does not know."""
 
@@ -525,7 +525,7 @@ class Callback:
     """The notifications that the handler gets."""
     notifications: "tuple[Call, ...]" = ()
     """The reminders that were due, oldest first, and then the expiry: each with `call_id`, `reason`, `start_time` and
-    `delivery`. Without the reminders that were dropped when the case closed. Empty in a list."""
+    `delivery`. Without the reminders that were dropped when the case closed or was resolved. Empty in a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

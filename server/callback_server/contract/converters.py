@@ -188,6 +188,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
             reason=_REASON[call.reason],
             start_time=timestamp(call.start_ms),
             delivery=delivery,
+            close=call.close,
         )
     message = callback_pb2.Call(
         call_id=call.id,
@@ -204,7 +205,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         request_body_size=call.request_body_size,
         client_address=request.client_address,
         keep_open=outcome.keep_open,
-        close=outcome.close,
+        close=call.close,
         start_time=timestamp(call.start_ms),
         end_time=None if call.end_ms is None else timestamp(call.end_ms),
         erased=call.erased,

@@ -191,6 +191,8 @@ class Call(msgspec.Struct, frozen=True):
     erased: bool = False
     """What was recorded of the call was erased. Only its status is left."""
     delivery: Delivery | None = None
+    close: bool = False
+    """Its handler asked to close the case, with its success or with its delivery."""
     caller_gone: bool = False
     """The caller did not get its answer."""
     fallback_sent: bool = False

@@ -208,7 +208,7 @@ class AsyncCallbackClient:
             closed_response: The response to requests after the case is closed, such as a page "already done". Default:
                 a 410, or a 404 on `/cbq/`.
             remind_after: Up to 10 times after the creation of the case at which its handler of notifications gets a
-                reminder, until the case is closed. Requires REMINDER in `notify`.
+                reminder, until the case is closed or resolved. Requires REMINDER in `notify`.
             notify: The notifications that the handler gets (`Handlers.notification`): REMINDER, EXPIRY, or both.
                 Default: none.
             timeout: Timeout in seconds. Default: that of the client.

@@ -32,7 +32,7 @@ class _CallReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallReason
     CALL_REASON_CALL: _CallReason.ValueType  # 1
     """CALL_REASON_CALL: a request reached the case."""
     CALL_REASON_REMINDER: _CallReason.ValueType  # 2
-    """CALL_REASON_REMINDER: a time of `remind_after` is over, and the case is neither closed nor resolved."""
+    """CALL_REASON_REMINDER: a time of `remind_after` has passed, and the case is neither closed nor resolved."""
     CALL_REASON_EXPIRY: _CallReason.ValueType  # 3
     """CALL_REASON_EXPIRY: the case is closed with reason EXPIRED, and was not resolved before."""
 
@@ -46,7 +46,7 @@ CALL_REASON_UNSPECIFIED: CallReason.ValueType  # 0
 CALL_REASON_CALL: CallReason.ValueType  # 1
 """CALL_REASON_CALL: a request reached the case."""
 CALL_REASON_REMINDER: CallReason.ValueType  # 2
-"""CALL_REASON_REMINDER: a time of `remind_after` is over, and the case is neither closed nor resolved."""
+"""CALL_REASON_REMINDER: a time of `remind_after` has passed, and the case is neither closed nor resolved."""
 CALL_REASON_EXPIRY: CallReason.ValueType  # 3
 """CALL_REASON_EXPIRY: the case is closed with reason EXPIRED, and was not resolved before."""
 Global___CallReason: _TypeAlias = CallReason  # noqa: Y015

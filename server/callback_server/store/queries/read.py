@@ -275,7 +275,6 @@ def _call(
             if answered
             else None,
             keep_open=keep_open == b"1",
-            close=close == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
             detail=(detail or b"").decode(),
         )
@@ -292,6 +291,7 @@ def _call(
         )
         if delivery
         else None,
+        close=close == b"1",
         caller_gone=caller_gone == b"1",
         fallback_sent=fallback_sent == b"1",
         repeats=int(repeats or 0),
