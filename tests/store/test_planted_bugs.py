@@ -473,7 +473,7 @@ BUGS = {
     "a case is deleted before its expiry was told": (
         "    if delivery == 'PENDING' or delivery == 'RUNNING' then return false end\n", ""),
     "a notification is taken with the body of its case": (
-        "      if is_notification(call_id) then -- its", "      if false then -- its"),
+        "  if case and is_notification(call_id) then -- its", "  if false then -- its"),
     "notifications outlive their case": (
         "    redis.call('UNLINK', call_key(call_id))\n  end\n  return true", "  end\n  return true"),
     "a notification that is replayed is not due": (
