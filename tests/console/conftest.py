@@ -6,7 +6,7 @@ import httpx
 import pytest
 from support.browser import chromium
 from support.console import running_console
-from support.system import running_system
+from support.system import own_store, running_system
 
 from callback import AsyncCallbackClient
 from callback_server.access.roles import EVERY_ACTIVITY, Role
@@ -36,8 +36,9 @@ class World:
 
 
 @pytest.fixture(scope="session")
-async def world(tmp_path_factory, store_of):
+async def world(tmp_path_factory):
     directory = tmp_path_factory.mktemp("console")
+    store = own_store(directory).start()  # other tests, which run meanwhile in this session, empty the shared one
     principals = directory / "principals.toml"
     tokens = {
         name: add_token(principals, name, [role], None, activities=(EVERY_ACTIVITY,) if role is Role.WORKER else ())
@@ -49,11 +50,12 @@ async def world(tmp_path_factory, store_of):
         "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
     }
     async with (
-        running_system(directory, store_of(), **options) as system,
+        running_system(directory, store, **options) as system,
         AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
         running_console(system.grpc) as console,
     ):
         yield World(system, tokens, client, console)
+    store.stop()
 
 
 @pytest.fixture(scope="session")

@@ -190,7 +190,7 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
 
 async def test_a_page_says_when_it_is_no_longer_live(browser, world):
     async with running_console(world.system.grpc) as console, signed_in(browser, world, console=console) as page:
-        await page.wait_for_function("document.querySelector('#list').matches('.htmx-settling, :not(.htmx-request)')")
+        await page.locator("#list:not(.htmx-request)").wait_for(state="attached")
         assert not await page.locator("#not-live").is_visible()
         await console.stop()
         await page.get_by_text("This page is not live").wait_for()

@@ -1,14 +1,17 @@
-"""Internals of Hypercorn and h11 that `callback_edge.http` relies on.
+"""Internals of Hypercorn, h11 and asyncio that `callback_edge.http` relies on.
 
-Both libraries may change these without notice. Each test names one of them, so that a new version says in plain words
+The libraries may change these without notice. Each test names one of them, so that a new version says in plain words
 what is gone and which module used it. The last tests keep the list complete.
 """
 
 import ast
+import asyncio
 import importlib
 import inspect
+import platform
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import h11
 import pytest
@@ -25,7 +28,7 @@ from callback_edge.http import config, connection, parser, protocol
 EDGE = PACKAGES["callback_edge"]
 HTTP = sorted((EDGE / "http").glob("*.py"))
 LIBRARIES = ("hypercorn", "h11")
-NAMES = {"hypercorn": "Hypercorn", "h11": "h11"}
+NAMES = {"hypercorn": "Hypercorn", "h11": "h11", "asyncio": "asyncio of Python"}
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ ATTRIBUTES = {
         "connection",
         "app config context loop reader writer send_lock state",
     ),
+    "StreamReader": (
+        lambda: asyncio.StreamReader(loop=SimpleNamespace(get_debug=bool)),
+        "connection",
+        "_buffer _maybe_resume_transport",
+    ),
     "TaskGroup": (lambda: TaskGroup(None), "connection", "_loop _task_group"),
     "WorkerContext": (lambda: WorkerContext(None), "config", "terminated"),
     "H11Protocol": (
@@ -156,8 +164,9 @@ ATTRIBUTES = {
 
 
 def complaint(library, what, user):
+    release = platform.python_version() if library == "asyncio" else version(library)
     return (
-        f"{NAMES[library]} {version(library)}: {what}; http/{user}.py relies on it. Read what the new version does in"
+        f"{NAMES[library]} {release}: {what}; http/{user}.py relies on it. Read what the new version does in"
         f" its place, adapt http/{user}.py, and run tests/edge and tests/hardening before you change the pin."
     )
 

@@ -337,10 +337,10 @@ async def test_the_worker_logs_its_unroutable_activities_and_gets_calls_of_the_o
         assert await code_of(await Called.make(up, "act")) == 201
     notices = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert [each.removeprefix("server_notice notice=") for each in notices] == [
+        "no call of form goes to a worker: the activity is built in; choose another name for yours",
         "no call of pushed goes to a worker: the configuration of this server has a target for it; remove the target "
         "from [activities.pushed], or run no worker for it",
         "no call of record goes to a worker: the activity is built in; choose another name for yours",
-        "no call of form goes to a worker: the activity is built in; choose another name for yours",
     ]
     assert f"worker_connected target={up.address} activities=act" in caplog.messages
 
