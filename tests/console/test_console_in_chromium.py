@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Error as BrowserError
 from support.console import running_console
 from support.wait import wait_until
 
@@ -58,6 +59,18 @@ async def signed_in(browser, world, name="orders", *, console=None, **options):
         assert [each for each in complaints if not each.startswith(EXPECTED)] == []
     finally:
         await context.close()
+
+
+async def press(page, button, notice):
+    """Press a button until the notice of its action is there: a live part that is replaced meanwhile takes a click."""
+
+    async def is_done():
+        if not await page.get_by_text(notice).is_visible():
+            with contextlib.suppress(BrowserError):
+                await page.get_by_role("button", name=button).click(timeout=3000)
+        return await page.get_by_text(notice).is_visible()
+
+    await wait_until(is_done, what=f"the notice {notice!r}")
 
 
 async def hold(world, made, **request):
@@ -287,17 +300,14 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
             found = (await Axe().run(page, options=AXE)).response
             assert [each["id"] for each in found["violations"]] == []
             is_broken = False
-            await page.get_by_role("button", name="Replay all (3)").click()
-            await page.get_by_text("The handlers run again").wait_for()
+            await press(page, "Replay all (3)", "The handlers run again")
             await page.get_by_role("heading", name="ship-order").wait_for(state="detached")
             assert await headings(page) == ["bill-order 1"]
             assert len(await dead()) == 1
         async with signed_in(browser, world, "operator") as page:
             await page.goto(f"{world.url}/dead?owner=orders")
-            await page.get_by_role("button", name="Pause the activity").click()
-            await page.get_by_text("The activity is paused").wait_for()
+            await press(page, "Pause the activity", "The activity is paused")
             async with AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator:
                 assert await operator.list_paused_activities() == ("bill-order",)
-                await page.get_by_role("button", name="Resume").click()
-                await page.get_by_text("The activity is resumed.").wait_for()
+                await press(page, "Resume", "The activity is resumed.")
                 assert await operator.list_paused_activities() == ()

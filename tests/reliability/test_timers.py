@@ -216,11 +216,11 @@ EXPECTED = {
     ("reminder", "answer"): {(CloseReason.CONSUMED, 0, 0)},
     ("reminder", "close"): {(CloseReason.CLOSED_BY_OWNER, 0, 0)},
     ("reminder", "extend"): {(None, 1, 0)},
-    ("reminder", "resolve"): {(None, 1, 0)},
+    ("reminder", "resolve"): {(None, 0, 0)},
     **{("expiry", action): {(CloseReason.EXPIRED, 0, 1)} for action in ACTIONS},
 }
 """Close reason, and how many reminders and expiries there are. What is due happens before an action, and a reminder
-that waits is dropped with its case."""
+that waits is dropped as its case closes or is resolved."""
 
 
 # ---- Many at once ----
