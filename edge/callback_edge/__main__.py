@@ -4,17 +4,12 @@ import sys
 
 from callback_edge.main import run
 from callback_edge.settings import EdgeSettings
-from callback_process.settings import SettingsError
+from callback_process import entry_point
 
 
 def main() -> int:
     """Run the edge, and return the exit code: 2 if a setting is wrong."""
-    try:
-        settings = EdgeSettings.load()
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return run(settings)
+    return entry_point.main(EdgeSettings.load, run)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,8 @@ from callback_edge.upstream.client import ServerClient
 from callback_process.addresses import Address
 from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
+from callback_process.entry_point import StartError
 from callback_process.listener import address_of, listen
-
-
-class StartError(Exception):
-    """An edge cannot start. The message is one line for an operator."""
 
 
 class Edge:

@@ -1,13 +1,12 @@
 """Edge process: settings in, exit code out."""
 
 import resource
-import sys
 from typing import Final
 
-from callback_edge.edge import Edge, StartError
+from callback_edge.edge import Edge
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
-from callback_process import loop as event_loop
+from callback_process.entry_point import run_process
 from callback_process.stop import hard_exit_after, stop_on_signals
 
 log = logs.get_logger()
@@ -24,18 +23,12 @@ def run(settings: EdgeSettings) -> int:
     Returns:
         The exit code: 0 after a stop, 1 with a line on standard error if an address or a file cannot be used.
     """
-    logs.configure("edge", settings.log_level)
-    _allow_open_files(settings.max_connections + _OTHER_FILES)
-    try:
-        event_loop.run(_serve(settings))
-    except StartError as error:
-        sys.stderr.write(f"callback edge: {error}\n")
-        return 1
-    return 0
+    return run_process("edge", settings.log_level, _serve(settings))
 
 
 async def _serve(settings: EdgeSettings) -> None:
     stop_requested = stop_on_signals()
+    _allow_open_files(settings.max_connections + _OTHER_FILES)
     async with Edge(settings) as edge:
         log.info("ready", edge=str(edge.address), admin=str(edge.admin_address))
         if settings.trusted_proxies is None:

@@ -2,19 +2,14 @@
 
 import sys
 
-from callback_process.settings import SettingsError
+from callback_process import entry_point
 from callback_server.main import run
 from callback_server.settings import ServerSettings
 
 
 def main() -> int:
     """Run the server, and return the exit code: 2 if a setting is wrong."""
-    try:
-        settings = ServerSettings.load()
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return run(settings)
+    return entry_point.main(ServerSettings.load, run)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import grpc
 
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
+from callback_process.entry_point import StartError
 from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
@@ -75,10 +76,6 @@ them. Half of a grace that is shorter than twice this."""
 MIN_GRACE_S: Final = 0.6
 """The least grace, in seconds. With less of it, the calls that no handler has could not be recorded and answered. The
 process ends later than a shorter `grace_s` by less than its `STOP_SLACK_S`."""
-
-
-class StartError(Exception):
-    """The process cannot start. The text says why, and what to change."""
 
 
 class StopRequestedError(Exception):

@@ -6,8 +6,8 @@ The first SIGTERM or SIGINT starts the stop. The process ends at the latest `STO
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import sys
 from typing import Final
 
 from google.protobuf.message_factory import GetMessageClass
@@ -18,13 +18,14 @@ from callback.v1 import (
     edge_service_pb2,
     worker_service_pb2,
 )
-from callback_process import logs, loop
+from callback_process import logs
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
+from callback_process.entry_point import StartError, run_process
 from callback_process.listener import address_of, listen
 from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.contract.validation import violations
-from callback_server.control_plane import ControlPlane, StartError, StopRequestedError
+from callback_server.control_plane import ControlPlane, StopRequestedError
 from callback_server.settings import ServerSettings
 
 log = logs.get_logger()
@@ -39,15 +40,7 @@ def run(settings: ServerSettings) -> int:
     Returns:
         The exit code: 0, or 1 with a line on standard error if the process cannot start.
     """
-    logs.configure("server", settings.log_level)
-    try:
-        loop.run(_serve(settings))
-    except StartError as error:
-        print(f"callback server: {error}", file=sys.stderr)  # noqa: T201  # for the operator who starts it
-        return 1
-    except StopRequestedError:
-        pass
-    return 0
+    return run_process("server", settings.log_level, _serve(settings))
 
 
 async def _serve(settings: ServerSettings) -> None:
@@ -55,7 +48,7 @@ async def _serve(settings: ServerSettings) -> None:
     control_plane = ControlPlane(settings, stop_requested=stop_requested)
     admin = _listen_admin(settings)
     _compile_rules()
-    with AdminServer(admin, control_plane.health.why_not_ready):
+    with AdminServer(admin, control_plane.health.why_not_ready), contextlib.suppress(StopRequestedError):
         async with control_plane:
             log.info(
                 "ready",

@@ -9,8 +9,9 @@ from support.store import StoreProcess, free_port, set_up
 from support.system import Process
 from support.wait import wait_until
 
+from callback_process.entry_point import StartError
 from callback_server import store_health
-from callback_server.control_plane import ControlPlane, StartError
+from callback_server.control_plane import ControlPlane
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect

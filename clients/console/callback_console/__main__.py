@@ -4,17 +4,12 @@ import sys
 
 from callback_console.main import run
 from callback_console.settings import ConsoleSettings
-from callback_process.settings import SettingsError
+from callback_process import entry_point
 
 
 def main() -> int:
     """Run the console, and return the exit code: 2 if a setting is wrong."""
-    try:
-        settings = ConsoleSettings.load()
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return run(settings)
+    return entry_point.main(ConsoleSettings.load, run)
 
 
 if __name__ == "__main__":

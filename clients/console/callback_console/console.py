@@ -19,11 +19,8 @@ from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
 from callback_process.addresses import Address
 from callback_process.admin import AdminServer
+from callback_process.entry_point import StartError
 from callback_process.listener import address_of, listen
-
-
-class StartError(Exception):
-    """A console cannot start. The message is one line for an operator."""
 
 
 class _HttpConfig(Config):

@@ -1,12 +1,11 @@
 """Console process: settings in, exit code out."""
 
-import sys
 from typing import Final
 
-from callback_console.console import Console, StartError
+from callback_console.console import Console
 from callback_console.settings import ConsoleSettings
 from callback_process import logs
-from callback_process import loop as event_loop
+from callback_process.entry_point import run_process
 from callback_process.stop import hard_exit_after, stop_on_signals
 
 log = logs.get_logger()
@@ -21,13 +20,7 @@ def run(settings: ConsoleSettings) -> int:
     Returns:
         The exit code: 0 after a stop, 1 with a line on standard error if an address cannot be used.
     """
-    logs.configure("console", settings.log_level)
-    try:
-        event_loop.run(_serve(settings))
-    except StartError as error:
-        sys.stderr.write(f"callback console: {error}\n")
-        return 1
-    return 0
+    return run_process("console", settings.log_level, _serve(settings))
 
 
 async def _serve(settings: ConsoleSettings) -> None:
