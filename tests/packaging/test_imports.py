@@ -26,7 +26,6 @@ MAY_IMPORT = {
     "callback_console": {
         *SETTINGS,
         "callback",
-        "callback_cli.masking",
         "hypercorn",
         "jinja2",
         "quart",

@@ -21,10 +21,10 @@ from callback import (
     Reject,
     Response,
 )
+from callback.masking import masked_response
 from callback_cli import json_view, options
 from callback_cli.calls import show_call, show_calls
 from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.masking import masked_response
 from callback_cli.options import examples, other_response_options, response_options
 from callback_cli.text_view import TextView
 

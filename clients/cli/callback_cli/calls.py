@@ -9,9 +9,9 @@ from itertools import islice
 import click
 
 from callback import Call, Callback, CallbackClient, CallFilter, CallWatch
+from callback.masking import masked
 from callback_cli import errors, json_view, options
 from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.masking import masked
 from callback_cli.options import examples
 from callback_cli.text_view import TextView
 

@@ -10,7 +10,7 @@ from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
 from callback import CallbackResolvedError, CallbackStatus
-from callback_cli.masking import masked_response
+from callback.masking import masked_response
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, response_of
 from callback_console.timeline import timeline

@@ -7,7 +7,7 @@ from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
 from callback import AnswerMode, Call, CallAnsweredError, Callback, CallStatus, Pairs
-from callback_cli.masking import masked, masked_response
+from callback.masking import masked, masked_response
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command

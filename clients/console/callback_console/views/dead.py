@@ -11,7 +11,7 @@ from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
 from callback import Call, Callback, CallbackError, CallFilter, PermissionDeniedError, UnauthenticatedError
-from callback_cli.masking import masked
+from callback.masking import masked
 from callback_console.request_context import client, done, page
 
 blueprint: Final = Blueprint("dead", __name__)

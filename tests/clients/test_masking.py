@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.clients import CALL, CASE, STATE
 
 from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query, Response
-from callback_cli.masking import masked
+from callback.masking import masked
 
 OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e"
 FORM = Headers({"content-type": "application/x-www-form-urlencoded; charset=utf-8"})

@@ -1,4 +1,4 @@
-"""Masking of secrets in recorded calls, so that a terminal or its log does not reveal them.
+"""Masking of secrets in recorded calls, so that a terminal, a page or a log does not reveal them.
 
 It masks:
 
