@@ -34,9 +34,10 @@ from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
-from callback_server.calls.invoke import UNSENT_S, CallInvoker
+from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
@@ -159,21 +160,32 @@ class ControlPlane:
             notifications=True,
         )
         owner_calls = settings.max_calls_per_minute_per_owner
-        self.invoker = CallInvoker(
+        owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
+        body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
+        claims = Claims(
             self.scripts,
             preconditions=PreconditionChecker(profiles, box_url=settings.box_url),
+            leases=leases,
+            recording=recording,
+            platform_url=settings.platform_url,
+            owner_rate=owner_rate,
+            body_bytes=body_bytes,
+            max_per_minute_per_case=settings.max_calls_per_minute_per_case,
+            held=self.held,
+            deliveries=self.deliveries,
+        )
+        self.invoker = CallInvoker(
+            self.scripts,
+            claims=claims,
             dispatcher=self.dispatcher,
             held=self.held,
             repeats=self.repeats,
             deliveries=self.deliveries,
-            leases=leases,
             recording=recording,
-            platform_url=settings.platform_url,
-            owner_rate=None if owner_calls is None else OwnerRateLimit(owner_calls),
-            body_bytes=BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner),
+            owner_rate=owner_rate,
+            body_bytes=body_bytes,
             max_in_flight=settings.max_in_flight_calls,
             max_waits=settings.max_in_flight_waits,
-            max_per_minute_per_case=settings.max_calls_per_minute_per_case,
         )
         self.watch_hub = WatchHub(self.scripts)
         self.sweeper = Sweeper(

@@ -20,7 +20,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.calls import invoke
+from callback_server.calls import claims
 from callback_server.domain.ids import case_id_of_call
 from callback_server.handlers.handler import Reply
 from callback_server.store import keys
@@ -143,7 +143,7 @@ async def test_slots_that_move_under_load_lose_nothing_and_run_nothing_twice(tmp
 async def test_a_partition_is_unavailable_while_its_keys_move_and_as_it_was_afterwards(
     tmp_path_factory, monkeypatch, kind
 ):
-    monkeypatch.setattr(invoke, "UNSENT_S", 0.1)
+    monkeypatch.setattr(claims, "UNSENT_S", 0.1)
     handler = Handler()
     async with (
         running_cluster(tmp_path_factory, kind, moving=MOVING) as cluster,

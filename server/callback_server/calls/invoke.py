@@ -20,22 +20,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import TaskSet, cancel_all
 from callback_server import errors, metrics
+from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
-from callback_server.calls.preconditions import PendingCall, PreconditionChecker
+from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.waiting import (
     BROWSER_AFTER_MS,
@@ -46,9 +46,8 @@ from callback_server.calls.waiting import (
     wait_path,
     wait_token,
 )
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request, identity_of
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
-from callback_server.domain.guard import intent_of
 from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
@@ -56,21 +55,15 @@ from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.look_up_request import LookUpRefusal, look_up_request
 from callback_server.store.queries.read import HeldCall
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
-    ClaimResult,
     ConfirmationRequired,
     EarlierCall,
     EarlierCallRuns,
-    Leases,
-    RateLimited,
-    VerificationRequired,
-    claim_call,
 )
 from callback_server.store.transitions.follow_call import FallbackSent
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
@@ -80,21 +73,11 @@ from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
-_LARGE_BODY_BYTES: Final = 64 * 1024
-"""A request with a larger body is looked up before its claim."""
 MARK_S: Final = 5.0
 """How long the mark of what a caller gets is sent to a store that does not reply, in seconds, before the call is looked
 at again."""
 GONE_S: Final = 5.0
 """How long the mark of a caller that is gone waits for a store that does not reply, in seconds."""
-UNSENT_S: Final = 2.0
-"""How long a call waits for a store that cannot be reached at all, in seconds."""
-
-_REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
-    ClaimRefusal.UNKNOWN: errors.StateUnknownError,
-    ClaimRefusal.BUSY: errors.CallInProgressError,
-    ClaimRefusal.AGENT: errors.AgentDetectedError,
-}
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
     CallFailure.HANDLER_LOST: errors.HandlerLostError,
@@ -104,53 +87,6 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CallAnswer:
-    """The complete response to a caller."""
-
-    call_id: str
-    """Empty for a handshake or a repeat, which are not calls."""
-    response: Response
-    cookie_host: str = ""
-    """The host on which the response may set cookies. Empty: nowhere."""
-    rejected_without_response: bool = False
-    """Whether the data was rejected, and the edge says so in its own words."""
-    wait_path: str = ""
-    """The path of the address where the caller waits for the response, which is empty then. Empty: there is one."""
-    request_method: str = ""
-    """The method of the request that the answer is for, if it is not the present one: that of the call which is
-    repeated. It decides the code of a redirect."""
-    repeated_call_id: str = ""
-    """The call that is repeated. Empty: the request is no repeat."""
-
-
-class ActiveCall:
-    """A request on its way to its answer, as the invoker returns it."""
-
-    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "method", "prefers_page", "released", "state")
-
-    def __init__(self, call_id: str, state: str = "", *, method: str = "get", prefers_page: bool = False) -> None:
-        self.call_id = call_id
-        self.state = state
-        self.method = method
-        """The method of the request as it was sent: of a confirmation, as it was posted."""
-        self.prefers_page = prefers_page
-        """Whether the caller is a browser, which shows a page while it waits."""
-        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once this process or the edge stops, so that the caller is told to wait elsewhere, or it is gone."""
-        self.answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
-        """The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry."""
-        self.is_claimed = False
-        """Whether the request has become a call."""
-        self.is_caller_gone = False
-        """Whether it is known that the caller will not get the answer."""
-
-    def release(self) -> None:
-        """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""
-        if not self.released.done():
-            self.released.set_result(None)
-
-
 class CallInvoker:
     """Runs calls from the request to the recorded end."""
 
@@ -158,52 +94,43 @@ class CallInvoker:
         self,
         scripts: Scripts,
         *,
-        preconditions: PreconditionChecker,
+        claims: Claims,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
         repeats: Repeats,
         deliveries: Deliveries,
-        leases: Leases,
         recording: Recording,
-        platform_url: str | None,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
         max_waits: int,
-        max_per_minute_per_case: int | None,
     ) -> None:
         """Create an invoker.
 
         Args:
             scripts: The scripts on the store.
-            preconditions: Checks the preconditions of a claim.
+            claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
             held: The held calls.
             repeats: The repeats that wait.
             deliveries: Runs the deliveries of ACK cases.
-            leases: How long a call may hold its case.
             recording: What is recorded of calls.
-            platform_url: The target of redirects to `/path`. None: such redirects are refused.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
             max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
-            max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
         """
         self._scripts = scripts
-        self._preconditions = preconditions
+        self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
         self._deliveries = deliveries
-        self._leases = leases
         self._recording = recording
-        self._platform_url = platform_url
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_waits = max_waits
-        self._max_per_minute_per_case = max_per_minute_per_case
         self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
         self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
         """The requests that wait at the addresses of calls."""
@@ -235,7 +162,7 @@ class CallInvoker:
         call_id = new_call_id(case_id_of(state_hash(state)))
         reservation = self._body_bytes.reserve(len(request.body))
         call = ActiveCall(call_id, state, method=request.method, prefers_page=prefers_page)
-        pending = _pending(call_id, state, parameter, request)
+        pending = pending_call(call_id, state, parameter, request)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
 
@@ -292,7 +219,7 @@ class CallInvoker:
         """
         self._check_capacity(state)
         call_id = new_call_id(case_id_of(state_hash(state)))
-        task = asyncio.create_task(self._look_up(_pending(call_id, state, parameter, request)))
+        task = asyncio.create_task(self._claims.look_up(pending_call(call_id, state, parameter, request)))
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
         return task
@@ -365,39 +292,6 @@ class CallInvoker:
         else:
             answer.set_result(task.result())
 
-    async def _look_up(self, pending: PendingCall) -> None:
-        result = await self._look_up_once(pending)
-        if isinstance(result, VerificationRequired):
-            verified = self._preconditions.check_head(pending, result)
-            result = None if verified is None else await self._look_up_once(verified)
-        if result is not None and not isinstance(result, VerificationRequired):
-            raise _refusal(result, pending.call_id)
-
-    async def _look_up_once(self, pending: PendingCall) -> LookUpRefusal | None:
-        try:
-            return await resend(
-                lambda: look_up_request(
-                    self._scripts,
-                    state_sha256=state_hash(pending.state),
-                    parameter=pending.parameter,
-                    profile=pending.verification.profile,
-                    calls_per_minute=self._max_per_minute_per_case,
-                    limited_owners=self._limited_owners(has_body=True),
-                ),
-                unsent_s=UNSENT_S,
-                unsure_s=UNSENT_S,
-            )
-        except StoreError as error:
-            log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
-            raise errors.StoreUnavailableError from error
-
-    def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
-        """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
-        of_rate = () if self._owner_rate is None else self._owner_rate.limited()
-        of_bytes = self._body_bytes.limited() if has_body else ()
-        limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
-        return [(*owner, limit) for owners, limit in limits for owner in owners]
-
     async def _mark(self, call_id: str) -> None:
         try:
             await resend(lambda: self.mark_caller_gone(call_id), unsent_s=GONE_S, unsure_s=GONE_S)
@@ -405,7 +299,7 @@ class CallInvoker:
             log.error("caller_gone_not_marked", call_id=call_id, error=str(error))
 
     async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
-        pending, result = await self._check_and_claim(pending)
+        pending, result = await self._claims.claim(pending)
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
@@ -433,65 +327,13 @@ class CallInvoker:
             return self._answer_closed(pending, result, result.response)
         if isinstance(result, ConfirmationRequired) and pending.request.method != "get":
             raise errors.ChoiceRequiredError
-        raise _refusal(result, pending.call_id)
+        raise refusal_of(result, pending.call_id)
 
     def _answer_closed(self, pending: PendingCall, closed: CaseClosed, response: Response) -> CallAnswer:
         if self._dispatcher.problems(response):  # a `/path`, and this server has no platform_url any more
-            raise _refusal(closed, pending.call_id)
+            raise refusal_of(closed, pending.call_id)
         cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
         return CallAnswer("", self._dispatcher.complete(response), cookie_host)
-
-    async def _check_and_claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
-        """Claim the case; while the store requires a check, run it and claim again.
-
-        The first claim has passed no checks, because only the store knows what a case requires. A claim without a
-        required check changes nothing. The loop ends, because each check runs once. A request with a large body is
-        looked up first, so that its body goes to the store once, and not at all if the request is refused.
-        """
-        if len(pending.request.body) > _LARGE_BODY_BYTES:
-            refusal = await self._look_up_once(pending)
-            if isinstance(refusal, VerificationRequired):
-                pending = self._preconditions.check(pending, refusal) or pending
-            elif refusal is not None:
-                return pending, refusal
-        while True:
-            result = await self._claim(pending)
-            checked = self._preconditions.check(pending, result)
-            if checked is None:
-                return pending, result
-            pending = checked
-
-    async def _claim(self, pending: PendingCall) -> ClaimResult:
-        began = time.perf_counter()
-        try:
-            return await resend(
-                lambda: claim_call(
-                    self._scripts,
-                    call_id=pending.call_id,
-                    state_sha256=state_hash(pending.state),
-                    parameter=pending.parameter,
-                    request=pending.request,
-                    sent=pending.sent,
-                    intent=pending.intent,
-                    verification=pending.verification,
-                    leases=self._leases,
-                    recording=self._recording,
-                    platform_url=self._platform_url,
-                    calls_per_minute=self._max_per_minute_per_case,
-                    limited_owners=self._limited_owners(has_body=bool(pending.request.body)),
-                    replica=self._held.replica,
-                    can_deliver=self._deliveries.has_capacity,
-                ),
-                unsent_s=UNSENT_S,
-                unsure_s=self._leases.longest_ms / 1000,
-            )
-        except StoreError as error:
-            log.error("claim_unanswered", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
-            if error.maybe_done:
-                raise errors.OutcomeUnknownError(pending.call_id) from error
-            raise errors.StoreUnavailableError from error
-        finally:
-            metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
     async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
         """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
@@ -736,30 +578,3 @@ def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
     if held.answer is None and held.failure is None:
         raise errors.OutcomeUnknownError(call_id)
     return Outcome(held.status, held.answer, failure=held.failure)
-
-
-def _pending(call_id: str, state: str, parameter: str, request: Request) -> PendingCall:
-    return PendingCall(call_id, state, parameter, request, identity_of(request), intent_of(request))
-
-
-def _refusal(
-    result: CaseClosed | ConfirmationRequired | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
-) -> errors.CallbackError:
-    match result:
-        case CaseClosed(reason):
-            return errors.CaseClosedError(reason)
-        case ConfirmationRequired(prompt):
-            if prompt is None:
-                return errors.ConfirmationRequiredError()
-            return errors.ConfirmationRequiredError(prompt.title, prompt.text, prompt.choices)
-        case RateLimited(wait_ms, limit):
-            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
-        case VerificationRequired():
-            # The case has another profile now, because it was generated again after the verification.
-            return errors.VerificationUnavailableError()
-        case ClaimRefusal.STALE | ClaimRefusal.HANDSHAKE:
-            log.error("claim_answered_too_late", call_id=call_id)
-            return errors.OutcomeUnknownError(call_id)
-        case ClaimRefusal():
-            return _REFUSALS[result]()
-    assert_never(result)

@@ -16,7 +16,8 @@ from callback.v1 import edge_service_pb2_grpc as edge_grpc
 from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.calls.invoke import ActiveCall, CallAnswer, CallInvoker
+from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.invoke import CallInvoker
 from callback_server.contract import converters
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading

@@ -1,0 +1,55 @@
+"""A request on its way to its answer, as the invoker returns it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from callback_server.domain.response import Response
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswer:
+    """The complete response to a caller."""
+
+    call_id: str
+    """Empty for a handshake or a repeat, which are not calls."""
+    response: Response
+    cookie_host: str = ""
+    """The host on which the response may set cookies. Empty: nowhere."""
+    rejected_without_response: bool = False
+    """Whether the data was rejected, and the edge says so in its own words."""
+    wait_path: str = ""
+    """The path of the address where the caller waits for the response, which is empty then. Empty: there is one."""
+    request_method: str = ""
+    """The method of the request that the answer is for, if it is not the present one: that of the call which is
+    repeated. It decides the code of a redirect."""
+    repeated_call_id: str = ""
+    """The call that is repeated. Empty: the request is no repeat."""
+
+
+class ActiveCall:
+    """A request between its arrival and its answer."""
+
+    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "method", "prefers_page", "released", "state")
+
+    def __init__(self, call_id: str, state: str = "", *, method: str = "get", prefers_page: bool = False) -> None:
+        self.call_id = call_id
+        self.state = state
+        self.method = method
+        """The method of the request as it was sent: of a confirmation, as it was posted."""
+        self.prefers_page = prefers_page
+        """Whether the caller is a browser, which shows a page while it waits."""
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once this process or the edge stops, so that the caller is told to wait elsewhere, or it is gone."""
+        self.answer: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
+        """The answer. It fails with a CallbackError that says why there is none, and whether the caller may retry."""
+        self.is_claimed = False
+        """Whether the request has become a call."""
+        self.is_caller_gone = False
+        """Whether it is known that the caller will not get the answer."""
+
+    def release(self) -> None:
+        """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""
+        if not self.released.done():
+            self.released.set_result(None)

@@ -1,0 +1,218 @@
+"""Claims: how a request becomes a call, or is refused.
+
+1. A claim is sent again, with the same call_id, until the store replies or the lease ends.
+2. The first claim has passed no checks, because only the store knows what a case requires. A claim without a required
+   check changes nothing; it is made again once the check has passed.
+3. A request with a large body is looked up first, so that its body goes to the store once, and not at all if the
+   request is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, assert_never
+
+from callback_process.logs import get_logger
+from callback_server import errors, metrics
+from callback_server.calls.deliveries import Deliveries
+from callback_server.calls.held import HeldCalls
+from callback_server.calls.preconditions import PendingCall, PreconditionChecker
+from callback_server.domain.call import Request, identity_of
+from callback_server.domain.guard import intent_of
+from callback_server.domain.ids import state_hash
+from callback_server.limits.body_bytes import BodyBytes
+from callback_server.limits.owner_rate import OwnerRateLimit
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend
+from callback_server.store.queries.look_up_request import LookUpRefusal, look_up_request
+from callback_server.store.recording import Recording
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.claim_call import (
+    CaseClosed,
+    ClaimRefusal,
+    ClaimResult,
+    ConfirmationRequired,
+    Leases,
+    RateLimited,
+    VerificationRequired,
+    claim_call,
+)
+
+log = get_logger()
+
+_LARGE_BODY_BYTES: Final = 64 * 1024
+"""A request with a larger body is looked up before its claim."""
+UNSENT_S: Final = 2.0
+"""How long a call waits for a store that cannot be reached at all, in seconds."""
+
+_REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
+    ClaimRefusal.UNKNOWN: errors.StateUnknownError,
+    ClaimRefusal.BUSY: errors.CallInProgressError,
+    ClaimRefusal.AGENT: errors.AgentDetectedError,
+}
+
+
+class Claims:
+    """Claims cases for requests, as the limits and the checks of this process allow."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        preconditions: PreconditionChecker,
+        leases: Leases,
+        recording: Recording,
+        platform_url: str | None,
+        owner_rate: OwnerRateLimit | None,
+        body_bytes: BodyBytes,
+        max_per_minute_per_case: int | None,
+        held: HeldCalls,
+        deliveries: Deliveries,
+    ) -> None:
+        """Create the claims of a process.
+
+        Args:
+            scripts: The scripts on the store.
+            preconditions: Checks the preconditions of a claim.
+            leases: How long a call may hold its case.
+            recording: What is recorded of calls.
+            platform_url: The target of redirects to `/path`. None: such redirects are refused.
+            owner_rate: The limit on the calls of an owner. None: no limit.
+            body_bytes: The limit on the bytes of bodies.
+            max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
+            held: The held calls, whose answers come to this process.
+            deliveries: The deliveries, of which one more can run or not.
+        """
+        self._scripts = scripts
+        self._preconditions = preconditions
+        self._leases = leases
+        self._recording = recording
+        self._platform_url = platform_url
+        self._owner_rate = owner_rate
+        self._body_bytes = body_bytes
+        self._max_per_minute_per_case = max_per_minute_per_case
+        self._held = held
+        self._deliveries = deliveries
+
+    async def look_up(self, pending: PendingCall) -> None:
+        """Look a request up whose body was not read.
+
+        Raises:
+            CallbackError: The request is refused, whatever its body is.
+        """
+        result = await self._look_up_once(pending)
+        if isinstance(result, VerificationRequired):
+            verified = self._preconditions.check_head(pending, result)
+            result = None if verified is None else await self._look_up_once(verified)
+        if result is not None and not isinstance(result, VerificationRequired):
+            raise refusal_of(result, pending.call_id)
+
+    async def _look_up_once(self, pending: PendingCall) -> LookUpRefusal | None:
+        try:
+            return await resend(
+                lambda: look_up_request(
+                    self._scripts,
+                    state_sha256=state_hash(pending.state),
+                    parameter=pending.parameter,
+                    profile=pending.verification.profile,
+                    calls_per_minute=self._max_per_minute_per_case,
+                    limited_owners=self._limited_owners(has_body=True),
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=UNSENT_S,
+            )
+        except StoreError as error:
+            log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
+            raise errors.StoreUnavailableError from error
+
+    def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
+        """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
+        of_rate = () if self._owner_rate is None else self._owner_rate.limited()
+        of_bytes = self._body_bytes.limited() if has_body else ()
+        limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
+        return [(*owner, limit) for owners, limit in limits for owner in owners]
+
+    async def claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
+        """Claim the case; while the store requires a check, run it and claim again.
+
+        Returns:
+            The request with the checks that it has passed, and the result of the last claim.
+
+        Raises:
+            CallbackError: A check failed, or the store did not reply.
+        """
+        if len(pending.request.body) > _LARGE_BODY_BYTES:
+            refusal = await self._look_up_once(pending)
+            if isinstance(refusal, VerificationRequired):
+                pending = self._preconditions.check(pending, refusal) or pending
+            elif refusal is not None:
+                return pending, refusal
+        while True:  # it ends, because each check runs once
+            result = await self._claim(pending)
+            checked = self._preconditions.check(pending, result)
+            if checked is None:
+                return pending, result
+            pending = checked
+
+    async def _claim(self, pending: PendingCall) -> ClaimResult:
+        began = time.perf_counter()
+        try:
+            return await resend(
+                lambda: claim_call(
+                    self._scripts,
+                    call_id=pending.call_id,
+                    state_sha256=state_hash(pending.state),
+                    parameter=pending.parameter,
+                    request=pending.request,
+                    sent=pending.sent,
+                    intent=pending.intent,
+                    verification=pending.verification,
+                    leases=self._leases,
+                    recording=self._recording,
+                    platform_url=self._platform_url,
+                    calls_per_minute=self._max_per_minute_per_case,
+                    limited_owners=self._limited_owners(has_body=bool(pending.request.body)),
+                    replica=self._held.replica,
+                    can_deliver=self._deliveries.has_capacity,
+                ),
+                unsent_s=UNSENT_S,
+                unsure_s=self._leases.longest_ms / 1000,
+            )
+        except StoreError as error:
+            log.error("claim_unanswered", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
+            if error.maybe_done:
+                raise errors.OutcomeUnknownError(pending.call_id) from error
+            raise errors.StoreUnavailableError from error
+        finally:
+            metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
+
+
+def pending_call(call_id: str, state: str, parameter: str, request: Request) -> PendingCall:
+    """Return a request that has passed no checks."""
+    return PendingCall(call_id, state, parameter, request, identity_of(request), intent_of(request))
+
+
+def refusal_of(
+    result: CaseClosed | ConfirmationRequired | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
+) -> errors.CallbackError:
+    """Return the error that tells the caller why its request became no call."""
+    match result:
+        case CaseClosed(reason):
+            return errors.CaseClosedError(reason)
+        case ConfirmationRequired(prompt):
+            if prompt is None:
+                return errors.ConfirmationRequiredError()
+            return errors.ConfirmationRequiredError(prompt.title, prompt.text, prompt.choices)
+        case RateLimited(wait_ms, limit):
+            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
+        case VerificationRequired():
+            # The case has another profile now, because it was generated again after the verification.
+            return errors.VerificationUnavailableError()
+        case ClaimRefusal.STALE | ClaimRefusal.HANDSHAKE:
+            log.error("claim_answered_too_late", call_id=call_id)
+            return errors.OutcomeUnknownError(call_id)
+        case ClaimRefusal():
+            return _REFUSALS[result]()
+    assert_never(result)
