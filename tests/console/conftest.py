@@ -49,13 +49,15 @@ async def world(tmp_path_factory):
         "server": {"CALLBACK_PRINCIPALS_FILE": str(principals)},
         "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
     }
-    async with (
-        running_system(directory, store, **options) as system,
-        AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
-        running_console(system.grpc) as console,
-    ):
-        yield World(system, tokens, client, console)
-    store.stop()
+    try:
+        async with (
+            running_system(directory, store, **options) as system,
+            AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
+            running_console(system.grpc) as console,
+        ):
+            yield World(system, tokens, client, console)
+    finally:
+        store.stop()
 
 
 @pytest.fixture(scope="session")

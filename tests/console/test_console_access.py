@@ -243,6 +243,26 @@ async def test_every_answer_has_a_strict_policy_and_no_page_is_kept(world):
             assert (headers["cache-control"] == "no-store") is not path.startswith("/static")
 
 
+async def test_a_browser_asks_whether_a_static_file_has_changed(world):
+    async with world.visitor() as http:
+        first = await http.get("/static/console.js")
+        assert (first.status_code, first.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        assert first.headers["cache-control"] == "no-cache"
+        again = await http.get("/static/console.js", headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await http.get("/static/VENDORED.md")).status_code == 404
+
+
+async def test_a_browser_that_disconnects_leaves_no_static_file_open(world):
+    """The console runs in this process, where a file that stays open is a warning, which fails the test."""
+    for turns in range(100):
+        _, writer = await asyncio.open_connection("127.0.0.1", world.console.address.port)
+        writer.write(f"GET /static/htmx.min.js HTTP/1.1\r\nHost: {world.console.address}\r\n\r\n".encode())
+        for _ in range(turns):
+            await asyncio.sleep(0)  # it disconnects at another moment each time
+        writer.close()
+
+
 async def test_a_body_is_downloaded_byte_for_byte_and_never_shown_as_a_page(world):
     body = b"<script>alert(1)</script>\0\xff"
     call_id = await record(world, body)

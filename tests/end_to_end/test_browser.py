@@ -1,10 +1,11 @@
 """Callbacks in a real browser: redirected by a bank, or posted by another origin, it lands on the right page."""
 
 import asyncio
+import datetime
 import json
 
 import pytest
-from support.browser import chromium, site
+from support.browser import chromium, lands_at, site, visitor
 from support.handlers import accept, answering, override, reject
 from support.store import free_port
 from support.system import own_store, running_system
@@ -20,10 +21,12 @@ HOSTILE = [
     "https:evil.example", "http:/\\evil.example", "https://user@evil.example/", "///evil.example", "/\t/evil.example/",
     " //evil.example/", "https://evil.example\\@platform.example/", "file:///etc/passwd", "",
 ]  # fmt: skip
+PATIENTLY = {"answer_deadline": datetime.timedelta(seconds=30)}
+"""Settings of a case whose browser is not told to wait, however long a busy machine takes for an answer."""
 
 
 @pytest.fixture(scope="module")
-async def sites():
+async def running_sites():
     """Run two sites: the bank (or another sender that redirects the browser), and the platform of the owner."""
     async with site("127.0.0.2") as bank, site("127.0.0.3") as platform:
         platform.pages["/page/thankyou"] = "<title>Thank you</title>"
@@ -31,14 +34,14 @@ async def sites():
 
 
 @pytest.fixture(scope="module")
-async def around(sites, world, tmp_path_factory):
+async def around(running_sites, world, tmp_path_factory):
     """Run a system whose platform is one of these sites, with the handler of `world`."""
     directory = tmp_path_factory.mktemp("browser")
     store = own_store(directory).start()
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
     try:
         async with running_system(
-            directory, store, config=config, server={"CALLBACK_PLATFORM_URL": sites[1].origin}
+            directory, store, config=config, server={"CALLBACK_PLATFORM_URL": running_sites[1].origin}
         ) as system:
             yield type(world)(system, world.handler, f"127.0.0.1:{free_port()}")
     finally:
@@ -52,13 +55,17 @@ async def browser():
 
 
 @pytest.fixture
+async def sites(running_sites):
+    """The sites, which have seen no other visitor than this test's."""
+    for each in running_sites:
+        await each.forget()
+    return running_sites
+
+
+@pytest.fixture
 async def page(browser, sites):
-    """Open a page in a browser without history, and clear the requests that the sites recorded."""
-    for each in sites:
-        each.requests.clear()
-    context = await browser.new_context()
-    yield await context.new_page()
-    await context.close()
+    async with visitor(browser) as opened:
+        yield opened
 
 
 def link(url):
@@ -79,11 +86,13 @@ async def test_a_bank_sends_the_browser_back_and_it_lands_on_the_platform(page, 
         return accept() if query.get("trxid") == "0050000513453434" else reject()
 
     name = around.handler.play(decide)
-    case = await around.client.generate_callback_url("push", Redirect("/page/thankyou"), activity_case=name)
+    case = await around.client.generate_callback_url(
+        "push", Redirect("/page/thankyou"), activity_case=name, **PATIENTLY
+    )
     bank.pages["/pay"] = link(f"{case.url}?trxid=0050000513453434&ec=a%20b")
     await page.goto(f"{bank.origin}/pay?session=secret")
     await page.click("#back")
-    await page.wait_for_url(f"{platform.origin}/page/thankyou")
+    await lands_at(page, f"{platform.origin}/page/thankyou")
     assert await page.title() == "Thank you"
 
     (request,) = around.handler.requests(name)
@@ -123,7 +132,7 @@ async def test_double_click_reload_and_back_run_the_handler_once_and_end_on_the_
     name = around.handler.play(decide)
     parameter = "state" if method == "post" else ""
     case = await around.client.generate_callback_url(
-        "push", Response(), activity_case=name, state_query_parameter=parameter
+        "push", Response(), activity_case=name, state_query_parameter=parameter, **PATIENTLY
     )
     if method == "get":
         bank.pages["/pay"] = link(f"{case.url}?trxid=1")
@@ -149,14 +158,14 @@ async def test_double_click_reload_and_back_run_the_handler_once_and_end_on_the_
     await script(click)
     await wait_until(lambda: has_repeats(1), what="a repeat")
     gate.set()
-    await page.wait_for_url(f"{around.system.url}/**")
+    await lands_at(page, f"{around.system.url}/*")
     assert await page.title() == "Paid"
 
     await page.reload()
     assert await page.title() == "Paid"
     await page.go_back()
     await page.click("#back")
-    await page.wait_for_url(f"{around.system.url}/**")
+    await lands_at(page, f"{around.system.url}/*")
     assert await page.title() == "Paid"
     assert len(around.handler.requests(name)) == 1
     assert await has_repeats(3)
@@ -174,7 +183,7 @@ async def test_a_form_of_another_origin_arrives_and_is_followed_by_get(page, sit
     idp, platform = sites
     name = around.handler.play(answering(accept()))
     case = await around.client.generate_callback_url(
-        "push", Redirect("/page/thankyou?from=idp"), activity_case=name, state_query_parameter=parameter
+        "push", Redirect("/page/thankyou?from=idp"), activity_case=name, state_query_parameter=parameter, **PATIENTLY
     )
     idp.pages["/login"] = form(case.url.partition("?")[0], **{parameter: case.state}, **fields)
     sent = []
@@ -185,7 +194,7 @@ async def test_a_form_of_another_origin_arrives_and_is_followed_by_get(page, sit
 
     await page.route("**/cbq/**", note)
     await page.goto(f"{idp.origin}/login")
-    await page.wait_for_url(f"{platform.origin}/page/thankyou?from=idp")
+    await lands_at(page, f"{platform.origin}/page/thankyou?from=idp")
 
     (request,) = around.handler.requests(name)
     assert (request.request_method, request.request_query_string) == ("post", "")
@@ -208,7 +217,7 @@ async def test_a_page_of_a_handler_does_not_leak_its_url(page, sites, around):
     )
     await page.goto(case.url)
     await page.click("#on")
-    await page.wait_for_url(f"{platform.origin}/page/thankyou")
+    await lands_at(page, f"{platform.origin}/page/thankyou")
     assert {target for _, target, _ in platform.visits()} == {"/pixel", "/page/thankyou"}
     for _, _, headers in platform.visits():
         assert "referer" not in headers
@@ -221,7 +230,7 @@ async def test_a_hostile_redirect_never_leads_a_browser_anywhere(page, sites, ar
         with pytest.raises(InvalidRequestError):
             await around.client.generate_callback_url("push", Redirect(url))
     name = around.handler.play(answering(accept(override(response_type=REDIRECT, response_redirect_url=url))))
-    case = await around.client.generate_callback_url("push", Response(b""), activity_case=name)
+    case = await around.client.generate_callback_url("push", Response(b""), activity_case=name, **PATIENTLY)
     left = []
     page.on("request", lambda request: left.append(request.url))
     bank.pages["/pay"] = link(case.url)
@@ -246,7 +255,7 @@ async def test_a_path_stays_on_the_platform(page, sites, around, path):
     bank.pages["/pay"] = link(case.url)
     await page.goto(f"{bank.origin}/pay")
     await page.click("#back")
-    await page.wait_for_url(f"{platform.origin}/**")
+    await lands_at(page, f"{platform.origin}/*")
     assert [method for method, _, _ in platform.visits()] == ["GET"]
 
 
@@ -263,7 +272,6 @@ async def by_keyboard(page):
 @pytest.mark.parametrize("press", [by_mouse, by_keyboard])
 async def test_a_person_confirms_and_the_handler_gets_the_confirmed_get(browser, sites, around, press, parameter):
     mail, platform = sites
-    platform.requests.clear()
     name = around.handler.play(answering(accept()))
     case = await around.client.generate_callback_url(
         "push",
@@ -271,41 +279,41 @@ async def test_a_person_confirms_and_the_handler_gets_the_confirmed_get(browser,
         activity_case=name,
         state_query_parameter=parameter,
         get_guard=GetGuard.CONFIRM,
+        **PATIENTLY,
     )
     url = f"{case.url}{'&' if parameter else '?'}trxid=5&a=%20b&&c"
-    context = await browser.new_context(java_script_enabled=False, locale="nl-NL")
-    page = await context.new_page()
-    mail.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Bevestig uw bestelling</a>'
-    await page.goto(f"{mail.origin}/mail")
-    await page.click("#link")
-    await page.wait_for_url(url)
-    assert await page.inner_text("button") == "Doorgaan"
-    await page.reload()
-    assert around.handler.requests(name) == []
-    before = await around.client.get_callback(case.case_id)
-    assert (before.status, before.call_count) == (CallbackStatus.OPEN, 0)
+    async with visitor(browser, java_script_enabled=False, locale="nl-NL") as page:
+        mail.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Bevestig uw bestelling</a>'
+        await page.goto(f"{mail.origin}/mail")
+        await page.click("#link")
+        await lands_at(page, url)
+        assert await page.inner_text("button") == "Doorgaan"
+        await page.reload()
+        assert around.handler.requests(name) == []
+        before = await around.client.get_callback(case.case_id)
+        assert (before.status, before.call_count) == (CallbackStatus.OPEN, 0)
 
-    await press(page)
-    await page.wait_for_url(f"{platform.origin}/page/thankyou")
-    (request,) = around.handler.requests(name)
-    assert (request.request_method, request.request_body) == ("get", b"")
-    assert f"?{request.request_query_string}" == url[url.index("?") :]
-    assert [field.name for field in request.request_headers if field.name.startswith("content-")] == []
-    (call,) = (await around.client.list_calls_page(case.case_id)).items
-    recorded = await around.client.get_call(call.call_id)
-    assert (recorded.method, recorded.body, recorded.status) == ("get", b"", CallStatus.SUCCEEDED)
-    assert (await around.client.get_callback(case.case_id)).close_reason is CloseReason.CONSUMED
-    ((method, target, headers),) = platform.visits()
-    assert (method, target) == ("GET", "/page/thankyou")
-    assert "referer" not in headers
+        await press(page)
+        await lands_at(page, f"{platform.origin}/page/thankyou")
+        (request,) = around.handler.requests(name)
+        assert (request.request_method, request.request_body) == ("get", b"")
+        assert f"?{request.request_query_string}" == url[url.index("?") :]
+        assert [field.name for field in request.request_headers if field.name.startswith("content-")] == []
+        (call,) = (await around.client.list_calls_page(case.case_id)).items
+        recorded = await around.client.get_call(call.call_id)
+        assert (recorded.method, recorded.body, recorded.status) == ("get", b"", CallStatus.SUCCEEDED)
+        assert (await around.client.get_callback(case.case_id)).close_reason is CloseReason.CONSUMED
+        ((method, target, headers),) = platform.visits()
+        assert (method, target) == ("GET", "/page/thankyou")
+        assert "referer" not in headers
 
-    answer = await page.goto(url)
-    assert answer.status == (404 if parameter else 410)
-    await context.close()
+        answer = await page.goto(url)
+        assert answer.status == (404 if parameter else 410)
 
 
-async def test_a_second_click_does_nothing_twice_and_ends_on_the_same_page(browser, around):
+async def test_a_second_click_does_nothing_twice_and_ends_on_the_same_page(browser, sites, around):
     """Click twice with JavaScript disabled, as only a script could prevent a second click."""
+    _, platform = sites
     gate = asyncio.Event()
 
     async def script(_request, _context):
@@ -314,52 +322,42 @@ async def test_a_second_click_does_nothing_twice_and_ends_on_the_same_page(brows
 
     name = around.handler.play(script)
     case = await around.client.generate_callback_url(
-        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.CONFIRM
+        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.CONFIRM, **PATIENTLY
     )
-    context = await browser.new_context(java_script_enabled=False)
-    page = await context.new_page()
-    await page.goto(case.url)
-    box = await page.locator("button").bounding_box()
-    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    await page.mouse.click(*place)  # page.click would wait for the response
-    await wait_until(lambda: around.handler.requests(name))
-    await page.mouse.click(*place)
+    async with visitor(browser, java_script_enabled=False) as page:
+        await page.goto(case.url)
+        box = await page.locator("button").bounding_box()
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        await page.mouse.click(*place)  # page.click would wait for the response
+        await wait_until(lambda: around.handler.requests(name))
+        await page.mouse.click(*place)
 
-    async def waits():
-        return (await around.client.list_calls_page(case.case_id)).items[0].repeat_count == 1
+        async def waits():
+            return (await around.client.list_calls_page(case.case_id)).items[0].repeat_count == 1
 
-    await wait_until(waits, what="the second request")
-    gate.set()
-    await page.wait_for_url("**/page/thankyou")
-    answer = await page.goto(case.url)  # it was to be confirmed, so it is not the same request
-    assert answer.status == 410
-    assert await page.inner_text("h1") == "This link can no longer be used"
-    assert "If you used it and do not know the result, please check" in await page.inner_text("p")
-    assert len(around.handler.requests(name)) == 1
-    await context.close()
-
-
-async def is_closed(around, case):
-    return (await around.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
+        await wait_until(waits, what="the second request")
+        gate.set()
+        await lands_at(page, f"{platform.origin}/page/thankyou")
+        answer = await page.goto(case.url)  # it was to be confirmed, so it is not the same request
+        assert answer.status == 410
+        assert await page.inner_text("h1") == "This link can no longer be used"
+        assert "If you used it and do not know the result, please check" in await page.inner_text("p")
+        assert len(around.handler.requests(name)) == 1
 
 
 async def test_a_link_preview_gets_a_neutral_page_and_does_not_use_up_the_callback(browser, sites, around):
     _, platform = sites
     name = around.handler.play(answering(accept()))
     case = await around.client.generate_callback_url(
-        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.DETECT
+        "push", Redirect("/page/thankyou"), activity_case=name, get_guard=GetGuard.DETECT, **PATIENTLY
     )
-    preview = await browser.new_context(user_agent="Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)")
-    page = await preview.new_page()
-    answer = await page.goto(case.url)
-    assert (answer.status, await page.title()) == (200, "Open this link in a browser")
-    await preview.close()
+    async with visitor(browser, user_agent="Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)") as page:
+        answer = await page.goto(case.url)
+        assert (answer.status, await page.title()) == (200, "Open this link in a browser")
     assert around.handler.requests(name) == []
     assert (await around.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
-    person = await browser.new_context()
-    page = await person.new_page()
-    await page.goto(case.url)
-    assert page.url == f"{platform.origin}/page/thankyou"
-    assert len(around.handler.requests(name)) == 1
-    await person.close()
+    async with visitor(browser) as page:
+        await page.goto(case.url)
+        assert page.url == f"{platform.origin}/page/thankyou"
+        assert len(around.handler.requests(name)) == 1

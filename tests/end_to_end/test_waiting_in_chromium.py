@@ -1,15 +1,15 @@
 """A visitor who waits: the page becomes the answer, with and without a script, whatever is restarted meanwhile."""
 
 import asyncio
+import contextlib
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from support.browser import chromium, site
+from support.browser import chromium, lands_at, site, visitor
 from support.system import own_store, running_system
 
 from callback import CallStatus, Redirect, Response
 
-WITHIN_MS = 120_000
 HEADINGS = {"en": "One moment, please", "nl": "Een ogenblik"}
 
 
@@ -37,13 +37,13 @@ async def browser():
         yield running
 
 
-async def visit(browser, url, *, scripts=True, posts=False, language="en", **options):
-    """Open a URL, or post a form to it, and return the page once it shows that it waits."""
-    context = await browser.new_context(java_script_enabled=scripts, locale=language, **options)
-    page = await context.new_page()
-    await open_in(page, url, posts=posts)
-    assert await page.title() == HEADINGS[language]
-    return page
+@contextlib.asynccontextmanager
+async def waiting(browser, url, *, scripts=True, posts=False):
+    """A page that has opened a URL, or posted a form to it, and shows that it waits."""
+    async with visitor(browser, java_script_enabled=scripts, locale="en") as page:
+        await open_in(page, url, posts=posts)
+        assert await page.title() == HEADINGS["en"]
+        yield page
 
 
 async def open_in(page, url, *, posts):
@@ -53,7 +53,7 @@ async def open_in(page, url, *, posts):
         return
     await page.set_content(f"<form method=post action='{url}'><input name=id value=7><button>Pay</button></form>")
     await page.get_by_role("button").dblclick()
-    await page.wait_for_url(url)
+    await lands_at(page, url)
 
 
 async def assert_one_call(system, case):
@@ -64,43 +64,38 @@ async def assert_one_call(system, case):
 @pytest.mark.parametrize("scripts", [True, False])
 async def test_the_page_becomes_the_answer(browser, system, shop, scripts):
     case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
-    page = await visit(browser, case.url, scripts=scripts)
-    await system.client.resolve_callback(case.case_id)
-    await page.wait_for_url(f"{shop.origin}/thankyou")
-    await assert_one_call(system, case)
-    await page.context.close()
+    async with waiting(browser, case.url, scripts=scripts) as page:
+        await system.client.resolve_callback(case.case_id)
+        await lands_at(page, f"{shop.origin}/thankyou")
+        await assert_one_call(system, case)
 
 
 @pytest.mark.parametrize(("scripts", "posts"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("restarted", ["server", "edge"])
 async def test_a_visitor_who_waits_gets_the_answer_after_a_restart(browser, system, scripts, posts, restarted):
     case = await system.client.generate_callback_url("form", Response("welcome"))
-    page = await visit(browser, case.url, scripts=scripts, posts=posts)
-    process = getattr(system, restarted)
-    await asyncio.to_thread(process.stop)
-    await process.start()
-    await system.client.resolve_callback(case.case_id)
-    await page.get_by_text("welcome").wait_for(timeout=WITHIN_MS)
-    await assert_one_call(system, case)
-    await page.context.close()
+    async with waiting(browser, case.url, scripts=scripts, posts=posts) as page:
+        process = getattr(system, restarted)
+        await asyncio.to_thread(process.stop)
+        await process.start()
+        await system.client.resolve_callback(case.case_id)
+        await page.get_by_text("welcome").wait_for()
+        await assert_one_call(system, case)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
 async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_back(browser, system, shop, scripts):
     case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
-    page = await visit(browser, case.url, scripts=scripts)
-    await page.context.close()
-    page = await visit(browser, case.url, scripts=scripts)
-    await page.reload()
-    await system.client.resolve_callback(case.case_id)
-    await page.wait_for_url(f"{shop.origin}/thankyou")
-    await page.context.close()
-    context = await browser.new_context(java_script_enabled=scripts)
-    page = await context.new_page()
-    await page.goto(case.url)
-    assert await page.title() == "Thank you"
-    await assert_one_call(system, case)
-    await context.close()
+    async with waiting(browser, case.url, scripts=scripts):
+        pass
+    async with waiting(browser, case.url, scripts=scripts) as page:
+        await page.reload()
+        await system.client.resolve_callback(case.case_id)
+        await lands_at(page, f"{shop.origin}/thankyou")
+    async with visitor(browser, java_script_enabled=scripts) as page:
+        await page.goto(case.url)
+        assert await page.title() == "Thank you"
+        await assert_one_call(system, case)
 
 
 PROBLEM = {"Content-Type": "application/problem+json", "Retry-After": "60"}
@@ -113,48 +108,44 @@ async def test_a_visitor_who_reloads_goes_back_and_opens_another_tab_makes_one_c
 ):
     shop.pages["/"] = "<title>Shop</title>"
     case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
-    page = await visit(browser, case.url, scripts=scripts, posts=posts)
-    await page.reload()
-    assert await page.title() == HEADINGS["en"]
-    if not posts:  # Chromium goes back to the page of a form only if the visitor agrees to send it again
-        await page.goto(f"{shop.origin}/")
-        await page.go_back()
+    async with waiting(browser, case.url, scripts=scripts, posts=posts) as page:
+        await page.reload()
         assert await page.title() == HEADINGS["en"]
-    tab = await page.context.new_page()
-    await open_in(tab, case.url, posts=posts)
-    await system.client.resolve_callback(case.case_id)
-    for each in (page, tab):
-        await each.wait_for_url(f"{shop.origin}/thankyou")
-    await assert_one_call(system, case)
-    await page.context.close()
+        if not posts:  # Chromium goes back to the page of a form only if the visitor agrees to send it again
+            await page.goto(f"{shop.origin}/")
+            await page.go_back()
+            assert await page.title() == HEADINGS["en"]
+        tab = await page.context.new_page()
+        await open_in(tab, case.url, posts=posts)
+        await system.client.resolve_callback(case.case_id)
+        for each in (page, tab):
+            await lands_at(each, f"{shop.origin}/thankyou")
+        await assert_one_call(system, case)
 
 
 @pytest.mark.parametrize("headers", [{}, PROBLEM])
 @pytest.mark.parametrize("code", [200, 202, 503])
 async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, headers):
     case = await system.client.generate_callback_url("form", Response())
-    page = await visit(browser, case.url)
-    await system.client.resolve_callback(case.case_id, Response("the shop is closed", code=code, headers=headers))
-    await page.get_by_text("the shop is closed").wait_for(timeout=10_000)
-    await page.context.close()
+    async with waiting(browser, case.url) as page:
+        await system.client.resolve_callback(case.case_id, Response("the shop is closed", code=code, headers=headers))
+        await page.get_by_text("the shop is closed").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", HEADINGS)
 async def test_the_page_is_accessible_and_complains_about_nothing(browser, system, language, scheme):
     case = await system.client.generate_callback_url("form", Response("welcome"))
-    context = await browser.new_context(
-        locale=language, color_scheme=scheme, viewport={"width": 320, "height": 568}, bypass_csp=False
-    )
-    page = await context.new_page()
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    await page.goto(case.url)
-    assert await page.title() == HEADINGS[language]
-    found = (await Axe().run(page)).response
-    assert [each["id"] for each in found["violations"] + found["incomplete"]] == []
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await system.client.resolve_callback(case.case_id)
-    await page.get_by_text("welcome").wait_for()
-    assert [each for each in complaints if "the server responded with a status of" not in each] == []
-    await context.close()
+    async with visitor(
+        browser, locale=language, color_scheme=scheme, viewport={"width": 320, "height": 568}, bypass_csp=False
+    ) as page:
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.goto(case.url)
+        assert await page.title() == HEADINGS[language]
+        found = (await Axe().run(page)).response
+        assert [each["id"] for each in found["violations"] + found["incomplete"]] == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await system.client.resolve_callback(case.case_id)
+        await page.get_by_text("welcome").wait_for()
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []

@@ -1,18 +1,32 @@
 """Fixtures of the flows: one system, a platform that browsers land on, and a browser."""
 
 import contextlib
+import datetime
 import json
 import re
 from types import SimpleNamespace
 
 import pytest
 from flows.recipes import BLOCKS, SECRET, recipe
-from support.browser import chromium, site
+from support.browser import chromium, lands_at, site, visitor
 from support.store import free_port
 from support.system import own_store, running_system
 
+from callback import AsyncCallbackClient
+
 PLATFORM = "127.0.0.3"
 ACTIVITIES = ("openid-login", "saml-login", "payment-webhook", "payment-return")
+DEADLINE_S = 60
+"""Deadline of the handlers, which is far away on a busy machine too."""
+
+
+class PatientClient(AsyncCallbackClient):
+    """Client whose callbacks tell no browser to wait, however long a busy machine takes for an answer."""
+
+    async def generate_callback_url(self, *arguments, **options):
+        return await super().generate_callback_url(
+            *arguments, **options, answer_deadline=datetime.timedelta(seconds=DEADLINE_S)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +39,15 @@ def handler_address():
 async def world(tmp_path_factory, handler_address):
     """Run the system on `store`. `client` generates URLs, the edge is at `url`, redirects lead browsers to `platform`.
 
-    It has the profiles that the recipes declare for senders with their own kind. All of them have `SECRET`.
+    `patient` is a client too. The system has the profiles that the recipes declare for senders with their own kind.
+    All of them have `SECRET`.
     """
     directory = tmp_path_factory.mktemp("flows")
     (presets,) = [text for language, text in BLOCKS if language == "toml" and text.startswith("[profiles.github]")]
     for name in re.findall(r'"([a-z]+\.[a-z]+)"', presets):
         (directory / name).write_bytes(SECRET)
     config = "\n".join(
-        f'activities.{name} = {{ target = "{handler_address}", deadline_s = 20 }}' for name in ACTIVITIES
+        f'activities.{name} = {{ target = "{handler_address}", deadline_s = {DEADLINE_S} }}' for name in ACTIVITIES
     )
     config += "\n" + re.sub(r'"([a-z]+\.[a-z]+)"', rf'"{directory}/\1"', presets)
     store = own_store(directory).start()
@@ -42,10 +57,12 @@ async def world(tmp_path_factory, handler_address):
             running_system(
                 directory, store, config=config, server={"CALLBACK_PLATFORM_URL": platform.origin}
             ) as system,
+            PatientClient(system.grpc, retry=False) as patient,
         ):
             yield SimpleNamespace(
-                client=system.client, url=system.url, platform=platform, target=system.grpc, store=store
-            )
+                client=system.client, patient=patient, url=system.url, platform=platform, target=system.grpc,
+                store=store,
+            )  # fmt: skip
     finally:
         store.stop()
 
@@ -74,17 +91,19 @@ async def browser():
 @pytest.fixture
 async def page(browser, world):
     """Open a browser page with a session at the platform. It records the requests to callbacks as `arrivals`."""
+
+    def is_to_a_callback(request):
+        return request.url.startswith(world.url) and not request.url.startswith(f"{world.url}/wait/")
+
     world.platform.pages.clear()
-    world.platform.requests.clear()
-    context = await browser.new_context()
-    await context.add_cookies(
-        [{"name": "session", "value": "visitor", "url": world.platform.origin, "sameSite": "Lax", "httpOnly": True}]
-    )
-    page = await context.new_page()
-    page.arrivals = []
-    page.on("request", lambda request: page.arrivals.append(request) if request.url.startswith(world.url) else None)
-    yield page
-    await context.close()
+    await world.platform.forget()
+    async with visitor(browser) as page:
+        await page.context.add_cookies(
+            [{"name": "session", "value": "visitor", "url": world.platform.origin, "sameSite": "Lax", "httpOnly": True}]
+        )
+        page.arrivals = []
+        page.on("request", lambda request: page.arrivals.append(request) if is_to_a_callback(request) else None)
+        yield page
 
 
 @pytest.fixture
@@ -95,7 +114,7 @@ def lands_on(page, world):
     """
 
     async def landed(path, state):
-        await page.wait_for_url(world.platform.origin + path)
+        await lands_at(page, world.platform.origin + path)
         (method, target, headers) = world.platform.visits()[-1]
         assert (method, target) == ("GET", path)
         assert headers["cookie"] == "session=visitor"

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
 from flows.serving import serving
+from support.browser import lands_at
 
 from callback import CallStatus, CloseReason
 
@@ -55,7 +56,7 @@ async def only_call(world, case):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, provider, login, lands_on, mode):
-    case, url = await login["begin"](world.client, mode)
+    case, url = await login["begin"](world.patient, mode)
     await page.goto(url)
     await page.click("#go")
     await lands_on("/login/done", state_of(url))
@@ -99,15 +100,15 @@ async def test_a_visitor_who_reloads_and_opens_a_second_tab_while_the_handler_wo
     case, url = await login["begin"](world.client, mode)
     await page.goto(url)
     await page.click("#go")
-    await page.wait_for_url("**/cbq/state*")
+    await lands_at(page, f"{world.url}/cbq/state*")
     await page.reload()
     tabs = [page, await send_again(page.context, page.arrivals[0])]
     for tab in tabs:
-        await tab.wait_for_url("**/cbq/state*")
+        await lands_at(tab, f"{world.url}/cbq/state*")
         assert await tab.title() == "One moment, please"
     provider.gate.set()
     for tab in tabs:
-        await tab.wait_for_url(f"{world.platform.origin}/login/done")
+        await lands_at(tab, f"{world.platform.origin}/login/done")
     await lands_on("/login/done", state_of(url))
     await page.reload()
     await page.go_back()
@@ -120,8 +121,7 @@ async def test_a_visitor_who_reloads_and_opens_a_second_tab_while_the_handler_wo
 
 async def is_turned_away(page, world, case):
     """Check that the browser shows the handler's message, and no user is logged in."""
-    await page.wait_for_load_state()
-    assert page.url.startswith(f"{world.url}/cbq/state")
+    await lands_at(page, f"{world.url}/cbq/state*")
     assert await page.inner_text("body") == "This login is not valid."
     assert world.platform.visits() == []
     assert (await only_call(world, case)).status is CallStatus.REJECTED
@@ -132,36 +132,34 @@ async def is_turned_away(page, world, case):
 @pytest.mark.parametrize("lies", LIES, ids=str)
 async def test_a_token_that_is_not_for_this_login_is_refused(page, world, provider, login, lies, mode):
     provider.lies = lies
-    case, url = await login["begin"](world.client, mode)
+    case, url = await login["begin"](world.patient, mode)
     await page.goto(url)
     await page.click("#go")
-    await page.wait_for_url("**/cbq/state*")
     await is_turned_away(page, world, case)
     assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
 
 
 async def test_a_token_signed_by_someone_else_is_refused(page, world, provider, login):
     provider.signs_with = new_key()
-    case, url = await login["begin"](world.client)
+    case, url = await login["begin"](world.patient)
     await page.goto(url)
     await page.click("#go")
-    await page.wait_for_url("**/cbq/state*")
     await is_turned_away(page, world, case)
     assert login["logged_in"] == {}
 
 
 async def test_a_code_of_another_login_is_rejected(page, world, provider, login):
-    _, theirs = await login["begin"](world.client)
+    _, theirs = await login["begin"](world.patient)
     async with httpx.AsyncClient() as elsewhere:
         code = dict(parse_qsl(urlsplit((await elsewhere.post(theirs)).headers["location"]).query))["code"]
-    case, ours = await login["begin"](world.client)
+    case, ours = await login["begin"](world.patient)
     await page.goto(f"{world.url}/cbq/state?{urlencode({'code': code, 'state': state_of(ours)})}")
     await is_turned_away(page, world, case)
     assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
 
 
 async def test_a_visitor_who_cancels_gets_a_message(page, world, provider, login):
-    case, url = await login["begin"](world.client)
+    case, url = await login["begin"](world.patient)
     await page.goto(f"{world.url}/cbq/state?{urlencode({'error': 'access_denied', 'state': state_of(url)})}")
     assert await page.inner_text("body") == "The login was cancelled."
     assert (await only_call(world, case)).status is CallStatus.REJECTED

@@ -39,7 +39,7 @@ async def shop(provider, listening):
 @pytest.fixture
 async def payment(shop, world, provider):
     """Start a payment, and return it as the provider knows it. `checkout` is the URL for the visitor."""
-    checkout = await shop["begin"](world.client, ORDER, "10.00")
+    checkout = await shop["begin"](world.patient, ORDER, "10.00")
     (payment,) = provider.payments.values()
     return payment | {"checkout": checkout, "state": payment["redirectUrl"].rpartition("/")[2]}
 

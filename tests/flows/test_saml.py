@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flows.serving import serving
+from support.browser import lands_at
 from support.tools import require
 
 from callback import CallbackStatus, CallStatus, CloseReason
@@ -63,7 +64,7 @@ async def statuses(world, case):
 
 
 async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, login, lands_on):
-    case, url = await login["begin"](world.client)
+    case, url = await login["begin"](world.patient)
     await page.goto(url)
     await page.click("#go")
     await lands_on("/login/done", state_of(url))
@@ -114,10 +115,10 @@ LIES = {
 async def test_an_incomplete_response_is_refused_and_the_login_can_be_retried(page, world, idp, login, lands_on, lie):
     for name, value in lie.items():
         setattr(idp, name, getattr(idp, value) if name == "signer" else value)
-    case, url = await login["begin"](world.client)
+    case, url = await login["begin"](world.patient)
     await page.goto(url)
     await page.click("#go")
-    await page.wait_for_url(f"{world.url}/cbq/RelayState")
+    await lands_at(page, f"{world.url}/cbq/RelayState")
     assert await page.inner_text("body") == "This login is not valid."
     assert (login["logged_in"], world.platform.visits()) == ({}, [])
     assert (await world.client.get_callback(case)).status is CallbackStatus.OPEN
@@ -131,12 +132,12 @@ async def test_an_incomplete_response_is_refused_and_the_login_can_be_retried(pa
 
 
 async def test_a_response_to_another_login_is_refused(page, world, idp, login):
-    _, theirs = await login["begin"](world.client)
-    case, ours = await login["begin"](world.client)
+    _, theirs = await login["begin"](world.patient)
+    case, ours = await login["begin"](world.patient)
     idp.relay_state = state_of(ours)
     await page.goto(theirs)
     await page.click("#go")
-    await page.wait_for_url(f"{world.url}/cbq/RelayState")
+    await lands_at(page, f"{world.url}/cbq/RelayState")
     assert await page.inner_text("body") == "This login is not valid."
     assert login["logged_in"] == {}
     assert await statuses(world, case) == [CallStatus.REJECTED]

@@ -476,9 +476,9 @@ async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_
 
         await remind(services, await generate(services))
         await started.wait()
-        await wait_until(lambda: announces(0), what="no free slot", deadline_s=10)
+        await wait_until(lambda: announces(0), what="no free slot")
         may_end.set()
-        await wait_until(lambda: announces(1), what="a free slot", deadline_s=10)
+        await wait_until(lambda: announces(1), what="a free slot")
 
 
 async def test_the_notifications_of_a_paused_activity_wait(running, told):

@@ -129,7 +129,7 @@ async def test_a_handler_that_is_late_fails_the_call(store_of):
 
     async with (
         listening(Service(hang)) as port,
-        one_activity(store_of(), target=f"127.0.0.1:{port}", deadline_s=0.2) as up,
+        one_activity(store_of(), target=f"127.0.0.1:{port}", deadline_s=2) as up,
     ):
         made, answer = await up.call()
         said = await refusal(answer)

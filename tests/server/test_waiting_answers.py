@@ -96,7 +96,7 @@ async def test_the_address_knows_its_own_call_only_and_makes_none(system):
 
 async def test_a_call_that_fails_gives_its_error_at_the_address(system):
     case = await system.client.generate_callback_url(
-        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=1)
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=3)
     )
     told = await system.http.post(case.url)
     answer = await system.http.get(told.headers["location"])
@@ -149,7 +149,7 @@ async def test_a_repeat_that_waits_does_not_get_an_answer_that_must_not_be_given
 
 async def test_a_caller_that_asks_without_the_answer_learns_only_that_the_call_has_ended(system):
     case = await system.client.generate_callback_url(
-        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=1)
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=3)
     )
     path = (await system.http.post(case.url)).headers["location"]
     told = await system.http.get(path, headers=MINIMAL)  # it waits for the end

@@ -78,7 +78,7 @@ async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connectio
         others = len(await plain.client_list())
         pipeline = Pipeline(client)
         await pipeline.send(KEY, *ECHO, "x")
-        async with asyncio.timeout(5):  # a hundred times the expected wait
+        async with asyncio.timeout(60):  # behind the slow one they would wait without end
             for n in range(10):
                 slow = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0))
                 await asyncio.sleep(0)  # the command is sent

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import h11
 from playwright.async_api import async_playwright
 from support.tools import require
+from support.wait import DEADLINE_S, wait_until
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -26,6 +27,33 @@ async def chromium():
             await browser.close()
 
 
+@contextlib.asynccontextmanager
+async def visitor(browser, **options):
+    """A page of a visitor without history. The visitor leaves at the end, also of a failed test.
+
+    `options` are those of the browser's context, such as `java_script_enabled`.
+    """
+    context = await browser.new_context(**options)
+    context.set_default_timeout(DEADLINE_S * 1000)
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()
+
+
+async def lands_at(page, url):
+    """Wait until a page is at a URL, and loaded. A `*` at the end of the URL stands for any text.
+
+    `page.wait_for_url` fails when a navigation before that is aborted, as that of a first click by a second one.
+    """
+
+    def is_there():
+        return page.url.startswith(url[:-1]) if url.endswith("*") else page.url == url
+
+    await wait_until(is_there, what=f"a page at {url}")
+    await page.wait_for_load_state()
+
+
 class Site:
     """HTTP server of `pages` (path: HTML). `requests` records (method, target, header fields in a dict)."""
 
@@ -33,6 +61,12 @@ class Site:
         self.pages = {}
         self.requests = []
         self.origin = None
+        self._connections = 0
+
+    async def forget(self):
+        """Forget the requests of visitors who have left, once their last request has arrived."""
+        await wait_until(lambda: self._connections == 0, what="the end of the earlier visitors' connections")
+        self.requests.clear()
 
     def visits(self):
         """Return the requests, except the browser's own requests for an icon."""
@@ -40,6 +74,7 @@ class Site:
 
     async def answer(self, reader, writer):
         connection = h11.Connection(h11.SERVER)
+        self._connections += 1
         try:
             while True:
                 event = connection.next_event()
@@ -53,6 +88,7 @@ class Site:
                 elif isinstance(event, h11.ConnectionClosed):
                     break
         finally:
+            self._connections -= 1
             writer.close()
 
     def _respond(self, connection, request):

@@ -219,7 +219,7 @@ class Proxy:
         """End it at once."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
 
     async def connect(self, alpn="http/1.1", *, source=None):
         """Open a connection over TLS, from a loopback address if one is given, and return its reader and writer."""

@@ -102,7 +102,7 @@ class DiaryWorker:
         """Kill the program as a crash does."""
         self._lives[-1].killed = time.time()
         self._process.kill()
-        assert self._process.wait(30) == -signal.SIGKILL, f"{self._name} had ended by itself"
+        assert self._process.wait(60) == -signal.SIGKILL, f"{self._name} had ended by itself"
 
     def runs(self):
         """Return all runs that began in any of its starts. The last start must be over."""

@@ -34,8 +34,8 @@ from callback_edge.settings import EdgeSettings
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
 """Options of the real server. By default gRPC disconnects an edge that pings every 30 s."""
 
-DEADLINE_S = 20
-"""Generous deadline of a wait."""
+DEADLINE_S = 60
+"""Generous deadline of a wait, shorter than the 75 s after which an edge closes an idle connection."""
 
 FIXED = {
     "cache-control": "no-store",

@@ -33,7 +33,7 @@ class SentinelProcess:
         """Stop it."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
 
 
 class Trio:

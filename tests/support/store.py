@@ -90,7 +90,7 @@ class StoreProcess:
     def _end(self, number):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(60)
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ class Up:
     def kill(self):
         """Kill the supervisor as a crash does, and wait until no child is left."""
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(60)
         wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
 
     def interrupt(self):
@@ -129,5 +129,5 @@ class Up:
         """Kill the supervisor if it still runs, and wait for nothing else."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(60)
             self.output.close()

@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
     up.process.send_signal(signal.SIGTERM)
     up.process.send_signal(signal.SIGINT)
     up.process.send_signal(signal.SIGCONT)
-    assert up.process.wait(30) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert up.process.wait(60) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     assert gone(up)
 
 
@@ -200,7 +200,7 @@ def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(mak
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = make_up(**{option: f"127.0.0.1:{port}"}).spawn()
-        assert up.process.wait(30) == 1
+        assert up.process.wait(60) == 1
     assert up.said() == (
         f"callback up: port {port} of 127.0.0.1 is in use by another program; stop that program, or choose "
         f"another port: --{option} 127.0.0.1:0 picks a free one\n"
@@ -210,7 +210,7 @@ def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(mak
 def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(running, make_up):
     directory = running.options["data-dir"]
     second = make_up(directory).spawn()
-    assert second.process.wait(30) == 1
+    assert second.process.wait(60) == 1
     assert second.said() == (
         f"callback up: the data directory {directory} is in use by another `callback up` "
         f"(process {running.process.pid}); stop that one, or choose another with --data-dir\n"
@@ -222,14 +222,14 @@ def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(running, ma
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1"])
 def test_an_address_beyond_this_machine_is_refused(make_up, option, host):
     up = make_up(**{option: f"{host}:0"}).spawn()
-    assert up.process.wait(30) == 1
+    assert up.process.wait(60) == 1
     assert up.said().startswith(f"callback up: --{option} {host}:0 is reachable from other machines")
     assert up.children() == []
 
 
 def test_an_invalid_address_is_a_wrong_setting(make_up):
     up = make_up(edge="nowhere").spawn()
-    assert up.process.wait(30) == 2
+    assert up.process.wait(60) == 2
     assert up.said() == "callback up: --edge must be HOST:PORT, as in 127.0.0.1:8080\n"
 
 
@@ -319,5 +319,5 @@ def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up
 def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up):
     both = f"127.0.0.1:{free_port()}"
     up = make_up(edge=both, grpc=both).spawn()
-    assert up.process.wait(30) == 1
+    assert up.process.wait(60) == 1
     assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"

@@ -31,7 +31,7 @@ from callback_server.handlers.push import PushHandler
 from callback_server.rpc import worker_service
 from callback_server.settings import ActivitySettings
 
-ACTIVITIES = {"act": Activity("act", 20_000), "soon": Activity("soon", 500)}
+ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 1_500)}
 
 
 class Work:

@@ -22,7 +22,6 @@ from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 
-DEADLINE_S = 2
 ERROR, LOST, HANG, NOBODY = "an error", "lost after it began", "no answer", "nobody there"
 
 
@@ -111,10 +110,12 @@ async def pushed(store, does):
     async with stub_handler() as served:
         activity_case = served.play(script)
         target = f"127.0.0.1:{free_port()}" if does == NOBODY else served.target
-        settings = ActivitySettings(target=target, deadline_s=DEADLINE_S, connect_timeout_s=0.3)
+        settings = ActivitySettings(
+            target=target, deadline_s=deadline_s(does), connect_timeout_s=0.3 if does == NOBODY else 60
+        )
         async with contextlib.AsyncExitStack() as stack:
             handlers = {mode: await stack.enter_async_context(PushHandler(mode, settings)) for mode in MODES}
-            services = running_services(store, handlers=handlers, activities=activities())
+            services = running_services(store, handlers=handlers, activities=activities(does))
             yield await stack.enter_async_context(services), activity_case
 
 
@@ -122,7 +123,7 @@ async def pushed(store, does):
 async def worked(store, does, *, at_other_replica=False):
     """Run the services with a worker, at another replica if it is `at_other_replica`."""
     async with contextlib.AsyncExitStack() as stack:
-        up = await stack.enter_async_context(running_services(store, activities=activities()))
+        up = await stack.enter_async_context(running_services(store, activities=activities(does)))
         at = await stack.enter_async_context(running_services(store)) if at_other_replica else up
         if does == NOBODY:
             yield up, ""
@@ -163,7 +164,7 @@ async def client(store, does):
             raise Reject(response)
         return Accept(response, keep_open=does.keep_open, close=does.close)
 
-    async with running_services(store, activities=activities()) as up:
+    async with running_services(store, activities=activities(does)) as up:
         for mode in MODES if does != NOBODY else ():
             handlers = Handlers()
             handlers.activity(mode)(act)
@@ -174,9 +175,14 @@ async def client(store, does):
         await asyncio.gather(*working.values(), return_exceptions=True)
 
 
-def activities():
+def activities(does):
     """Return an activity for each mode: the calls of all modes run at the same time, each with a handler of its own."""
-    return {mode: Activity(mode, DEADLINE_S * 1000) for mode in MODES}
+    return {mode: Activity(mode, deadline_s(does) * 1000) for mode in MODES}
+
+
+def deadline_s(does):
+    """Return the deadline of calls, in seconds: a short one where they last until then."""
+    return 2 if does in (HANG, NOBODY) else 60
 
 
 KINDS = {

@@ -7,10 +7,12 @@
 """
 
 from http import HTTPStatus
+from importlib import resources
+from pathlib import PurePath
 from typing import Any, Final
 
 import jinja2
-from quart import Quart, g, redirect, request
+from quart import Quart, Response, abort, g, redirect, request
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -44,6 +46,8 @@ _MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 """Largest form. The body of a response has at most 1 MiB."""
 _WITHOUT_SESSION: Final = frozenset(("static", "sign_in.show", "sign_in.sign_in", "sign_in.sign_out"))
 """Endpoints that need no session."""
+_MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Media types of the static files, by the end of their names."""
 _STATUS_OF: Final = (
     (NotFoundError, "not_found", HTTPStatus.NOT_FOUND),
     (InvalidRequestError, "invalid", HTTPStatus.BAD_REQUEST),
@@ -61,9 +65,10 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
         settings: The settings.
         origins: Origins of its pages.
     """
-    app = Quart("callback_console")
+    # Quart opens a static file for each request, and leaves it open for a browser that disconnects at that moment.
+    app = Quart("callback_console", static_folder=None)
+    static_files = _static_files()
     app.config["MAX_CONTENT_LENGTH"] = _MAX_FORM_BYTES
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0  # a browser asks whether a file has changed
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
@@ -92,6 +97,16 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     async def home() -> ResponseReturnValue:
         return redirect("/waiting", 303)
 
+    @app.get("/static/<name>")
+    async def static(name: str) -> ResponseReturnValue:
+        if name not in static_files:
+            abort(404)
+        content, media_type = static_files[name]
+        answer = Response(content, content_type=f"{media_type}; charset=utf-8")
+        answer.cache_control.no_cache = True  # a browser asks whether a file has changed
+        await answer.add_etag()
+        return await answer.make_conditional(request)
+
     @app.errorhandler(UnauthenticatedError)
     async def end_session(_error: UnauthenticatedError) -> ResponseReturnValue:
         await sessions().close(request.cookies.get(sign_in.cookie_name(), ""))
@@ -113,6 +128,13 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
         return await _error("internal", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return app
+
+
+def _static_files() -> dict[str, tuple[bytes, str]]:
+    """Return the content and the media type of each static file, by name."""
+    files = resources.files("callback_console").joinpath("static").iterdir()
+    types = {file: _MEDIA_TYPES.get(PurePath(file.name).suffix) for file in files}
+    return {file.name: (file.read_bytes(), media_type) for file, media_type in types.items() if media_type}
 
 
 async def _error(title: str, status: HTTPStatus, detail: str = "") -> ResponseReturnValue:
