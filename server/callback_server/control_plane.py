@@ -156,7 +156,8 @@ class ControlPlane:
             activities=activities,
             leases=leases,
             recording=recording,
-            max_in_flight=settings.max_in_flight_notifications,
+            max_in_flight=settings.max_in_flight_deliveries,
+            max_per_second=settings.max_notifications_per_second,
             notifications=True,
         )
         owner_calls = settings.max_calls_per_minute_per_owner

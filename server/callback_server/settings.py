@@ -231,11 +231,11 @@ class ServerSettings(ProcessSettings):
     a body get a 429. Calls that arrive at the same moment can exceed it. Without principals there is one owner, and
     this is its limit. 0: no limit."""
     max_in_flight_deliveries: int = Field(default=100, ge=1)
-    """Maximum number of deliveries that this process runs at a time. Further ones wait."""
-    max_in_flight_notifications: int = Field(default=5, ge=1)
-    """Maximum number of notifications (reminders, expiries) that this process delivers at a time, besides those
-    deliveries. Further ones wait. More of them slow the calls down when thousands are due at once; raise it if their
-    handlers are slow."""
+    """Maximum number of deliveries of calls that this process runs at a time, and the same of notifications (reminders,
+    expiries). Further ones wait."""
+    max_notifications_per_second: int = Field(default=300, ge=1)
+    """Maximum number of notifications that this process starts in a second. Further ones wait. Each takes about a
+    millisecond of the processor from the calls, of this process and of the store."""
     drain_s: StopSeconds = 2
     """Time after a stop signal in which the server still accepts calls, while edges move to other servers, in
     seconds."""

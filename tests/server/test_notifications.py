@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -440,7 +441,7 @@ async def test_a_worker_may_take_notifications_alone_also_of_another_server(stor
 async def test_notifications_that_no_handler_takes_do_not_keep_others_from_theirs(store_of):
     count = 40
     async with (
-        running_services(store_of(), sweeps=True, activities=ACT, max_in_flight_notifications=1) as services,
+        running_services(store_of(), sweeps=True, activities=ACT, max_in_flight_deliveries=1) as services,
         Told().working(services) as told,
     ):
         made = [await generate(services, callback_activity="nobody") for _ in range(count)]
@@ -453,6 +454,20 @@ async def test_notifications_that_no_handler_takes_do_not_keep_others_from_their
 
             await wait_until(lambda: len(tried()) == count + 1, what="an attempt of each", deadline_s=count / 2)
         assert len(told.notifications) == 1
+
+
+async def test_notifications_that_are_due_together_start_at_a_pace(store_of):
+    number, per_second = 4, 5
+    async with (
+        running_services(store_of(), sweeps=True, activities=ACT, max_notifications_per_second=per_second) as services,
+        Told().working(services) as told,
+    ):
+        for _ in range(number):
+            await remind(services, await generate(services, remind_after=[seconds(3600)]))
+        await wait_until(lambda: told.notifications, what="the first reminder")
+        began = time.monotonic()
+        await told.reasons(*[CallReason.REMINDER] * number)
+        assert time.monotonic() - began > (number - 2) / per_second  # all but the first, and what is made up for
 
 
 async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_slot_again(store_of, monkeypatch):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
+import json
 import time
 
 import pytest
@@ -125,6 +126,13 @@ BRIEFLY_MS = 60_000  # an answer that no window keeps is kept for this time, at 
 EARLY, MIDDLE, LATE = 10, 20, 30  # milliseconds after the epoch: due, in this order
 
 
+READ_ALL = """#!lua flags=no-writes,allow-cross-slot-keys
+local replies = {}
+for i, command in ipairs(cjson.decode(ARGV[1])) do replies[i] = redis.call(unpack(command)) end
+return replies
+"""
+
+
 @contextlib.contextmanager
 def machine_on(store):
     """Return the class of the machine for a store."""
@@ -147,7 +155,7 @@ def machine_on(store):
 CAME = Request("post", headers=(("x-came", "1"),), body=b"body")
 GAVE = (("x-gave", "1"),)
 PLATFORM_URL = "https://platform.example"
-MOST_CASES = 4
+MOST_CASES = 5
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
 ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
@@ -229,14 +237,15 @@ class LifeMachine(RuleBasedStateMachine):
         return results
 
     async def read_all(self, commands):
-        """Return the replies to commands that only read, in one round trip: a comparison reads hundreds of values.
+        """Return the replies to commands that only read, in one script: a comparison reads hundreds of values.
 
-        `commands` and the replies are by the same names. A command is a method of the client and its arguments.
+        `commands` and the replies are by the same names. A command is its words, as the store gets them.
         """
-        pipeline = self.client.pipeline(transaction=False)
-        for method, *arguments in commands.values():
-            getattr(pipeline, method)(*arguments)
-        return dict(zip(commands, await pipeline.execute(), strict=True))
+        replies = await self.client.eval(READ_ALL, 0, json.dumps([*commands.values()]))
+        return {
+            name: dict(zip(reply[::2], reply[1::2], strict=True)) if word == "HGETALL" else reply
+            for (name, (word, *_)), reply in zip(commands.items(), replies, strict=True)
+        }
 
     @property
     def partitions(self):
@@ -247,7 +256,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize(
         modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
-        held=st.lists(st.tuples(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), st.booleans()), max_size=1),
+        held=st.lists(st.tuples(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), st.booleans()), max_size=2),
         acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
         bodies=st.booleans(),
         headers=st.booleans(),
@@ -265,11 +274,7 @@ class LifeMachine(RuleBasedStateMachine):
                 closed_response=gone, notify=("REMINDER", "EXPIRY"),
             )  # fmt: skip
         for mode, notified in held:
-            activity = "push" if notified else "form"
-            self._create(
-                mode, activity, "shop", "", expires=True, body=b"", labels={}, answer=HOLD, has_window=True,
-                notify=("REMINDER", "EXPIRY") if notified else (),
-            )  # fmt: skip
+            self._create_held(mode, notified=notified)
         for mode, ordered in acknowledged:
             self._create(mode, "push", "shop", "", expires=True, body=b"", labels={}, answer=ACK, ordered=ordered)
 
@@ -379,6 +384,13 @@ class LifeMachine(RuleBasedStateMachine):
         model.tell("CASE_CREATED")
         if request_id:
             self.requested[owner, request_id] = case.id
+        return case.id
+
+    def _create_held(self, mode, *, notified=True):
+        return self._create(
+            mode, "push" if notified else "form", "shop", "", expires=True, body=b"", labels={}, answer=HOLD,
+            has_window=True, notify=("REMINDER", "EXPIRY") if notified else (),
+        )  # fmt: skip
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -888,7 +900,9 @@ class LifeMachine(RuleBasedStateMachine):
     )  # fmt: skip
     def resolve(self, data, digest, status, merged, late, foreign, closes, erases, then):
         """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
-        case_id = data.draw(st.sampled_from([*self.model, *3 * self._holding()]))
+        holding = self._holding()
+        still_open = [case_id for case_id in holding if self.model[case_id].status != CLOSED]
+        case_id = data.draw(st.sampled_from([*self.model, *holding, *4 * still_open]))
         if late:
             call_id = self._claim_new(case_id)
             if late and call_id in self._running():
@@ -1155,8 +1169,12 @@ class LifeMachine(RuleBasedStateMachine):
             for new in self.new.values()
             for name in ("due", "notification_due")
         }
-        found = self.do(self.read_all({key: ("zrange", key, 0, -1, False, True) for key in due}))
-        in_time = [(score, call_id.decode()) for scores in found.values() for call_id, score in scores]
+        found = self.do(self.read_all({key: ("ZRANGE", key, 0, -1, "WITHSCORES") for key in due}))
+        in_time = [
+            (float(score), call_id.decode())
+            for scores in found.values()
+            for call_id, score in zip(scores[::2], scores[1::2], strict=True)
+        ]
         in_turn = sorted(in_time, key=lambda each: (reason_of(each[1]) is not Reason.CALL, each))
         return [call_id for _, call_id in in_turn]
 
@@ -1260,29 +1278,50 @@ class LifeMachine(RuleBasedStateMachine):
         self.do(self.client.zadd(self._partition_key(case_id, "expiries"), {case_id: MIDDLE}, xx=True))
 
     @precondition(lambda self: self._can_remind())
-    @rule(data=st.data(), then=st.sampled_from([
-        None, "sweep", "sweep", "close", "sweep, take and close", "resolve", "sweep and resolve",
-        "sweep, take and resolve",
-    ]))  # fmt: skip
-    def a_reminder_is_due(self, data, then):
-        """A reminder is due, before or after what else can happen then."""
-        case_id = data.draw(st.sampled_from(self._can_remind()))
-        self.model[case_id].reminder_due = True
+    @rule(
+        data=st.data(),
+        comes=st.sampled_from([None, PENDING, RUNNING, RUNNING, DELIVERED, DEAD]),
+        then=st.sampled_from([[], ["close"], ["resolve"], ["resolve", "expire"], ["expire"]]),
+        ends=st.sampled_from([None, DELIVERED, DEAD, PENDING, PENDING]),
+    )
+    def a_reminder_is_due(self, data, comes, then, ends):
+        """A reminder is due, and comes so far. Then its case is decided, an attempt ends, and another one may start."""
+        possible = self._can_remind()
+        if "resolve" in then:
+            held = [case_id for case_id in possible if self.model[case_id].answer_mode == HOLD]
+            if not held and len(self.new) < MOST_CASES:
+                held = [self._create_held(SINGLE)]
+            possible = held or possible
+        case_id = data.draw(st.sampled_from(possible))
+        model = self.model[case_id]
+        model.reminder_due = True
         self.do(self.client.zadd(self._partition_key(case_id, "reminders"), {case_id: EARLY}, xx=True))
-        if then is None:
-            return
-        if "sweep" in then:
+        if comes is not None:
             self.sweep()
-        if "take" in then:
+        if comes not in (None, PENDING):
             self.take(paused=False)
+        if comes in (DELIVERED, DEAD):
+            self._end_attempt_of_reminder(model, comes)
         if "close" in then:
             reply = self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
-            assert reply is CloseResult[self.model[case_id].close()]
+            assert reply is CloseResult[model.close()]
         if "resolve" in then:
             answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=b"c" * 64)
             self._whole["c" * 64] = answer
-            model = self.model[case_id]
             self._resolve_and_compare(case_id, "c" * 64, SUCCEEDED, answer, model.version, model.call_count)
+        if "expire" in then and case_id in self._can_expire():
+            self._expire(case_id)
+            self.sweep()
+        if ends is not None:
+            self._end_attempt_of_reminder(model, ends)
+            self.sweep()
+            self.take(paused=False)
+
+    def _end_attempt_of_reminder(self, model, status):
+        """End the attempt of the newest reminder of a case, if one runs."""
+        reminder = model.notifications.get(model.reminders[-1]) if model.reminders else None
+        if reminder is not None and reminder.delivery == RUNNING:
+            self._finish_delivery(reminder.id, reminder.attempts_started, status, True, True, b"")
 
     def _can_remind(self):
         return [case_id for case_id, model in self.model.items() if model.reminders_left and not model.reminder_due]
@@ -1352,7 +1391,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert {str(each) for each in self.do(found())} <= {"([], {})"}
 
     async def _compare_pointers(self, stored):
-        found = await self.read_all({key: ("get", key) for key in stored})
+        found = await self.read_all({key: ("GET", key) for key in stored})
         cases = [self.new[case_id] for case_id in self.model if self.new[case_id].pointer]
         assert found == {
             keys.key(keys.partition_of(case.id), "pointer", case.pointer): case.id.encode() + case.nonce
@@ -1387,7 +1426,7 @@ class LifeMachine(RuleBasedStateMachine):
                 digest = hashlib.sha1(f"{len(name)}:{name}{value}".encode()).hexdigest()
                 key = keys.key(keys.partition_of(case_id), "label", model.owner, digest)
                 expected.setdefault(key, set()).add(case_id)
-        found = await self.read_all({key: ("zrange", key, 0, -1) for key in stored})
+        found = await self.read_all({key: ("ZRANGE", key, 0, -1) for key in stored})
         assert {key: {member.decode() for member in members} for key, members in found.items()} == expected
 
     async def _compare_cases(self, stored_repeats):
@@ -1396,27 +1435,30 @@ class LifeMachine(RuleBasedStateMachine):
         for case_id in self.new:
             partition = keys.partition_of(case_id)
             for name in GONE_WITH_CASE:
-                reads[case_id, name] = ("exists", keys.key(partition, name, case_id))
+                reads[case_id, name] = ("EXISTS", keys.key(partition, name, case_id))
             if case_id in self.model:
-                reads[case_id, "queue"] = ("lrange", keys.key(partition, "queue", case_id), 0, -1)
-                reads[case_id, "calls"] = ("zrange", keys.key(partition, "calls", case_id), 0, -1)
-                reads[case_id, "sums"] = ("hmget", keys.key(partition, "case", case_id), "unfinished", "bytes")
-                reads[case_id, "expiry"] = ("zscore", keys.key(partition, "expiries"), case_id)
-                reads[case_id, "held calls"] = ("zrange", keys.key(partition, "held", case_id), 0, -1)
-        found = await self.read_all(reads)
-        repeats = await self._read_repeats(stored_repeats)
-        call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
+                reads[case_id, "queue"] = ("LRANGE", keys.key(partition, "queue", case_id), 0, -1)
+                reads[case_id, "calls"] = ("ZRANGE", keys.key(partition, "calls", case_id), 0, -1)
+                reads[case_id, "sums"] = ("HMGET", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                reads[case_id, "expiry"] = ("ZSCORE", keys.key(partition, "expiries"), case_id)
+                reads[case_id, "held calls"] = ("ZRANGE", keys.key(partition, "held", case_id), 0, -1)
         possible = [
             call_id
             for new in self.new.values() if new.notify
             for call_id in (*(reminder_id(new.id, number) for number in (1, 2, 3)), expiry_id(new.id))
         ]  # fmt: skip
-        listed = [*itertools.chain(*call_ids.values()), *possible]
+        for call_id in possible:
+            reads[call_id, "exists"] = ("EXISTS", keys.key(keys.partition_of(call_id), "call", call_id))
+        found = await self.read_all(reads)
+        told = [call_id for call_id in possible if found[call_id, "exists"]]
+        assert set(told) == {each.id for each in self._notifications()}
+        repeats = await self._read_repeats(stored_repeats)
+        call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
+        listed = [*itertools.chain(*call_ids.values()), *told]
         kept = {call.id: call for call in await read_calls(self.scripts, listed)}
-        assert {call_id for call_id in possible if call_id in kept} == {each.id for each in self._notifications()}
         found |= await self.read_all(
-            {(call_id, "call"): ("hgetall", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
-            | {(call_id, "due"): ("zscore", self._due_key(call_id), call_id) for call_id in kept}
+            {(call_id, "call"): ("HGETALL", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
+            | {(call_id, "due"): ("ZSCORE", self._due_key(call_id), call_id) for call_id in kept}
         )
         due = collections.defaultdict(list)
         for told in self.due:
@@ -1433,11 +1475,11 @@ class LifeMachine(RuleBasedStateMachine):
 
     async def _read_repeats(self, stored):
         """Return by which digests the calls of each case are found: the call and the milliseconds that are left."""
-        found = await self.read_all({(key, what): (what, key) for key in stored for what in ("get", "pttl")})
+        found = await self.read_all({(key, what): (what, key) for key in stored for what in ("GET", "PTTL")})
         repeats = collections.defaultdict(dict)
         for key in stored:
             case_id, digest = key.split(":")[-2:]
-            repeats[case_id][digest] = found[key, "get"], found[key, "pttl"]
+            repeats[case_id][digest] = found[key, "GET"], found[key, "PTTL"]
         return repeats
 
     def _compare_case(self, case, calls, kept, found, due, repeats):
@@ -1450,7 +1492,7 @@ class LifeMachine(RuleBasedStateMachine):
         if model.expires_at is not None:
             assert case.expires_ms == model.expires_at
         if model.status != CLOSED:
-            assert found[case.id, "expiry"] == case.expires_ms
+            assert (found[case.id, "expiry"] and float(found[case.id, "expiry"])) == case.expires_ms
         assert (case.notify, case.reminders) == (model.notify, len(model.reminders))
         assert (case.profile, case.guard) == (model.profile, model.guard)
         assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
@@ -1517,7 +1559,7 @@ class LifeMachine(RuleBasedStateMachine):
         }  # fmt: skip
         found = await self.read_all(
             {
-                (name, partition): ("zrange", keys.key(partition, *name), 0, -1)
+                (name, partition): ("ZRANGE", keys.key(partition, *name), 0, -1)
                 for name in expected
                 for partition in self.partitions
             }
@@ -1562,7 +1604,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
         assert (score is not None) is (model.due is not None)
         if score is not None:
-            assert (score <= (time.time() + 60) * 1000) is (model.due == NOW)
+            assert (float(score) <= (time.time() + 60) * 1000) is (model.due == NOW)
 
     @rule(owner=st.sampled_from(["shop", "other"]), status=st.sampled_from([None, OPEN, IN_PROGRESS, CLOSED]),
           activity=st.sampled_from([None, "push", "record"]), labels=labels, size=st.integers(1, 4))  # fmt: skip

@@ -12,9 +12,12 @@ def _key(case_id, name, *parts):
     return keys.key(keys.partition_of(case_id), name, *parts)
 
 
-async def make_reminder_due(client, case_id):
-    """Make the next reminder of a case due now."""
-    assert await client.zadd(_key(case_id, "reminders"), {case_id: LONG_AGO_MS}, xx=True, ch=True) == 1
+async def make_reminder_due(client, *case_ids):
+    """Make the next reminder of each of these cases due now."""
+    pipeline = client.pipeline(transaction=False)
+    for case_id in case_ids:
+        pipeline.zadd(_key(case_id, "reminders"), {case_id: LONG_AGO_MS}, xx=True, ch=True)
+    assert set(await pipeline.execute()) == {1}
 
 
 async def make_expiry_due(client, case_id):

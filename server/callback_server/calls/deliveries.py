@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -35,6 +36,10 @@ from callback_server.transition_log import log_delivery_tried
 
 log = get_logger()
 
+PACE_S: Final = 0.05
+"""How long the deliveries that are taken together last at their rate, in seconds. More of them would be a burst that
+delays calls, fewer would cost more scripts."""
+
 
 class Deliveries:
     """Runs the deliveries of this process."""
@@ -48,6 +53,7 @@ class Deliveries:
         leases: Leases,
         recording: Recording,
         max_in_flight: int,
+        max_per_second: int | None = None,
         notifications: bool = False,
     ) -> None:
         """Create the deliveries.
@@ -59,6 +65,7 @@ class Deliveries:
             leases: How long an attempt may take.
             recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
+            max_per_second: Maximum number of attempts that start in a second. None: any number.
             notifications: Whether they are of notifications. By default they are of calls.
         """
         self._scripts = scripts
@@ -67,6 +74,7 @@ class Deliveries:
         self._leases = leases
         self._recording = recording
         self._max_in_flight = max_in_flight
+        self._max_per_second = max_per_second
         self._notifications = notifications
         # Not a TaskSet: there is capacity for the next delivery only once the ended one is not counted any more.
         self._running: set[asyncio.Task[None]] = set()
@@ -74,6 +82,8 @@ class Deliveries:
         """Partitions that have due deliveries, in order of detection."""
         self._turns = [random.randrange(keys.PARTITIONS)] * keys.PARTITIONS  # noqa: S311  # spreads replicas
         """How often deliveries were taken from each partition, from a random number on."""
+        self._next_at = 0.0
+        """When the next attempt may start, by `time.monotonic`."""
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
         """Held while deliveries are taken from the store. Every delivery that was taken also runs, even during a
@@ -99,6 +109,9 @@ class Deliveries:
         while True:
             self._wake.clear()
             while self._due and self.has_capacity:
+                if (early_s := self._next_at - time.monotonic()) > 0:
+                    await asyncio.sleep(early_s)
+                    continue
                 partition = next(iter(self._due))
                 del self._due[partition]
                 try:
@@ -130,7 +143,7 @@ class Deliveries:
             attempts, more = await take_deliveries(
                 self._scripts,
                 partition,
-                limit=self._max_in_flight - len(self._running),
+                limit=self._most_at_once(),
                 turn=self._turns[partition],
                 notifications=self._notifications,
                 leases=self._leases,
@@ -138,8 +151,15 @@ class Deliveries:
             )
             for attempt in attempts:
                 self._start(attempt)
+        if self._max_per_second is not None:
+            not_before = time.monotonic() - PACE_S  # what a slow turn has lost is made up for, up to here
+            self._next_at = max(self._next_at, not_before) + len(attempts) / self._max_per_second
         if more:
             self.notify_due(partition)
+
+    def _most_at_once(self) -> int:
+        free = self._max_in_flight - len(self._running)
+        return free if self._max_per_second is None else min(free, max(1, round(self._max_per_second * PACE_S)))
 
     def _start(self, attempt: DeliveryAttempt) -> None:
         task = asyncio.create_task(self._run(attempt))
