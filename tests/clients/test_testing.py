@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from queue import Queue
 
 import pytest
 from support.up import is_running
-from support.wait import wait_until_sync
+from support.wait import DEADLINE_S, wait_until_sync
 
-from callback import Accept, CallbackStatus, Handlers, Redirect, Response
+from callback import Accept, CallbackStatus, CallReason, Handlers, Redirect, Response
 from callback._multi_mapping import Headers
 from callback.testing import Reply, SystemStartError, running_system
 from callback.testing._http import call
@@ -184,6 +186,14 @@ async def echo(call):
     return Response(json.dumps(said), headers={"x-a": ["1", "2"], "content-type": "application/json"})
 
 
+notifications = Queue()
+
+
+@handlers.notification("echo")
+async def notified(notification):
+    notifications.put(notification)
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
     with running_system(handlers, directory=tmp_path_factory.mktemp("system")) as system:
@@ -285,6 +295,19 @@ def test_a_handler_is_replaced_inside_a_block(system, url):
             assert system.visit(url).text == "two"
         assert system.visit(url).text == "one"
     assert system.visit(url).json()["method"] == "get"
+
+
+def test_a_reminder_reaches_the_handler_of_notifications_and_no_handler_of_calls(system):
+    async def surprised(call):
+        pytest.fail(f"a call: {call}")
+
+    with system.handling("echo", surprised):
+        made = system.client.generate_callback_url(
+            "echo", Response(), remind_after=[timedelta(seconds=1)], notify=[CallReason.REMINDER]
+        )
+        reminder = notifications.get(timeout=DEADLINE_S)
+    assert (reminder.case_id, reminder.reason) == (made.case_id, CallReason.REMINDER)
+    assert system.client.get_callback(made.case_id).call_count == 0
 
 
 def test_an_invalid_replacement_is_refused_at_once(system):
