@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -31,6 +31,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case, read_notifications
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
+from callback_server.store.transitions import sweep_partition as sweeping
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
 REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
@@ -222,6 +223,25 @@ EXPECTED = {
 }
 """Close reason, and how many reminders and expiries there are. What is due happens before an action, and a reminder
 that waits is dropped as its case closes or is resolved."""
+
+
+async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_however_many_more_are_due(
+    store, monkeypatch
+):
+    monkeypatch.setattr(sweeping, "LIMIT", 1)
+    async with running_services(store) as services:
+        client, scripts = services.control_plane.client, services.control_plane.scripts
+        by_partition = defaultdict(list)
+        while all(len(case_ids) < 2 for case_ids in by_partition.values()):
+            case_id = (await generate(services)).callback_case_id
+            by_partition[keys.partition_of(case_id)].append(case_id)
+        (first, second), partition = sorted(by_partition[keys.partition_of(case_id)]), keys.partition_of(case_id)
+        for each in (first, second):
+            await make_expiry_due(client, each)
+        await make_reminder_due(client, second)
+        await sweep_partition(scripts, partition, recording=Recording())
+        case = await read_case(scripts, second)
+        assert [each.reason for each in await read_notifications(scripts, case)] == ["EXPIRY"]
 
 
 # ---- Many at once ----

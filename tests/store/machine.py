@@ -1283,9 +1283,13 @@ class LifeMachine(RuleBasedStateMachine):
         comes=st.sampled_from([None, PENDING, RUNNING, RUNNING, DELIVERED, DEAD]),
         then=st.sampled_from([[], ["close"], ["resolve"], ["resolve", "expire"], ["expire"]]),
         ends=st.sampled_from([None, DELIVERED, DEAD, PENDING, PENDING]),
+        drops=st.sampled_from([False, False, True]),
     )
-    def a_reminder_is_due(self, data, comes, then, ends):
-        """A reminder is due, and comes so far. Then its case is decided, an attempt ends, and another one may start."""
+    def a_reminder_is_due(self, data, comes, then, ends, drops):
+        """A reminder is due, and comes so far. Then its case is decided, an attempt ends, and another one may start.
+
+        At last, what is kept of the case may be over.
+        """
         possible = self._can_remind()
         if "resolve" in then:
             held = [case_id for case_id in possible if self.model[case_id].answer_mode == HOLD]
@@ -1301,7 +1305,7 @@ class LifeMachine(RuleBasedStateMachine):
         if comes not in (None, PENDING):
             self.take(paused=False)
         if comes in (DELIVERED, DEAD):
-            self._end_attempt_of_reminder(model, comes)
+            self._end_attempts_of_notifications(model, comes)
         if "close" in then:
             reply = self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
             assert reply is CloseResult[model.close()]
@@ -1313,15 +1317,18 @@ class LifeMachine(RuleBasedStateMachine):
             self._expire(case_id)
             self.sweep()
         if ends is not None:
-            self._end_attempt_of_reminder(model, ends)
+            self._end_attempts_of_notifications(model, ends)
             self.sweep()
             self.take(paused=False)
+        if drops:
+            self._end_attempts_of_notifications(model, DELIVERED)
+            self.drop(past=True)
 
-    def _end_attempt_of_reminder(self, model, status):
-        """End the attempt of the newest reminder of a case, if one runs."""
-        reminder = model.notifications.get(model.reminders[-1]) if model.reminders else None
-        if reminder is not None and reminder.delivery == RUNNING:
-            self._finish_delivery(reminder.id, reminder.attempts_started, status, True, True, b"")
+    def _end_attempts_of_notifications(self, model, status):
+        """End the attempts that run of the notifications of a case."""
+        for each in [*model.notifications.values()]:
+            if each.delivery == RUNNING:
+                self._finish_delivery(each.id, each.attempts_started, status, True, True, b"")
 
     def _can_remind(self):
         return [case_id for case_id, model in self.model.items() if model.reminders_left and not model.reminder_due]

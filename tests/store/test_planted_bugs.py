@@ -453,8 +453,6 @@ BUGS = {
     "the expiry is dropped like a reminder": (" and call_id ~= expiry_id(case)\n", "\n"),
     "a reminder of a closed case is made": ("if not is_decided(case) then\n      start_reminder",
                                             "if true then\n      start_reminder"),
-    "a reminder is made before what is due closes its case": (
-        "    apply_timeouts(case, now, limits)\n    if not is_decided", "    if not is_decided"),
     "a reminder is told again and again": (
         "redis.call('HINCRBY', case_key(case.id), 'reminders', 1)", "reminder_count(case) + 1"),
     "a case has one reminder": ("  schedule_reminder(case, number + 1)\n",
