@@ -1,9 +1,16 @@
 """The page of all settings, `docs/settings.md`, generated from the models and their docstrings."""
 
+import ast
 import inspect
+import itertools
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from callback_process.settings import CONFIG_VARIABLE, ProcessSettings
 
@@ -60,7 +67,7 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
     nested: dict[str, dict[str, None]] = {}
     models: dict[str, Any] = {}
     for command, settings in processes.items():
-        schema = settings.model_json_schema()
+        schema = settings.model_json_schema(schema_generator=_WithDocstrings)
         models |= schema.get("$defs", {})
         prefix = settings.model_config.get("env_prefix", "")
         sections.append(
@@ -72,6 +79,34 @@ def settings_page(processes: Mapping[str, type[ProcessSettings]]) -> str:
         description = _flat(models[model]["description"])
         sections.append(f"## {' and '.join(tables)}\n\n{description}\n\n" + _table(models[model], models))
     return "\n".join(sections)
+
+
+class _WithDocstrings(GenerateJsonSchema):
+    """Makes the docstring of each field its description.
+
+    `use_attribute_docstrings` of pydantic does so too, but then each start of a process parses the models' source.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        docstrings = _docstrings(schema["cls"])
+        for name, field in described["properties"].items():
+            if name in docstrings:
+                field["description"] = docstrings[name]
+        return described
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstrings of the fields of a model and its base classes, by name."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        source = ast.parse(textwrap.dedent(inspect.getsource(each)))
+        definition = next(node for node in ast.walk(source) if isinstance(node, ast.ClassDef))
+        for field, docstring in itertools.pairwise(definition.body):
+            match field, docstring:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = text
+    return found
 
 
 def _nested(

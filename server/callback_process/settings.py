@@ -45,7 +45,7 @@ LogLevel = Annotated[
 class TlsSettings(BaseModel):
     """TLS of a client connection. Without files: the system's certificate authorities, and no client certificate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca_file: Path | None = None
     """Certificate authorities that must have issued the server's certificate, PEM."""
@@ -98,7 +98,6 @@ class ProcessSettings(BaseSettings):
         extra="forbid",
         env_ignore_empty=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     table: ClassVar[str]

@@ -84,7 +84,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class RetrySettings(BaseModel):
     """Retries of a failed delivery: a call of an ACK case, a call after a fallback, or a replayed call."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial_s: float = Field(default=1, gt=0, le=86_400)
     """The longest wait after the first attempt, in seconds. It doubles with each attempt. Each wait is a random part of
@@ -110,7 +110,7 @@ class RetrySettings(BaseModel):
 class ActivitySettings(BaseModel):
     """An activity, with its push handler if it has one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Annotated[str, AfterValidator(_grpc_target)] | None = None
     """The address of the handler: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""

@@ -16,8 +16,6 @@ from callback_process.settings import Bind, ProcessSettings, TlsSettings
 class Activity(BaseModel):
     """A handler."""
 
-    model_config = {"use_attribute_docstrings": True}
-
     target: str
     """Where it is."""
     deadline_s: float = Field(default=8, gt=0, le=300)
@@ -142,7 +140,6 @@ def test_a_value_of_an_unknown_type_is_not_shown():
 class Square(BaseModel):
     """With four sides."""
 
-    model_config = {"use_attribute_docstrings": True}
     kind: Literal["square"]
     """Which it is."""
 
@@ -150,7 +147,6 @@ class Square(BaseModel):
 class Circle(BaseModel):
     """Without any."""
 
-    model_config = {"use_attribute_docstrings": True}
     kind: Literal["circle", "disc"]
     """Which it is."""
     colours: list[Path] = []
@@ -210,10 +206,11 @@ TLS of a client connection. Without files: the system's certificate authorities,
 | Key | Value | Default | Description |
 | --- | --- | --- | --- |
 """
-        + "".join(
-            f"| `{name}` | {'text' if name == 'server_name' else 'path of a file'} | none | {field.description} |\n"
-            for name, field in TlsSettings.model_fields.items()
-        )
+        "| `ca_file` | path of a file | none | Certificate authorities that must have issued the server's certificate,"
+        " PEM. |\n"
+        "| `cert_file` | path of a file | none | Client certificate, PEM. Needs `key_file`. |\n"
+        "| `key_file` | path of a file | none | Key of the client certificate, PEM. |\n"
+        "| `server_name` | text | none | Name that the server's certificate must have, if it is not the target's. |\n"
     )
 
 
