@@ -139,13 +139,14 @@ def types() -> None:
 def generate(*arguments: str) -> None:
     """Generate code and docs: `--check` changes nothing, and fails if a generated file is out of date.
 
-    It generates the stubs and the reasons from the contract, the synchronous client from the asyncio one,
-    docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the diagram and table
-    of docs/life-of-a-callback.md from the life table.
+    It generates the stubs, the reasons and the OpenAPI document from the contract, the synchronous client from the
+    asyncio one, docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the
+    diagram and table of docs/life-of-a-callback.md from the life table.
     """
     enter("dev")
     changes = (
         {PYTHON / name: content for name, content in stale_code().items()}
+        | stale_openapi()
         | stale_settings_page()
         | stale_provider_page()
         | stale_life_page()
@@ -347,16 +348,12 @@ def generate_stubs(target: Path) -> None:
     """
     from google.protobuf import descriptor_pb2
 
-    contract = ROOT / "proto"
-    sources = sorted(path.relative_to(contract) for path in (contract / "callback" / "v1").glob("*.proto"))
     plugins = [
         f"--plugin={Path(sys.executable).with_name(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
     ]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *plugins]
-    everything, ours = target / "everything.binpb", target / "ours.binpb"
-    include = [f"-I{contract}", f"-I{contract / 'third_party'}", "--include_imports", "--include_source_info"]
-    run(*protoc, *include, f"--descriptor_set_out={everything}", *sources)
-    files = descriptor_pb2.FileDescriptorSet.FromString(everything.read_bytes())
+    ours = target / "ours.binpb"
+    files = contract_files()
     write_out_rules(files)
     rules = {file.name for file in files.file if file.name.startswith("buf/")} | {RULES}
     kept = [file for file in files.file if file.name not in rules]
@@ -374,6 +371,18 @@ def generate_stubs(target: Path) -> None:
         *services,
     )
     generate_reasons(target, next(file for file in kept if file.name.endswith("/error_reason.proto")))
+
+
+def contract_files() -> "FileDescriptorSet":
+    """Return the files of the contract with their comments, and the files that they import."""
+    from google.protobuf import descriptor_pb2
+
+    contract = ROOT / "proto"
+    sources = sorted(path.relative_to(contract) for path in (contract / "callback" / "v1").glob("*.proto"))
+    include = [f"-I{contract}", f"-I{contract / 'third_party'}", "--include_imports", "--include_source_info"]
+    with tempfile.NamedTemporaryFile() as made:
+        run(sys.executable, "-m", "grpc_tools.protoc", *include, f"--descriptor_set_out={made.name}", *sources)
+        return descriptor_pb2.FileDescriptorSet.FromString(Path(made.name).read_bytes())
 
 
 RULES = "callback/v1/rules.proto"
@@ -414,6 +423,15 @@ def write_out_rules(files: "FileDescriptorSet") -> None:
         if options.HasExtension(field_rules):
             write_out(options.Extensions[field_rules])
             field.options.ParseFromString(options.SerializeToString(deterministic=True))
+
+
+def stale_openapi() -> dict[Path, bytes | None]:
+    """Return the OpenAPI document with what it should be, if it is not what the contract says."""
+    from generators.openapi import openapi
+
+    path = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
+    document = (json.dumps(openapi(contract_files()), indent=1, ensure_ascii=False) + "\n").encode()
+    return {} if path.exists() and path.read_bytes() == document else {path: document}
 
 
 # ---- The page of settings ----

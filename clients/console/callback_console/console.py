@@ -1,6 +1,7 @@
 """Console: the one place where its parts are wired. The process and every test use it.
 
-The stop: `/readyz` answers 503, the live pages end, running requests get `grace_s`, and all sessions close.
+The stop: `/readyz` answers 503, the live pages and the watches of the API end, running requests get `grace_s`, and all
+sessions close.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from typing import Self
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from callback_console.api.application import ApiFirst
+from callback_console.api.forwarding import Forwarding
 from callback_console.app import create_app
 from callback_console.hosts import OwnHostOnly, origins_of
 from callback_console.request_context import SESSIONS
@@ -58,11 +61,16 @@ class Console:
             app = create_app(self._settings, origins)
             self._sessions: Sessions = app.extensions[SESSIONS]
             parts.push_async_callback(self._sessions.close_all)
+            try:
+                self._forwarding = Forwarding(self._settings)
+            except (OSError, ValueError) as error:
+                raise StartError(f"server_tls: {error}") from error
+            parts.push_async_callback(self._forwarding.close)
             config = _HttpConfig()
             config.bind = [f"fd://{public.detach()}"]
             config.graceful_timeout = self._settings.grace_s
             serving = serve(
-                OwnHostOnly(app, origins),
+                OwnHostOnly(ApiFirst(app, self._forwarding, origins), origins),
                 config,
                 shutdown_trigger=self._stopping.wait,
                 mode="asgi",
@@ -79,9 +87,10 @@ class Console:
         await self._parts.aclose()
 
     async def stop(self) -> None:
-        """End the live pages, and wait for running requests. `async with` then closes what is left."""
+        """End the live pages and watches, and wait for running requests. `async with` then closes what is left."""
         self._stopping.set()
         self._sessions.end_live_pages()
+        self._forwarding.end_watches()
         await self._serving
 
     async def _why_not_ready(self) -> str:

@@ -1,0 +1,213 @@
+"""The ASGI application of the API, in front of the application of the pages.
+
+The rules of every request:
+
+1. It is a POST to the path of an RPC, with a media type of the Connect protocol. A browser sends such a request to
+   another site only after asking, and gets no permission: there are no CORS headers.
+2. A request with the `Origin` of another site is refused all the same.
+3. Only the headers of the protocol and one bearer token are read. A cookie never counts.
+4. A request has limits: its size, the time in which it arrives, is answered and is read, and the number of requests at
+   once. Only a watch may last.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.server import ConnectASGIApplication
+from google.protobuf.descriptor import MethodDescriptor
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    Scope,
+)
+
+from callback_console.api.codecs import CODECS
+from callback_console.api.forwarding import SERVICE, Forwarding
+
+_PREFIX: Final = f"/{SERVICE.full_name}/"
+_RPCS: Final = {f"{_PREFIX}{each.name}": each for each in SERVICE.methods}
+"""RPCs by path."""
+_UNARY_TYPES: Final = ("application/json", "application/proto")
+_STREAM_TYPES: Final = ("application/connect+json", "application/connect+proto")
+_KEPT_HEADERS: Final = frozenset(
+    (
+        b"authorization",
+        b"connect-content-encoding",
+        b"connect-protocol-version",
+        b"connect-timeout-ms",
+        b"content-encoding",
+        b"content-type",
+    )
+)
+"""Headers that the protocol and the server need. The others are not read."""
+_MAX_BODY_BYTES: Final = 6 * 1024 * 1024
+"""Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB."""
+_MAX_REQUESTS: Final = 128
+"""Maximum number of requests at once, watches included."""
+_TIMEOUT: Final = b"connect-timeout-ms"
+_TIMEOUT_MS: Final = 30_000
+"""Time limit of a request other than a watch, in milliseconds. A caller can set a shorter one."""
+_ARRIVAL_S: Final = 30.0
+"""How long the message of a request may take to arrive, in seconds."""
+_READ_S: Final = 30.0
+"""How long a caller may take to read a part of the response, in seconds."""
+_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Headers of every response."""
+
+
+class _RefusedError(Exception):
+    """A request is not one of the API, or comes from where none may come from.
+
+    Args:
+        status: The status of the response.
+        code: The code of the error.
+        message: A sentence for people.
+        headers: Headers of the response, besides those of every response.
+    """
+
+    def __init__(self, status: HTTPStatus, code: Code, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers
+
+
+class _NotReadError(Exception):
+    """The caller does not read the response."""
+
+
+class _Connect(ConnectASGIApplication[Forwarding]):
+    @property
+    def path(self) -> str:
+        return _PREFIX.rstrip("/")
+
+
+class ApiFirst:
+    """Application that serves the paths of the API, and passes all others on.
+
+    Args:
+        app: The application of the pages.
+        forwarding: The RPCs.
+        origins: Origins of the pages.
+    """
+
+    def __init__(self, app: ASGIFramework, forwarding: Forwarding, origins: Collection[str]) -> None:
+        self._app = app
+        self._origins = {origin.encode() for origin in origins}
+        self._connect = _Connect(
+            service=forwarding,
+            endpoints=Forwarding.endpoints,
+            read_max_bytes=_MAX_BODY_BYTES,
+            compressions=(),  # it would block the loop, and its size says something about a secret beside a known text
+            codecs=CODECS,
+        )
+        self._count = 0
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Handle a connection."""
+        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        self._count += 1
+        try:
+            rpc = self._checked(scope)
+            own_scope = {**scope, "headers": _kept_headers(scope, is_watch=rpc.server_streaming)}
+            # A caller that does not read gets no more. What is left of the response is dropped with the connection.
+            with contextlib.suppress(_NotReadError):
+                await self._connect(cast("Any", own_scope), cast("Any", _Arriving(receive)), cast("Any", _Read(send)))
+        except _RefusedError as refused:
+            await _refuse(send, refused)
+        finally:
+            self._count -= 1
+
+    def _checked(self, scope: HTTPScope) -> MethodDescriptor:
+        """Return the RPC of a request.
+
+        Raises:
+            _RefusedError: The request is refused.
+        """
+        headers = dict(scope["headers"])  # of several, the last: connectrpc too reads one
+        if not self._origins.issuperset(value for name, value in scope["headers"] if name == b"origin"):
+            raise _RefusedError(
+                HTTPStatus.FORBIDDEN, Code.PERMISSION_DENIED, "pages of other sites may not use the API"
+            )
+        rpc = _RPCS.get(scope["path"])
+        if rpc is None:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, Code.UNIMPLEMENTED, f"{SERVICE.full_name} has no such RPC")
+        if scope["method"] != "POST":
+            allow = (b"allow", b"POST")
+            raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, Code.UNIMPLEMENTED, "send the message by POST", allow)
+        types = _STREAM_TYPES if rpc.server_streaming else _UNARY_TYPES
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1") not in types:
+            accept = (b"accept-post", ", ".join(types).encode())
+            message = f"send the message with Content-Type: {' or '.join(types)}"
+            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_ARGUMENT, message, accept)
+        if self._count > _MAX_REQUESTS:
+            message = "this console has too many requests: try again"
+            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, Code.UNAVAILABLE, message)
+        return rpc
+
+
+def _kept_headers(scope: HTTPScope, *, is_watch: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers that are read, with the time limit of a request that is not a watch."""
+    # connectrpc expects UTF-8.
+    kept = [(name, value.decode("latin-1").encode()) for name, value in scope["headers"] if name in _KEPT_HEADERS]
+    if is_watch:
+        return kept
+    given = [value for name, value in kept if name == _TIMEOUT]
+    if given and not (given[0].isdigit() and int(given[0][:10]) > _TIMEOUT_MS):
+        return kept  # it is shorter, or connectrpc refuses it
+    return [each for each in kept if each[0] != _TIMEOUT] + [(_TIMEOUT, str(_TIMEOUT_MS).encode())]
+
+
+class _Arriving:
+    """`receive` of a request whose message has to arrive in time."""
+
+    def __init__(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
+        self._end: float | None = asyncio.get_running_loop().time() + _ARRIVAL_S
+
+    async def __call__(self) -> ASGIReceiveEvent:
+        try:
+            async with asyncio.timeout_at(self._end) as limit:
+                event = await self._receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ConnectError(Code.DEADLINE_EXCEEDED, "the message of the request did not arrive in time") from None
+        if event["type"] == "http.request" and not event.get("more_body", False):
+            self._end = None  # the next event is the end of the connection
+        return event
+
+
+class _Read:
+    """`send` of a response that the caller has to read."""
+
+    def __init__(self, send: ASGISendCallable) -> None:
+        self._send = send
+
+    async def __call__(self, event: ASGISendEvent) -> None:
+        if event["type"] == "http.response.start":
+            event = {**event, "headers": [*event["headers"], *_HEADERS]}
+        try:
+            async with asyncio.timeout(_READ_S) as limit:
+                await self._send(event)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _NotReadError from None
+
+
+async def _refuse(send: ASGISendCallable, refused: _RefusedError) -> None:
+    body = json.dumps({"code": refused.code.value, "message": str(refused)}).encode()
+    headers = [*refused.headers, (b"content-type", b"application/json"), *_HEADERS]
+    await send({"type": "http.response.start", "status": refused.status.value, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,164 @@
+"""Requests of the API, sent to the server by gRPC with the bearer token of the request, and nothing else of it."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import Endpoint
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from callback import Tls
+from callback.connection._cancellation import is_being_cancelled
+from callback.connection._channel_options import CHANNEL_OPTIONS
+from callback.connection._tls import TlsFiles
+from callback.v1 import callbacks_service_pb2
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_console.api.errors import connect_error, refusal
+from callback_console.settings import ConsoleSettings
+
+SERVICE: Final = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
+"""The service."""
+_MAX_WATCHES: Final = 64
+"""Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
+_BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
+_PROBE_TIMEOUT_S: Final = 10.0
+_PRINCIPALS_KNOWN_S: Final = 60.0
+"""How long the server is trusted to have principals without asking again, in seconds."""
+
+_Context = RequestContext[Any, Any]
+
+
+class Forwarding:
+    """The RPCs of the server, as endpoints of connectrpc.
+
+    Args:
+        settings: The settings.
+    """
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        tls = settings.server_tls
+        self._target = settings.server_target
+        self._tls = None if tls is None else TlsFiles(Tls(tls.ca_file, server_name=tls.server_name))
+        self._is_local = settings.is_local
+        self._channel: grpc.aio.Channel | None = None
+        self._watches: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
+        self._is_stopping = False
+        self._has_principals_until = 0.0
+
+    def endpoints(self) -> Mapping[str, Any]:
+        """Return the endpoint of each RPC, by path."""
+        return {f"/{SERVICE.full_name}/{each.name}": self._endpoint(each) for each in SERVICE.methods}
+
+    def end_watches(self) -> None:
+        """End all watches. Their callers are told to watch again."""
+        self._is_stopping = True
+        for watch in self._watches:
+            watch.cancel()
+
+    async def close(self) -> None:
+        """Close the connection to the server."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    def _endpoint(self, method: MethodDescriptor) -> Any:
+        info = MethodInfo(
+            name=method.name,
+            service_name=SERVICE.full_name,
+            input=message_factory.GetMessageClass(method.input_type),
+            output=message_factory.GetMessageClass(method.output_type),
+            idempotency_level=IdempotencyLevel.UNKNOWN,  # so there is no GET
+            stream_type=StreamType.SERVER_STREAM if method.server_streaming else StreamType.UNARY,
+        )
+        if method.server_streaming:
+            return Endpoint.server_stream(info, self._stream)
+        return Endpoint.unary(info, self._send)
+
+    async def _send(self, request: Message, context: _Context) -> Message:
+        """Send a request, and return the response."""
+        try:
+            rpc = await self._rpc(context)
+            response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
+        except grpc.aio.AioRpcError as error:
+            raise connect_error(error) from error
+        return response
+
+    async def _stream(self, request: Message, context: _Context) -> AsyncIterator[Message]:
+        """Send a request, and yield the responses."""
+        if len(self._watches) >= _MAX_WATCHES:
+            raise refusal(
+                Code.RESOURCE_EXHAUSTED, f"this console has {_MAX_WATCHES} watchers, its maximum", "TOO_MANY_WATCHERS"
+            )
+        if self._is_stopping:
+            raise _stopping()
+        try:
+            rpc = await self._rpc(context)
+            call = rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
+            self._watches.add(call)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                self._watches.discard(call)
+                call.cancel()
+        except grpc.aio.AioRpcError as error:
+            raise connect_error(error) from error
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():  # the caller has gone, or its time is over
+                raise
+            raise _stopping() from error
+
+    async def _rpc(self, context: _Context) -> Any:
+        """Return the method of the stub for a request."""
+        stub = CallbacksServiceStub(self._connection())
+        if not self._is_local and time.monotonic() >= self._has_principals_until:
+            await self._require_principals(stub)
+        return getattr(stub, context.method.name)
+
+    async def _require_principals(self, stub: Any) -> None:
+        """Raise an error if the server accepts requests without a token: other machines can use this console."""
+        try:
+            await stub.ListCallbacks(callbacks_service_pb2.ListCallbacksRequest(page_size=1), timeout=_PROBE_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+                raise
+            self._has_principals_until = time.monotonic() + _PRINCIPALS_KNOWN_S
+            return
+        raise ConnectError(
+            Code.FAILED_PRECONDITION,
+            "the server has no principals, so only programs on the machine of the console may use it",
+        )
+
+    def _connection(self) -> grpc.aio.Channel:
+        """Return the channel. The first request opens it, and changed files of TLS replace it."""
+        if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
+            options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
+            self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
+        elif self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+        return self._channel
+
+
+def _stopping() -> ConnectError:
+    return refusal(Code.UNAVAILABLE, "the console stops: watch again with the last resume token", "SERVER_STOPPING")
+
+
+def _seconds_left(context: _Context) -> float | None:
+    return None if context.timeout_ms is None else max(context.timeout_ms, 0) / 1000
+
+
+def _metadata(context: _Context) -> tuple[tuple[str, str], ...]:
+    """Return the bearer token as metadata."""
+    given = context.request_headers.getall("authorization")
+    if len(given) > 1 or not all(_BEARER.fullmatch(each) for each in given):
+        raise refusal(Code.UNAUTHENTICATED, "authorization must be: Bearer TOKEN", "UNAUTHENTICATED")
+    return tuple(("authorization", each) for each in given)
