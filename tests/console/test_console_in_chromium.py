@@ -29,7 +29,7 @@ LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
     "dark": {"viewport": {"width": 320, "height": 568}, "color_scheme": "dark", "locale": "nl-BE"},
 }
-ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison"}
+ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison", "api"}
 """Pages that are looked at on a phone too: each layout once."""
 SAME_LAYOUT = {"form", "xml", "text", "acknowledged"}
 """Pages that differ from another one only in what they show as text: axe need not see them."""
@@ -111,6 +111,7 @@ async def examples(world):
         "held": f"/calls/{held}",
         "comparison": f"/calls/{json}/compare?with={form}",
         "no dead calls": "/dead",
+        "api": "/api",
         "absent": f"/calls/{'0' * 32}-{'0' * 16}",
     }
     await client.answer_call(held)
@@ -141,7 +142,7 @@ async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_ou
             assert seen["language"] == ("en" if look == "light" else "nl"), name
             assert seen["overflow"] <= 0, name
             assert seen["markup"] == 0, name
-            if name not in ("absent", "hex", "no dead calls"):
+            if name not in ("absent", "hex", "no dead calls", "api"):
                 assert EVIL in seen["text"], name
 
 
@@ -172,6 +173,24 @@ async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_tol
         await second.get_by_text("Another answer came first").wait_for()
         call = await world.client.get_call(call_id)
         assert call.response.body == b"hello Ann"
+
+
+async def test_a_request_is_tried_on_the_page_of_the_api_with_a_token_and_never_with_the_session(browser, world):
+    async with signed_in(browser, world) as page:
+        await page.goto(f"{world.url}/api")
+        await page.select_option("#rpc", label="ListCallbacks")
+        send = page.get_by_role("button", name="Send")
+        await send.click()
+        await page.get_by_text("HTTP 401").wait_for()
+        assert '"reason": "UNAUTHENTICATED"' in await page.locator("#api-answer").inner_text()
+        await page.fill("#api-token", world.tokens["orders"])
+        await page.fill("#message", '{"labels": {"it": "\'s"}}')
+        await send.click()
+        await page.get_by_text("HTTP 200").wait_for()
+        assert '"nextPageToken": ""' in await page.locator("#api-answer").inner_text()
+        command = await page.locator("#api-curl").inner_text()
+        assert command.startswith(f"curl {world.url}/callback.v1.CallbacksService/ListCallbacks")
+        assert command.endswith("""-H "Authorization: Bearer $TOKEN" \\\n  --json '{"labels": {"it": "'\\''s"}}'""")
 
 
 async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, examples):

@@ -31,6 +31,15 @@ MAY_IMPORT = {
         "quart",
         "werkzeug",
     },
+    "callback_console.api": {
+        *RPC,
+        *SETTINGS,
+        "callback",
+        "callback_console.settings",
+        "connectrpc",
+        "hypercorn",
+        "protobuf",
+    },
     "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
     "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
     "callback_server": {

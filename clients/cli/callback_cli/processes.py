@@ -86,15 +86,18 @@ def edge(config: Path | None, bind: str | None, admin: str | None, server: str |
 
 @click.command(epilog=examples("callback console --server 127.0.0.1:50051"))
 @config_option
-@click.option("--bind", metavar="HOST:PORT", help="The listen address for browsers.  [default: 127.0.0.1:8083]")
+@click.option(
+    "--bind", metavar="HOST:PORT", help="The listen address for browsers and the API.  [default: 127.0.0.1:8083]"
+)
 @click.option(
     "--admin", metavar="HOST:PORT", help="The listen address for probes and /metrics.  [default: 127.0.0.1:8084]"
 )
 @click.option("--server", metavar="HOST:PORT", help="The address of the server.  [default: 127.0.0.1:50051]")
 def console(config: Path | None, bind: str | None, admin: str | None, server: str | None) -> None:
-    """Run the console: callbacks and calls in a browser.
+    """Run the console: callbacks and calls in a browser, and JSON over HTTP.
 
-    People sign in with their token, and see what the server lets them see. Other settings come from CALLBACK_CONSOLE_…
+    People sign in with their token, and see what the server lets them see. Programs without gRPC send their token with
+    each request, a POST of JSON to /callback.v1.CallbacksService/NAME. Other settings come from CALLBACK_CONSOLE_…
     environment variables and the file. SIGTERM stops the process gracefully.
     """
     with needs_extra("server"):

@@ -1,6 +1,6 @@
 """The Quart application: its views, and the rules that hold for every request.
 
-1. Every page needs a session, except the form to sign in and the static files.
+1. Every page needs a session, except the form to sign in, the OpenAPI document and the static files.
 2. A form is accepted from a page of the console only: browsers send the `Origin` of the page with every POST.
 3. Pages load nothing from elsewhere, and run no script but the files of `static`. No other site can frame them.
 4. An error of the server becomes a page that says what to do.
@@ -28,7 +28,7 @@ from callback_console import live, request_context, sign_in
 from callback_console.request_context import page, sessions
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.views import callbacks, calls, dead, waiting
+from callback_console.views import api, callbacks, calls, dead, waiting
 from callback_process import logs
 
 log = logs.get_logger()
@@ -44,7 +44,7 @@ _HEADERS: Final = {
 }
 _MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 """Largest form. The body of a response has at most 1 MiB."""
-_WITHOUT_SESSION: Final = frozenset(("static", "sign_in.show", "sign_in.sign_in", "sign_in.sign_out"))
+_WITHOUT_SESSION: Final = frozenset(("static", "api.openapi", "sign_in.show", "sign_in.sign_in", "sign_in.sign_out"))
 """Endpoints that need no session."""
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the static files, by the end of their names."""
@@ -72,7 +72,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
-    for module in (sign_in, live, callbacks, calls, dead, waiting):
+    for module in (sign_in, live, api, callbacks, calls, dead, waiting):
         app.register_blueprint(module.blueprint)
 
     @app.before_request

@@ -39,7 +39,7 @@ class ConsoleSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="CALLBACK_CONSOLE_")
 
     bind: Bind = "127.0.0.1:8083"
-    """Address for browsers (HTTP). Port 0 picks a free port. Not on loopback, it needs a `public_url`."""
+    """Address for browsers and the API (HTTP). Port 0 picks a free port. Not on loopback, it needs a `public_url`."""
     admin_bind: Bind = "127.0.0.1:8084"
     """Address of `/healthz`, `/readyz` and `/metrics`. Port 0 picks a free port."""
     public_url: Annotated[str, AfterValidator(_origin)] | None = None

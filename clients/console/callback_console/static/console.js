@@ -1,4 +1,5 @@
-// What HTML and htmx have no words for: counting down, copying, what is open or not live, and finding by an id or a URL.
+// What HTML and htmx have no words for: counting down, copying, what is open or not live, finding by an id or a URL, and
+// trying the API.
 (() => {
   const seen = new WeakMap();
 
@@ -90,4 +91,41 @@
     if (path) location.assign(path);
     else form.querySelector("output").textContent = form.dataset.error;
   });
+
+  // The page of the API: the same request by this browser and as a curl command. It sends a token, and never the cookie.
+  const trial = document.querySelector(".try");
+  if (trial) {
+    const [rpc, token, message] = ["rpc", "api-token", "message"].map((id) => document.getElementById(id));
+    const [status, answer, curl] = ["api-status", "api-answer", "api-curl"].map((id) => document.getElementById(id));
+
+    const showCurl = () => {
+      const quoted = message.value.replaceAll("'", "'\\''");
+      const authorization = token.value ? ' \\\n  -H "Authorization: Bearer $TOKEN"' : "";
+      curl.textContent = `curl ${location.origin}${rpc.value}${authorization} \\\n  --json '${quoted}'`;
+    };
+    const choose = () => {
+      const chosen = rpc.selectedOptions[0].dataset;
+      document.getElementById("rpc-summary").textContent = chosen.summary;
+      message.value = chosen.example;
+      showCurl();
+    };
+    choose();
+    rpc.addEventListener("change", choose);
+    trial.addEventListener("input", showCurl);
+
+    trial.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const headers = { "Content-Type": "application/json" };
+      if (token.value) headers.Authorization = `Bearer ${token.value}`;
+      try {
+        const got = await fetch(rpc.value, { method: "POST", credentials: "omit", headers, body: message.value });
+        answer.textContent = JSON.stringify(await got.json(), null, 2);
+        status.textContent = `HTTP ${got.status}`;
+        answer.hidden = false;
+      } catch {
+        status.textContent = trial.dataset.lost;
+        answer.hidden = true;
+      }
+    });
+  }
 })();

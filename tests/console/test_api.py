@@ -1,0 +1,546 @@
+"""The API: every RPC of the contract as JSON over HTTP, by the Connect protocol, against the running system."""
+
+import asyncio
+import base64
+import contextlib
+import datetime
+import importlib
+import json
+import os
+import re
+import subprocess
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import json_format, message_factory
+from openapi_python_client import Config, GeneratorData, Project
+from openapi_python_client.config import ConfigFile, MetaType
+from openapi_spec_validator import validate
+from support.connect import HTTP_STATUS, PATH, envelope, envelopes, reason
+from support.console import running_console
+from support.store import free_port
+from support.system import running_system
+from support.tools import require
+from support.tree import ROOT
+from support.wait import wait_until
+
+from callback import AnswerMode, AsyncCallbackClient, CallFilter, Response
+from callback.v1 import callbacks_service_pb2
+from callback_console.api import application, forwarding
+
+SERVICE = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
+DOCUMENT = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
+DAY = datetime.timedelta(days=1)
+JSON = {"Content-Type": "application/json"}
+
+
+def caller(console, token=None, **options):
+    """A client of the API."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(base_url=f"http://{console.address}{PATH}", headers=headers, timeout=60, **options)
+
+
+@contextlib.asynccontextmanager
+async def watching(http, **request):
+    """Open a watch, and yield its envelopes, of which the first has come."""
+    content = envelope(json.dumps(request).encode())
+    headers = {"Content-Type": "application/connect+json"}
+    async with http.stream("POST", "WatchCalls", content=content, headers=headers) as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/connect+json")
+        stream = envelopes(answer)
+        first = await anext(stream)
+        assert first.json["resumeToken"]
+        yield stream, first
+
+
+@pytest.fixture(scope="module")
+async def orders(world):
+    async with caller(world.console, world.tokens["orders"]) as http:
+        yield http
+
+
+class Stage:
+    """What requests of RPCs need: a case of each kind, made when it is asked for."""
+
+    def __init__(self, world):
+        self.world = world
+        self.callers = []
+
+    async def case(self, activity="record", **options):
+        made = await self.world.client.generate_callback_url(activity, Response("ok"), **options)
+        self.url = made.url
+        return made.case_id
+
+    async def call(self, activity="record", **options):
+        case_id = await self.case(activity, **options)
+        await self.world.system.http.post(self.url, content=b"\0\xff")
+        return (await self.world.client.list_calls_page(case_id)).items[0].call_id
+
+    async def delivered(self):
+        """A call whose delivery waits: no attempt runs while its activity is paused."""
+        async with AsyncCallbackClient(self.world.system.grpc, token=self.world.tokens["operator"]) as operator:
+            await operator.pause_activity("replayed")
+        return await self.call("replayed", answer_mode=AnswerMode.ACK)
+
+    async def held(self):
+        case_id = await self.case("form")
+        self.callers.append(asyncio.create_task(self.world.system.http.post(self.url, timeout=None)))
+
+        async def calls():
+            found = self.world.client.list_owner_calls(CallFilter.WAITING)
+            return [each.call_id async for each in found if each.case_id == case_id]
+
+        return (await wait_until(calls))[0]
+
+
+NEW = {"callbackActivity": "record", "response": {"responseType": "RESPONSE_TYPE_RESPONSE", "responseBody": "b2s="}}
+REQUESTS = {
+    "GenerateCallbackUrl": (NEW, lambda reply: reply.callback_url.endswith(reply.callback_state)),
+    "SetResponse": (
+        {"callbackCaseId": Stage.case, "response": {"responseCode": 201}, "updateMask": "responseCode"},
+        lambda reply: reply.callback.response.response_code == 201,
+    ),
+    "AnswerCall": (
+        {"callId": Stage.held, "verdict": "VERDICT_REJECTED"},
+        lambda reply: reply.callback.call_count == 1,
+    ),
+    "ResolveCallback": (
+        {"callbackCaseId": lambda stage: stage.case("form")},
+        lambda reply: reply.callback.resolved,
+    ),
+    "CloseCallback": ({"callbackCaseId": Stage.case}, lambda reply: reply.callback.HasField("close_time")),
+    "ExtendCallback": (
+        {"callbackCaseId": Stage.case, "expireTime": "2030-01-01T00:00:00.5Z"},
+        lambda reply: reply.callback.expire_time.ToJsonString() == "2030-01-01T00:00:00.500Z",
+    ),
+    "GetCallback": ({"callbackCaseId": Stage.case}, lambda reply: reply.callback.owner == "orders"),
+    "ListCallbacks": ({"pageSize": 1}, lambda reply: len(reply.callbacks) == 1 and reply.next_page_token),
+    "GetCall": ({"callId": Stage.call}, lambda reply: reply.call.request_body == b"\0\xff"),
+    "ListCalls": ({"callbackCaseId": Stage.case}, lambda reply: len(reply.calls) == 0),
+    "ListOwnerCalls": ({"filter": "CALL_FILTER_DEAD"}, lambda reply: not reply.next_page_token),
+    "EraseCalls": ({"callbackCaseId": Stage.case}, lambda reply: reply.erased_call_count == 0),
+    "ReplayCall": (
+        {"callId": Stage.delivered},
+        lambda reply: reply.call.delivery.paused,
+    ),
+    "PauseActivity": ({"callbackActivity": "tried-by-json"}, lambda reply: reply.ByteSize() == 0),
+    "ResumeActivity": ({"callbackActivity": "tried-by-json"}, lambda reply: reply.ByteSize() == 0),
+    "ListPausedActivities": ({}, lambda reply: "record" not in reply.callback_activities),
+    "ListActivities": ({}, lambda reply: "record" in [each.callback_activity for each in reply.activities]),
+    "WatchCalls": ({}, lambda reply: reply.resume_token),
+}
+"""A request of each RPC, in which a function makes its value, and a check of the response."""
+
+
+@pytest.fixture(scope="module")
+async def stage(world):
+    stage = Stage(world)
+    yield stage
+    await asyncio.gather(*stage.callers)
+
+
+@pytest.mark.parametrize("codec", ["json", "proto"])
+@pytest.mark.parametrize("rpc", [each.name for each in SERVICE.methods])
+async def test_every_rpc_is_served_as_json_and_as_protobuf(world, stage, rpc, codec):
+    method = SERVICE.methods_by_name[rpc]
+    wanted, holds = REQUESTS[rpc]
+    fields = {name: await value(stage) if callable(value) else value for name, value in wanted.items()}
+    message = json_format.ParseDict(fields, message_factory.GetMessageClass(method.input_type)())
+    content = message.SerializeToString() if codec == "proto" else json.dumps(fields).encode()
+    token = world.tokens["operator" if "Paus" in rpc or "Resume" in rpc else "orders"]
+    async with caller(world.console, token) as http:
+        if method.server_streaming:
+            kind = f"application/connect+{codec}"
+            async with http.stream("POST", rpc, content=envelope(content), headers={"Content-Type": kind}) as answer:
+                body = (await anext(envelopes(answer))).data
+        else:
+            kind = f"application/{codec}"
+            answer = await http.post(rpc, content=content, headers={"Content-Type": kind})
+            body = answer.content
+    assert (answer.status_code, answer.headers["content-type"]) == (200, kind), body
+    reply = message_factory.GetMessageClass(method.output_type)()
+    reply = reply.FromString(body) if codec == "proto" else json_format.Parse(body, reply)
+    assert holds(reply)
+
+
+async def test_values_are_spelled_as_the_json_of_protobuf_and_no_field_is_missing(world, orders, stage):
+    case_id = await stage.case(
+        "record", hold_time=None, time_to_live=DAY, repeat_window=datetime.timedelta(seconds=0.5)
+    )
+    await world.system.http.post(stage.url, content=b"\0\xff")
+    callback = (await orders.post("GetCallback", json={"callbackCaseId": case_id})).json()["callback"]
+    assert callback["callCount"] == "1"
+    assert callback["repeatWindow"] == "0.500s"
+    assert callback["status"] == "CALLBACK_STATUS_CLOSED"
+    assert (callback["ordered"], callback["labels"], callback["remindAfter"]) == (False, {}, [])
+    assert "answerDeadline" not in callback  # it has presence, and is not set
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z", callback["createTime"])
+    (call,) = (await orders.post("ListCalls", json={"callback_case_id": case_id})).json()["calls"]  # also accepted
+    call = (await orders.post("GetCall", json={"callId": call["callId"]})).json()["call"]
+    assert base64.b64decode(call["requestBody"]) == b"\0\xff"
+    assert call["requestBodySize"] == "2"
+
+
+async def test_an_error_has_the_reason_and_the_details_of_the_server(orders):
+    answer = await orders.post("GetCallback", json={"callbackCaseId": "0" * 32})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+    assert (answer.json()["code"], reason(answer.json())) == ("not_found", "CALLBACK_NOT_FOUND")
+    answer = await orders.post("GetCallback", json={"callbackCaseId": "x"})
+    assert (answer.status_code, reason(answer.json())) == (400, "INVALID_REQUEST")
+    (bad,) = [each["debug"] for each in answer.json()["details"] if each["type"] == "google.rpc.BadRequest"]
+    assert bad["fieldViolations"][0]["field"] == "callback_case_id"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"nonsense": 1}', b'{"callbackCaseId": 1}', b"\xff", b"[" * 100_000]
+)
+async def test_a_message_that_is_not_of_the_rpc_is_refused(orders, body):
+    answer = await orders.post("GetCallback", content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+    assert reason(answer.json()) == "INVALID_REQUEST"
+
+
+async def test_a_cookie_does_not_count_and_only_one_bearer_token_does(world, orders):
+    async with world.visitor("orders") as http:
+        del http.headers["Origin"]
+        answer = await http.post(f"{PATH}ListCallbacks", json={})
+    assert (answer.status_code, reason(answer.json())) == (401, "UNAUTHENTICATED")
+    token = orders.headers["Authorization"]
+    for given in ("Basic b3JkZXJzOg==", "Bearer wrong", "Bearer ä".encode("latin-1"), f"Bearer {'a' * 5000}", "Bearer"):
+        answer = await orders.post("ListCallbacks", json={}, headers={"Authorization": given})
+        assert (answer.status_code, reason(answer.json())) == (401, "UNAUTHENTICATED"), given
+    async with caller(world.console) as http:
+        answer = await http.post("ListCallbacks", json={}, headers=[("Authorization", token), ("Authorization", token)])
+    assert answer.status_code == 401
+
+
+async def test_roles_hold_as_everywhere(world, stage):
+    case_id = await stage.case()
+    for name, status, why in (
+        ("stranger", 404, "CALLBACK_NOT_FOUND"),
+        ("work", 403, "ROLE_MISSING"),
+        ("operator", 200, ""),
+    ):
+        async with caller(world.console, world.tokens[name]) as http:
+            answer = await http.post("GetCallback", json={"callbackCaseId": case_id})
+        assert (answer.status_code, why and reason(answer.json())) == (status, why), name
+
+
+async def test_a_page_of_another_site_gets_nothing(world, orders):
+    for origin in ("null", "http://evil.example", "https://127.0.0.1", world.url.replace("http", "https")):
+        answer = await orders.post("ListCallbacks", json={}, headers={"Origin": origin})
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied"), origin
+        preflight = await orders.options("ListCallbacks", headers={"Origin": origin})
+        assert (preflight.status_code, [each for each in preflight.headers if "access-control" in each]) == (403, [])
+    answer = await orders.post("ListCallbacks", json={}, headers={"Origin": world.url})
+    assert (answer.status_code, [each for each in answer.headers if "access-control" in each]) == (200, [])
+    assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
+    answer = await orders.post("ListCallbacks", json={}, headers={"Host": "evil.example"})
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("method", "rpc", "kind", "status", "header"),
+    [
+        ("GET", "ListCallbacks", "application/json", 405, ("allow", "POST")),
+        ("POST", "ListCallbacks", "text/plain", 415, ("accept-post", "application/json, application/proto")),
+        ("POST", "ListCallbacks", "application/grpc-web", 415, None),
+        ("POST", "ListCallbacks", "application/connect+json", 415, None),
+        ("POST", "WatchCalls", "application/json", 415, ("accept-post", ", ".join(application._STREAM_TYPES))),
+        ("POST", "NoSuchRpc", "application/json", 404, None),
+        ("POST", "ListCallbacks/", "application/json", 404, None),
+    ],
+)  # fmt: skip
+async def test_what_is_no_request_of_the_api_is_refused_with_what_it_should_be(
+    orders, method, rpc, kind, status, header
+):
+    answer = await orders.request(method, rpc, content=b"{}", headers={"Content-Type": kind})
+    assert answer.status_code == status
+    assert answer.json()["message"]
+    assert header is None or answer.headers[header[0]] == header[1]
+
+
+async def test_the_headers_of_the_protocol_are_checked(orders):
+    for header, value in (("Connect-Protocol-Version", "2"), ("Connect-Timeout-Ms", "1s"), ("Content-Encoding", "br")):
+        answer = await orders.post("ListCallbacks", json={}, headers={header: value})
+        assert answer.json()["code"] == ("unimplemented" if header == "Content-Encoding" else "invalid_argument")
+    headers = {"Content-Type": "Application/JSON; charset=utf-8", "Connect-Protocol-Version": "1"}
+    assert (await orders.post("ListCallbacks", content=b"{}", headers=headers)).status_code == 200
+
+
+class Peer:
+    """A gRPC server that is no Callback server: it answers every request with a status, or never."""
+
+    def __init__(self):
+        self.status = None
+        self.waiting = 0
+
+    def service(self, details):
+        async def answer(_request, context):
+            if self.status is not None:
+                await context.abort(self.status, "10.0.0.7: secret of a machine")
+            self.waiting += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.waiting -= 1
+
+        if details.method.endswith("/WatchCalls"):
+            return grpc.unary_stream_rpc_method_handler(answer)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture(scope="module")
+async def peer():
+    """The peer, with a console in front of it."""
+    peer = Peer()
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details):
+            return peer.service(details)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([Handler()])
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with running_console(target, grace_s=0) as console:
+        peer.console = console
+        yield peer
+    await server.stop(0)
+
+
+async def test_every_code_has_its_http_status_and_says_nothing_of_the_inside(peer):
+    async with caller(peer.console) as http:
+        for code in grpc.StatusCode:
+            if code is grpc.StatusCode.OK:
+                continue
+            name = "canceled" if code is grpc.StatusCode.CANCELLED else code.name.lower()
+            peer.status = code
+            answer = await http.post("ListCallbacks", json={})
+            assert (answer.status_code, answer.json()["code"]) == (HTTP_STATUS[name], name)
+            assert "secret" not in answer.text
+            async with http.stream(
+                "POST", "WatchCalls", content=envelope(b""), headers={"Content-Type": "application/connect+proto"}
+            ) as stream:
+                (end,) = [each async for each in envelopes(stream)]
+            assert (stream.status_code, end.is_end, end.json["error"]["code"]) == (200, True, name)
+            assert not [each for each in (*answer.headers, *stream.headers) if each.startswith("trailer")]
+
+
+async def test_a_server_that_cannot_be_reached_is_unavailable():
+    target = f"127.0.0.1:{free_port()}"
+    async with running_console(target) as console, caller(console) as http:
+        answer = await http.post("ListCallbacks", json={})
+    assert (answer.status_code, answer.json()) == (
+        503, {"code": "unavailable", "message": "the server cannot be reached"},
+    )  # fmt: skip
+
+
+async def test_a_request_ends_at_its_timeout_and_at_that_of_the_console(peer, monkeypatch):
+    peer.status = None
+    async with caller(peer.console) as http:
+        answer = await http.post("ListCallbacks", json={}, headers={"Connect-Timeout-Ms": "50"})
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+        monkeypatch.setattr(application, "_TIMEOUT_MS", 50)
+        for longer in ({}, {"Connect-Timeout-Ms": "60000"}):
+            answer = await http.post("ListCallbacks", json={}, headers=longer)
+            assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    await wait_until(lambda: peer.waiting == 0, what="the end of the RPCs")
+
+
+@pytest.mark.parametrize("rpc", ["ListCallbacks", "WatchCalls"])
+async def test_a_caller_that_disconnects_ends_its_rpc(peer, rpc):
+    peer.status = None
+    kind, body = (
+        ("application/json", b"{}") if rpc == "ListCallbacks" else ("application/connect+json", envelope(b"{}"))
+    )
+    async with caller(peer.console) as http:
+        request = asyncio.create_task(http.post(rpc, content=body, headers={"Content-Type": kind}))
+        await wait_until(lambda: peer.waiting == 1, what="the RPC")
+        request.cancel()
+        await wait_until(lambda: peer.waiting == 0, what="the end of the RPC")
+
+
+async def test_a_message_that_does_not_arrive_ends_its_request(world, monkeypatch):
+    monkeypatch.setattr(application, "_ARRIVAL_S", 0.1)
+    reader, writer = await asyncio.open_connection(*world.console.address)
+    head = f"POST {PATH}WatchCalls HTTP/1.1\r\nHost: {world.console.address}\r\nContent-Length: 9\r\n"
+    writer.write(f"{head}Content-Type: application/connect+json\r\n\r\n".encode())
+    assert b'"code": "deadline_exceeded"' in await reader.readuntil(b"}}")
+    writer.close()
+
+
+async def test_the_size_of_a_message_and_the_number_of_requests_are_limited(orders, monkeypatch):
+    too_large = json.dumps({"callbackCaseId": "a" * application._MAX_BODY_BYTES}).encode()
+    answer = await orders.post("GetCallback", content=too_large, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
+    monkeypatch.setattr(application, "_MAX_REQUESTS", 0)
+    answer = await orders.post("ListCallbacks", json={})
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+async def test_the_number_of_watches_is_limited_and_one_that_ends_makes_room(world, orders, monkeypatch):
+    monkeypatch.setattr(forwarding, "_MAX_WATCHES", 1)
+    async with watching(orders):
+        headers = {"Content-Type": "application/connect+json"}
+        async with orders.stream("POST", "WatchCalls", content=envelope(b"{}"), headers=headers) as answer:
+            (end,) = [each async for each in envelopes(answer)]
+        assert (end.json["error"]["code"], reason(end.json["error"])) == ("resource_exhausted", "TOO_MANY_WATCHERS")
+    await wait_until(lambda: not world.console._forwarding._watches, what="the end of the watch")
+    async with watching(orders):
+        pass
+
+
+async def test_a_caller_that_does_not_read_its_watch_loses_it(peer_that_talks, monkeypatch):
+    monkeypatch.setattr(application, "_READ_S", 0.1)
+    async with caller(peer_that_talks) as http, watching(http):
+        await wait_until(lambda: not peer_that_talks._forwarding._watches, what="the end of the watch")
+
+
+@pytest.fixture
+async def peer_that_talks():
+    """A console in front of a server whose watches never pause."""
+
+    async def talk(_request, _context):
+        while True:
+            yield callbacks_service_pb2.WatchCallsResponse(resume_token="t" * 4000)
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _details):
+            return grpc.unary_stream_rpc_method_handler(
+                talk,
+                callbacks_service_pb2.WatchCallsRequest.FromString,
+                callbacks_service_pb2.WatchCallsResponse.SerializeToString,
+            )
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([Handler()])
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with running_console(target, grace_s=0) as console:
+        yield console
+    await server.stop(0)
+
+
+async def test_a_watch_resumes_after_its_last_event_without_a_gap(orders, stage):
+    case_id = await stage.case(allow_multiple_calls=True)
+    async with watching(orders, callbackCaseId=case_id) as (stream, first):
+        token = first.json["resumeToken"]
+        await stage.world.system.http.post(stage.url)
+        types = []
+        while "CALL_EVENT_TYPE_CALL_ENDED" not in types:
+            types += [each["type"] for each in (await anext(stream)).json["events"]]
+    await stage.world.client.close_callback(case_id)
+    again = []
+    async with watching(orders, callbackCaseId=case_id, resumeToken=token) as (stream, first):
+        again += [each["type"] for each in first.json["events"]]
+        while "CALL_EVENT_TYPE_CASE_CLOSED" not in again:
+            again += [each["type"] for each in (await anext(stream)).json["events"]]
+    assert again == [*types, "CALL_EVENT_TYPE_CASE_CLOSED"]
+
+
+async def test_an_error_of_a_watch_comes_with_its_end(orders):
+    headers = {"Content-Type": "application/connect+json"}
+    message = envelope(json.dumps({"callbackCaseId": "0" * 32}).encode())
+    async with orders.stream("POST", "WatchCalls", content=message, headers=headers) as answer:
+        (end,) = [each async for each in envelopes(answer)]
+    assert (answer.status_code, end.is_end, reason(end.json["error"])) == (200, True, "CALLBACK_NOT_FOUND")
+
+
+async def test_a_stop_ends_watches_at_once_and_tells_them_to_resume(world):
+    async with running_console(world.system.grpc, grace_s=60) as console:
+        async with caller(console, world.tokens["orders"]) as http, watching(http) as (stream, _):
+            async with asyncio.timeout(30):
+                await console.stop()
+                (end,) = [each async for each in stream]
+        assert (end.json["error"]["code"], reason(end.json["error"])) == ("unavailable", "SERVER_STOPPING")
+
+
+async def test_without_principals_it_serves_only_the_own_machine(world, tmp_path, store_of):
+    own = {"public_url": "https://console.example"}
+    host = {"Host": "console.example"}
+    async with running_system(tmp_path, store_of()) as system:
+        async with running_console(system.grpc) as console, caller(console) as http:
+            assert (await http.post("ListCallbacks", json={})).status_code == 200
+        async with running_console(system.grpc, **own) as console, caller(console, "any") as http:
+            answer = await http.post("ListCallbacks", json={}, headers=host)
+            assert (answer.status_code, answer.json()["code"]) == (400, "failed_precondition")
+    async with running_console(world.system.grpc, **own) as console, caller(console, world.tokens["orders"]) as http:
+        for _ in range(2):
+            assert (await http.post("ListCallbacks", json={}, headers=host)).status_code == 200
+
+
+def test_the_openapi_document_is_valid_and_has_every_rpc():
+    document = json.loads(DOCUMENT.read_text())
+    validate(document)
+    assert list(document["paths"]) == [f"{PATH}{each.name}" for each in SERVICE.methods]
+
+
+async def test_the_openapi_document_is_served_without_a_session(world):
+    async with world.visitor() as http:
+        answer = await http.get("/api/openapi.json")
+    assert (answer.status_code, answer.content) == (200, DOCUMENT.read_bytes())
+
+
+async def test_a_client_that_is_generated_from_the_openapi_document_makes_calls(world, tmp_path, monkeypatch):
+    config = Config.from_sources(
+        ConfigFile(post_hooks=[]), MetaType.NONE, DOCUMENT, "utf-8", True, tmp_path / "generated"
+    )
+    data = GeneratorData.from_dict(json.loads(DOCUMENT.read_text()), config=config)
+    assert list(Project(openapi=data, config=config).build()) == []
+    monkeypatch.syspath_prepend(tmp_path)
+    models = importlib.import_module("generated.models")
+    service = importlib.import_module("generated.api.callbacks_service")
+    rpcs = {
+        name: importlib.import_module(f"{service.__name__}.{name}")
+        for name in ("generate_callback_url", "get_callback")
+    }
+    client = importlib.import_module("generated.client").AuthenticatedClient(world.url, world.tokens["orders"])
+    response = models.Response(response_type=models.ResponseType.RESPONSE_TYPE_RESPONSE, response_body="b2s=")
+    request = models.GenerateCallbackUrlRequest(callback_activity="record", response=response, time_to_live="90s")
+    async with client:
+        made = await rpcs["generate_callback_url"].asyncio(client=client, body=request)
+        assert (await world.system.http.get(made.callback_url)).text == "ok"
+        found = await rpcs["get_callback"].asyncio(
+            client=client, body=models.GetCallbackRequest(callback_case_id=made.callback_case_id)
+        )
+        assert found.callback.status is models.CallbackStatus.CALLBACK_STATUS_CLOSED
+        assert found.callback.call_count == "1"
+        lost = await rpcs["get_callback"].asyncio(
+            client=client, body=models.GetCallbackRequest(callback_case_id="0" * 32)
+        )
+        assert (lost.code, lost.details[0].debug["reason"]) == (models.ErrorCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
+
+
+async def test_the_five_minutes_by_curl_and_json_alone(world, tmp_path):
+    require("curl")
+    page = (ROOT / "docs" / "api.md").read_text()
+    (block,) = re.findall(r"^```sh\n(API=.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / ".curlrc").write_text(f'header = "Authorization: Bearer {world.tokens["orders"]}"\n')
+    environment = {**os.environ, "CURL_HOME": str(tmp_path)}
+    known, printed = {}, []
+    setup, *commands = re.split(r"\n(?=curl)", block.strip())
+    for command in commands:
+        for word, value in known.items():
+            command = re.sub(rf"\b{re.escape(word)}\b", value, command)
+        script = f"{setup.replace('127.0.0.1:8083', str(world.console.address))}\n{command}"
+        done = await asyncio.to_thread(
+            subprocess.run,
+            ["bash", "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=100,
+        )
+        printed.append(done.stdout)
+        for word, name in (("URL", "callbackUrl"), ("CASE", "callbackCaseId"), ("CALL", "callId")):
+            if found := re.search(rf'"{name}": "([^"]+)"', done.stdout):
+                known.setdefault(word, found[1])
+    generated, called, listed, calls, call = printed
+    assert called.endswith("thank you")
+    assert known["CASE"] in listed
+    assert known["CALL"] in calls
+    assert base64.b64decode(json.loads(call)["call"]["requestBody"]) == b"id=tr_7"
+    assert json.loads(generated)["warnings"] == []
