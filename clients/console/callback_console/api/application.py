@@ -134,7 +134,7 @@ class ApiFirst:
         Raises:
             _RefusedError: The request is refused.
         """
-        headers = dict(scope["headers"])  # of several, the last: connectrpc too reads one
+        headers = dict(reversed([*scope["headers"]]))  # the first of several, as in connectrpc
         if not self._origins.issuperset(value for name, value in scope["headers"] if name == b"origin"):
             raise _RefusedError(
                 HTTPStatus.FORBIDDEN, Code.PERMISSION_DENIED, "pages of other sites may not use the API"

@@ -94,14 +94,13 @@ class Forwarding:
 
     async def _stream(self, request: Message, context: _Context) -> AsyncIterator[Message]:
         """Send a request, and yield the responses."""
-        if len(self._watches) >= _MAX_WATCHES:
-            raise refusal(
-                Code.RESOURCE_EXHAUSTED, f"this console has {_MAX_WATCHES} watchers, its maximum", "TOO_MANY_WATCHERS"
-            )
-        if self._is_stopping:
-            raise _stopping()
         try:
             rpc = await self._rpc(context)
+            if self._is_stopping:
+                raise _stopping()
+            if len(self._watches) >= _MAX_WATCHES:
+                message = f"this console has {_MAX_WATCHES} watchers, its maximum"
+                raise refusal(Code.RESOURCE_EXHAUSTED, message, "TOO_MANY_WATCHERS")
             call = rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
             self._watches.add(call)
             try:
