@@ -115,7 +115,7 @@ REQUESTS = {
         lambda reply: reply.callback.expire_time.ToJsonString() == "2030-01-01T00:00:00.500Z",
     ),
     "GetCallback": ({"callbackCaseId": Stage.case}, lambda reply: reply.callback.owner == "orders"),
-    "ListCallbacks": ({"pageSize": 1}, lambda reply: len(reply.callbacks) == 1 and reply.next_page_token),
+    "ListCallbacks": ({"pageSize": 1}, lambda reply: all(each.owner == "orders" for each in reply.callbacks)),
     "GetCall": ({"callId": Stage.call}, lambda reply: reply.call.request_body == b"\0\xff"),
     "ListCalls": ({"callbackCaseId": Stage.case}, lambda reply: len(reply.calls) == 0),
     "ListOwnerCalls": ({"filter": "CALL_FILTER_DEAD"}, lambda reply: not reply.next_page_token),
