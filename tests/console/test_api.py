@@ -13,6 +13,7 @@ import subprocess
 import grpc
 import httpx
 import pytest
+import trustme
 from google.protobuf import json_format, message_factory
 from openapi_python_client import Config, GeneratorData, Project
 from openapi_python_client.config import ConfigFile, MetaType
@@ -28,6 +29,7 @@ from support.wait import wait_until
 from callback import AnswerMode, AsyncCallbackClient, CallFilter, Response
 from callback.v1 import callbacks_service_pb2
 from callback_console.api import application, forwarding
+from callback_process.entry_point import StartError
 
 SERVICE = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
 DOCUMENT = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
@@ -300,9 +302,14 @@ async def peer():
         def service(self, details):
             return peer.service(details)
 
+    authority = trustme.CA()
+    own = authority.issue_cert("127.0.0.1")
+    credentials = grpc.ssl_server_credentials([(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())])
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([Handler()])
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    peer.tls_target = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    peer.authority = authority.cert_pem.bytes()
     await server.start()
     async with running_console(target, grace_s=0) as console:
         peer.console = console
@@ -335,6 +342,22 @@ async def test_a_server_that_cannot_be_reached_is_unavailable():
     assert (answer.status_code, answer.json()) == (
         503, {"code": "unavailable", "message": "the server cannot be reached"},
     )  # fmt: skip
+
+
+async def test_the_server_is_reached_by_tls_with_the_authorities_of_now(peer, tmp_path):
+    peer.status = grpc.StatusCode.DATA_LOSS
+    file = tmp_path / "ca.pem"
+    file.write_bytes(trustme.CA().cert_pem.bytes())
+    async with running_console(peer.tls_target, server_tls={"ca_file": file}) as console, caller(console) as http:
+        assert (await http.post("ListCallbacks", json={})).json()["code"] == "unavailable"
+        file.write_bytes(peer.authority)
+        assert (await http.post("ListCallbacks", json={})).json()["code"] == "data_loss"
+
+
+async def test_a_console_without_its_authorities_does_not_start(tmp_path):
+    with pytest.raises(StartError, match=r"server_tls: .*none\.pem"):
+        async with running_console("127.0.0.1:1", server_tls={"ca_file": tmp_path / "none.pem"}):
+            pass
 
 
 async def test_a_request_ends_at_its_timeout_and_at_that_of_the_console(peer, monkeypatch):
