@@ -138,7 +138,7 @@ async def adopt(machine, version):
     reads = {}
     for told, case_id in zip(stored, case_ids, strict=True):
         partition = keys.partition_of(case_id)
-        reads[case_id] = ("hgetall", keys.key(partition, "case", case_id))
+        reads[case_id] = ("HGETALL", keys.key(partition, "case", case_id))
         reads[case_id, "answers"] = ("zrange", keys.key(partition, "answers", case_id), 0, -1)
         for call_id in (*(call["callId"] for call in told["calls"]), *told["deleted"]):
             reads[call_id, "fields"] = ("hmget", keys.key(partition, "call", call_id), *CALL_FIELDS)
@@ -200,7 +200,7 @@ def model_call(case, call_id, fields, lease, now_ms):
     started, ended, at_claim, sent, gone, digest = others
     return ModelCall(
         id=call_id, attempt=int(attempt), response=unpack_content(response, body or b"")[1] if response else None,
-        status=status.decode(), lease_due=int(lease) if lease is not None and lease <= now_ms else None,
+        status=status.decode(), lease_due=int(lease) if lease is not None and int(lease) <= now_ms else None,
         recorded=case.activity == "record" or case.answer_mode == ACK, version=version and int(version),
         effect=unpack_effect(effect or b""), answer_digest=(answered or b"").decode(),
         delivery=delivery and delivery.decode(), attempts_started=int(started or 0),
