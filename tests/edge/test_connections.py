@@ -12,7 +12,7 @@ from callback_edge.http import connection, listener
 from callback_edge.settings import EdgeSettings
 
 FOR_EVER = 3600
-SHORT_S = 0.2
+SHORT_S = 0.5
 
 
 async def answered(reader):

@@ -147,12 +147,13 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
         return accept()
 
     async with with_handler(store, script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
+        fallback = FALLBACK | {"answer_deadline": {"seconds": 1}}
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
         caller = invoke(services, made)
         await started.wait()
         store.process.send_signal(signal.SIGSTOP)
         try:
-            done, _ = await asyncio.wait([caller], timeout=1)
+            done, _ = await asyncio.wait([caller], timeout=1.5)
             assert not done  # a store that writes nothing
         finally:
             store.process.send_signal(signal.SIGCONT)
