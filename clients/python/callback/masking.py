@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 from callback import Call, Delivery, Headers, Query, Response
 
 MASK = "***"
+"""Text in the place of a masked value."""
 
 _CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
