@@ -20,6 +20,7 @@ import inspect
 import tempfile
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -67,21 +68,27 @@ def up(*arguments: str) -> NoReturn:
 
 
 def test(*arguments: str) -> None:
-    """Set up, then run what CI runs: lint, types, generate --check and all tests. `test ARGS` is `pytest ARGS` alone.
+    """Set up, then run what CI runs: all tests, and beside them lint, types and generate --check.
+
+    `test ARGS` is `pytest ARGS` alone.
 
     As root, it installs the system packages that tests use with apt. Otherwise it prints the missing ones, and the
     tests that need them are skipped. Under CI (`CI=true`) a missing package is an error.
     """
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
-    if not arguments:
-        run_at_once(["lint"], ["types"], ["generate", "--check"])
-        # Many tests wait, so three processes keep two cores busy. Tests of one file run together, because they share
+    if arguments:
+        run_pytest(*arguments)
+        return
+    with ThreadPoolExecutor() as threads:
+        checks = [threads.submit(run_check, *check) for check in (["lint"], ["types"], ["generate", "--check"])]
+        # Many tests wait, so four processes keep two cores busy. Tests of one file run together, because they share
         # fixtures. The order of the files is that of tests/conftest.py: xdist would run files with few tests last, and
         # some of these take longest. A crash of a test process ends the run: xdist with loadfile would wait for the
         # tests of the lost one without end.
-        arguments = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
-    run_pytest(*arguments)
+        run_pytest("--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0")
+    if failed := [check for check in map(Future.result, checks) if check]:
+        sys.exit(f"failed, see above: {', '.join(failed)}")
 
 
 def quick(*arguments: str) -> None:
@@ -527,12 +534,16 @@ def run(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True)
 
 
-def run_at_once(*tasks: list[str]) -> None:
-    """Run tasks of this file at the same time, because each uses one core. If one fails, this process ends."""
-    running = [subprocess.Popen([sys.executable, __file__, *task]) for task in tasks]
-    ends = [process.wait() for process in running]
-    if any(ends):
-        sys.exit(1)
+def run_check(*task: str) -> str | None:
+    """Run a task of this file beside the tests, while they leave a core idle. Return its name if it fails.
+
+    Its output is printed at its end, as a whole.
+    """
+    command = ["nice", sys.executable, __file__, *task]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    name = " ".join(task)
+    print(f"\n{name}: {'failed' if ended.returncode else 'passed'}\n{ended.stdout}", flush=True)
+    return name if ended.returncode else None
 
 
 def run_pytest(*arguments: str) -> None:
