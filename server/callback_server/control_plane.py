@@ -115,6 +115,7 @@ class ControlPlane:
         cookie_domains = settings.to_cookie_domains()
         recording = settings.to_recording()
         leases = Leases(activities)
+        durability = settings.to_durability()
         self._settings = settings
         self._stop_requested = stop_requested or asyncio.Event()
         self._sweeps = sweeps
@@ -129,7 +130,7 @@ class ControlPlane:
             principals = lambda: file.current  # noqa: E731  # a parameter with a default
 
         self.client = connect(files.store_url)
-        self.scripts = Scripts(self.client, self._report)
+        self.scripts = Scripts(self.client, self._report, replicas=durability.replicas)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus)
@@ -197,7 +198,9 @@ class ControlPlane:
             notifications_due=self.notifications.notify_due,
         )
         self.health = Health()
-        self._probe = StoreProbe(self.scripts, recording, tolerance_s=UNSENT_S, report=self._report_store)
+        self._probe = StoreProbe(
+            self.scripts, recording, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
+        )
         authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
         policy = Policy(
             box_url=settings.box_url,
@@ -323,7 +326,7 @@ class ControlPlane:
         try:
             is_ready = await wait_for_store(
                 self.scripts,
-                self._settings.store_durability,
+                self._settings.to_durability(),
                 shown_url=mask_url(self._settings.store_url),
                 stop_requested=self._stop_requested,
             )

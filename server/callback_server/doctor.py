@@ -226,12 +226,33 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
 
 
 async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncIterator[Finding]:
-    wrong = await setting_problems(client, settings.store_durability)
+    durability = settings.to_durability()
+    wrong = await setting_problems(client, durability)
     for problem in wrong:
         seen, _semicolon, advice = problem.partition("; ")
         yield Finding.problem("store settings", seen, advice)
     if not wrong:
         yield Finding.ok("store settings", f"durable as required (store_durability {settings.store_durability})")
+    if durability.replicas:
+        for node in await read_node_status(client):
+            yield _check_replicas(node, durability.replicas)
+
+
+def _check_replicas(node: NodeStatus, waited_for: int) -> Finding:
+    check, seen = _of("store replicas", node), f"{node.replicas} attached"
+    if node.replicas < waited_for:
+        return Finding.problem(
+            check,
+            f"{seen}, and store_durability replicated:{waited_for} waits for {waited_for}: nothing is acknowledged",
+            "start the others, or look at their logs",
+        )
+    if not node.needs_replicas:
+        return Finding.warning(
+            check,
+            f"{seen}; without enough of them, a write is done before it is known that it cannot be acknowledged",
+            f"set min-replicas-to-write {waited_for} on every node",
+        )
+    return Finding.ok(check, seen)
 
 
 async def _check_layout(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:

@@ -71,6 +71,12 @@ STORE_ERRORS: Final = Counter(
     "Store commands without a reply: nothing changed (refused), or that is not known (unknown)",
     ["outcome"],
 )
+STORE_REPLICATION_SECONDS: Final = Histogram(
+    "callback_store_replication_seconds",
+    "Duration of the batches of writes that replicas must confirm, by whether enough did in time (confirmed, too_few)",
+    ["outcome"],
+    buckets=_SECONDS,
+)
 LEASES_ENDED: Final = Counter("callback_leases_ended", "Calls interrupted because their process died or lost the store")
 REPLICA_MESSAGES_DROPPED: Final = Counter(
     "callback_replica_messages_dropped",
@@ -99,6 +105,8 @@ RELOADS_FAILED: Final = Counter(
 
 for outcome in ("refused", "unknown"):
     STORE_ERRORS.labels(outcome)
+for outcome in ("confirmed", "too_few"):
+    STORE_REPLICATION_SECONDS.labels(outcome)
 for fault in ("entry_without_case", "missing_entry"):
     STORE_FAULTS.labels(fault)
 for file in ("certificate", "handler_tls", "principals"):

@@ -135,7 +135,8 @@ async def repair(config_file: Path | None, *, changes: bool) -> AsyncIterator[St
         RepairError: The settings are not valid, the store cannot be reached, or it has the data of another release.
     """
     try:
-        url = ServerSettings.load(config_path(config_file)).read_store_url()
+        settings = ServerSettings.load(config_path(config_file))
+        url = settings.read_store_url()
     except SettingsError as error:
         raise RepairError("; ".join(error.problems)) from error
     except ValueError as error:
@@ -145,7 +146,7 @@ async def repair(config_file: Path | None, *, changes: bool) -> AsyncIterator[St
         with refusals():
             if problem := layout_problem(await stored_layout(client)):
                 raise RepairError(f"the store is not ours to repair: {problem}")
-            scripts = Scripts(client, lambda _report: None)
+            scripts = Scripts(client, lambda _report: None, replicas=settings.to_durability().replicas)
             async for step in Repair(scripts, makes_entries=changes, removes_entries=changes).steps(KEYS_PER_STEP):
                 yield step
     except (StoreError, UnsafeStoreError) as error:

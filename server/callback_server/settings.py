@@ -181,8 +181,14 @@ class ServerSettings(ProcessSettings):
     """A file with the store's password, if `store_url` has none. A newline at its end is ignored."""
     store_sentinel_password_file: Path | None = None
     """A file with the password of the Sentinels, if they have one. A newline at its end is ignored."""
-    store_durability: Durability = Durability.ALWAYS
-    """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings."""
+    store_durability: Annotated[
+        str,
+        AfterValidator(lambda text: Durability.parse(text) and text),
+        Field(json_schema_extra={"format": "always, everysec, unchecked or replicated:N"}),
+    ] = "always"
+    """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings. With
+    `replicated:N`, the N replicas of each primary have every acknowledged step on disk too
+    ([Replicas](operations.md#replicas))."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
     """Time to live of a callback that is generated without one, in seconds. None: it does not expire."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)
@@ -362,6 +368,10 @@ class ServerSettings(ProcessSettings):
             name: Activity(name, deadline_ms=activity.deadline_ms, retries=activity.retry.retries())
             for name, activity in self.activities.items()
         }
+
+    def to_durability(self) -> Durability:
+        """Return the required durability of the store."""
+        return Durability.parse(self.store_durability)
 
     def to_recording(self) -> Recording:
         """Return what is recorded of calls."""

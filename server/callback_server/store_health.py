@@ -13,7 +13,7 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
-from callback_server.store.safety import Durability, check_store
+from callback_server.store.safety import Durability, UnsafeStoreError, check_store, refusals, setting_problems
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
 from callback_server.store.transitions.sync_pauses import sync_pauses
@@ -28,6 +28,8 @@ PROBED_PARTITIONS: Final = (0, 21, 42)
 """The partitions that the probe sweeps. On a cluster they are likely to be on different nodes."""
 PROBE_INTERVAL_S: Final = 1.0
 """Interval between two probes of the store, in seconds."""
+CHECK_INTERVAL_S: Final = 5.0
+"""Interval between two checks that the store is still safe, in seconds."""
 
 
 async def wait_for_store(
@@ -68,7 +70,9 @@ async def wait_for_store(
 
 
 class StoreProbe:
-    """Periodic check that the store works. It sweeps, because a sweep needs everything of the store that a call needs.
+    """Periodic check that the store works, and that it is still safe: after a failover it is another one.
+
+    The probe sweeps, because a sweep needs everything of the store that a call needs.
 
     A store that is away for a moment is no reason to report it: calls wait for it for `tolerance_s`. Nor is the loss of
     a part of a cluster, because other servers cannot reach that part either, nor a single broken connection.
@@ -79,6 +83,7 @@ class StoreProbe:
         scripts: Scripts,
         recording: Recording,
         *,
+        durability: Durability,
         tolerance_s: float,
         report: Callable[[bool], Awaitable[None]],
     ) -> None:
@@ -87,17 +92,21 @@ class StoreProbe:
         Args:
             scripts: The scripts on the store.
             recording: What is recorded of the calls that a sweep ends.
+            durability: The durability that the settings ask for.
             tolerance_s: How long the store may not answer before it counts as down, in seconds.
-            report: Called after each probe with whether the store is up.
+            report: Called after each probe with whether the store is up and safe.
         """
         self._scripts = scripts
         self._recording = recording
+        self._durability = durability
+        self._problem = ""
+        """Why the store is not safe. Empty: it is, as far as is known."""
         self._tolerance_s = tolerance_s
         self._report = report
 
     async def run(self) -> None:
         """Probe the store until cancelled."""
-        answered = time.monotonic()
+        answered = checked = time.monotonic()
         while True:
             replies = await asyncio.gather(*map(self._sweep, PROBED_PARTITIONS), return_exceptions=True)
             errors = [reply for reply in replies if isinstance(reply, BaseException)]
@@ -108,8 +117,27 @@ class StoreProbe:
                     log.error("store_probe_failed", exc_info=error)
             if len(errors) < len(replies):
                 answered = time.monotonic()
-            await self._report(time.monotonic() - answered <= self._tolerance_s)
+            # redis-py closes all connections to a cluster if a node does not answer a command like those of the check.
+            if not errors and time.monotonic() - checked >= CHECK_INTERVAL_S:
+                await self._check()
+                checked = time.monotonic()
+            is_up = time.monotonic() - answered <= self._tolerance_s
+            await self._report(is_up and not self._problem)
             await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _check(self) -> None:
+        try:
+            with refusals():
+                problem = "; ".join(await setting_problems(self._scripts.client, self._durability))
+        except UnsafeStoreError as error:
+            problem = str(error)
+        except StoreError:
+            return  # the next sweep tells
+        if problem and problem != self._problem:
+            log.error("store_unsafe", problem=problem)
+        elif self._problem and not problem:
+            log.info("store_safe_again")
+        self._problem = problem
 
     async def _sweep(self, partition: int) -> SweepResult:
         return await resend(

@@ -16,6 +16,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import NotSentError, StoreError, store_errors
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.queries.read import read_case
+from callback_server.store.safety import known_replicas
 
 KEY = "{cb:1}"
 ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
@@ -54,11 +55,11 @@ async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_
             assert trio.primary() is new
 
 
-async def test_a_planned_failover_moves_every_connection(tmp_path):
+async def test_a_planned_failover_moves_every_connection_and_then_the_old_primary_confirms_writes(tmp_path):
     with running_trio(tmp_path, "valkey") as trio:
         async with connect(trio.url) as client, redis.asyncio.Redis(port=trio.sentinels[0].port) as sentinel:
-            cases = Cases(client)
-            await cases.new()
+            cases = Cases(client, replicas=1)
+            await new_case(cases)
             old, new = trio.stores
             await sentinel.execute_command("SENTINEL FAILOVER", SERVICE)
             await wait_until(lambda: trio.primary() is new, what="another primary")
@@ -71,6 +72,21 @@ async def test_a_planned_failover_moves_every_connection(tmp_path):
             case = await new_case(cases)
             async with redis.asyncio.Redis(port=new.port) as plain:
                 assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+            async with redis.asyncio.Redis(port=old.port) as plain:
+                assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+
+
+async def test_replicas_that_sentinels_know_count_while_they_are_away(tmp_path):
+    with running_trio(tmp_path, "valkey") as trio:
+        trio.stores[1].stop()
+        async with connect(trio.url) as client:
+            await wait_until(lambda: has_no_replica(client), what="a primary without replicas")
+            assert await known_replicas(client, client.execute_command) == 1
+
+
+async def has_no_replica(client):
+    """Return whether no replica is attached to the primary."""
+    return (await client.info("replication"))["connected_slaves"] == 0
 
 
 async def test_a_sentinel_without_the_others_is_not_believed(tmp_path):

@@ -37,10 +37,10 @@ DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=2
 class Cases:
     """Cases on one store."""
 
-    def __init__(self, client):
+    def __init__(self, client, *, replicas=0):
         self.client = client
         self.due = []
-        self.scripts = Scripts(client, self.due.append)
+        self.scripts = Scripts(client, self.due.append, replicas=replicas)
 
     async def new(
         self,

@@ -264,7 +264,7 @@ async def test_nothing_is_sent_on_a_connection_that_was_closed_while_it_was_made
 
         await plain.client_kill_filter(_id=str(former))
         await wait_until(
-            lambda: not pipeline._node_pipeline("", client.connection_pool)._connections, what="no connection"
+            lambda: not pipeline._node_pipeline("", client.connection_pool, 0)._connections, what="no connection"
         )
         with monkeypatch.context() as patched:
             patched.setattr(StoreConnection, "connect", connect_and_end)

@@ -68,6 +68,7 @@ LAYOUT: Final = {
     "ended": "ended",  # zset: ended calls without a delivery to run, by when that was, in milliseconds
     "events": "events",  # stream: the last 10,000 events of the partition, numbered 0-1, 0-2 and so on
     "clock": "clock",  # string: the time of the partition, a colon, what the store's clock showed then (microseconds)
+    "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
     "newest": "newest",  # string: the creation of the partition's newest case, in microseconds; each case has another
 }
 """Every key of a partition, after its tag and a colon. Each `{}` stands for one value.
@@ -105,6 +106,11 @@ def partition_of(case_id: str) -> int:
 def tag(partition: int) -> str:
     """Return the hash tag of a partition. A script is routed by it, although no key of this name exists."""
     return f"{{cb:{partition}}}"
+
+
+def batch_mark_key(key: str) -> str:
+    """Return the key that is written behind a batch that begins with a command about this key. It has the same slot."""
+    return f"{key if key.startswith('{') else f'{{{key}}}'}:{LAYOUT['replicated']}"
 
 
 def key(partition: int, name: str, *parts: str) -> str:

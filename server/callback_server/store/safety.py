@@ -1,21 +1,26 @@
-"""Checks at start-up that the settings and the version of a store are safe.
+"""Checks that the settings, the version and the replicas of a store are safe: at start-up, and again while it serves.
 
 An acknowledged step must survive a crash and a power loss (README, "What is promised"), which depends on the store. A
-store that may lose data is refused, and the error names the setting to change.
+store that may lose data is refused, and the error names the setting to change. A failover leads to another node, which
+may have other settings.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self, cast
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.nodes import NodeCommand, primaries
+from callback_server.store.connection.sentinels import Sentinels
 from callback_server.store.schema import layout_problem, upgrade_schema
 
 MIN_REDIS: Final = (7, 0)
@@ -27,8 +32,8 @@ _HIDDEN: Final = (
 )
 
 
-class Durability(enum.StrEnum):
-    """How durable the store is, as the operator declares it."""
+class Fsync(enum.StrEnum):
+    """When a step is on the disk of a node, as the operator declares it."""
 
     ALWAYS = "always"
     """`appendfsync always`: every acknowledged step is on disk. A store with another value is refused."""
@@ -36,6 +41,37 @@ class Durability(enum.StrEnum):
     """`appendfsync everysec`: a power loss can lose the last second. A crash of the store alone loses nothing."""
     UNCHECKED = "unchecked"
     """The store hides its settings, as managed stores do. The operator is responsible for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How durable the store is, as the operator declares it."""
+
+    ALWAYS: ClassVar[Durability]
+    EVERYSEC: ClassVar[Durability]
+    UNCHECKED: ClassVar[Durability]
+
+    fsync: Fsync
+    replicas: int = 0
+    """How many replicas have every acknowledged step on disk: all that a primary has."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the durability that a setting names.
+
+        Raises:
+            ValueError: It names none.
+        """
+        if replicated := re.fullmatch(r"replicated:([1-9])", text):
+            return cls(Fsync.ALWAYS, int(replicated[1]))
+        if text not in tuple(Fsync):
+            raise ValueError("must be always, everysec, unchecked, or replicated:N with N = 1 to 9")
+        return cls(Fsync(text))
+
+
+Durability.ALWAYS = Durability(Fsync.ALWAYS)
+Durability.EVERYSEC = Durability(Fsync.EVERYSEC)
+Durability.UNCHECKED = Durability(Fsync.UNCHECKED)
 
 
 class UnsafeStoreError(Exception):
@@ -62,9 +98,42 @@ async def setting_problems(client: StoreClient, durability: Durability) -> list[
     wrong: list[str] = []
     for _name, ask in await primaries(client):
         wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
-        if durability is not Durability.UNCHECKED:
-            wrong += await _setting_problems(ask, durability)
+        if durability.fsync is not Fsync.UNCHECKED:
+            wrong += await _setting_problems(ask, durability.fsync)
+        if durability.replicas:
+            wrong += await _replica_problems(client, ask, durability.replicas)
     return list(dict.fromkeys(wrong))
+
+
+async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: int) -> list[str]:
+    """Return the problems that keep an acknowledged step from surviving every failover.
+
+    WAIT and WAITAOF count any replicas. So each replica must be waited for: one that cannot be elected would stand in
+    for one that can.
+    """
+    try:
+        await ask("WAITAOF", "0", "0", "1")
+    except ResponseError as error:
+        if "unknown command" not in str(error).lower():
+            raise
+        return ["it does not know WAITAOF, which store_durability replicated needs; use Redis 7.2 or Valkey 8 or newer"]
+    known = await known_replicas(client, ask)
+    if known > waited_for:
+        seen = f"a primary has {known} replicas and store_durability replicated:{waited_for} waits for {waited_for}"
+        advice = f"set store_durability replicated:{known}, or remove a replica"
+        return [f"{seen}, so a failover can lose acknowledged calls; {advice}"]
+    return []
+
+
+async def known_replicas(client: StoreClient, ask: NodeCommand) -> int:
+    """Return how many replicas a primary has, with those that cluster or Sentinels know and that are away."""
+    attached = int((await ask("INFO", "replication"))["connected_slaves"])
+    if isinstance(client, RedisCluster):
+        nodes = cast("Mapping[str, Mapping[str, Any]]", await ask("CLUSTER NODES"))
+        myself = next(node["node_id"] for node in nodes.values() if "myself" in node["flags"])
+        return max(attached, [node["master_id"] for node in nodes.values()].count(myself))
+    sentinels = client.connection_pool.connection_kwargs.get("sentinels")
+    return max(attached, await sentinels.count_replicas()) if isinstance(sentinels, Sentinels) else attached
 
 
 @contextmanager
@@ -91,7 +160,7 @@ def _version_problems(info: Mapping[str, Any]) -> list[str]:
     return []
 
 
-async def _setting_problems(ask: NodeCommand, durability: Durability) -> list[str]:
+async def _setting_problems(ask: NodeCommand, fsync: Fsync) -> list[str]:
     try:
         settings = {
             name: (await ask("CONFIG GET", name))[name]
@@ -102,10 +171,8 @@ async def _setting_problems(ask: NodeCommand, durability: Durability) -> list[st
     wrong = []
     if settings["appendonly"] != "yes":
         wrong.append("appendonly is no, so the store loses everything when it stops; set appendonly yes")
-    elif settings["appendfsync"] == "no" or (
-        settings["appendfsync"] != "always" and durability is not Durability.EVERYSEC
-    ):
-        accept = ", or accept that with store_durability everysec" if durability is Durability.ALWAYS else ""
+    elif settings["appendfsync"] == "no" or (settings["appendfsync"] != "always" and fsync is not Fsync.EVERYSEC):
+        accept = ", or accept that with store_durability everysec" if fsync is Fsync.ALWAYS else ""
         wrong.append(
             f"appendfsync is {settings['appendfsync']}, so a power loss loses acknowledged calls; "
             f"set appendfsync always{accept}"

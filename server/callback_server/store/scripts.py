@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -61,7 +61,13 @@ class Script:
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[Argument], *, key: str = "partition", applies_timeouts: bool = False
+        self,
+        name: str,
+        arguments: Sequence[Argument],
+        *,
+        key: str = "partition",
+        applies_timeouts: bool = False,
+        is_transient: bool = False,
     ) -> None:
         """Load a script.
 
@@ -70,6 +76,8 @@ class Script:
             arguments: The arguments in the order in which the script receives them: single ones, groups, lists.
             key: The one key that the script is about.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied.
+            is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
+                something.
         """
         self.name = name
         self.arguments = arguments
@@ -83,6 +91,8 @@ class Script:
         self._groups = [argument.name for argument in arguments if argument.kind is Kind.GROUP]
         self._lists = [argument.name for argument in arguments if argument.kind is Kind.LIST]
         self.source = _load(name, arguments)
+        self.is_durable = not is_transient and "no-writes" not in self.source.partition("\n")[0]
+        """Whether its reply waits until the required replicas have confirmed what it wrote, or found written."""
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def pack(self, **values: ArgumentValue) -> PackedArguments:
@@ -129,11 +139,17 @@ def _load(name: str, arguments: Sequence[Argument]) -> str:
 class Scripts:
     """Runs scripts on one store."""
 
-    def __init__(self, client: StoreClient, on_report: Callable[[Report], None]) -> None:
-        """Make a runner. `on_report` is called with each report of a script."""
+    def __init__(self, client: StoreClient, on_report: Callable[[Report], None], *, replicas: int = 0) -> None:
+        """Make a runner.
+
+        Args:
+            client: The client of the store.
+            on_report: Called with each report of a script.
+            replicas: How many replicas must confirm what a script writes.
+        """
         self.client = client
         self._on_report = on_report
-        self._pipeline = Pipeline(client)
+        self._pipeline = Pipeline(client, replicas=replicas)
         self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
         """Limits the reads of all partitions, so that they do not take the connections that calls need."""
 
@@ -208,6 +224,9 @@ class Scripts:
     async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> Any:
         with store_errors():
             try:
-                return await self._pipeline.send(key, "EVALSHA", script.sha, 1, key, *packed)
+                return await self._send(script, key, "EVALSHA", script.sha, 1, key, *packed)
             except NoScriptError:
-                return await self._pipeline.send(key, "EVAL", script.source, 1, key, *packed)
+                return await self._send(script, key, "EVAL", script.source, 1, key, *packed)
+
+    def _send(self, script: Script, key: str, *command: str | bytes | int) -> Awaitable[Any]:
+        return self._pipeline.send(key, *command, is_durable=script.is_durable)

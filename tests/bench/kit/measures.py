@@ -13,6 +13,7 @@ from bench.kit.loading import load
 from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
 from bench.kit.stage import CASES, PULL, PUSH, quotients
 from google.rpc.http_pb2 import HttpRequest
+from support.replicas import follows, running_stores
 from support.wait import wait_until
 
 from callback_server.domain.case import CallMode, NewCase, Settings
@@ -302,12 +303,35 @@ async def replicas(stage, _rows):
     return {"replicas": quotients(rounds["2 + 2"], rounds["1 + 1"])}, {"replicas": rounds}
 
 
-def _fleet_measurement(stage, fleet, paths):
+async def replicated(stage, _rows):
+    """Measure `store_durability = "replicated:1"` and `always`, with all of the stores on this machine."""
+    throughput, latency = {}, {}
+    primary, replica = stage.stack.enter_context(running_stores(stage.directory, 2))
+    alone = stage.stack.enter_context(running_store(stage.directory / "store-alone"))
+    await follows(replica, f"127.0.0.1:{primary.port}")
+    for durability, store in (("always", alone), ("replicated:1", primary)):
+        config = f'[server]\nstore_durability = "{durability}"\n'
+        folder = stage.directory / f"fleet-{durability.partition(':')[0]}"
+        fleet = await stage.stack.enter_async_context(running_deployment(folder, store, config=config))
+        paths = await fleet.paths("record", CASES)
+        throughput[durability] = _fleet_measurement(stage, fleet, paths)
+        latency[durability] = _fleet_measurement(stage, fleet, paths, connections=1)
+    seen = {}
+    for name, measurements in (("throughput", throughput), ("latency", latency)):
+        seen[name] = await stage.measure_in_rounds(measurements)
+    values = {
+        "replicated": quotients(seen["throughput"]["replicated:1"], seen["throughput"]["always"]),
+        "replicated-latency": quotients(seen["latency"]["always"], seen["latency"]["replicated:1"]),
+    }
+    return values, seen
+
+
+def _fleet_measurement(stage, fleet, paths, *, connections=32):
     async def load(seconds):
         subjects = [Subject(f"edge-{port}", port, paths, {}) for port in fleet.ports]
         each = await asyncio.gather(
             *(
-                wrk(each, connections=32 // len(subjects), seconds=seconds, directory=stage.directory)
+                wrk(each, connections=connections // len(subjects), seconds=seconds, directory=stage.directory)
                 for each in subjects
             )
         )

@@ -38,7 +38,8 @@ from callback_server.store.connection.errors import NotSentError
 from callback_server.store.connection.pipelined_connection import PackedCommand, PipelinedConnection, fail
 
 CONNECTIONS_PER_NODE: Final = 2
-"""Maximum number of connections to a store, or to a node of a cluster."""
+"""Maximum number of connections to a store, or to a node of a cluster. With replicas that confirm writes, twice that.
+"""
 BATCH_WAIT_S: Final = 0.005
 """How long commands wait for the replies of the commands before them, in seconds."""
 MAX_BATCH_COMMANDS: Final = 128
@@ -57,29 +58,34 @@ _NODE_LOST: Final = (NotSentError, ClusterDownError)
 class Pipeline:
     """The pipelined connections to a store, or to the nodes of a cluster."""
 
-    def __init__(self, client: StoreClient) -> None:
+    def __init__(self, client: StoreClient, *, replicas: int = 0) -> None:
+        """Create a pipeline. `replicas` must confirm a durable command before its reply (see replication.py)."""
         self._client = client
-        self._nodes: dict[str, NodePipeline] = {}
-        """The pipelines by the name of the node, which is empty outside of a cluster."""
+        self._replicas = replicas
+        self._nodes: dict[tuple[str, int], NodePipeline] = {}
+        """The pipelines by the name of the node, which is empty outside of a cluster, and by how many replicas confirm.
+        Commands that need no confirmation have their own connections: they do not wait behind those that do."""
         self._refreshing = asyncio.Lock()
         """Held while the client of a cluster finds out where a slot is now, on behalf of all commands."""
 
-    def send(self, key: str, *command: Argument) -> Awaitable[Any]:
+    def send(self, key: str, *command: Argument, is_durable: bool = False) -> Awaitable[Any]:
         """Send a command about one key and return an awaitable of its reply, which must be awaited at once.
 
-        Its errors are those of redis-py. It is a `NotSentError` only if the command was certainly not sent.
+        A durable command has its reply once the required replicas have confirmed it. Its errors are those of redis-py,
+        and `NotReplicatedError`. It is a `NotSentError` only if the command was certainly not sent.
         """
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
+        replicas = self._replicas if is_durable else 0
         if isinstance(self._client, Redis):
-            return self._node_pipeline("", self._client.connection_pool).send(packed)
-        return self._send_in_cluster(self._client, key, packed)
+            return self._node_pipeline("", self._client.connection_pool, replicas).send(packed, key)
+        return self._send_in_cluster(self._client, key, packed, replicas)
 
-    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes) -> Any:
+    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes, replicas: int) -> Any:
         for _ in range(MAX_NODES_TRIED):
             await client.initialize()
             node = _node(client, key)
             try:
-                return await self._node_pipeline(node.name, node).send(packed)
+                return await self._node_pipeline(node.name, node, replicas).send(packed, key)
             except MovedError as moved:
                 async with self._refreshing:
                     if _node(client, key) is node:  # no other command has found the new node yet
@@ -93,25 +99,26 @@ class Pipeline:
                     raise
         raise RedisClusterException("the slot has moved again each time")
 
-    def _node_pipeline(self, name: str, target: ConnectionPool | ClusterNode) -> NodePipeline:
-        pipeline = self._nodes.get(name)
+    def _node_pipeline(self, name: str, target: ConnectionPool | ClusterNode, replicas: int) -> NodePipeline:
+        pipeline = self._nodes.get((name, replicas))
         if pipeline is None or not pipeline.leads_to(target):  # the client has read the nodes of the cluster again
             if isinstance(self._client, RedisCluster):
                 self._drain_all_except(self._client.get_primaries())
-            pipeline = self._nodes[name] = NodePipeline(target)
+            pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas)
         return pipeline
 
     def _drain_all_except(self, nodes: list[ClusterNode]) -> None:
-        for name, pipeline in [*self._nodes.items()]:
+        for key, pipeline in [*self._nodes.items()]:
             if not any(pipeline.leads_to(node) for node in nodes):
-                self._nodes.pop(name).drain()
+                self._nodes.pop(key).drain()
 
 
 class NodePipeline:
     """The connections to one store or node, and the commands that wait for them."""
 
-    def __init__(self, target: ConnectionPool | ClusterNode) -> None:
+    def __init__(self, target: ConnectionPool | ClusterNode, replicas: int) -> None:
         self._target = target
+        self._replicas = replicas
         self._waiting = deque[PackedCommand]()
         self._is_scheduled = False
         """Whether the next turn of the event loop sends what waits. Until then, more commands may come."""
@@ -133,11 +140,11 @@ class NodePipeline:
         self._is_draining = True
         self._send_waiting()
 
-    def send(self, packed: bytes) -> asyncio.Future[Any]:
+    def send(self, packed: bytes, key: str) -> asyncio.Future[Any]:
         """Send a command and return the future of its reply."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((packed, reply))
+        self._waiting.append((packed, reply, key))
         if not self._is_scheduled:
             self._is_scheduled = True
             loop.call_soon(self._send_scheduled)
@@ -200,6 +207,7 @@ class NodePipeline:
                 self._connections.append(
                     PipelinedConnection(
                         connection,
+                        replicas=self._replicas,
                         on_free=self._send_waiting,
                         on_closed=self._remove,
                         on_no_primary=self._drop_connections,

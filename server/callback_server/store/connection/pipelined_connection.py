@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
 from callback_server.store.connection.errors import NO_PRIMARY, reply_error
+from callback_server.store.connection.replication import Confirmation, fail_reply, set_error, set_value
 
-PackedCommand = tuple[bytes, "asyncio.Future[Any]"]
-"""A command as it is written, and the future of its reply."""
+PackedCommand = tuple[bytes, "asyncio.Future[Any]", str]
+"""A command as it is written, the future of its reply, and the key that it is about."""
 _REFUSALS: Final = (ResponseError, AuthenticationError, BusyLoadingError)
 """The errors that redis-py makes of a reply. Its other errors concern the connection."""
 _INCOMPLETE: Final = object()
@@ -32,6 +33,7 @@ class PipelinedConnection(asyncio.Protocol):
         self,
         connection: StoreConnection,
         *,
+        replicas: int,
         on_free: Callable[[], None],
         on_closed: Callable[[PipelinedConnection], None],
         on_no_primary: Callable[[], None],
@@ -40,6 +42,7 @@ class PipelinedConnection(asyncio.Protocol):
 
         Args:
             connection: A connection that is connected.
+            replicas: The number of replicas that must confirm each batch before its replies are set (replication.py).
             on_free: Called when every command has its reply.
             on_closed: Called once, when the connection is closed.
             on_no_primary: Called when the node says that it is not the primary any more. The connection closes once
@@ -54,7 +57,10 @@ class PipelinedConnection(asyncio.Protocol):
         self._on_no_primary = on_no_primary
         self._leads_to_primary = True
         self._sent = deque[PackedCommand]()
-        """The commands that have no reply yet."""
+        """The commands that have no reply yet. After them comes the confirmation of their batch, if there is one."""
+        self._replicas = replicas
+        self._confirmation: Confirmation | None = None
+        """The confirmation of the batch that was sent."""
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE)
         self.sent_at = 0.0
         """When commands were sent last, by the clock of the event loop."""
@@ -65,7 +71,11 @@ class PipelinedConnection(asyncio.Protocol):
     @property
     def is_free(self) -> bool:
         """Whether commands can be sent now."""
-        return not self._sent and self._leads_to_primary and not self._transport.is_closing()
+        return not self._is_busy and self._leads_to_primary and not self._transport.is_closing()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._sent) or self._confirmation is not None
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
@@ -74,7 +84,11 @@ class PipelinedConnection(asyncio.Protocol):
         self.sent_at = loop.time()
         if self._timer is None:
             self._timer = loop.call_at(self.sent_at + SOCKET_TIMEOUT_S, self._check_timeout)
-        self._transport.write(b"".join([packed for packed, _ in commands]))
+        written = [packed for packed, _, _ in commands]
+        if self._replicas:
+            self._confirmation = Confirmation(self._replicas)
+            written.append(self._confirmation.packed(commands[0][2]))
+        self._transport.write(b"".join(written))
 
     def close(self) -> None:
         """Close the connection, on which no command is under way."""
@@ -89,7 +103,7 @@ class PipelinedConnection(asyncio.Protocol):
         except (RedisConnectionError, InvalidResponse) as error:
             self._close(error)
             return
-        if self._sent:
+        if self._is_busy:
             return
         if self._leads_to_primary:
             self._on_free()
@@ -108,25 +122,29 @@ class PipelinedConnection(asyncio.Protocol):
     def _set_reply(self, value: Any) -> None:
         if isinstance(value, hiredis.PushNotification):
             return
-        if not self._sent:
+        if not self._is_busy:
             raise InvalidResponse("a reply without a command")
         if isinstance(value, Exception) and not isinstance(value, _REFUSALS):
             raise value
-        _, reply = self._sent.popleft()
         if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
             self._leads_to_primary = False
             self._on_no_primary()
-        if reply.done():  # the sender was cancelled
-            return
-        if isinstance(value, Exception):
-            reply.set_exception(value)
-        else:
-            reply.set_result(value)
+        if self._sent:
+            _, reply, _ = self._sent.popleft()
+            if isinstance(value, Exception):
+                set_error(reply, value)
+            elif self._confirmation is not None:
+                self._confirmation.hold(reply, value)
+            else:
+                set_value(reply, value)
+        elif self._confirmation is not None and self._confirmation.add_reply(value):
+            confirmation, self._confirmation = self._confirmation, None
+            confirmation.settle(asyncio.get_running_loop().time() - self.sent_at)
 
     def _check_timeout(self) -> None:
         """Close the connection if replies are late. One timer serves all commands that are sent while it runs."""
         self._timer = None
-        if not self._sent:
+        if not self._is_busy:
             return
         loop = asyncio.get_running_loop()
         late_at = self.sent_at + SOCKET_TIMEOUT_S
@@ -144,17 +162,14 @@ class PipelinedConnection(asyncio.Protocol):
         self._transport.abort()
         self.connection.release()
         fail(self._sent, error, RedisConnectionError)
+        self._sent.clear()
+        if self._confirmation is not None:
+            self._confirmation.fail(error)
+            self._confirmation = None
         self._on_closed(self)
 
 
 def fail(commands: Iterable[PackedCommand], error: BaseException, kind: type[RedisConnectionError]) -> None:
     """Fail commands with an error of this kind, or cancel them if the error is not an `Exception`."""
-    for _, reply in commands:
-        if reply.done():
-            continue
-        if isinstance(error, Exception):
-            failure = kind(str(error))
-            failure.__cause__ = error
-            reply.set_exception(failure)
-        else:
-            reply.cancel()
+    for _, reply, _ in commands:
+        fail_reply(reply, error, kind)

@@ -37,16 +37,25 @@ class Sentinels:
         found = f"{len(named)} of {len(self._addresses)} named one"
         raise NotSentError(f"too few Sentinels agree on a primary of {self._service}: {found}")
 
+    async def count_replicas(self) -> int:
+        """Return how many replicas they know of the primary, also those that are away, at most of all Sentinels."""
+        known = await asyncio.gather(*(self._send(each, "SENTINEL REPLICAS") for each in self._addresses))
+        return max(len(each or ()) for each in known)
+
     async def _ask(self, address: tuple[str, int]) -> tuple[str, int] | None:
+        named = await self._send(address, "SENTINEL GET-MASTER-ADDR-BY-NAME")
+        return (_text(named[0]), int(named[1])) if named else None
+
+    async def _send(self, address: tuple[str, int], command: str) -> Any:
+        """Return the reply of one Sentinel about the service. None: it does not answer."""
         host, port = address
         try:
             async with Redis(host=host, port=port, **self._options) as sentinel:
-                named: Any = await sentinel.execute_command(  # type: ignore[no-untyped-call]  # redis-py's
-                    "SENTINEL GET-MASTER-ADDR-BY-NAME", self._service
+                return await sentinel.execute_command(  # type: ignore[no-untyped-call]  # redis-py's
+                    command, self._service
                 )
         except (RedisError, OSError):
             return None
-        return (_text(named[0]), int(named[1])) if named else None
 
 
 def _text(value: str | bytes) -> str:

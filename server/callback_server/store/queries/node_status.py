@@ -29,6 +29,8 @@ class NodeStatus:
     """Whether the node accepts writes."""
     replicas: int
     """How many replicas follow the node."""
+    needs_replicas: bool
+    """Whether the node accepts writes only with replicas (`min-replicas-to-write`)."""
     used_memory: int
     """The memory that the node uses, in bytes."""
     max_memory: int
@@ -91,6 +93,7 @@ async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
         version=str(info["valkey_version" if is_valkey else "redis_version"]),
         is_primary=info["role"] == "master",
         replicas=info.get("connected_slaves", 0),
+        needs_replicas="min_slaves_good_slaves" in info,
         used_memory=info["used_memory"],
         max_memory=info.get("maxmemory", 0),
         machine_memory=info.get("total_system_memory", 0),

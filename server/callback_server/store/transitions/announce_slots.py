@@ -11,7 +11,9 @@ from callback_server.store import keys
 from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("announce_slots", [*texts("replica", "slots"), *numbers("valid_ms")], key="workers")
+SCRIPT: Final = Script(
+    "announce_slots", [*texts("replica", "slots"), *numbers("valid_ms")], key="workers", is_transient=True
+)
 VALID_MS: Final = 3_000
 """How long an announcement is valid, in milliseconds. A replica announces each second."""
 

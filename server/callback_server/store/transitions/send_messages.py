@@ -9,7 +9,9 @@ from callback_server.store import keys
 from callback_server.store.script_arguments import lists, numbers
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("send_messages", [*numbers("expire_ms", "max_messages"), *lists("messages")], key="messages")
+SCRIPT: Final = Script(
+    "send_messages", [*numbers("expire_ms", "max_messages"), *lists("messages")], key="messages", is_transient=True
+)
 EXPIRE_MS: Final = 60_000
 """How long a queue is kept after its last message, in milliseconds."""
 MAX_QUEUED_MESSAGES: Final = 20_000

@@ -1,0 +1,334 @@
+"""Writes that replicas must confirm: their replies come once enough replicas have them on disk."""
+
+import asyncio
+import collections
+import contextlib
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis.asyncio
+from prometheus_client import REGISTRY
+from store.test_keeping import Cases
+from support.proxy import Tunnel
+from support.replicas import follow, running_stores
+from support.store import StoreProcess, set_up
+from support.wait import wait_until, wait_until_sync
+
+from callback_process.findings import Level
+from callback_server import doctor, store_health
+from callback_server.domain import ids
+from callback_server.domain.call import CallStatus
+from callback_server.domain.case import CallMode, CaseStatus
+from callback_server.settings import ServerSettings
+from callback_server.store import keys
+from callback_server.store.connection import replication
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError, store_errors
+from callback_server.store.connection.pipeline import Pipeline
+from callback_server.store.connection.resend import resend
+from callback_server.store.queries.read import list_calls, read_case
+from callback_server.store.recording import Recording
+from callback_server.store.safety import Durability, UnsafeStoreError, check_store, known_replicas
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.announce_slots import announce_slots
+from callback_server.store.transitions.close_case import close_case
+from callback_server.store_health import StoreProbe
+
+KEY = "{cb:1}:number"
+WRITE = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Run a primary, its replica, and another store."""
+    with running_stores(tmp_path_factory.mktemp("stores"), 3) as made:
+        follow(made[1], f"127.0.0.1:{made[0].port}")
+        yield made
+
+
+@pytest.fixture
+def silent(stores, monkeypatch):
+    """Return a context in whose body the replica says nothing, and waits for it are short."""
+
+    @contextlib.contextmanager
+    def silent():
+        stores[1].process.send_signal(signal.SIGSTOP)
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(replication, "WAIT_MS", 20)
+                patched.setattr(replication, "WAITAOF_MS", 20)
+                yield
+        finally:
+            stores[1].process.send_signal(signal.SIGCONT)
+
+    return silent
+
+
+async def done(step):
+    """Send a step until it is confirmed, as its senders do. A busy machine can take longer than one wait."""
+    return await resend(step, unsent_s=60, unsure_s=60)
+
+
+@pytest.fixture
+async def cases(stores):
+    async with connect(stores[0].url) as client:
+        yield Cases(client, replicas=1)
+
+
+async def test_a_write_that_has_its_reply_is_at_the_replica(stores, cases):
+    made = await asyncio.gather(*(done(cases.new) for _ in range(50)))
+    async with redis.asyncio.Redis(port=stores[1].port) as replica:
+        for case in made:
+            assert await replica.exists(keys.key(keys.partition_of(case.id), "case", case.id))
+
+
+async def test_a_step_that_no_replica_confirms_is_unknown_also_when_it_is_sent_again_and_done_once(
+    stores, cases, silent
+):
+    """The second attempt writes nothing. On another connection, a wait for what that has written ends at once."""
+    case = await done(lambda: cases.new("record", CallMode.SINGLE))
+    call_id = ids.new_call_id(case.id)
+    with silent():
+        for _ in range(3):
+            async with connect(stores[0].url) as client:
+                with pytest.raises(StoreError, match="0 of 1 replicas") as unknown:
+                    await Cases(client, replicas=1).claim(case, call_id)
+            assert unknown.value.maybe_done
+        assert (await read_case(cases.scripts, case.id)).call_count == 1  # it is done, and may be lost
+    settled = await done(lambda: cases.claim(case, call_id))
+    assert settled.call_id == call_id
+    ((call,), _) = await list_calls(cases.scripts, case.id, before=None, limit=10)
+    assert (call.id, call.status) == (call_id, CallStatus.SUCCEEDED)
+
+
+async def test_reads_and_announcements_do_not_wait_for_replicas(cases, silent):
+    before = confirmed(), confirmed("too_few")
+    with silent():
+        case = await read_case(cases.scripts, "a" * 32)
+        assert case is None
+        assert await cases.scripts.read(KEY, "GET", f"{KEY}:nothing") is None
+        await announce_slots(cases.scripts, "replica", {})
+    assert (confirmed(), confirmed("too_few")) == before
+
+
+def confirmed(outcome="confirmed"):
+    """Return how many batches had this outcome."""
+    return REGISTRY.get_sample_value("callback_store_replication_seconds_count", {"outcome": outcome})
+
+
+async def test_a_batch_is_counted_by_its_outcome(cases, silent):
+    await done(cases.new)  # so that the store knows the script
+    before = confirmed()
+    await done(cases.new)
+    assert confirmed() == before + 1
+    before, too_few = confirmed(), confirmed("too_few")
+    with silent(), pytest.raises(StoreError):
+        await cases.new()
+    assert (confirmed(), confirmed("too_few")) == (before, too_few + 1)
+
+
+async def test_a_refusal_belongs_to_one_command_and_a_cancelled_sender_disturbs_no_other(stores):
+    async with connect(stores[0].url) as client:
+        await done(Cases(client, replicas=1).new)
+        pipeline = Pipeline(client, replicas=1)
+        wrong = ("EVAL", "return redis.error_reply('ODD')", 1, KEY)
+        asked = [
+            asyncio.ensure_future(pipeline.send(KEY, *(wrong if n % 3 == 1 else WRITE), is_durable=True))
+            for n in range(30)
+        ]
+        await asyncio.sleep(0)  # they are sent
+        for each in asked[::3]:
+            each.cancel()
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(reply) for reply in replies] == [asyncio.CancelledError, redis.ResponseError, int] * 10
+
+
+async def test_a_connection_that_is_lost_while_it_waits_leaves_the_step_unknown(stores):
+    primary = stores[0]
+    async with (
+        Tunnel(f"127.0.0.1:{primary.port}") as tunnel,
+        connect(f"redis://{tunnel.address}") as client,
+        redis.asyncio.Redis(port=primary.port) as plain,
+    ):
+        pipeline = Pipeline(client, replicas=1)
+        await plain.delete(KEY)
+        stores[1].process.send_signal(signal.SIGSTOP)
+        try:
+            asked = asyncio.ensure_future(pipeline.send(KEY, *WRITE, is_durable=True))
+
+            async def is_done():
+                return await plain.get(KEY) == b"1"
+
+            await wait_until(is_done, what="a store that has done it")
+            tunnel.cut()
+            with pytest.raises(StoreError) as unknown, store_errors():
+                await asked
+            assert unknown.value.maybe_done
+        finally:
+            stores[1].process.send_signal(signal.SIGCONT)
+
+
+async def test_a_full_store_confirms_the_steps_that_need_no_memory(stores, cases):
+    case = await done(cases.new)
+    call_id = ids.new_call_id(case.id)
+    await done(lambda: cases.claim(case, call_id))
+    with set_up(stores[0], maxmemory=1):
+        assert await done(lambda: cases.finish(call_id))
+        assert await done(lambda: close_case(cases.scripts, case.id, owner=None, recording=Recording()))
+    assert (await read_case(cases.scripts, case.id)).status is CaseStatus.CLOSED
+
+
+async def test_a_replica_without_an_append_only_file_confirms_nothing(stores, cases):
+    await done(cases.new)
+    with set_up(stores[1], appendonly="no"), pytest.raises(StoreError, match="0 of 1 replicas had the write on disk"):
+        await cases.new()
+    await done(cases.new)
+
+
+# ---- Which stores are accepted ----
+
+
+async def refusal(url, durability):
+    """Return why a store is refused, or an empty text."""
+    async with connect(url) as client:
+        try:
+            await check_store(client, Durability.parse(durability))
+        except UnsafeStoreError as error:
+            return str(error)
+        return ""
+
+
+async def test_a_primary_with_more_replicas_than_are_waited_for_is_refused(stores, store_of):
+    assert not await refusal(stores[0].url, "replicated:1")
+    assert not await refusal(stores[0].url, "replicated:2")  # the other may come later
+    follow(stores[2], f"127.0.0.1:{stores[0].port}")
+    seen = await refusal(stores[0].url, "replicated:1")
+    async with redis.asyncio.Redis(port=stores[2].port) as plain:
+        await plain.replicaof("NO", "ONE")
+    async with redis.asyncio.Redis(port=stores[0].port) as plain:
+        await wait_until(lambda: has_replicas(plain, 1), what="a primary without the third")
+    assert seen == (
+        "a primary has 2 replicas and store_durability replicated:1 waits for 1, so a failover can lose acknowledged "
+        "calls; set store_durability replicated:2, or remove a replica"
+    )
+
+
+async def test_a_store_that_does_not_know_waitaof_is_refused(stores, store_of):
+    async with redis.asyncio.Redis(port=store_of("redis").port) as plain:
+        is_known = b"waitaof" in await plain.execute_command("COMMAND LIST")
+    seen = await refusal(store_of("redis").url, "replicated:1")
+    assert seen == (
+        ""
+        if is_known
+        else "it does not know WAITAOF, which store_durability replicated needs; use Redis 7.2 or Valkey 8 or newer"
+    )
+    assert not await refusal(store_of("redis").url, "always")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Run a cluster of one primary and one replica."""
+    nodes = [
+        StoreProcess(
+            tmp_path_factory.mktemp("node"), kind="valkey-cluster", settings=("--repl-diskless-sync-delay", "0")
+        )
+        for _ in range(2)
+    ]
+    try:
+        with ThreadPoolExecutor() as threads:  # a new node takes no commands for 2 seconds
+            list(threads.map(StoreProcess.start, nodes))
+        with redis.Redis(port=nodes[0].port) as primary, redis.Redis(port=nodes[1].port) as replica:
+            name = primary.execute_command("CLUSTER MYID")
+            primary.execute_command("CLUSTER SET-CONFIG-EPOCH", 1)
+            replica.execute_command("CLUSTER FLUSHSLOTS")
+            replica.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, nodes[0].cluster_port)
+
+            def is_replica():
+                with contextlib.suppress(redis.ResponseError):  # it does not know the other node yet
+                    replica.execute_command("CLUSTER REPLICATE", name)
+                    return True
+                return False
+
+            wait_until_sync(is_replica, what="nodes that know each other")
+            wait_until_sync(
+                lambda: (
+                    replica.info("replication").get("master_link_status") == "up"
+                    and replica.cluster("info")["cluster_state"] == "ok"
+                    and name.decode() in [node["master_id"] for node in primary.cluster("nodes").values()]
+                ),
+                what="a replica",
+            )
+        yield nodes
+    finally:
+        for each in nodes:
+            each.kill()
+
+
+async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(cluster, monkeypatch):
+    primary, replica = cluster
+    async with connect(primary.url) as client:
+        cases = Cases(client, replicas=1)
+        case = await done(cases.new)
+        async with redis.asyncio.Redis(port=replica.port) as plain:
+            await plain.readonly()
+            assert await plain.exists(keys.key(keys.partition_of(case.id), "case", case.id))
+        async with redis.asyncio.Redis(port=primary.port) as plain:
+            ask = plain.execute_command
+            assert await known_replicas(client, ask) == 1
+            replica.process.send_signal(signal.SIGSTOP)
+            try:
+                await plain.client_kill_filter(_type="replica")
+                await wait_until(lambda: has_replicas(plain, 0), what="a primary without replicas")
+                assert await known_replicas(client, ask) == 1
+                monkeypatch.setattr(replication, "WAIT_MS", 20)
+                monkeypatch.setattr(replication, "WAITAOF_MS", 20)
+                with pytest.raises(StoreError, match="0 of 1 replicas"):
+                    await cases.new()
+            finally:
+                replica.process.send_signal(signal.SIGCONT)
+
+
+async def has_replicas(plain, count):
+    """Return whether this many replicas are attached to a node."""
+    return (await plain.info("replication"))["connected_slaves"] == count
+
+
+# ---- While servers run ----
+
+
+async def test_the_doctor_says_how_many_replicas_there_are_and_what_keeps_unconfirmed_writes_away(stores):
+    async def finding(durability, **settings):
+        with set_up(stores[0], **settings):
+            settings = ServerSettings(store_url=stores[0].url, store_durability=durability)
+            found = [each async for each in doctor.check_store(settings) if each.check == "store replicas"]
+        return (found[0].level, f"{found[0].seen}; {found[0].advice}") if found else None
+
+    assert await finding("always") is None
+    assert await finding("replicated:1", min_replicas_to_write=1) == (Level.OK, "1 attached; ")
+    level, text = await finding("replicated:1")
+    assert (level, "set min-replicas-to-write 1 on every node" in text) == (Level.WARNING, True)
+    level, text = await finding("replicated:2")
+    assert (level, "1 attached, and store_durability replicated:2 waits for 2" in text) == (Level.PROBLEM, True)
+
+
+async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(stores, monkeypatch):
+    """After a failover, the primary is a node with settings of its own."""
+    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
+    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+    reported = collections.deque(maxlen=1)
+
+    async def report(is_up):
+        reported.append(is_up)
+
+    async with connect(stores[0].url) as client:
+        scripts = Scripts(client, lambda _report: None)
+        probe = StoreProbe(scripts, Recording(), durability=Durability.ALWAYS, tolerance_s=600, report=report)
+        running = asyncio.create_task(probe.run())
+        try:
+            await wait_until(lambda: reported and reported[0], what="a store that is up")
+            with set_up(stores[0], appendfsync="everysec"):
+                await wait_until(lambda: not reported[0], what="a store that is not safe")
+            await wait_until(lambda: reported[0], what="a store that is safe again")
+        finally:
+            running.cancel()
