@@ -61,6 +61,8 @@ MAY_IMPORT = {
         "callback_server.domain",
         "callback_server.metrics",
         "cryptography",
+        "http_message_signatures",
+        "http_sf",
         "jwt",
         "msgspec",
     },

@@ -11,7 +11,7 @@ from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings import ProfileSettings
 
 DECLARED = TypeAdapter(ProfileSettings)
-KEY_KINDS = ("jwt", "public-key")
+KEY_KINDS = ("jwt", "public-key", "http-message-signatures")
 KINDS_WITH_KEYS = {f"provider:{name}" for name, each in PROVIDERS.items() if each.profile["kind"] in KEY_KINDS}
 NOW = 1_700_000_000
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11?order=5"

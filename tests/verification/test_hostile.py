@@ -48,6 +48,19 @@ PROFILES = {
         (pem(RSA),),
         {"kind": "public-key", "algorithm": "rsa-sha256", "signature": "header:x-sign", "encoding": "base64"},
     ),
+    "message signature": (
+        (pem(P256),),
+        {"kind": "http-message-signatures", "algorithm": "ecdsa-p256-sha256", "tolerance_s": 86400},
+    ),
+    "message signature by secret": (
+        ("one",),
+        {
+            "kind": "http-message-signatures",
+            "algorithm": "hmac-sha256",
+            "components": ["@method"],
+            "allow_unsigned_body": True,
+        },
+    ),
     "address": ((), {"kind": "address", "networks": ["203.0.113.0/24"]}),
 }
 PROVIDER_KINDS = {f"provider:{name}" for name in PROVIDERS}
@@ -68,7 +81,7 @@ NAMES = [
     "webhook-id", "webhook-timestamp", "webhook-signature", "Stripe-Signature", "X-Slack-Signature",
     "X-Slack-Request-Timestamp", "X-GitHub-Delivery", "X-Hub-Signature-256", "X-Shopify-Webhook-Id",
     "X-Shopify-Hmac-Sha256", "X-Id", "X-Time", "X-Sign", "x-key", "x-token", "Authorization", "content-type",
-    "WebHook-Request-Origin",
+    "WebHook-Request-Origin", "Signature-Input", "Signature", "Content-Digest",
 ]  # fmt: skip
 encoded = st.binary(max_size=40).map(lambda octets: base64.b64encode(octets).decode())
 segments = st.one_of(
@@ -82,6 +95,13 @@ segments = st.one_of(
     ).map(lambda given: base64.urlsafe_b64encode(json.dumps(given).encode()).decode().rstrip("=")),
     encoded,
 )  # fmt: skip
+components = st.lists(
+    st.sampled_from(
+        ['"@method"', '"@target-uri"', '"@query-param";name="key"', '"@query"', '"@path"', '"content-digest"', '"x-id"',
+         '"x-id";sf', '"x-id";bs', '"x-id";key="a"', '"x-id";tr', '"@status"', '"signature";key="s"', "1", "a"]
+    ),
+    max_size=4,
+)  # fmt: skip
 values = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
@@ -90,6 +110,9 @@ values = st.one_of(
          "\u0661\u0662", "\u00b2", "9" * 5000, "\x00", "\ud800", "v1a," * 500, "v1," * 5000, "v1a,AAAA " * 16,
          "a" * 60_000],
     ),
+    encoded.map("s=:{}:".format),
+    encoded.map("sha-256=:{}:".format),
+    components.map(lambda names: f"s=({' '.join(names)});created={NOW}"),
     encoded.map("v1,{}".format),
     encoded.map("v1a,{}".format),
     st.binary(min_size=64, max_size=64).map(lambda octets: "v1a," + base64.b64encode(octets).decode()),

@@ -443,3 +443,84 @@ def test_a_logout_token_in_a_form_passes_once(tmp_path):
 def test_a_token_for_anyone_is_refused_in_the_settings(changes, told, tmp_path):
     with pytest.raises(ValidationError, match=told):
         profile_of(tmp_path, pem(P256), algorithms=["ES256"], **FOR_BODY | changes)
+
+
+# ---- Tokens about events ----
+
+LOGOUT = {"http://schemas.openid.net/event/backchannel-logout": {}}
+EVENT = {"https://schemas.openid.net/secevent/risc/event-type/account-disabled": {"reason": "hijacking"}}
+
+
+def logout(head=None, **claims):
+    """Return a request with a logout token, as a form (OpenID Connect Back-Channel Logout 1.0, 2.5)."""
+    given = {**CLAIMS, "jti": "l1", "sid": "08a5019c", "events": LOGOUT, **claims}
+    token = jwt.encode({name: value for name, value in given.items() if value is not None}, RSA, "RS256", head)
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    return request(form, body=f"logout_token={token}".encode())
+
+
+@pytest.mark.parametrize(
+    ("claims", "head", "why"),
+    [
+        ({}, {"typ": "logout+jwt"}, None),
+        ({}, {"typ": "application/LOGOUT+JWT"}, None),
+        ({}, None, None),
+        ({"sid": None}, None, None),
+        ({"sub": None}, None, None),
+        ({"events": LOGOUT | EVENT}, None, None),
+        ({}, {"typ": "at+jwt"}, "typ"),
+        ({}, {"typ": "secevent+jwt"}, "typ"),
+        ({"sid": None, "sub": None}, None, "neither sub nor sid"),
+        ({"sid": 5, "sub": None}, None, "neither sub nor sid"),
+        ({"nonce": "n"}, None, "nonce"),
+        ({"events": None}, None, "MissingRequiredClaimError"),
+        ({"iat": None}, None, "MissingRequiredClaimError"),
+        ({"jti": None}, None, "no jti"),
+        ({"exp": None}, None, "MissingRequiredClaimError"),
+        ({"events": EVENT}, None, "no logout"),
+        ({"events": {}}, None, "events is not"),
+        ({"events": list(LOGOUT)}, None, "events is not"),
+        ({"events": dict.fromkeys(LOGOUT, "")}, None, "events is not"),
+        ({"aud": "others"}, None, "InvalidAudienceError"),
+        ({"exp": NOW - 61}, None, "expired"),
+    ],
+)
+def test_a_logout_token_is_told_from_any_other_token_of_the_issuer(claims, head, why, tmp_path):
+    profile = profile_of(
+        tmp_path, pem(RSA), algorithms=["RS256"], parameter="logout_token", events="logout", **SETTINGS
+    )
+    if why is None:
+        assert profile.verify(logout(head, **claims), URL).message_id == "l1"
+    else:
+        assert why in refused(profile, logout(head, **claims))
+
+
+@pytest.mark.parametrize(
+    ("claims", "content_type", "why"),
+    [
+        ({}, "application/secevent+jwt", None),
+        ({}, "Application/SecEvent+JWT; charset=utf-8", None),
+        ({}, "application/json", "content-type"),
+        ({}, None, "content-type is missing"),
+        ({"events": None}, "application/secevent+jwt", "MissingRequiredClaimError"),
+        ({"events": {}}, "application/secevent+jwt", "events is not"),
+        ({"jti": None}, "application/secevent+jwt", "no jti"),
+        ({"iat": NOW - 361}, "application/secevent+jwt", "expired"),
+    ],
+)
+def test_a_security_event_that_is_pushed_is_the_body_and_has_its_content_type(claims, content_type, why, tmp_path):
+    """Check RFC 8935, 2.1, with claims as in RFC 8417, 2.2."""
+    profile = profile_of(
+        tmp_path, pem(P256), algorithms=["ES256"], whole_body=True, max_age_s=300, events="security",
+        **SETTINGS,
+    )  # fmt: skip
+    given = {**CLAIMS, "exp": None, "jti": "756E69717565", "events": EVENT, **claims}
+    token = jwt.encode(
+        {name: value for name, value in given.items() if value is not None}, P256, "ES256", {"typ": "secevent+jwt"}
+    )
+    headers = () if content_type is None else (("content-type", content_type),)
+    sent = request(*headers, body=token.encode())
+    if why is None:
+        assert profile.verify(sent, URL).message_id == "756E69717565"
+    else:
+        assert why in refused(profile, sent)

@@ -300,6 +300,7 @@ KEY = {
 CONTENTS = {
     "public-key": "ab" * 32,
     "jwt": json.dumps({"keys": [KEY]}),
+    "http-message-signatures": json.dumps({"keys": [KEY]}),
     "standard-webhooks": "whsec_" + base64.b64encode(b"x" * 24).decode(),
 }
 """Contents of the files of a sample, by kind: else they are `whsec_c2VjcmV0`, text and base64 after a prefix."""

@@ -75,12 +75,13 @@ def verify(profile: str, config: Path | None, url: str | None, at: str | None, s
         click.echo("passes: " + ("a handshake" if trial.is_handshake else "a call"))
     else:
         click.echo(f"refused: {trial.why}")
-    if trial.secret_file:
-        click.echo(f"secret: {trial.secret_file}")
+    secret_file, signed = trial.found.secret_file, trial.found.signed
+    if secret_file:
+        click.echo(f"secret: {secret_file}")
     if trial.message_id:
         click.echo(f"message id: {trial.message_id}")
-    if trial.signed is not None:
-        shown = repr(trial.signed)[1:] if show_signed else f"{len(trial.signed)} bytes; --show-signed prints them"
+    if signed is not None:
+        shown = repr(signed)[1:] if show_signed else f"{len(signed)} bytes; --show-signed prints them"
         click.echo(f"signed: {shown}")
     if not trial.passes:
         sys.exit(EXIT_REFUSED)

@@ -7,6 +7,7 @@ import ipaddress
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import AddressSettings
+from callback_server.verification.verifier import Explanation
 
 
 class Address:
@@ -33,3 +34,7 @@ class Address:
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`: an address is not a secret."""
         return request
+
+    def explain(self, request: Request, url: str) -> Explanation:  # there is no secret
+        """Implement `Verifier.explain`."""
+        return Explanation()

@@ -20,6 +20,7 @@ from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
 from callback_server.verification.handshakes import Handshake, make_handshake
+from callback_server.verification.message_signature import MessageSignature
 from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.settings import (
@@ -28,6 +29,7 @@ from callback_server.verification.settings import (
     DeclaredSettings,
     HmacSettings,
     JwtSettings,
+    MessageSignatureSettings,
     ProfileSettings,
     ProviderSettings,
     PublicKeySettings,
@@ -181,5 +183,7 @@ def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Cred
             return Basic(settings, secrets())
         case JwtSettings():
             return Token(settings, credentials("key_files"))
+        case MessageSignatureSettings():
+            return MessageSignature(settings, credentials("key_files"))
         case AddressSettings():
             return Address(settings)

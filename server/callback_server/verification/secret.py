@@ -12,6 +12,7 @@ from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import BasicSettings, SharedSecretSettings
+from callback_server.verification.verifier import Explanation
 
 
 class SharedSecret:
@@ -32,19 +33,24 @@ class SharedSecret:
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
         """Implement `Verifier.verify`."""
-        if self._header is not None:
-            given = _header_octets(request_fields.header(request, self._header))
-        else:
-            given = request_fields.octets(request_fields.parameter(request, self._parameter or ""))
-        if not request_fields.matches(self._secrets, given):
+        if not request_fields.matches(self._secrets, self._given(request)):
             raise VerificationError("the secret is wrong", FailureReason.SIGNATURE)
         return VerifiedMessage()
+
+    def explain(self, request: Request, url: str) -> Explanation:  # a secret signs nothing
+        """Implement `Verifier.explain`."""
+        return _which(self._secrets, self._given(request))
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
         if self._header is not None:
             return _without_header(request, self._header)
         return _without_parameter(request, self._parameter or "")
+
+    def _given(self, request: Request) -> bytes:
+        if self._header is not None:
+            return _header_octets(request_fields.header(request, self._header))
+        return request_fields.octets(request_fields.parameter(request, self._parameter or ""))
 
 
 class Basic:
@@ -64,16 +70,30 @@ class Basic:
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
         """Implement `Verifier.verify`."""
-        scheme, _, given = request_fields.header(request, "authorization").partition(" ")
-        if scheme.lower() != "basic":
-            raise VerificationError("the authorization is not Basic")
-        if not request_fields.matches(self._credentials, request_fields.octets(given)):
+        if not request_fields.matches(self._credentials, _basic(request)):
             raise VerificationError("the user name or the password is wrong", FailureReason.SIGNATURE)
         return VerifiedMessage()
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
         return _without_header(request, "authorization")
+
+    def explain(self, request: Request, url: str) -> Explanation:  # a secret signs nothing
+        """Implement `Verifier.explain`."""
+        return _which(self._credentials, _basic(request))
+
+
+def _basic(request: Request) -> bytes:
+    """Return the user name and the password, in base64."""
+    scheme, _, given = request_fields.header(request, "authorization").partition(" ")
+    if scheme.lower() != "basic":
+        raise VerificationError("the authorization is not Basic")
+    return request_fields.octets(given)
+
+
+def _which(secrets: Sequence[bytes], given: bytes) -> Explanation:
+    found = [index for index, each in enumerate(secrets) if request_fields.matches([each], given)]
+    return Explanation(f"secret_files[{found[0]}]" if found else "")
 
 
 def _header_octets(value: str) -> bytes:

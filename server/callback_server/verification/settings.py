@@ -23,6 +23,7 @@ from pydantic import (
 
 from callback_process.addresses import parse_network
 from callback_process.settings import in_plain_words
+from callback_server.verification.components import parse_component
 from callback_server.verification.places import FIELD_NAME, parse_place
 from callback_server.verification.providers import PROVIDERS, Provider
 from callback_server.verification.request_fields import TimestampFormat
@@ -64,6 +65,11 @@ def _place(text: str) -> str:
     return text
 
 
+def _component(text: str) -> str:
+    parse_component(text)
+    return text
+
+
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -72,6 +78,8 @@ PlaceText = Annotated[str, AfterValidator(_place)]
 """Place of a value in a request (see `places`)."""
 Encoding = Literal["hex", "hex-upper", "base64", "base64url"]
 """Encoding of a signature."""
+SecretEncoding = Literal["text", "hex", "base64", "base64url"]
+"""Encoding of a secret in a file."""
 
 
 class _Table(BaseModel):
@@ -316,7 +324,7 @@ class HmacSettings(SignedSettings, _WithSecrets):
     """The kind."""
     algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
     """Hash function of the HMAC. SHA-1 is for old senders only."""
-    secret_encoding: Literal["text", "hex", "base64", "base64url"] = "text"  # noqa: S105  # not a password
+    secret_encoding: SecretEncoding = "text"  # noqa: S105  # not a password
     """Encoding of the secrets in the files."""
     secret_prefix: str = Field(default="", max_length=100)
     """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
@@ -447,6 +455,11 @@ class JwtSettings(_Profile):
     """Parameter whose value is the token, in the query or in a form."""
     whole_body: bool = False
     """Whether the body is the token, as for security events (RFC 8935)."""
+    events: Literal["logout", "security"] | None = None
+    """Events that the token tells of. It must then have `events`, `iat` and `jti`, and no `typ` of another kind.
+    `logout` is OpenID Connect Back-Channel Logout: the event is a logout, there is a `sub` or `sid`, and no `nonce`.
+    `security` is any other event (RFC 8417); if the token is the whole body, its content type must be
+    `application/secevent+jwt` (RFC 8935). It sets `single_use`. None: the token may be any other."""
     body_hash_claim: str | None = Field(default=None, min_length=1, max_length=100)
     """Claim with the SHA-256 of the body. The hash is also the message id, unless `single_use` is set."""
     body_hash_encoding: Literal["hex", "base64", "base64url"] = "hex"
@@ -466,6 +479,8 @@ class JwtSettings(_Profile):
             raise ValueError("use header or parameter, not both")
         if self.whole_body and (self.header is not None or self.parameter is not None or self.body_hash_claim):
             raise ValueError("whole_body needs no header, parameter or body_hash_claim")
+        if self.events is not None:
+            object.__setattr__(self, "single_use", True)  # frozen
         return self
 
     @model_validator(mode="after")
@@ -486,6 +501,51 @@ class JwtSettings(_Profile):
     def is_symmetric(self) -> bool:
         """Whether the keys are shared secrets."""
         return self.algorithms[0].startswith("HS")
+
+
+class MessageSignatureSettings(_WithTolerance):
+    """HTTP Message Signature (RFC 9421), which covers the body by its digest in `content-digest` (RFC 9530).
+
+    The signature must have a `created` that differs from the time of the server by at most `tolerance_s`, and must not
+    have expired. The message id is its `nonce`; without one, the hash of what is signed.
+    """
+
+    kind: Literal["http-message-signatures"]
+    """The kind."""
+    key_files: list[Path] = Field(min_length=1)
+    """Files with public keys, as for `public-key`, or for `hmac-sha256` with one secret each. All of them are valid,
+    and changed files are reloaded. A key with an id in a JSON Web Key Set verifies only signatures that name it."""
+    key_ids: list[Annotated[str, Field(min_length=1, max_length=200)]] = []
+    """Ids (`keyid`) of the keys, one for each file in order, in place of the ids in the files. Empty: a key without an
+    id verifies a signature with any."""
+    algorithm: Literal[
+        "hmac-sha256", "rsa-pss-sha512", "rsa-v1_5-sha256", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ed25519"
+    ]
+    """Algorithm. A signature with another `alg` is refused."""
+    secret_encoding: SecretEncoding = "text"  # noqa: S105  # not a password
+    """Encoding of the secrets in the files, for `hmac-sha256`."""
+    components: list[Annotated[str, AfterValidator(_component)]] = ["@method", "@target-uri", "content-digest"]
+    """Components that a signature must cover: `@method`, `@target-uri`, `@authority`, `@scheme`, `@request-target`,
+    `@path`, `@query`, `"@query-param";name="id"`, and names of headers. It can cover more. The URL is the one that the
+    sender knows. `content-digest` can be left out of the signature of a request without a body."""
+    label: str | None = Field(default=None, pattern=r"^[a-z*][a-z0-9_.*-]{0,99}$")
+    """Label of the signature, if a message has several. Labels are not signed. None: any."""
+    tag: str | None = Field(default=None, min_length=1, max_length=200)
+    """Required `tag` of the signature. None: any. Of several signatures with this label and tag and with a known key,
+    at least one must pass."""
+    allow_unsigned_body: bool = False
+    """Whether a request with a body passes although the signature does not cover its digest. Anyone who has seen a
+    signature can then send it with another body."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.key_ids and len(self.key_ids) != len(self.key_files):
+            raise ValueError("key_ids needs one id for each of key_files")
+        if ('"content-digest"' in map(parse_component, self.components)) == self.allow_unsigned_body:
+            raise ValueError("components must contain content-digest, or set allow_unsigned_body = true without it")
+        if "secret_encoding" in self.model_fields_set and self.algorithm != "hmac-sha256":
+            raise ValueError("secret_encoding is for hmac-sha256")
+        return self
 
 
 class AddressSettings(_Profile):
@@ -557,6 +617,7 @@ DeclaredSettings = Annotated[
     | SharedSecretSettings
     | BasicSettings
     | JwtSettings
+    | MessageSignatureSettings
     | AddressSettings,
     Field(discriminator="kind"),
 ]
@@ -570,6 +631,7 @@ ProfileSettings = Annotated[
     | SharedSecretSettings
     | BasicSettings
     | JwtSettings
+    | MessageSignatureSettings
     | AddressSettings,
     Field(discriminator="kind"),
 ]

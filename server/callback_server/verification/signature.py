@@ -26,8 +26,15 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import Encoding, HmacSettings, PublicKeySettings, SignedSettings
+from callback_server.verification.settings import (
+    Encoding,
+    HmacSettings,
+    PublicKeySettings,
+    SecretEncoding,
+    SignedSettings,
+)
 from callback_server.verification.template import BODY, Template
+from callback_server.verification.verifier import Explanation
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
@@ -86,7 +93,7 @@ class HmacChecker:
         self._algorithm = settings.algorithm
         self._encode = _ENCODERS[settings.encoding]
         self._prefix = settings.prefix.encode()
-        self._secrets = [secret_of(each, settings) for each in credentials]
+        self._secrets = [secret_of(each, settings.secret_encoding, settings.secret_prefix) for each in credentials]
 
     def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
         """Implement `SignatureChecker.matching`. The time does not depend on the place of the valid secret."""
@@ -196,16 +203,13 @@ class Signature:
             message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
-    def signed_bytes(self, request: Request, url: str) -> bytes:
-        """Return the bytes that the sender must have signed. Raise VerificationError if they cannot be told."""
-        _, time = self._signatures(request)
+    def explain(self, request: Request, url: str) -> Explanation:
+        """Implement `Verifier.explain`."""
+        signatures, time = self._signatures(request)
         message_id = self._message_id(request) if "id" in self._template.parts else ""
-        return self._signed(request, url, time or "", message_id)
-
-    def matching_file(self, request: Request, url: str) -> int | None:
-        """Return the index of the file with which a signature of the request is valid, if there is one."""
-        given = [request_fields.octets(each) for each in self._signatures(request)[0]]
-        return self.checker.matching(self.signed_bytes(request, url), given)
+        signed = self._signed(request, url, time or "", message_id)
+        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures])
+        return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`: a signature is not a secret."""
@@ -293,11 +297,11 @@ class Signature:
                 )
 
 
-def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
+def secret_of(credential: Credential, encoding: SecretEncoding, prefix: str = "") -> bytes:
     """Return the bytes of a secret. Raise CredentialsError if it is not encoded as the settings say."""
-    text = credential.secret().removeprefix(settings.secret_prefix.encode())
+    text = credential.secret().removeprefix(prefix.encode())
     try:
-        match settings.secret_encoding:
+        match encoding:
             case "text":
                 secret = text
             case "hex":
@@ -309,7 +313,7 @@ def secret_of(credential: Credential, settings: HmacSettings) -> bytes:
                     raise credential.error("is not in the secret_encoding base64url")
                 secret = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
-        raise credential.error(f"is not in the secret_encoding {settings.secret_encoding}") from None
+        raise credential.error(f"is not in the secret_encoding {encoding}") from None
     if not secret:
         raise credential.error("is empty")
     if is_public_key(secret):

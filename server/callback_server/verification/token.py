@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -25,6 +26,7 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings import JwtSettings
+from callback_server.verification.verifier import Explanation
 
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
@@ -35,11 +37,16 @@ _HASH_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "base64url": lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"="),
 }
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+_TYPES: Final = {"logout": "logout+jwt", "security": "secevent+jwt"}
+"""Types (`typ`) of tokens, without `application/`."""
+_LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
+    file: int
+    """Index of its file."""
     key: Any
     """Key object of the library."""
     algorithms: frozenset[str]
@@ -66,14 +73,15 @@ class Token:
         self.reads_body = settings.parameter is not None or settings.whole_body or settings.body_hash_claim is not None
         required = {
             "exp": settings.max_age_s is None,
-            "iat": settings.max_age_s is not None,
+            "iat": settings.max_age_s is not None or settings.events is not None,
+            "events": settings.events is not None,
             "aud": settings.audience is not None,
             "iss": settings.issuer is not None,
         }
         self._required = [name for name, is_required in required.items() if is_required]
         if settings.body_hash_claim is not None:
             self._required.append(settings.body_hash_claim)
-        self._keys = [key for credential in credentials for key in _keys(credential, settings)]
+        self._keys = [key for index, each in enumerate(credentials) for key in _keys(index, each, settings)]
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
         """Implement `Verifier.verify`."""
@@ -82,6 +90,8 @@ class Token:
             raise VerificationError("the token is too long")
         claims = self._claims(token)
         settings, leeway = self._settings, self._settings.leeway_s
+        if settings.events is not None:
+            _check_events(settings.events, jwt.get_unverified_header(token), claims)
         expires = self._expiry(claims)
         if expires + leeway <= now:
             raise VerificationError("the token has expired", FailureReason.TIME)
@@ -108,6 +118,17 @@ class Token:
         """Implement `Verifier.redacted`: keep the token, because handlers may read its claims and it expires."""
         return request
 
+    def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request
+        """Implement `Verifier.explain`."""
+        token = self._token(request)
+        algorithm, keys = self._candidates(token)
+        signed = token.rpartition(b".")[0]
+        for key in keys:
+            with contextlib.suppress(Exception):  # the library raises many kinds for hostile input
+                jwt.PyJWS().decode(token, key.key, [algorithm])
+                return Explanation(f"key_files[{key.file}]", signed)
+        return Explanation(signed=signed)
+
     def _expiry(self, claims: dict[str, Any]) -> float:
         """Return the time at which the token expires, by its `exp` and its age."""
         times = [_time(claims, "exp")] if "exp" in claims else []
@@ -118,6 +139,8 @@ class Token:
     def _token(self, request: Request) -> bytes:
         settings = self._settings
         if settings.whole_body:
+            if settings.events == "security" and _content_type(request) != "application/secevent+jwt":
+                raise VerificationError("the content-type is not application/secevent+jwt")
             return request.body
         if settings.parameter is not None:
             return request_fields.octets(request_fields.parameter(request, settings.parameter, in_form=True))
@@ -128,7 +151,8 @@ class Token:
             raise VerificationError("the authorization is not Bearer")
         return request_fields.octets(token)
 
-    def _claims(self, token: bytes) -> dict[str, Any]:
+    def _candidates(self, token: bytes) -> tuple[str, list[_Key]]:
+        """Return the algorithm of a token, and the keys that can have signed it."""
         try:
             head = jwt.get_unverified_header(token)
         except Exception:  # the library raises many kinds for hostile input
@@ -136,14 +160,18 @@ class Token:
         algorithm, key_id = head.get("alg"), head.get("kid")
         if algorithm not in list(self._settings.algorithms):
             raise VerificationError("the token's algorithm is not allowed")
-        for key in self._keys:
-            if algorithm in key.algorithms and (key_id is None or key.id in (None, key_id)):
-                try:
-                    return self._decoded(token, key.key, algorithm)
-                except jwt.InvalidSignatureError:
-                    continue
-                except Exception as error:  # as above; only the type, because the text contains the input
-                    raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
+        keys = [key for key in self._keys if algorithm in key.algorithms]
+        return algorithm, [key for key in keys if key_id is None or key.id in (None, key_id)]
+
+    def _claims(self, token: bytes) -> dict[str, Any]:
+        algorithm, keys = self._candidates(token)
+        for key in keys:
+            try:
+                return self._decoded(token, key.key, algorithm)
+            except jwt.InvalidSignatureError:
+                continue
+            except Exception as error:  # as above; only the type, because the text contains the input
+                raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
         raise VerificationError("no key matches the token's signature", FailureReason.SIGNATURE)
 
     def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
@@ -163,6 +191,31 @@ class Token:
         )
 
 
+def _content_type(request: Request) -> str:
+    return request_fields.header(request, "content-type").partition(";")[0].strip(" \t").lower()
+
+
+def _check_events(told: Literal["logout", "security"], head: dict[str, Any], claims: dict[str, Any]) -> None:
+    """Check what distinguishes a token about events from any other: `typ` and `events`.
+
+    RFC 8417, 2.2 and 2.3, and https://openid.net/specs/openid-connect-backchannel-1_0.html (2.4 and 2.6).
+    """
+    named = str(head.get("typ", "JWT")).lower().removeprefix("application/")
+    if named not in ("jwt", _TYPES[told]):
+        raise VerificationError("the token's typ is that of another kind of token")
+    events = claims["events"]
+    if not isinstance(events, dict) or not events or not all(isinstance(each, dict) for each in events.values()):
+        raise VerificationError("the token's events is not an object with an object for each event")
+    if told == "security":
+        return
+    if _LOGOUT_EVENT not in events:
+        raise VerificationError("the token's events has no logout")
+    if "nonce" in claims:
+        raise VerificationError("the token has a nonce, as no logout token does")
+    if not any(isinstance(claims.get(name), str) and claims[name] for name in ("sub", "sid")):
+        raise VerificationError("the token has neither sub nor sid", FailureReason.MISSING)
+
+
 def _time(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
@@ -170,13 +223,13 @@ def _time(claims: dict[str, Any], name: str) -> float:
     return value
 
 
-def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
+def _keys(index: int, credential: Credential, settings: JwtSettings) -> list[_Key]:
     """Return the keys of a file, each with its algorithms. Raise CredentialsError if there is none."""
     algorithms = settings.algorithms
     if settings.is_symmetric:
-        return [_secret(credential, algorithms)]
+        return [_secret(index, credential, algorithms)]
     keys = [
-        _Key(key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
+        _Key(index, key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
         for key, own, key_id in public_keys(credential)
     ]
     if not any(key.algorithms for key in keys):
@@ -184,13 +237,13 @@ def _keys(credential: Credential, settings: JwtSettings) -> list[_Key]:
     return keys
 
 
-def _secret(credential: Credential, algorithms: Iterable[str]) -> _Key:
+def _secret(index: int, credential: Credential, algorithms: Iterable[str]) -> _Key:
     secret = credential.secret()
     if is_public_key(secret):
         raise credential.error("is a public key; HS… needs a secret")
     if len(secret) < (needed := max(_HASH_BYTES[name] for name in algorithms)):
         raise credential.error(f"has {len(secret)} bytes, needs at least {needed}")
-    return _Key(secret, frozenset(algorithms))
+    return _Key(index, secret, frozenset(algorithms))
 
 
 def _fits(algorithm: str, key: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
-from callback_server.verification.signature import Signature
+from callback_server.verification.verifier import Explanation
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -31,12 +32,10 @@ class Trial:
     passes: bool
     why: str
     """Reason why the request does not pass. Empty if it passes."""
+    found: Explanation
+    """What the verifier finds in the request, as far as it can be told."""
     is_handshake: bool = False
     message_id: str = ""
-    secret_file: str = ""
-    """Setting that names the file with the secret or key that matches. Empty: none does, or there is no signature."""
-    signed: bytes | None = None
-    """Bytes that the sender must have signed. None: the kind has no signature, or the bytes cannot be told."""
 
 
 def read_request(text: bytes) -> tuple[Request, str]:
@@ -88,20 +87,15 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
     except ValueError:
         raise RequestFormatError("the URL, or the Host in it, is not valid") from None
     profile = Profiles({name: settings}, lambda: now)[name]
-    signed, secret_file = None, ""
-    if isinstance(profile.verifier, Signature):
-        try:
-            signed = profile.verifier.signed_bytes(request, url)
-            index = profile.verifier.matching_file(request, url)
-            secret_file = "" if index is None else f"{profile.verifier.checker.files}[{index}]"
-        except VerificationError:
-            pass  # `verify` gives the reason
+    found = Explanation()
+    with contextlib.suppress(VerificationError):  # `verify` gives the reason
+        found = profile.verifier.explain(request, url)
     try:
         is_handshake = profile.handshake(request, url) is not None
         message_id = "" if is_handshake else profile.verify(request, url).message_id
     except VerificationError as error:
-        return Trial(False, str(error), secret_file=secret_file, signed=signed)
-    return Trial(True, "", is_handshake, message_id, secret_file, signed)
+        return Trial(False, str(error), found)
+    return Trial(True, "", found, is_handshake, message_id)
 
 
 def _of_recorded_call(text: bytes) -> Request:

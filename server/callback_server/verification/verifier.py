@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from callback_server.domain.call import Request
 from callback_server.verification.profile import VerifiedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a verifier finds in a request, for the operator. Nothing of it is for a caller or for a log."""
+
+    secret_file: str = ""
+    """Setting that names the file with the secret or key that matches, such as `secret_files[1]`. Empty: none does."""
+    signed: bytes | None = None
+    """Bytes that the sender must have signed. None: the kind has no signature."""
 
 
 class Verifier(Protocol):
@@ -21,3 +32,6 @@ class Verifier(Protocol):
 
     def redacted(self, request: Request) -> Request:
         """Return the redacted request, as `Profile.redacted` does."""
+
+    def explain(self, request: Request, url: str) -> Explanation:
+        """Return what the verifier finds in a request. Raise VerificationError if it cannot be told."""
