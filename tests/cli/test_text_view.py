@@ -85,6 +85,9 @@ def test_a_call_is_printed_with_its_verification():
     shown_call = shown("call", replace(A_CALL, verification_profile="github", message_id="72d3162e"))
     assert "  verified by  github\n  message id   72d3162e\n" in shown_call
 
+    failed = shown("call", replace(A_CALL, verification_failure="no signature is valid"))
+    assert "  not verified  no signature is valid\n" in failed
+
 
 def test_a_call_is_printed_completely():
     assert shown("call", A_CALL) == (

@@ -445,10 +445,11 @@ async def test_waiting_and_dead_calls_are_listed_across_cases(server, client):
 
 async def test_a_call_has_its_verification(server, client):
     server.answers["GetCall"] = messages.GetCallResponse(
-        call=call_message(verification_profile="github", message_id="72d3162e")
+        call=call_message(verification_profile="github", message_id="72d3162e", verification_failure="too late")
     )
     call = await client.get_call(CALL)
     assert (call.verification_profile, call.message_id) == ("github", "72d3162e")
+    assert call.verification_failure == "too late"
 
 
 async def test_a_closed_case_has_its_reason_and_time(server, client):

@@ -489,8 +489,10 @@ async def test_a_profile_that_only_reports_counts_and_lets_through_what_does_not
     assert (asked.verified, asked.verification_profile, asked.message_id) == (False, "", "")
     (call,) = await calls_of(up, made)
     assert (call.verification_profile, call.message_id) == ("", "")
+    assert call.verification_failure == "no signature is valid"
     await deliver(up, made)
     assert (up.asked[1].verified, up.asked[1].message_id) == (True, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
+    assert [each.verification_failure for each in await calls_of(up, made)] == ["", "no signature is valid"]
     assert _failed(**forged) == before + 1
 
 

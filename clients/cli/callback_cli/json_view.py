@@ -125,6 +125,7 @@ def call(value: Call) -> Json:
             "clientAddress": value.client_address,
             "verificationProfile": value.verification_profile,
             "messageId": value.message_id,
+            "verificationFailure": value.verification_failure,
             "callbackChoice": value.choice,
             "response": None if value.response is None else response(value.response),
             "keepOpen": value.keep_open,

@@ -170,6 +170,7 @@ class TextView:
                 ("from", value.client_address),
                 ("verified by", value.verification_profile),
                 ("message id", value.message_id),
+                ("not verified", value.verification_failure),
                 ("choice", value.choice),
                 ("started", _time(value.start_time)),
                 ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),

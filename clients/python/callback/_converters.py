@@ -124,6 +124,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         client_address=message.client_address,
         verification_profile=message.verification_profile,
         message_id=message.message_id,
+        verification_failure=message.verification_failure,
         choice=message.callback_choice,
         status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
         reason=_reason(message.reason),

@@ -667,6 +667,9 @@ class Call(Request):
     body_size: int = 0
     """The size of the request's body in bytes, even if `body` is left out: in a list, or if the operator does not
     record bodies."""
+    verification_failure: str = ""
+    """Why the request did not pass a verification profile that only reports. Never shown to the caller. Empty: it
+    passed, or there was no such profile."""
     response: Response | None = None
     """The complete response to the call. Without its body in a list. None unless the call succeeded or was rejected."""
     keep_open: bool = False

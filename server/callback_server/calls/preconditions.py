@@ -120,18 +120,18 @@ class PreconditionChecker:
         try:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
-            reason = error.reason
+            reason, why = error.reason, str(error)
             log.warning(
                 "verification_failed",
                 case_id=pending.case_id,
                 profile=name,
-                why=str(error),
+                why=why,
                 reason=str(reason),
                 enforced=profile.enforce,
             )
         # Any other exception refuses the request too. Its text is not logged: it may hold a part of the request.
         except Exception as error:
-            reason = FailureReason.FAULT
+            reason, why = FailureReason.FAULT, "the verification itself failed"
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "verification_fault",
@@ -144,9 +144,8 @@ class PreconditionChecker:
         if profile.enforce:
             raise errors.VerificationFailedError(profile.challenge)
         # The request is recorded without the profile, because it has not passed it.
-        return dataclasses.replace(
-            pending, request=profile.redacted(pending.request), verification=Verification(profile=name)
-        )
+        request = replace(profile.redacted(pending.request), verification_failure=why)
+        return dataclasses.replace(pending, request=request, verification=Verification(profile=name))
 
 
 def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:

@@ -211,6 +211,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         erased=call.erased,
         verification_profile=request.verification_profile,
         message_id=request.message_id,
+        verification_failure=request.verification_failure,
         callback_choice=request.choice,
         fallback_sent=call.fallback_sent,
         caller_gone=call.caller_gone,

@@ -66,6 +66,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """The sender's id of the message, as the profile found it. Empty: there was none."""
     choice: str = ""
     """The value of the choice that a person made. Empty: the case has no choices."""
+    verification_failure: str = ""
+    """Why the request did not pass a profile that only reports. Empty: it passed, or there was no such profile."""
 
     def values(self, name: str) -> list[str]:
         """Return the values of a header. `name` is in lower case."""

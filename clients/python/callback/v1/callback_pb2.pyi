@@ -873,6 +873,7 @@ class Call(_message.Message):
     ERASED_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    VERIFICATION_FAILURE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     FALLBACK_SENT_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
@@ -917,6 +918,10 @@ class Call(_message.Message):
     """verification_profile is the profile that the request passed. Empty: none was required."""
     message_id: _builtins.str
     """message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none."""
+    verification_failure: _builtins.str
+    """verification_failure says why the request did not pass a profile that only reports (`enforce = false`), for the owner.
+    It contains nothing of the request and no secret. Empty: it passed, or there was no such profile.
+    """
     fallback_sent: _builtins.bool
     """fallback_sent says that the caller gets the fallback of the case, at the answer deadline. It is stored before the
     fallback is sent. `response` is then the decision of the handler, if there was one.
@@ -988,6 +993,7 @@ class Call(_message.Message):
         erased: _builtins.bool = ...,
         verification_profile: _builtins.str = ...,
         message_id: _builtins.str = ...,
+        verification_failure: _builtins.str = ...,
         delivery: Global___Delivery | None = ...,
         fallback_sent: _builtins.bool = ...,
         caller_gone: _builtins.bool = ...,
@@ -997,7 +1003,7 @@ class Call(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
