@@ -1,0 +1,177 @@
+"""The libraries of the providers themselves: what they accept and refuse, the provider's profile accepts and refuses.
+
+`test_providers.py` has the other tests of each provider: other times, rotation, and repeated messages.
+"""
+
+import base64
+import importlib
+import json
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+import pytest
+from support.verification import KINDS_WITH_KEYS, Clock, changed, profile_of, request
+
+from callback_server.verification.profile import VerificationError
+from callback_server.verification.providers import PROVIDERS
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of a provider, as its library takes it."""
+
+    secret: str
+    body: str
+    url: str
+    headers: dict[str, str]
+
+
+def adyen(library, sent):
+    return library.is_valid_hmac_notification(json.loads(sent.body), sent.secret)
+
+
+def adyen_platform(library, sent):
+    return library.is_valid_hmac_payload(sent.headers["hmacsignature"], sent.secret, sent.body.encode())
+
+
+def discord(library, sent):
+    signature, time = sent.headers["x-signature-ed25519"], sent.headers["x-signature-timestamp"]
+    return library.verify_key(sent.body.encode(), signature, time, sent.secret)
+
+
+def gocardless(library, sent):
+    try:
+        return bool(library.parse(sent.body, sent.secret, sent.headers["webhook-signature"]))
+    except importlib.import_module("gocardless_pro.errors").InvalidSignatureError:
+        return False
+
+
+def hubspot(library, sent):
+    time, given = sent.headers["x-hubspot-request-timestamp"], sent.headers["x-hubspot-signature-v3"]
+    return given == library.Signature.get_signature(sent.secret, sent.body, "v3", sent.url, "POST", time)
+
+
+def mollie(library, sent):
+    try:
+        return library.SignatureValidator.validate(sent.body, sent.secret, sent.headers["x-mollie-signature"])
+    except library.InvalidSignatureException:
+        return False
+
+
+def paddle(library, sent):
+    wanted = importlib.import_module("paddle_billing.Notifications").Secret(sent.secret)
+    return library.PaddleSignature().verify(sent.headers["paddle-signature"], sent.body, wanted)
+
+
+def sendgrid(library, sent):
+    signature, time = (sent.headers[f"x-twilio-email-event-webhook-{name}"] for name in ("signature", "timestamp"))
+    return library.EventWebhook(sent.secret).verify_signature(sent.body, signature, time)
+
+
+def slack(library, sent):
+    signature, time = sent.headers["x-slack-signature"], sent.headers["x-slack-request-timestamp"]
+    clock = types.SimpleNamespace(now=lambda: int(time))
+    return library.SignatureVerifier(sent.secret, clock).is_valid(sent.body, time, signature)
+
+
+def square(library, sent):
+    return library.verify_signature(
+        request_body=sent.body, signature_header=sent.headers["x-square-hmacsha256-signature"],
+        signature_key=sent.secret, notification_url=sent.url,
+    )  # fmt: skip
+
+
+def standard_webhooks(library, sent):
+    time = datetime.fromtimestamp(int(sent.headers["webhook-timestamp"]), UTC)
+    return (
+        library.Webhook(sent.secret).sign(sent.headers["webhook-id"], time, sent.body)
+        == (sent.headers["webhook-signature"])
+    )
+
+
+def stripe(library, sent):
+    time = int(sent.headers["stripe-signature"].partition(",")[0].removeprefix("t="))
+    return (
+        library.WebhookSignature.generate_signature_header(sent.body, sent.secret, time)
+        == (sent.headers["stripe-signature"])
+    )
+
+
+def svix(library, sent):
+    time = datetime.fromtimestamp(int(sent.headers["svix-timestamp"]), UTC)
+    return library.Webhook(sent.secret).sign(sent.headers["svix-id"], time, sent.body) == sent.headers["svix-signature"]
+
+
+def twilio(library, sent):
+    form = dict(parse_qsl(sent.body))
+    return library.RequestValidator(sent.secret).validate(sent.url, form, sent.headers["x-twilio-signature"])
+
+
+MAKERS: dict[str, tuple[str, Callable]] = {
+    # provider: (module of the library, whether it accepts a message)
+    "adyen": ("Adyen.util", adyen),
+    "adyen-platform": ("Adyen.util", adyen_platform),
+    "discord": ("discord_interactions", discord),
+    "gocardless": ("gocardless_pro.webhooks", gocardless),
+    "hubspot": ("hubspot.utils.signature", hubspot),
+    "mollie": ("mollie.utils.webhooks.signature_validator", mollie),
+    "paddle": ("paddle_billing.Notifications.PaddleSignature", paddle),
+    "sendgrid": ("sendgrid.helpers.eventwebhook", sendgrid),
+    "slack": ("slack_sdk.signature", slack),
+    "square": ("square.utils.webhooks_helper", square),
+    "standard-webhooks": ("standardwebhooks", standard_webhooks),
+    "stripe": ("stripe", stripe),
+    "svix": ("svix.webhooks", svix),
+    "twilio": ("twilio.request_validator", twilio),
+}  # fmt: skip
+
+
+def other(secret):
+    """Return a secret of the same form."""
+    if secret.startswith("MF"):  # the key of SendGrid: this is the one of RFC 7517, appendix A.1, in the same form
+        x, y = ("MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM")
+        point = b"".join(base64.urlsafe_b64decode(each + "=") for each in (x, y))
+        return base64.b64encode(base64.b64decode(secret)[:27] + point).decode()
+    middle = len(secret) // 2
+    return secret[:middle] + ("A" if secret[middle] != "A" else "B") + secret[middle + 1 :]
+
+
+def altered(body):
+    """Return a body with another character in what is signed: a member, where it is not the whole body."""
+    index = body.find("Merchant")
+    index = index if index >= 0 else max(at for at, each in enumerate(body) if each.isalnum())
+    return body[:index] + ("8" if body[index] != "8" else "9") + body[index + 1 :]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_makers_library_and_the_profile_accept_and_refuse_the_same(name, tmp_path, capsys):
+    sample = PROVIDERS[name].sample
+    module, accepts = MAKERS[name]
+    library = importlib.import_module(module)
+    clock = Clock()
+    clock.now = float(sample.time or clock.now)
+
+    def both(secret, body):
+        """Return whether the library and the profile accept a message."""
+        given = Message(secret, body, sample.url, {key.lower(): value for key, value in sample.headers})
+        by_library = bool(accepts(library, given))
+        profile = profile_of(tmp_path, secret, kind=f"provider:{name}", clock=clock)
+        sent = changed(request(*map(tuple, sample.headers)), body=body.encode())
+        try:
+            profile.verify(sent, sample.url)
+        except VerificationError:
+            return by_library, False
+        return by_library, True
+
+    assert both(sample.secret, sample.body) == (True, True)
+    assert both(sample.secret, altered(sample.body)) == (False, False)
+    if f"provider:{name}" not in KINDS_WITH_KEYS or name == "sendgrid":
+        assert both(other(sample.secret), sample.body) == (False, False)
+
+
+def test_each_provider_that_a_library_proves_is_here():
+    proven = [name for name, each in PROVIDERS.items() if "(PyPI)" in each.sample.proof]
+    assert set(proven) <= set(MAKERS)
