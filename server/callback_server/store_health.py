@@ -117,11 +117,11 @@ class StoreProbe:
                     log.error("store_probe_failed", exc_info=error)
             if len(errors) < len(replies):
                 answered = time.monotonic()
+            is_up = time.monotonic() - answered <= self._tolerance_s
             # redis-py closes all connections to a cluster if a node does not answer a command like those of the check.
             if not errors and time.monotonic() - checked >= CHECK_INTERVAL_S:
                 await self._check()
                 checked = time.monotonic()
-            is_up = time.monotonic() - answered <= self._tolerance_s
             await self._report(is_up and not self._problem)
             await asyncio.sleep(PROBE_INTERVAL_S)
 
