@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import gzip
 import importlib
 import json
 import os
@@ -14,6 +15,10 @@ import grpc
 import httpx
 import pytest
 import trustme
+from connectrpc.client import ConnectClient
+from connectrpc.code import Code
+from connectrpc.compat import google_protobuf_codecs
+from connectrpc.errors import ConnectError
 from google.protobuf import json_format, message_factory
 from openapi_python_client import Config, GeneratorData, Project
 from openapi_python_client.config import ConfigFile, MetaType
@@ -29,6 +34,7 @@ from support.wait import wait_until
 from callback import AnswerMode, AsyncCallbackClient, CallFilter, Response
 from callback.v1 import callbacks_service_pb2
 from callback_console.api import application, forwarding
+from callback_console.settings import ConsoleSettings
 from callback_process.entry_point import StartError
 
 SERVICE = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
@@ -215,6 +221,34 @@ async def test_a_cookie_does_not_count_and_only_one_bearer_token_does(world, ord
     async with caller(world.console) as http:
         answer = await http.post("ListCallbacks", json={}, headers=[("Authorization", token), ("Authorization", token)])
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("codec", google_protobuf_codecs(), ids=lambda each: each.name())
+async def test_a_client_of_the_connect_project_is_served_with_its_defaults(world, stage, codec):
+    case_id = await stage.case()
+    rpcs = {each.method.name: each.method for each in forwarding.Forwarding(ConsoleSettings()).endpoints().values()}
+    options = {"headers": {"Authorization": f"Bearer {world.tokens['orders']}"}}
+    async with ConnectClient(world.url, codec=codec) as client:
+        request = callbacks_service_pb2.GetCallbackRequest(callback_case_id=case_id)
+        reply = await client.execute_unary(request=request, method=rpcs["GetCallback"], **options)
+        assert reply.callback.callback_case_id == case_id
+        request.callback_case_id = "0" * 32
+        with pytest.raises(ConnectError) as refused:
+            await client.execute_unary(request=request, method=rpcs["GetCallback"], **options)
+        assert (refused.value.code, refused.value.details[0].type_name) == (Code.NOT_FOUND, "google.rpc.ErrorInfo")
+        request = callbacks_service_pb2.WatchCallsRequest(callback_case_id=case_id)
+        watch = client.execute_server_stream(request=request, method=rpcs["WatchCalls"], **options)
+        async with contextlib.aclosing(watch):
+            assert (await anext(watch)).resume_token
+
+
+async def test_a_compressed_message_is_as_limited_as_a_plain_one(orders):
+    headers = JSON | {"Content-Encoding": "gzip", "Accept-Encoding": "gzip"}
+    answer = await orders.post("ListCallbacks", content=gzip.compress(b"{}"), headers=headers)
+    assert (answer.status_code, answer.headers["content-encoding"]) == (200, "identity")
+    large = gzip.compress(b" " * (application._MAX_BODY_BYTES + 1))
+    answer = await orders.post("ListCallbacks", content=large, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
 
 
 async def test_roles_hold_as_everywhere(world, stage):

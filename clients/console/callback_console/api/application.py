@@ -49,7 +49,8 @@ _KEPT_HEADERS: Final = frozenset(
         b"content-type",
     )
 )
-"""Headers that the protocol and the server need. The others are not read."""
+"""Headers that the protocol and the server need. The others are not read: no cookie, and not what a caller accepts, so
+no response is compressed. That would block the loop, and its size would say something about a secret."""
 _MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB."""
 _MAX_REQUESTS: Final = 128
@@ -106,7 +107,6 @@ class ApiFirst:
             service=forwarding,
             endpoints=Forwarding.endpoints,
             read_max_bytes=_MAX_BODY_BYTES,
-            compressions=(),  # it would block the loop, and its size says something about a secret beside a known text
             codecs=CODECS,
         )
         self._count = 0
