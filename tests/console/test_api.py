@@ -201,7 +201,16 @@ async def test_an_error_has_the_reason_and_the_details_of_the_server(orders):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b'{"nonsense": 1}', b'{"callbackCaseId": 1}', b"\xff", b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"callbackCaseId": "%032d", "nonsense": 1}' % 0,
+        b'{"callbackCaseId": 1}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
 )
 async def test_a_message_that_is_not_of_the_rpc_is_refused(orders, body):
     answer = await orders.post("GetCallback", content=body, headers=JSON)
