@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import os
 import signal
 import sys
@@ -102,6 +103,17 @@ def pytest_collection_modifyitems(items):
     """Move the longest files to the front. The order of the others, and inside a file, stays random."""
     ranks = {TESTS / each: rank for rank, each in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector away from what is imported and collected: it stays, and is most of all objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 _running_quick_test = False
