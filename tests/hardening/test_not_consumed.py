@@ -6,6 +6,8 @@ The test sends each kind of request to many single-use cases, and then calls one
 import asyncio
 import contextlib
 import hmac
+import itertools
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -213,3 +215,25 @@ async def test_a_request_that_is_not_a_call_consumes_no_case(system, name):
         (CallbackStatus.OPEN, None, 0): CASES - 1,
         (CallbackStatus.CLOSED, CloseReason.CONSUMED, 1): 1,
     }
+
+
+TRANSPORT = ("date", "connection")  # the edge closes a connection after many requests, whatever they are
+
+
+async def test_a_caller_learns_nothing_of_why_a_request_did_not_pass(system):
+    """Check 200 requests that fail for other reasons: the bytes of the answers are the same."""
+    made = await system.client.generate_callback_url("record", Response("own"), verification_profile="slack")
+    time_of = itertools.cycle(["1700000000", str(int(time.time())), "soon", "1700000000000", None])
+    answers = set()
+    for index in range(200):
+        signature = [None, "v0=", "v0=" + f"{index:064x}", "v1=" + "0" * 64, "\xff"][index // 5 % 5]
+        given = {"x-slack-request-timestamp": next(time_of), "x-slack-signature": signature}
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items() if value is not None]
+        answer = await system.http.post(made.url, content=b"%d" % index if index % 3 else b"", headers=headers)
+        kept = tuple((name, value) for name, value in answer.headers.items() if name not in TRANSPORT)
+        answers.add((answer.status_code, kept, answer.content))
+    assert [status for status, *_ in answers] == [401]
+    assert (await system.client.get_callback(made.case_id)).status is CallbackStatus.OPEN
+    events = [each for each in system.server.events() if each["event"] == "verification_failed"]
+    whys = {each["why"] for each in events if each["case_id"] == made.case_id}
+    assert {"x-slack-signature is missing", "no signature is valid"} < whys
