@@ -16,7 +16,7 @@ from support.services import response, running_services
 from support.store import KINDS
 from support.system import own_store, running_system
 from support.timers import make_expiry_due, make_reminder_due, move_clock
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import CallReason, CloseReason, Handlers, Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -276,7 +276,7 @@ async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_lea
         await make_reminder_due(client, *(each.case_id for each in made))
         await client.aclose()
         while len(told.taken) < reminders:
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 10 * DEADLINE_S
             together.append(await duration())
         took = time.monotonic() - began
         shares = [(processor_s(pid) - before) / took for pid, before in zip(processes, used, strict=True)]
@@ -288,6 +288,7 @@ async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_lea
     )
     assert set(told.taken.values()) == {1}
     if SOAK:  # on an idle machine
+        assert took < 60
         assert medians[1] <= 2 * medians[0]
 
 

@@ -446,8 +446,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.new)
     @rule(
-        data=st.data(), foreign=st.booleans(), time=st.sampled_from(["OK", "OK", "OK", "PAST", "TOO_LATE"]),
-        sooner=st.booleans(), again=st.booleans(), swept=st.booleans(),
+        data=st.data(), foreign=st.sampled_from([False, False, False, True]),
+        time=st.sampled_from(["OK", "OK", "PAST", "TOO_LATE"]), sooner=st.booleans(), again=st.booleans(),
+        swept=st.booleans(),
     )  # fmt: skip
     def extend(self, data, foreign, time, sooner, again, swept):
         """Let a case expire at another time, once or twice, and see whether an earlier time still has an effect."""
@@ -1129,7 +1130,7 @@ class LifeMachine(RuleBasedStateMachine):
         known = [(call_id, self._known(call_id)) for call_id in self.granted]
         return [call_id for call_id, call in known if call.attempts_started and call.status != RUNNING]
 
-    @precondition(lambda self: self.granted)
+    @precondition(lambda self: self.granted or self._notifications())
     @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
     def replay(self, data, foreign, again):
         kept = [call.id for call in self._all_calls() if call.over]
@@ -1283,12 +1284,12 @@ class LifeMachine(RuleBasedStateMachine):
         comes=st.sampled_from([None, PENDING, RUNNING, RUNNING, DELIVERED, DEAD]),
         then=st.sampled_from([[], ["close"], ["resolve"], ["resolve", "expire"], ["expire"]]),
         ends=st.sampled_from([None, DELIVERED, DEAD, PENDING, PENDING]),
-        drops=st.sampled_from([False, False, True]),
+        at_last=st.sampled_from([None, "replay", "drop"]),
     )
-    def a_reminder_is_due(self, data, comes, then, ends, drops):
+    def a_reminder_is_due(self, data, comes, then, ends, at_last):
         """A reminder is due, and comes so far. Then its case is decided, an attempt ends, and another one may start.
 
-        At last, what is kept of the case may be over.
+        At last the notifications are replayed, or nothing of the case is kept any more.
         """
         possible = self._can_remind()
         if "resolve" in then:
@@ -1320,7 +1321,10 @@ class LifeMachine(RuleBasedStateMachine):
             self._end_attempts_of_notifications(model, ends)
             self.sweep()
             self.take(paused=False)
-        if drops:
+        if at_last == "replay":
+            for call_id in [*model.notifications]:
+                self._replay(call_id)
+        elif at_last == "drop":
             self._end_attempts_of_notifications(model, DELIVERED)
             self.drop(past=True)
 

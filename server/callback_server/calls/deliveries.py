@@ -36,9 +36,9 @@ from callback_server.transition_log import log_delivery_tried
 
 log = get_logger()
 
-PACE_S: Final = 0.05
+PACE_S: Final = 0.1
 """How long the deliveries that are taken together last at their rate, in seconds. More of them would be a burst that
-delays calls, fewer would cost more scripts."""
+delays calls; fewer would write to the store's disk more often, and calls wait for each of these writes."""
 
 
 class Deliveries:
