@@ -447,15 +447,15 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.new)
     @rule(
         data=st.data(), foreign=st.sampled_from([False, False, False, True]),
-        time=st.sampled_from(["OK", "OK", "PAST", "TOO_LATE"]), sooner=st.booleans(), again=st.booleans(),
+        times=st.lists(st.sampled_from(["OK", "OK", "PAST", "TOO_LATE"]), min_size=2, max_size=4), sooner=st.booleans(),
         swept=st.booleans(),
     )  # fmt: skip
-    def extend(self, data, foreign, time, sooner, again, swept):
-        """Let a case expire at another time, once or twice, and see whether an earlier time still has an effect."""
+    def extend(self, data, foreign, times, sooner, swept):
+        """Let a case expire at other times, or at the same one again, and see whether an earlier one has an effect."""
         case_id = self._any_case(data)
         model = self.model.get(case_id)
-        at = {"OK": FAR_MS - sooner, "PAST": LATE, "TOO_LATE": 2 * FAR_MS}[time]
-        for _ in range(1 + again):
+        for when in times:
+            at = {"OK": FAR_MS - sooner, "PAST": LATE, "TOO_LATE": 2 * FAR_MS}[when]
             reply = self.do(
                 extend_case(
                     self.scripts, case_id, owner="nobody" if foreign or model is None else model.owner, expires_ms=at,
@@ -466,7 +466,7 @@ class LifeMachine(RuleBasedStateMachine):
                 assert reply is ExtendResult.UNKNOWN
             else:
                 word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
-                assert word == model.extend(at, allowed=time)
+                assert word == model.extend(at, allowed=when)
         if swept:
             self.sweep()
 
