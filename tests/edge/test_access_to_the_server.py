@@ -115,7 +115,7 @@ async def test_while_one_of_two_servers_refuses_the_other_runs_every_call_once_a
         running_edge(f"{knows.target},{not_yet.target}") as edge,
     ):
         await wait_until(lambda: knows._streams and not_yet._streams)
-        assert said() == ["server_ready"]
+        await wait_until(lambda: said() == ["server_ready"], what="the first line")
         not_yet.unwelcome = refusal("UNAUTHENTICATED", "UNAUTHENTICATED")
         not_yet.script = refusing("UNAUTHENTICATED", "UNAUTHENTICATED")
         calls = count(100, 2000)
