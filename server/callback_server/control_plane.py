@@ -67,6 +67,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store_health import StoreProbe, wait_for_store
 from callback_server.transition_log import log_report
+from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
@@ -390,7 +391,7 @@ def _read_files(settings: ServerSettings) -> _Files:
         return _Files(
             state_key=settings.read_state_key(),
             principals=_read_principals(settings),
-            profiles=Profiles(settings.profiles),
+            profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),
             credentials=server_credentials(settings),
             push_handlers={
                 name: PushHandler(name, activity)

@@ -34,6 +34,7 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_behind, time_writes
 from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings import HmacSettings, JwtSettings, ProviderSettings, PublicKeySettings
 
@@ -157,16 +158,38 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
         if any(finding and finding.is_problem for finding in findings):
             continue
         try:
-            Profiles({name: profile})
+            profiles = Profiles({name: profile}, fetcher=Fetcher(settings.key_proxy))
         except CredentialsError as error:
             yield Finding.problem(f"profiles.{name}", str(error), "correct the file, as docs/verification.md says")
             continue
-        if isinstance(declared, HmacSettings) and declared.algorithm == "sha1":
+        if problems := await _fetch_problems(profiles, name):
+            yield Finding.problem(
+                f"profiles.{name}",
+                f"its keys cannot be fetched: {'; '.join(problems)}",
+                "correct the URL, or let the server connect to it; until then senders get a 503",
+            )
+            continue
+        if _uses_sha1(declared):
             yield Finding.warning(
                 f"profiles.{name}", "it uses SHA-1, which is out of date", "use another algorithm if the sender has one"
             )
         else:
             yield Finding.ok(f"profiles.{name}", f"{profile.kind} can verify")
+
+
+async def _fetch_problems(profiles: Profiles, name: str) -> list[str]:
+    """Fetch the keys of a profile, and return why some cannot be. What only messages name is not fetched."""
+    fetched = profiles.fetched.get(name)
+    if fetched is None:
+        return []
+    await fetched.refresh()
+    return fetched.problems()
+
+
+def _uses_sha1(declared: object) -> bool:
+    return (isinstance(declared, HmacSettings) and declared.algorithm == "sha1") or (
+        isinstance(declared, PublicKeySettings) and "rsa-sha1" in declared.allowed_algorithms
+    )
 
 
 async def check_report_only(settings: ServerSettings, changed: float | None) -> AsyncIterator[Finding]:

@@ -246,12 +246,13 @@ class VerificationFailedError(CallbackError):
 
 
 class VerificationUnavailableError(CallbackError):
-    """The case's verification profile is not declared on this server."""
+    """The case's verification profile is not declared on this server, or its keys are not known yet."""
 
     reason = "VERIFICATION_UNAVAILABLE"
-    retry_after_s = 60
 
-    def __init__(self) -> None:
+    def __init__(self, retry_after_s: int = 60) -> None:
+        """Create the error. Keys that are fetched can be there sooner than a profile that an operator forgot."""
+        self.retry_after_s = retry_after_s
         super().__init__("this server cannot verify requests to this callback")
 
 

@@ -60,6 +60,14 @@ VERIFICATIONS_FAILED: Final = Counter(
     "Requests that did not pass the verification profile of their callback, by reason, and whether they were refused",
     ["profile", "reason", "enforced"],
 )
+KEY_FETCHES: Final = Counter(
+    "callback_key_fetches", "Fetches of the keys and certificates of a verification profile", ["profile", "outcome"]
+)
+KEYS_FETCHED_TIME_SECONDS: Final = Gauge(
+    "callback_keys_fetched_time_seconds",
+    "When the keys of a verification profile were last fetched, in seconds since 1970",
+    ["profile"],
+)
 HANDSHAKES: Final = Counter(
     "callback_handshakes", "Handshakes answered: a sender asked whether it may use a URL", ["profile"]
 )

@@ -256,6 +256,10 @@ class ServerSettings(ProcessSettings):
     """Activities by name: those with a push handler, and those with other deadlines or retries than the defaults."""
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     """Verification profiles by name: how senders authenticate their requests. A callback names one of them."""
+    key_proxy: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")] | None = None
+    """The HTTP proxy through which the server fetches the keys of profiles, as in `http://proxy.example:3128`. The
+    proxy resolves the names, so it must refuse private addresses. None: the server connects to public addresses
+    itself."""
 
     @field_validator("store_url")
     @classmethod

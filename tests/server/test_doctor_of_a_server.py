@@ -432,6 +432,23 @@ async def test_each_profile_is_made_from_its_files_or_has_a_finding(tmp_path):
     assert [(name, level) for name, (level, _) in (await seen(token)).items()] == [("profiles.x", Level.PROBLEM)]
 
 
+async def test_a_profile_whose_keys_cannot_be_fetched_is_a_problem_and_one_whose_messages_name_them_is_not():
+    token = {"kind": "jwt", "algorithms": ["RS256"], "issuer": "i", "audience": "a"}
+    given = {
+        "x": token | {"jwks_url": "https://identity.example/keys"},
+        "sns": {"kind": "provider:aws-sns"},
+        "paypal": {"kind": "provider:paypal", "receiver_id": "WH1"},
+    }
+    seen = await found(doctor.check_profiles, profiles=given, key_proxy=f"http://127.0.0.1:{free_port()}")
+    level, text = seen["profiles.x"]
+    assert level is Level.PROBLEM
+    assert text.startswith("its keys cannot be fetched: https://identity.example/keys: ")
+    assert "until then senders get a 503" in text
+    assert seen["profiles.sns"][0] is Level.WARNING
+    assert "SHA-1" in seen["profiles.sns"][1]
+    assert seen["profiles.paypal"] == (Level.OK, "provider:paypal can verify")
+
+
 # ---- Handlers ----
 
 

@@ -25,7 +25,7 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.response import Response, ResponseType
 from callback_server.settings import ActivitySettings
-from callback_server.verification.profile import VerifiedMessage
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 
 SECRET = whsec(b"1")
 BODY = '{"type": "order.paid"}'
@@ -207,6 +207,20 @@ class Broken:
         if self._where == "redacted":
             raise self._error
         return request
+
+
+async def test_a_profile_without_its_keys_is_no_call_and_no_refusal_for_good(up):
+    made = await generate(up)
+    before = await dump(up.store)
+    up.profiles["it"] = Broken("verify", VerificationError("not fetched yet", FailureReason.KEYS))
+    with capture_logs() as logs:
+        said = await refusal(deliver(up, made))
+    assert (said.code, said.reason, said.retry_after_s) == (
+        grpc.StatusCode.UNAVAILABLE, "VERIFICATION_UNAVAILABLE", 10,
+    )  # fmt: skip
+    (told,) = [entry for entry in logs if entry["event"] == "verification_failed"]
+    assert (told["why"], told["reason"]) == ("not fetched yet", "keys")
+    assert await dump(up.store) == before
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,14 @@ PLACES = 'kind = "hmac"\nsecret_files = ["s"]\n'
 JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
 
 
+KEY = 'kind = "public-key"\nsignature = "header:x"\nalgorithm = "ed25519"\n'
+CERTIFICATE = r"""
+certificate_url = "header:c"
+certificate_urls = ['https://a\.example/c']
+certificate_names = ["a.example"]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -108,6 +116,76 @@ JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
         (HMAC + 'timestamp = "body-hash"', "profiles.x.hmac: timestamp must not be body-hash"),
         (HMAC + 'timestamp = "query:t"', "profiles.x.hmac: timestamp needs {timestamp} in signed"),
         (HMAC + 'id = "field:t"', "profiles.x.hmac: id must not be field:NAME"),
+        (
+            HMAC + 'signed = "{members:a,b?}"',
+            "profiles.x.hmac.signed: the first two of members: must not have a question",
+        ),
+        (HMAC + 'signed = "{members:a,b,a?}"', "profiles.x.hmac.signed: members: must be names of members, each once"),
+        (HMAC + 'signed = "{members:a/b}"', "profiles.x.hmac.signed: members: must be names of members, each once"),
+        (HMAC + 'signed = "{members:a}{method}"', "profiles.x.hmac.signed: {members:…} must be the last placeholder"),
+        (HMAC + 'signed = "{members:a}"', "profiles.x.hmac: a place in the body needs the body in signed"),
+        (HMAC + 'signed = "{body-crc32}"', "profiles.x.hmac: signed must contain {body} or {url}"),
+        (
+            HMAC + 'signed = "{body-crc32}{id}"',
+            "profiles.x.hmac.signed: a character that it never contains must follow",
+        ),
+        (HMAC + 'signed = "{receiver-id}{body}"', "profiles.x.hmac: {receiver-id} in signed and receiver_id need each"),
+        (HMAC + 'receiver_id = "a"', "profiles.x.hmac: {receiver-id} in signed and receiver_id need each other"),
+        (HMAC + 'receiver_id = "a b"', "profiles.x.hmac.receiver_id: must"),
+        (KEY, "profiles.x.public-key: needs one of key_files, jwks_url, certificate_url"),
+        (KEY + 'key_files = ["k"]\njwks_url = "https://a.example/k"', "profiles.x.public-key: needs one of key_files,"),
+        (KEY + 'jwks_url = "http://a.example/k"', "profiles.x.public-key.jwks_url: must be as in https://issuer"),
+        (KEY + 'jwks_url = "https://10.0.0.1/k"', "profiles.x.public-key.jwks_url: must be as in https://issuer"),
+        (KEY + 'jwks_url = "https://[::1]/k"', "profiles.x.public-key.jwks_url: must be as in https://issuer"),
+        (KEY + 'jwks_url = "https://localhost/k"', "profiles.x.public-key.jwks_url: must be as in https://issuer"),
+        (KEY + 'jwks_url = "https://u@a.example/k"', "profiles.x.public-key.jwks_url: must be as in https://issuer"),
+        (KEY + 'certificate_url = "header:c"', "profiles.x.public-key: certificate_url needs certificate_urls and"),
+        (
+            KEY + 'key_files = ["k"]\nintermediates = ""\ncertificate_names = ["a.example"]',
+            "profiles.x.public-key: certificate_urls, certificate_names and intermediates need certificate_url",
+        ),
+        (
+            KEY + CERTIFICATE.replace("header:c", "body-hash"),
+            "profiles.x.public-key: certificate_url must be header:NAME",
+        ),
+        (KEY + CERTIFICATE + 'intermediates = "x"', "profiles.x.public-key.intermediates: must be certificates in PEM"),
+        *[
+            (
+                KEY + CERTIFICATE.replace("https://a\\.example/c", pattern),
+                "profiles.x.public-key.certificate_urls.0: must be a regular",
+            )
+            for pattern in (
+                "https://a.example/c",
+                "http://a\\.example/c",
+                "https://[^x]+/c",
+                "https://.*/c",
+                "https://a\\.example",
+                ".*",
+            )
+        ],
+        (
+            KEY + CERTIFICATE.replace("/c'", "/(c'"),
+            "profiles.x.public-key.certificate_urls.0: is not a regular expression",
+        ),
+        ('kind = "public-key"\nkey_files = ["k"]\nsignature = "header:x"', "profiles.x.public-key: needs algorithm or"),
+        (
+            KEY + 'key_files = ["k"]\nalgorithms = { a = "ed25519" }',
+            "profiles.x.public-key: algorithm_place and algorithms need",
+        ),
+        (
+            KEY + 'key_files = ["k"]\nalgorithm_place = "header:a"',
+            "profiles.x.public-key: needs algorithm or algorithm_place",
+        ),
+        (
+            JWT.replace('key_files = ["s"]', 'jwks_url = "https://a.example/k"') + 'algorithms = ["HS256"]',
+            "profiles.x.jwt: jwks_url is for public keys",
+        ),
+        (
+            JWT + 'jwks_url = "https://a.example/k"\nalgorithms = ["RS256"]',
+            "profiles.x.jwt: needs one of key_files, jwks_url",
+        ),
+        ('kind = "provider:paypal"', "profiles.x.provider:paypal: receiver_id must be given"),
+        ('kind = "provider:paypal"\nreceiver_id = "a b"', "profiles.x.provider:paypal: receiver_id must"),
         (HMAC + 'id = ["body-hash", "header:y"]', "profiles.x.hmac: body-hash must be the last place of the id"),
         (HMAC + 'id = "body-hash"\nsigned = "{url}"', "profiles.x.hmac: the id body-hash needs the body in signed"),
         (

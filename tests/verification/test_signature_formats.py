@@ -19,7 +19,7 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.places import parse_place
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.settings import HmacSettings
-from callback_server.verification.signature import make_signature
+from callback_server.verification.signature import make_hmac_signature
 from callback_server.verification.template import Template
 
 BODY = b'{"meta": {"webhook_id": "WB1"}, "items": [{"id": 7}], "a/b": {"~": "x"}}'
@@ -546,7 +546,7 @@ def test_two_different_requests_never_have_the_same_signed_bytes(signed, one, mo
         declared = HmacSettings(kind="hmac", signature="header:x-sign", signed=signed, secret_files=["s"], **given)
     except ValueError:
         assume(False)
-    verifier = make_signature(declared, [Credential("s", b"one")])
+    verifier = make_hmac_signature(declared, [Credential("s", b"one")])
     sent, url = one
     shifted = sent.body[: moved % (len(sent.body) + 1)].decode()
     rest = changed(sent, body=sent.body[len(shifted) :])

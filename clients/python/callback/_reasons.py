@@ -68,8 +68,8 @@ class ErrorReason(StrEnum):
     """The request does not pass the verification profile of the case. Nothing has changed. Facts: `challenge`, the
     value for `WWW-Authenticate`. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
     VERIFICATION_UNAVAILABLE = "VERIFICATION_UNAVAILABLE"
-    """This server does not have the verification profile of the case. Nothing has changed. Returned by
-    StreamInvocations. (UNAVAILABLE)"""
+    """This server does not have the verification profile of the case, or not yet the keys that it fetches for it.
+    Nothing has changed. Returned by StreamInvocations. (UNAVAILABLE)"""
     CONFIRMATION_REQUIRED = "CONFIRMATION_REQUIRED"
     """A person must confirm first. Nothing has changed. The details have the `Prompt` of the case, if it has one.
     Returned by StreamInvocations. (FAILED_PRECONDITION)"""

@@ -35,6 +35,9 @@ from callback_server.verification.profile import FailureReason, Profile, Verific
 
 log = get_logger()
 
+KEYS_RETRY_S = 10
+"""Time after which a sender whose keys are not known yet may try again, in seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
@@ -78,7 +81,7 @@ class PreconditionChecker:
 
         Raises:
             VerificationFailedError: The request does not pass the verification.
-            VerificationUnavailableError: This server does not know the profile.
+            VerificationUnavailableError: This server does not know the profile, or not yet its keys.
         """
         if isinstance(result, VerificationRequired):
             if pending.verification is not UNVERIFIED:
@@ -100,7 +103,7 @@ class PreconditionChecker:
 
         Raises:
             VerificationFailedError: The request does not pass the verification, whatever its body is.
-            VerificationUnavailableError: This server does not know the profile.
+            VerificationUnavailableError: This server does not know the profile, or not yet its keys.
         """
         profile = self._profiles.get(required.profile)
         if profile is not None and profile.reads_body:
@@ -142,6 +145,8 @@ class PreconditionChecker:
             )
         metrics.VERIFICATIONS_FAILED.labels(name, reason, str(profile.enforce).lower()).inc()
         if profile.enforce:
+            if reason is FailureReason.KEYS:
+                raise errors.VerificationUnavailableError(KEYS_RETRY_S)
             raise errors.VerificationFailedError(profile.challenge)
         # The request is recorded without the profile, because it has not passed it.
         request = replace(profile.redacted(pending.request), verification_failure=why)

@@ -21,6 +21,8 @@ class FailureReason(enum.StrEnum):
     """The message is too old, or from the future."""
     MALFORMED = "malformed"
     """The request does not have the form that the profile describes."""
+    KEYS = "keys"
+    """The keys of the profile are not known yet, so the request can be neither accepted nor refused for good."""
     FAULT = "fault"
     """The verification itself failed, which is a bug."""
 
@@ -75,7 +77,7 @@ class Profile(Protocol):
             url: As for `handshake`.
 
         Raises:
-            VerificationError: The request does not pass.
+            VerificationError: The request does not pass, or with the reason KEYS: it cannot be verified now.
         """
 
     def redacted(self, request: Request) -> Request:

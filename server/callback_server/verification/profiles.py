@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from callback_process.credentials import Contents, CredentialsError, FileReloader
 from callback_process.logs import get_logger
@@ -19,10 +19,20 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
+from callback_server.verification.fetched_keys import FetchedKeys
+from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.handshakes import Handshake, make_handshake
 from callback_server.verification.message_signature import MessageSignature
-from callback_server.verification.profile import VerifiedMessage
+from callback_server.verification.places import parse_place
+from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.secret import Basic, SharedSecret
+from callback_server.verification.sender_certificate import (
+    Roots,
+    SenderCertificate,
+    check_certificate,
+    load_intermediates,
+    public_roots,
+)
 from callback_server.verification.settings import (
     AddressSettings,
     BasicSettings,
@@ -35,10 +45,19 @@ from callback_server.verification.settings import (
     PublicKeySettings,
     SharedSecretSettings,
     StandardWebhooksSettings,
+    is_allowed_url,
 )
-from callback_server.verification.signature import HmacChecker, Signature, make_signature
+from callback_server.verification.signature import (
+    HmacChecker,
+    KeysOfRequest,
+    Signature,
+    keys_of_files,
+    make_hmac_signature,
+    make_key_signature,
+    usable_keys,
+)
 from callback_server.verification.standard_webhooks import standard_webhooks
-from callback_server.verification.token import Token
+from callback_server.verification.token import Token, token_keys
 from callback_server.verification.verifier import Verifier
 
 Clock = Callable[[], float]
@@ -82,17 +101,32 @@ class Profiles(Mapping[str, VerifierProfile]):
     Args:
         settings: Declared profiles, by name.
         clock: Clock for the time of requests.
+        fetcher: Fetches keys and certificates. Nothing is fetched before `run`.
+        roots: Returns the roots of the certificates that are fetched.
 
     Raises:
         CredentialsError: A file cannot be used. The text has one line for each profile with such a file.
     """
 
-    def __init__(self, settings: Mapping[str, ProfileSettings], clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, ProfileSettings],
+        clock: Clock = time.time,
+        *,
+        fetcher: Fetcher | None = None,
+        roots: Roots = public_roots,
+    ) -> None:
         self._reloaders: dict[str, FileReloader[VerifierProfile]] = {}
+        self.fetched: Final[dict[str, FetchedKeys[Any]]] = {}
+        """The keys that are fetched, by profile; none for a profile with files."""
         problems = []
         for name, each in settings.items():
+            declared = each.declared if isinstance(each, ProviderSettings) else each
+            fetched = _fetched_keys(name, declared, fetcher or Fetcher(), clock, roots)
+            if fetched is not None:
+                self.fetched[name] = fetched
             try:
-                self._reloaders[name] = _reloader(name, each, clock)
+                self._reloaders[name] = _reloader(name, each, clock, fetched)
             except CredentialsError as error:
                 problems.append(str(error))
         if problems:
@@ -108,7 +142,13 @@ class Profiles(Mapping[str, VerifierProfile]):
         return len(self._reloaders)
 
     async def run(self) -> None:
-        """Reload changed files until cancelled."""
+        """Reload changed files, and fetch keys, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for fetched in self.fetched.values():
+                tasks.create_task(fetched.run())
+            tasks.create_task(self._reload_regularly())
+
+    async def _reload_regularly(self) -> None:
         while True:
             await asyncio.sleep(RELOAD_INTERVAL_S)
             await asyncio.to_thread(self.reload)
@@ -119,7 +159,9 @@ class Profiles(Mapping[str, VerifierProfile]):
             reloader.reload()
 
 
-def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloader[VerifierProfile]:
+def _reloader(
+    name: str, settings: ProfileSettings, clock: Clock, fetched: FetchedKeys[Any] | None
+) -> FileReloader[VerifierProfile]:
     files = profile_files(name, settings)
     declared = settings.declared if isinstance(settings, ProviderSettings) else settings
 
@@ -133,7 +175,7 @@ def _reloader(name: str, settings: ProfileSettings, clock: Clock) -> FileReloade
             ]
 
         hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
-        verifier = _verifier(declared, credentials)
+        verifier = _verifier(declared, credentials, fetched, clock)
         checker = verifier.checker if isinstance(verifier, Signature) else None
         sign = checker.sign if isinstance(checker, HmacChecker) else None
         return VerifierProfile(
@@ -164,8 +206,46 @@ def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
     }
 
 
-def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Credential]]) -> Verifier:
-    """Return the verifier for settings and credentials. Raise CredentialsError if a credential is not usable."""
+def _fetched_keys(
+    name: str, settings: DeclaredSettings, fetcher: Fetcher, clock: Clock, roots: Roots
+) -> FetchedKeys[Any] | None:
+    """Return the keys that the settings have fetched, or None if they are in files."""
+    match settings:
+        case JwtSettings(jwks_url=str() as url):
+            return FetchedKeys(
+                name, fetcher, lambda url, content: token_keys(0, Credential(url, content), settings), [url]
+            )
+        case PublicKeySettings(jwks_url=str() as url):
+            return FetchedKeys(
+                name, fetcher, lambda url, content: usable_keys(Credential(url, content), settings), [url]
+            )
+        case PublicKeySettings(certificate_url=str()):
+            intermediates = load_intermediates(settings.intermediates)
+
+            def certificate(url: str, content: bytes) -> SenderCertificate:
+                return check_certificate(
+                    url,
+                    content,
+                    names=settings.certificate_names,
+                    intermediates=intermediates,
+                    now=clock(),
+                    roots=roots,
+                )
+
+            return FetchedKeys(name, fetcher, certificate)
+    return None
+
+
+def _verifier(
+    settings: DeclaredSettings,
+    credentials: Callable[[str], list[Credential]],
+    fetched: FetchedKeys[Any] | None,
+    clock: Clock,
+) -> Verifier:
+    """Return the verifier for settings, credentials and fetched keys.
+
+    Raise CredentialsError if a credential is not usable.
+    """
 
     def secrets() -> list[bytes]:
         return [each.secret() for each in credentials("secret_files")]
@@ -174,16 +254,46 @@ def _verifier(settings: DeclaredSettings, credentials: Callable[[str], list[Cred
         case StandardWebhooksSettings():
             return standard_webhooks(credentials("secret_files"), settings.tolerance_s)
         case HmacSettings():
-            return make_signature(settings, credentials("secret_files"))
+            return make_hmac_signature(settings, credentials("secret_files"))
         case PublicKeySettings():
-            return make_signature(settings, credentials("key_files"))
+            keys = (
+                keys_of_files(settings, credentials("key_files"))
+                if fetched is None
+                else _keys_of_urls(settings, fetched, clock)
+            )
+            return make_key_signature(settings, keys)
         case SharedSecretSettings():
             return SharedSecret(settings, secrets())
         case BasicSettings():
             return Basic(settings, secrets())
         case JwtSettings():
-            return Token(settings, credentials("key_files"))
+            if fetched is not None and (url := settings.jwks_url) is not None:
+                return Token(settings, lambda: fetched.get(url))
+            in_files = [
+                key for index, each in enumerate(credentials("key_files")) for key in token_keys(index, each, settings)
+            ]
+            return Token(settings, lambda: in_files)
         case MessageSignatureSettings():
             return MessageSignature(settings, credentials("key_files"))
         case AddressSettings():
             return Address(settings)
+
+
+def _keys_of_urls(settings: PublicKeySettings, fetched: FetchedKeys[Any], clock: Clock) -> KeysOfRequest:
+    """Return the keys that are fetched: from the URL of the settings, or the certificate that a message names."""
+    if (url := settings.jwks_url) is not None:
+        return lambda _: [(0, key) for key in fetched.get(url)]
+    place = parse_place(settings.certificate_url or "")
+
+    def certificate_key(request: Request) -> list[tuple[int, Any]]:
+        named = place.find(request)
+        if named is None:
+            raise VerificationError(f"{place} is missing", FailureReason.MISSING)
+        if not is_allowed_url(named, settings.certificate_urls):
+            raise VerificationError(f"{place} is not one of certificate_urls", FailureReason.SIGNATURE)
+        certificate = fetched.get(named)
+        if clock() > certificate.valid_until:
+            raise VerificationError("the sender's certificate has expired", FailureReason.TIME)
+        return [(0, certificate.key)]
+
+    return certificate_key

@@ -28,6 +28,8 @@ class Sample:
     method: str = "post"
     url: str = ""
     """URL of the request, if it is signed."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings that an operator must give, as they were for this message."""
     proof: str = ""
     """Where the message comes from: an address or the name of a library. Empty: we signed it ourselves."""
 

@@ -6,6 +6,7 @@ Secrets are in files, never in these settings, so the settings can be shown.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
@@ -27,6 +28,7 @@ from callback_server.verification.components import parse_component
 from callback_server.verification.places import FIELD_NAME, parse_place
 from callback_server.verification.providers import PROVIDERS, Provider
 from callback_server.verification.request_fields import TimestampFormat
+from callback_server.verification.sender_certificate import load_intermediates
 from callback_server.verification.template import BODY, URL, Template
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -34,6 +36,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
+_KEY_URL: Final = re.compile(r"https://([a-z0-9-]+\.)+[a-z][a-z0-9-]*(:[0-9]{1,5})?/[!-\"$-\[\]-~]{0,400}")
+_HOST_PATTERN: Final = re.compile(r"(?:[^/.\\^]|\\[.d])+")
 
 
 def _field_name(text: str) -> str:
@@ -70,10 +74,69 @@ def _component(text: str) -> str:
     return text
 
 
+def _key_url(text: str) -> str:
+    if not _KEY_URL.fullmatch(text):
+        raise ValueError("must be as in https://issuer.example/keys, without user, fragment, or an address as host")
+    return text
+
+
+def _url_pattern(text: str) -> str:
+    """Refuse what is no pattern of URLs on certain hosts: a dot that is not escaped matches any character."""
+    host, _, path = text.removeprefix("https://").partition("/")
+    if not text.startswith("https://") or not _HOST_PATTERN.fullmatch(host) or not path:
+        raise ValueError(
+            r"must be a regular expression as in https://keys\.example\.com/[0-9a-f]+\.pem, with \. for each dot in the"
+            " host"
+        )
+    try:
+        re.compile(host, re.ASCII)
+        re.compile(path, re.ASCII)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return text
+
+
+def is_allowed_url(url: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the patterns matches a URL: the part up to the path its host, and the rest its path."""
+    if not _KEY_URL.fullmatch(url):
+        return False
+    host, _, path = url.removeprefix("https://").partition("/")
+    for pattern in patterns:
+        host_pattern, _, path_pattern = pattern.removeprefix("https://").partition("/")
+        if re.fullmatch(host_pattern, host, re.ASCII) and re.fullmatch(path_pattern, path, re.ASCII):
+            return True
+    return False
+
+
+def _intermediates(text: str) -> str:
+    try:
+        load_intermediates(text)
+    except ValueError:
+        raise ValueError("must be certificates in PEM form") from None
+    return text
+
+
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
 
+KeyUrl = Annotated[str, AfterValidator(_key_url)]
+"""URL of keys that the server fetches."""
+UrlPattern = Annotated[str, AfterValidator(_url_pattern)]
+"""Regular expression for whole URLs."""
+CertificateName = Annotated[str, Field(pattern=r"^([a-z0-9-]+\.)+(\{domain\}|[a-z0-9-]+)$", max_length=253)]
+"""Name in a certificate."""
+KeyAlgorithm = Literal[
+    "rsa-sha1",
+    "rsa-sha256",
+    "rsa-sha512",
+    "rsa-pss-sha256",
+    "rsa-pss-sha512",
+    "ecdsa-sha256",
+    "ecdsa-sha384",
+    "ed25519",
+]
+"""Algorithm of a signature with a private key."""
 PlaceText = Annotated[str, AfterValidator(_place)]
 """Place of a value in a request (see `places`)."""
 Encoding = Literal["hex", "hex-upper", "base64", "base64url"]
@@ -235,11 +298,13 @@ class SignedSettings(_WithTolerance):
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
     `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by the hash function of
-    `algorithm`, lower-case hexadecimal), `{body-hash:base64}` and `{form}` (the names and values of a form, sorted and
-    joined). Each part needs a clear end: `{body}` must be the last placeholder, or only `{timestamp}`, `{body-hash}` or
-    a last `{url}` follow; some text must follow `{id}`, `{header:NAME}` and `{json:POINTER}`; a space, a line break,
-    `{body}` or `{form}` must follow `{url}`. If the body and the URL are next to each other, only the generated URL
-    passes, without additions."""
+    `algorithm`, lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and
+    joined), `{receiver-id}`, `{body-crc32}` (decimal; it does not prove the body, so `allow_unsigned_body` is needed),
+    and `{members:NAME,NAME,NAME?}` (a line with the name and a line with the text for each of these members of the
+    body; one with `?` may be missing). Each part needs a clear end: `{body}` must be the last placeholder, or only
+    `{timestamp}`, `{body-hash}` or a last `{url}` follow; some text must follow `{id}`, `{header:NAME}` and
+    `{json:POINTER}`; a space, a line break, `{body}` or `{form}` must follow `{url}`. If the body and the URL are next
+    to each other, only the generated URL passes, without additions."""
     timestamp: PlaceText | None = None
     """Place of the time of sending. It must be signed: by `{timestamp}`, or as a part of what is signed."""
     timestamp_format: TimestampFormat = "seconds"
@@ -247,6 +312,8 @@ class SignedSettings(_WithTolerance):
     id: Annotated[list[PlaceText], BeforeValidator(_as_list)] = []
     """Place of the message id, or a list of places of which the first that is there counts. It is trustworthy only if
     it is signed. `body-hash` is the SHA-256 of the body, for senders without ids."""
+    receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`."""
     allow_unsigned_body: bool = False
     """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
     can then send it with another body."""
@@ -276,6 +343,8 @@ class SignedSettings(_WithTolerance):
             raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
         if parts & BODY and self.allow_unsigned_body:
             raise ValueError("allow_unsigned_body needs signed without the body")
+        if ("receiver-id" in parts) != (self.receiver_id is not None):
+            raise ValueError("{receiver-id} in signed and receiver_id need each other")
         self._check_time(parts)
         self._check_id(parts)
         if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
@@ -295,7 +364,11 @@ class SignedSettings(_WithTolerance):
         if place.kind == "field" and self.signature_field is None:
             raise ValueError(f"{self.timestamp} needs signature_field, because it is a field of the same list")
         # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
-        is_covered = (place.in_body and parts & BODY - {"form"}) or (place.kind == "query" and parts & URL)
+        is_covered = (
+            (place.in_body and parts & BODY - {"form"})
+            or (place.kind == "query" and parts & URL)
+            or place in Template(self.signed).places()
+        )
         if "timestamp" not in parts and not is_covered:
             raise ValueError("timestamp needs {timestamp} in signed, because a time that is not signed proves nothing")
 
@@ -372,14 +445,65 @@ class PublicKeySettings(SignedSettings):
 
     kind: Literal["public-key"]
     """The kind."""
-    key_files: list[Path] = Field(min_length=1)
+    key_files: list[Path] = []
     """Files with public keys. All of them are valid, and changed files are reloaded. A file is a key or a certificate
     in PEM form, a JSON Web Key Set, or base64 of a key in DER form or of an Ed25519 key, which can also be
-    hexadecimal."""
-    algorithm: Literal[
-        "rsa-sha256", "rsa-sha512", "rsa-pss-sha256", "rsa-pss-sha512", "ecdsa-sha256", "ecdsa-sha384", "ed25519"
-    ]
-    """Algorithm. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form."""
+    hexadecimal. Give either these, or `jwks_url`, or `certificate_url`."""
+    jwks_url: KeyUrl | None = None
+    """URL of the keys, in one of the forms of a file. Each server fetches it regularly."""
+    certificate_url: PlaceText | None = None
+    """Place of the URL of the certificate that signs, for a sender that names it in each message."""
+    certificate_urls: list[UrlPattern] = []
+    """Regular expressions for the whole URLs of certificates. A server fetches no other URL."""
+    certificate_names: list[CertificateName] = []
+    """Names of which a fetched certificate must have one. `{domain}` at the end is the host of its URL without the
+    first label. Its chain must lead to a root that Mozilla trusts."""
+    intermediates: Annotated[str, AfterValidator(_intermediates)] = ""
+    """Certificates of authorities, in PEM form, that lie between a fetched certificate and a root, and that the sender
+    does not send with it."""
+    algorithm: KeyAlgorithm | None = None
+    """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form.
+    SHA-1 is for old senders only."""
+    algorithm_place: PlaceText | None = None
+    """Place of the name of the algorithm, for a sender that uses several."""
+    algorithms: dict[str, KeyAlgorithm] = {}
+    """Algorithms by the names at that place."""
+
+    @property
+    def allowed_algorithms(self) -> list[KeyAlgorithm]:
+        """Every algorithm that a signature can have."""
+        return [*self.algorithms.values()] if self.algorithm is None else [self.algorithm]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        _check_one_source(self, "key_files", "jwks_url", "certificate_url")
+        if self.certificate_url is None:
+            if self.certificate_urls or self.certificate_names or self.intermediates:
+                raise ValueError("certificate_urls, certificate_names and intermediates need certificate_url")
+        elif not self.certificate_urls or not self.certificate_names:
+            raise ValueError("certificate_url needs certificate_urls and certificate_names")
+        elif parse_place(self.certificate_url).kind in ("field", "body-hash"):
+            raise ValueError("certificate_url must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        return self
+
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        if (self.algorithm is None) == (self.algorithm_place is None):
+            raise ValueError("needs algorithm or algorithm_place, not both")
+        if (self.algorithm_place is None) != (not self.algorithms):
+            raise ValueError("algorithm_place and algorithms need each other")
+        if self.algorithm_place is not None:
+            if parse_place(self.algorithm_place).kind in ("field", "body-hash"):
+                raise ValueError("algorithm_place must be header:NAME, query:NAME, form:NAME or json:POINTER")
+            if {"body-hash", "body-hash:base64"} & set(Template(self.signed).parts):
+                raise ValueError("{body-hash} in signed needs algorithm, because its hash function is that")
+        return self
+
+
+def _check_one_source(settings: BaseModel, *names: str) -> None:
+    """Raise ValueError if not exactly one of these settings is given: with two, it is unclear which keys count."""
+    if sum(bool(getattr(settings, name)) for name in names) != 1:
+        raise ValueError(f"needs one of {', '.join(names)}")
 
 
 _OLD_NAMES: Final = {
@@ -438,10 +562,13 @@ class JwtSettings(_Profile):
 
     kind: Literal["jwt"]
     """The kind."""
-    key_files: list[Path] = Field(min_length=1)
+    key_files: list[Path] = []
     """Files with keys. All of them are valid, and changed files are reloaded. For algorithms with a public key: a key
     in PEM form, a certificate, or a JSON Web Key Set. For `HS…`: the secret, at least as long as the hash; a line break
-    at the end is ignored."""
+    at the end is ignored. Give either these or `jwks_url`."""
+    jwks_url: KeyUrl | None = None
+    """URL of a JSON Web Key Set, for algorithms with a public key. Each server fetches it regularly, and never because
+    a token names an unknown key."""
     algorithms: list[JwtAlgorithm] = Field(min_length=1)
     """Allowed algorithms: either ones with a public key, or `HS…`, not both."""
     audience: str | None = Field(default=None, min_length=1, max_length=500)
@@ -493,8 +620,11 @@ class JwtSettings(_Profile):
 
     @model_validator(mode="after")
     def _one_sort(self) -> JwtSettings:
+        _check_one_source(self, "key_files", "jwks_url")
         if len({name.startswith("HS") for name in self.algorithms}) > 1:
             raise ValueError("algorithms mixes ones with a public key and HS…, whose key is a secret")
+        if self.is_symmetric and self.jwks_url is not None:
+            raise ValueError("jwks_url is for public keys; the key of HS… is a secret, in key_files")
         return self
 
     @property
@@ -559,6 +689,8 @@ class AddressSettings(_Profile):
 
 _NAMED: Final = ("github", "stripe", "slack", "shopify")
 """Providers that are also kinds of their own."""
+_FETCHES: Final = ("certificate_url", "certificate_urls", "certificate_names", "intermediates", "jwks_url")
+"""Settings of a provider whose certificates or keys are fetched."""
 if TYPE_CHECKING:
     ProviderKind = str
 else:
@@ -578,17 +710,27 @@ class ProviderSettings(_Profile):
     """Files, each with one secret, for a provider with secrets. All of them are valid. Changed files are reloaded. A
     line break at the end is ignored."""
     key_files: list[Path] = []
-    """Files with public keys, for a provider that signs with a private key."""
+    """Files with public keys, for a provider that signs with a private key. With them, the server fetches none."""
+    jwks_url: KeyUrl | None = None
+    """URL of the keys, in place of files with them."""
+    receiver_id: str | None = None
+    """Id by which the provider knows this receiver, if the notes of the list name it."""
+    intermediates: str = ""
+    """Certificates of authorities in PEM form, besides those of the list, for a provider whose certificate is
+    fetched."""
     tolerance_s: int | None = Field(default=None, ge=1, le=24 * 3600)
     """Allowed difference between the clocks of sender and server, in seconds. None: that of the kind."""
 
     @property
     def declared(self) -> DeclaredSettings:
         """The settings of the provider with these files."""
+        profile = dict(self.provider.profile)
         own = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
-        declared: DeclaredSettings = _DECLARED.validate_python(
-            {**self.provider.profile, **own, "kind": self.provider.profile["kind"]}
-        )
+        if self.key_files or self.jwks_url is not None:
+            profile = {name: value for name, value in profile.items() if name not in _FETCHES}
+        elif self.intermediates:
+            own["intermediates"] = f"{profile.get('intermediates', '')}\n{self.intermediates}"
+        declared: DeclaredSettings = _DECLARED.validate_python({**profile, **own, "kind": profile["kind"]})
         return declared
 
     @property
@@ -598,15 +740,15 @@ class ProviderSettings(_Profile):
 
     @model_validator(mode="after")
     def _fits(self) -> ProviderSettings:
+        missing = [each for each in self.provider.needs if not getattr(self, each)]
+        if missing:
+            raise ValueError(f"{missing[0]} must be given")
         try:
-            declared = self.declared
+            _ = self.declared
         except ValidationError as error:
             detail = error.errors()[0]
             name = ".".join(str(each) for each in detail["loc"][1:])
             raise ValueError(f"{name} {in_plain_words(detail)}".strip()) from None
-        missing = [each for each in self.provider.needs if not getattr(declared, each, None)]
-        if missing:
-            raise ValueError(f"{missing[0]} must be given")
         return self
 
 

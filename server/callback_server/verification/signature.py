@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -29,11 +30,12 @@ from callback_server.verification.profile import FailureReason, VerificationErro
 from callback_server.verification.settings import (
     Encoding,
     HmacSettings,
+    KeyAlgorithm,
     PublicKeySettings,
     SecretEncoding,
     SignedSettings,
 )
-from callback_server.verification.template import BODY, Template
+from callback_server.verification.template import BODY, Template, members_of
 from callback_server.verification.verifier import Explanation
 
 MAX_SIGNATURES: Final = 16
@@ -54,7 +56,11 @@ _DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
     "base64": lambda text: base64.b64decode(text, validate=True),
     "base64url": lambda text: base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)),
 }
+KeysOfRequest = Callable[[Request], Sequence[tuple[int, Any]]]
+"""Returns the keys for a request, each with the index of its file. Raises VerificationError."""
+
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "sha1": hashes.SHA1(),  # noqa: S303  # for old senders; `doctor` warns
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
@@ -67,12 +73,16 @@ class SignatureChecker(Protocol):
     files: str
     """Setting that names the files."""
 
-    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
         """Return the index of the file with which one of the given signatures is valid, if there is one.
 
         Args:
             signed: The signed bytes.
             given: Signatures as they were sent.
+            request: The request, which can name the algorithm and the certificate.
+
+        Raises:
+            VerificationError: The request names what the settings do not allow, or its keys are not known.
         """
 
 
@@ -95,7 +105,7 @@ class HmacChecker:
         self._prefix = settings.prefix.encode()
         self._secrets = [secret_of(each, settings.secret_encoding, settings.secret_prefix) for each in credentials]
 
-    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
         """Implement `SignatureChecker.matching`. The time does not depend on the place of the valid secret."""
         found = None
         for index, secret in enumerate(self._secrets):
@@ -114,34 +124,40 @@ class PublicKeyChecker:
 
     Args:
         settings: The algorithm and the encoding.
-        credentials: Files with public keys.
-
-    Raises:
-        CredentialsError: A file has no key for the algorithm.
+        keys: Returns the keys for a request.
     """
 
     files = "key_files"
 
-    def __init__(self, settings: PublicKeySettings, credentials: Iterable[Credential]) -> None:
+    def __init__(self, settings: PublicKeySettings, keys: KeysOfRequest) -> None:
         self._encode = _ENCODERS[settings.encoding]
         self._decode = _DECODERS[settings.encoding]
         self._prefix = settings.prefix.encode()
-        self._keys: list[tuple[int, Callable[[bytes, bytes], None]]] = []
-        for index, credential in enumerate(credentials):
-            verifiers = [_key_verifier(settings.algorithm, key) for key, _, _ in public_keys(credential)]
-            if not any(verifiers):
-                raise credential.error(f"has no key for the algorithm {settings.algorithm}")
-            self._keys += [(index, verify) for verify in verifiers if verify is not None]
+        self._place = None if settings.algorithm_place is None else parse_place(settings.algorithm_place)
+        self._algorithms = {"": settings.algorithm} if self._place is None else settings.algorithms
+        self._keys = keys
 
-    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
         """Implement `SignatureChecker.matching`."""
+        algorithm = self._algorithm(request)
         signatures = [decoded for each in given if (decoded := self._decoded(each))]
+        if not signatures:
+            return None
+        verifiers = [(index, _key_verifier(algorithm, key)) for index, key in self._keys(request)]
         for signature in signatures[:MAX_KEY_SIGNATURES]:
-            for index, verify in self._keys:
-                with contextlib.suppress(InvalidSignature):
-                    verify(signature, signed)
-                    return index
+            for index, verify in verifiers:
+                if verify is not None:
+                    with contextlib.suppress(InvalidSignature):
+                        verify(signature, signed)
+                        return index
         return None
+
+    def _algorithm(self, request: Request) -> KeyAlgorithm:
+        """Return the algorithm of a request."""
+        found = self._algorithms.get("" if self._place is None else _required(self._place, request))
+        if found is None:
+            raise VerificationError(f"{self._place} is not one of the algorithms")
+        return found
 
     def _decoded(self, given: bytes) -> bytes:
         """Return the bytes of a signature. Return no bytes if it is not in the one form of its encoding."""
@@ -177,6 +193,9 @@ class Signature:
         self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
         self._ids = [parse_place(each) for each in settings.id]
         before = [*self._places, *(() if self._time is None else (self._time,)), *self._template.places()]
+        if isinstance(settings, PublicKeySettings):
+            named = (settings.certificate_url, settings.algorithm_place)
+            before += [parse_place(each) for each in named if each is not None]
         before += self._ids if "id" in self._template.parts else []
         self._reads_unverified = any(each.in_body for each in before)
         self._reads_members = settings.allow_unsigned_body and any(each.kind == "json" for each in before)
@@ -195,7 +214,7 @@ class Signature:
             request_fields.require_recent(moment, now, settings.tolerance_s)
         message_id = self._message_id(request) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures]) is None:
+        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         if self._reads_members:
             _refuse_repeated_names(request.body)
@@ -208,7 +227,7 @@ class Signature:
         signatures, time = self._signatures(request)
         message_id = self._message_id(request) if "id" in self._template.parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures])
+        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
 
     def redacted(self, request: Request) -> Request:
@@ -290,6 +309,12 @@ class Signature:
                 return base64.b64encode(hashlib.new(self._hash_name, request.body).digest())
             case "form":
                 return _sorted_form(request)
+            case "body-crc32":
+                return str(zlib.crc32(request.body)).encode()
+            case "receiver-id":
+                return request_fields.octets(self._settings.receiver_id or "")
+            case _ if members := members_of(part):
+                return _lines_of(members, request)
             case _:
                 place = parse_place(part)
                 return request_fields.octets(
@@ -326,6 +351,22 @@ def _required(place: Place, request: Request) -> str:
     if found is None:
         raise VerificationError(f"{place} is missing", FailureReason.MISSING)
     return found
+
+
+def _lines_of(members: Sequence[tuple[str, bool]], request: Request) -> bytes:
+    """Return a line with the name, and then the text, of each member of the body that is there."""
+    lines = []
+    for index, (name, is_required) in enumerate(members):
+        place = Place("json", f"/{name}")
+        value = place.find(request)
+        if value is None:
+            if is_required:
+                raise VerificationError(f"{place} is missing", FailureReason.MISSING)
+            continue
+        if index and "\n" in value:
+            raise VerificationError(f"{place} contains a line break, so the signed text has more than one meaning")
+        lines.append(f"{name}\n{value}\n")
+    return request_fields.octets("".join(lines))
 
 
 def _fields(values: Sequence[str], name: str) -> list[str]:
@@ -366,13 +407,33 @@ def _sorted_form(request: Request) -> bytes:
     return request_fields.octets("".join(f"{name}{value}" for name, value in sorted(set(request_fields.form(request)))))
 
 
-def make_signature(settings: HmacSettings | PublicKeySettings, credentials: Sequence[Credential]) -> Signature:
+def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential]) -> Signature:
     """Return the verifier of the settings. Raise CredentialsError if a file cannot be used."""
-    if isinstance(settings, HmacSettings):
-        return Signature(settings, HmacChecker(settings, credentials), settings.algorithm)
-    name = settings.algorithm.rpartition("-")[2]
+    return Signature(settings, HmacChecker(settings, credentials), settings.algorithm)
+
+
+def make_key_signature(settings: PublicKeySettings, keys: KeysOfRequest) -> Signature:
+    """Return the verifier of the settings with these keys."""
+    name = (settings.algorithm or "").rpartition("-")[2]
     hash_name = name if name in _HASHES else "sha256"  # Ed25519 has no hash function to choose
-    return Signature(settings, PublicKeyChecker(settings, credentials), hash_name)
+    return Signature(settings, PublicKeyChecker(settings, keys), hash_name)
+
+
+def keys_of_files(settings: PublicKeySettings, credentials: Sequence[Credential]) -> KeysOfRequest:
+    """Return the keys of files. Raise CredentialsError if a file has no key for the algorithms."""
+    found = [(index, key) for index, each in enumerate(credentials) for key in usable_keys(each, settings)]
+    return lambda _: found
+
+
+def usable_keys(credential: Credential, settings: PublicKeySettings) -> list[Any]:
+    """Return the keys of a file for one of the algorithms. Raise CredentialsError if there is none."""
+    algorithms = settings.allowed_algorithms
+    keys = [key for key, _, _ in public_keys(credential)]
+    usable = [key for key in keys if any(_key_verifier(algorithm, key) for algorithm in algorithms)]
+    if not usable:
+        names = ", ".join(dict.fromkeys(algorithms))
+        raise credential.error(f"has no key for the algorithm {names}")
+    return usable
 
 
 def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | None:

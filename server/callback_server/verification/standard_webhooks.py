@@ -10,9 +10,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from callback_server.domain.call import Request
 from callback_server.verification.credential import Credential
 from callback_server.verification.settings import HmacSettings, PublicKeySettings
-from callback_server.verification.signature import HmacChecker, PublicKeyChecker, Signature, SignatureChecker
+from callback_server.verification.signature import (
+    HmacChecker,
+    PublicKeyChecker,
+    Signature,
+    SignatureChecker,
+    keys_of_files,
+)
 
 _SECRET: Final = b"whsec_"
 _PUBLIC_KEY: Final = b"whpk_"
@@ -46,9 +53,11 @@ class _Checker:
     def __init__(self, checkers: Sequence[SignatureChecker]) -> None:
         self._checkers = checkers
 
-    def matching(self, signed: bytes, given: Sequence[bytes]) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
         """Implement `SignatureChecker.matching`."""
-        found = [index for index, each in enumerate(self._checkers) if each.matching(signed, given) is not None]
+        found = [
+            index for index, each in enumerate(self._checkers) if each.matching(signed, given, request) is not None
+        ]
         return found[0] if found else None
 
 
@@ -83,4 +92,4 @@ def _checker(credential: Credential) -> SignatureChecker:
         return HmacChecker(_V1, [credential])
     if len(decoded) != 32:
         raise credential.error(f"has {len(decoded)} bytes; an Ed25519 key has 32")
-    return PublicKeyChecker(_V1A, [Credential(credential.file, encoded)])
+    return PublicKeyChecker(_V1A, keys_of_files(_V1A, [Credential(credential.file, encoded)]))

@@ -10,6 +10,9 @@ and keep its signature. So each placeholder needs a clear end:
    is refused. An id can also end at a date.
 4. `{url}` ends at a space or a line break. If something else follows, only the URL as it was generated passes.
 5. `{body}` and `{form}` have no end. Only placeholders that can be read from the end of the bytes can follow `{body}`.
+6. `{receiver-id}` is always the same, and `{body-crc32}` has only digits, so any other text ends it.
+7. `{members:…}` is a list of lines, a name and then a value. Only the first value may contain line breaks, and the
+   member after it must be there, so the list can be read from its end.
 
 `{form}` is the one exception, and its senders are to blame: they join the names and values of a form without marks.
 """
@@ -22,8 +25,9 @@ from typing import Final
 
 from callback_server.verification.places import Place, parse_place
 
-PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME",
-                       "json:POINTER", "body", "body-hash", "body-hash:base64", "form")  # fmt: skip
+PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME", "json:POINTER",
+                       "receiver-id", "body", "body-hash", "body-hash:base64", "form", "body-crc32",
+                       "members:NAME,NAME?")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
 BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
@@ -36,10 +40,13 @@ _NEVER_WITHIN: Final = {
     "query": re.compile(r"[ \n]"),
     "path": re.compile(r"[^A-Za-z0-9_.~/-]"),
     "host": re.compile(r"[^A-Za-z0-9_.:\[\]-]"),
+    "body-crc32": re.compile(r"[^0-9]"),
 }
 """First characters of a text that ends these."""
 _PLACES: Final = ("header:", "json:")
-_ENDS_ITSELF: Final = BODY | {"timestamp", "method"}
+_MEMBERS: Final = "members:"
+_MEMBER: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+_ENDS_ITSELF: Final = BODY | {"timestamp", "method", "receiver-id", "body-crc32"}
 _AFTER_BODY: Final = frozenset({"timestamp", "body-hash", "body-hash:base64"})
 _DATE: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
@@ -52,11 +59,12 @@ class Template:
     """
 
     def __init__(self, text: str) -> None:
-        pieces = re.split(r"\{([a-z]+(?:-hash)?(?::[^{}]*)?)\}", text)  # text, placeholder, text, …, text
+        pieces = re.split(r"\{([a-z]+(?:-[a-z0-9]+)?(?::[^{}]*)?)\}", text)  # text, placeholder, text, …, text
         self._texts = [piece.encode() for piece in pieces[::2]]
         self.parts: Final = tuple(pieces[1::2])
         """The placeholders, in order."""
-        if unknown := [each for each in self.parts if each not in PLACEHOLDERS and not _is_place(each)]:
+        known = [each for each in self.parts if each in PLACEHOLDERS or _is_place(each) or members_of(each)]
+        if unknown := [each for each in self.parts if each not in known]:
             raise ValueError(
                 f"unknown placeholder {{{unknown[0]}}}; known: " + ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
             )
@@ -79,11 +87,13 @@ class Template:
                     )
             case "form":
                 raise ValueError("{form} must be the last placeholder, because nothing marks its end")
+            case _ if members_of(part):
+                raise ValueError("{members:…} must be the last placeholder, because nothing marks its end")
             case "url" if not _NEVER_WITHIN["url"].match(text) and (text or rest[0] not in ("body", "form")):
                 raise ValueError("a space, a line break or {body} must follow {url}, to mark its end")
             case "host" if not text and rest[0] == "path":
                 pass  # a path begins with a slash
-            case "query" | "path" | "host" if not _NEVER_WITHIN[part].match(text):
+            case "query" | "path" | "host" | "body-crc32" if not _NEVER_WITHIN[part].match(text):
                 mark = "a space or a line break" if part == "query" else "a character that it never contains"
                 raise ValueError(f"{mark} must follow {{{part}}}, to mark its end")
             case "id" if not text and rest[0] != "timestamp":
@@ -109,8 +119,9 @@ class Template:
         return self._texts[self.parts.index(part) + 1]
 
     def places(self) -> list[Place]:
-        """Return the places of the request that are placeholders."""
-        return [parse_place(each) for each in self.parts if _is_place(each)]
+        """Return the places of the request that are placeholders, or members of one."""
+        members = [Place("json", f"/{name}") for each in self.parts for name, _ in members_of(each)]
+        return [parse_place(each) for each in self.parts if _is_place(each)] + members
 
     def texts(self) -> bytes:
         """Return the texts around the placeholders, joined."""
@@ -137,6 +148,22 @@ class Template:
         for part, text in zip(self.parts, self._texts[1:], strict=True):
             filled += values[part], text
         return b"".join(filled)
+
+
+def members_of(part: str) -> list[tuple[str, bool]]:
+    """Return the members of a placeholder `members:NAME,NAME?`, and whether each must be there; none of another one.
+
+    Raise ValueError if it is an invalid one.
+    """
+    if not part.startswith(_MEMBERS):
+        return []
+    names = part.removeprefix(_MEMBERS).split(",")
+    found = [(name.removesuffix("?"), not name.endswith("?")) for name in names]
+    if not all(_MEMBER.fullmatch(name) for name, _ in found) or len(dict(found)) != len(found):
+        raise ValueError("members: must be names of members, each once, as in {members:Message,MessageId,Subject?}")
+    if not all(is_required for _, is_required in found[:2]):
+        raise ValueError("the first two of members: must not have a question mark: they mark where the others begin")
+    return found
 
 
 def _is_place(part: str) -> bool:

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import hmac
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -44,7 +44,9 @@ _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class TokenKey:
+    """A key with what it is for."""
+
     file: int
     """Index of its file."""
     key: Any
@@ -59,15 +61,12 @@ class Token:
 
     Args:
         settings: Place of the token, and its required claims.
-        credentials: Files with keys.
-
-    Raises:
-        CredentialsError: A file has no key for the algorithms.
+        keys: Returns the keys; raises VerificationError if they are not known now.
     """
 
     challenge = 'Bearer realm="callback"'
 
-    def __init__(self, settings: JwtSettings, credentials: Iterable[Credential]) -> None:
+    def __init__(self, settings: JwtSettings, keys: Callable[[], Sequence[TokenKey]]) -> None:
         self._settings = settings
         # The token may be in a form.
         self.reads_body = settings.parameter is not None or settings.whole_body or settings.body_hash_claim is not None
@@ -81,7 +80,7 @@ class Token:
         self._required = [name for name, is_required in required.items() if is_required]
         if settings.body_hash_claim is not None:
             self._required.append(settings.body_hash_claim)
-        self._keys = [key for index, each in enumerate(credentials) for key in _keys(index, each, settings)]
+        self._keys = keys
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
         """Implement `Verifier.verify`."""
@@ -151,7 +150,7 @@ class Token:
             raise VerificationError("the authorization is not Bearer")
         return request_fields.octets(token)
 
-    def _candidates(self, token: bytes) -> tuple[str, list[_Key]]:
+    def _candidates(self, token: bytes) -> tuple[str, list[TokenKey]]:
         """Return the algorithm of a token, and the keys that can have signed it."""
         try:
             head = jwt.get_unverified_header(token)
@@ -160,7 +159,7 @@ class Token:
         algorithm, key_id = head.get("alg"), head.get("kid")
         if algorithm not in list(self._settings.algorithms):
             raise VerificationError("the token's algorithm is not allowed")
-        keys = [key for key in self._keys if algorithm in key.algorithms]
+        keys = [key for key in self._keys() if algorithm in key.algorithms]
         return algorithm, [key for key in keys if key_id is None or key.id in (None, key_id)]
 
     def _claims(self, token: bytes) -> dict[str, Any]:
@@ -223,13 +222,13 @@ def _time(claims: dict[str, Any], name: str) -> float:
     return value
 
 
-def _keys(index: int, credential: Credential, settings: JwtSettings) -> list[_Key]:
+def token_keys(index: int, credential: Credential, settings: JwtSettings) -> list[TokenKey]:
     """Return the keys of a file, each with its algorithms. Raise CredentialsError if there is none."""
     algorithms = settings.algorithms
     if settings.is_symmetric:
         return [_secret(index, credential, algorithms)]
     keys = [
-        _Key(index, key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
+        TokenKey(index, key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
         for key, own, key_id in public_keys(credential)
     ]
     if not any(key.algorithms for key in keys):
@@ -237,13 +236,13 @@ def _keys(index: int, credential: Credential, settings: JwtSettings) -> list[_Ke
     return keys
 
 
-def _secret(index: int, credential: Credential, algorithms: Iterable[str]) -> _Key:
+def _secret(index: int, credential: Credential, algorithms: Iterable[str]) -> TokenKey:
     secret = credential.secret()
     if is_public_key(secret):
         raise credential.error("is a public key; HS… needs a secret")
     if len(secret) < (needed := max(_HASH_BYTES[name] for name in algorithms)):
         raise credential.error(f"has {len(secret)} bytes, needs at least {needed}")
-    return _Key(index, secret, frozenset(algorithms))
+    return TokenKey(index, secret, frozenset(algorithms))
 
 
 def _fits(algorithm: str, key: Any) -> bool:

@@ -12,12 +12,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import VerificationError
+from callback_server.verification.profile import FailureReason, VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings import ProfileSettings
 from callback_server.verification.verifier import Explanation
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_FETCHES_NOTHING: Final = "its keys are fetched by servers only; to try it, put the key into a file, and set key_files"
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -94,7 +95,8 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
         is_handshake = profile.handshake(request, url) is not None
         message_id = "" if is_handshake else profile.verify(request, url).message_id
     except VerificationError as error:
-        return Trial(False, str(error), found)
+        why = _FETCHES_NOTHING if error.reason is FailureReason.KEYS else str(error)
+        return Trial(False, why, found)
     return Trial(True, "", found, is_handshake, message_id)
 
 

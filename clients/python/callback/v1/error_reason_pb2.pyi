@@ -113,7 +113,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_VERIFICATION_UNAVAILABLE: _ErrorReason.ValueType  # 23
     """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
-    case. Nothing has changed. Returned by StreamInvocations.
+    case, or not yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 24
     """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The
@@ -269,7 +269,7 @@ case. Nothing has changed. Metadata: `challenge`, the value for `WWW-Authenticat
 """
 ERROR_REASON_VERIFICATION_UNAVAILABLE: ErrorReason.ValueType  # 23
 """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
-case. Nothing has changed. Returned by StreamInvocations.
+case, or not yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
 """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The

@@ -1,0 +1,136 @@
+"""A source of keys on loopback, which can be hostile, and a network on which every public address leads to it."""
+
+import asyncio
+import contextlib
+import datetime
+import ssl
+
+import httpcore
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from support.wait import DEADLINE_S
+
+from callback_server.verification.fetcher import Fetcher
+
+PUBLIC = "93.184.215.14"
+"""A public address, which no test connects to: the network below leads to loopback."""
+AUTHORITY = trustme.CA()
+
+
+class KeySource:
+    """Server for one host. `answers` has the raw answer for each path, or a function that writes one."""
+
+    def __init__(self, *hosts, authority=AUTHORITY):
+        self.authority = authority
+        self.answers = {}
+        self.asked = []
+        self.connections = 0
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(*hosts).configure_cert(self._tls)
+
+    def put(self, path, content, *headers, status="200 OK"):
+        """Answer a path with this content."""
+        content = content.encode() if isinstance(content, str) else content
+        lines = [f"HTTP/1.1 {status}", f"content-length: {len(content)}", *headers]
+        self.answers[path] = "\r\n".join([*lines, "", ""]).encode() + content
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            path = head.split(b" ")[1].decode()
+            self.asked.append(path)
+            answer = self.answers.get(path, b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            if callable(answer):
+                await answer(reader, writer)
+            else:
+                writer.write(answer)
+                await writer.drain()
+        writer.transport.abort()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_error):
+        self._server.close()
+        await self._server.wait_closed()
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Network that records each connection, and leads it to a source."""
+
+    def __init__(self, source):
+        self._source = source
+        self._tcp = httpcore.AnyIOBackend()
+        self.connected = []
+
+    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        self.connected.append((host, port))
+        # Without the timeout: on a machine with much other load a connection can take longer.
+        return await self._tcp.connect_tcp("127.0.0.1", self._source.port, None, local_address, socket_options)
+
+
+def resolver(*answers):
+    """Return a resolver that gives these lists of addresses, one after the other and the last for ever."""
+    left = list(answers or [[PUBLIC]])
+
+    async def resolve(_host, _port):
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return resolve
+
+
+def fetcher_to(source, resolve=None, *, authority=AUTHORITY, time_limit_s=DEADLINE_S):
+    """Return a fetcher that trusts the authority, and its network."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it verifies certificate and name
+    authority.configure_trust(tls)
+    network = Network(source)
+    return Fetcher(resolve=resolve or resolver(), network=network, tls=tls, time_limit_s=time_limit_s), network
+
+
+class Authority:
+    """An authority for certificates as public ones are made, with which senders sign. Those of trustme are too lax."""
+
+    def __init__(self, name="root", issuer=None):
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._signs = issuer or self
+        self.certificate = self._signs._certify(self._name, self.key, x509.BasicConstraints(ca=True, path_length=None))
+
+    @property
+    def pem(self):
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, *names):
+        """Return a certificate for these names in PEM form, and its key."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        made = self._certify(subject, key, x509.BasicConstraints(ca=False, path_length=None), names)
+        return made.public_bytes(serialization.Encoding.PEM), key
+
+    def _certify(self, subject, key, constraints, names=()):
+        usage = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+             "decipher_only"), False,
+        )  # fmt: skip
+        usage |= {"digital_signature": not constraints.ca, "key_cert_sign": constraints.ca, "crl_sign": constraints.ca}
+        builder = (
+            x509.CertificateBuilder(subject_name=subject, issuer_name=self._name, public_key=key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+            .not_valid_after(datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC))
+            .add_extension(constraints, critical=True)
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
+            ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        return builder.sign(self.key, hashes.SHA256())

@@ -1,0 +1,226 @@
+"""Fetches of keys from a hostile server: only public addresses are reached, and nothing is followed or waited for."""
+
+import asyncio
+import gzip
+import socket
+
+import pytest
+from support.key_source import PUBLIC, KeySource, fetcher_to, resolver
+from support.wait import DEADLINE_S
+
+from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError, is_public
+
+HOST = "keys.example.com"
+URL = f"https://{HOST}/keys"
+
+
+@pytest.fixture(scope="module")
+async def source():
+    async with KeySource(HOST) as source:
+        yield source
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(source):
+    source.answers.clear()
+    source.asked.clear()
+    source.connections = 0
+
+
+async def why(fetcher, url=URL):
+    with pytest.raises(FetchError) as caught:
+        await fetcher.fetch(url)
+    return str(caught.value)
+
+
+async def test_the_content_is_fetched_over_tls_for_the_name_of_the_host(source):
+    source.put("/keys", "content")
+    fetcher, network = fetcher_to(source)
+    assert (await fetcher.fetch(URL)).content == b"content"
+    assert network.connected == [(PUBLIC, 443)]
+    assert source.asked == ["/keys"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.1", "192.88.99.1", "224.0.0.1", "239.255.255.250",
+        "240.0.0.1", "255.255.255.255", "::1", "::", "::127.0.0.1", "::8.8.8.8", "::ffff:127.0.0.1", "::ffff:8.8.8.8",
+        "fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "3fff::1",
+        "2001::1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "keys.example.com", "",
+    ],
+)  # fmt: skip
+async def test_nothing_is_sent_to_an_address_that_is_not_public(source, address):
+    assert not is_public(address)
+    for addresses in ([address], [PUBLIC, address], [address, PUBLIC]):
+        fetcher, network = fetcher_to(source, resolver(addresses))
+        assert await why(fetcher) == f"{HOST} has the address {address}, which is not public"
+        assert network.connected == []
+    assert source.connections == 0
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::1"])
+def test_public_addresses_are_public(address):
+    assert is_public(address)
+
+
+async def test_a_name_that_changes_its_address_is_not_resolved_again(source):
+    source.put("/keys", "content")
+    fetcher, network = fetcher_to(source, resolver([PUBLIC], ["127.0.0.1"]))
+    await fetcher.fetch(URL)
+    assert "127.0.0.1, which is not public" in await why(fetcher)
+    assert network.connected == [(PUBLIC, 443)]
+    assert source.connections == 1
+
+
+async def test_the_system_resolves_names_and_a_name_without_address_is_a_refusal(source):
+    async def unknown(_host, _port):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    assert await why(fetcher_to(source, unknown)[0]) == f"{HOST} cannot be resolved: Name or service not known"
+    assert await why(fetcher_to(source, resolver([]))[0]) == f"{HOST} has no address"
+    assert "which is not public" in await why(Fetcher(), "https://localhost/keys")
+
+
+@pytest.mark.parametrize("target", ["https://127.0.0.1/", "http://169.254.169.254/latest/", "/other", URL])
+async def test_a_redirect_is_not_followed(source, target):
+    source.put("/keys", "", f"location: {target}", status="302 Found")
+    fetcher, network = fetcher_to(source)
+    assert await why(fetcher) == "the answer is a 302, a redirect, which is not followed"
+    assert len(network.connected) == source.connections == 1
+
+
+@pytest.mark.parametrize("status", ["201 Created", "204 No Content", "404 Not Found", "500 Internal Server Error"])
+async def test_any_other_status_is_a_refusal(source, status):
+    source.put("/keys", "", status=status)
+    assert await why(fetcher_to(source)[0]) == f"the answer is a {status[:3]}"
+
+
+async def stays_silent(reader, writer):
+    await reader.read()
+
+
+async def drips_its_head(reader, writer):
+    writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+    await drip(reader, writer)
+
+
+async def drips_its_body(reader, writer):
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    await drip(reader, writer)
+
+
+async def drip(reader, writer):
+    """Write a byte now and then until the other side disconnects."""
+    gone = asyncio.ensure_future(reader.read())
+    while not gone.done():
+        writer.write(b"a")
+        await asyncio.wait([gone], timeout=0.05)
+
+
+@pytest.mark.parametrize("answer", [stays_silent, drips_its_head, drips_its_body], ids=lambda each: each.__name__)
+async def test_a_slow_answer_is_abandoned(source, answer):
+    source.answers["/keys"] = answer
+    fetcher, _ = fetcher_to(source, time_limit_s=0.3)
+    assert await why(fetcher) == "no complete answer within 0.3 s"
+
+
+async def floods_its_head(_reader, writer):
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"x-more: " + b"a" * 8000 + b"\r\n")
+        await writer.drain()
+
+
+async def floods_its_body(_reader, writer):
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"a" * 8000)
+        await writer.drain()
+
+
+@pytest.mark.parametrize(("answer", "says"), [(floods_its_head, "too long"), (floods_its_body, "more than")])
+async def test_an_endless_answer_is_abandoned(source, answer, says):
+    source.answers["/keys"] = answer
+    assert says in await why(fetcher_to(source)[0])
+
+
+async def test_the_size_is_limited(source):
+    source.put("/keys", b"a" * MAX_BYTES)
+    fetcher, _ = fetcher_to(source)
+    assert len((await fetcher.fetch(URL)).content) == MAX_BYTES
+    source.put("/keys", b"a" * (MAX_BYTES + 1))
+    assert await why(fetcher) == f"the answer has more than {MAX_BYTES} bytes"
+
+
+async def test_a_compressed_answer_is_not_unpacked(source):
+    source.put("/keys", gzip.compress(b"\0" * 10_000_000), "content-encoding: gzip")
+    assert await why(fetcher_to(source)[0]) == "the answer is compressed"
+
+
+@pytest.mark.parametrize("answer", [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"])
+async def test_what_is_no_complete_answer_is_a_refusal(source, answer):
+    source.answers["/keys"] = answer
+    assert await why(fetcher_to(source)[0])
+
+
+async def test_the_certificate_of_the_server_is_verified_for_the_name(source):
+    source.put("/keys", "content")
+    fetcher, _ = fetcher_to(source)
+    assert "certificate verify failed" in await why(fetcher, "https://other.example.com/keys")
+    async with KeySource(HOST, authority=type(source.authority)()) as other:
+        other.put("/keys", "content")
+        assert "certificate verify failed" in await why(fetcher_to(other)[0])
+        assert other.asked == []
+    assert source.asked == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "fresh_s"),
+    [
+        ([], None),
+        (["cache-control: public"], None),
+        (["cache-control: public, max-age=86400, must-revalidate"], 86400),
+        (['Cache-Control: MAX-AGE="60"'], 60),
+        (["cache-control: max-age=100", "age: 40"], 60),
+        (["cache-control: max-age=100", "age: 4000"], 0),
+        (["cache-control: s-maxage=5, max-age=100"], 100),
+        (["cache-control: max-age=100, no-cache"], 0),
+        (["cache-control: no-store"], 0),
+        (["cache-control: max-age=-1"], None),
+        (["cache-control: max-age=" + "9" * 4000], 999999999),
+    ],
+)
+async def test_the_source_says_how_long_its_answer_is_fresh(source, headers, fresh_s):
+    source.put("/keys", "content", *headers)
+    fetcher, _ = fetcher_to(source)
+    assert (await fetcher.fetch(URL)).fresh_s == fresh_s
+
+
+async def test_a_proxy_gets_the_name_and_tls_is_still_with_the_host(source):
+    source.put("/keys", "content")
+    asked = []
+
+    async def proxy(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", source.port)
+        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    async def pump(reader, writer):
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        tls = fetcher_to(source)[0]._tls
+        fetcher = Fetcher(f"http://127.0.0.1:{port}", tls=tls, time_limit_s=DEADLINE_S)
+        assert (await fetcher.fetch(URL)).content == b"content"
+    assert asked == [f"CONNECT {HOST}:443 HTTP/1.1".encode()]
