@@ -22,7 +22,10 @@ from callback.v1 import edge_service_pb2 as edge
 from callback_server.handlers.workers import pool
 from callback_server.handlers.workers.worker import NOTIFICATIONS
 from callback_server.settings import ActivitySettings, RetrySettings
+from callback_server.store import keys
 from callback_server.store.queries.find_slots import find_slots
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.sweep_partition import sweep_partition
 
 REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
 PENDING, DELIVERED, DEAD = pb.DELIVERY_STATUS_PENDING, pb.DELIVERY_STATUS_DELIVERED, pb.DELIVERY_STATUS_DEAD
@@ -459,13 +462,18 @@ async def test_notifications_that_no_handler_takes_do_not_keep_others_from_their
 async def test_notifications_that_are_due_together_start_at_a_pace(store_of):
     number, per_second = 4, 5
     async with (
-        running_services(store_of(), sweeps=True, activities=ACT, max_notifications_per_second=per_second) as services,
+        running_services(store_of(), activities=ACT, max_notifications_per_second=per_second) as services,
         Told().working(services) as told,
     ):
+        partitions = []
         for _ in range(number):
-            await remind(services, await generate(services, remind_after=[seconds(3600)]))
-        await wait_until(lambda: told.notifications, what="the first reminder")
+            made = await generate(services)
+            await remind(services, made)
+            partitions.append(keys.partition_of(made.callback_case_id))
+            await sweep_partition(services.control_plane.scripts, partitions[-1], recording=Recording())
         began = time.monotonic()
+        for partition in partitions:
+            services.control_plane.notifications.notify_due(partition)
         await told.reasons(*[CallReason.REMINDER] * number)
         assert time.monotonic() - began > (number - 2) / per_second  # all but the first, and what is made up for
 
