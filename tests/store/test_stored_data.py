@@ -280,7 +280,7 @@ TRANSITIONS = {
     "set the response": on_every_case("set_response", body=[b"by now", b""], stale=[True, False]),
     "close": on_every_case("close", foreign=[True, False], intent=[None]),
     "extend": on_every_case(
-        "extend", foreign=[True, False], time=["OK", "PAST"], sooner=[False], again=[True], swept=[True, False]
+        "extend", foreign=[True, False], times=[["OK", "OK"], ["PAST"]], sooner=[False], swept=[True, False]
     ),
     "erase": on_every_case("erase", foreign=[True, False], again=[False, True]),
     "sweep": LifeMachine.sweep,
