@@ -3,7 +3,9 @@
 1. A URL of the settings is fetched when the server starts, and then regularly. No request causes a fetch of it.
 2. A URL that a message names, and that the settings allow, is fetched once it was asked for: one at a time, at most one
    in `NAMED_INTERVAL_S`. A URL that could not be fetched is left alone for a minute, then for longer, up to an hour. So
-   however many requests arrive, the sender's hosts get at most twelve requests a minute from a server.
+   however many requests arrive, the sender's hosts get at most twelve requests a minute from a server and profile.
+   Of the URLs that wait for their first fetch, each callback URL has one: who knows a callback URL can name made-up
+   ones, and delays the certificates of other callbacks by a place in the queue only.
 3. If a source fails, the last content stays valid for `KEEP_S` after it was fetched.
 """
 
@@ -54,6 +56,8 @@ class _Source(Generic[T]):
     due: float
     """Time of the next fetch."""
     used: float
+    asker: str = ""
+    """Callback URL whose request named it first."""
     content: bytes = b""
     value: T | None = None
     good_until: float = 0.0
@@ -88,19 +92,23 @@ class FetchedKeys(Generic[T]):
         self._named_at = -NAMED_INTERVAL_S
         self._wanted = asyncio.Event()
 
-    def get(self, url: str) -> T:
+    def get(self, url: str, *, asker: str = "") -> T:
         """Return the keys of a URL that the settings allow. Have them fetched if a message is the first to name it.
+
+        Args:
+            url: The URL.
+            asker: Callback URL of the request that names it, without its query.
 
         Raises:
             VerificationError: They are not known now. The reason is KEYS.
         """
         now = self._clock()
-        source = self._sources.get(url) or self._add(url, now)
+        source = self._sources.get(url) or self._add(url, asker, now)
         source.used = now
         if source.value is not None and now < source.good_until:
             return source.value
         self._wanted.set()
-        raise VerificationError(f"the keys of {url} are not known: {source.problem}", FailureReason.KEYS)
+        raise VerificationError(f"the keys are not known: {source.problem}", FailureReason.KEYS)
 
     def problems(self) -> list[str]:
         """Return why keys are missing, one text for each URL."""
@@ -123,29 +131,36 @@ class FetchedKeys(Generic[T]):
         for source in [each for each in self._sources.values() if not each.is_named and each.due <= now]:
             await self._fetch(source)
         self._forget_unused()
-        named = sorted(
-            (each for each in self._sources.values() if each.is_named and self._is_wanted(each)),
-            key=lambda each: each.due,
-        )
+        named = self._wanted_named()
         if named and named[0].due <= now and self._named_at + NAMED_INTERVAL_S <= now:
             self._named_at = now
-            await self._fetch(named.pop(0))
+            await self._fetch(named[0])
         now = self._clock()
-        waits = [each.due - now for each in self._sources.values() if not each.is_named or each.value is not None]
-        waits += [max(each.due, self._named_at + NAMED_INTERVAL_S) - now for each in named]
+        waits = [each.due - now for each in self._sources.values() if not each.is_named]
+        waits += [max(each.due, self._named_at + NAMED_INTERVAL_S) - now for each in self._wanted_named()]
         return max(0.0, min(waits)) if waits else None
+
+    def _wanted_named(self) -> list[_Source[T]]:
+        """Return the named URLs to fetch, the first one first."""
+        wanted = (each for each in self._sources.values() if each.is_named and self._is_wanted(each))
+        return sorted(wanted, key=lambda each: each.due)
 
     def _is_wanted(self, source: _Source[T]) -> bool:
         """Return whether a named URL is to be fetched: it was fetched before, or a message named it since it failed."""
         return source.value is not None or source.used >= source.due
 
-    def _add(self, url: str, now: float) -> _Source[T]:
+    def _add(self, url: str, asker: str, now: float) -> _Source[T]:
         named = [each for each in self._sources.values() if each.is_named]
-        if len(named) >= MAX_NAMED:
-            # First those that failed. What is valid goes last, so that made-up URLs do not displace it.
-            oldest = min(named, key=lambda each: (each.value is not None, each.failures == 0, each.used))
-            del self._sources[oldest.url]
-        self._sources[url] = source = _Source[T](url, is_named=True, due=now, used=now)
+        unknown = [each for each in named if each.value is None]
+        own = [each for each in unknown if each.asker == asker]
+        if not own and len(named) >= MAX_NAMED:
+            # First those that failed. What waits stays, and what is valid makes room only where all are valid.
+            own = [each for each in unknown if each.failures] or ([] if unknown else named)
+            if not own:
+                raise VerificationError("the keys are not known: too many others are waited for", FailureReason.KEYS)
+        if own:
+            del self._sources[min(own, key=lambda each: each.used).url]
+        self._sources[url] = source = _Source[T](url, is_named=True, due=now, used=now, asker=asker)
         return source
 
     def _forget_unused(self) -> None:

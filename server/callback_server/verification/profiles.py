@@ -282,16 +282,16 @@ def _verifier(
 def _keys_of_urls(settings: PublicKeySettings, fetched: FetchedKeys[Any], clock: Clock) -> KeysOfRequest:
     """Return the keys that are fetched: from the URL of the settings, or the certificate that a message names."""
     if (url := settings.jwks_url) is not None:
-        return lambda _: [(0, key) for key in fetched.get(url)]
+        return lambda _request, _url: [(0, key) for key in fetched.get(url)]
     place = parse_place(settings.certificate_url or "")
 
-    def certificate_key(request: Request) -> list[tuple[int, Any]]:
+    def certificate_key(request: Request, own_url: str) -> list[tuple[int, Any]]:
         named = place.find(request)
         if named is None:
             raise VerificationError(f"{place} is missing", FailureReason.MISSING)
         if not is_allowed_url(named, settings.certificate_urls):
             raise VerificationError(f"{place} is not one of certificate_urls", FailureReason.SIGNATURE)
-        certificate = fetched.get(named)
+        certificate = fetched.get(named, asker=own_url.partition("?")[0])
         if clock() > certificate.valid_until:
             raise VerificationError("the sender's certificate has expired", FailureReason.TIME)
         return [(0, certificate.key)]

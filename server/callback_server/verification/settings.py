@@ -36,7 +36,9 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _NO_USERNAME: Final = re.compile(r"[:\x00-\x1f\x7f]")
-_KEY_URL: Final = re.compile(r"https://([a-z0-9-]+\.)+[a-z][a-z0-9-]*(:[0-9]{1,5})?/[!-\"$-\[\]-~]{0,400}")
+_KEY_URL: Final = re.compile(
+    r"https://([a-z0-9-]{1,63}\.){1,10}[a-z][a-z0-9-]{0,62}(:[0-9]{1,5})?/[!-\"$-\[\]-~]{0,400}"
+)
 _HOST_PATTERN: Final = re.compile(r"(?:[^/.\\^]|\\[.d])+")
 
 

@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -56,8 +56,8 @@ _DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
     "base64": lambda text: base64.b64decode(text, validate=True),
     "base64url": lambda text: base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)),
 }
-KeysOfRequest = Callable[[Request], Sequence[tuple[int, Any]]]
-"""Returns the keys for a request, each with the index of its file. Raises VerificationError."""
+KeysOfRequest = Callable[[Request, str], Sequence[tuple[int, Any]]]
+"""Returns the keys for a request and its URL, each with the index of its file. Raises VerificationError."""
 
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1(),  # noqa: S303  # for old senders; `doctor` warns
@@ -73,13 +73,14 @@ class SignatureChecker(Protocol):
     files: str
     """Setting that names the files."""
 
-    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Return the index of the file with which one of the given signatures is valid, if there is one.
 
         Args:
             signed: The signed bytes.
             given: Signatures as they were sent.
             request: The request, which can name the algorithm and the certificate.
+            url: URL of the request.
 
         Raises:
             VerificationError: The request names what the settings do not allow, or its keys are not known.
@@ -105,7 +106,7 @@ class HmacChecker:
         self._prefix = settings.prefix.encode()
         self._secrets = [secret_of(each, settings.secret_encoding, settings.secret_prefix) for each in credentials]
 
-    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Implement `SignatureChecker.matching`. The time does not depend on the place of the valid secret."""
         found = None
         for index, secret in enumerate(self._secrets):
@@ -137,13 +138,13 @@ class PublicKeyChecker:
         self._algorithms = {"": settings.algorithm} if self._place is None else settings.algorithms
         self._keys = keys
 
-    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Implement `SignatureChecker.matching`."""
         algorithm = self._algorithm(request)
         signatures = [decoded for each in given if (decoded := self._decoded(each))]
         if not signatures:
             return None
-        verifiers = [(index, _key_verifier(algorithm, key)) for index, key in self._keys(request)]
+        verifiers = [(index, _key_verifier(algorithm, key)) for index, key in self._keys(request, url)]
         for signature in signatures[:MAX_KEY_SIGNATURES]:
             for index, verify in verifiers:
                 if verify is not None:
@@ -199,6 +200,7 @@ class Signature:
         before += self._ids if "id" in self._template.parts else []
         self._reads_unverified = any(each.in_body for each in before)
         self._reads_members = settings.allow_unsigned_body and any(each.kind == "json" for each in before)
+        self._members = {name for part in self._template.parts for name, _ in members_of(part)}
         self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
@@ -214,10 +216,10 @@ class Signature:
             request_fields.require_recent(moment, now, settings.tolerance_s)
         message_id = self._message_id(request) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request) is None:
+        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         if self._reads_members:
-            _refuse_repeated_names(request.body)
+            _refuse_ambiguous_names(request.body, self._members)
         if self._ids and "id" not in parts:  # a body is parsed for it only now
             message_id = self._message_id(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
@@ -227,7 +229,7 @@ class Signature:
         signatures, time = self._signatures(request)
         message_id = self._message_id(request) if "id" in self._template.parts else ""
         signed = self._signed(request, url, time or "", message_id)
-        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request)
+        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
 
     def redacted(self, request: Request) -> Request:
@@ -382,19 +384,25 @@ def _id_in_body(place: Place, request: Request) -> str:
     return found if request_fields.is_message_id(found) else ""
 
 
-def _refuse_repeated_names(body: bytes) -> None:
-    """Refuse JSON in which a name occurs twice: the handler's parser may read the other value, which is not signed."""
+def _refuse_ambiguous_names(body: bytes, members: Collection[str]) -> None:
+    """Refuse JSON of which the handler's parser may read another value than the signed one.
+
+    Many parsers ignore the case of a name (Go, .NET), and take the last of two values. So a name must not occur twice
+    in an object, and no signed member of the body may be there in another case, also one that is not there itself.
+    """
     try:
-        json.loads(body, object_pairs_hook=_object_of)
+        content = json.loads(body, object_pairs_hook=_object_of)
     except (ValueError, RecursionError):
         raise VerificationError("the JSON cannot be read, or a name occurs more than once in an object") from None
+    folded = {name.casefold() for name in members}
+    if isinstance(content, dict) and any(name.casefold() in folded for name in content.keys() - members):
+        raise VerificationError("a signed member has its name in another case")
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    if len({name.casefold() for name, _ in pairs}) != len(pairs):
         raise ValueError
-    return found
+    return dict(pairs)
 
 
 def _sorted_form(request: Request) -> bytes:
@@ -422,7 +430,7 @@ def make_key_signature(settings: PublicKeySettings, keys: KeysOfRequest) -> Sign
 def keys_of_files(settings: PublicKeySettings, credentials: Sequence[Credential]) -> KeysOfRequest:
     """Return the keys of files. Raise CredentialsError if a file has no key for the algorithms."""
     found = [(index, key) for index, each in enumerate(credentials) for key in usable_keys(each, settings)]
-    return lambda _: found
+    return lambda _request, _url: found
 
 
 def usable_keys(credential: Credential, settings: PublicKeySettings) -> list[Any]:

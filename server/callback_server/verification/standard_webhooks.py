@@ -53,10 +53,10 @@ class _Checker:
     def __init__(self, checkers: Sequence[SignatureChecker]) -> None:
         self._checkers = checkers
 
-    def matching(self, signed: bytes, given: Sequence[bytes], request: Request) -> int | None:
+    def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Implement `SignatureChecker.matching`."""
         found = [
-            index for index, each in enumerate(self._checkers) if each.matching(signed, given, request) is not None
+            index for index, each in enumerate(self._checkers) if each.matching(signed, given, request, url) is not None
         ]
         return found[0] if found else None
 
