@@ -69,6 +69,7 @@ CALL_JSON = {
     "requestBodySize": 14,
     "clientAddress": "192.0.2.7",
     "verificationProfile": "",
+    "verificationFailure": "",
     "messageId": "",
     "callbackChoice": "",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},

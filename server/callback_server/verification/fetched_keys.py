@@ -4,8 +4,8 @@
 2. A URL that a message names, and that the settings allow, is fetched once it was asked for: one at a time, at most one
    in `NAMED_INTERVAL_S`. A URL that could not be fetched is left alone for a minute, then for longer, up to an hour. So
    however many requests arrive, the sender's hosts get at most twelve requests a minute from a server and profile.
-   Of the URLs that wait for their first fetch, each callback URL has one: who knows a callback URL can name made-up
-   ones, and delays the certificates of other callbacks by a place in the queue only.
+   Of the URLs that wait for their first fetch, each callback URL has one: a caller who knows one can name made-up
+   URLs, and delays the certificates of other callbacks by a place in the queue only.
 3. If a source fails, the last content stays valid for `KEEP_S` after it was fetched.
 """
 

@@ -63,7 +63,7 @@ def _bare_key(content: bytes) -> Any:
 def _key_set(credential: Credential) -> list[FoundKey]:
     """Return the keys of a set, or a single key, that verify signatures.
 
-    Skip unknown keys, as RFC 7517, section 5, requires.
+    Skip unknown keys, as RFC 7517, section 5, requires, and malformed ones: the others of the set are still right.
     """
     given = json.loads(credential.content)
     found: list[FoundKey] = []
@@ -71,6 +71,6 @@ def _key_set(credential: Credential) -> list[FoundKey]:
         if each.get("kty") == "oct" or "d" in each:
             raise credential.error("has a secret key; use public keys")
         if each.get("use", "sig") == "sig":
-            with contextlib.suppress(jwt.PyJWTError):
+            with contextlib.suppress(jwt.PyJWTError, ValueError):
                 found.append((jwt.PyJWK(each).key, each.get("alg"), each.get("kid")))
     return found
