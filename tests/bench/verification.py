@@ -14,13 +14,16 @@ import statistics
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jwt
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from http_message_signatures import HTTPMessageSigner, MappingKeyResolver, algorithms
 from support.system import own_store, running_system
 
 from callback import Response
@@ -32,6 +35,9 @@ WHSEC = "whsec_" + base64.b64encode(SECRET).decode()
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
+SIGNER = HTTPMessageSigner(
+    signature_algorithm=algorithms.ED25519, key_resolver=MappingKeyResolver(public_keys={}, private_keys={"k": ED})
+)
 
 
 def pem(key):
@@ -39,25 +45,37 @@ def pem(key):
 
 
 def signed(sign):
-    """Return a function that makes the headers of a message from its number and body."""
-    return lambda _number, body: {"x-sign": base64.b64encode(sign(body)).decode()}
+    """Return a function that makes the headers of a message from its URL, number and body."""
+    return lambda _url, _number, body: {"x-sign": base64.b64encode(sign(body)).decode()}
 
 
-def standard_webhook(number, body):
+def standard_webhook(_url, number, body):
     now = int(time.time())
     made = hmac.digest(SECRET, f"m{number}.{now}.".encode() + body, "sha256")
     signature = "v1," + base64.b64encode(made).decode()
     return {"webhook-id": f"m{number}", "webhook-timestamp": str(now), "webhook-signature": signature}
 
 
-def token(number, body):
+def token(_url, number, body):
     claims = {"iat": int(time.time()), "hash": hashlib.sha256(body).hexdigest(), "n": number}
     return {"x-token": jwt.encode(claims, RSA, "RS256")}
+
+
+def message_signature(url, _number, body):
+    sent = SimpleNamespace(method="POST", url=url, headers={})
+    covered = ("@method", "@target-uri", "content-digest")
+    SIGNER.sign(sent, key_id="k", created=datetime.now(UTC), covered_component_ids=covered, body=body)
+    return sent.headers
 
 
 SIGN = 'signature = "header:x-sign"\nencoding = "base64"\n'
 KINDS = {
     # name: (settings, content of the file, headers of a message)
+    "address": ('kind = "address"\nnetworks = ["127.0.0.0/8"]\n', b"", lambda *_: {}),
+    "basic": (
+        'kind = "basic"\nusername = "user"\n', SECRET,
+        lambda *_: {"authorization": "Basic " + base64.b64encode(b"user:" + SECRET).decode()},
+    ),
     "shared-secret": ('kind = "shared-secret"\nheader = "x-key"\n', SECRET, lambda *_: {"x-key": SECRET.decode()}),
     "hmac": (f'kind = "hmac"\n{SIGN}', SECRET, signed(lambda body: hmac.digest(SECRET, body, "sha256"))),
     "hmac-with-id": (
@@ -77,6 +95,9 @@ KINDS = {
         'kind = "jwt"\nalgorithms = ["RS256"]\nheader = "x-token"\nbody_hash_claim = "hash"\nmax_age_s = 60\n',
         pem(RSA), token,
     ),
+    "http-message-signatures": (
+        'kind = "http-message-signatures"\nalgorithm = "ed25519"\n', pem(ED), message_signature,
+    ),
 }  # fmt: skip
 
 
@@ -94,7 +115,7 @@ async def measure(system, rounds):
     for number in range(-20, rounds):  # the first ones warm up
         for name, url in urls.items():
             body = b'{"id": "%s-%d", "text": "%s"}' % (name.encode(), number + 20, b"x" * 980)
-            headers = KINDS[name][2](number + 20, body) if name else {}
+            headers = KINDS[name][2](url, number + 20, body) if name else {}
             began = time.perf_counter()
             answer = await system.http.post(url, content=body, headers=headers)
             took = time.perf_counter() - began
@@ -111,8 +132,10 @@ async def main(rounds):
         config = ""
         for name, (declared, content, _) in KINDS.items():
             (directory / name).write_bytes(content)
-            files = "secret_files" if b"BEGIN" not in content else "key_files"
-            config += f'[profiles.{name}]\n{declared}{files} = ["{directory / name}"]\n'
+            config += f"[profiles.{name}]\n{declared}"
+            if content:
+                files = "secret_files" if b"BEGIN" not in content else "key_files"
+                config += f'{files} = ["{directory / name}"]\n'
         store = own_store(directory).start()
         try:
             async with running_system(directory, store, config=config) as system:
@@ -120,7 +143,7 @@ async def main(rounds):
         finally:
             store.stop()
     none = times.pop("")
-    print(f"{'none':20} {statistics.median(none):6.2f} ms")
+    print(f"{'none':23} {statistics.median(none):6.2f} ms")
     size = len(none) // PARTS
     for name, took in times.items():
         ratios = [
@@ -129,7 +152,7 @@ async def main(rounds):
         ]
         ratio = statistics.median(took) / statistics.median(none)
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{name:20} {statistics.median(took):6.2f} ms   ratio {ratio:.2f} ({spread})")
+        print(f"{name:23} {statistics.median(took):6.2f} ms   ratio {ratio:.2f} ({spread})")
 
 
 if __name__ == "__main__":

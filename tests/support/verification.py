@@ -28,6 +28,11 @@ class Clock:
 
 def profiles_of(folder, clock=None, /, *secrets, **settings):
     """Return profiles with one named `it`. Each secret is in a file that the settings name."""
+    return Profiles({"it": declared(folder, *secrets, **settings)}, clock or Clock())
+
+
+def declared(folder, *secrets, **settings):
+    """Return the settings of a profile. Each secret is in a file in the folder, which the settings name."""
     files = []
     for index, secret in enumerate(secrets):
         file = folder / f"secret-{index}"
@@ -35,17 +40,38 @@ def profiles_of(folder, clock=None, /, *secrets, **settings):
         files.append(file)
     if files:
         settings["key_files" if settings["kind"] in (*KINDS_WITH_KEYS, *KEY_KINDS) else "secret_files"] = files
-    declared = DECLARED.validate_python(settings)
-    return Profiles({"it": declared}, clock or Clock())
+    return DECLARED.validate_python(settings)
 
 
 def profile_of(folder, *secrets, clock=None, **settings):
     return profiles_of(folder, clock, *secrets, **settings)["it"]
 
 
+def sample_settings(name, folder):
+    """Return the settings of a provider's profile, as they were for its sample, without its files."""
+    given = {"kind": f"provider:{name}", **PROVIDERS[name].sample.settings}
+    if "handshake" in PROVIDERS[name].needs:
+        file = folder / "token"
+        file.write_text("token")
+        given["handshake"] = {"kind": "hub", "verify_token_files": [file]}
+    return given
+
+
+def sample_request(name):
+    """Return the request of a provider's sample."""
+    sample = PROVIDERS[name].sample
+    query = sample.url.partition("?")[2]
+    return request(
+        *(tuple(pair) for pair in sample.headers),
+        method=sample.method,
+        body=sample.body.encode(),
+        query=[part.split("=", 1) for part in query.split("&") if part],
+    )
+
+
 def request(*headers, method="post", body=b"", query=(), address="192.0.2.7"):
     query_string = "&".join(f"{name}={value}" for name, value in query)
-    return Request(method, headers, tuple(query), query_string, address, body)
+    return Request(method, headers, tuple(map(tuple, query)), query_string, address, body)
 
 
 def changed(request, **changes):

@@ -1,6 +1,7 @@
 """The libraries of the providers themselves: what they accept and refuse, the provider's profile accepts and refuses.
 
-`test_providers.py` has the other tests of each provider: other times, rotation, and repeated messages.
+`test_providers.py` and `tests/server/test_provider_messages.py` have the other tests of each provider: other times,
+rotation, and repeated messages.
 """
 
 import base64

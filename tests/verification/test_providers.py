@@ -3,7 +3,6 @@
 import json
 from urllib.parse import parse_qsl
 
-import msgspec
 import pytest
 from support.tree import ROOT
 from support.verification import (
@@ -14,7 +13,8 @@ from support.verification import (
     profile_of,
     profiles_of,
     refused,
-    request,
+    sample_request,
+    sample_settings,
     with_header,
 )
 
@@ -49,16 +49,6 @@ def of(names):
     return pytest.mark.parametrize("case", names, indirect=True)
 
 
-def needed(name, folder):
-    """Return what an operator must give for a provider, besides the files."""
-    given = {}
-    if "handshake" in PROVIDERS[name].needs:
-        file = folder / "token"
-        file.write_text("token")
-        given["handshake"] = {"kind": "hub", "verify_token_files": [file]}
-    return given
-
-
 class Case:
     """A provider with its sample."""
 
@@ -69,14 +59,9 @@ class Case:
         self.clock = Clock()
         self.clock.now = float(sample.time or self.clock.now)
         self.secret = sample.secret
-        self.given = {"kind": f"provider:{name}", **needed(name, folder), **sample.settings}
+        self.given = sample_settings(name, folder)
         self.url = sample.url or CASE
-        query = self.url.partition("?")[2]
-        self.sent = msgspec.structs.replace(
-            request(*(tuple(pair) for pair in sample.headers), method=sample.method, body=sample.body.encode()),
-            query_string=query,
-            query=tuple(tuple(part.split("=", 1)) for part in query.split("&") if part),
-        )
+        self.sent = sample_request(name)
         field = "key_files" if self.provider.profile["kind"] in KEY_KINDS else "secret_files"
         self.declared = ProviderSettings(**self.given, **{field: ["s"]}).declared
         self.parts = set(Template(self.declared.signed).parts) if hasattr(self.declared, "signed") else set()

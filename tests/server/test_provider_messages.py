@@ -1,0 +1,84 @@
+"""Providers: a message that a provider sends again gets the answer of the first one, and its handler is not run."""
+
+from types import SimpleNamespace
+
+import pytest
+from support.handlers import accept, override, stub_handler
+from support.services import response, running_services
+from support.verification import Clock, declared, sample_request, sample_settings
+
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.domain import ids
+from callback_server.settings import ActivitySettings
+from callback_server.verification.profiles import Profiles
+from callback_server.verification.providers import PROVIDERS
+
+STATE = "3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+"""State in the URLs that samples sign."""
+WITHOUT_ID = {"adyen", *(name for name, each in PROVIDERS.items() if each.profile["kind"] == "shared-secret")}
+"""Providers whose messages have no id."""
+
+
+@pytest.fixture(scope="module")
+async def running(store_of, tmp_path_factory):
+    """Run services with the profiles of all providers, and a `push` handler that counts its calls."""
+    store, asked, clock = store_of(), [], Clock()
+
+    async def counts(request, _context):
+        asked.append(request)
+        return accept(override(response_body=b"answer %d" % len(asked)))
+
+    def profile(name):
+        folder = tmp_path_factory.mktemp(name)
+        return declared(folder, PROVIDERS[name].sample.secret, **sample_settings(name, folder))
+
+    profiles = Profiles({name: profile(name) for name in PROVIDERS}, clock)
+    async with stub_handler() as stub:
+        script, activities = stub.play(counts), {"push": ActivitySettings(target=stub.target)}
+        async with running_services(store, activities=activities, profiles=profiles) as services:
+            yield SimpleNamespace(store=store, services=services, script=script, asked=asked, clock=clock)
+
+
+@pytest.fixture
+def up(running, monkeypatch):
+    """Return the services of the module with an empty store. A case that they generate has the state of the samples."""
+    running.store.flush()
+    running.asked.clear()
+    monkeypatch.setattr(ids, "new_state", lambda: STATE)
+    return running
+
+
+async def sent_twice(up, name, **fields):
+    """Deliver the sample of a provider twice to a callback with its profile, and return both answers."""
+    up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
+    sent = sample_request(name)
+    made = await up.services.callbacks.GenerateCallbackUrl(
+        rpc.GenerateCallbackUrlRequest(
+            callback_activity="push", callback_activity_case=up.script, response=response(),
+            verification_profile=name, **fields,
+        )
+    )  # fmt: skip
+    delivered = edge.InvokeRequest(
+        state=made.callback_state, request_method=sent.method, request_body=sent.body,
+        request_headers=[{"name": header, "value": value} for header, value in sent.headers],
+        request_query=[{"name": parameter, "value": value} for parameter, value in sent.query],
+        request_query_string=sent.query_string,
+    )  # fmt: skip
+    return [await up.services.edge.Invoke(delivered) for _ in range(2)]
+
+
+@pytest.mark.parametrize("multiple", [False, True], ids=["single use", "multiple calls"])
+@pytest.mark.parametrize("name", sorted(PROVIDERS))
+async def test_a_message_that_is_sent_again_is_one_call_by_its_id_or_within_a_window(up, name, multiple):
+    """Check that an id tells a repeat on any callback, and the request itself only where a callback has a window."""
+    first, again = await sent_twice(up, name, allow_multiple_calls=multiple)
+    has_id = name not in WITHOUT_ID
+    assert [(each.verified, bool(each.message_id)) for each in up.asked[:1]] == [(True, has_id)]
+    assert first.response.response_body == b"answer 1"
+    if has_id or not multiple:
+        assert (again.response, again.repeated_call_id) == (first.response, first.call_id)
+        assert len(up.asked) == 1
+    else:
+        assert again.response.response_body == b"answer 2"
+        assert len(up.asked) == 2
