@@ -5,11 +5,14 @@ import base64
 import contextlib
 import datetime
 import gzip
+import hashlib
 import importlib
 import json
 import os
 import re
 import subprocess
+import time
+from types import SimpleNamespace
 
 import grpc
 import httpx
@@ -25,6 +28,7 @@ from openapi_python_client.config import ConfigFile, MetaType
 from openapi_spec_validator import validate
 from support.connect import HTTP_STATUS, PATH, envelope, envelopes, reason
 from support.console import running_console
+from support.services import running_services
 from support.store import free_port
 from support.system import running_system
 from support.tools import require
@@ -36,6 +40,8 @@ from callback.v1 import callbacks_service_pb2
 from callback_console.api import application, forwarding
 from callback_console.settings import ConsoleSettings
 from callback_process.entry_point import StartError
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
 
 SERVICE = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
 DOCUMENT = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
@@ -218,6 +224,77 @@ async def test_a_message_that_is_not_of_the_rpc_is_refused(orders, body):
     assert reason(answer.json()) == "INVALID_REQUEST"
 
 
+@contextlib.asynccontextmanager
+async def without_its_message(world, rpc, authorization):
+    """Send the head of a request, whose message never arrives, and yield what comes."""
+    kind = "application/connect+json" if rpc == "WatchCalls" else "application/json"
+    head = f"POST {PATH}{rpc} HTTP/1.1\r\nHost: {world.console.address}\r\nContent-Type: {kind}\r\n"
+    reader, writer = await asyncio.open_connection(*world.console.address)
+    with contextlib.closing(writer):
+        writer.write(f"{head}Content-Length: 9\r\n{authorization}\r\n".encode())
+        yield reader
+
+
+@pytest.mark.parametrize("rpc", ["ListCallbacks", "WatchCalls"])
+@pytest.mark.parametrize("authorization", ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic wrong\r\n"])
+async def test_a_caller_without_a_known_token_is_refused_before_its_message_and_takes_no_place(
+    world, monkeypatch, rpc, authorization
+):
+    monkeypatch.setattr(application, "_MAX_REQUESTS", 0)
+    async with without_its_message(world, rpc, authorization) as reader:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.split()[1] == (b"200" if rpc == "WatchCalls" else b"401")  # a stream has its error at its end
+        assert b'"code": "unauthenticated"' in await reader.readuntil(b"]}")
+
+
+@pytest.mark.parametrize("headers", [JSON, JSON | {"Content-Encoding": "gzip"}])
+async def test_a_message_that_cannot_be_read_is_not_read_without_a_known_token(world, headers):
+    for token, status in ((None, 401), ("wrong", 401), (world.tokens["orders"], 400), (world.tokens["work"], 400)):
+        async with caller(world.console, token) as http:
+            answer = await http.post("ListCallbacks", content=b"{", headers=headers)
+        assert answer.status_code == status, token
+
+
+async def test_a_token_that_is_revoked_is_refused_at_once_and_then_unread(store_of, monkeypatch):
+    tokens = (TokenEntry(sha256=hashlib.sha256(b"lost").hexdigest()),)
+    entries = {"orders": PrincipalEntry(roles=frozenset({Role.OWNER}), activities=frozenset(), tokens=tokens)}
+    async with (
+        running_services(store_of(), principals=lambda: Principals(entries)) as services,
+        running_console(f"127.0.0.1:{services.control_plane.port}") as console,
+        caller(console, "lost") as http,
+    ):
+
+        async def statuses():
+            answers = [await http.post("ListCallbacks", content=body, headers=JSON) for body in (b"{}", b"{")]
+            return [each.status_code for each in answers]
+
+        assert await statuses() == [200, 400]
+        entries["orders"] = PrincipalEntry(roles=frozenset({Role.OWNER}), activities=frozenset(), tokens=())
+        assert await statuses() == [401, 400]
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + forwarding._KNOWN_S)
+        monkeypatch.setattr(forwarding, "time", later)
+        assert await statuses() == [401, 401]
+
+
+async def test_it_remembers_only_some_of_the_known_tokens(world, monkeypatch):
+    monkeypatch.setattr(forwarding, "_MAX_KNOWN", 1)
+    async with running_console(world.system.grpc) as console:
+        for name in ("orders", "stranger", "orders"):
+            async with caller(console, world.tokens[name]) as http:
+                assert (await http.post("ListCallbacks", json={})).status_code == 200
+            assert len(console._forwarding._known_until) == 1
+
+
+async def test_an_error_of_the_console_itself_is_not_told_to_the_caller(orders, monkeypatch):
+    def fail(*_):
+        raise OSError("secret of a machine")
+
+    await orders.post("ListCallbacks", json={})
+    monkeypatch.setattr(forwarding, "_seconds_left", fail)
+    answer = await orders.post("ListCallbacks", json={})
+    assert (answer.status_code, answer.json()) == (500, {"code": "internal", "message": "the console failed"})
+
+
 async def test_a_cookie_does_not_count_and_only_one_bearer_token_does(world, orders):
     async with world.visitor("orders") as http:
         del http.headers["Origin"]
@@ -315,14 +392,16 @@ async def test_the_headers_of_the_protocol_are_checked(orders):
 
 
 class Peer:
-    """A gRPC server that is no Callback server: it answers every request with a status, or never."""
+    """A gRPC server that is no Callback server: it knows every caller, and answers with a status, or never."""
 
     def __init__(self):
         self.status = None
         self.waiting = 0
 
     def service(self, details):
-        async def answer(_request, context):
+        async def answer(request, context):
+            if request and details.method.endswith("/ListCallbacks"):  # the console asks whether it knows the token
+                return b""
             if self.status is not None:
                 await context.abort(self.status, "10.0.0.7: secret of a machine")
             self.waiting += 1
@@ -430,11 +509,9 @@ async def test_a_caller_that_disconnects_ends_its_rpc(peer, rpc):
 
 async def test_a_message_that_does_not_arrive_ends_its_request(world, monkeypatch):
     monkeypatch.setattr(application, "_ARRIVAL_S", 0.1)
-    reader, writer = await asyncio.open_connection(*world.console.address)
-    head = f"POST {PATH}WatchCalls HTTP/1.1\r\nHost: {world.console.address}\r\nContent-Length: 9\r\n"
-    writer.write(f"{head}Content-Type: application/connect+json\r\n\r\n".encode())
-    assert b'"code": "deadline_exceeded"' in await reader.readuntil(b"}}")
-    writer.close()
+    authorization = f"Authorization: Bearer {world.tokens['orders']}\r\n"
+    async with without_its_message(world, "WatchCalls", authorization) as reader:
+        assert b'"code": "deadline_exceeded"' in await reader.readuntil(b"}}")
 
 
 async def test_the_size_of_a_message_and_the_number_of_requests_are_limited(orders, monkeypatch):
@@ -472,8 +549,13 @@ async def peer_that_talks():
         while True:
             yield callbacks_service_pb2.WatchCallsResponse(resume_token="t" * 4000)
 
+    async def know(_request, _context):
+        return b""
+
     class Handler(grpc.GenericRpcHandler):
-        def service(self, _details):
+        def service(self, details):
+            if not details.method.endswith("/WatchCalls"):
+                return grpc.unary_unary_rpc_method_handler(know)
             return grpc.unary_stream_rpc_method_handler(
                 talk,
                 callbacks_service_pb2.WatchCallsRequest.FromString,

@@ -6,7 +6,8 @@ The rules of every request:
    another site only after asking, and gets no permission: there are no CORS headers.
 2. A request with the `Origin` of another site is refused all the same.
 3. Only the headers of the protocol and one bearer token are read. A cookie never counts.
-4. A request has limits: its size, the time in which it arrives, is answered and is read, and the number of requests at
+4. The server has to know its token before anything of its message is read, and before it counts.
+5. A request has limits: its size, the time in which it arrives, is answered and is read, and the number of requests at
    once. Only a watch may last.
 """
 
@@ -54,7 +55,7 @@ no response is compressed. That would block the loop, and its size would say som
 _MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB."""
 _MAX_REQUESTS: Final = 128
-"""Maximum number of requests at once, watches included."""
+"""Maximum number of authenticated requests at once, watches included."""
 _TIMEOUT: Final = b"connect-timeout-ms"
 _TIMEOUT_MS: Final = 30_000
 """Time limit of a request other than a watch, in milliseconds. A caller can set a shorter one."""
@@ -106,27 +107,28 @@ class ApiFirst:
         self._connect = _Connect(
             service=forwarding,
             endpoints=Forwarding.endpoints,
+            interceptors=[forwarding],
             read_max_bytes=_MAX_BODY_BYTES,
             codecs=CODECS,
         )
-        self._count = 0
+        self._running: set[_Arriving] = set()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Handle a connection."""
         if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
             await self._app(scope, receive, send)
             return
-        self._count += 1
+        arriving = _Arriving(receive, self._running)
         try:
             rpc = self._checked(scope)
             own_scope = {**scope, "headers": _kept_headers(scope, is_watch=rpc.server_streaming)}
             # A caller that does not read gets no more. What is left of the response is dropped with the connection.
             with contextlib.suppress(_NotReadError):
-                await self._connect(cast("Any", own_scope), cast("Any", _Arriving(receive)), cast("Any", _Read(send)))
+                await self._connect(cast("Any", own_scope), cast("Any", arriving), cast("Any", _Read(send)))
         except _RefusedError as refused:
             await _refuse(send, refused)
         finally:
-            self._count -= 1
+            self._running.discard(arriving)
 
     def _checked(self, scope: HTTPScope) -> MethodDescriptor:
         """Return the RPC of a request.
@@ -150,9 +152,6 @@ class ApiFirst:
             accept = (b"accept-post", ", ".join(types).encode())
             message = f"send the message with Content-Type: {' or '.join(types)}"
             raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_ARGUMENT, message, accept)
-        if self._count > _MAX_REQUESTS:
-            message = "this console has too many requests: try again"
-            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, Code.UNAVAILABLE, message)
         return rpc
 
 
@@ -169,13 +168,26 @@ def _kept_headers(scope: HTTPScope, *, is_watch: bool) -> list[tuple[bytes, byte
 
 
 class _Arriving:
-    """`receive` of a request whose message has to arrive in time."""
+    """`receive` of a request whose message has to arrive in time.
 
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
+    connectrpc calls it only after the request is authenticated: the first call counts the request and starts its time.
+
+    Args:
+        receive: `receive` of the request.
+        running: The requests that count.
+    """
+
+    def __init__(self, receive: ASGIReceiveCallable, running: "set[_Arriving]") -> None:
         self._receive = receive
-        self._end: float | None = asyncio.get_running_loop().time() + _ARRIVAL_S
+        self._running = running
+        self._end: float | None = None
 
     async def __call__(self) -> ASGIReceiveEvent:
+        if self not in self._running:
+            if len(self._running) >= _MAX_REQUESTS:
+                raise ConnectError(Code.UNAVAILABLE, "this console has too many requests: try again")
+            self._running.add(self)
+            self._end = asyncio.get_running_loop().time() + _ARRIVAL_S
         try:
             async with asyncio.timeout_at(self._end) as limit:
                 event = await self._receive()

@@ -1,9 +1,11 @@
 """Errors of gRPC as errors of the Connect protocol, with the same codes, messages and details.
 
 An error of the server keeps everything. Any other one, of the network or of a proxy, keeps its code only: its text can
-contain addresses of machines.
+contain addresses of machines. Of an error in the console itself, only the logs have the text.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import grpc
@@ -55,8 +57,21 @@ class _Detail(ErrorDetail):
         return message_from_json_value(wkt.Struct, content)
 
 
-def connect_error(error: grpc.aio.AioRpcError) -> ConnectError:
-    """Return the error of the protocol for an error of gRPC."""
+@contextlib.contextmanager
+def as_connect_errors() -> Iterator[None]:
+    """Raise errors as those of the protocol."""
+    try:
+        yield
+    except ConnectError:
+        raise
+    except grpc.aio.AioRpcError as error:
+        raise _connect_error(error) from error
+    except Exception as error:
+        log.exception("request_failed")
+        raise ConnectError(Code.INTERNAL, "the console failed") from error
+
+
+def _connect_error(error: grpc.aio.AioRpcError) -> ConnectError:
     code = Code[_spelled(error.code())]
     status = _status_of(error)
     if status is None:

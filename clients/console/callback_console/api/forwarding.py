@@ -1,6 +1,7 @@
 """Requests of the API, sent to the server by gRPC with the bearer token of the request, and nothing else of it."""
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,7 @@ import grpc
 import grpc.aio
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
+from connectrpc.interceptor import MetadataInterceptor
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import Endpoint
@@ -23,7 +25,7 @@ from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles
 from callback.v1 import callbacks_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
-from callback_console.api.errors import connect_error, refusal
+from callback_console.api.errors import as_connect_errors, refusal
 from callback_console.settings import ConsoleSettings
 
 SERVICE: Final = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
@@ -32,13 +34,16 @@ _MAX_WATCHES: Final = 64
 """Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
 _BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
 _PROBE_TIMEOUT_S: Final = 10.0
-_PRINCIPALS_KNOWN_S: Final = 60.0
-"""How long the server is trusted to have principals without asking again, in seconds."""
+_KNOWN_S: Final = 60.0
+"""How long the server is trusted to have principals, or to know a token, without asking again, in seconds."""
+_MAX_KNOWN: Final = 1024
+"""Maximum number of tokens that are remembered as known."""
 
 _Context = RequestContext[Any, Any]
+_Metadata = tuple[tuple[str, str], ...]
 
 
-class Forwarding:
+class Forwarding(MetadataInterceptor[None]):
     """The RPCs of the server, as endpoints of connectrpc.
 
     Args:
@@ -54,10 +59,30 @@ class Forwarding:
         self._watches: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
         self._is_stopping = False
         self._has_principals_until = 0.0
+        self._known_until: dict[bytes, float] = {}
+        """Until when a token counts as known, by its SHA-256. The oldest is first."""
 
     def endpoints(self) -> Mapping[str, Any]:
         """Return the endpoint of each RPC, by path."""
         return {f"/{SERVICE.full_name}/{each.name}": self._endpoint(each) for each in SERVICE.methods}
+
+    async def on_start(self, context: _Context) -> None:
+        """Authenticate a request. connectrpc calls this before it reads anything of the message.
+
+        So a caller without a token cannot make the console wait for a message, decompress it or parse it.
+        """
+        with as_connect_errors():
+            metadata = _metadata(context)
+            stub = CallbacksServiceStub(self._connection())
+            if not self._is_local and time.monotonic() >= self._has_principals_until:
+                await self._require_principals(stub)
+            token = hashlib.sha256(repr(metadata).encode()).digest()
+            if time.monotonic() >= self._known_until.get(token, 0.0):
+                await self._require_known(stub, metadata)
+                self._known_until.pop(token, None)
+                if len(self._known_until) >= _MAX_KNOWN:
+                    del self._known_until[next(iter(self._known_until))]
+                self._known_until[token] = time.monotonic() + _KNOWN_S
 
     def end_watches(self) -> None:
         """End all watches. Their callers are told to watch again."""
@@ -85,57 +110,58 @@ class Forwarding:
 
     async def _send(self, request: Message, context: _Context) -> Message:
         """Send a request, and return the response."""
-        try:
-            rpc = await self._rpc(context)
+        with as_connect_errors():
+            rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
-        except grpc.aio.AioRpcError as error:
-            raise connect_error(error) from error
         return response
 
     async def _stream(self, request: Message, context: _Context) -> AsyncIterator[Message]:
         """Send a request, and yield the responses."""
-        try:
-            rpc = await self._rpc(context)
+        with as_connect_errors():
             if self._is_stopping:
                 raise _stopping()
             if len(self._watches) >= _MAX_WATCHES:
                 message = f"this console has {_MAX_WATCHES} watchers, its maximum"
                 raise refusal(Code.RESOURCE_EXHAUSTED, message, "TOO_MANY_WATCHERS")
+            rpc = self._rpc(context)
             call = rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
             self._watches.add(call)
             try:
                 async for response in call:
                     yield response
+            except asyncio.CancelledError as error:
+                if is_being_cancelled():  # the caller has gone, or its time is over
+                    raise
+                raise _stopping() from error
             finally:
                 self._watches.discard(call)
                 call.cancel()
-        except grpc.aio.AioRpcError as error:
-            raise connect_error(error) from error
-        except asyncio.CancelledError as error:
-            if is_being_cancelled():  # the caller has gone, or its time is over
-                raise
-            raise _stopping() from error
 
-    async def _rpc(self, context: _Context) -> Any:
+    def _rpc(self, context: _Context) -> Any:
         """Return the method of the stub for a request."""
-        stub = CallbacksServiceStub(self._connection())
-        if not self._is_local and time.monotonic() >= self._has_principals_until:
-            await self._require_principals(stub)
-        return getattr(stub, context.method.name)
+        return getattr(CallbacksServiceStub(self._connection()), context.method.name)
 
     async def _require_principals(self, stub: Any) -> None:
         """Raise an error if the server accepts requests without a token: other machines can use this console."""
         try:
-            await stub.ListCallbacks(callbacks_service_pb2.ListCallbacksRequest(page_size=1), timeout=_PROBE_TIMEOUT_S)
+            await _probe(stub, ())
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
                 raise
-            self._has_principals_until = time.monotonic() + _PRINCIPALS_KNOWN_S
+            self._has_principals_until = time.monotonic() + _KNOWN_S
             return
         raise ConnectError(
             Code.FAILED_PRECONDITION,
             "the server has no principals, so only programs on the machine of the console may use it",
         )
+
+    async def _require_known(self, stub: Any, metadata: _Metadata) -> None:
+        """Raise the error of the server if it does not accept the token of a request."""
+        try:
+            await _probe(stub, metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.PERMISSION_DENIED:  # it knows the token, of another role
+                raise
 
     def _connection(self) -> grpc.aio.Channel:
         """Return the channel. The first request opens it, and changed files of TLS replace it."""
@@ -155,7 +181,13 @@ def _seconds_left(context: _Context) -> float | None:
     return None if context.timeout_ms is None else max(context.timeout_ms, 0) / 1000
 
 
-def _metadata(context: _Context) -> tuple[tuple[str, str], ...]:
+async def _probe(stub: Any, metadata: _Metadata) -> None:
+    """Send a small request, to see whether the server accepts it."""
+    request = callbacks_service_pb2.ListCallbacksRequest(page_size=1)
+    await stub.ListCallbacks(request, timeout=_PROBE_TIMEOUT_S, metadata=metadata)
+
+
+def _metadata(context: _Context) -> _Metadata:
     """Return the bearer token as metadata."""
     given = context.request_headers.getall("authorization")
     if len(given) > 1 or not all(_BEARER.fullmatch(each) for each in given):
