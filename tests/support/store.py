@@ -88,9 +88,17 @@ class StoreProcess:
         self._end(signal.SIGTERM)
 
     def _end(self, number):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait(60)
+        """Send the signal until the process has ended: a store that still writes its first AOF refuses to stop."""
+
+        def has_ended():
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(1)
+            return self.process.poll() is not None
+
+        if self.process is not None:
+            wait_until_sync(has_ended, what="the end of the store")
 
 
 @contextlib.contextmanager
