@@ -104,7 +104,7 @@ STORE_CLOCK_BEHIND_SECONDS: Final = Gauge(
     "callback_store_clock_behind_seconds",
     "How far the store's clock is behind the time of the stored data, because it has stepped back",
 )
-STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers, else 0")
+STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers and is safe, else 0")
 RELOADS_FAILED: Final = Counter(
     "callback_reloads_failed",
     "Changed files that could not be read and so did not replace the values in use",

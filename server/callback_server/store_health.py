@@ -13,7 +13,7 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
-from callback_server.store.safety import Durability, UnsafeStoreError, check_store, refusals, setting_problems
+from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
 from callback_server.store.transitions.sync_pauses import sync_pauses
@@ -101,6 +101,8 @@ class StoreProbe:
         self._durability = durability
         self._problem = ""
         """Why the store is not safe. Empty: it is, as far as is known."""
+        self._is_hidden = False
+        """Whether the store hides its settings now. It did not at the start."""
         self._tolerance_s = tolerance_s
         self._report = report
 
@@ -128,11 +130,15 @@ class StoreProbe:
     async def _check(self) -> None:
         try:
             with refusals():
-                problem = "; ".join(await setting_problems(self._scripts.client, self._durability))
+                problems = await setting_problems(self._scripts.client, self._durability)
         except UnsafeStoreError as error:
-            problem = str(error)
+            problems = [str(error)]
         except StoreError:
             return  # the next sweep tells
+        if HIDDEN in problems and not self._is_hidden:  # a changed permission makes no store unsafe that was safe
+            log.warning("store_settings_hidden", problem=HIDDEN)
+        self._is_hidden = HIDDEN in problems
+        problem = "; ".join(each for each in problems if each != HIDDEN)
         if problem and problem != self._problem:
             log.error("store_unsafe", problem=problem)
         elif self._problem and not problem:

@@ -11,6 +11,7 @@ import redis.asyncio
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from store.test_keeping import Cases
+from structlog.testing import capture_logs
 from support.proxy import Tunnel
 from support.replicas import follow, running_stores
 from support.store import StoreProcess, set_up
@@ -20,7 +21,8 @@ from callback_process.findings import Level
 from callback_server import doctor, store_health
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus
-from callback_server.domain.case import CallMode, CaseStatus
+from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.rpc.server import Health
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection import replication
@@ -28,9 +30,16 @@ from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.read import list_calls, read_case
+from callback_server.store.queries.read import list_calls, read_case, read_held
 from callback_server.store.recording import Recording
-from callback_server.store.safety import Durability, UnsafeStoreError, check_store, known_replicas
+from callback_server.store.safety import (
+    Durability,
+    UnsafeStoreError,
+    check_store,
+    known_replicas,
+    refusals,
+    setting_problems,
+)
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
 from callback_server.store.transitions.close_case import close_case
@@ -120,6 +129,64 @@ async def test_reads_and_announcements_do_not_wait_for_replicas(cases, silent):
         assert await cases.scripts.read(KEY, "GET", f"{KEY}:nothing") is None
         await announce_slots(cases.scripts, "replica", {})
     assert (confirmed(), confirmed("too_few")) == before
+
+
+async def test_an_end_of_a_held_call_is_not_read_before_the_replica_has_it(cases, silent):
+    """Otherwise its caller would get an answer, and the answer sent again a success, which a failover can undo."""
+    case = await done(lambda: cases.new(answer_mode=AnswerMode.HOLD))
+    call_id = ids.new_call_id(case.id)
+    await done(lambda: cases.claim(case, call_id))
+    with silent():
+        assert (await read_held(cases.scripts, call_id)).status is CallStatus.RUNNING
+        await unconfirmed(lambda: cases.finish(call_id))
+        await unconfirmed(lambda: read_held(cases.scripts, call_id))
+    held = await done(lambda: read_held(cases.scripts, call_id))
+    assert held.status is CallStatus.SUCCEEDED
+
+
+async def test_an_end_of_a_held_call_is_read_once_where_no_replica_must_have_it(stores, cases, monkeypatch):
+    case = await done(lambda: cases.new(answer_mode=AnswerMode.HOLD))
+    call_id = ids.new_call_id(case.id)
+    await done(lambda: cases.claim(case, call_id))
+    await done(lambda: cases.finish(call_id))
+    sent = []
+    send = Pipeline.send
+
+    def seen(pipeline, key, *command, is_durable=False):
+        sent.append((command[0], is_durable))
+        return send(pipeline, key, *command, is_durable=is_durable)
+
+    monkeypatch.setattr(Pipeline, "send", seen)
+    async with connect(stores[0].url) as client:
+        held = await read_held(Cases(client).scripts, call_id)
+    assert held.status is CallStatus.SUCCEEDED
+    assert sent == [("HMGET", False), ("GET", False)]
+
+
+async def test_a_refused_command_at_the_head_of_a_batch_leaves_the_others_confirmed(stores):
+    """A node of a cluster refuses commands about a slot that moves. Here, a user may not use the key."""
+    other = "{cb:2}:number"
+    async with redis.asyncio.Redis(port=stores[0].port) as plain:
+        await plain.execute_command("ACL SETUSER", "limited", "on", ">word", "~{cb:1}*", "&*", "+@all")
+        try:
+            async with connect(f"redis://limited:word@127.0.0.1:{stores[0].port}") as client:
+                pipeline = Pipeline(client, replicas=1)
+                await done(lambda: sent(pipeline, KEY))
+                for _ in range(2):
+                    refused, *others = await asyncio.gather(
+                        *(pipeline.send(key, *WRITE[:3], key, is_durable=True) for key in (other, KEY, KEY)),
+                        return_exceptions=True,
+                    )
+                    assert isinstance(refused, redis.exceptions.NoPermissionError)
+                    assert not any("could not be confirmed" in str(each) for each in others)
+        finally:
+            await plain.execute_command("ACL DELUSER", "limited")
+
+
+async def sent(pipeline, key):
+    """Send a write that is confirmed."""
+    with store_errors():
+        return await pipeline.send(key, *WRITE[:3], key, is_durable=True)
 
 
 def confirmed(outcome="confirmed"):
@@ -233,6 +300,29 @@ async def test_a_primary_with_more_replicas_than_are_waited_for_is_refused(store
     )
 
 
+async def test_a_backup_and_a_second_connection_of_a_replica_are_no_more_replicas(stores):
+    async with redis.asyncio.Redis(port=stores[0].port) as plain, contextlib.AsyncExitStack() as stack:
+        # Until its data is sent, each stays connected.
+        stack.enter_context(set_up(stores[0], repl_diskless_sync_delay=3600))
+        for said in (f"listening-port {stores[1].port}", "rdb-only 1"):  # the second as `redis-cli --rdb` says
+            reader, writer = await asyncio.open_connection("127.0.0.1", stores[0].port)
+            stack.callback(writer.close)
+            writer.write(f"REPLCONF {said}\r\n".encode())
+            assert await reader.readline() == b"+OK\r\n"
+            writer.write(b"PSYNC ? -1\r\n")
+        await wait_until(lambda: has_replicas(plain, 3), what="a primary with three connections")
+        assert await known_replicas(plain, plain.execute_command) == 1
+        assert not await refusal(stores[0].url, "replicated:1")
+
+
+async def test_a_node_that_is_a_replica_now_is_waited_for_and_not_refused(stores):
+    """A failover takes a moment, and leads to another node."""
+    async with connect(stores[1].url) as client:
+        with pytest.raises(StoreError, match="not the primary any more") as raised, refusals():
+            await setting_problems(client, Durability.parse("replicated:1"))
+        assert not raised.value.maybe_done
+
+
 async def test_a_store_that_does_not_know_waitaof_is_refused(stores, store_of):
     async with redis.asyncio.Redis(port=store_of("redis").port) as plain:
         is_known = b"waitaof" in await plain.execute_command("COMMAND LIST")
@@ -334,10 +424,11 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
     """After a failover, the primary is a node with settings of its own."""
     monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
     monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
-    reported = collections.deque(maxlen=1)
+    reported, health = collections.deque(maxlen=1), Health()
 
     async def report(is_up):
         reported.append(is_up)
+        await health.set(store_up=is_up)
 
     async with connect(stores[0].url) as client:
         scripts = Scripts(client, lambda _report: None)
@@ -347,6 +438,32 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
             await wait_until(lambda: reported and reported[0], what="a store that is up")
             with set_up(stores[0], appendfsync="everysec"):
                 await wait_until(lambda: not reported[0], what="a store that is not safe")
+                assert "is not safe: see store_unsafe in the log" in await health.why_not_ready()
             await wait_until(lambda: reported[0], what="a store that is safe again")
+            assert not await health.why_not_ready()
         finally:
             running.cancel()
+
+
+async def test_a_store_whose_settings_become_hidden_is_logged_once_and_stays_safe(stores, monkeypatch):
+    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
+    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+    reported = []
+
+    async def report(is_up):
+        reported.append(is_up)
+
+    async with redis.asyncio.Redis(port=stores[0].port) as plain:
+        await plain.execute_command("ACL SETUSER", "limited", "on", ">word", "~*", "&*", "+@all", "-config")
+        try:
+            async with connect(f"redis://limited:word@127.0.0.1:{stores[0].port}") as client:
+                scripts = Scripts(client, lambda _report: None)
+                probe = StoreProbe(scripts, Recording(), durability=Durability.ALWAYS, tolerance_s=600, report=report)
+                with capture_logs() as logs:
+                    running = asyncio.create_task(probe.run())
+                    await wait_until(lambda: len(reported) > 2, what="a store that was checked")
+                    running.cancel()
+        finally:
+            await plain.execute_command("ACL DELUSER", "limited")
+    assert all(reported)
+    assert [each["event"] for each in logs] == ["store_settings_hidden"]

@@ -58,7 +58,7 @@ _OPTIONS: Final[Options] = [
 
 
 class Health:
-    """The health of this process, for health checks and edges: whether the store responds, and whether it stops."""
+    """The health of this process, for health checks and edges: whether it stops, and the store responds and is safe."""
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
@@ -71,10 +71,10 @@ class Health:
         """Return why this process may get no work, in a few words. Empty: it may."""
         if self._stopping:
             return "stopping"
-        return "" if self._store_up else "the store does not answer"
+        return "" if self._store_up else "the store does not answer, or is not safe: see store_unsafe in the log"
 
     async def set(self, *, store_up: bool) -> None:
-        """Set whether the store responds. No effect once the process stops."""
+        """Set whether the store responds and is safe. No effect once the process stops."""
         if not self._stopping and store_up is not self._store_up:
             self._store_up = store_up
             metrics.STORE_UP.set(store_up)

@@ -109,7 +109,7 @@ def tag(partition: int) -> str:
 
 
 def batch_mark_key(key: str) -> str:
-    """Return the key that is written behind a batch that begins with a command about this key. It has the same slot."""
+    """Return the key that is written behind a batch, in the slot of this key."""
     return f"{key if key.startswith('{') else f'{{{key}}}'}:{LAYOUT['replicated']}"
 
 

@@ -15,21 +15,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self, cast
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, ResponseError
 
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
-from callback_server.store.connection.nodes import NodeCommand, primaries
+from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.connection.sentinels import Sentinels
 from callback_server.store.schema import layout_problem, upgrade_schema
 
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (8, 0)
 
-_HIDDEN: Final = (
+HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
     "maxmemory-policy noeviction, then set store_durability to unchecked"
 )
+"""The problem of a store whose settings cannot be read."""
 
 
 class Fsync(enum.StrEnum):
@@ -110,13 +111,19 @@ async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: i
 
     WAIT and WAITAOF count any replicas. So each replica must be waited for: one that cannot be elected would stand in
     for one that can.
+
+    Raises:
+        ReadOnlyError: The node is not the primary any more, as after a failover that is not noticed yet.
     """
     try:
         await ask("WAITAOF", "0", "0", "1")
     except ResponseError as error:
-        if "unknown command" not in str(error).lower():
-            raise
-        return ["it does not know WAITAOF, which store_durability replicated needs; use Redis 7.2 or Valkey 8 or newer"]
+        if "unknown command" in str(error).lower():
+            needed = "use Redis 7.2 or Valkey 8 or newer"
+            return [f"it does not know WAITAOF, which store_durability replicated needs; {needed}"]
+        if (await ask("INFO", "replication"))["role"] != "master":  # a replica refuses it
+            raise ReadOnlyError("the node is not the primary any more") from error
+        raise
     known = await known_replicas(client, ask)
     if known > waited_for:
         seen = f"a primary has {known} replicas and store_durability replicated:{waited_for} waits for {waited_for}"
@@ -127,7 +134,7 @@ async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: i
 
 async def known_replicas(client: StoreClient, ask: NodeCommand) -> int:
     """Return how many replicas a primary has, with those that cluster or Sentinels know and that are away."""
-    attached = int((await ask("INFO", "replication"))["connected_slaves"])
+    attached = attached_replicas(await ask("INFO", "replication"))
     if isinstance(client, RedisCluster):
         nodes = cast("Mapping[str, Mapping[str, Any]]", await ask("CLUSTER NODES"))
         myself = next(node["node_id"] for node in nodes.values() if "myself" in node["flags"])
@@ -167,7 +174,7 @@ async def _setting_problems(ask: NodeCommand, fsync: Fsync) -> list[str]:
             for name in ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
         }
     except (NoPermissionError, ResponseError, KeyError):
-        return [_HIDDEN]
+        return [HIDDEN]
     wrong = []
     if settings["appendonly"] != "yes":
         wrong.append("appendonly is no, so the store loses everything when it stops; set appendonly yes")

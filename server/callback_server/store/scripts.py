@@ -148,6 +148,7 @@ class Scripts:
             replicas: How many replicas must confirm what a script writes.
         """
         self.client = client
+        self.replicas = replicas
         self._on_report = on_report
         self._pipeline = Pipeline(client, replicas=replicas)
         self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
@@ -184,14 +185,19 @@ class Scripts:
         """
         return await self._evaluate(script, key, script.pack(**values))
 
-    async def read(self, key: str, *command: str) -> Any:
+    async def read(self, key: str, *command: str, is_confirmed: bool = False) -> Any:
         """Send a command that only reads one key, in one write with those of others, and return its reply.
 
+        Args:
+            key: The key, or the tag of its partition.
+            command: The command.
+            is_confirmed: Whether the required replicas must have what is read. The key is then the tag.
+
         Raises:
-            StoreError: The store could not be reached, or gave no answer.
+            StoreError: The store could not be reached, gave no answer, or has too few replicas that confirm it.
         """
         with store_errors():
-            return await self._pipeline.send(key, *command)
+            return await self._pipeline.send(key, *command, is_durable=is_confirmed)
 
     async def run_on_partitions(self, script: Script, arguments: Mapping[int, PackedArguments]) -> dict[int, list[Any]]:
         """Run a `script` that only reads on several partitions and return the replies.

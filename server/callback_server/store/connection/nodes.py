@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -25,3 +26,13 @@ async def primaries(client: StoreClient) -> list[tuple[str, NodeCommand]]:
         return ask
 
     return [(node.name, on(node)) for node in client.get_primaries()]
+
+
+def attached_replicas(info: Mapping[str, Any]) -> int:
+    """Return how many replicas are connected to a node, from its `INFO replication`.
+
+    `connected_slaves` counts connections: also a backup (`redis-cli --rdb`), which has no port, and for a time the
+    former connection of a replica that has connected again.
+    """
+    connected = [each for name, each in info.items() if re.fullmatch(r"slave\d+", name)]
+    return len({(each["ip"], each["port"]) for each in connected if each["port"]})

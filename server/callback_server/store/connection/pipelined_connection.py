@@ -61,6 +61,9 @@ class PipelinedConnection(asyncio.Protocol):
         self._replicas = replicas
         self._confirmation: Confirmation | None = None
         """The confirmation of the batch that was sent."""
+        self._mark_key = ""
+        """The key of the last command that the node has done. A batch is marked there, because a node of a cluster
+        refuses a slot that moves, and the first command of a batch can be about one. Any slot of the node will do."""
         self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=reply_error, notEnoughData=_INCOMPLETE)
         self.sent_at = 0.0
         """When commands were sent last, by the clock of the event loop."""
@@ -87,7 +90,7 @@ class PipelinedConnection(asyncio.Protocol):
         written = [packed for packed, _, _ in commands]
         if self._replicas:
             self._confirmation = Confirmation(self._replicas)
-            written.append(self._confirmation.packed(commands[0][2]))
+            written.append(self._confirmation.packed(self._mark_key or commands[0][2]))
         self._transport.write(b"".join(written))
 
     def close(self) -> None:
@@ -130,10 +133,11 @@ class PipelinedConnection(asyncio.Protocol):
             self._leads_to_primary = False
             self._on_no_primary()
         if self._sent:
-            _, reply, _ = self._sent.popleft()
+            _, reply, key = self._sent.popleft()
             if isinstance(value, Exception):
                 set_error(reply, value)
             elif self._confirmation is not None:
+                self._mark_key = key
                 self._confirmation.hold(reply, value)
             else:
                 set_value(reply, value)

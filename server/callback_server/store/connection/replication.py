@@ -50,7 +50,7 @@ class Confirmation:
         self._replies: list[Any] = []
 
     def packed(self, key: str) -> bytes:
-        """Return the commands to send after the batch. `key` is of a slot that the batch is about."""
+        """Return the commands to send after the batch. `key` is of a slot that the node serves."""
         commands: tuple[tuple[str | int, ...], ...] = (
             ("EVAL", MARK_BATCH, 1, key, keys.batch_mark_key(key)),
             ("WAIT", self._replicas, WAIT_MS),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.connection.nodes import NodeCommand, primaries
+from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
@@ -92,7 +92,7 @@ async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
         product="Valkey" if is_valkey else "Redis",
         version=str(info["valkey_version" if is_valkey else "redis_version"]),
         is_primary=info["role"] == "master",
-        replicas=info.get("connected_slaves", 0),
+        replicas=attached_replicas(info),
         needs_replicas="min_slaves_good_slaves" in info,
         used_memory=info["used_memory"],
         max_memory=info.get("maxmemory", 0),

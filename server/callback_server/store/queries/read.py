@@ -213,13 +213,18 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """Return the state of a held call. None: the call is unknown or no longer kept.
 
     Many calls can be read at once, because the answer to their case ends all of them. So each takes no connection.
+    An end is returned once the required replicas have it: until then a failover can undo it.
 
     Raises:
-        StoreError: The store did not answer.
+        StoreError: The store did not answer, or too few replicas have the end.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     key, answer_key = keys.key(partition, "call", call_id), keys.key(partition, "answer", call_id)
     status, replica, answer_digest, failure = await scripts.read(key, "HMGET", key, *_HELD_CALL_FIELDS)
+    if scripts.replicas and status not in (None, b"RUNNING"):
+        status, replica, answer_digest, failure = await scripts.read(
+            keys.tag(partition), "HMGET", key, *_HELD_CALL_FIELDS, is_confirmed=True
+        )
     if status is None:
         return None
     status = CallStatus(status.decode())
