@@ -430,7 +430,7 @@ async def test_made_up_urls_at_one_callback_delay_the_certificates_of_others_by_
     profiles, fetched, _ = sns_profiles(source, signer.roots)
     for second in range(11):
         for number in range(5):
-            outcome(profiles["it"], signer.sent(bogus(100 * second + number)), "https://box.example/cb/1?a=1")
+            outcome(profiles["it"], signer.sent(bogus(100 * second + number + 1)), "https://box.example/cb/1?a=1")
         if second % 5 == 0:
             seen = outcome(profiles["it"], signer.sent(), "https://box.example/cb/2")
         await fetched.refresh()
