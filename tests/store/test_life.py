@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from soak.counts import count
-from store.machine import machine_on
+from store.machine.life_machine import machine_on
 from store.test_keeping import Cases
 from support.store import KINDS
 

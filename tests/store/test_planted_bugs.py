@@ -8,7 +8,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import ResponseError
 from soak.counts import SOAK
-from store.machine import machine_on
+from store.machine.life_machine import machine_on
 
 from callback_server.store.queries import list_cases, list_owner_calls
 from callback_server.store.transitions import (
@@ -77,9 +77,7 @@ BUGS = {
                                     "return call_id"),
     "a case is deleted while its call runs": (
         "elseif redis.call('EXISTS', calls_key(case_id)) == 1 then", "elseif false then"),
-    "a foreign owner can close": (
-        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\ncheck_types",
-        "if not case then return reply('UNKNOWN') end\ncheck_types"),
+    "a foreign owner can close": ("case.owner == owner) then return case end", "true) then return case end"),
     "a lost update of the response": ("if case.version ~= version then return reply('CONFLICT') end", ""),
     "a call sees the response as it is now": (
         "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
@@ -117,9 +115,8 @@ BUGS = {
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\n"
         "redis.call('HINCRBY', case_key(case_id), 'bytes', size)"),
     "a foreign owner can erase": (
-        "if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end\n\nlocal now = "
-        "math.floor(now_us() / 1000)\n-- Without limits",
-        "if not case then return reply('UNKNOWN') end\n\nlocal now = math.floor(now_us() / 1000)\n-- Without limits"),
+        "load_owned_case(case_id, owner)\nif not case then return reply('UNKNOWN') end\n\nlocal now",
+        "load_case(case_id)\nif not case then return reply('UNKNOWN') end\n\nlocal now"),
     "a body outlives the erasure": (
         "redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')", ""),
     "the recorded part of a held request outlives the erasure": (
@@ -184,7 +181,7 @@ BUGS = {
     "a delivered request is kept whole": ("if status == 'DELIVERED' and request ~= '' then", "if false then"),
     "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'INCOMPLETE'} end",
                                            "if call[2] == '' then return {'INCOMPLETE'} end"),
-    "a foreign owner can replay": ("not call[2] or (owner ~= '' and case.owner ~= owner)", "not call[2]"),
+    "a foreign owner can replay": ("load_owned_case(case_id, owner)\nlocal call =", "load_case(case_id)\nlocal call ="),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==",
                                          "if (call[1] =="),
     "a replayed call can be deleted": ("redis.call('ZREM', ended_key(), call_id)\nredis.call('HINC",

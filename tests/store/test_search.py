@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+from support.pages import pages
 from support.store import StoreProcess
 
 from callback_server.domain import ids
@@ -50,10 +51,8 @@ class Cases:
         ]  # fmt: skip
 
     async def pages(self, labels, *, owner="shop", activity=None, status=None, limit=50):
-        after, first = None, True
-        while first or after is not None:
-            first = False
-            page, after = await list_cases.list_cases(
+        def read(after):
+            return list_cases.list_cases(
                 self.scripts,
                 owner=owner,
                 activities=[activity] if activity else [],
@@ -62,6 +61,8 @@ class Cases:
                 after=after,
                 limit=limit,
             )
+
+        async for page in pages(read):
             assert len(page) <= limit
             yield page
 

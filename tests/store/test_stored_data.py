@@ -25,7 +25,8 @@ from model.life import (
     ModelCase,
 )  # fmt: skip
 from soak.counts import count
-from store.machine import KEEP, KEPT_BYTES, MOST_HELD, WINDOW_MS, LifeMachine, machine_on
+from store.machine.life_machine import LifeMachine, machine_on
+from store.machine.values import KEEP, KEPT_BYTES, MOST_HELD, WINDOW_MS
 from support.services import running_services
 from support.store import KINDS, StoreProcess
 from support.stored import expected, load, marked, whole

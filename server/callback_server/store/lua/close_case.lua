@@ -9,8 +9,8 @@
 -- @include lifecycle
 -- @arguments
 
-local case = load_case(case_id)
-if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+local case = load_owned_case(case_id, owner)
+if not case then return reply('UNKNOWN') end
 check_types(case, {})
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)

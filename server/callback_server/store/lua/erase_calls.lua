@@ -17,8 +17,8 @@
 -- @include lifecycle
 -- @arguments
 
-local case = load_case(case_id)
-if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+local case = load_owned_case(case_id, owner)
+if not case then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 -- Without limits: a call that is deleted here would not be counted when the request is sent again.

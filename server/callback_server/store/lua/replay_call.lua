@@ -12,10 +12,10 @@
 -- @include lifecycle
 -- @arguments
 
-local case = load_case(case_id)
+local case = load_owned_case(case_id, owner)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',
   'attempts_started', 'attempts_not_asked')
-if not case or not call[2] or (owner ~= '' and case.owner ~= owner) then return {'UNKNOWN'} end
+if not case or not call[2] then return {'UNKNOWN'} end
 if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} end
 if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'RUNNING'} end
 if call[2] == '' or call[3] then return {'INCOMPLETE'} end

@@ -25,8 +25,8 @@
 -- @include lifecycle
 -- @arguments
 
-local case = load_case(case_id)
-if not case or (owner ~= '' and case.owner ~= owner) then return reply('UNKNOWN') end
+local case = load_owned_case(case_id, owner)
+if not case then return reply('UNKNOWN') end
 if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end
 check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1))
 local now = math.floor(now_us() / 1000)

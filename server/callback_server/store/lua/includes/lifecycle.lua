@@ -82,6 +82,13 @@ local function load_case(id)
   return case
 end
 
+---@param owner string the owner that the case must have ('' = any)
+---@return table|nil case as load_case returns it
+local function load_owned_case(id, owner)
+  local case = load_case(id)
+  if case and (owner == '' or case.owner == owner) then return case end
+end
+
 -- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
 ---@return number arrival what to store if the call is made
 ---@return number wait_ms until the call is allowed; 0 or less if it is allowed now

@@ -1,0 +1,258 @@
+"""The comparison of everything in the store with the model."""
+
+import collections
+import hashlib
+import itertools
+import time
+
+from hypothesis.stateful import invariant
+from model.life import CLOSED, HOLD, NOW, PENDING, RUNNING
+from store.machine.system import System
+from store.machine.values import CAME
+
+from callback_server.domain import ids
+from callback_server.domain.call import CallStatus
+from callback_server.domain.case import AnswerMode
+from callback_server.domain.event import EventFilter
+from callback_server.domain.notification import expiry_id, reason_of, reminder_id
+from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.repair import Repair
+from callback_server.store import keys
+from callback_server.store.queries import read_events
+from callback_server.store.queries.read import read_calls, read_cases
+
+# The fields of a call. While the call runs, the answer fields hold the response of its grant.
+RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
+ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
+GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
+SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
+
+
+def _due(case_id, activity, word, call_id=None, effect=None, status=None):
+    if word == "CASE_EXPIRED":
+        return CaseExpired(case_id, activity)
+    if word == "AWAITED_CALL_ENDED":
+        return AwaitedCallEnded(call_id, frozenset({"replica"}))
+    if word == "RESOLVED":
+        return CallResolved(call_id, activity, effect, CallStatus(status))
+    return (LeaseEnded if word == "LEASE_ENDED" else HoldTimeEnded)(call_id, activity, effect)
+
+
+def _case_of(told):
+    return told.case_id if isinstance(told, CaseExpired) else ids.case_id_of_call(told.call_id)
+
+
+class Comparison(System):
+    """Invariants of the store."""
+
+    @invariant()
+    def store_and_model_agree(self):
+        self.do(self._compare())
+
+    async def _compare(self):
+        stored = [key.decode() async for key in self.client.scan_iter(count=10_000)]
+        await self._compare_cases([key for key in stored if ":repeat:" in key])
+        await self._compare_events()
+        await self._compare_label_index([key for key in stored if ":label:" in key])
+        await self._compare_pointers([key for key in stored if ":pointer:" in key])
+
+    def teardown(self):
+        """Check that the lists and the cases agree as `callback repair` sees it."""
+
+        async def found():
+            repair = Repair(self.scripts, makes_entries=False, removes_entries=False)
+            return [(step.faults, step.not_examined) async for step in repair.steps(10_000)]
+
+        assert {str(each) for each in self.do(found())} <= {"([], {})"}
+
+    async def _compare_pointers(self, stored):
+        found = await self.read_all({key: ("GET", key) for key in stored})
+        cases = [self.new[case_id] for case_id in self.model if self.new[case_id].pointer]
+        assert found == {
+            keys.key(keys.partition_of(case.id), "pointer", case.pointer): case.id.encode() + case.nonce
+            for case in cases
+        }
+
+    async def _compare_events(self):
+        pages = await self.scripts.run_on_partitions(
+            read_events.SCRIPT,
+            {
+                partition: read_events.SCRIPT.pack(first_number=self.heard[partition] + 1, limit=1000)
+                for partition in self.partitions
+            },
+        )
+        for partition, (first, *events) in pages.items():
+            after = self.heard[partition]
+            assert first == (after + 1 if events else 0)
+            self.heard[partition] = after + len(events)
+            for event in map(read_events.decode_event, events):
+                after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
+                self.told[event.case_id].append((event.type, event.call_id, *after_it))
+                new = self.new[event.case_id]
+                assert (event.activity, event.owner) == (new.activity, new.owner)
+                assert EventFilter(owner=new.owner, labels=new.settings.labels).matches(event)
+        for case_id, model in {**self.model, **self.dropped}.items():
+            assert self.told[case_id] == model.events
+
+    async def _compare_label_index(self, stored):
+        expected = {}
+        for case_id, model in self.model.items():
+            for name, value in model.labels.items():
+                digest = hashlib.sha1(f"{len(name)}:{name}{value}".encode()).hexdigest()
+                key = keys.key(keys.partition_of(case_id), "label", model.owner, digest)
+                expected.setdefault(key, set()).add(case_id)
+        found = await self.read_all({key: ("ZRANGE", key, 0, -1) for key in stored})
+        assert {key: {member.decode() for member in members} for key, members in found.items()} == expected
+
+    async def _compare_cases(self, stored_repeats):
+        cases = dict(zip(self.new, await read_cases(self.scripts, list(self.new), bodies=True), strict=True))
+        reads = {}
+        for case_id in self.new:
+            partition = keys.partition_of(case_id)
+            for name in GONE_WITH_CASE:
+                reads[case_id, name] = ("EXISTS", keys.key(partition, name, case_id))
+            if case_id in self.model:
+                reads[case_id, "queue"] = ("LRANGE", keys.key(partition, "queue", case_id), 0, -1)
+                reads[case_id, "calls"] = ("ZRANGE", keys.key(partition, "calls", case_id), 0, -1)
+                reads[case_id, "sums"] = ("HMGET", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                reads[case_id, "expiry"] = ("ZSCORE", keys.key(partition, "expiries"), case_id)
+                reads[case_id, "held calls"] = ("ZRANGE", keys.key(partition, "held", case_id), 0, -1)
+        possible = [
+            call_id
+            for new in self.new.values() if new.notify
+            for call_id in (*(reminder_id(new.id, number) for number in (1, 2, 3)), expiry_id(new.id))
+        ]  # fmt: skip
+        for call_id in possible:
+            reads[call_id, "exists"] = ("EXISTS", keys.key(keys.partition_of(call_id), "call", call_id))
+        found = await self.read_all(reads)
+        told = [call_id for call_id in possible if found[call_id, "exists"]]
+        assert set(told) == {each.id for each in self._notifications()}
+        repeats = await self._read_repeats(stored_repeats)
+        call_ids = {case_id: [call_id.decode() for call_id in found[case_id, "calls"]] for case_id in self.model}
+        listed = [*itertools.chain(*call_ids.values()), *told]
+        kept = {call.id: call for call in await read_calls(self.scripts, listed)}
+        found |= await self.read_all(
+            {(call_id, "call"): ("HGETALL", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
+            | {(call_id, "due"): ("ZSCORE", self._due_key(call_id), call_id) for call_id in kept}
+        )
+        due = collections.defaultdict(list)
+        for told in self.due:
+            due[_case_of(told)].append(told)
+        for case_id, case in cases.items():
+            if case_id not in self.model:
+                assert case is None
+                assert not any(found[case_id, name] for name in GONE_WITH_CASE)
+                continue
+            assert case is not None
+            calls = [kept[call_id] for call_id in call_ids[case_id]]
+            self._compare_case(case, calls, kept, found, due[case_id], repeats[case_id])
+        await self._compare_indexes()
+
+    async def _read_repeats(self, stored):
+        """Return by which digests the calls of each case are found: the call and the milliseconds that are left."""
+        found = await self.read_all({(key, what): (what, key) for key in stored for what in ("GET", "PTTL")})
+        repeats = collections.defaultdict(dict)
+        for key in stored:
+            case_id, digest = key.split(":")[-2:]
+            repeats[case_id][digest] = found[key, "GET"], found[key, "PTTL"]
+        return repeats
+
+    def _compare_case(self, case, calls, kept, found, due, repeats):
+        """Compare a case and its calls, oldest first, with the model."""
+        new, model = self.new[case.id], self.model[case.id]
+        assert (case.status, case.close_reason, case.call_count, case.version, case.response, case.owner) == (
+            model.status, model.reason, model.call_count, model.version, model.response, model.owner
+        )  # fmt: skip
+        assert (case.expires_ms is not None) is self._expires(case.id)
+        if model.expires_at is not None:
+            assert case.expires_ms == model.expires_at
+        if model.status != CLOSED:
+            assert (found[case.id, "expiry"] and float(found[case.id, "expiry"])) == case.expires_ms
+        assert (case.notify, case.reminders) == (model.notify, len(model.reminders))
+        assert (case.profile, case.guard) == (model.profile, model.guard)
+        assert (case.answer_mode, case.ordered, case.fallback) == (new.answer_mode, new.ordered, new.fallback)
+        assert (case.closed_response, case.settings.prompt) == (new.closed_response, new.settings.prompt)
+        assert case.hold_time_ms == (new.hold_time_ms if new.answer_mode is AnswerMode.HOLD else None)
+        assert case.resolved == (model.resolution[0] if model.resolution else "")
+        assert [member.decode() for member in found[case.id, "held calls"]] == model.held
+        assert [member.decode() for member in found[case.id, "queue"]] == model.queue
+        assert [
+            (call.id, call.status, call.erased, call.fallback_sent, call.caller_gone, call.repeats) for call in calls
+        ] == [
+            (call.id, call.status, call.erased, call.marked, call.caller_gone, len(call.repeats))
+            for call in model.calls.values()
+        ]
+        assert due == [_due(case.id, model.activity, *what) for what in model.due]
+        known = {digest: call_id.decode() for digest, (call_id, _) in repeats.items()}
+        assert known == model.known
+        for digest, (_, left_ms) in repeats.items():
+            assert (left_ms == -1) if known[digest] in model.running else left_ms > 0
+        unfinished, bytes_of_ended = found[case.id, "sums"]
+        assert int(unfinished or 0) == len([call for call in model.calls.values() if not call.over])
+        assert int(bytes_of_ended or 0) == sum(
+            len(found[call.id, "call"].get(name, b"")) for name in SIZED for call in calls if model.calls[call.id].over
+        )
+        for call in calls:
+            self._compare_call(call, found[call.id, "call"], model)
+            self._compare_delivery(call, found[call.id, "due"], model.calls[call.id])
+        told = [kept[call_id] for call_id in model.notifications]
+        assert [call.reason for call in told] == [reason_of(call.id) for call in told]
+        for call in told:
+            self._compare_delivery(call, found[call.id, "due"], model.notifications[call.id])
+
+    def _compare_call(self, call, fields, model):
+        assert call.status != RUNNING or b"response" in fields
+        if not call.erased and call.id not in self.adopted:
+            is_held = model.answer_mode == HOLD and call.status == RUNNING
+            whole = is_held or not model.calls[call.id].partial
+            is_cut_later = model.calls[call.id].partial if is_held else model.calls[call.id].trims
+            assert (b"recorded_request" in fields) is (call.status == RUNNING and is_cut_later)
+            assert call.request.headers == (CAME.headers if whole or self.recording.headers else ())
+            assert fields[b"request_body"] == (CAME.body if whole or self.recording.bodies else b"")
+            assert call.request_body_size == len(CAME.body)
+        elif call.erased:
+            assert not set(fields) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
+            assert fields[b"request"] == b""
+
+    async def _compare_indexes(self):
+        calls = [call for model in self.model.values() for call in model.calls.values()]
+        closed = {case_id for case_id, model in self.model.items() if model.status == CLOSED}
+        expected = {
+            ("leases",): {call.id for call in calls if call.in_lease},
+            ("ended",): {call.id for call in calls if call.over},
+            ("closed",): closed,
+            ("expiries",): {
+                case_id for case_id in self.model
+                if case_id not in closed and self._expires(case_id)
+            },
+            ("reminders",): {case_id for case_id, model in self.model.items() if model.reminders_left},
+            **{
+                (name, owner): self._marked(mark, owner)
+                for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
+                for owner in ("shop", "other")
+            },
+        }  # fmt: skip
+        found = await self.read_all(
+            {
+                (name, partition): ("ZRANGE", keys.key(partition, *name), 0, -1)
+                for name in expected
+                for partition in self.partitions
+            }
+        )
+        for name, members in expected.items():
+            assert {member.decode() for partition in self.partitions for member in found[name, partition]} == members, (
+                name
+            )
+
+    def _compare_delivery(self, call, score, model):
+        if model.delivery is None:
+            assert (call.delivery, score) == (None, None)
+            return
+        assert (call.delivery.status, call.delivery.attempts) == (
+            model.delivery,
+            model.attempts_started - model.attempts_not_asked,
+        )
+        assert (call.delivery.next_ms is not None) is (model.delivery == PENDING and model.due is not None)
+        assert (score is not None) is (model.due is not None)
+        if score is not None:
+            assert (float(score) <= (time.time() + 60) * 1000) is (model.due == NOW)

@@ -1,0 +1,198 @@
+"""Rules for the ends of calls: by handlers, by fallbacks, and by the answers of people and programs."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+from model.life import CLOSED, FAILED, LATER, NOT_STARTED, NOW, REJECTED, RUNNING, SUCCEEDED
+from store.machine.case_steps import CaseSteps
+from store.machine.claim_steps import ClaimSteps
+from store.machine.delivery_steps import DeliverySteps
+from store.machine.end_steps import EndSteps
+from store.machine.time_steps import TimeSteps
+from store.machine.values import BRIEFLY_MS, DIGESTS, EARLY, GAVE, LATE, RECORDING, bodies, ends
+
+from callback_server.domain import ids
+from callback_server.domain.response import Response, ResponseType
+from callback_server.store import keys
+from callback_server.store.queries.read import read_held
+from callback_server.store.transitions.close_case import close_case
+from callback_server.store.transitions.follow_call import FollowResult, follow_call
+from callback_server.store.transitions.mark_waiting import mark_waiting
+from callback_server.store.transitions.resolve_case import ResolveRefusal
+
+
+class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
+    """Rules for how calls end."""
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), close=st.booleans(), body=bodies,
+          merged=st.sampled_from([None, "at the claim", "now"]), due=st.sampled_from([None, NOW, LATER]),
+          earlier=st.booleans(), again=st.booleans())  # fmt: skip
+    def finish(self, data, status, keep_open, close, body, merged, due, earlier, again):
+        """Finish a call that runs, or the attempt of its delivery; or the attempt before it, too late."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        token = max(self._known(call_id).attempts_started - earlier, 1)
+        for _ in range(1 + again):
+            self._finish(
+                call_id, status, keep_open and not close, body, merged=merged, due=due, token=token, close=close
+            )
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
+    def finish_late_or_again(self, data, status, keep_open, body):
+        self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), status=ends, body=bodies)
+    def finish_after_the_response_was_replaced(self, data, status, body):
+        """Finish with the response at the claim, and then with the present one."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        self._set_response(ids.case_id_of_call(call_id), body)
+        for merged in ("at the claim", "now"):
+            self._finish(call_id, status, False, body, merged=merged)
+
+    @precondition(lambda self: self._multiple())
+    @rule(data=st.data(), status=ends)
+    def a_call_that_is_not_the_newest_closes_its_case(self, data, status):
+        case_id = data.draw(st.sampled_from(self._multiple()))
+        call_id, _ = self._claim_new(case_id), self._claim_new(case_id)
+        if call_id in self._running():
+            self._finish(call_id, status, False, b"", close=True)
+
+    @precondition(lambda self: self._held())
+    @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, REJECTED]), body=bodies,
+          answers=st.lists(st.sampled_from(DIGESTS), min_size=1, max_size=2))  # fmt: skip
+    def answer_a_held_call(self, data, status, body, answers):
+        """Answer once, or with two answers."""
+        call_id = data.draw(st.sampled_from(self._held()))
+        ran = self._known(call_id).status == RUNNING
+        for digest in answers:
+            self._finish(call_id, status, False, body, digest=digest)
+        held = self.do(read_held(self.scripts, call_id))
+        assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answer_digest)
+        if ran and held.answer_digest and held.answer is not None:
+            assert (held.answer.headers, held.answer.body) == (GAVE, body)
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), accepts=st.sampled_from([True, True, False]), again=st.booleans())
+    def mark_a_fallback(self, data, accepts, again):
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        for _ in range(1 + again):
+            self._mark_fallback(call_id, accepts=accepts)
+
+    @precondition(lambda self: self.granted)
+    @rule(data=st.data(), told=st.lists(st.booleans(), min_size=1, max_size=2), status=ends, body=bodies,
+          no_repeat=st.booleans(), erases=st.booleans(), trims=st.booleans())  # fmt: skip
+    def a_caller_is_told_to_wait(self, data, told, status, body, no_repeat, erases, trims):
+        """The caller of a call, or a repeat, waits at its address, and gets the answer there, although the call is no
+        longer kept. An answer that must not be given twice is for the first that asks, if the caller waits."""
+        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        case_id = ids.case_id_of_call(call_id)
+        model = self.model.get(case_id) or self.dropped[case_id]
+        call = self._known(call_id)
+        for is_own in told:
+            wait_hash = call_id.ljust(64, "0")
+            is_marked = self.do(
+                mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post", is_own=is_own)
+            )
+            assert is_marked is model.mark_waiting(call_id, wait_hash, is_own=is_own)
+        if not call.wait_hash or case_id not in self.model:
+            return
+        others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
+        assert others is FollowResult.UNKNOWN
+        if call.status == RUNNING:
+            assert self._at_address(call) is FollowResult.RUNS
+            model.calls[call_id].waiters.add("at its address")
+        if call.status != RUNNING or call.delivery:
+            return
+        if erases:
+            self._erase(case_id, None, f"erasure {next(self.numbers)}")
+            model.erase()
+        self._finish(call_id, status, False, body, no_repeat=no_repeat)
+        if call.status not in (SUCCEEDED, REJECTED):
+            return
+        if trims:
+            self.drop(past=True)
+        if call_id in model.kept:
+            assert self.do(self.client.pttl(keys.key(keys.partition_of(call_id), "answer", call_id))) > BRIEFLY_MS
+        assert self._at_address(call, without_answer=True) is FollowResult.ENDED
+        found = self._at_address(call)
+        assert (found.status, found.method) == (call.status, "post")
+        if call_id in model.kept:  # else it was erased, or is larger than what the case may keep
+            assert (found.answer.headers, found.answer.body) == (GAVE, body)
+        elif call.no_repeat and not call.caller_waits:
+            assert found.answer is None
+        assert self._at_address(call) == found
+        if call.no_repeat:
+            assert self._at_address(call, asker="another").answer is None
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), end=st.sampled_from([NOT_STARTED, FAILED, "lost"]),
+          then=st.sampled_from([None, "take", "erase", "replay"]))  # fmt: skip
+    def an_attempt_after_a_fallback_may_not_end_its_call(self, data, end, then):
+        """No handler is asked, it fails, or its server is lost. Then the call is taken, erased or replayed."""
+        call_id = data.draw(st.sampled_from(self._running()))
+        call = self._known(call_id)
+        self._mark_fallback(call_id)
+        if end == "lost" and call in self._in_lease():
+            self._end_lease(call, EARLY)
+            self.sweep()
+        elif end != "lost":
+            self._finish(call_id, end, False, b"", due=NOW)
+        if then == "take":
+            self.take(paused=False)
+        elif then == "erase":
+            case_id = ids.case_id_of_call(call_id)
+            assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
+        elif then == "replay":
+            self._replay(call_id)
+
+    @precondition(lambda self: self.model)
+    @rule(
+        data=st.data(), digest=st.sampled_from(["c" * 64, "d" * 64]),
+        status=st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED]),
+        merged=st.sampled_from(["now", "now", "before"]), late=st.booleans(), foreign=st.booleans(),
+        closes=st.sampled_from([False, False, True]), erases=st.booleans(),
+        then=st.sampled_from([None, "claim", "again", "sweep", "answer", "expires"]),
+    )  # fmt: skip
+    def resolve(self, data, digest, status, merged, late, foreign, closes, erases, then):
+        """Give a case that holds calls its answer, while or before it holds some. It may be erased afterwards."""
+        holding = self._holding()
+        still_open = [case_id for case_id in holding if self.model[case_id].status != CLOSED]
+        case_id = data.draw(st.sampled_from([*self.model, *holding, *4 * still_open]))
+        if late:
+            call_id = self._claim_new(case_id)
+            if late and call_id in self._running():
+                self._end_lease(self._known(call_id), LATE)
+        for _ in range(data.draw(st.integers(0, 2))):
+            self._claim_new(case_id)
+        model = self.model[case_id]
+        if closes:
+            self.do(close_case(self.scripts, case_id, owner=None, recording=RECORDING))
+            model.close()
+        answer = Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=digest.encode())
+        if digest.startswith("d"):
+            answer = Response(type=ResponseType.REDIRECT, redirect_url="https://shop.example/paid")
+        self._whole[digest] = answer
+        version = None if status == REJECTED else model.version - (merged == "before")
+        up_to = data.draw(st.sampled_from([model.call_count, model.call_count, model.call_count - 1]))
+        if foreign:
+            reply = self._resolve(case_id, digest, status, answer, version, up_to, owner="nobody")
+            assert reply is ResolveRefusal.UNKNOWN
+        self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        if erases:
+            assert self._erase(case_id, None, f"erasure {next(self.numbers)}").calls == self.model[case_id].erase()
+        if then == "again":
+            self._resolve_and_compare(case_id, digest, status, answer, version, up_to)
+        elif then == "sweep":
+            self.sweep()
+        elif then == "expires" and case_id in self._can_expire():
+            self._expire(case_id)
+            self.sweep()
+        elif then == "answer":
+            for call_id in model.running:
+                self._finish(call_id, SUCCEEDED, False, b"", digest=DIGESTS[1])
+        elif then == "claim":
+            call_id = self._claim_new(case_id)
+            if call_id in self.model[case_id].calls or call_id in self.model[case_id].gone:
+                reply = self._claim(case_id, call_id)
+                self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))

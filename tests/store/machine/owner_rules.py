@@ -1,0 +1,184 @@
+"""Rules for what owners do: create, change, close and erase cases."""
+
+import dataclasses
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+from model.life import ACK, HOLD, MULTIPLE, RETRYABLE, SINGLE
+from store.machine.case_steps import CaseSteps
+from store.machine.claim_steps import ClaimSteps
+from store.machine.time_steps import TimeSteps
+from store.machine.values import FALLBACK, FAR_MS, GONE, LATE, MOST_CASES, RECORDING, bodies, labels
+
+from callback_server.domain.case import AnswerMode, CallMode, GetGuard, NewCase, Settings
+from callback_server.domain.guard import RequestIntent
+from callback_server.domain.response import Response
+from callback_server.store.transitions.claim_call import CaseClosed
+from callback_server.store.transitions.close_case import CloseResult, close_case
+from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
+from callback_server.store.transitions.erase_calls import EraseResult
+from callback_server.store.transitions.extend_case import ExtendResult, extend_case
+
+
+class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
+    """Rules for what owners do."""
+
+    @initialize(
+        modes=st.lists(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), min_size=1, max_size=2),
+        held=st.lists(st.tuples(st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]), st.booleans()), max_size=2),
+        acknowledged=st.lists(st.tuples(st.sampled_from([SINGLE, MULTIPLE, MULTIPLE]), st.booleans()), max_size=1),
+        bodies=st.booleans(),
+        headers=st.booleans(),
+        guard=st.sampled_from(GetGuard),
+        has_closed_response=st.booleans(),
+    )
+    def create_some(self, modes, held, acknowledged, bodies, headers, guard, has_closed_response):
+        self.recording = dataclasses.replace(RECORDING, bodies=bodies, headers=headers)
+        for model in self.model.values():
+            model.strips = self.strips
+        gone = GONE if has_closed_response else None
+        for mode in modes:
+            self._create(
+                mode, "push", "shop", "", expires=True, body=b"", labels={"team": "x"}, guard=guard, has_window=True,
+                closed_response=gone, notify=("REMINDER", "EXPIRY"),
+            )  # fmt: skip
+        for mode, notified in held:
+            self._create_held(mode, notified=notified)
+        for mode, ordered in acknowledged:
+            self._create(mode, "push", "shop", "", expires=True, body=b"", labels={}, answer=ACK, ordered=ordered)
+
+    @precondition(lambda self: len(self.new) < MOST_CASES)
+    @rule(
+        mode=st.sampled_from([SINGLE, RETRYABLE, MULTIPLE]),
+        activity=st.sampled_from(["push", "push", "push", "record", "form"]),
+        answer=st.sampled_from(AnswerMode),
+        ordered=st.booleans(),
+        fallback=st.booleans(),
+        owner=st.sampled_from(["shop", "shop", "other"]),
+        parameter=st.sampled_from(["", "state"]),
+        expires=st.booleans(),
+        body=bodies,
+        labels=labels,
+        profile=st.sampled_from(["", "hook"]),
+        guard=st.sampled_from(GetGuard),
+        has_window=st.booleans(),
+        no_repeat=st.sampled_from([False, False, True]),
+        has_choices=st.sampled_from([False, False, True]),
+        has_closed_response=st.booleans(),
+        notify=st.sampled_from([(), (), ("REMINDER",), ("EXPIRY",), ("REMINDER", "EXPIRY")]),
+    )
+    def create(
+        self, mode, activity, answer, ordered, fallback, owner, parameter, expires, body, labels, profile, guard,
+        has_window, no_repeat, has_choices, has_closed_response, notify,
+    ):  # fmt: skip
+        if activity != "push":
+            answer = HOLD if activity == "form" else "HANDLER"
+        self._create(
+            mode, activity, owner, parameter, expires=expires, body=body, labels=labels, profile=profile, guard=guard,
+            answer=answer, ordered=ordered and answer == ACK, fallback=FALLBACK if fallback else None,
+            has_window=has_window, no_repeat=no_repeat,
+            has_choices=has_choices and guard is GetGuard.CONFIRM,
+            closed_response=GONE if has_closed_response else None, notify=notify if activity == "push" else (),
+        )  # fmt: skip
+
+    @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
+    @rule(
+        data=st.data(),
+        owner=st.sampled_from(["shop", "other"]),
+        request_id=st.sampled_from(["1", "2"]),
+        mode=st.sampled_from([SINGLE, MULTIPLE]),
+        then=st.lists(st.sampled_from(["same", "other", "dropped"]), min_size=1, max_size=2),
+    )
+    def request(self, data, owner, request_id, mode, then):
+        """Send a request with a request id. Then send the same or another one with that id, or delete the case."""
+        if len(self.new) >= MOST_CASES:
+            owner, request_id = data.draw(st.sampled_from(list(self.requested)))
+        if (owner, request_id) not in self.requested:
+            self._create(mode, "push", owner, "", expires=False, body=b"", labels={}, request_id=request_id)
+        for what in then:
+            case_id = self.requested.get((owner, request_id))
+            if case_id is None:
+                return
+            if what == "dropped":
+                self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
+                self.model[case_id].close()
+                self.drop(past=True)
+                continue
+            case = self._new_case(
+                f"{owner}:{request_id}", fingerprint=(b"f" if what == "same" else b"g") * 32, owner=owner,
+                activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
+                response=Response(),
+            )  # fmt: skip
+            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else RequestConflict.CONFLICT
+            assert self.do(create_case(self.scripts, case)) == expected
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), same=st.booleans())
+    def create_again(self, data, same):
+        """Send a request again, or another one for the same case."""
+        case = self.new[data.draw(st.sampled_from(list(self.model)))]
+        if not same:
+            case = NewCase(
+                **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
+            )
+        expected = CaseStored(self._expiry(case.id)) if same else RequestConflict.CONFLICT
+        assert self.do(create_case(self.scripts, case)) == expected
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), body=bodies, stale=st.booleans())
+    def set_response(self, data, body, stale):
+        """Set a response, and send the claims of running calls again: they keep the response that they had."""
+        case_id = self._any_case(data)
+        self._set_response(case_id, body, stale=stale)
+        for call_id in self.model[case_id].running if case_id in self.model else ():
+            self._claim_again(call_id)
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), foreign=st.booleans(), intent=st.sampled_from([None, None, *RequestIntent]))
+    def close(self, data, foreign, intent):
+        """Close a case. Then a request may come."""
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        owner = "nobody" if foreign or model is None else model.owner
+        reply = self.do(close_case(self.scripts, case_id, owner=owner, recording=RECORDING))
+        assert reply is (CloseResult.UNKNOWN if model is None or foreign else CloseResult[model.close()])
+        if intent:
+            self._claim_new(case_id, intent=intent)
+
+    @precondition(lambda self: self.new)
+    @rule(
+        data=st.data(), foreign=st.sampled_from([False, False, False, True]),
+        times=st.lists(st.sampled_from(["OK", "OK", "PAST", "TOO_LATE"]), min_size=2, max_size=4), sooner=st.booleans(),
+        swept=st.booleans(),
+    )  # fmt: skip
+    def extend(self, data, foreign, times, sooner, swept):
+        """Let a case expire at other times, or at the same one again, and see whether an earlier one has an effect."""
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        for when in times:
+            at = {"OK": FAR_MS - sooner, "PAST": LATE, "TOO_LATE": 2 * FAR_MS}[when]
+            reply = self.do(
+                extend_case(
+                    self.scripts, case_id, owner="nobody" if foreign or model is None else model.owner, expires_ms=at,
+                    max_ms=FAR_MS, recording=RECORDING,
+                )
+            )  # fmt: skip
+            if model is None or foreign:
+                assert reply is ExtendResult.UNKNOWN
+            else:
+                word = "CLOSED" if isinstance(reply, CaseClosed) else reply.name
+                assert word == model.extend(at, allowed=when)
+        if swept:
+            self.sweep()
+
+    @precondition(lambda self: self.new)
+    @rule(data=st.data(), foreign=st.booleans(), again=st.booleans())
+    def erase(self, data, foreign, again):
+        case_id = self._any_case(data)
+        model = self.model.get(case_id)
+        owner = "nobody" if foreign or model is None else model.owner
+        known = model is not None and not foreign
+        expected = EraseResult(model.erase(), before=None) if known else None
+        erasure = f"erasure {next(self.numbers)}"
+        for _ in range(1 + again):
+            assert self._erase(case_id, owner, erasure) == expected

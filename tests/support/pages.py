@@ -1,0 +1,11 @@
+"""Lists that come in pages."""
+
+
+async def pages(read):
+    """Yield each page. `read(after)` returns the page and where the next one begins, or None at the end."""
+    after = None
+    while True:
+        page, after = await read(after)
+        yield page
+        if after is None:
+            return
