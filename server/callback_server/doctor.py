@@ -36,7 +36,9 @@ from callback_server.store.safety import UnsafeStoreError, refusals, setting_pro
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
-from callback_server.verification.settings import HmacSettings, JwtSettings, ProviderSettings, PublicKeySettings
+from callback_server.verification.settings.profiles import ProviderSettings
+from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
+from callback_server.verification.settings.token import JwtSettings
 
 CLOCK_SKEW_S: Final = 1.0
 """The accepted difference between two clocks, in seconds."""

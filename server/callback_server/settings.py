@@ -36,7 +36,7 @@ from callback_server.store.connection.store_url import (
 )
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
-from callback_server.verification.settings import NAME, ProfileSettings
+from callback_server.verification.settings.profiles import NAME, ProfileSettings
 
 _BOX_URL: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 _ALTERNATIVE_DOMAIN: Final = re.compile(r"https://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)

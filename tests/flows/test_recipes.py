@@ -18,7 +18,7 @@ from callback import IncomingCall, Reject
 from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles, profile_files
-from callback_server.verification.settings import ProfileSettings
+from callback_server.verification.settings.profiles import ProfileSettings
 
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 TABLES = {

@@ -10,7 +10,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.verification.profiles import Profiles
-from callback_server.verification.settings import SharedSecretSettings
+from callback_server.verification.settings.credentials import SharedSecretSettings
 
 DONE = pb.Response(response_type=pb.RESPONSE_TYPE_PAGE, response_code=410, response_heading="Already done")
 COMPLETE = [

@@ -12,12 +12,8 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.profiles import Profiles
-from callback_server.verification.settings import (
-    AddressSettings,
-    BasicSettings,
-    HmacSettings,
-    SharedSecretSettings,
-)
+from callback_server.verification.settings.credentials import AddressSettings, BasicSettings, SharedSecretSettings
+from callback_server.verification.settings.signed import HmacSettings
 
 SECRET = "a secret that is long enough for any of the kinds"
 

@@ -18,6 +18,10 @@ from callback_server.verification.fetcher import Fetcher
 PUBLIC = "93.184.215.14"
 """A public address, which no test connects to: the network below leads to loopback."""
 AUTHORITY = trustme.CA()
+HOST = "keys.example.com"
+SNS = "sns.eu-west-1.amazonaws.com"
+HOSTS = (HOST, SNS, "sns.us-west-2.amazonaws.com", "api.paypal.com")
+"""The hosts that the source of the tests serves."""
 
 
 class KeySource:
@@ -30,6 +34,12 @@ class KeySource:
         self.connections = 0
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*hosts).configure_cert(self._tls)
+
+    def forget(self):
+        """Forget the answers, and what was asked."""
+        self.answers.clear()
+        self.asked.clear()
+        self.connections = 0
 
     def put(self, path, content, *headers, status="200 OK"):
         """Answer a path with this content."""

@@ -8,7 +8,7 @@ from callback_server.domain.call import Request
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
-from callback_server.verification.settings import ProfileSettings
+from callback_server.verification.settings.profiles import ProfileSettings
 
 DECLARED = TypeAdapter(ProfileSettings)
 KEY_KINDS = ("jwt", "public-key", "http-message-signatures")

@@ -16,7 +16,7 @@ from cryptography.x509.verification import Store
 from jwt.algorithms import RSAAlgorithm
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.key_source import Authority, KeySource, fetcher_to, resolver
+from support.key_source import HOST, SNS, Authority, fetcher_to, resolver
 from support.tree import ROOT
 from support.verification import DECLARED, NOW, URL, Clock, changed, request, with_header
 from support.wait import wait_until
@@ -27,27 +27,11 @@ from callback_server.verification.profile import FailureReason, VerificationErro
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.sender_certificate import public_roots
-from callback_server.verification.settings import is_allowed_url
+from callback_server.verification.settings.fetched_urls import is_allowed_url
 
-HOST = "keys.example.com"
 KEYS = f"https://{HOST}/jwks"
 RSA, OTHER_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-SNS = "sns.eu-west-1.amazonaws.com"
 SNS_PATH = "/SimpleNotificationService-" + "0" * 32 + ".pem"
-SNS_HOSTS = (SNS, "sns.us-west-2.amazonaws.com", "api.paypal.com")
-
-
-@pytest.fixture(scope="module")
-async def source():
-    async with KeySource(HOST, *SNS_HOSTS) as source:
-        yield source
-
-
-@pytest.fixture(autouse=True)
-def _nothing_asked(source):
-    source.answers.clear()
-    source.asked.clear()
-    source.connections = 0
 
 
 class Steady(Clock):

@@ -5,26 +5,12 @@ import gzip
 import socket
 
 import pytest
-from support.key_source import PUBLIC, KeySource, fetcher_to, resolver
+from support.key_source import HOST, PUBLIC, KeySource, fetcher_to, resolver
 from support.wait import DEADLINE_S
 
 from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError, is_public
 
-HOST = "keys.example.com"
 URL = f"https://{HOST}/keys"
-
-
-@pytest.fixture(scope="module")
-async def source():
-    async with KeySource(HOST) as source:
-        yield source
-
-
-@pytest.fixture(autouse=True)
-def _nothing_asked(source):
-    source.answers.clear()
-    source.asked.clear()
-    source.connections = 0
 
 
 async def why(fetcher, url=URL):

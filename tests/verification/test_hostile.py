@@ -20,7 +20,7 @@ from support.verification import NOW, URL, profile_of, request, with_header
 
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS
-from callback_server.verification.settings import ProfileSettings
+from callback_server.verification.settings.profiles import ProfileSettings
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256 = ec.generate_private_key(ec.SECP256R1())

@@ -20,7 +20,7 @@ from support.verification import (
 
 from callback_server.verification.places import parse_place
 from callback_server.verification.providers import PROVIDERS
-from callback_server.verification.settings import ProviderSettings
+from callback_server.verification.settings.profiles import ProviderSettings
 from callback_server.verification.template import BODY, Template
 
 CASE = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"

@@ -18,7 +18,7 @@ from callback_server.domain.call import Request
 from callback_server.verification.credential import Credential
 from callback_server.verification.places import parse_place
 from callback_server.verification.profile import VerificationError
-from callback_server.verification.settings import HmacSettings
+from callback_server.verification.settings.signed import HmacSettings
 from callback_server.verification.signature import make_hmac_signature
 from callback_server.verification.template import Template
 

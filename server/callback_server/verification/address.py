@@ -6,7 +6,7 @@ import ipaddress
 
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import AddressSettings
+from callback_server.verification.settings.credentials import AddressSettings
 from callback_server.verification.verifier import Explanation
 
 

@@ -18,7 +18,7 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.verification import request_fields
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError
-from callback_server.verification.settings import (
+from callback_server.verification.settings.handshakes import (
     ChallengeHandshake,
     CloudEventsHandshake,
     HandshakeSettings,

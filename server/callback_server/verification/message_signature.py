@@ -29,7 +29,7 @@ from callback_server.verification.components import identity, parse_component
 from callback_server.verification.credential import Credential
 from callback_server.verification.keys import public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import MessageSignatureSettings
+from callback_server.verification.settings.message_signature import MessageSignatureSettings
 from callback_server.verification.signature import MAX_KEY_SIGNATURES, secret_of
 from callback_server.verification.verifier import Explanation
 

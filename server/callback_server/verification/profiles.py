@@ -33,20 +33,17 @@ from callback_server.verification.sender_certificate import (
     load_intermediates,
     public_roots,
 )
-from callback_server.verification.settings import (
-    AddressSettings,
-    BasicSettings,
+from callback_server.verification.settings.credentials import AddressSettings, BasicSettings, SharedSecretSettings
+from callback_server.verification.settings.fetched_urls import is_allowed_url
+from callback_server.verification.settings.message_signature import MessageSignatureSettings
+from callback_server.verification.settings.profiles import (
     DeclaredSettings,
-    HmacSettings,
-    JwtSettings,
-    MessageSignatureSettings,
     ProfileSettings,
     ProviderSettings,
-    PublicKeySettings,
-    SharedSecretSettings,
     StandardWebhooksSettings,
-    is_allowed_url,
 )
+from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
+from callback_server.verification.settings.token import JwtSettings
 from callback_server.verification.signature import (
     HmacChecker,
     KeysOfRequest,

@@ -11,7 +11,7 @@ import msgspec
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import BasicSettings, SharedSecretSettings
+from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.verifier import Explanation
 
 

@@ -27,14 +27,8 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import (
-    Encoding,
-    HmacSettings,
-    KeyAlgorithm,
-    PublicKeySettings,
-    SecretEncoding,
-    SignedSettings,
-)
+from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
+from callback_server.verification.settings.values import Encoding, KeyAlgorithm, SecretEncoding
 from callback_server.verification.template import BODY, Template, members_of
 from callback_server.verification.verifier import Explanation
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from callback_server.domain.call import Request
 from callback_server.verification.credential import Credential
-from callback_server.verification.settings import HmacSettings, PublicKeySettings
+from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
 from callback_server.verification.signature import (
     HmacChecker,
     PublicKeyChecker,

@@ -25,7 +25,7 @@ from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
-from callback_server.verification.settings import JwtSettings
+from callback_server.verification.settings.token import JwtSettings
 from callback_server.verification.verifier import Explanation
 
 MAX_WINDOW_S: Final = 24 * 3600

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError
 from callback_server.verification.profiles import Profiles
-from callback_server.verification.settings import ProfileSettings
+from callback_server.verification.settings.profiles import ProfileSettings
 from callback_server.verification.verifier import Explanation
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)

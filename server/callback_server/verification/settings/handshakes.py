@@ -1,0 +1,103 @@
+"""Settings of handshakes, `[profiles.NAME.handshake]`: one model for each `kind`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from callback_server.verification.places import parse_place
+from callback_server.verification.settings.table import SettingsTable
+from callback_server.verification.settings.values import PlaceText
+
+
+class SlackHandshake(SettingsTable):
+    """Slack's `url_verification`, verified like a call. The kind `slack` always has it."""
+
+    kind: Literal["slack"]
+    """The kind."""
+
+
+class ChallengeHandshake(SettingsTable):
+    """Challenge at a place of the request, which the answer repeats or signs.
+
+    Only a challenge of 1 to 128 letters, digits, `_` and `-` gets an answer.
+    """
+
+    kind: Literal["challenge"]
+    """The kind."""
+    method: Literal["get", "post"]
+    """Method of the request."""
+    challenge: PlaceText
+    """Place of the challenge: `header:NAME`, `query:NAME`, `form:NAME` or `json:POINTER`."""
+    when: dict[PlaceText, str] = {}
+    """Places that must have these values. Without it, each request with a challenge is a handshake."""
+    verified: bool = True
+    """Whether the request must pass the profile as a call must. False: any sender that knows the URL gets the
+    answer."""
+    answer: str = Field(default="{challenge}", min_length=1, max_length=500, pattern=r"^[ !#-%(-;=?-~\"]+$")
+    """Body of the answer, with `{challenge}`, or with `{hmac}` or `{hmac:base64}`: the HMAC of the challenge with the
+    first secret of the profile, in lower-case hexadecimal or in base64. An answer that begins with the brace
+    of an object is JSON."""
+
+    @property
+    def signs(self) -> bool:
+        """Whether the answer contains an HMAC of the challenge."""
+        return "{hmac}" in self.answer or "{hmac:base64}" in self.answer
+
+    @model_validator(mode="after")
+    def _places(self) -> ChallengeHandshake:
+        for each in (self.challenge, *self.when):
+            if parse_place(each).kind in ("field", "body-hash"):
+                raise ValueError("a place must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        return self
+
+
+class HubHandshake(SettingsTable):
+    """`hub.challenge` of Meta, WebSub and Strava, to start a subscription."""
+
+    kind: Literal["hub"]
+    """The kind."""
+    verify_token_files: list[Path] = []
+    """Files, each with one valid `hub.verify_token`, as Meta sends it."""
+    topics: list[str] = []
+    """Valid values of `hub.topic`, as WebSub sends it."""
+    answer: Literal["text", "json"] = "text"
+    """Form of the answer: the challenge alone, or a JSON object with it, as Strava expects."""
+
+    @model_validator(mode="after")
+    def _proves_something(self) -> HubHandshake:
+        if not self.verify_token_files and not self.topics:
+            raise ValueError("needs verify_token_files or topics")
+        return self
+
+
+class ValidationTokenHandshake(SettingsTable):
+    """Microsoft's `validationToken`, which the answer repeats."""
+
+    kind: Literal["validation-token"]
+    """The kind."""
+
+
+class CloudEventsHandshake(SettingsTable):
+    """The OPTIONS request of CloudEvents, as Azure Event Grid sends it."""
+
+    kind: Literal["cloudevents"]
+    """The kind."""
+    origins: list[str] = Field(min_length=1)
+    """Valid values of `WebHook-Request-Origin`, such as `eventgrid.azure.net`; `*` allows any."""
+    max_requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests per minute that the answer allows. None: any number."""
+
+
+HandshakeSettings = Annotated[
+    SlackHandshake | ChallengeHandshake | HubHandshake | ValidationTokenHandshake | CloudEventsHandshake,
+    Field(discriminator="kind"),
+]
+"""Handshake by which a sender asks whether a URL accepts its calls."""
+
+
+def signs_challenges(handshake: HandshakeSettings | None) -> bool:
+    """Return whether the answer of a handshake contains an HMAC of the challenge."""
+    return isinstance(handshake, ChallengeHandshake) and handshake.signs

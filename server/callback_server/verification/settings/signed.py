@@ -1,0 +1,254 @@
+"""Settings of signatures over parts of the request, and of the kinds `hmac` and `public-key`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from callback_server.verification.places import parse_place
+from callback_server.verification.request_fields import TimestampFormat
+from callback_server.verification.settings.common import WithSecrets, WithTolerance, check_one_source
+from callback_server.verification.settings.fetched_urls import CertificateName, KeyUrl, UrlPattern
+from callback_server.verification.settings.handshakes import signs_challenges
+from callback_server.verification.settings.old_names import _NAMES, _old_names, _place_of_old_name
+from callback_server.verification.settings.values import (
+    Certificates,
+    Encoding,
+    FieldName,
+    KeyAlgorithm,
+    Places,
+    PlaceText,
+    SecretEncoding,
+    TemplateText,
+)
+from callback_server.verification.template import BODY, URL, Template
+
+_NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_-]")
+
+
+class SignedSettings(WithTolerance):
+    """Signature over parts of the request.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
+
+    signature: Places = Field(min_length=1)
+    """Place of the signature, or a list of places of which at least one must be there."""
+    signature_field: FieldName | None = None
+    """Field with a signature, if the value is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
+    the value is the signature."""
+    separators: str = Field(default="", max_length=3, pattern=r"^[,; ]*$")
+    """Characters that separate several signatures in one value: comma, semicolon, space. Empty: the value is one
+    signature, or with `signature_field` a list with commas or semicolons."""
+    encoding: Encoding = "hex"
+    """Encoding of the signature: lower-case or upper-case hexadecimal, base64 with padding, or base64url."""
+    prefix: str = Field(default="", max_length=100)
+    """Prefix of each signature, such as `sha256=`. In a list, signatures without it are ignored."""
+    signed: TemplateText = "{body}"
+    """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
+    `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
+    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by the hash function of
+    `algorithm`, lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and
+    joined), `{receiver-id}`, `{body-crc32}` (decimal; it does not prove the body, so `allow_unsigned_body` is needed),
+    and `{members:NAME,NAME,NAME?}` (a line with the name and a line with the text for each of these members of the
+    body; one with `?` may be missing). Each part needs a clear end: `{body}` must be the last placeholder, or only
+    `{timestamp}`, `{body-hash}` or a last `{url}` follow; some text must follow `{id}`, `{header:NAME}` and
+    `{json:POINTER}`; a space, a line break, `{body}` or `{form}` must follow `{url}`. If the body and the URL are next
+    to each other, only the generated URL passes, without additions."""
+    timestamp: PlaceText | None = None
+    """Place of the time of sending. It must be signed: by `{timestamp}`, or as a part of what is signed."""
+    timestamp_format: TimestampFormat = "seconds"
+    """Format of the time: whole seconds or milliseconds since 1970, or as in `2026-01-31T23:59:59Z`."""
+    id: Places = []
+    """Place of the message id, or a list of places of which the first that is there counts. It is trustworthy only if
+    it is signed. `body-hash` is the SHA-256 of the body, for senders without ids."""
+    receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`."""
+    allow_unsigned_body: bool = False
+    """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
+    can then send it with another body."""
+    require_json_object: bool = False
+    """Whether the request must have a body that begins with `{`, as a JSON object does. A handshake that signs
+    challenges needs it if `signed` is `{body}` alone, because a challenge could otherwise be a body."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        places = [parse_place(each) for each in self.signature]
+        template = Template(self.signed)
+        parts = set(template.parts)
+        if self.signature_field is not None and not self.separators:
+            object.__setattr__(self, "separators", ",;")  # frozen
+        if set(self.prefix) & set(self.separators):
+            raise ValueError("prefix contains one of separators, so no signature could have it")
+        if any(each.kind in ("field", "body-hash") for each in places):
+            raise ValueError("signature must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        if any(each.in_body for each in places) and parts & BODY:
+            raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
+        read = [*places, *template.places(), *([] if self.timestamp is None else [parse_place(self.timestamp)])]
+        if any(each.in_body for each in read) and not parts & BODY and not self.allow_unsigned_body:
+            raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
+        if any(each.kind == "query" for each in places) and parts & URL:
+            raise ValueError("a signature in the query cannot cover the query; take {url} and {query} out of signed")
+        if not parts & {*BODY, "url"} and not self.allow_unsigned_body:
+            raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
+        if parts & BODY and self.allow_unsigned_body:
+            raise ValueError("allow_unsigned_body needs signed without the body")
+        if ("receiver-id" in parts) != (self.receiver_id is not None):
+            raise ValueError("{receiver-id} in signed and receiver_id need each other")
+        self._check_time(parts)
+        self._check_id(parts)
+        if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
+            raise ValueError("tolerance_s needs timestamp or id")
+        return self
+
+    def _check_time(self, parts: set[str]) -> None:
+        if self.timestamp is None:
+            if "timestamp" in parts:
+                raise ValueError("{timestamp} in signed needs timestamp, such as header:x-timestamp")
+            if "timestamp_format" in self.model_fields_set:
+                raise ValueError("timestamp_format needs timestamp")
+            return
+        place = parse_place(self.timestamp)
+        if place.kind == "body-hash":
+            raise ValueError("timestamp must not be body-hash")
+        if place.kind == "field" and self.signature_field is None:
+            raise ValueError(f"{self.timestamp} needs signature_field, because it is a field of the same list")
+        # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
+        is_covered = (
+            (place.in_body and parts & BODY - {"form"})
+            or (place.kind == "query" and parts & URL)
+            or place in Template(self.signed).places()
+        )
+        if "timestamp" not in parts and not is_covered:
+            raise ValueError("timestamp needs {timestamp} in signed, because a time that is not signed proves nothing")
+
+    def _check_id(self, parts: set[str]) -> None:
+        places = [parse_place(each) for each in self.id]
+        if "id" in parts and not places:
+            raise ValueError("{id} in signed needs id, such as header:x-id")
+        if any(each.kind == "field" for each in places):
+            raise ValueError("id must not be field:NAME")
+        if any(each.kind == "body-hash" for each in places[:-1]):
+            raise ValueError("body-hash must be the last place of the id, because every request has it")
+        if any(each.kind == "body-hash" for each in places) and (not parts & BODY or "id" in parts):
+            raise ValueError("the id body-hash needs the body in signed, and no {id}")
+        if Template(self.signed).id_ends_at_time and self.timestamp_format != "rfc3339":
+            raise ValueError("some text must follow {id}, to mark its end; only a rfc3339 time can follow it directly")
+
+
+class HmacSettings(SignedSettings, WithSecrets):
+    """HMAC over parts of the request.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
+
+    kind: Literal["hmac"]
+    """The kind."""
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    """Hash function of the HMAC. SHA-1 is for old senders only."""
+    secret_encoding: SecretEncoding = "text"  # noqa: S105  # not a password
+    """Encoding of the secrets in the files."""
+    secret_prefix: str = Field(default="", max_length=100)
+    """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_old_names(cls, given: Any) -> Any:
+        """Read the names of earlier versions."""
+        if not isinstance(given, dict):
+            return given
+        found: dict[str, Any] = {}
+        for key, value in given.items():
+            name, kind = _NAMES.get(key, (key, ""))
+            if name in found:
+                raise ValueError(f"use one of {', '.join(each for each in (name, *_old_names(name)) if each in given)}")
+            found[name] = value if not kind or value is None else _place_of_old_name(key, kind, value)
+        return found
+
+    @model_validator(mode="after")
+    def _check_challenge(self) -> Self:
+        """Refuse a profile of which a signed text could be a challenge: anyone can have a challenge signed."""
+        if not signs_challenges(self.handshake):
+            return self
+        template = Template(self.signed)
+        differs = (
+            _NOT_IN_CHALLENGE.search(template.texts())
+            or {"url", "path"} & set(template.parts)
+            or ("body" in template.parts and self.require_json_object)
+            or ("timestamp" in template.parts and self.timestamp_format == "rfc3339")
+        )
+        if not differs:
+            raise ValueError(
+                "a challenge could be a signed message, and anyone can have a challenge signed; signed must contain a"
+                " character that is no letter, digit, _ or -, or set require_json_object = true with {body} in signed"
+            )
+        return self
+
+
+class PublicKeySettings(SignedSettings):
+    """Signature with a private key of the sender, over parts of the request, which the public key verifies.
+
+    A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    """
+
+    kind: Literal["public-key"]
+    """The kind."""
+    key_files: list[Path] = []
+    """Files with public keys. All of them are valid, and changed files are reloaded. A file is a key or a certificate
+    in PEM form, a JSON Web Key Set, or base64 of a key in DER form or of an Ed25519 key, which can also be
+    hexadecimal. Give either these, or `jwks_url`, or `certificate_url`."""
+    jwks_url: KeyUrl | None = None
+    """URL of the keys, in one of the forms of a file. Each server fetches it regularly."""
+    certificate_url: PlaceText | None = None
+    """Place of the URL of the certificate that signs, for a sender that names it in each message."""
+    certificate_urls: list[UrlPattern] = []
+    """Regular expressions for the whole URLs of certificates. A server fetches no other URL."""
+    certificate_names: list[CertificateName] = []
+    """Names of which a fetched certificate must have one. `{domain}` at the end is the host of its URL without the
+    first label. Its chain must lead to a root that Mozilla trusts."""
+    intermediates: Certificates = ""
+    """Certificates of authorities, in PEM form, that lie between a fetched certificate and a root, and that the sender
+    does not send with it."""
+    algorithm: KeyAlgorithm | None = None
+    """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form.
+    SHA-1 is for old senders only."""
+    algorithm_place: PlaceText | None = None
+    """Place of the name of the algorithm, for a sender that uses several."""
+    algorithms: dict[str, KeyAlgorithm] = {}
+    """Algorithms by the names at that place."""
+
+    @property
+    def allowed_algorithms(self) -> list[KeyAlgorithm]:
+        """Every algorithm that a signature can have."""
+        return [*self.algorithms.values()] if self.algorithm is None else [self.algorithm]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        check_one_source(self, "key_files", "jwks_url", "certificate_url")
+        if self.certificate_url is None:
+            if self.certificate_urls or self.certificate_names or self.intermediates:
+                raise ValueError("certificate_urls, certificate_names and intermediates need certificate_url")
+        elif not self.certificate_urls or not self.certificate_names:
+            raise ValueError("certificate_url needs certificate_urls and certificate_names")
+        elif parse_place(self.certificate_url).kind in ("field", "body-hash"):
+            raise ValueError("certificate_url must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        return self
+
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        if (self.algorithm is None) == (self.algorithm_place is None):
+            raise ValueError("needs algorithm or algorithm_place, not both")
+        if (self.algorithm_place is None) != (not self.algorithms):
+            raise ValueError("algorithm_place and algorithms need each other")
+        if self.algorithm_place is not None:
+            if parse_place(self.algorithm_place).kind in ("field", "body-hash"):
+                raise ValueError("algorithm_place must be header:NAME, query:NAME, form:NAME or json:POINTER")
+            if {"body-hash", "body-hash:base64"} & set(Template(self.signed).parts):
+                raise ValueError("{body-hash} in signed needs algorithm, because its hash function is that")
+        return self

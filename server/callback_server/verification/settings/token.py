@@ -1,0 +1,88 @@
+"""Settings of the kind `jwt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from callback_server.verification.settings.common import CommonSettings, check_one_source
+from callback_server.verification.settings.fetched_urls import KeyUrl
+from callback_server.verification.settings.values import FieldName, JwtAlgorithm
+
+
+class JwtSettings(CommonSettings):
+    """Signed JSON Web Token (RFC 7519), which must have an expiry. It covers the body only by a claim with its hash."""
+
+    kind: Literal["jwt"]
+    """The kind."""
+    key_files: list[Path] = []
+    """Files with keys. All of them are valid, and changed files are reloaded. For algorithms with a public key: a key
+    in PEM form, a certificate, or a JSON Web Key Set. For `HS…`: the secret, at least as long as the hash; a line break
+    at the end is ignored. Give either these or `jwks_url`."""
+    jwks_url: KeyUrl | None = None
+    """URL of a JSON Web Key Set, for algorithms with a public key. Each server fetches it regularly, and never because
+    a token names an unknown key."""
+    algorithms: list[JwtAlgorithm] = Field(min_length=1)
+    """Allowed algorithms: either ones with a public key, or `HS…`, not both."""
+    audience: str | None = Field(default=None, min_length=1, max_length=500)
+    """Required `aud` of the token, or one of its values. It can be left out only with `body_hash_claim`, for a sender
+    whose tokens have none."""
+    issuer: str | None = Field(default=None, min_length=1, max_length=500)
+    """Required `iss` of the token. It can be left out in the same way."""
+    header: FieldName | None = None
+    """Header whose value is the token. None: `Authorization: Bearer …`."""
+    parameter: str | None = Field(default=None, min_length=1, max_length=100)
+    """Parameter whose value is the token, in the query or in a form."""
+    whole_body: bool = False
+    """Whether the body is the token, as for security events (RFC 8935)."""
+    events: Literal["logout", "security"] | None = None
+    """Events that the token tells of. It must then have `events`, `iat` and `jti`, and no `typ` of another kind.
+    `logout` is OpenID Connect Back-Channel Logout: the event is a logout, there is a `sub` or `sid`, and no `nonce`.
+    `security` is any other event (RFC 8417); if the token is the whole body, its content type must be
+    `application/secevent+jwt` (RFC 8935). It sets `single_use`. None: the token may be any other."""
+    body_hash_claim: str | None = Field(default=None, min_length=1, max_length=100)
+    """Claim with the SHA-256 of the body. The hash is also the message id, unless `single_use` is set."""
+    body_hash_encoding: Literal["hex", "base64", "base64url"] = "hex"
+    """Encoding of that claim."""
+    max_age_s: int | None = Field(default=None, ge=1, le=24 * 3600)
+    """Time for which a token without `exp` is valid after its `iat`, in seconds. A token with both must fit both.
+    None: a token must have an `exp`."""
+    leeway_s: int = Field(default=60, ge=0, le=3600)
+    """Allowed difference between the clocks, in seconds."""
+    single_use: bool = False
+    """Whether each token belongs to one message. The token must then have a `jti`, which is the message id, and be
+    valid for a day at most. Another request with the same token gets the same answer, whatever its body."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> JwtSettings:
+        if self.header is not None and self.parameter is not None:
+            raise ValueError("use header or parameter, not both")
+        if self.whole_body and (self.header is not None or self.parameter is not None or self.body_hash_claim):
+            raise ValueError("whole_body needs no header, parameter or body_hash_claim")
+        if self.events is not None:
+            object.__setattr__(self, "single_use", True)  # frozen
+        return self
+
+    @model_validator(mode="after")
+    def _for_this_receiver(self) -> JwtSettings:
+        """Refuse a token that the issuer may have made for anyone, unless it was made for this body."""
+        for name in ("audience", "issuer"):
+            if getattr(self, name) is None and self.body_hash_claim is None:
+                raise ValueError(f"{name} must be given, unless body_hash_claim is")
+        return self
+
+    @model_validator(mode="after")
+    def _one_sort(self) -> JwtSettings:
+        check_one_source(self, "key_files", "jwks_url")
+        if len({name.startswith("HS") for name in self.algorithms}) > 1:
+            raise ValueError("algorithms mixes ones with a public key and HS…, whose key is a secret")
+        if self.is_symmetric and self.jwks_url is not None:
+            raise ValueError("jwks_url is for public keys; the key of HS… is a secret, in key_files")
+        return self
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the keys are shared secrets."""
+        return self.algorithms[0].startswith("HS")
