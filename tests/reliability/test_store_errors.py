@@ -91,19 +91,25 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
         async with failing(client, store) as word:
             answers = await asyncio.gather(*(system.http.post(case.url) for case in cases))
             for answer in answers:
-                assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+                # A store that has refused for 2 seconds makes the server not ready, and then an edge refuses.
+                assert answer.status_code == 503
+                assert answer.json()["code"] in ("store_unavailable", "server_unreachable")
                 assert int(answer.headers["retry-after"]) > 0
             with pytest.raises(UnavailableError) as refused:
                 await system.client.generate_callback_url("record", Response("ok"))
             assert word not in str(refused.value)
             refusals = system.server.events("claim_unanswered")
-            assert len(refusals) == len(cases)
+            assert len(refusals) == [answer.json()["code"] for answer in answers].count("store_unavailable")
             assert all(word in event["error"] and not event["maybe_done"] for event in refusals)
         await client.delete("unrelated")
         assert await contents(client) == before
         assert not handler.calls
 
-        answers = await asyncio.gather(*(system.http.post(case.url) for case in cases))
+        async def accepted(case):
+            answer = await system.http.post(case.url)
+            return answer if answer.status_code != 503 else None
+
+        answers = await asyncio.gather(*(wait_until(lambda case=case: accepted(case)) for case in cases))
         assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok")] * len(cases)
 
 

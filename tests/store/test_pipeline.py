@@ -390,8 +390,9 @@ async def test_a_slot_that_has_moved_is_found(nodes):
 
 
 async def give(slot, owner, *nodes):
-    """Set the owner of a slot at these nodes."""
+    """Set the owner of a slot at these nodes. What a node that does not know it yet says meanwhile does not count."""
     name = await owner.execute_command("CLUSTER MYID")
+    await owner.execute_command("CLUSTER BUMPEPOCH")
     for node in nodes:
         await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
 
