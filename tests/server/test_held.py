@@ -13,7 +13,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.calls import invoke as invoke_module
+from callback_server.calls import marks
 from callback_server.domain.activity import Activity
 from callback_server.store import keys
 
@@ -359,7 +359,7 @@ SOON = {"answer_deadline": {"nanos": 100_000_000}}
 
 
 async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store_of, monkeypatch):
-    monkeypatch.setattr(invoke_module, "MARK_S", 0.1)
+    monkeypatch.setattr(marks, "MARK_S", 0.1)
     away = Away()
     async with StoreProxy(store_of(), away) as proxy, running_services(proxy) as services:
         made = await generate(services, **SOON)
@@ -371,7 +371,7 @@ async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store
 
 
 async def test_a_held_call_does_not_keep_a_server_that_stops_without_a_store(store_of, monkeypatch):
-    monkeypatch.setattr(invoke_module, "MARK_S", 0.1)
+    monkeypatch.setattr(marks, "MARK_S", 0.1)
     async with StoreProxy(store_of(), Away()) as proxy, running_services(proxy, grace_s=3600) as services:
         made = await generate(services)
         caller = invoke(services, made)

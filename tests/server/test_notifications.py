@@ -92,6 +92,23 @@ async def notifications(services, made, *statuses):
     return await wait_until(there, what=f"notifications at {statuses}")
 
 
+def slow_handlers(error=None):
+    """Return handlers of `act` whose attempt at a notification ends when the test says so, and fails with an error.
+
+    Also return the event that an attempt has started, and the one after which it may end.
+    """
+    handlers, started, may_end = Handlers(), asyncio.Event(), asyncio.Event()
+
+    @handlers.notification("act")
+    async def slow(_notification):
+        started.set()
+        await may_end.wait()
+        if error is not None:
+            raise error
+
+    return handlers, started, may_end
+
+
 class Told:
     """Handlers of `act` that record what they get."""
 
@@ -283,14 +300,7 @@ async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(r
 
 
 async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):
-    started, may_end = asyncio.Event(), asyncio.Event()
-    handlers = Handlers()
-
-    @handlers.notification("act")
-    async def slow(_notification):
-        started.set()
-        await may_end.wait()
-        raise RuntimeError
+    handlers, started, may_end = slow_handlers(RuntimeError())
 
     async with Worker(handlers, running.address).working():
         made = await generate(running)
@@ -480,13 +490,7 @@ async def test_notifications_that_are_due_together_start_at_a_pace(store_of):
 
 async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_slot_again(store_of, monkeypatch):
     monkeypatch.setattr(pool, "ANNOUNCE_S", 3600)
-    started, may_end = asyncio.Event(), asyncio.Event()
-    handlers = Handlers()
-
-    @handlers.notification("act")
-    async def slow(_notification):
-        started.set()
-        await may_end.wait()
+    handlers, started, may_end = slow_handlers()
 
     async with (
         running_services(store_of(), sweeps=True, activities=ACT) as services,

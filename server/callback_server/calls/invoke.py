@@ -22,19 +22,20 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
-from callback_process.tasks import TaskSet, cancel_all
+from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
+from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.waiting import (
@@ -44,7 +45,6 @@ from callback_server.calls.waiting import (
     told_to_wait_after_ms,
     wait_hash,
     wait_path,
-    wait_token,
 )
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
@@ -54,7 +54,6 @@ from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.connection.resend import resend
 from callback_server.store.queries.read import HeldCall
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
@@ -66,18 +65,10 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallRuns,
 )
 from callback_server.store.transitions.follow_call import FallbackSent
-from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
-from callback_server.store.transitions.mark_fallback import mark_fallback
-from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
-MARK_S: Final = 5.0
-"""How long the mark of what a caller gets is sent to a store that does not reply, in seconds, before the call is looked
-at again."""
-GONE_S: Final = 5.0
-"""How long the mark of a caller that is gone waits for a store that does not reply, in seconds."""
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
     CallFailure.HANDLER_LOST: errors.HandlerLostError,
@@ -137,8 +128,7 @@ class CallInvoker:
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self._marks = TaskSet()
-        """The marks of callers that are gone, until the store has them."""
+        self._marks = CallerMarks(scripts, recording)
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -241,7 +231,7 @@ class CallInvoker:
             call.is_caller_gone = True
             call.release()
             if call.is_claimed:
-                self._marks.start(self._mark(call.call_id))
+                self._marks.start_gone(call.call_id)
 
     async def mark_caller_gone(self, call_id: str) -> None:
         """Mark that the caller of a call did not get its answer.
@@ -249,8 +239,7 @@ class CallInvoker:
         Raises:
             StoreError: It is not known whether the call was marked.
         """
-        if await mark_caller_gone(self._scripts, call_id):
-            log.info("caller_gone", call_id=call_id, case_id=case_id_of_call(call_id))
+        await self._marks.mark_caller_gone(call_id)
 
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
@@ -283,7 +272,7 @@ class CallInvoker:
             return
         is_marked = call.is_claimed and call.is_caller_gone
         if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self._marks.start(self._mark(call.call_id))  # its caller gets a 503, whatever is recorded
+            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -292,18 +281,12 @@ class CallInvoker:
         else:
             answer.set_result(task.result())
 
-    async def _mark(self, call_id: str) -> None:
-        try:
-            await resend(lambda: self.mark_caller_gone(call_id), unsent_s=GONE_S, unsure_s=GONE_S)
-        except StoreError as error:
-            log.error("caller_gone_not_marked", call_id=call_id, error=str(error))
-
     async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
         pending, result = await self._claims.claim(pending)
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
-                self._marks.start(self._mark(call.call_id))
+                self._marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             reservation.charge(result.owner)
@@ -345,7 +328,9 @@ class CallInvoker:
             await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (path := await self._mark_waiting(earlier.call_id, call, waiting)):
+            if not waiting.done() and (
+                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
+            ):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
         finally:
@@ -450,9 +435,9 @@ class CallInvoker:
             await _first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
-                    if path := await self._mark_waiting(grant.call_id, call, task):
+                    if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-                elif await self._mark_fallback(grant, request, call, task):
+                elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
@@ -463,61 +448,6 @@ class CallInvoker:
         finally:
             if is_held:
                 task.cancel()
-
-    async def _mark_waiting(self, call_id: str, call: ActiveCall, ends: asyncio.Task[Any]) -> str:
-        """Record that a caller waits at the address of a call, and return its path. Empty: the call has ended."""
-        token = wait_token(call.state, call_id)
-
-        async def mark() -> bool:
-            return await mark_waiting(
-                self._scripts,
-                call_id=call_id,
-                wait_hash=wait_hash(token),
-                method=call.method,
-                is_own=call_id == call.call_id,
-            )
-
-        if not await self._mark_before_answer(mark, call, ends):
-            return ""
-        log.info("caller_told_to_wait", call_id=call_id, case_id=case_id_of_call(call_id))
-        return wait_path(call_id, token)
-
-    async def _mark_fallback(
-        self, grant: Grant, request: Request, call: ActiveCall, ends: asyncio.Task[Outcome]
-    ) -> bool:
-        """Record that the caller gets the fallback, before it does. Return whether the caller may get it."""
-
-        async def mark() -> bool:
-            return await mark_fallback(
-                self._scripts,
-                call_id=grant.call_id,
-                request=request,
-                recording=self._recording,
-                accepts=_may_be_delivered(grant),
-            )
-
-        return await self._mark_before_answer(mark, call, ends)
-
-    async def _mark_before_answer(
-        self, mark: Callable[[], Awaitable[bool]], call: ActiveCall, ends: asyncio.Task[Any]
-    ) -> bool:
-        """Record what the caller of a call that runs gets now, before it does. Return whether that was recorded.
-
-        A store that does not reply is asked again until `ends` is done, which waits for the end of the call, or until
-        the caller is gone. Only a call whose decision is made here keeps a process that stops.
-
-        Raises:
-            OutcomeUnknownError: This process or the edge stops, and the store does not reply.
-        """
-        while True:
-            try:
-                return await resend(mark, unsent_s=MARK_S, unsure_s=MARK_S)
-            except StoreError as error:
-                log.error("answer_not_marked", call_id=call.call_id, error=str(error))
-            if ends.done() or call.is_caller_gone:
-                return False
-            if call.released.done() and ends not in self._decisions:
-                raise errors.OutcomeUnknownError(call.call_id if call.is_claimed else "")
 
     async def _decide_and_finish(self, grant: Grant, request: Request) -> Outcome:
         """Wait for the decision on a call, and record it."""
@@ -545,7 +475,7 @@ class CallInvoker:
                 grant,
                 result,
                 lease_end=lease_end,
-                wait_ms=wait_ms if _may_be_delivered(grant) else None,
+                wait_ms=wait_ms if may_be_delivered(grant) else None,
             )
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
@@ -566,11 +496,6 @@ async def _first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | No
     waits = {task} if released is None else {task, released}
     timeout_s = None if after_ms is None else after_ms / 1000
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _may_be_delivered(grant: Grant) -> bool:
-    """Return whether the call has a delivery if its caller gets the fallback."""
-    return grant.answer_mode is AnswerMode.HANDLER and grant.fallback is not None and grant.fallback.accepts
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
-from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1 import callbacks_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.calls.case_changes import erase_all_calls, read_visible_case, replace_attributes
+from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
-from callback_server.domain.call import Call, DeliveryStatus
 from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
@@ -36,21 +33,16 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
+from callback_server.rpc.pages import attempt, page_size, read_token
+from callback_server.rpc.visible_cases import VisibleCases
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import (
-    list_calls,
-    pointer_exists,
-    read_call,
-    read_calls,
-    read_cases,
-    read_notifications,
-)
+from callback_server.store.queries.read import list_calls, pointer_exists, read_calls, read_cases
 from callback_server.store.queries.read_events import ResumeToken
-from callback_server.store.queries.read_pauses import is_paused, read_pauses
+from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.change_pauses import change_pauses
@@ -62,9 +54,7 @@ from callback_server.store.transitions.replay_call import ReplayResult, replay_c
 from callback_server.watch import WatchHub
 
 log = get_logger()
-T = TypeVar("T")
 
-DEFAULT_PAGE_SIZE: Final = 50
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
 MAX_ACTIVITIES_PER_PAGE: Final = 100
@@ -105,6 +95,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> None:
         self.authenticator = authenticator
         self._scripts = scripts
+        self._visible = VisibleCases(scripts)
         self._policy = policy
         self._recording = recording
         self._held = held
@@ -199,13 +190,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id,
             new,
             names,
-            owner=(await self._case(case_id, caller)).owner,
+            owner=(await self._visible.case(case_id, caller)).owner,
             platform_url=self._policy.platform_url,
             cookie_domains=self._policy.cookie_domains,
             recording=self._recording,
         )
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
-        return pb2.SetResponseResponse(callback=await self._shown_case(case_id, caller))
+        return pb2.SetResponseResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
     async def AnswerCall(  # noqa: N802  # gRPC's name
@@ -215,7 +206,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
-        await self._call(call_id, caller, also_deleted=True)
+        await self._visible.call(call_id, caller, also_deleted=True)
         decision = Decision(
             accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
             override=converters.response_from(request.response),
@@ -225,13 +216,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
         if broken := decision.problems():
             raise InvalidRequestError(broken)
-        case = await self._case(case_id, caller)
+        case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
         await self._held.answer(call_id, decision, case)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         # The end of a call deletes it if the case has newer ones, as many as are kept.
-        call = await self._shown_call(call_id, caller, also_deleted=True)
-        return pb2.AnswerCallResponse(callback=await self._shown_case(case_id, caller), call=call)
+        call = await self._visible.shown_call(call_id, caller, also_deleted=True)
+        return pb2.AnswerCallResponse(callback=await self._visible.shown_case(case_id, caller), call=call)
 
     @rpc(Role.OWNER, or_answers=True)
     async def ResolveCallback(  # noqa: N802  # gRPC's name
@@ -245,11 +236,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             override=converters.response_from(request.response),
             no_repeat=request.no_repeat,
         )
-        case = await self._case(case_id, caller)
+        case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
         count = await self._held.resolve(case, decision)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
-        callback = await self._shown_case(case_id, caller)
+        callback = await self._visible.shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
     @rpc(Role.OWNER, or_answers=True)
@@ -259,7 +250,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        owner = (await self._case(case_id, caller)).owner
+        owner = (await self._visible.case(case_id, caller)).owner
         closed, unsure = await resend_knowing(
             lambda: close_case(self._scripts, case_id, owner=owner, recording=self._recording)
         )
@@ -267,7 +258,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise errors.CaseNotFoundError
         if closed is CloseResult.OK or unsure:
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CLOSED_BY_OWNER, principal=caller.name)
-        return pb2.CloseCallbackResponse(callback=await self._shown_case(case_id, caller))
+        return pb2.CloseCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
     async def ExtendCallback(  # noqa: N802  # gRPC's name
@@ -276,7 +267,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Set the time at which a case expires."""
         require_valid(request)
         case_id, expires_ms = request.callback_case_id, _milliseconds(request.expire_time, "expire_time")
-        owner = (await self._owned_case(case_id, caller)).owner
+        owner = (await self._visible.owned_case(case_id, caller)).owner
         extended = await resend(
             lambda: extend_case(
                 self._scripts,
@@ -298,7 +289,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             )
             raise InvalidRequestError([Violation("expire_time", extended.name.lower(), problem)])
         log.info("case_extended", case_id=case_id, principal=caller.name)
-        return pb2.ExtendCallbackResponse(callback=await self._shown_case(case_id, caller))
+        return pb2.ExtendCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
     async def GetCallback(  # noqa: N802  # gRPC's name
@@ -306,7 +297,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.GetCallbackResponse:
         """Return a case."""
         require_valid(request)
-        return pb2.GetCallbackResponse(callback=await self._shown_case(request.callback_case_id, caller))
+        return pb2.GetCallbackResponse(callback=await self._visible.shown_case(request.callback_case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
     async def ListCallbacks(  # noqa: N802  # gRPC's name
@@ -316,7 +307,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
-        after = _token(PageCursor.from_token, request.page_token)
+        after = read_token(PageCursor.from_token, request.page_token)
         if request.callback_activity and not caller.may_generate(request.callback_activity):
             return pb2.ListCallbacksResponse()
         async with self._listing[caller.name]:
@@ -327,7 +318,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 status=status,
                 labels=request.labels,
                 after=after,
-                limit=_page_size(request.page_size, MAX_CASES_PER_PAGE),
+                limit=page_size(request.page_size, MAX_CASES_PER_PAGE),
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
@@ -342,7 +333,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.GetCallResponse:
         """Return a call."""
         require_valid(request)
-        return pb2.GetCallResponse(call=await self._shown_call(request.call_id, caller))
+        return pb2.GetCallResponse(call=await self._visible.shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
     async def ListCalls(  # noqa: N802  # gRPC's name
@@ -350,15 +341,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
         require_valid(request)
-        case = await self._case(request.callback_case_id, caller)
+        case = await self._visible.case(request.callback_case_id, caller)
         calls, more = await list_calls(
             self._scripts,
             case.id,
-            before=_token(_attempt, request.page_token),
-            limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
+            before=read_token(attempt, request.page_token),
+            limit=page_size(request.page_size, MAX_CALLS_PER_PAGE),
         )
         return pb2.ListCallsResponse(
-            calls=await self._shown(case, calls),
+            calls=await self._visible.shown(case, calls),
             next_page_token=str(more) if more else "",
         )
 
@@ -369,7 +360,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Return a page of the calls of an owner that a filter selects."""
         require_valid(request)
         owner = _owner(request.owner, caller)
-        after = _token(CallCursor.from_token, request.page_token)
+        after = read_token(CallCursor.from_token, request.page_token)
         async with self._listing[caller.name]:
             call_ids, more = await list_owner_calls(
                 self._scripts,
@@ -377,7 +368,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 owner=owner,
                 activities=caller.limit or (),
                 after=after,
-                limit=_page_size(request.page_size, MAX_CALLS_PER_PAGE),
+                limit=page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
             calls = await read_calls(self._scripts, call_ids)
         return pb2.ListOwnerCallsResponse(
@@ -392,7 +383,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        owner = (await self._owned_case(case_id, caller)).owner
+        owner = (await self._visible.owned_case(case_id, caller)).owner
         calls = await erase_all_calls(self._scripts, case_id, owner=owner)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
@@ -405,7 +396,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Replay a call."""
         require_valid(request)
         call_id = request.call_id
-        case, call = await self._call(call_id, caller)
+        case, call = await self._visible.call(call_id, caller)
         if not caller.owns(case.owner, case.activity):
             raise errors.CallNotFoundError
         replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=case.owner))
@@ -417,7 +408,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             erased = replayed is ReplayResult.INCOMPLETE and call.erased
             raise errors.CallNotReplayableError(_ERASED if erased else _NOT_REPLAYABLE[replayed])
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
-        return pb2.ReplayCallResponse(call=await self._shown_call(call_id, caller))
+        return pb2.ReplayCallResponse(call=await self._visible.shown_call(call_id, caller))
 
     @rpc(Role.ADMIN)
     async def PauseActivity(  # noqa: N802  # gRPC's name
@@ -466,7 +457,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 only=caller.limit,
                 of_deliveries=caller.is_admin,
                 after=request.page_token,
-                limit=_page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
+                limit=page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
             )
             paused = (await read_pauses(self._scripts)).names
         return pb2.ListActivitiesResponse(
@@ -494,7 +485,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         principal = authenticate()
         # With a token, the case may be deleted already, and its last events still to come.
         if request.callback_case_id and not request.resume_token:
-            await self._case(request.callback_case_id, principal)
+            await self._visible.case(request.callback_case_id, principal)
         keeps = EventFilter(
             owner=None if principal.sees_other_owners else principal.name,
             activity=request.callback_activity,
@@ -502,7 +493,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id=request.callback_case_id,
             sees=principal.sees,
         )
-        resumed = _token(ResumeToken.from_text, request.resume_token, field="resume_token")
+        resumed = read_token(ResumeToken.from_text, request.resume_token, field="resume_token")
         async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as batches:
             async for events, token in batches:
                 if authenticate() != principal:
@@ -515,45 +506,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
         if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
             raise InvalidRequestError(broken)
-
-    async def _shown_case(self, case_id: str, caller: Principal) -> pb.Callback:
-        """Return a case with its notifications."""
-        case = await self._case(case_id, caller)
-        message = converters.case_to(case)
-        if case.notify:
-            message.notifications.extend(await self._shown(case, await read_notifications(self._scripts, case)))
-        return message
-
-    async def _shown_call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> pb.Call:
-        case, call = await self._call(call_id, caller, also_deleted=also_deleted)
-        return (await self._shown(case, [call]))[0]
-
-    async def _shown(self, case: Case, calls: Sequence[Call]) -> list[pb.Call]:
-        """Convert calls of a case, each with whether its delivery is paused."""
-        waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
-        paused = waits and await is_paused(self._scripts, case.activity)
-        return [converters.call_to(call, paused=paused) for call in calls]
-
-    async def _call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> tuple[Case, Call]:
-        (case,) = await read_cases(self._scripts, [ids.case_id_of_call(call_id)], bodies=False)
-        call = None
-        if case and caller.sees(case.owner, case.activity):
-            call = await read_call(self._scripts, call_id, also_deleted=also_deleted)
-        if case is None or call is None:
-            raise errors.CallNotFoundError
-        return case, call
-
-    async def _case(self, case_id: str, caller: Principal) -> Case:
-        case = await read_visible_case(self._scripts, case_id, owner=None)
-        if not caller.sees(case.owner, case.activity):
-            raise errors.CaseNotFoundError
-        return case
-
-    async def _owned_case(self, case_id: str, caller: Principal) -> Case:
-        case = await self._case(case_id, caller)
-        if not caller.owns(case.owner, case.activity):
-            raise errors.CaseNotFoundError
-        return case
 
 
 def _milliseconds(time: Timestamp, field: str) -> int:
@@ -586,25 +538,3 @@ def _require_sight(caller: Principal, owner: str) -> None:
 
 def _given(response: Response, name: str) -> bool:
     return getattr(response, FIELDS[name]) is not None
-
-
-def _page_size(requested: int, most: int) -> int:
-    """Return how many items a page has: the default for 0, and at most `most`."""
-    return min(requested or DEFAULT_PAGE_SIZE, most)
-
-
-def _attempt(token: str) -> int:
-    """Return the position in the calls of a case that a page token names, or raise ValueError."""
-    if not re.fullmatch("[1-9][0-9]{0,15}", token):
-        raise ValueError("not a page token")
-    return int(token)
-
-
-def _token(read: Callable[[str], T], token: str, *, field: str = "page_token") -> T | None:
-    if not token:
-        return None
-    try:
-        return read(token)
-    except ValueError:
-        violation = Violation(field, field, "is not a token of an earlier response")
-        raise InvalidRequestError([violation]) from None
