@@ -88,7 +88,7 @@ class EventFilter:
 
 
 def _label_digest(name: str, value: str) -> str:
-    """Return the beginning of the digest of a label, as `label_digests_of` in labels.lua does."""
+    """Return the beginning of the digest of a label, as `label_indexes` in labels.lua does."""
     text = name.encode()
     digest = hashlib.sha1(b"%d:%b%b" % (len(text), text, value.encode()), usedforsecurity=False)
     return digest.hexdigest()[:_LABEL_DIGEST_LENGTH]

@@ -49,9 +49,6 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
 }
 """The fields of a case (key `case:ID`)."""
 
-NOT_LOADED: Final = frozenset({"closed", "bytes", "pointer", "hold_ms", "code", "answer_bytes", "reminders"})
-"""The fields of a case that `load_case` of lifecycle.lua does not read."""
-
 CALL_FIELDS: Final[Mapping[str, str]] = {
     "status": "the CallStatus",
     "attempt": "the number of the call among all calls of its case, from 1",

@@ -13,7 +13,7 @@ from typing import Final
 from callback_server.domain import life
 from callback_server.domain.case import FORM, RECORD, CallMode, CaseEffect, CaseStatus, CloseReason, Settings
 from callback_server.domain.life import CallEnd
-from callback_server.store import fields, keys
+from callback_server.store import keys
 
 
 def key_functions() -> str:
@@ -71,12 +71,6 @@ def life_constants() -> str:
     return _constants({name: repr(value) for name, value in constants.items()})
 
 
-def case_fields() -> str:
-    """Return the names of the fields of a case that `load_case` reads, as a Lua table. The first is always present."""
-    names = [name for name in fields.CASE_FIELDS if name not in fields.NOT_LOADED]
-    return f"local CASE_FIELDS = {{{', '.join(map(repr, names))}}}"
-
-
 def setting_positions() -> str:
     """Return the positions of the packed settings of a case, which is an array."""
     return _constants(
@@ -92,7 +86,6 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "key_functions": key_functions,
     "life_functions": life_functions,
     "life_constants": life_constants,
-    "case_fields": case_fields,
     "setting_positions": setting_positions,
     "status_lists": status_lists,
 }

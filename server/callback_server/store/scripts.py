@@ -48,6 +48,9 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
+_FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
+"""A function outside of all others, on one line or up to an `end` at the beginning of a line."""
 
 ArgumentValue = str | bytes | int | bool | Sequence[str | bytes | int]
 PackedArguments = Sequence[str | bytes | int]
@@ -133,7 +136,19 @@ def _load(name: str, arguments: Sequence[Argument]) -> str:
             return PARTS[part]()
         return _DIRECTIVE.sub(replacement, (folder / "includes" / f"{part}.lua").read_text("utf-8"))
 
-    return _DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8"))
+    return _without_unused_functions(_DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8")))
+
+
+def _without_unused_functions(source: str) -> str:
+    """Drop comments and the functions that a script includes and does not use.
+
+    Each execution of a script makes all of its functions before it does anything else.
+    """
+    source = _COMMENT.sub("", source)
+    for function in reversed([*_FUNCTION.finditer(source)]):  # only what stands after a function uses it
+        if not re.search(rf"\b{function[1]}\b", source[function.end() :]):
+            source = source[: function.start()] + source[function.end() :]
+    return source
 
 
 class Scripts:

@@ -36,8 +36,8 @@ end
 redis.call('ZINTERCARD', 4, KEYS[1], expiries_key(), activities_key(owner), index_key(owner, 'OPEN', activity))
 redis.call('XLEN', events_key())
 if notify ~= '' then redis.call('ZCARD', reminders_key()) end
-for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZCARD', index) end
-local label_digests = label_digests_of(content)
+local indexes, label_digests = label_indexes(owner, content)
+for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
 redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode,
@@ -75,7 +75,7 @@ if fallback ~= '' then
 end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
 redis.call('SADD', activities_key(owner), activity)
-for _, index in ipairs(label_indexes(owner, content)) do redis.call('ZADD', index, created, case_id) end
+for _, index in ipairs(indexes) do redis.call('ZADD', index, created, case_id) end
 local expires = 0
 if time_to_live_ms ~= '' then
   expires = math.floor(now_us() / 1000) + time_to_live_ms

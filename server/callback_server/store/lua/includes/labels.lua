@@ -15,22 +15,14 @@ local function settings_of(content)
   return settings
 end
 
-local function labels_of(content) return settings_of(content)[SETTING_LABELS] end
-
--- Returns the keys of the label indexes that a case is in.
+-- Returns the keys of the label indexes that a case is in, and its labels as an event has them: the first 12 digits of
+-- the digest of each, concatenated.
 local function label_indexes(owner, content)
-  local indexes = {}
-  for name, value in pairs(labels_of(content)) do
-    indexes[#indexes + 1] = label_index(owner, name, value)
+  local indexes, digests = {}, {}
+  for name, value in pairs(settings_of(content)[SETTING_LABELS]) do
+    local digest = label_digest(name, value)
+    indexes[#indexes + 1] = label_key(owner, digest)
+    digests[#digests + 1] = string.sub(digest, 1, 12)
   end
-  return indexes
-end
-
--- Returns the labels of a case as an event has them: the first 12 digits of the digest of each label.
-local function label_digests_of(content)
-  local digests = {}
-  for name, value in pairs(labels_of(content)) do
-    digests[#digests + 1] = string.sub(label_digest(name, value), 1, 12)
-  end
-  return table.concat(digests)
+  return indexes, table.concat(digests)
 end
