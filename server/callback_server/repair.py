@@ -43,16 +43,18 @@ class FaultKind(enum.StrEnum):
     """A case or call lacks an entry."""
     ENTRY_WITHOUT_CASE = "entry_without_case"
     """The case or call of an entry does not exist, or has another state."""
+    WRONG_TYPE = "wrong_type"
+    """A key of a case or call has a wrong type. Nothing mends it; the case is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One difference between a list and the cases and calls of its partition."""
+    """One difference between a list and the cases and calls of its partition, or a key of a wrong type."""
 
     kind: FaultKind
     partition: int
     listed_in: str
-    """The list, as in the table of keys."""
+    """The list, or the key of a wrong type, as in the table of keys."""
     name: str
     """The id of the case or call; of a list of activities, the activity."""
 
@@ -113,11 +115,12 @@ class Repair:
                 else:
                     await self._examine_list(partition, kind, name, step)
         except Exception as error:  # its slot moves, or a key is broken: the others are examined
-            step.not_examined[partition] = str(error)
+            step.not_examined[partition] = f"{name}: {error}"
 
     async def _examine_case(self, partition: int, case_id: str, step: Step) -> None:
-        for missing in await repair_case(self._scripts, case_id, makes_entries=self._makes_entries):
-            step.faults.append(Fault(FaultKind.MISSING_ENTRY, partition, missing.listed_in, missing.name))
+        for fault in await repair_case(self._scripts, case_id, makes_entries=self._makes_entries):
+            kind = FaultKind.WRONG_TYPE if fault.is_wrong_type else FaultKind.MISSING_ENTRY
+            step.faults.append(Fault(kind, partition, fault.listed_in, fault.name))
 
     async def _examine_list(self, partition: int, kind: str, name: str, step: Step) -> None:
         for member in await repair_list(self._scripts, partition, name, removes_entries=self._removes_entries):

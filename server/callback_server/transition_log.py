@@ -15,15 +15,22 @@ from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus,
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import Reason
-from callback_server.domain.timeouts import CallResolved, EntryWithoutCase, HoldTimeEnded, LeaseEnded, Timeout
+from callback_server.domain.timeouts import (
+    CallResolved,
+    EntryWithoutCase,
+    HoldTimeEnded,
+    LeaseEnded,
+    Timeout,
+    WrongType,
+)
 
 log = get_logger()
 _calls = functools.cache(metrics.CALLS.labels)
 """The cached series: looking one up for each call is slow, and their number is bounded."""
 
 
-def log_report(timeout: Timeout | EntryWithoutCase) -> None:
-    """Log a timeout, or an entry without its case, whichever transition found it."""
+def log_report(timeout: Timeout | EntryWithoutCase | WrongType) -> None:
+    """Log a timeout, or a fault of the store, whichever transition found it."""
     if isinstance(timeout, LeaseEnded):
         metrics.LEASES_ENDED.inc()
         log.warning(
@@ -40,6 +47,8 @@ def log_report(timeout: Timeout | EntryWithoutCase) -> None:
         log_call_ended(timeout.call_id, timeout.activity, Outcome(timeout.status), timeout.effect)
     elif isinstance(timeout, EntryWithoutCase):
         log_entry_without_case(timeout.listed_in, timeout.name)
+    elif isinstance(timeout, WrongType):
+        log_wrong_type(timeout.listed_in, timeout.name, timeout.error)
     else:
         metrics.CASES_EXPIRED.inc()
         log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)
@@ -49,6 +58,12 @@ def log_entry_without_case(listed_in: str, name: str) -> None:
     """Log and count an entry of a list whose case or call does not exist, or has another state."""
     metrics.STORE_FAULTS.labels("entry_without_case").inc()
     log.error("entry_without_case", listed_in=listed_in, case_id=case_id_of_call(name), name=name)
+
+
+def log_wrong_type(listed_in: str, name: str, error: str) -> None:
+    """Log and count a case that was left as it is, because one of its keys has a wrong type."""
+    metrics.STORE_FAULTS.labels("wrong_type").inc()
+    log.error("wrong_type", listed_in=listed_in, case_id=case_id_of_call(name), name=name, error=error)
 
 
 def log_missing_entry(listed_in: str, name: str) -> None:

@@ -49,6 +49,13 @@ async def test_a_part_that_cannot_be_examined_is_named(store):
     assert store.plain.zscore(*ENTRY) is None
 
 
+async def test_a_key_of_a_wrong_type_is_named_and_not_mended(store):
+    store.plain.set(keys.key(keys.partition_of(CASE), "case", CASE), "not a hash")
+    ran = await repair(store.url)
+    assert (ran.code, ran.errors) == (1, "")
+    assert f"wrong_type  case  {CASE}  found" in ran.output
+
+
 @pytest.mark.parametrize(
     ("environment", "text"),
     [

@@ -232,3 +232,19 @@ async def test_a_partition_with_a_broken_key_is_named_and_the_others_are_examine
     steps = [step async for step in Repair(stored, makes_entries=True, removes_entries=True).steps(10)]
     assert {partition for step in steps for partition in step.not_examined} == {partition}
     assert [fault.name for step in steps for fault in step.faults] == ["0" * 49]
+
+
+@pytest.mark.parametrize("kind", ["case", "content", "calls", "call"])
+async def test_a_key_of_a_wrong_type_is_named_and_its_case_is_left_as_it_is(stored, kind):
+    key, (call_id, *_) = min((await members(stored, "calls")).items())
+    partition, name = keys.parse(key.decode())
+    name = call_id.decode() if kind == "call" else name.partition(":")[2]
+    damaged = keys.key(partition, kind, name)
+    await stored.plain.delete(damaged)
+    await stored.plain.lpush(damaged, "wrong type")
+    before = {name: await members(stored, name) for name in LISTS}
+    faults = await examined(stored, changes=True)
+    assert [(fault.kind, fault.partition, fault.listed_in, fault.name) for fault in faults] == [
+        (FaultKind.WRONG_TYPE, partition, kind, name)
+    ]
+    assert {name: await members(stored, name) for name in LISTS} == before

@@ -1,6 +1,7 @@
 """A script is all or nothing: if a key of its partition has a wrong type, it does everything or changes nothing.
 
 Lua has no rollback. So a script looks at the types of all keys that it may write to before it writes to the first.
+A script on what is due, of many cases, leaves a case of which a key has a wrong type as it is, and does the others.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Req
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
 from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.timeouts import WrongType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
@@ -192,6 +194,33 @@ async def contents(client):
     return {name: (found[2 * at], max(found[2 * at + 1], 0)) for at, name in enumerate(names)}
 
 
+async def damage(client, key):
+    """Give a key another type."""
+    is_text = await client.type(key) == b"string"
+    await client.delete(key)
+    if is_text:
+        await client.hset(key, "wrong", "type")
+    else:
+        await client.set(key, "wrong type")
+
+
+async def damaged(client, stored, key):
+    """Restore what was stored, and give a key another type."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.flushall()
+    for other, (value, ttl) in stored.items():
+        pipeline.restore(other, ttl, value)
+    await pipeline.execute()
+    await damage(client, key)
+
+
+async def due_entries(client):
+    """Return the entries that `expire_all` has made due and nothing has handled."""
+    lists = [keys.key(PARTITION, name) for name in ("leases", "expiries", "reminders")]
+    lists += [keys.key(PARTITION, name, "push") for name in ("due", "notification_due")]
+    return {name: found for name in lists if (found := set(await client.zrangebyscore(name, 1, 1)))}
+
+
 @pytest.mark.parametrize("name", TRANSITIONS)
 async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_wrong_type(store_of, name):
     store = store_of()
@@ -203,25 +232,64 @@ async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_w
         stored = await contents(plain)
         partial, refused = [], 0
         for key in stored:
-            pipeline = plain.pipeline(transaction=False)
-            pipeline.flushall()
-            for other, (value, ttl) in stored.items():
-                pipeline.restore(other, ttl, value)
-            pipeline.delete(key)
-            is_text = await plain.type(key) == b"string"
-            await pipeline.execute()
-            if is_text:
-                await plain.hset(key, "wrong", "type")
-            else:
-                await plain.set(key, "wrong type")
+            await damaged(plain, stored, key)
             before = {other: value for other, (value, _) in (await contents(plain)).items()}
+            made.due.clear()
             try:
                 await TRANSITIONS[name](made)
+                cases = [each.name[:32].encode() for each in made.due if isinstance(each, WrongType)]
             except ResponseError:
                 refused += 1
-                after = {other: value for other, (value, _) in (await contents(plain)).items()}
-                changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
-                if changed:
-                    partial.append((key, changed))
+                cases = [b""]  # in the name of every key
+            after = {other: value for other, (value, _) in (await contents(plain)).items()}
+            changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
+            if changed := [other for other in changed if any(case_id in other for case_id in cases)]:
+                partial.append((key, changed))
         assert not partial
         assert refused
+
+
+HANDLES = {
+    "sweep_partition": ("leases", "expiries", "reminders"), "take_deliveries": ("due",),
+    "take_deliveries, notifications": ("notification_due",),
+}  # fmt: skip
+"""The lists of which a script handles what is due."""
+
+
+@pytest.mark.parametrize("name", HANDLES)
+async def test_a_case_of_which_a_key_has_a_wrong_type_is_reported_and_stops_no_other(store_of, name):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        made = Prepared(client)
+        await made.prepare()
+        await made.expire_all()
+        stored = await contents(plain)
+        listed = [key for key in await due_entries(plain) if keys.parse(key)[1].partition(":")[0] in HANDLES[name]]
+        victims = {member.decode() for key in listed for member in await plain.zrange(key, 0, -1)}
+        assert victims
+        for victim in victims:
+            case_key = keys.key(PARTITION, "case", victim[:32]).encode()
+            call_key = keys.key(PARTITION, "call", victim).encode()
+            for key in {case_key, call_key} & stored.keys():
+                await damaged(plain, stored, key)
+                made.due.clear()
+                await TRANSITIONS[name](made)
+                left = await due_entries(plain)
+                assert not left.keys() & set(listed)
+                assert victim in {each.name for each in made.due if isinstance(each, WrongType)}
+
+
+async def test_a_case_of_which_a_key_has_a_wrong_type_is_kept_and_others_are_deleted(store_of):
+    store = store_of()
+    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+        made = Prepared(client)
+        await made.prepare()
+        await damage(plain, keys.key(PARTITION, "call", made.ended).encode())
+        await damage(plain, keys.key(PARTITION, "calls", made.closed.id).encode())
+        other = await made.create()
+        await close_case(made.scripts, other.id, owner=None, recording=RECORDING)
+        made.due.clear()
+        await TRANSITIONS["apply_retention"](made)
+        assert {(each.listed_in, each.name) for each in made.due} == {("ended", made.ended), ("closed", made.closed.id)}
+        assert await plain.exists(keys.key(PARTITION, "case", made.closed.id))
+        assert not await plain.exists(keys.key(PARTITION, "case", other.id))

@@ -16,6 +16,8 @@ from callback_cli.processes import config_option, needs_extra
 from callback_cli.text_view import TextView
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_MENDED = {"missing_entry": "made", "entry_without_case": "removed"}
+"""What a repair does about a fault, by its kind."""
 
 
 @click.command("config", epilog=examples("callback config", "callback config --config callback.toml --json"))
@@ -97,7 +99,8 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
 
     It makes the entries that a callback or call lacks, and removes entries whose callback or call does not exist. It
     uses the settings of the server, and works while servers run. A partition whose slot moves to another node is not
-    examined: run it again afterwards. It exits with code 1 if something was not examined, or with --check not mended.
+    examined: run it again afterwards. A callback of which a key has a wrong type is named and left as it is. It exits
+    with code 1 if something was not examined or not mended.
     """
     with needs_extra("server"):
         from callback_server import repair as of_server
@@ -110,12 +113,12 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
         click.echo(json_view.dumps([dataclasses.asdict(fault) for fault in found.faults]))
     for partition, reason in found.not_examined.items():
         click.echo(f"Error: partition {partition} was not examined: {reason}", err=True)
-    if found.not_examined or (check and found.faults):
+    if found.not_examined or any(check or fault.kind not in _MENDED for fault in found.faults):
         sys.exit(EXIT_REFUSED)
 
 
 async def _repair(of_server: Any, config: Path | None, *, changes: bool, as_json: bool) -> Any:
-    done = {"missing_entry": "made", "entry_without_case": "removed"} if changes else {}
+    done = _MENDED if changes else {}
     whole = of_server.Step()
     async for step in of_server.repair(config, changes=changes):
         whole.add(step)

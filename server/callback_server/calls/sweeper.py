@@ -22,7 +22,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
-from callback_server.transition_log import log_entry_without_case, log_missing_entry
+from callback_server.transition_log import log_entry_without_case, log_missing_entry, log_wrong_type
 
 log = get_logger()
 
@@ -145,9 +145,12 @@ class Sweeper:
 def log_faults(step: Step) -> None:
     """Log what a step of a repair found."""
     for fault in step.faults:
-        (log_missing_entry if fault.kind is FaultKind.MISSING_ENTRY else log_entry_without_case)(
-            fault.listed_in, fault.name
-        )
+        if fault.kind is FaultKind.WRONG_TYPE:
+            log_wrong_type(fault.listed_in, fault.name, "the key has a wrong type")
+        elif fault.kind is FaultKind.MISSING_ENTRY:
+            log_missing_entry(fault.listed_in, fault.name)
+        else:
+            log_entry_without_case(fault.listed_in, fault.name)
     for partition, reason in step.not_examined.items():
         log.warning("repair_failed", partition=partition, error=reason)
 

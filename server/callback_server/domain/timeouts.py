@@ -69,6 +69,18 @@ class EntryWithoutCase:
     """The list, as in the table of keys."""
 
 
+@dataclass(frozen=True, slots=True)
+class WrongType:
+    """An entry of a list is due, and a key of its case or call has a wrong type. The case was left as it is."""
+
+    name: str
+    """The id of the case or call."""
+    listed_in: str
+    """The list, as in the table of keys."""
+    error: str
+    """What the store said."""
+
+
 Timeout = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired
-Report = Timeout | AwaitedCallEnded | EntryWithoutCase
+Report = Timeout | AwaitedCallEnded | EntryWithoutCase | WrongType
 """What a transition reports besides its answer."""

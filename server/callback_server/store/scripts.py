@@ -31,6 +31,7 @@ from callback_server.domain.timeouts import (
     HoldTimeEnded,
     LeaseEnded,
     Report,
+    WrongType,
 )
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
@@ -178,7 +179,7 @@ class Scripts:
         reply = await self._evaluate(script, keys.tag(partition), script.pack(**values))
         if script.applies_timeouts:
             reports, *reply = reply
-            for word, name, activity, *facts in reports:  # the third is a list if a case is not there
+            for word, name, activity, *facts in reports:  # the third is a list if a case is not there or damaged
                 if word in _ENDS_OF_CALLS:
                     self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
                 elif word == b"RESOLVED":
@@ -186,6 +187,8 @@ class Scripts:
                     self._on_report(CallResolved(name.decode(), activity.decode(), effect, status))
                 elif word == b"ENTRY_WITHOUT_CASE":
                     self._on_report(EntryWithoutCase(name.decode(), activity.decode()))
+                elif word == b"WRONG_TYPE":
+                    self._on_report(WrongType(name.decode(), activity.decode(), facts[0].decode()))
                 elif word == b"CASE_EXPIRED":
                     self._on_report(CaseExpired(name.decode(), activity.decode()))
                 else:

@@ -2,12 +2,12 @@
 -- Deletes the ended calls and closed cases of a partition that are past their retention. A case waits for its calls:
 -- for the end of a call that runs or has a delivery, and for the retention of its calls, which may end a moment after
 -- its own. It also waits until the windows of its calls are over, and until its notifications are delivered. An entry
--- without its call or case is kept, and reported.
+-- without its call or case, or of a damaged case, is kept and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, retention_ms
 -- Returns: the timeouts that were applied, then the number of calls and the number of cases that were deleted. A sum
---          below the limit means: nothing is left.
+--          below the limit means: nothing is left, but perhaps what damaged cases kept from this step.
 -- Transition: CLOSED -> nothing
 -- @include lifecycle
 -- @include status_lists
@@ -16,21 +16,22 @@
 local now = math.floor(now_us() / 1000)
 local due = now - retention_ms
 
-local calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
-local cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #calls)
-for _, call_id in ipairs(calls) do
+local due_calls = redis.call('ZRANGE', ended_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit)
+local due_cases = redis.call('ZRANGE', closed_key(), '-inf', due, 'BYSCORE', 'LIMIT', 0, limit - #due_calls)
+examine(due_calls, function(call_id)
   local case = load_case(string.sub(call_id, 1, 32))
   if case then check_types(case, {call_id}) end
-end
-for _, case_id in ipairs(cases) do
+end)
+examine(due_cases, function(case_id)
   local case = load_case(case_id)
-  if case then
-    check_types(case, {})
-    local content = redis.call('GET', content_key(case_id))
-    local indexes = content and label_indexes(case.owner, content) or {}
-    for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
-  end
-end
+  if not case then return end
+  check_types(case, {})
+  local content = redis.call('GET', content_key(case_id))
+  local indexes = content and label_indexes(case.owner, content) or {}
+  for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
+end)
+local calls = without_damaged('ended', ended_key(), due_calls, due)
+local cases = without_damaged('closed', closed_key(), due_cases, due)
 for _, call_id in ipairs(calls) do
   local case_id = string.sub(call_id, 1, 32)
   local case = call_exists(call_id) and load_case(case_id)

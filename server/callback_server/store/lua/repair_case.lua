@@ -1,34 +1,50 @@
 #!lua flags=allow-oom
 -- Finds the entries that a case, its calls and its notifications need and do not have, such as the lease of a call
--- that runs, and makes them. A call without a lease gets one, so that its end counts if its server still runs it.
+-- that runs, and makes them. A call without a lease gets one, so that its end counts if its server still runs it. Also
+-- finds the keys of the case and its calls that have a wrong type. Such a call, or the whole case, is left as it is.
 --
 -- KEYS: partition
 -- ARGV: case_id, after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
 --       lease_ms (of a call that has none, or of a notification's attempt),
 --       makes_entries (otherwise they are only reported)
--- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry the list, as
---          in the table of keys, and the case or call.
+-- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry MISSING, the
+--          list, as in the table of keys, and the case or call; for each key of a wrong type WRONG_TYPE, the name of
+--          the key there, and its case or call.
 -- Transition: none.
 -- @include lifecycle
 -- @arguments
 
-local case = load_case(case_id)
-if not case then return {0} end
+-- The keys of a case that are there for it alone, and a command that reads each.
+local READS = {case = 'HLEN', content = 'STRLEN', body = 'STRLEN', fallback = 'STRLEN', closed_response = 'STRLEN',
+  resolution = 'HLEN', calls = 'ZCARD', held = 'ZCARD', answers = 'ZCARD', queue = 'LLEN'}
+
+local found = {}
+local function report(fault, name, member)
+  found[#found + 1] = fault
+  found[#found + 1] = name
+  found[#found + 1] = member
+end
+---@return boolean whether the key has the type of those that this command reads
+local function has_type(name, member, command)
+  if pcall(redis.call, command, KEYS[1] .. ':' .. name .. ':' .. member) then return true end
+  report('WRONG_TYPE', name, member)
+  return false
+end
+
+local is_sound = true
+for name, command in pairs(READS) do is_sound = has_type(name, case_id, command) and is_sound end
+local case = is_sound and load_case(case_id)
+if not case then return {0, unpack(found)} end
 
 local now = math.floor(now_us() / 1000)
-local missing = {}
-local function report(list, member)
-  missing[#missing + 1] = list
-  missing[#missing + 1] = member
-end
 local function need(list, key, score, member)
   if redis.call('ZSCORE', key, member) then return end
-  report(list, member)
+  report('MISSING', list, member)
   if makes_entries then redis.call('ZADD', key, score, member) end
 end
 local function need_member(list, key, member)
   if redis.call('SISMEMBER', key, member) == 1 then return end
-  report(list, member)
+  report('MISSING', list, member)
   if makes_entries then redis.call('SADD', key, member) end
 end
 
@@ -52,7 +68,7 @@ end
 local function check_delivery(call_id, at)
   if case.ordered == '1' then
     if not redis.call('LPOS', queue_key(case_id), call_id) then
-      report('queue', call_id)
+      report('MISSING', 'queue', call_id)
       if makes_entries then redis.call('RPUSH', queue_key(case_id), call_id) end
     end
     if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return end
@@ -62,6 +78,7 @@ local function check_delivery(call_id, at)
 end
 
 local function check_notification(call_id)
+  if not has_type('call', call_id, 'HLEN') then return end
   local delivery, start, next_attempt = unpack(redis.call('HMGET', call_key(call_id), 'delivery', 'start', 'next'))
   if delivery == 'DEAD' then
     need('dead', dead_key(case.owner), start, call_id)
@@ -73,6 +90,7 @@ local function check_notification(call_id)
 end
 
 local function check_call(call_id, attempt)
+  if not has_type('call', call_id, 'HLEN') then return end
   local call = redis.call('HMGET', call_key(call_id), 'status', 'delivery', 'start', 'end', 'next', 'request')
   local status, delivery = call[1], call[2]
   if not call[6] then return end -- the list of the calls has an entry without its call
@@ -99,4 +117,4 @@ if after == '0' then
 end
 local calls = redis.call('ZRANGE', calls_key(case_id), '(' .. after, '+inf', 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
 for i = 1, #calls, 2 do check_call(calls[i], calls[i + 1]) end
-return {#calls == 2 * limit and tonumber(calls[#calls]) or 0, unpack(missing)}
+return {#calls == 2 * limit and tonumber(calls[#calls]) or 0, unpack(found)}

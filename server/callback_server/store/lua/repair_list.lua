@@ -12,8 +12,12 @@
 
 local key = KEYS[1] .. ':' .. list
 local is_queue = kind == 'queue'
-local entries = is_queue and redis.call('LRANGE', key, first, first + limit - 1)
-  or redis.call('ZRANGE', key, first, first + limit - 1)
+local is_readable, entries = pcall(redis.call, is_queue and 'LRANGE' or 'ZRANGE', key, first, first + limit - 1)
+if not is_readable then
+  -- A key of a wrong type. That of one case is reported with it, by repair_case.
+  if is_queue or kind == 'calls' or kind == 'held' then return {-1} end
+  return redis.error_reply(entries.err)
+end
 
 local function is_right(member)
   local case = load_case(string.sub(member, 1, 32))
@@ -37,7 +41,8 @@ end
 
 local wrong = {}
 for _, member in ipairs(entries) do
-  if not is_right(member) then
+  local is_known, right = pcall(is_right, member) -- no: a key has a wrong type, as repair_case reports
+  if is_known and not right then
     wrong[#wrong + 1] = member
     if removes_entries and is_queue then
       redis.call('LREM', key, 1, member)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Applies the timeouts of a partition: interrupts calls whose lease has ended, closes cases that have expired, starts
--- the reminders that are due. An entry without its case or call is kept and reported. Also updates the partition's copy
--- of the paused activities.
+-- the reminders that are due. An entry without its case or call, or of a damaged case, is kept and reported. Also
+-- updates the partition's copy of the paused activities.
 --
 -- KEYS: partition
 -- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
@@ -21,27 +21,31 @@ local KEEP_TIME_US = 5000000
 
 local now = math.floor(now_us() / 1000)
 
-local calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-local cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-local reminded = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-for _, call_id in ipairs(calls) do
+local due_calls = redis.call('ZRANGE', leases_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+local due_cases = redis.call('ZRANGE', expiries_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+local due_reminders = redis.call('ZRANGE', reminders_key(), '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+examine(due_calls, function(call_id)
   local case = load_case(string.sub(call_id, 1, 32))
   if case then check_types(case, {call_id}, true) end
-end
-for _, case_id in ipairs(cases) do
+end)
+examine(due_cases, function(case_id)
   local case = load_case(case_id)
   if case then check_types(case, {}) end
-end
-for _, case_id in ipairs(reminded) do
+end)
+examine(due_reminders, function(case_id)
   local case = load_case(case_id)
+  redis.call('STRLEN', content_key(case_id))
   if case then check_types(case, {}) end
-end
+end)
 for _, notifications in ipairs({false, true}) do
   local activities, list = due_lists(notifications)
   for _, activity in ipairs(activities) do redis.call('ZCARD', list(activity)) end
 end
 
 sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
+local calls = without_damaged('leases', leases_key(), due_calls, now)
+local cases = without_damaged('expiries', expiries_key(), due_cases, now)
+local reminded = without_damaged('reminders', reminders_key(), due_reminders, now)
 for _, call_id in ipairs(calls) do
   local case = load_case(string.sub(call_id, 1, 32))
   if not case or not call_exists(call_id) then
@@ -83,5 +87,5 @@ end
 local waits = redis.call('EXISTS', leases_key(), expiries_key(), reminders_key(), delivery_activities_key(),
   notification_activities_key()) > 0
 if clock < time or (waits and time > kept_time + KEEP_TIME_US) then keep_time() end
-return reply(#calls, #cases, #reminded, is_due(false), is_due(true), math.floor(clock / 1000),
+return reply(#due_calls, #due_cases, #due_reminders, is_due(false), is_due(true), math.floor(clock / 1000),
   math.floor((time - clock) / 1000))

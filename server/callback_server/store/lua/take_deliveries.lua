@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
 -- Skips deliveries of paused activities. A reminder whose case is decided is dropped in place of that. An entry without
--- its case or call is kept and reported.
+-- its case or call, or of a damaged case, is kept and reported.
 --
 -- KEYS: partition
 -- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
@@ -27,27 +27,34 @@ for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = to
 local activities, due_list = due_lists(notifications)
 table.sort(activities)
 
+local function check(call_id)
+  local case = load_case(string.sub(call_id, 1, 32))
+  if not case then return end
+  check_types(case, {call_id}, true)
+  redis.call('STRLEN', content_key(case.id))
+  redis.call('STRLEN', body_key(case.id))
+end
+
 -- The calls or notifications that are due, each before its activity, and at most one more than can be taken: however
 -- many activities have some, a script looks at no more of them.
-local due = {}
+local due_by_activity, found = {}, 0
 for i = 1, #activities do
   local activity = activities[(turn + i) % #activities + 1]
-  local left = limit + 1 - #due / 2
+  local left = limit + 1 - found
   if left == 0 then break end
   if redis.call('HEXISTS', pauses_key(), activity) == 0 then
-    for _, call_id in ipairs(redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)) do
-      due[#due + 1] = activity
-      due[#due + 1] = call_id
-    end
+    local entries = redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
+    found = found + #entries
+    examine(entries, check)
+    due_by_activity[#due_by_activity + 1] = {activity, entries}
   end
 end
 
-for i = 2, #due, 2 do
-  local case = load_case(string.sub(due[i], 1, 32))
-  if case then
-    check_types(case, {due[i]}, true)
-    redis.call('STRLEN', content_key(case.id))
-    redis.call('STRLEN', body_key(case.id))
+local due, list = {}, notifications and 'notification_due' or 'due'
+for _, each in ipairs(due_by_activity) do
+  for _, call_id in ipairs(without_damaged(list, due_list(each[1]), each[2], now)) do
+    due[#due + 1] = each[1]
+    due[#due + 1] = call_id
   end
 end
 
@@ -83,4 +90,4 @@ for i = 1, math.min(#due, 2 * limit), 2 do
       call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
   end
 end
-return reply(#due > 2 * limit and 1 or 0, unpack(taken))
+return reply(found > limit and 1 or 0, unpack(taken))

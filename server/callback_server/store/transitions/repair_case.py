@@ -19,17 +19,18 @@ LEASE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class MissingEntry:
-    """A list lacks the entry of a case or call."""
+class CaseFault:
+    """A list lacks the entry of a case or call, or a key of a case or call has a wrong type."""
 
+    is_wrong_type: bool
     listed_in: str
-    """The list, as in the table of keys."""
+    """The list or key, as in the table of keys."""
     name: str
     """The id of the case or call; of a list of activities, the activity."""
 
 
-async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) -> list[MissingEntry]:
-    """Return the entries that a case and its calls need and do not have, and make them.
+async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) -> list[CaseFault]:
+    """Return the entries that a case and its calls need and do not have, and make them. Also return wrong types.
 
     Args:
         scripts: The scripts on the store.
@@ -39,9 +40,9 @@ async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) ->
     Raises:
         StoreError: It is not known whether all were made. Another attempt makes the others.
     """
-    found, after = list[MissingEntry](), 0
+    found, after = list[CaseFault](), 0
     while True:
-        after, *missing = await scripts.run(
+        after, *faults = await scripts.run(
             SCRIPT,
             keys.partition_of(case_id),
             case_id=case_id,
@@ -51,8 +52,8 @@ async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) ->
             makes_entries=makes_entries,
         )
         found += [
-            MissingEntry(name.decode(), member.decode())
-            for name, member in zip(missing[::2], missing[1::2], strict=True)
+            CaseFault(word == b"WRONG_TYPE", name.decode(), member.decode())
+            for word, name, member in zip(faults[::3], faults[1::3], faults[2::3], strict=True)
         ]
         if not after:
             return found
