@@ -34,6 +34,7 @@ from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
@@ -57,6 +58,7 @@ from callback_server.rpc.new_case import Policy
 from callback_server.rpc.server import Health, make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
+from callback_server.self_check import SelfCheck
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
@@ -203,6 +205,9 @@ class ControlPlane:
             self.scripts, recording, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
         )
         authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
+        self.statistics = StatisticsRecorder(
+            self.scripts, replica=self.replica_bus.replica, owners=authenticator.owners
+        )
         policy = Policy(
             box_url=settings.box_url,
             platform_url=settings.platform_url,
@@ -225,6 +230,7 @@ class ControlPlane:
                 self.held,
                 self.watch_hub,
                 ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica),
+                SelfCheck(settings),
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
             EdgeServicer(self.invoker, authenticator),
@@ -354,6 +360,7 @@ class ControlPlane:
             self._tasks.start(self.sweeper.run_retention())
             self._tasks.start(self.sweeper.run_repairs())
             self._tasks.start(self._probe.run())
+            self._tasks.start(self.statistics.run())
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())
         if self._profiles_files:

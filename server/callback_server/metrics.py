@@ -11,7 +11,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus
 from callback_server.domain.notification import Reason
 
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""The upper bounds of the buckets of durations, in seconds."""
+STAGES: Final = ("claim", "verify", "handler", "finish")
+"""The stages of a call, in their order."""
+
+INVOKE_METHOD: Final = "StreamInvocations"
+"""The method in metrics and logs of an invocation: each is counted and timed, and not the stream. Look-ups are timed
+apart."""
 
 CALLS: Final = Counter(
     "callback_calls", "Calls that ended in this process, by outcome and, for failures, by reason", ["outcome", "reason"]
@@ -36,19 +43,16 @@ WORKERS: Final = Gauge("callback_workers", "Workers connected to this process")
 WORKER_SLOTS_FREE: Final = Gauge("callback_worker_slots_free", "Free slots of the workers connected to this process")
 WORKER_CALLS_WAITING: Final = Gauge("callback_worker_calls_waiting", "Calls that wait in this process for a worker")
 STAGE_SECONDS: Final = Histogram(
-    "callback_call_stage_seconds", "Duration of each stage of a call", ["stage"], buckets=_SECONDS
+    "callback_call_stage_seconds", "Duration of each stage of a call", ["stage"], buckets=SECONDS
 )
-CLAIM_SECONDS: Final = STAGE_SECONDS.labels("claim")
-VERIFY_SECONDS: Final = STAGE_SECONDS.labels("verify")
-HANDLER_SECONDS: Final = STAGE_SECONDS.labels("handler")
-FINISH_SECONDS: Final = STAGE_SECONDS.labels("finish")
+CLAIM_SECONDS, VERIFY_SECONDS, HANDLER_SECONDS, FINISH_SECONDS = map(STAGE_SECONDS.labels, STAGES)
 REQUEST_SECONDS: Final = Histogram(
-    "callback_request_seconds", "Duration of the requests of each gRPC method", ["method"], buckets=_SECONDS
+    "callback_request_seconds", "Duration of the requests of each gRPC method", ["method"], buckets=SECONDS
 )
 LOOK_UP_SECONDS: Final = Histogram(
     "callback_look_up_seconds",
     "Duration of look-ups: requests that edges send without their body, before they read it",
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 REFUSED: Final = Counter(
     "callback_refused",
@@ -83,7 +87,7 @@ STORE_REPLICATION_SECONDS: Final = Histogram(
     "callback_store_replication_seconds",
     "Duration of the batches of writes that replicas must confirm, by whether enough did in time (confirmed, too_few)",
     ["outcome"],
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 LEASES_ENDED: Final = Counter("callback_leases_ended", "Calls interrupted because their process died or lost the store")
 REPLICA_MESSAGES_DROPPED: Final = Counter(

@@ -1,9 +1,12 @@
-"""Cost of a `ListCallbacks` page with many cases, relative to the cost with 1,000: `list_cost.py [MANY]`.
+"""Cost of a page of callbacks with many cases, relative to the cost with 1,000: `list_cost.py [MANY]`.
 
 Two stores, each with its own server, run on this machine at the same time and differ only in the number of cases. A
 fifth of the cases is closed, a quarter is of activity `b`, each has two labels, and every hundredth has one of its own.
 The calls alternate between the two stores. The output is the medians and their ratio, with the least and the greatest
-ratio of five parts of the run. The program fails if a page costs more than twice as much.
+ratio of five parts of the run. Then it times pages of the console with many cases: the RPC and the rendering. The
+program fails if a page of `ListCallbacks` costs more than twice as much, or one of the console more than 300 ms.
+
+No case has a call, so a search by the newest call looks at as many cases as one page may.
 """
 
 import asyncio
@@ -14,9 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.kit.loading import load
+from support.console import running_console
 from support.system import System, own_store
 
 from callback import AsyncCallbackClient, CallbackStatus
@@ -30,6 +36,9 @@ PARTS = 5
 ROUNDS = 40
 """Number of rounds in each part of the run."""
 MAX_RATIO = 2
+MAX_PAGE_MS = 300
+PAGES = 30
+"""How often each page of the console is requested."""
 PAGE = 50
 RESPONSE = Response(type=ResponseType.RESPONSE, code=200, body=b"ok")
 CLOSED = CallbackStatus.CLOSED
@@ -47,6 +56,18 @@ SEARCHES = {
     "two labels": ({"labels": {"team": "t1", "shop": "s2"}}, 1, PAGE),
     "label and status": ({"labels": {"team": "t1"}, "status": CLOSED}, 1, PAGE),
 }
+ADDRESSES = {
+    "owner": "/callbacks?owner=local",
+    "status": "/callbacks?status=CLOSED",
+    "activity": "/callbacks?activity=b",
+    "label": "/callbacks?label=team%3Dt1",
+    "label of one case": "/callbacks?label=order%3D500",
+    "status, activity, label": "/callbacks?status=CLOSED&activity=b&label=shop%3Ds2",
+    "time": "/callbacks?until=2100-01-01T00:00",
+    "newest call": "/callbacks?last=FAILED",
+    "overview": "/overview",
+}
+"""Pages of the console."""
 
 
 def case(number):
@@ -95,6 +116,24 @@ async def compare(few, many):
     return max(ratios)
 
 
+async def time_pages(system):
+    """Print how long pages of the console take, and return the greatest median in milliseconds."""
+    medians = []
+    async with running_console(system.grpc) as console:
+        url = f"http://{console.address}"
+        async with httpx.AsyncClient(base_url=url, follow_redirects=True, timeout=60) as http:
+            (await http.get("/sign-in")).raise_for_status()
+            for name, address in ADDRESSES.items():
+                times = []
+                for _ in range(PAGES):
+                    began = time.perf_counter()
+                    (await http.get(address)).raise_for_status()
+                    times.append((time.perf_counter() - began) * 1000)
+                medians.append(statistics.median(times))
+                print(f"console: {name:24} {medians[-1]:6.1f} ms   at most {max(times):6.1f} ms", flush=True)
+    return max(medians)
+
+
 async def main(many):
     """Load the stores, measure, print, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +150,8 @@ async def main(many):
                 began = time.perf_counter()
                 await load(store, range(count), case, is_closed=lambda number: number % 5 == 0)
                 print(f"loaded {count:,} cases in {time.perf_counter() - began:.0f} s", flush=True)
-            return int(await compare(*systems) > MAX_RATIO)
+            ratio, page_ms = await compare(*systems), await time_pages(systems[-1])
+            return int(ratio > MAX_RATIO or page_ms > MAX_PAGE_MS)
         finally:
             for system in systems:
                 system.server.stop()

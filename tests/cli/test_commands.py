@@ -212,6 +212,54 @@ async def test_activities_lists_who_serves_what_and_what_waits(server, callback)
     }  # fmt: skip
 
 
+async def test_statistics_shows_the_calls_of_the_last_hour_and_what_waits(server, callback):
+    stage = {"stage": "claim", "count": 3, "median": timedelta(milliseconds=1.5), "p95": timedelta(seconds=2)}
+    failed = {"call_status": resources.CALL_STATUS_FAILED, "call_failure": resources.CALL_FAILURE_HANDLER_LOST}
+    succeeded = {"call_status": resources.CALL_STATUS_SUCCEEDED, "count": 1}
+    first = {"start_time": CREATED, "duration": timedelta(minutes=1), "outcomes": [{**failed, "count": 1}, succeeded]}
+    server.answers["GetStatistics"] = messages.GetStatisticsResponse(
+        minutes=[first, {"outcomes": [succeeded], "refusals": [{"reason": "STATE_UNKNOWN", "count": 1_234}]}],
+        stages=[stage],
+        owners=[{"owner": "orders\x1b", "open_callback_count": 5}],
+        work={"delivery_count": 7, "delivery_delay": timedelta(seconds=90)},
+    )
+    ran = await callback("statistics")
+    assert [line.split() for line in ran.output.splitlines() if line] == [
+        ["CALLS", "OF", "THE", "LAST", "HOUR", "FAILURE", "COUNT"],
+        ["succeeded", "2"],
+        ["failed", "handler", "lost", "1"],
+        ["REFUSED", "REQUESTS", "COUNT"],
+        ["STATE_UNKNOWN", "1,234"],
+        ["STAGE", "COUNT", "MEDIAN", "95", "%", "99", "%"],
+        ["claim", "3", "2", "ms", "2.0", "s", "0", "ms"],
+        ["OWNER", "OPEN", "CALLBACKS", "WAITING", "CALLS", "DEAD", "CALLS"],
+        ["orders\\x1b", "5", "0", "0"],
+        ["Deliveries", "that", "wait", "or", "run:", "7;", "the", "longest", "overdue", "one", "by", "90.0", "s"],
+    ]
+    ran = await callback("statistics", "--json")
+    assert ran.json["minutes"][0] == {
+        "startTime": "2026-11-25T09:30:15.250Z",
+        "durationMs": 60_000,
+        "outcomes": [
+            {"callStatus": "FAILED", "callFailure": "HANDLER_LOST", "count": 1},
+            {"callStatus": "SUCCEEDED", "count": 1},
+        ],
+        "refusals": {},
+        "stages": [],
+    }
+    assert ran.json["stages"] == [{"stage": "claim", "count": 3, "medianMs": 1.5, "p95Ms": 2000, "p99Ms": 0}]
+    assert (ran.json["work"]["deliveryCount"], ran.json["work"]["deliveryDelayMs"]) == (7, 90_000)
+
+
+async def test_callbacks_are_listed_by_their_newest_call_and_age(server, callback):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+    ran = await callback("list", "--last-call", "not_started", "--since", "1h")
+    assert ran.code == 0
+    [request] = server.requests
+    assert request.last_call_status == resources.CALL_STATUS_NOT_STARTED
+    assert abs(request.created_after.ToDatetime(UTC) + timedelta(hours=1) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
 async def test_a_fallback_can_be_a_redirect(server, callback, generated):
     arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
     assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0

@@ -36,6 +36,7 @@ COMMANDS_WITH_VALUES = {
     "pause": ([ACTIVITY], [ACTIVITY]),
     "resume": ([ACTIVITY], [ACTIVITY]),
     "paused": ([], [ACTIVITY]),
+    "statistics": ([], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
 """Each command that uses a server and ends: its arguments, and texts that must be on one line of its output."""
@@ -63,6 +64,7 @@ def answering(server):
         "ResumeActivity": messages.ResumeActivityResponse(),
         "ListPausedActivities": messages.ListPausedActivitiesResponse(callback_activities=[ACTIVITY]),
         "ListActivities": messages.ListActivitiesResponse(activities=[messages.Activity(callback_activity=ACTIVITY)]),
+        "GetStatistics": messages.GetStatisticsResponse(owners=[messages.OwnerStatistics(owner=ACTIVITY)]),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),
         "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),

@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
-    *("resolve", "erase", "activities", "pause", "resume", "paused", "extend"),
+    *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -67,6 +67,8 @@ def run(*arguments, **environment):
         (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
         (["answer", CALL, "--keep-open", "--close"], "--keep-open and --close cannot be combined"),
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
+        (["list", "--waiting", "--since", "1h"], "--last-call or --since"),
+        (["list", "--last-call", "lost"], "'lost' is not one of"),
         (["calls"], "Give either CASE or --dead"),
         (["calls", CASE, "--dead"], "Give either CASE or --dead"),
         (["calls", CASE, "--owner", "orders"], "--owner requires --dead"),

@@ -35,17 +35,23 @@ from callback import (
     CloseReason,
     Delivery,
     DeliveryStatus,
+    Finding,
+    FindingLevel,
     GetGuard,
     Headers,
     InvalidRequestError,
+    OutcomeCount,
+    OwnerStatistics,
     Prompt,
     Query,
     Redirect,
     Reject,
     Response,
     ResponseType,
+    StageDuration,
     UnavailableError,
     WarningReason,
+    WorkStatistics,
 )
 from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
@@ -408,6 +414,60 @@ async def test_activities_are_listed_page_by_page(server, client):
     assert a == Activity(activity="a", kind=ActivityKind.WORKERS, worker_count=1)
     assert (b.is_served, b.open_callback_count) == (False, 2)
     assert [(each.owner, each.page_token) for each in server.requests] == [("orders", ""), ("orders", "a")]
+
+
+async def test_statistics_and_findings_are_converted(server, client):
+    stage = {"stage": "claim", "count": 2, "median": timedelta(milliseconds=1), "p95": timedelta(milliseconds=2)}
+    outcomes = [
+        {"call_status": resources.CALL_STATUS_FAILED, "call_failure": resources.CALL_FAILURE_HANDLER_LOST, "count": 1},
+        {"call_status": resources.CALL_STATUS_SUCCEEDED, "count": 2},
+    ]
+    server.answers["GetStatistics"] = messages.GetStatisticsResponse(
+        minutes=[
+            {
+                "start_time": CREATED, "duration": timedelta(minutes=1), "outcomes": outcomes,
+                "refusals": [{"reason": "STATE_UNKNOWN", "count": 3}], "stages": [stage],
+            }
+        ],
+        stages=[stage],
+        owners=[{"owner": "orders", "open_callback_count": 1, "waiting_call_count": 2, "dead_call_count": 3}],
+        work={"open_callback_count": 1, "delivery_count": 4, "delivery_delay": timedelta(seconds=5)},
+    )  # fmt: skip
+    found = await client.get_statistics()
+    [minute] = found.minutes
+    assert (minute.start_time, minute.duration, minute.call_count) == (CREATED, timedelta(minutes=1), 3)
+    assert minute.outcomes == (
+        OutcomeCount(status=CallStatus.FAILED, failure=CallFailure.HANDLER_LOST, count=1),
+        OutcomeCount(status=CallStatus.SUCCEEDED, failure=None, count=2),
+    )
+    assert minute.refusals == {"STATE_UNKNOWN": 3}
+    assert found.stages == minute.stages == (StageDuration(**stage, p99=timedelta(0)),)
+    assert found.owners == (
+        OwnerStatistics(owner="orders", open_callback_count=1, waiting_call_count=2, dead_call_count=3),
+    )
+    assert found.work == WorkStatistics(open_callback_count=1, delivery_count=4, delivery_delay=timedelta(seconds=5))
+    assert minute.work is None
+    server.answers["ListFindings"] = messages.ListFindingsResponse(
+        findings=[{"check": "store memory", "level": messages.FINDING_LEVEL_WARNING, "seen": "full", "advice": "more"}]
+    )
+    warning = Finding(check="store memory", level=FindingLevel.WARNING, seen="full", advice="more")
+    assert await client.list_findings() == (warning,)
+
+
+async def test_cases_are_filtered_by_their_newest_call_and_time(server, client):
+    later = CREATED + timedelta(hours=1)
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(next_page_token="a", searched_to=CREATED)
+    page = await client.list_callbacks_page(
+        last_call_status=CallStatus.NOT_STARTED, created_after=CREATED, created_before=later
+    )
+    assert page.searched_to == CREATED
+    assert server.requests == [
+        messages.ListCallbacksRequest(
+            last_call_status=resources.CALL_STATUS_NOT_STARTED, created_after=CREATED, created_before=later
+        )
+    ]
+    with pytest.raises(ValueError, match="created_after needs a time zone"):
+        await client.list_callbacks_page(created_after=later.replace(tzinfo=None))
 
 
 async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):

@@ -142,9 +142,12 @@ REQUESTS = {
     "ResumeActivity": ({"callbackActivity": "tried-by-json"}, lambda reply: reply.ByteSize() == 0),
     "ListPausedActivities": ({}, lambda reply: "record" not in reply.callback_activities),
     "ListActivities": ({}, lambda reply: "record" in [each.callback_activity for each in reply.activities]),
+    "GetStatistics": ({}, lambda reply: len(reply.minutes) == 60),
+    "ListFindings": ({}, lambda reply: "store write" in [each.check for each in reply.findings]),
     "WatchCalls": ({}, lambda reply: reply.resume_token),
 }
 """A request of each RPC, in which a function makes its value, and a check of the response."""
+OF_ADMINS = {"PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings"}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,7 @@ async def test_every_rpc_is_served_as_json_and_as_protobuf(world, stage, rpc, co
     fields = {name: await value(stage) if callable(value) else value for name, value in wanted.items()}
     message = json_format.ParseDict(fields, message_factory.GetMessageClass(method.input_type)())
     content = message.SerializeToString() if codec == "proto" else json.dumps(fields).encode()
-    token = world.tokens["operator" if "Paus" in rpc or "Resume" in rpc else "orders"]
+    token = world.tokens["operator" if rpc in OF_ADMINS else "orders"]
     async with caller(world.console, token) as http:
         if method.server_streaming:
             kind = f"application/connect+{codec}"

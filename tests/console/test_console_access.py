@@ -183,6 +183,7 @@ async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(wo
                 assert (await http.post(f"{case}/close")).status_code == status
                 assert (await http.post(f"{case}/response", data={"body": "stolen"})).status_code == status
                 assert (await http.post(f"{case}/resolve")).status_code == status
+                assert (await http.post(f"{case}/extend", data={"amount": "1", "unit": "days"})).status_code == status
             assert (await http.get("/callbacks?owner=orders")).status_code == (403 if name == "stranger" else 200)
             for path in ("/waiting", "/dead"):
                 assert (await http.get(f"{path}?owner=orders")).status_code == (403 if name == "stranger" else 200)
@@ -217,6 +218,50 @@ async def test_callbacks_are_listed_by_the_filters_of_the_address_a_page_at_a_ti
         assert (await listed(http, label="n=1"))[0] == []
         assert (await listed(http, label="n=1", owner="orders"))[0] == cases[1:2]
         assert "No callbacks yet" in (await listed(http))[1]
+
+
+async def test_callbacks_are_found_by_their_newest_call_and_by_time_as_far_as_the_search_has_come(world):
+    called = (await record(world))[:32]
+    uncalled = (await world.client.generate_callback_url("record", Response("ok"))).case_id
+
+    async def listed(http, **filters):
+        text = (await http.get("/callbacks", params=filters)).text
+        return [case for case in (called, uncalled) if f"/callbacks/{case}" in text], text
+
+    async with world.visitor("orders") as http:
+        found, text = await listed(http, last="SUCCEEDED")
+        assert found == [called]
+        assert "It is not live" in text
+        assert "sse-connect" not in text
+        assert (await listed(http, last="FAILED"))[0] == []
+        found, text = await listed(http, **{"from": "2020-01-01T00:00"})
+        assert found == [called, uncalled]
+        assert "sse-connect" in text
+        assert (await listed(http, until="2020-01-01T00:00"))[0] == []
+        assert "A time has the form" in (await listed(http, until="yesterday"))[1]
+
+
+async def test_only_an_administrator_sees_the_overview(world):
+    async with world.visitor("orders") as http:
+        assert (await http.get("/")).headers["location"] == "/waiting"
+        for path in ("/overview", "/overview/findings"):
+            assert (await http.get(path)).status_code == 403
+        assert "/overview" not in (await http.get("/waiting")).text
+    async with world.visitor("operator") as http:
+        assert (await http.get("/")).headers["location"] == "/overview"
+        assert "/overview" in (await http.get("/waiting")).text
+
+
+@pytest.mark.parametrize("amount", ["", "0x1", "-1", "1.5", "100000", "\u0663"])
+async def test_an_extension_by_no_time_changes_nothing(world, amount):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    async with world.visitor("orders") as http:
+        for fields in ({"amount": amount, "unit": "days"}, {"amount": "1", "unit": "weeks"}):
+            answer = await http.post(f"/callbacks/{made.case_id}/extend", data=fields)
+            assert answer.headers["location"] == f"/callbacks/{made.case_id}?done=nothing_given"
+        answer = await http.post(f"/callbacks/{made.case_id}/extend", data={"amount": "0", "unit": "days"})
+        assert (answer.status_code, "must be later than now" in answer.text) == (400, True)
+    assert (await world.client.get_callback(made.case_id)).expire_time is None
 
 
 async def test_a_form_without_a_field_sets_no_response(world):

@@ -100,6 +100,7 @@ async def examples(world):
     yield {
         "waiting": "/waiting",
         "callbacks": "/callbacks?status=OPEN",
+        "search": "/callbacks?last=SUCCEEDED",
         "callback": f"/callbacks/{many.case_id}",
         "held callback": f"/callbacks/{asking.case_id}",
         "acknowledged": f"/callbacks/{acked.case_id}",
@@ -267,6 +268,64 @@ async def test_a_callback_is_found_by_its_url_which_stays_in_the_browser_and_is_
         await page.get_by_text("The callback is closed.").wait_for()
         assert await page.locator(".while-open:visible").count() == 0
         assert (await world.client.get_callback(made.case_id)).status is CallbackStatus.CLOSED
+
+
+async def test_an_administrator_starts_with_an_overview_whose_plots_have_their_numbers_beside_them(browser, world):
+    made = await world.client.generate_callback_url("record", Response("ok"), allow_multiple_calls=True)
+    await world.client.generate_callback_url("nobody-works-here", Response("ok"))
+
+    async with AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator:
+
+        async def are_counted():
+            found = await operator.get_statistics()
+            return any(each.call_count for each in found.minutes)
+
+        await world.system.http.post(made.url)
+        await wait_until(are_counted, what="a call in the statistics")
+    for look, options in LOOKS.items():
+        async with signed_in(browser, world, "operator", **options) as page:
+            await page.goto(world.url)
+            await lands_at(page, f"{world.url}/overview")
+            await page.locator("#passed").wait_for()  # the findings, which load by themselves
+            await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            found = (await Axe().run(page, options=AXE)).response
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == [], look
+            assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, look
+            assert await page.locator(".plot .SUCCEEDED").count() > 0
+            assert await page.locator(".plot .line.claim").get_attribute("d")
+            calls = page.locator("section:has(#calls) table").first
+            assert int((await calls.locator("tr:has(.SUCCEEDED) td").inner_text()).split()[-1]) > 0
+            activity = page.locator("tr:has-text('nobody-works-here')")
+            assert await activity.locator(".status.FAILED").count() == 1
+            assert "store write" in await page.locator("#passed").inner_text()
+            await page.locator("#owner-orders").click()
+            await lands_at(page, f"{world.url}/callbacks?owner=orders")
+            assert await page.locator(f"#case-{made.case_id}").count() == 1
+
+
+async def test_figures_are_loaded_again_by_themselves_and_a_page_without_them_says_so(browser, world):
+    async with signed_in(browser, world, "operator") as page:
+        await page.clock.install()
+        await page.goto(f"{world.url}/overview")
+        await page.route("**/overview", lambda route: route.abort())
+        await page.clock.fast_forward(20_000)
+        await page.get_by_text("This page is not live").wait_for()
+        await page.unroute("**/overview")
+        await page.clock.fast_forward(20_000)
+        await page.locator("#not-live").wait_for(state="hidden")
+
+
+async def test_a_callback_is_extended(browser, world):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    async with signed_in(browser, world) as page:
+        await page.goto(f"{world.url}/callbacks/{made.case_id}")
+        await page.get_by_label("Expires in").fill("3")
+        await page.get_by_label("Unit").select_option("hours")
+        await page.get_by_role("button", name="Set the time").click()
+        await page.get_by_text("The callback has its new time.").wait_for()
+        await page.locator(".timeline .expires").wait_for()
+        callback = await world.client.get_callback(made.case_id)
+        assert datetime.timedelta(hours=2) < callback.expire_time - callback.create_time < datetime.timedelta(hours=4)
 
 
 async def headings(page):

@@ -13,14 +13,16 @@ from support.tree import PACKAGES
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query
+from callback import Activity, ActivityKind, Call, CallStatus, Delivery, DeliveryStatus, Headers, Query
 from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
+from callback_console.plots import columns, lines, nice_top, sparkline
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
 from callback_console.views.dead import dead_groups
+from callback_console.views.overview import served_activities
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 
@@ -167,6 +169,55 @@ def test_credentials_in_the_detail_of_a_dead_delivery_are_masked():
     [group] = dead_groups([recorded(delivery=delivery)], {"c": callback})
     [(call, _)] = group.calls
     assert call.delivery.failure_detail == "no answer from https://mail.example/?token=***"
+
+
+def test_columns_are_stacked_to_the_height_of_their_values():
+    plot = columns([[("a", 3.0), ("b", 1.0)], [("a", 0.0), ("b", 2.0)]])
+    assert plot.top == 5
+    assert [(bar.kind, bar.y, bar.height) for bar in plot.bars] == [
+        ("a", 48.0, 72.0),
+        ("b", 24.0, 24.0),
+        ("b", 72.0, 48.0),
+    ]
+    assert [bar.x < 300 for bar in plot.bars] == [True, True, False]
+    assert columns([]).bars == columns([[("a", 0.0)]]).bars == ()
+
+
+def test_a_line_is_interrupted_where_there_is_no_value():
+    ms = timedelta(milliseconds=1)
+    plot = lines([("claim", [ms, 100 * ms, None, 10 * ms]), ("finish", [None] * 4)])
+    assert (plot.bottom, plot.top, plot.grid) == (ms, 100 * ms, (60.0,))
+    assert plot.paths == (("claim", "M0.0 120.0H150.0L150.0 0.0H300.0M450.0 60.0H600.0"), ("finish", ""))
+    assert lines([]).top == 10 * ms
+
+
+def test_a_sparkline_ends_at_its_largest_value():
+    assert sparkline([0.0, 4.0, None, 2.0]) == "M0.0 120.0H150.0L150.0 0.0H300.0M450.0 60.0H600.0"
+    assert sparkline([0.0, None]) == "M0.0 120.0H300.0"
+
+
+@pytest.mark.parametrize(
+    ("largest", "top"), [(0, 1), (0.003, 0.005), (1, 1), (1.1, 2), (4.9, 5), (50, 50), (51, 100), (1000, 1000)]
+)
+def test_an_axis_ends_at_a_round_number(largest, top):
+    assert nice_top(largest) == pytest.approx(top)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0"), (0.0167, "0.017"), (4.24, "4.2"), (12.6, "13"), (1234, "1\u202f234")]
+)
+def test_a_rate_has_two_digits_that_count(rate, text):
+    assert Words("en").rate(rate) == text
+
+
+def test_activities_of_several_owners_are_added_and_what_nothing_serves_comes_first():
+    def activity(name, workers, **counts):
+        return Activity(activity=name, kind=ActivityKind.WORKERS, worker_count=workers, **counts)
+
+    of_orders = [activity("a", 1, open_callback_count=1, delivery_count=2), activity("b", 0, open_callback_count=3)]
+    of_shop = [activity("a", 1, open_callback_count=4, delivery_count=2), activity("c", 1, delivery_count=5)]
+    found = served_activities([of_orders, of_shop])
+    assert [(each.activity, each.open_callback_count) for each in found] == [("b", 3), ("c", 0), ("a", 5)]
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

@@ -146,15 +146,17 @@ SERVER_ROOMS = {
         "domain", "errors", "handlers", "limits", "metrics", "repair", "replica_bus", "store", "transition_log",
         "verification",
     ),
+    "call_statistics": ("domain", "errors", "metrics", "store"),
+    "doctor": ("access", "handlers", "settings", "store", "verification"),
+    "self_check": ("doctor", "settings"),
     "rpc": (
-        "access", "calls", "contract", "domain", "errors", "handlers", "limits", "metrics", "settings", "store",
-        "watch",
+        "access", "call_statistics", "calls", "contract", "domain", "errors", "handlers", "limits", "metrics",
+        "self_check", "settings", "store", "watch",
     ),
     "control_plane": (
-        "access", "calls", "domain", "handlers", "limits", "replica_bus", "rpc", "settings", "store", "store_health",
-        "transition_log", "verification", "watch",
+        "access", "call_statistics", "calls", "domain", "handlers", "limits", "replica_bus", "rpc", "self_check",
+        "settings", "store", "store_health", "transition_log", "verification", "watch",
     ),
-    "doctor": ("access", "handlers", "settings", "store", "verification"),
     "main": ("contract", "control_plane", "settings"),
     "__main__": ("main", "settings"),
 }  # fmt: skip

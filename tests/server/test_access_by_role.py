@@ -140,6 +140,8 @@ def request(method, case):
         "ResumeActivity": {"callback_activity": "act"},
         "ListPausedActivities": {},
         "ListActivities": {"owner": "mine"},
+        "GetStatistics": {},
+        "ListFindings": {},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -188,7 +190,7 @@ UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CAL
 
 OF_EDGES, OF_ADMINS = (
     (STREAM, "ReportCallerGone"),
-    ("PauseActivity", "ResumeActivity", "ListPausedActivities"),
+    ("PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings"),
 )
 OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")

@@ -1,4 +1,4 @@
-"""Commands about activities: activities, pause, resume, paused."""
+"""Commands about activities, and what the servers do with them: activities, pause, resume, paused, statistics."""
 
 import click
 
@@ -70,6 +70,20 @@ def list_activities(connection: Connection, *, owner: str) -> None:
         click.echo(json_view.dumps([json_view.activity(value) for value in values]))
     else:
         TextView().activities(values)
+
+
+@click.command(cls=ServerCommand, epilog=examples("callback statistics --token-file admin.token"))
+@with_connection
+def statistics(connection: Connection) -> None:
+    """Show the calls of the last hour, the time of their stages, and what waits now (role admin).
+
+    The numbers are those of all servers. The console shows them as plots. --json has them by minute.
+    """
+    value = connection.run(lambda client: client.get_statistics())
+    if connection.as_json:
+        click.echo(json_view.dumps(json_view.statistics(value)))
+    else:
+        TextView().statistics(value)
 
 
 def _view(activity: str, *, paused: bool) -> json_view.Json:

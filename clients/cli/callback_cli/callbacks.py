@@ -16,6 +16,7 @@ from callback import (
     CallbackStatus,
     CallFilter,
     CallReason,
+    CallStatus,
     GetGuard,
     Prompt,
     Reject,
@@ -245,6 +246,7 @@ def generate(
     epilog=examples(
         "callback list --status open --activity order-paid --limit 20",
         "callback list --label order=5 --json",
+        "callback list --last-call failed --since 1h",
         "callback list --owner orders --token-file admin.token",
         "callback list --waiting",
     ),
@@ -256,6 +258,19 @@ def generate(
 )
 @options.activity_filter
 @options.label_filter
+@click.option(
+    "--last-call",
+    type=click.Choice(
+        [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
+    ),
+    help="Only callbacks whose newest call has this status.",
+)
+@click.option(
+    "--since",
+    metavar="1h",
+    callback=options.duration,
+    help="Only callbacks that were generated in this time before now: 90s, 15m, 1h, 7d.",
+)
 @click.option("--waiting", is_flag=True, help="List the held calls that wait for an answer, instead of callbacks.")
 @click.option(
     "--owner",
@@ -279,6 +294,8 @@ def list_callbacks(
     status: str | None,
     activity: str,
     labels: dict[str, str],
+    last_call: str | None,
+    since: timedelta | None,
     waiting: bool,
     owner: str,
     limit: int,
@@ -290,8 +307,10 @@ def list_callbacks(
     answer`.
     """
     if waiting:
-        if status or activity or labels:
-            raise click.UsageError("--waiting cannot be combined with --status, --activity or --label.")
+        if status or activity or labels or last_call or since:
+            raise click.UsageError(
+                "--waiting cannot be combined with --status, --activity, --label, --last-call or --since."
+            )
         more = show_calls(
             connection,
             lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner),
@@ -305,6 +324,8 @@ def list_callbacks(
             activity=activity,
             labels=labels,
             owner=owner,
+            last_call=last_call,
+            since=since,
             show_secrets=show_secrets,
             limit=limit,
         )
@@ -319,6 +340,8 @@ def _show_cases(
     activity: str,
     labels: dict[str, str],
     owner: str,
+    last_call: str | None,
+    since: timedelta | None,
     show_secrets: bool | None,
     limit: int,
 ) -> bool:
@@ -330,6 +353,8 @@ def _show_cases(
             activity=activity,
             labels=labels,
             owner=owner,
+            last_call_status=None if last_call is None else CallStatus(last_call.upper()),
+            created_after=None if since is None else datetime.now(UTC) - since,
             page_size=min(limit + 1, 1_000),
         )
         return list(islice(found, limit + 1))

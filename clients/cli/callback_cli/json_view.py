@@ -8,10 +8,23 @@ Headers and query are flat: a repeated name has a list.
 import base64
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from callback import Activity, Call, Callback, CallEvent, CallReason, Delivery, GeneratedCallback, Prompt, Response
+from callback import (
+    Activity,
+    Call,
+    Callback,
+    CallEvent,
+    CallReason,
+    Delivery,
+    GeneratedCallback,
+    Prompt,
+    Response,
+    StageDuration,
+    Statistics,
+    WorkStatistics,
+)
 
 Json = dict[str, Any]
 
@@ -50,6 +63,60 @@ def activity(value: Activity) -> Json:
         "openCallbackCount": value.open_callback_count,
         "notificationWorkerCount": value.notification_worker_count,
     }
+
+
+def statistics(value: Statistics) -> Json:
+    """Return the view of statistics. Durations are in milliseconds."""
+    return {
+        "minutes": [
+            {
+                "startTime": _time(minute.start_time),
+                "durationMs": _milliseconds(minute.duration),
+                "outcomes": [
+                    _without_none({"callStatus": each.status, "callFailure": each.failure, "count": each.count})
+                    for each in minute.outcomes
+                ],
+                "refusals": dict(minute.refusals),
+                "stages": [_stage(each) for each in minute.stages],
+                **({} if minute.work is None else {"work": _work(minute.work)}),
+            }
+            for minute in value.minutes
+        ],
+        "stages": [_stage(each) for each in value.stages],
+        "owners": [
+            {
+                "owner": each.owner,
+                "openCallbackCount": each.open_callback_count,
+                "waitingCallCount": each.waiting_call_count,
+                "deadCallCount": each.dead_call_count,
+            }
+            for each in value.owners
+        ],
+        "work": _work(value.work),
+    }
+
+
+def _work(value: WorkStatistics) -> Json:
+    return {
+        "openCallbackCount": value.open_callback_count,
+        "waitingCallCount": value.waiting_call_count,
+        "deadCallCount": value.dead_call_count,
+        "deliveryCount": value.delivery_count,
+        "deliveryDelayMs": _milliseconds(value.delivery_delay),
+    }
+
+
+def _stage(value: StageDuration) -> Json:
+    quantiles = {"median": value.median, "p95": value.p95, "p99": value.p99}
+    return {
+        "stage": value.stage,
+        "count": value.count,
+        **{f"{name}Ms": _milliseconds(each) for name, each in quantiles.items()},
+    }
+
+
+def _milliseconds(duration: timedelta) -> float:
+    return duration / timedelta(milliseconds=1)
 
 
 def callback(value: Callback) -> Json:

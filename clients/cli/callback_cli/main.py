@@ -39,6 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             activities.pause,
             activities.resume,
             activities.paused,
+            activities.statistics,
             tokens.token,
             diagnostics.show_config,
             diagnostics.doctor,

@@ -7,8 +7,10 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from rich.cells import cell_len
@@ -34,6 +36,7 @@ from callback import (
     Headers,
     Response,
     ResponseType,
+    Statistics,
 )
 
 SHOWN_BODY_BYTES = 16 * 1024
@@ -239,6 +242,53 @@ class TextView:
             ],
             empty="No activities.",
         )
+
+    def statistics(self, value: Statistics) -> None:
+        """Print the calls of the last hour, their stages, and what waits."""
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for each in chain.from_iterable(minute.outcomes for minute in value.minutes):
+            outcomes[_words(each.status), _words(each.failure) if each.failure else ""] += each.count
+        refusals: Counter[str] = Counter()
+        for minute in value.minutes:
+            refusals.update(minute.refusals)
+        self._table(
+            ("CALLS OF THE LAST HOUR", "FAILURE", "COUNT"),
+            [(*outcome, f"{count:,}") for outcome, count in outcomes.most_common()],
+            empty="No calls in the last hour.",
+        )
+        if refusals:
+            self._console.print()
+            rows = [(reason, f"{count:,}") for reason, count in refusals.most_common()]
+            self._table(("REFUSED REQUESTS", "COUNT"), rows, empty="")
+        if value.stages:
+            self._console.print()
+            self._table(
+                ("STAGE", "COUNT", "MEDIAN", "95 %", "99 %"),
+                [
+                    (each.stage, f"{each.count:,}", *map(_duration, (each.median, each.p95, each.p99)))
+                    for each in value.stages
+                ],
+                empty="",
+            )
+        self._console.print()
+        self._table(
+            ("OWNER", "OPEN CALLBACKS", "WAITING CALLS", "DEAD CALLS"),
+            [
+                (
+                    each.owner,
+                    f"{each.open_callback_count:,}",
+                    f"{each.waiting_call_count:,}",
+                    f"{each.dead_call_count:,}",
+                )
+                for each in value.owners
+            ],
+            empty="No owners.",
+        )
+        self._console.print()
+        late = (
+            f"; the longest overdue one by {_duration(value.work.delivery_delay)}" if value.work.delivery_delay else ""
+        )
+        self._line(f"Deliveries that wait or run: {value.work.delivery_count:,}{late}")
 
     def lines(self, values: Sequence[str], *, empty: str) -> None:
         """Print texts, one per line."""
@@ -480,7 +530,11 @@ def _time(when: datetime | None) -> str:
 def _took(value: Call) -> str:
     if value.end_time is None:
         return "-"
-    seconds = (value.end_time - value.start_time).total_seconds()
+    return _duration(value.end_time - value.start_time)
+
+
+def _duration(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 

@@ -25,10 +25,10 @@ from callback import (
     UnavailableError,
 )
 from callback_console import live, request_context, sign_in
-from callback_console.request_context import page, sessions
+from callback_console.request_context import learn_role, page, session, sessions
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.views import api, callbacks, calls, dead, waiting
+from callback_console.views import api, callbacks, calls, dead, overview, waiting
 from callback_process import logs
 
 log = logs.get_logger()
@@ -72,7 +72,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
-    for module in (sign_in, live, api, callbacks, calls, dead, waiting):
+    for module in (sign_in, live, api, callbacks, calls, dead, overview, waiting):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
@@ -82,6 +82,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
         g.session = sessions().find(request.cookies.get(sign_in.cookie_name(), ""))
         if g.session is None and request.endpoint is not None and request.endpoint not in _WITHOUT_SESSION:
             return sign_in.ask_to_sign_in()
+        if g.session is not None and request.endpoint not in _WITHOUT_SESSION:
+            await learn_role()
         return None
 
     @app.after_request
@@ -95,7 +97,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
 
     @app.get("/")
     async def home() -> ResponseReturnValue:
-        return redirect("/waiting", 303)
+        return redirect("/overview" if session().is_admin else "/waiting", 303)
 
     @app.get("/static/<name>")
     async def static(name: str) -> ResponseReturnValue:

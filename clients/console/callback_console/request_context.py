@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from quart import current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from callback import AsyncCallbackClient
+from callback import AsyncCallbackClient, PermissionDeniedError
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
 from callback_console.words import Words, best_language
@@ -44,6 +44,18 @@ def words() -> Words:
     return cast("Words", g.words)
 
 
+async def learn_role() -> None:
+    """Ask the server whether the person who signed in is an administrator, once in a session."""
+    person = session()
+    if person.is_admin is None:
+        try:
+            await person.client.list_paused_activities()
+        except PermissionDeniedError:
+            person.is_admin = False
+        else:
+            person.is_admin = True
+
+
 async def page(template: str, **values: Any) -> str:
     """Render a template, with the words of the language."""
     language = words()
@@ -53,6 +65,7 @@ async def page(template: str, **values: Any) -> str:
         t=language.text,
         w=language,
         has_session=g.get("session") is not None,
+        is_admin=g.get("session") is not None and session().is_admin,
         notice=notice if notice in NOTICES else "",
         **values,
     )
@@ -64,6 +77,7 @@ NOTICES: Final = frozenset(
         "answered",
         "answered_before",
         "closed",
+        "extended",
         "nothing_given",
         "paused",
         "replayed",

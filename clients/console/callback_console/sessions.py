@@ -28,6 +28,8 @@ class Session:
     """Timer that ends the session."""
     is_open: bool = True
     """Whether its live pages may continue."""
+    is_admin: bool | None = None
+    """Whether the person is an administrator. None: not asked yet."""
     watches: list[AsyncCallWatch] = field(default_factory=list)
     """Watches of its live pages."""
 

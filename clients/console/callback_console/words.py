@@ -56,6 +56,18 @@ class Words:
         month = self._texts[f"month.{when.month}"]
         return f"{when.day} {month} {when.year}, {when:%H:%M:%S}.{when.microsecond // 1000:03} UTC"
 
+    def minute(self, when: datetime) -> str:
+        """Return a time of day in UTC: `03:12`."""
+        return f"{when.astimezone(UTC):%H:%M}"
+
+    def number(self, count: int) -> str:
+        """Return a number, with a space between thousands: it means the same in every language."""
+        return f"{count:,}".replace(",", "\u202f")
+
+    def rate(self, per_second: float) -> str:
+        """Return a number of events a second, with two digits that count."""
+        return f"{per_second:.2g}" if per_second < 10 else self.number(round(per_second))
+
     def took(self, duration: timedelta) -> str:
         """Return a duration: `12 ms`, `3.4 s`, or as a clock from a minute on."""
         seconds = duration.total_seconds()

@@ -23,14 +23,22 @@ from callback._values import (
     CloseReason,
     Delivery,
     DeliveryStatus,
+    Finding,
+    FindingLevel,
     GeneratedCallback,
     GetGuard,
     IncomingCall,
+    MinuteStatistics,
     Notification,
+    OutcomeCount,
+    OwnerStatistics,
     Prompt,
     Response,
     ResponseType,
+    StageDuration,
+    Statistics,
     WarningReason,
+    WorkStatistics,
 )
 from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
 
@@ -78,6 +86,73 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         notify=tuple(_reason(number) for number in message.notify),
         notifications=tuple(call_from_proto(each) for each in message.notifications),
     )
+
+
+def searched_to_from_proto(message: callbacks_service_pb2.ListCallbacksResponse) -> datetime | None:
+    """Return how far the search for a page has come. None on the last page."""
+    return _time(message.searched_to) if message.HasField("searched_to") else None
+
+
+def statistics_from_proto(message: callbacks_service_pb2.GetStatisticsResponse) -> Statistics:
+    """Convert statistics."""
+    return Statistics(
+        minutes=tuple(
+            MinuteStatistics(
+                start_time=_time(minute.start_time),
+                duration=minute.duration.ToTimedelta(),
+                outcomes=tuple(
+                    OutcomeCount(
+                        status=_enum_member(CallStatus, callback_pb2.CallStatus, each.call_status)
+                        or CallStatus.UNKNOWN,
+                        failure=_enum_member(CallFailure, callback_pb2.CallFailure, each.call_failure),
+                        count=each.count,
+                    )
+                    for each in minute.outcomes
+                ),
+                refusals={each.reason: each.count for each in minute.refusals},
+                stages=tuple(map(_stage, minute.stages)),
+                work=_work(minute.work) if minute.HasField("work") else None,
+            )
+            for minute in message.minutes
+        ),
+        stages=tuple(map(_stage, message.stages)),
+        owners=tuple(
+            OwnerStatistics(
+                owner=each.owner,
+                open_callback_count=each.open_callback_count,
+                waiting_call_count=each.waiting_call_count,
+                dead_call_count=each.dead_call_count,
+            )
+            for each in message.owners
+        ),
+        work=_work(message.work),
+    )
+
+
+def _work(message: callbacks_service_pb2.WorkStatistics) -> WorkStatistics:
+    return WorkStatistics(
+        open_callback_count=message.open_callback_count,
+        waiting_call_count=message.waiting_call_count,
+        dead_call_count=message.dead_call_count,
+        delivery_count=message.delivery_count,
+        delivery_delay=message.delivery_delay.ToTimedelta(),
+    )
+
+
+def _stage(message: callbacks_service_pb2.StageDuration) -> StageDuration:
+    return StageDuration(
+        stage=message.stage,
+        count=message.count,
+        median=message.median.ToTimedelta(),
+        p95=message.p95.ToTimedelta(),
+        p99=message.p99.ToTimedelta(),
+    )
+
+
+def finding_from_proto(message: callbacks_service_pb2.Finding) -> Finding:
+    """Convert a finding."""
+    level = _enum_member(FindingLevel, callbacks_service_pb2.FindingLevel, message.level) or FindingLevel.UNKNOWN
+    return Finding(check=message.check, level=level, seen=message.seen, advice=message.advice)
 
 
 def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:

@@ -8,7 +8,8 @@ class ErrorReason(StrEnum):
 
     INVALID_REQUEST = "INVALID_REQUEST"
     """The request is not valid, whatever the stored data. A `google.rpc.BadRequest` names every bad field, with the
-    rule as the `reason` of the violation. Returned by every RPC except ListPausedActivities. (INVALID_ARGUMENT)"""
+    rule as the `reason` of the violation. Returned by every RPC except GetStatistics, ListFindings and
+    ListPausedActivities. (INVALID_ARGUMENT)"""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     """A case with this `request_id` and other content exists. Returned by GenerateCallbackUrl. (ALREADY_EXISTS)"""
     REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
@@ -43,7 +44,7 @@ class ErrorReason(StrEnum):
     (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     """The store cannot be reached. An invocation has changed nothing; any other request is safe to retry. Returned by
-    every RPC except Work. (UNAVAILABLE)"""
+    every RPC except ListFindings and Work. (UNAVAILABLE)"""
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     """The store did not respond in time, so it is unknown whether the call was made or its result recorded. Returned by
     StreamInvocations. (UNAVAILABLE)"""

@@ -421,6 +421,128 @@ class Activity:
         return self.kind is not ActivityKind.WORKERS or self.worker_count > 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageDuration:
+    """How long a stage of calls took. The quantiles are estimates from buckets."""
+
+    stage: str
+    """`claim` (the store accepts the call), `verify`, `handler`, or `finish` (the store records the result)."""
+    count: int
+    """How often it ran."""
+    median: timedelta
+    """What half of them did not exceed."""
+    p95: timedelta
+    """What 95 % of them did not exceed."""
+    p99: timedelta
+    """What 99 % of them did not exceed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeCount:
+    """A number of calls with the same outcome."""
+
+    status: CallStatus
+    """Their status."""
+    failure: CallFailure | None
+    """Why they failed. None if they did not."""
+    count: int
+    """Their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkStatistics:
+    """What waits in the store."""
+
+    open_callback_count: int = 0
+    """The number of callbacks that are not closed."""
+    waiting_call_count: int = 0
+    """The number of held calls that wait for an answer."""
+    dead_call_count: int = 0
+    """The number of calls and notifications whose delivery is DEAD, without erased ones."""
+    delivery_count: int = 0
+    """The number of deliveries that wait or run. Of an ordered case, only the first one counts."""
+    delivery_delay: timedelta = timedelta(0)
+    """How long ago the delivery that waits the longest became due. Zero if none is due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteStatistics:
+    """What all servers have done in one minute. A server adds what it has done every 5 seconds."""
+
+    start_time: datetime
+    """The start of the minute."""
+    duration: timedelta
+    """The part of the minute that the counts are of: 60 seconds, or less for the last one, and zero in its first 5."""
+    outcomes: tuple[OutcomeCount, ...]
+    """The calls that ended."""
+    refusals: Mapping[str, int]
+    """The requests that did not become calls, by reason, as in `ErrorReason`."""
+    stages: tuple[StageDuration, ...]
+    """The stages of the calls."""
+    work: WorkStatistics | None
+    """What waited in the store in this minute. None if no server has looked."""
+
+    @property
+    def call_count(self) -> int:
+        """Number of calls that ended."""
+        return sum(each.count for each in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerStatistics:
+    """What one owner has in the store."""
+
+    owner: str
+    """The owner."""
+    open_callback_count: int
+    """The number of its callbacks that are not closed."""
+    waiting_call_count: int
+    """The number of its held calls that wait for an answer."""
+    dead_call_count: int
+    """The number of its calls and notifications whose delivery is DEAD, without erased ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What the servers have done in the last hour, and what waits now."""
+
+    minutes: tuple[MinuteStatistics, ...]
+    """The last 60 minutes, oldest first. The last one has not ended."""
+    stages: tuple[StageDuration, ...]
+    """The stages of all calls in these minutes."""
+    owners: tuple[OwnerStatistics, ...]
+    """The owners that the server knows, by name."""
+    work: WorkStatistics
+    """What waits in the store now, of all these owners."""
+
+
+class FindingLevel(StrEnum):
+    """Severity of a finding."""
+
+    OK = "OK"
+    """The check passed."""
+    WARNING = "WARNING"
+    """It works, but needs attention."""
+    PROBLEM = "PROBLEM"
+    """It does not work, or breaks a promise."""
+    UNKNOWN = "UNKNOWN"
+    """A level that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Result of one check of a server."""
+
+    check: str
+    """Name of the check, such as `store memory`."""
+    level: FindingLevel
+    """Severity."""
+    seen: str
+    """Observation."""
+    advice: str = ""
+    """What to do; empty if there is nothing to do."""
+
+
 class WarningReason(StrEnum):
     """Kind of a warning about a request that was accepted."""
 
@@ -735,3 +857,6 @@ class Page(Generic[_Item]):
     """The entries, newest first, or by name. Even a page before the last one may have fewer than requested."""
     next_page_token: str
     """The token of the next page. Empty on the last page."""
+    searched_to: datetime | None = None
+    """Of a list of cases: each case that matches and was created after this time is on this page or on one before. None
+    on the last page."""

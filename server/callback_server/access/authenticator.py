@@ -63,6 +63,16 @@ class Authenticator:
             raise RoleMissingError(principal.name, role, advice=_ADVICE_TO_WORKERS if could_answer else "")
         return principal
 
+    def owners(self) -> list[str]:
+        """Return the principals that can have cases, as they are known now."""
+        if self._principals is None:
+            return [LOCAL.name]
+        return [
+            name
+            for name, entry in self._principals().entries.items()
+            if not entry.roles.isdisjoint((Role.OWNER, Role.ADMIN))
+        ]
+
     def early_refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
         """Return the error if the metadata alone shows that there is no valid credential. None: it does not."""
         if self._principals is None:

@@ -16,7 +16,7 @@ class Role(enum.StrEnum):
     """Pass calls to the server. It cannot read or create callbacks."""
     ADMIN = "admin"
     """Everything that an owner may do, on the callbacks of every owner. Also pause, resume and list paused
-    activities."""
+    activities, and read the statistics and findings of the servers."""
     WORKER = "worker"
     """Handle the calls of the activities in its entry. With `answers`, also read their callbacks of every owner, set
     the response, answer, resolve and close."""

@@ -27,6 +27,7 @@ _GET_GUARD_BACK: Final = {number: member for member, number in _GET_GUARD.items(
 _ANSWER_MODE: Final = {member: callback_pb2.AnswerMode.Value(f"ANSWER_MODE_{member}") for member in AnswerMode}
 _ANSWER_MODE_BACK: Final = {number: member for member, number in _ANSWER_MODE.items()}
 _CALL_STATUS: Final = {member: callback_pb2.CallStatus.Value(f"CALL_STATUS_{member}") for member in CallStatus}
+_CALL_STATUS_BACK: Final = {number: member for member, number in _CALL_STATUS.items()}
 _DELIVERY_STATUS: Final = {
     member: callback_pb2.DeliveryStatus.Value(f"DELIVERY_STATUS_{member}") for member in DeliveryStatus
 }
@@ -100,6 +101,11 @@ def query_to(pairs: Iterable[tuple[str, str]]) -> list[callback_pb2.QueryParamet
 def status_from(number: callback_pb2.CallbackStatus.ValueType) -> CaseStatus | None:
     """Return the status of a filter. None: all."""
     return _CASE_STATUS_BACK.get(number)
+
+
+def call_status_from(number: callback_pb2.CallStatus.ValueType) -> CallStatus | None:
+    """Return the status of calls of a filter. None: all."""
+    return _CALL_STATUS_BACK.get(number)
 
 
 def guard_from(number: callback_pb2.GetGuard.ValueType) -> GetGuard:

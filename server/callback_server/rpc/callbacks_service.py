@@ -17,6 +17,7 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
+from callback_server.call_statistics import read_call_statistics
 from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
@@ -34,9 +35,12 @@ from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.rpc.pages import attempt, page_size, read_token
+from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import VisibleCases
+from callback_server.self_check import SelfCheck
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend, resend_knowing
+from callback_server.store.queries.count_work import count_work
 from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
@@ -90,6 +94,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         held: HeldCalls,
         watch_hub: WatchHub,
         served: ServedActivities,
+        self_check: SelfCheck,
         *,
         open_case_quota: OpenCaseQuota | None,
     ) -> None:
@@ -101,6 +106,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._held = held
         self._watch_hub = watch_hub
         self._served = served
+        self._self_check = self_check
         self._batcher = AdmissionBatcher()
         self._open_case_quota = open_case_quota
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -308,6 +314,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         owner = _owner(request.owner, caller)
         status = converters.status_from(request.status)
         after = read_token(PageCursor.from_token, request.page_token)
+        created_after_us, created_before_us = (
+            1000 * _milliseconds(getattr(request, name), name) if request.HasField(name) else None
+            for name in ("created_after", "created_before")
+        )
         if request.callback_activity and not caller.may_generate(request.callback_activity):
             return pb2.ListCallbacksResponse()
         async with self._listing[caller.name]:
@@ -319,12 +329,16 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 labels=request.labels,
                 after=after,
                 limit=page_size(request.page_size, MAX_CASES_PER_PAGE),
+                last_call=converters.call_status_from(request.last_call_status),
+                created_after_us=created_after_us or 0,
+                created_before_us=created_before_us,
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
         return pb2.ListCallbacksResponse(
             # A case that was deleted or changed its status since the index was read does not match any more.
             callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
             next_page_token=more.token() if more else "",
+            searched_to=converters.timestamp(more.created_us // 1000) if more else None,
         )
 
     @rpc(Role.OWNER, or_answers=True)
@@ -475,6 +489,26 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             ],
             next_page_token=more,
         )
+
+    @rpc(Role.ADMIN)
+    async def GetStatistics(  # noqa: N802  # gRPC's name
+        self, request: pb2.GetStatisticsRequest, caller: Principal
+    ) -> pb2.GetStatisticsResponse:
+        """Return what the servers have done, and what waits."""
+        require_valid(request)
+        async with self._listing[caller.name]:
+            minutes, stages = await read_call_statistics(self._scripts)
+            work = await count_work(self._scripts, self.authenticator.owners())
+        return statistics_to(minutes, stages, work)
+
+    @rpc(Role.ADMIN)
+    async def ListFindings(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListFindingsRequest, _caller: Principal
+    ) -> pb2.ListFindingsResponse:
+        """Check this server."""
+        require_valid(request)
+        findings = await self._self_check.findings()
+        return findings_to(findings, self._self_check.check_time_s)
 
     @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name

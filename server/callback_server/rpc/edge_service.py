@@ -23,8 +23,6 @@ from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
 
-_RPC: Final = "StreamInvocations"
-"""The method in metrics and logs. They count and time each invocation, and not the stream. Look-ups are timed apart."""
 _MAX_BATCH_RESULTS: Final = 64
 """The maximum number of results in one message."""
 _MAX_BATCH_BYTES: Final = 256 * 1024
@@ -32,7 +30,7 @@ _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 
-_observe_call = metrics.REQUEST_SECONDS.labels(_RPC).observe
+_observe_call = metrics.REQUEST_SECONDS.labels(metrics.INVOKE_METHOD).observe
 _observe_look_up = metrics.LOOK_UP_SECONDS.observe
 
 
@@ -163,7 +161,7 @@ class _InvocationStream:
                 answer = self._invoke(invocation)
             except Exception as error:
                 observe(time.perf_counter() - began)
-                self._add_result(invocation.number, error_status(error, _RPC))
+                self._add_result(invocation.number, error_status(error, metrics.INVOKE_METHOD))
             else:
                 answer.add_done_callback(functools.partial(self._on_answer, invocation.number, observe, began))
 
@@ -201,7 +199,7 @@ class _InvocationStream:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             observe(time.perf_counter() - began)
             error = answer.exception()
-            self._add_result(number, answer.result() if error is None else error_status(error, _RPC))
+            self._add_result(number, answer.result() if error is None else error_status(error, metrics.INVOKE_METHOD))
 
     def _add_result(self, number: int, outcome: CallAnswer | status_pb2.Status | None) -> None:
         if self._is_closed:

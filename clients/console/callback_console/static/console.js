@@ -46,6 +46,11 @@
     document.addEventListener(name, () => sayNotLive(!resumes));
   }
 
+  // A page that asks again by itself is live when it gets a response.
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    if (event.detail.requestConfig.elt.matches("[hx-trigger^=every]")) sayNotLive(false);
+  });
+
   // A browser has six connections to a host for all its tabs. A hidden page gives its own back until it is seen again.
   let source, resumes = false;
   document.addEventListener("htmx:sseOpen", (event) => {

@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
 from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
-from callback import CallbackResolvedError, CallbackStatus
+from callback import CallbackResolvedError, CallbackStatus, CallStatus
 from callback.masking import masked_response
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, response_of
@@ -20,8 +20,14 @@ blueprint: Final = Blueprint("callbacks", __name__)
 _PAGE_SIZE: Final = 50
 _CALLS: Final = 20
 """How many calls of a callback are on its page."""
-_FILTERS: Final = ("status", "activity", "label", "owner")
+_FILTERS: Final = ("status", "last", "activity", "label", "owner", "from", "until")
+"""Parameters of the address. `last` is the status of the newest call, and times are in UTC."""
 _LABEL: Final = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+_STATUSES: Final = tuple(each.value for each in CallbackStatus if each is not CallbackStatus.UNKNOWN)
+_LAST: Final = tuple(each.value for each in CallStatus if each is not CallStatus.UNKNOWN)
+_LONGEST_AMOUNT: Final = 5
+"""How many digits the time of an extension may have: more do not fit the calendar."""
+_UNITS: Final = ("minutes", "hours", "days")
 
 
 @blueprint.get("/callbacks")
@@ -29,27 +35,42 @@ async def show_list() -> str:
     """Show the callbacks that match the filters of the address."""
     filters = {name: request.args.get(name, "").strip() for name in _FILTERS}
     label = _LABEL.fullmatch(filters["label"])
+    times = {name: _time(filters[name]) for name in ("from", "until")}
     found = await client().list_callbacks_page(
         status=CallbackStatus(filters["status"]) if filters["status"] in _STATUSES else None,
+        last_call_status=CallStatus(filters["last"]) if filters["last"] in _LAST else None,
         activity=filters["activity"],
         labels={label[1]: label[2]} if label else None,
         owner=filters["owner"],
+        created_after=times["from"],
+        created_before=times["until"],
         page_size=_PAGE_SIZE,
         page_token=request.args.get("page", ""),
     )
     given = {name: value for name, value in filters.items() if value}
+    is_search = filters["last"] in _LAST  # the server looks at each case, too much for every change
     return await page(
         "callbacks.html",
         callbacks=found.items,
         filters=filters,
         statuses=_STATUSES,
+        last_statuses=_LAST,
         is_filtered=bool(given),
         is_label_wrong=bool(filters["label"]) and label is None,
+        is_time_wrong=any(filters[name] and time is None for name, time in times.items()),
+        is_live=not is_search,
+        searched_to=found.searched_to if is_search or len(found.items) < _PAGE_SIZE else None,
         older=urlencode({**given, "page": found.next_page_token}) if found.next_page_token else "",
     )
 
 
-_STATUSES: Final = tuple(each.value for each in CallbackStatus if each is not CallbackStatus.UNKNOWN)
+def _time(text: str) -> datetime | None:
+    """Return a time in UTC, as a field of a form has it. None if it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 @blueprint.get("/callbacks/<case_id>")
@@ -74,6 +95,17 @@ async def close(case_id: str) -> ResponseReturnValue:
     """Close a callback."""
     await client().close_callback(case_id)
     return done(f"/callbacks/{case_id}", "closed")
+
+
+@blueprint.post("/callbacks/<case_id>/extend")
+async def extend(case_id: str) -> ResponseReturnValue:
+    """Set the time at which a callback expires, from now on."""
+    form = await request.form
+    amount, unit = form.get("amount", ""), form.get("unit", "")
+    if not re.fullmatch("[0-9]+", amount) or len(amount) > _LONGEST_AMOUNT or unit not in _UNITS:
+        return done(f"/callbacks/{case_id}", "nothing_given")
+    await client().extend_callback(case_id, datetime.now(UTC) + timedelta(**{unit: int(amount)}))
+    return done(f"/callbacks/{case_id}", "extended")
 
 
 @blueprint.post("/callbacks/<case_id>/response")

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback._converters import prompt_to_proto, response_to_proto
 from callback._decisions import Answer, Reject, decision_to_proto
@@ -255,12 +256,24 @@ def extend_callback_request(case_id: str, expire_time: datetime) -> messages.Ext
         TypeError: A value has the wrong type.
         ValueError: The time has no time zone.
     """
-    require("expire_time", expire_time, datetime, "a datetime")
-    if expire_time.tzinfo is None:
-        raise ValueError("expire_time needs a time zone, as in datetime.now(UTC) + timedelta(days=7)")
-    request = messages.ExtendCallbackRequest(callback_case_id=require_text("case_id", case_id))
-    request.expire_time.FromDatetime(expire_time)
-    return request
+    return messages.ExtendCallbackRequest(
+        callback_case_id=require_text("case_id", case_id), expire_time=_timestamp("expire_time", expire_time)
+    )
+
+
+def _timestamp(name: str, time: datetime) -> Timestamp:
+    """Return a time as a message.
+
+    Raises:
+        TypeError: It is no time.
+        ValueError: It has no time zone.
+    """
+    require(name, time, datetime, "a datetime")
+    if time.tzinfo is None:
+        raise ValueError(f"{name} needs a time zone, as in datetime.now(UTC) + timedelta(days=7)")
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
 
 
 def list_callbacks_request(
@@ -269,13 +282,16 @@ def list_callbacks_request(
     activity: str,
     labels: Mapping[str, str] | None,
     owner: str,
+    last_call_status: CallStatus | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
     page_size: int,
     page_token: str,
 ) -> messages.ListCallbacksRequest:
     """Return the request message of `list_callbacks_page`.
 
     Raises:
-        ValueError: The status is UNKNOWN.
+        ValueError: A status is UNKNOWN, or a time has no time zone.
         TypeError: A value has the wrong type.
     """
     request = messages.ListCallbacksRequest(
@@ -288,6 +304,13 @@ def list_callbacks_request(
     if status is not None:
         member = _member("status", status, CallbackStatus)
         request.status = callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{member}")
+    if last_call_status is not None:
+        call_member = _member("last_call_status", last_call_status, CallStatus)
+        request.last_call_status = callback_pb2.CallStatus.Value(f"CALL_STATUS_{call_member}")
+    if created_after is not None:
+        request.created_after.CopyFrom(_timestamp("created_after", created_after))
+    if created_before is not None:
+        request.created_before.CopyFrom(_timestamp("created_before", created_before))
     return request
 
 

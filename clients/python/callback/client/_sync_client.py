@@ -19,7 +19,10 @@ from callback._converters import (
     call_from_proto,
     callback_from_proto,
     event_from_proto,
+    finding_from_proto,
     generated_from_proto,
+    searched_to_from_proto,
+    statistics_from_proto,
 )
 from callback._decisions import Answer, Reject
 from callback._errors import (
@@ -38,11 +41,14 @@ from callback._values import (
     CallEvent,
     CallFilter,
     CallReason,
+    CallStatus,
+    Finding,
     GeneratedCallback,
     GetGuard,
     Page,
     Prompt,
     Response,
+    Statistics,
 )
 from callback.client import _requests
 from callback.client import _sync_grpc as grpc_io
@@ -412,6 +418,9 @@ class CallbackClient:
         activity: str = "",
         labels: Mapping[str, str] | None = None,
         owner: str = "",
+        last_call_status: CallStatus | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         page_size: int = 0,
         timeout: float | None = None,
     ) -> Iterator[Callback]:
@@ -427,6 +436,10 @@ class CallbackClient:
             activity: Only cases of this activity.
             labels: Only cases that have all of these labels.
             owner: Only cases of this owner. Default: your own callbacks. Other owners require the role admin.
+            last_call_status: Only cases whose newest recorded call has this status. No index helps here: the server
+                looks at the calls of each case.
+            created_after: Only cases that were created at this time or later, with its time zone.
+            created_before: Only cases that were created earlier than this time, with its time zone.
             page_size: The number of cases per page. Default (0): 50. The server returns at most 1,000.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
@@ -434,7 +447,7 @@ class CallbackClient:
             InvalidRequestError: An argument is out of range.
             PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
             UnavailableError: No response arrived.
-            ValueError: The status is UNKNOWN.
+            ValueError: A status is UNKNOWN, or a time has no time zone.
         """
         token = ""
         while True:
@@ -443,6 +456,9 @@ class CallbackClient:
                 activity=activity,
                 labels=labels,
                 owner=owner,
+                last_call_status=last_call_status,
+                created_after=created_after,
+                created_before=created_before,
                 page_size=page_size,
                 page_token=token,
                 timeout=timeout,
@@ -459,6 +475,9 @@ class CallbackClient:
         activity: str = "",
         labels: Mapping[str, str] | None = None,
         owner: str = "",
+        last_call_status: CallStatus | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -470,15 +489,28 @@ class CallbackClient:
             activity: As in `list_callbacks`.
             labels: As in `list_callbacks`.
             owner: As in `list_callbacks`.
+            last_call_status: As in `list_callbacks`.
+            created_after: As in `list_callbacks`.
+            created_before: As in `list_callbacks`.
             page_size: As in `list_callbacks`.
             page_token: `next_page_token` of the previous page. Default: the first page.
             timeout: Timeout in seconds. Default: that of the client.
         """
         request = _requests.list_callbacks_request(
-            status=status, activity=activity, labels=labels, owner=owner, page_size=page_size, page_token=page_token
+            status=status,
+            activity=activity,
+            labels=labels,
+            owner=owner,
+            last_call_status=last_call_status,
+            created_after=created_after,
+            created_before=created_before,
+            page_size=page_size,
+            page_token=page_token,
         )
         reply = self._call(lambda stub: stub.ListCallbacks, request, self._backoff(timeout))
-        return Page(tuple(map(callback_from_proto, reply.callbacks)), reply.next_page_token)
+        return Page(
+            tuple(map(callback_from_proto, reply.callbacks)), reply.next_page_token, searched_to_from_proto(reply)
+        )
 
     def get_call(self, call_id: str, *, timeout: float | None = None) -> Call:
         """Return a recorded call, with its body.
@@ -671,6 +703,30 @@ class CallbackClient:
         request = messages.ListPausedActivitiesRequest()
         reply = self._call(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
         return tuple(reply.callback_activities)
+
+    def get_statistics(self, *, timeout: float | None = None) -> Statistics:
+        """Return what the servers have done in the last hour, and what waits now. Requires the role admin.
+
+        Raises:
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived.
+        """
+        request = messages.GetStatisticsRequest()
+        reply = self._call(lambda stub: stub.GetStatistics, request, self._backoff(timeout))
+        return statistics_from_proto(reply)
+
+    def list_findings(self, *, timeout: float | None = None) -> tuple[Finding, ...]:
+        """Return what the server that responds finds in a check of itself, its store and its targets.
+
+        The findings are at most a minute old. Requires the role admin.
+
+        Raises:
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived.
+        """
+        request = messages.ListFindingsRequest()
+        reply = self._call(lambda stub: stub.ListFindings, request, self._backoff(timeout))
+        return tuple(map(finding_from_proto, reply.findings))
 
     def watch_calls(
         self,

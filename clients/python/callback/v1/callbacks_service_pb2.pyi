@@ -112,6 +112,34 @@ ACTIVITY_KIND_WORKERS: ActivityKind.ValueType  # 3
 """ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none."""
 Global___ActivityKind: _TypeAlias = ActivityKind  # noqa: Y015
 
+class _FindingLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_LEVEL_UNSPECIFIED: _FindingLevel.ValueType  # 0
+    """FINDING_LEVEL_UNSPECIFIED is never sent."""
+    FINDING_LEVEL_OK: _FindingLevel.ValueType  # 1
+    """FINDING_LEVEL_OK: the check passed."""
+    FINDING_LEVEL_WARNING: _FindingLevel.ValueType  # 2
+    """FINDING_LEVEL_WARNING: it works, but needs attention."""
+    FINDING_LEVEL_PROBLEM: _FindingLevel.ValueType  # 3
+    """FINDING_LEVEL_PROBLEM: it does not work, or breaks a promise."""
+
+class FindingLevel(_FindingLevel, metaclass=_FindingLevelEnumTypeWrapper):
+    """FindingLevel is how severe a finding is."""
+
+FINDING_LEVEL_UNSPECIFIED: FindingLevel.ValueType  # 0
+"""FINDING_LEVEL_UNSPECIFIED is never sent."""
+FINDING_LEVEL_OK: FindingLevel.ValueType  # 1
+"""FINDING_LEVEL_OK: the check passed."""
+FINDING_LEVEL_WARNING: FindingLevel.ValueType  # 2
+"""FINDING_LEVEL_WARNING: it works, but needs attention."""
+FINDING_LEVEL_PROBLEM: FindingLevel.ValueType  # 3
+"""FINDING_LEVEL_PROBLEM: it does not work, or breaks a promise."""
+Global___FindingLevel: _TypeAlias = FindingLevel  # noqa: Y015
+
 class _CallEventType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -851,6 +879,9 @@ class ListCallbacksRequest(_message.Message):
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    LAST_CALL_STATUS_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """page_size is the maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
     value is refused.
@@ -865,9 +896,21 @@ class ListCallbacksRequest(_message.Message):
     """owner is the owner of the cases. Default empty: the principal of the request. Any other owner needs the role
     `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
     """
+    last_call_status: _callback_pb2.CallStatus.ValueType
+    """last_call_status selects cases whose newest recorded call has this status. Default UNSPECIFIED: all, also cases
+    without calls. No index helps: the server looks at the calls of each case, so a page can be short or empty.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """labels selects cases that have all of these labels. Default empty: all. At most 16."""
+
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp:
+        """created_after selects cases that were created at this time or later. Default: all."""
+
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp:
+        """created_before selects cases that were created earlier than this time. Default: all."""
 
     def __init__(
         self,
@@ -878,10 +921,13 @@ class ListCallbacksRequest(_message.Message):
         callback_activity: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         owner: _builtins.str = ...,
+        last_call_status: _callback_pb2.CallStatus.ValueType = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "labels", b"labels", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "created_after", b"created_after", "created_before", b"created_before", "labels", b"labels", "last_call_status", b"last_call_status", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -895,6 +941,7 @@ class ListCallbacksResponse(_message.Message):
 
     CALLBACKS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEARCHED_TO_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """next_page_token is the token of the next page. Empty on the last page."""
     @_builtins.property
@@ -903,15 +950,22 @@ class ListCallbacksResponse(_message.Message):
         can be short or empty: a search through many cases ends a page early in order to respond in time.
         """
 
+    @_builtins.property
+    def searched_to(self) -> _timestamp_pb2.Timestamp:
+        """searched_to is how far the search has come: every case that matches and was created after this time is on this page
+        or on one before. Unset on the last page.
+        """
+
     def __init__(
         self,
         *,
         callbacks: _abc.Iterable[_callback_pb2.Callback] | None = ...,
         next_page_token: _builtins.str = ...,
+        searched_to: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["searched_to", b"searched_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "next_page_token", b"next_page_token", "searched_to", b"searched_to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1413,6 +1467,385 @@ class Activity(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
+class GetStatisticsRequest(_message.Message):
+    """GetStatisticsRequest is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class GetStatisticsResponse(_message.Message):
+    """GetStatisticsResponse returns what the servers have done, and what waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINUTES_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MinuteStatistics]:
+        """minutes are the last 60 minutes, oldest first, also those without calls. The last one has not ended."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageDuration]:
+        """stages are the durations of the stages of all calls in these minutes: `claim` (the store accepts the call), `verify`
+        (only of cases with a verification profile), `handler`, and `finish` (the store records the result). A stage that no
+        call had is absent.
+        """
+
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerStatistics]:
+        """owners are the open cases and calls of each owner in the principals file of the server that responds, or of `local`.
+        Cases of principals that are no longer in it are not counted.
+        """
+
+    @_builtins.property
+    def work(self) -> Global___WorkStatistics:
+        """work is what waits in the store now, of all these owners."""
+
+    def __init__(
+        self,
+        *,
+        minutes: _abc.Iterable[Global___MinuteStatistics] | None = ...,
+        stages: _abc.Iterable[Global___StageDuration] | None = ...,
+        owners: _abc.Iterable[Global___OwnerStatistics] | None = ...,
+        work: Global___WorkStatistics | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["minutes", b"minutes", "owners", b"owners", "stages", b"stages", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class MinuteStatistics(_message.Message):
+    """MinuteStatistics is what all servers have done in one minute. A server adds what it has done every 5 seconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """start_time is the start of the minute, by the clocks of the servers."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """duration is the part of the minute that the counts are of: 60 seconds, or less for the last one, which in its first 5
+        seconds has zero.
+        """
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeCount]:
+        """outcomes are the calls that ended, by status and failure. Without those that have no call."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
+        """refusals are the requests that did not become calls, by reason. Without those that have no request."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageDuration]:
+        """stages are the durations of the stages of the calls, as in the response."""
+
+    @_builtins.property
+    def work(self) -> Global___WorkStatistics:
+        """work is what waited in the store in this minute. Unset if no server has looked."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        outcomes: _abc.Iterable[Global___OutcomeCount] | None = ...,
+        refusals: _abc.Iterable[Global___RefusalCount] | None = ...,
+        stages: _abc.Iterable[Global___StageDuration] | None = ...,
+        work: Global___WorkStatistics | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "start_time", b"start_time", "work", b"work"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "outcomes", b"outcomes", "refusals", b"refusals", "stages", b"stages", "start_time", b"start_time", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MinuteStatistics: _TypeAlias = MinuteStatistics  # noqa: Y015
+
+@_typing.final
+class WorkStatistics(_message.Message):
+    """WorkStatistics is what waits in the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    DEAD_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    DELIVERY_DELAY_FIELD_NUMBER: _builtins.int
+    open_callback_count: _builtins.int
+    """open_callback_count is the number of cases that are not closed."""
+    waiting_call_count: _builtins.int
+    """waiting_call_count is the number of held calls that wait for an answer."""
+    dead_call_count: _builtins.int
+    """dead_call_count is the number of calls and notifications whose delivery is DEAD, without erased ones."""
+    delivery_count: _builtins.int
+    """delivery_count is the number of deliveries that wait or run. Of an ordered case, only the first one counts."""
+    @_builtins.property
+    def delivery_delay(self) -> _duration_pb2.Duration:
+        """delivery_delay is how long ago the delivery that waits the longest became due. Zero if none is due. Deliveries of a
+        paused activity count, too.
+        """
+
+    def __init__(
+        self,
+        *,
+        open_callback_count: _builtins.int = ...,
+        waiting_call_count: _builtins.int = ...,
+        dead_call_count: _builtins.int = ...,
+        delivery_count: _builtins.int = ...,
+        delivery_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery_delay", b"delivery_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_call_count", b"dead_call_count", "delivery_count", b"delivery_count", "delivery_delay", b"delivery_delay", "open_callback_count", b"open_callback_count", "waiting_call_count", b"waiting_call_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkStatistics: _TypeAlias = WorkStatistics  # noqa: Y015
+
+@_typing.final
+class OutcomeCount(_message.Message):
+    """OutcomeCount is a number of calls with the same outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_STATUS_FIELD_NUMBER: _builtins.int
+    CALL_FAILURE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    call_status: _callback_pb2.CallStatus.ValueType
+    """call_status is the status of the calls."""
+    call_failure: _callback_pb2.CallFailure.ValueType
+    """call_failure is why they failed. UNSPECIFIED if they did not."""
+    count: _builtins.int
+    """count is their number."""
+    def __init__(
+        self,
+        *,
+        call_status: _callback_pb2.CallStatus.ValueType = ...,
+        call_failure: _callback_pb2.CallFailure.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_failure", b"call_failure", "call_status", b"call_status", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutcomeCount: _TypeAlias = OutcomeCount  # noqa: Y015
+
+@_typing.final
+class RefusalCount(_message.Message):
+    """RefusalCount is a number of requests that were refused for the same reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """reason is the reason, as in `ErrorReason`."""
+    count: _builtins.int
+    """count is their number."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalCount: _TypeAlias = RefusalCount  # noqa: Y015
+
+@_typing.final
+class StageDuration(_message.Message):
+    """StageDuration is how long a stage of calls took. The quantiles are estimates from the buckets of the metric
+    `callback_call_stage_seconds`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """stage is the name of the stage."""
+    count: _builtins.int
+    """count is how often it ran."""
+    @_builtins.property
+    def median(self) -> _duration_pb2.Duration:
+        """median is what half of them did not exceed."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """p95 is what 95 % of them did not exceed."""
+
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration:
+        """p99 is what 99 % of them did not exceed."""
+
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        count: _builtins.int = ...,
+        median: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["median", b"median", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "median", b"median", "p95", b"p95", "p99", b"p99", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageDuration: _TypeAlias = StageDuration  # noqa: Y015
+
+@_typing.final
+class OwnerStatistics(_message.Message):
+    """OwnerStatistics is what one owner has in the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    OPEN_CALLBACK_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    DEAD_CALL_COUNT_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """owner is the owner."""
+    open_callback_count: _builtins.int
+    """open_callback_count is the number of its cases that are not closed."""
+    waiting_call_count: _builtins.int
+    """waiting_call_count is the number of its held calls that wait for an answer."""
+    dead_call_count: _builtins.int
+    """dead_call_count is the number of its calls and notifications whose delivery is DEAD, without erased ones."""
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        open_callback_count: _builtins.int = ...,
+        waiting_call_count: _builtins.int = ...,
+        dead_call_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_call_count", b"dead_call_count", "open_callback_count", b"open_callback_count", "owner", b"owner", "waiting_call_count", b"waiting_call_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerStatistics: _TypeAlias = OwnerStatistics  # noqa: Y015
+
+@_typing.final
+class ListFindingsRequest(_message.Message):
+    """ListFindingsRequest is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingsRequest: _TypeAlias = ListFindingsRequest  # noqa: Y015
+
+@_typing.final
+class ListFindingsResponse(_message.Message):
+    """ListFindingsResponse returns what the checks found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    CHECK_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """findings are the results of the checks, also of those that passed."""
+
+    @_builtins.property
+    def check_time(self) -> _timestamp_pb2.Timestamp:
+        """check_time is when the checks ended."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+        check_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_time", b"check_time", "findings", b"findings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingsResponse: _TypeAlias = ListFindingsResponse  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """Finding is the result of one check. Its texts contain no secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    check: _builtins.str
+    """check is the name of the check, such as `store memory`."""
+    level: Global___FindingLevel.ValueType
+    """level is how severe it is."""
+    seen: _builtins.str
+    """seen is what was seen."""
+    advice: _builtins.str
+    """advice is what to do. Empty if there is nothing to do."""
+    def __init__(
+        self,
+        *,
+        check: _builtins.str = ...,
+        level: Global___FindingLevel.ValueType = ...,
+        seen: _builtins.str = ...,
+        advice: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "check", b"check", "level", b"level", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
 class WatchCallsRequest(_message.Message):

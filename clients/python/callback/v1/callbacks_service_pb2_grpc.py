@@ -132,6 +132,16 @@ class CallbacksServiceStub:
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
                 _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/callback.v1.CallbacksService/GetStatistics',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsResponse.FromString,
+                _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/callback.v1.CallbacksService/ListFindings',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
         self.WatchCalls = channel.unary_stream(
                 '/callback.v1.CallbacksService/WatchCalls',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.WatchCallsRequest.SerializeToString,
@@ -309,6 +319,23 @@ class CallbacksServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatistics(self, request, context):
+        """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
+        `admin`. Fails with STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindings(self, request, context):
+        """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
+        its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+        `admin`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCalls(self, request, context):
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -407,6 +434,16 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.ListActivities,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsResponse.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.SerializeToString,
             ),
             'WatchCalls': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCalls,
@@ -886,6 +923,60 @@ class CallbacksService:
             '/callback.v1.CallbacksService/ListActivities',
             callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.ListActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/GetStatistics',
+            callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.GetStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ListFindings',
+            callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

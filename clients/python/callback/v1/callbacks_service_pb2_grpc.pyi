@@ -128,6 +128,15 @@ class CallbacksServiceStub:
     waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
     STORE_UNAVAILABLE.
     """
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetStatisticsRequest, _callbacks_service_pb2.GetStatisticsResponse]
+    """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
+    `admin`. Fails with STORE_UNAVAILABLE.
+    """
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListFindingsRequest, _callbacks_service_pb2.ListFindingsResponse]
+    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
+    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+    `admin`.
+    """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -235,6 +244,15 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
     waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
     STORE_UNAVAILABLE.
+    """
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetStatisticsRequest, _callbacks_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
+    `admin`. Fails with STORE_UNAVAILABLE.
+    """
+    ListFindings: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListFindingsRequest, _callbacks_service_pb2.ListFindingsResponse]  # type: ignore[assignment]
+    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
+    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+    `admin`.
     """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
@@ -442,6 +460,27 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
         waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
         STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _callbacks_service_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.GetStatisticsResponse, _abc.Awaitable[_callbacks_service_pb2.GetStatisticsResponse]]:
+        """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
+        `admin`. Fails with STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _callbacks_service_pb2.ListFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ListFindingsResponse, _abc.Awaitable[_callbacks_service_pb2.ListFindingsResponse]]:
+        """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
+        its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+        `admin`.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
     """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
     `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
-    RPC except ListPausedActivities.
+    RPC except GetStatistics, ListFindings and ListPausedActivities.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
     """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
@@ -79,7 +79,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
-    other request is safe to retry. Returned by every RPC except Work.
+    other request is safe to retry. Returned by every RPC except ListFindings and Work.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 15
     """ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call
@@ -183,7 +183,7 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
 `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
-RPC except ListPausedActivities.
+RPC except GetStatistics, ListFindings and ListPausedActivities.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
 """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
@@ -235,7 +235,7 @@ Returned by StreamInvocations.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
 """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
-other request is safe to retry. Returned by every RPC except Work.
+other request is safe to retry. Returned by every RPC except ListFindings and Work.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 15
 """ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call

@@ -1,10 +1,11 @@
 #!lua flags=no-writes
--- Lists the newest cases of an owner in a partition, from a position on. Filters by status, activity and labels. Walks
--- the indexes by status and activity, or the index of a label if that has fewer cases, and checks the other filters per
--- case.
+-- Lists the newest cases of an owner in a partition, from a position on. Filters by status, activity, labels and the
+-- status of the newest call. Walks the indexes by status and activity, or the index of a label if that has fewer cases,
+-- and checks the other filters per case.
 --
 -- KEYS: partition
--- ARGV: owner, status ('' = all), before (creation in microseconds, '' = all),
+-- ARGV: owner, status ('' = all), last_call (status of the newest call, '' = all),
+--       before (creation in microseconds, '' = all),
 --       limit (cases to return), max_scanned (cases to look at), activities... (none = all),
 --       labels... (pairs: name, value)
 -- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all),
@@ -44,13 +45,20 @@ if not by_label then
 end
 if by_label then walked = {table.remove(labels, 1).index} end
 
+local function has_last_call(case_id)
+  local newest = redis.call('ZRANGE', calls_key(case_id), -1, -1)[1]
+  return newest and redis.call('HGET', call_key(newest), 'status') == last_call
+end
+
 local function fits(case_id)
   for _, label in ipairs(labels) do
     if not redis.call('ZSCORE', label.index, case_id) then return false end
   end
-  if not by_label then return true end
-  local case = redis.call('HMGET', case_key(case_id), 'status', 'activity')
-  return (status == '' or case[1] == status) and (every_activity or is_listed[case[2]] == true)
+  if by_label then
+    local case = redis.call('HMGET', case_key(case_id), 'status', 'activity')
+    if status ~= '' and case[1] ~= status or not every_activity and not is_listed[case[2]] then return false end
+  end
+  return last_call == '' or has_last_call(case_id)
 end
 
 -- Returns the next cases of an index, with their creations. Most walks need only the newest one, which is cheap to

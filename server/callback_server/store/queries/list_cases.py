@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from callback_server.domain.call import CallStatus
 from callback_server.domain.case import CaseStatus
 from callback_server.store import keys
 from callback_server.store.script_arguments import lists, numbers, texts
@@ -23,10 +24,14 @@ from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "list_cases",
-    [*texts("owner", "status", "before"), *numbers("limit", "max_scanned"), *lists("activities", "labels")],
+    [
+        *texts("owner", "status", "last_call", "before"),
+        *numbers("limit", "max_scanned"),
+        *lists("activities", "labels"),
+    ],
 )
 SCAN: Final = 200
-"""How many cases one script looks at, fewer if it compares many labels. It blocks the store meanwhile."""
+"""How many cases one script looks at, fewer if it compares many labels or calls. It blocks the store meanwhile."""
 MAX_SCRIPTS: Final = 4 * keys.PARTITIONS
 """After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
@@ -69,6 +74,9 @@ async def list_cases(
     labels: Mapping[str, str],
     after: PageCursor | None,
     limit: int,
+    last_call: CallStatus | None = None,
+    created_after_us: int = 0,
+    created_before_us: int | None = None,
 ) -> tuple[list[str], PageCursor | None]:
     """Return the ids of the next cases after a position, at most `limit`, newest first.
 
@@ -82,12 +90,19 @@ async def list_cases(
         labels: The labels that the cases have.
         after: The position. None: the first page.
         limit: The maximum number of cases.
+        last_call: The status of their newest recorded call. None: every one, and none.
+        created_after_us: The earliest creation of the cases, in microseconds since the epoch.
+        created_before_us: The creation before which the cases were made. None: every one.
 
     Raises:
         StoreError: The store did not answer.
     """
+    if created_before_us is not None:
+        newest = PageCursor(created_before_us, 0)
+        after = newest if after is None else min(after, newest)
     chunk = 2 + 2 * (limit + 1) // keys.PARTITIONS
-    scan = max(4 * SCAN // (4 + len(labels)), 1)
+    compared = len(labels) + (0 if last_call is None else 2)
+    scan = max(4 * SCAN // (4 + compared), 1)
     pairs = [text for pair in labels.items() for text in pair]
     # Known cases that are not on the page yet, newest first, and how far each partition is known.
     heap: list[_Known] = []
@@ -101,6 +116,7 @@ async def list_cases(
                 owner=owner,
                 activities=list(activities),
                 status=status or "",
+                last_call=last_call or "",
                 before=_before(partition, position),
                 limit=chunk,
                 max_scanned=scan,
@@ -118,6 +134,8 @@ async def list_cases(
     taken: list[tuple[PageCursor, str]] = []
     while heap and len(taken) <= limit:
         known = heapq.heappop(heap)
+        if known.position.created_us < created_after_us:
+            return [case_id for _, case_id in taken], None
         if not known.is_frontier:
             taken.append((known.position, known.case_id))
         elif scripts_run >= MAX_SCRIPTS:

@@ -1,0 +1,227 @@
+"""Statistics of calls: what all servers have done in each of the last 60 minutes.
+
+1. Nothing is counted for them: they come from the metrics of the process, which every 5 seconds are compared with their
+   values at the start of the minute. So they cost a call nothing.
+2. Each replica stores the counts of its minute under its own name, in place of what it stored for that minute before.
+   So they can be stored twice, the sum over the replicas is right at any time, and a server that restarts adds to what
+   it has done before. A replica that did nothing stores nothing.
+3. A count is lost if the store cannot be reached at the end of its minute, or if the process ends before the next 5
+   seconds are over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import Metric
+
+from callback_process.logs import get_logger
+from callback_server import metrics
+from callback_server.domain.call import CallStatus
+from callback_server.errors import CallFailedError
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.queries.count_work import OwnerWork, Work, count_work
+from callback_server.store.queries.read_statistics import GAUGE, read_statistics
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.write_statistics import write_statistics
+
+log = get_logger()
+
+WRITE_INTERVAL_S: Final = 5.0
+"""Interval between two writes, in seconds. A minute is a multiple of it."""
+MINUTES: Final = 60
+"""How many minutes the statistics have."""
+QUANTILES: Final = (0.5, 0.95, 0.99)
+"""The quantiles of the durations of a stage."""
+_GAUGES: Final = ("known", "open", "waiting", "dead", "deliveries", "delay_ms")
+"""The gauges: whether the others are known, and the values of `Work`."""
+_FAILED_CALLS: Final = frozenset(each.reason for each in CallFailedError.__subclasses__())
+"""Reasons of refusals that are the ends of calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How long a stage of calls took."""
+
+    name: str
+    count: int
+    quantiles_s: tuple[float, ...]
+    """An estimate of each of `QUANTILES`, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the servers have done in a minute."""
+
+    start_s: int
+    """The start of the minute, in seconds since the epoch."""
+    seconds: float
+    """The part of that minute that the counts are of, in seconds."""
+    calls: Mapping[tuple[str, str], int]
+    """The calls that ended, by status and failure (empty: none)."""
+    refusals: Mapping[str, int]
+    """The requests that became no calls, by reason."""
+    stages: tuple[Stage, ...]
+    """The stages of the calls."""
+    work: Work | None
+    """What waited in the store, of all owners together. None: no server has looked."""
+
+
+class StatisticsRecorder:
+    """Stores what this process does, and what waits in the store."""
+
+    def __init__(self, scripts: Scripts, *, replica: str, owners: Callable[[], Sequence[str]]) -> None:
+        """Create a recorder.
+
+        Args:
+            scripts: The scripts on the store.
+            replica: The id of this process.
+            owners: Returns the owners whose cases are counted.
+        """
+        self._scripts = scripts
+        self._replica = replica
+        self._owners = owners
+        self._minute = _minute_now()
+        self._start = _totals()
+        """The totals at the start of the minute."""
+        self._gauges: Counter[str] | None = None
+        """What waits in the store. None: that was not read in this minute."""
+        self._stored: Counter[str] | None = None
+        """What was stored for the minute."""
+
+    async def run(self) -> None:
+        """Store the counts every `WRITE_INTERVAL_S` until cancelled. One time is at the end of each minute."""
+        while True:
+            await asyncio.sleep(WRITE_INTERVAL_S - time.time() % WRITE_INTERVAL_S)
+            try:
+                await self.write()
+            except StoreError as error:
+                log.warning("statistics_not_written", error=str(error))
+            except Exception:  # nothing else writes them
+                log.exception("statistics_not_written")
+
+    async def write(self) -> None:
+        """Store the counts of the minute, unless they are stored.
+
+        Raises:
+            StoreError: It is not known whether they were stored.
+        """
+        minute, now, totals = self._minute, _minute_now(), _totals()
+        counts = totals - self._start + (self._gauges or Counter())
+        is_stored = counts == self._stored
+        if now != minute:  # what was done since the last write belongs to the minute before
+            self._minute, self._start, self._gauges, self._stored = now, totals, None, None
+        if not is_stored:
+            await write_statistics(self._scripts, self._replica, minute=minute, counts=counts)
+            if now == minute:
+                self._stored = counts
+        if self._gauges is None:
+            self._gauges = _gauges(await count_work(self._scripts, self._owners()))
+
+
+async def read_call_statistics(scripts: Scripts) -> tuple[list[Statistics], tuple[Stage, ...]]:
+    """Return what all servers have done in each of the last minutes, oldest first, and the stages in all of them.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    last = _minute_now()
+    minutes = await read_statistics(scripts, first=last - MINUTES + 1, last=last)
+    total: Counter[str] = Counter()
+    for counts in minutes.values():
+        total.update(counts)
+    return [_statistics(minute, counts, is_last=minute == last) for minute, counts in minutes.items()], _stages(total)
+
+
+def _statistics(minute: int, counts: Mapping[str, int], *, is_last: bool) -> Statistics:
+    written_s = time.time() % 60 // WRITE_INTERVAL_S * WRITE_INTERVAL_S if is_last else 60.0
+    return Statistics(
+        start_s=minute * 60,
+        seconds=written_s,
+        calls={(status, failure): count for (status, failure), count in _named("call", counts)},
+        refusals={reason: count for (reason,), count in _named("refusal", counts)},
+        stages=_stages(counts),
+        work=_work(counts),
+    )
+
+
+def _gauges(work: Work) -> Counter[str]:
+    total = work.total
+    values = (1, total.open_cases, total.waiting_calls, total.dead_calls, work.deliveries, work.delay_ms)
+    return Counter({f"{GAUGE}{name}": value for name, value in zip(_GAUGES, values, strict=True)})
+
+
+def _work(counts: Mapping[str, int]) -> Work | None:
+    is_known, open_cases, waiting, dead, deliveries, delay_ms = (counts.get(f"{GAUGE}{name}", 0) for name in _GAUGES)
+    return Work(deliveries, delay_ms, {"": OwnerWork(open_cases, waiting, dead)}) if is_known else None
+
+
+def _minute_now() -> int:
+    return int(time.time() // 60)
+
+
+def _totals() -> Counter[str]:
+    """Return the values of the metrics, by the names of counts: their kind and their labels."""
+    totals: Counter[str] = Counter()
+    for labels, value in _samples(metrics.CALLS.collect(), "_total"):
+        totals[f"call:{labels['outcome']}:{labels['reason']}"] += value
+    for _labels, value in _samples(metrics.LEASES_ENDED.collect(), "_total"):
+        totals[f"call:{CallStatus.INTERRUPTED}:"] += value
+    for labels, value in _samples(metrics.REFUSED.collect(), "_total"):
+        if labels["method"] == metrics.INVOKE_METHOD and labels["reason"] not in _FAILED_CALLS:
+            totals[f"refusal:{labels['reason']}"] += value
+    before: dict[str, int] = {}
+    for labels, value in _samples(metrics.STAGE_SECONDS.collect(), "_bucket"):  # the buckets of a stage are cumulative
+        stage = labels["stage"]
+        totals[f"stage:{stage}:{labels['le']}"] += value - before.get(stage, 0)
+        before[stage] = value
+    return +totals
+
+
+def _samples(collected: Iterable[Metric], suffix: str) -> Iterable[tuple[dict[str, str], int]]:
+    for metric in collected:
+        for sample in metric.samples:
+            if sample.name.endswith(suffix):
+                yield sample.labels, int(sample.value)
+
+
+def _named(kind: str, counts: Mapping[str, int]) -> Iterable[tuple[list[str], int]]:
+    for name, count in counts.items():
+        first, *rest = name.split(":")
+        if first == kind:
+            yield rest, count
+
+
+def _stages(counts: Mapping[str, int]) -> tuple[Stage, ...]:
+    buckets: dict[str, dict[float, int]] = {}
+    for (stage, bound), count in _named("stage", counts):
+        buckets.setdefault(stage, {})[float(bound)] = count
+    return tuple(
+        Stage(stage, sum(found.values()), tuple(quantile(found, each) for each in QUANTILES))
+        for stage, found in sorted(buckets.items(), key=lambda each: _order(each[0]))
+    )
+
+
+def _order(stage: str) -> int:
+    return metrics.STAGES.index(stage) if stage in metrics.STAGES else len(metrics.STAGES)
+
+
+def quantile(buckets: Mapping[float, int], share: float) -> float:
+    """Estimate a quantile from the counts of buckets, by their upper bounds, as Prometheus does.
+
+    Values are taken to lie evenly in their bucket. Of the last bucket, which has no bound, the estimate is its start.
+    """
+    rank, seen = share * sum(buckets.values()), 0
+    bounds = (0.0, *metrics.SECONDS)
+    for bound in sorted(buckets):
+        count = buckets[bound]
+        if seen + count >= rank:
+            below = max((each for each in bounds if each < bound), default=0.0)
+            return below if bound == float("inf") else below + (bound - below) * (rank - seen) / count
+        seen += count
+    return 0.0

@@ -1,0 +1,71 @@
+"""Counts of what is open, waits and is dead, by owner, across partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from callback_server.store import keys
+from callback_server.store.script_arguments import lists
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("count_work", lists("owners"))
+OWNERS: Final = 50
+"""How many owners one script looks at. It blocks the store meanwhile."""
+
+
+@dataclass(slots=True)
+class OwnerWork:
+    """What one owner has in the store."""
+
+    open_cases: int = 0
+    """The number of cases that are not closed."""
+    waiting_calls: int = 0
+    """The number of held calls that wait for an answer."""
+    dead_calls: int = 0
+    """The number of calls and notifications whose delivery is DEAD, without erased ones."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What is in the store. It is exact only if nothing changes while the partitions are read."""
+
+    deliveries: int = 0
+    """The number of deliveries that wait or run, of all owners."""
+    delay_ms: int = 0
+    """How long ago the earliest of them became due, in milliseconds. 0: none is due."""
+    owners: dict[str, OwnerWork] = field(default_factory=dict)
+    """By owner."""
+
+    @property
+    def total(self) -> OwnerWork:
+        """The sums over the owners."""
+        total = OwnerWork()
+        for each in self.owners.values():
+            total.open_cases += each.open_cases
+            total.waiting_calls += each.waiting_calls
+            total.dead_calls += each.dead_calls
+        return total
+
+
+async def count_work(scripts: Scripts, owners: Sequence[str]) -> Work:
+    """Count what is in the store.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    work = Work(owners={owner: OwnerWork() for owner in owners})
+    for at in range(0, max(len(owners), 1), OWNERS):
+        counted = owners[at : at + OWNERS]
+        arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owners=counted))
+        for deliveries, delay_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
+            if at == 0:
+                work.deliveries += deliveries
+                work.delay_ms = max(work.delay_ms, delay_ms)
+            for owner, cases, waiting, dead in zip(counted, flat[::3], flat[1::3], flat[2::3], strict=True):
+                of_owner = work.owners[owner]
+                of_owner.open_cases += cases
+                of_owner.waiting_calls += waiting
+                of_owner.dead_calls += dead
+    return work

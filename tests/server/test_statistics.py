@@ -1,0 +1,147 @@
+"""What administrators are told: what all servers have done by minute, what waits, and what a server finds of itself."""
+
+from collections import Counter
+
+import pytest
+from support.services import refusal, response, running_services
+from support.store import KINDS, free_port
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server import call_statistics
+from callback_server.call_statistics import StatisticsRecorder, quantile
+from callback_server.settings import ActivitySettings
+from callback_server.store import keys
+from callback_server.store.transitions.write_statistics import write_statistics
+
+
+async def generate(services, activity="record", **fields):
+    asked = rpc.GenerateCallbackUrlRequest(
+        callback_activity=activity, response=response(), allow_multiple_calls=True, **fields
+    )
+    return await services.callbacks.GenerateCallbackUrl(asked)
+
+
+async def statistics(services):
+    return await services.callbacks.GetStatistics(rpc.GetStatisticsRequest())
+
+
+def outcomes(found):
+    """Return the numbers of calls in all minutes, by status."""
+    counts = Counter()
+    for minute in found.minutes:
+        for each in minute.outcomes:
+            counts[pb.CallStatus.Name(each.call_status)] += each.count
+    return counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_a_restart(store_of, kind):
+    async with running_services(store_of(kind)) as services:
+        recorder = services.control_plane.statistics
+        made = await generate(services)
+        for number in range(3):
+            await services.edge.Invoke(
+                edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"%d" % number)
+            )
+        await refusal(services.edge.Invoke(edge.InvokeRequest(state="wrong", request_method="post")))
+        assert outcomes(await statistics(services)) == {}
+        await recorder.write()
+        await recorder.write()  # it stores the same again
+        found = await statistics(services)
+        assert len(found.minutes) == call_statistics.MINUTES
+        assert outcomes(found) == {"CALL_STATUS_SUCCEEDED": 3}
+        [refused] = [each for minute in found.minutes for each in minute.refusals]
+        assert (refused.reason, refused.count) == ("STATE_UNKNOWN", 1)
+        [claim] = found.stages
+        assert (claim.stage, claim.count) == ("claim", 3)
+        assert 0 < claim.median.ToNanoseconds() <= claim.p95.ToNanoseconds() <= claim.p99.ToNanoseconds()
+
+        scripts, now = services.control_plane.scripts, call_statistics._minute_now()
+        await write_statistics(
+            scripts, "other", minute=now, counts={"call:SUCCEEDED:": 2, "call:FAILED:HANDLER_LOST": 1}
+        )
+        await write_statistics(scripts, "other", minute=now - 70, counts={"call:SUCCEEDED:": 100})
+        again = StatisticsRecorder(scripts, replica="restarted", owners=lambda: ["local"])
+        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+        await again.write()
+        assert outcomes(await statistics(services)) == {"CALL_STATUS_SUCCEEDED": 6, "CALL_STATUS_FAILED": 1}
+
+
+async def test_what_was_done_before_a_minute_ends_stays_in_that_minute_and_expires(store_of, monkeypatch):
+    async with running_services(store_of()) as services:
+        scripts, recorder = services.control_plane.scripts, services.control_plane.statistics
+        made = await generate(services)
+        first = recorder._minute
+        for minute in (first, first + 1):
+            monkeypatch.setattr(call_statistics, "_minute_now", lambda minute=minute: minute)
+            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+            await recorder.write()
+        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="put"))
+        await recorder.write()
+        found = await statistics(services)
+        by_minute = {each.start_time.seconds // 60: sum(o.count for o in each.outcomes) for each in found.minutes}
+        assert (by_minute[first], by_minute[first + 1]) == (2, 1)
+        for minute in (first, first + 1):
+            left_s = await scripts.client.ttl(f"{keys.STATISTICS_KEY}:{minute}")
+            assert 3600 < left_s < 4000
+
+
+async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of):
+    async with running_services(store_of()) as services:
+        await generate(services)
+        held = await generate(services, "form")
+        caller = services.edge.Invoke(edge.InvokeRequest(state=held.callback_state, request_method="post"))
+        closed = await generate(services)
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
+        made = await generate(services, "later", answer_mode=pb.ANSWER_MODE_ACK)
+        await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="later"))
+        for method in ("post", "put"):
+            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method=method))
+
+        async def all_are_there():
+            found = await statistics(services)
+            is_due = found.work.delivery_delay.ToNanoseconds() > 0
+            return found if is_due and found.owners[0].waiting_call_count else None
+
+        found = await wait_until(all_are_there, what="a delivery that is due, and a held call")
+        assert found.work.delivery_count == 2
+        [owner] = found.owners
+        counts = owner.open_callback_count, owner.waiting_call_count, owner.dead_call_count
+        assert (owner.owner, *counts) == ("local", 3, 1, 0)
+        assert not any(each.HasField("work") for each in found.minutes)
+        await services.control_plane.statistics.write()
+        await services.control_plane.statistics.write()
+        [work] = [each.work for each in (await statistics(services)).minutes if each.HasField("work")]
+        assert (work.open_callback_count, work.waiting_call_count, work.delivery_count) == (3, 1, 2)
+        assert work.delivery_delay.ToNanoseconds() > 0
+        await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=held.callback_case_id))
+        await caller
+
+
+async def test_a_server_finds_its_store_safe_and_a_target_that_is_away(store_of):
+    activities = {"away": ActivitySettings(target=f"127.0.0.1:{free_port()}", connect_timeout_s=0.2)}
+    async with running_services(store_of(), activities=activities) as services:
+        found = await services.callbacks.ListFindings(rpc.ListFindingsRequest())
+        again = await services.callbacks.ListFindings(rpc.ListFindingsRequest())
+        assert again == found  # the checks are not made for each request
+        by_check = {each.check: each for each in found.findings}
+        assert by_check["store settings"].level == rpc.FINDING_LEVEL_OK
+        assert by_check["activities.away"].level == rpc.FINDING_LEVEL_PROBLEM
+        assert by_check["activities.away"].advice
+        assert found.check_time.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("buckets", "share", "expected"),
+    [
+        ({}, 0.5, 0),
+        ({0.001: 10}, 0.5, 0.0005),
+        ({0.01: 10, 0.1: 10}, 0.75, 0.075),
+        ({0.01: 10, float("inf"): 10}, 0.99, 300),
+    ],
+)
+def test_a_quantile_lies_in_its_bucket_where_values_are_spread_evenly(buckets, share, expected):
+    assert quantile(buckets, share) == pytest.approx(expected)
