@@ -7,6 +7,7 @@ from support.services import refusal, response, running_services
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.settings import ActivitySettings
 from callback_server.store.queries import list_cases
 
 CASES = 12
@@ -15,7 +16,8 @@ CASES = 12
 @pytest.fixture(scope="module")
 async def searched(store_of):
     """Services, and cases, oldest first: one has no call, the next one that succeeded, the next one not started."""
-    async with running_services(store_of()) as services:
+    activities = {"nobody": ActivitySettings(deadline_s=0.1)}  # how long a call waits for a worker
+    async with running_services(store_of(), activities=activities) as services:
         cases = []
         for number in range(CASES):
             asked = rpc.GenerateCallbackUrlRequest(
@@ -25,7 +27,7 @@ async def searched(store_of):
                 labels={"parity": str(number % 2)},
             )
             made = await services.callbacks.GenerateCallbackUrl(asked)
-            for _ in range(number % 3):
+            if number % 3:
                 call = services.edge.Invoke(
                     edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"%d" % number)
                 )
