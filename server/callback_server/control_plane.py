@@ -43,6 +43,7 @@ from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.timeouts import AwaitedCallEnded, Report
+from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -67,6 +68,7 @@ from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.open_epoch import EpochGuard
 from callback_server.store_health import StoreProbe, wait_for_store
 from callback_server.transition_log import log_report
 from callback_server.verification.fetcher import Fetcher
@@ -133,7 +135,11 @@ class ControlPlane:
             principals = lambda: file.current  # noqa: E731  # a parameter with a default
 
         self.client = connect(files.store_url)
-        self.scripts = Scripts(self.client, self._report, replicas=durability.replicas)
+        self._epoch_keeper = files.epoch_keeper
+        epochs = self._epoch_keeper.epochs
+        self.scripts = Scripts(
+            self.client, self._report, replicas=durability.replicas, epochs=epochs, guard=EpochGuard(epochs)
+        )
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus)
@@ -202,7 +208,7 @@ class ControlPlane:
         )
         self.health = Health()
         self._probe = StoreProbe(
-            self.scripts, recording, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
+            self.scripts, recording, epochs, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
         )
         authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
         self.statistics = StatisticsRecorder(
@@ -275,8 +281,10 @@ class ControlPlane:
             for handler in self._push_handlers.values():
                 await stack.enter_async_context(handler)
             self._bind()
+            stack.callback(self._epoch_keeper.write)
             stack.push_async_callback(self._cancel_work)
             await stack.enter_async_context(self._tasks)
+            self._tasks.start(self._epoch_keeper.run(self.scripts))
             self._tasks.start(self.replica_bus.run())
             self._tasks.start(self.workers.run_announcements())
             self._tasks.start(self.workers.run_discovery())
@@ -390,6 +398,7 @@ class _Files:
     credentials: Callable[[], grpc.ServerCredentials] | None
     push_handlers: dict[str, PushHandler]
     store_url: str = field(repr=False)
+    epoch_keeper: EpochKeeper
 
 
 def _read_files(settings: ServerSettings) -> _Files:
@@ -406,6 +415,7 @@ def _read_files(settings: ServerSettings) -> _Files:
                 if activity.target is not None
             },
             store_url=settings.read_store_url(),
+            epoch_keeper=EpochKeeper(settings.store_epochs_file),
         )
     except (SettingsError, CredentialsError, ValueError) as error:
         raise StartError(str(error)) from error

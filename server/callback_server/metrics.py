@@ -89,6 +89,13 @@ STORE_REPLICATION_SECONDS: Final = Histogram(
     ["outcome"],
     buckets=SECONDS,
 )
+STORE_PARTITIONS_REFUSED: Final = Gauge(
+    "callback_store_partitions_refused",
+    "Partitions that are not used because the store is older than what servers have seen, as an old primary is",
+)
+STEPS_LOST: Final = Counter(
+    "callback_store_steps_lost", "Acknowledged steps that were gone after the primary of the store changed"
+)
 LEASES_ENDED: Final = Counter("callback_leases_ended", "Calls interrupted because their process died or lost the store")
 REPLICA_MESSAGES_DROPPED: Final = Counter(
     "callback_replica_messages_dropped",

@@ -189,6 +189,10 @@ class ServerSettings(ProcessSettings):
     """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings. With
     `replicated:N`, the N replicas of each primary have every acknowledged step on disk too
     ([Replicas](operations.md#replicas))."""
+    store_epochs_file: Path | None = None
+    """A file in which this server remembers what primaries the store has had, so that after a restart it recognizes an
+    old one ([An old primary](operations.md#an-old-primary-that-comes-back)). The server writes it. Each server has its
+    own. None: it remembers while it runs."""
     default_time_to_live_s: int | None = Field(default=None, ge=1)
     """Time to live of a callback that is generated without one, in seconds. None: it does not expire."""
     max_time_to_live_s: int | None = Field(default=None, ge=1)

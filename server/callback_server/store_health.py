@@ -11,6 +11,7 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.epochs import Epochs
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
@@ -82,6 +83,7 @@ class StoreProbe:
         self,
         scripts: Scripts,
         recording: Recording,
+        epochs: Epochs,
         *,
         durability: Durability,
         tolerance_s: float,
@@ -92,12 +94,16 @@ class StoreProbe:
         Args:
             scripts: The scripts on the store.
             recording: What is recorded of the calls that a sweep ends.
+            epochs: What is known of the epochs of the store.
             durability: The durability that the settings ask for.
             tolerance_s: How long the store may not answer before it counts as down, in seconds.
             report: Called after each probe with whether the store is up and safe.
         """
         self._scripts = scripts
         self._recording = recording
+        self._epochs = epochs
+        self._refused = False
+        """Whether the store was older than the known epochs at the last probe."""
         self._durability = durability
         self._problem = ""
         """Why the store is not safe. Empty: it is, as far as is known."""
@@ -124,8 +130,17 @@ class StoreProbe:
             if not errors and time.monotonic() - checked >= CHECK_INTERVAL_S:
                 await self._check()
                 checked = time.monotonic()
-            await self._report(is_up and not self._problem)
+            self._log_refusal()
+            await self._report(is_up and not self._problem and not self._refused)
             await asyncio.sleep(PROBE_INTERVAL_S)
+
+    def _log_refusal(self) -> None:
+        problem = self._epochs.problem
+        if problem and not self._refused:
+            log.error("store_refused", problem=problem)
+        elif self._refused and not problem:
+            log.info("store_taken_again")
+        self._refused = bool(problem)
 
     async def _check(self) -> None:
         try:

@@ -217,7 +217,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge", "console"),
-        *("token", "config", "doctor", "repair", "profiles", "verify", "completion"),
+        *("token", "config", "doctor", "repair", "losses", "profiles", "verify", "completion"),
     }
 
 
@@ -247,7 +247,10 @@ def test_help_lists_every_exit_code():
     ("command", "extra"),
     [
         ("up", "up"),
-        *((name, "server") for name in ("server", "edge", "token x", "config", "doctor", "repair", "verify x")),
+        *(
+            (name, "server")
+            for name in ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x")
+        ),
     ],
 )
 def test_a_process_without_its_extra_reports_what_to_install(command, extra):

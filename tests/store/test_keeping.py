@@ -29,6 +29,7 @@ from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.finish_call import FinishResult, finish_call
+from callback_server.store.transitions.open_epoch import EpochGuard
 
 LEASES = Leases({"push": Activity("push")})
 DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b""))
@@ -37,10 +38,11 @@ DONE = Outcome(CallStatus.SUCCEEDED, Response(type=ResponseType.RESPONSE, code=2
 class Cases:
     """Cases on one store."""
 
-    def __init__(self, client, *, replicas=0):
+    def __init__(self, client, *, replicas=0, epochs=None):
         self.client = client
         self.due = []
-        self.scripts = Scripts(client, self.due.append, replicas=replicas)
+        guard = None if epochs is None else EpochGuard(epochs)
+        self.scripts = Scripts(client, self.due.append, replicas=replicas, epochs=epochs, guard=guard)
 
     async def new(
         self,

@@ -99,13 +99,13 @@ BUGS = {
         "  return reply('MERGE',", "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
     "another request gets the same case": (
-        "if known.fingerprint ~= fingerprint then return {'CONFLICT'} end", ""),
+        "if known.fingerprint ~= fingerprint then return counted('CONFLICT') end", ""),
     "a request makes another case when it comes again": (
         "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
     "a request gets the URL of a case that was never stored": (
-        "return {'KNOWN', known_nonce,", "return {'KNOWN', nonce,"),
+        "return counted('KNOWN', known_nonce,", "return counted('KNOWN', nonce,"),
     "a request that is sent again seems to be an earlier one": (
-        "if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end", ""),
+        "if known_nonce == nonce then return counted('OK', tonumber(known.expires or 0)) end", ""),
     "a pointer outlives its case": ("if pointer then redis.call('UNLINK', pointer_key(pointer)) end", ""),
     "a case forgets its pointer": ("redis.call('HSET', case_key(case_id), 'pointer', pointer)", ""),
     "a call that is no longer kept is made again": ("redis.call('HDEL', call_key(call_id), 'request', 'request_body')",
@@ -179,8 +179,8 @@ BUGS = {
     "a request is cut before it is delivered": (
         "if partial and case.answer_mode == 'ACK' then request,", "if false then request,"),
     "a delivered request is kept whole": ("if status == 'DELIVERED' and request ~= '' then", "if false then"),
-    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return {'INCOMPLETE'} end",
-                                           "if call[2] == '' then return {'INCOMPLETE'} end"),
+    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return counted('INCOMPLETE') end",
+                                           "if call[2] == '' then return counted('INCOMPLETE') end"),
     "a foreign owner can replay": ("load_owned_case(case_id, owner)\nlocal call =", "load_case(case_id)\nlocal call ="),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==",
                                          "if (call[1] =="),
@@ -202,8 +202,8 @@ BUGS = {
         "    redis.call('ZREM', waiting_key(case.owner), call_id)\n", ""),
     "a fallback is sent after the call has ended": (
         "local lease = call[1] == 'RUNNING' and tonumber", "local lease = 1e15 or tonumber"),
-    "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return {'STALE'} end",
-                                                      "if not lease then return {'STALE'} end"),
+    "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return counted('STALE') end",
+                                                      "if not lease then return counted('STALE') end"),
     "a delivery after a fallback ends its call too early": ("if may_run_again and wait_ms ~= '' and", "if false and"),
     "a handler that must not run twice is asked again after a fallback": (
         "(status == 'FAILED' and case.mode ~= 'SINGLE')", "status == 'FAILED'"),
@@ -218,9 +218,10 @@ BUGS = {
     "a call that waits for its next attempt keeps its lease": (
         "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + wait_ms)",
         "    schedule_attempt(case, call_id, now + wait_ms)"),
-    "a fallback that does not accept the request starts a delivery": ("if not accepts then return {'OK'} end", ""),
-    "a fallback that accepts the request starts no delivery": ("if not accepts then return {'OK'} end",
-                                                               "if true then return {'OK'} end"),
+    "a fallback that does not accept the request starts a delivery": (
+        "if not accepts then return counted('OK') end", ""),
+    "a fallback that accepts the request starts no delivery": ("if not accepts then return counted('OK') end",
+                                                               "if true then return counted('OK') end"),
     "an attempt after a fallback has no lease": (
         "    redis.call('ZADD', leases_key(), lease_end, call_id)\n  else", "  else"),
     "a late attempt ends the call of another": ("or (delivery and call[9] ~= fencing_token) then", "then"),
@@ -251,7 +252,7 @@ BUGS = {
         "(call[1] == 'RUNNING' and not call[4])", "call[1] == 'RUNNING'"),
     "a replay counts the attempts before it that asked no handler": (
         ", 'not_asked_before_replay', call[7] or 0)", ")"),
-    "the mark of a fallback that is sent again is refused": ("if call[2] then return {'OK'} end", ""),
+    "the mark of a fallback that is sent again is refused": ("if call[2] then return counted('OK') end", ""),
     "a held call gets two answers": (" or (call[7] or '') ~= answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id),", ","),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
@@ -333,10 +334,10 @@ BUGS = {
         "case.reason or '', call_status or '', delivery or '', case.label_digests",
         "case.reason or '', call_status or '', delivery or '', ''"),
     "a caller that is gone is told twice": (
-        "if call[3] then return {'OK'} end\nlocal case", "local case"),
+        "if call[3] then return counted('OK') end\nlocal case", "local case"),
     "a caller that is gone is not marked": ("redis.call('HSET', call_key(call_id), 'caller_gone', '1')", ""),
-    "a caller of a call that is no longer kept is marked": ("if not call[1] then return {'UNKNOWN'} end\nif call[3]",
-                                                            "if call[3]"),
+    "a caller of a call that is no longer kept is marked": (
+        "if not call[1] then return counted('UNKNOWN') end\nif call[3]", "if call[3]"),
     "watchers get no event of a caller that is gone": (
         "emit_event(case, 'CALLER_GONE', call_id, call[2])", ""),
     "a profile is not required": ("if case.profile and case.profile ~= profile then", "if false then"),

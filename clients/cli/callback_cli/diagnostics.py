@@ -1,4 +1,4 @@
-"""Commands for operators: config, doctor and repair. They import server and edge only when they run."""
+"""Commands for operators: config, doctor, repair and losses. They import server and edge only when they run."""
 
 import asyncio
 import dataclasses
@@ -115,6 +115,39 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
         click.echo(f"Error: partition {partition} was not examined: {reason}", err=True)
     if found.not_examined or any(check or fault.kind not in _MENDED for fault in found.faults):
         sys.exit(EXIT_REFUSED)
+
+
+@click.command(epilog=examples("callback losses", "callback losses --accept --config callback.toml"))
+@click.option("--accept", "accepts", is_flag=True, help="Accept what the store has now, and give up what it lacks.")
+@config_option
+@_json
+def losses(accepts: bool, config: Path | None, as_json: bool) -> None:
+    """List the acknowledged steps that were lost when the primary of the store changed.
+
+    A step is a change of a callback or call. Servers note a loss when they meet the next primary. The command uses the
+    settings of the server.
+
+    With --accept, servers that refuse the store because it is older than what they have seen take it as it is, for
+    example after you restored a backup on purpose. What the store lacks is given up: later callbacks are unknown, and a
+    single-use callback that was called later can be called again.
+    """
+    with needs_extra("server"):
+        from callback_server import losses as of_server
+    try:
+        found = asyncio.run(of_server.losses(config, accepts=accepts))
+    except of_server.LossesError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_REFUSED)
+    if as_json:
+        click.echo(
+            json_view.dumps([{**dataclasses.asdict(each), "noticed": each.noticed.isoformat()} for each in found])
+        )
+        return
+    for each in found:
+        click.echo(f"{each.noticed:%Y-%m-%d %H:%M:%S}Z  partition {each.partition}  {each.steps} steps lost")
+    click.echo(f"{sum(each.steps for each in found)} steps lost")
+    if accepts:
+        click.echo("What the store has now is accepted. What it lacks is given up.")
 
 
 async def _repair(of_server: Any, config: Path | None, *, changes: bool, as_json: bool) -> Any:

@@ -44,6 +44,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             diagnostics.show_config,
             diagnostics.doctor,
             diagnostics.repair,
+            diagnostics.losses,
             senders.profiles,
             senders.verify,
             completion.completion,

@@ -71,7 +71,9 @@ class Health:
         """Return why this process may get no work, in a few words. Empty: it may."""
         if self._stopping:
             return "stopping"
-        return "" if self._store_up else "the store does not answer, or is not safe: see store_unsafe in the log"
+        if self._store_up:
+            return ""
+        return "the store does not answer, is not safe, or is refused: see store_unsafe and store_refused in the log"
 
     async def set(self, *, store_up: bool) -> None:
         """Set whether the store responds and is safe. No effect once the process stops."""

@@ -71,6 +71,8 @@ LAYOUT: Final = {
     "ended": "ended",  # zset: ended calls without a delivery to run, by when that was, in milliseconds
     "events": "events",  # stream: the last 10,000 events of the partition, numbered 0-1, 0-2 and so on
     "clock": "clock",  # string: the time of the partition, a colon, what the store's clock showed then (microseconds)
+    "epochs": "epochs",  # hash: by number the last 64 epochs, `{id}:{events}`, and four fields of open_epoch.lua
+    "losses": "losses",  # hash: by the number of an epoch what was lost before it, `{steps}:{lost epoch}:{seconds}`
     "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
     "newest": "newest",  # string: the creation of the partition's newest case, in microseconds; each case has another
 }
@@ -109,6 +111,16 @@ def partition_of(case_id: str) -> int:
 def tag(partition: int) -> str:
     """Return the hash tag of a partition. A script is routed by it, although no key of this name exists."""
     return f"{{cb:{partition}}}"
+
+
+def tag_of(key: str) -> str:
+    """Return the hash tag of a key of a partition, and "" for another key."""
+    return key[: key.find("}") + 1]
+
+
+def partition_of_tag(tag: str) -> int:
+    """Return the partition of a hash tag."""
+    return int(tag[len("{cb:") : -1])
 
 
 def batch_mark_key(key: str) -> str:

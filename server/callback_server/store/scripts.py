@@ -36,7 +36,9 @@ from callback_server.domain.timeouts import (
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
+from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
+from callback_server.store.epochs import Epoch, Epochs
 from callback_server.store.generated_lua import PARTS
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import Argument, Kind, argument_bindings
@@ -71,6 +73,7 @@ class Script:
         *,
         key: str = "partition",
         applies_timeouts: bool = False,
+        counts_steps: bool = False,
         is_transient: bool = False,
     ) -> None:
         """Load a script.
@@ -79,7 +82,9 @@ class Script:
             name: The name of the file in `lua/`, without its extension.
             arguments: The arguments in the order in which the script receives them: single ones, groups, lists.
             key: The one key that the script is about.
-            applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied.
+            applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
+                of the newest event of the partition follows them.
+            counts_steps: Whether the replies of the script begin with that number.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
         """
@@ -87,6 +92,7 @@ class Script:
         self.arguments = arguments
         self.key = key
         self.applies_timeouts = applies_timeouts
+        self.counts_steps = counts_steps
         plain = [argument.name for argument in arguments if argument.kind not in (Kind.GROUP, Kind.LIST)]
         self._get_plain = (
             operator.itemgetter(*plain) if len(plain) > 1 else lambda values: tuple(values[n] for n in plain)
@@ -155,18 +161,29 @@ def _without_unused_functions(source: str) -> str:
 class Scripts:
     """Runs scripts on one store."""
 
-    def __init__(self, client: StoreClient, on_report: Callable[[Report], None], *, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        client: StoreClient,
+        on_report: Callable[[Report], None],
+        *,
+        replicas: int = 0,
+        epochs: Epochs | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         """Make a runner.
 
         Args:
             client: The client of the store.
             on_report: Called with each report of a script.
             replicas: How many replicas must confirm what a script writes.
+            epochs: The memory of the store's epochs. None: any primary is taken.
+            guard: The guard with that memory.
         """
         self.client = client
         self.replicas = replicas
         self._on_report = on_report
-        self._pipeline = Pipeline(client, replicas=replicas)
+        self._epochs = epochs
+        self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
         self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
         """Limits the reads of all partitions, so that they do not take the connections that calls need."""
 
@@ -176,9 +193,11 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        reply = await self._evaluate(script, keys.tag(partition), script.pack(**values))
+        tag = keys.tag(partition)
+        reply, epoch = await self._evaluate(script, tag, script.pack(**values))
+        steps = 0
         if script.applies_timeouts:
-            reports, *reply = reply
+            reports, steps, *reply = reply
             for word, name, activity, *facts in reports:  # the third is a list if a case is not there or damaged
                 if word in _ENDS_OF_CALLS:
                     self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
@@ -193,6 +212,11 @@ class Scripts:
                     self._on_report(CaseExpired(name.decode(), activity.decode()))
                 else:
                     self._on_report(AwaitedCallEnded(name.decode(), frozenset(fact.decode() for fact in facts)))
+        elif script.counts_steps:
+            steps, *reply = reply
+        if self._epochs is not None:
+            with store_errors():
+                self._epochs.acknowledge(tag, epoch, steps)
         return reply
 
     async def run_on(self, script: Script, key: str, **values: ArgumentValue) -> Any:
@@ -201,7 +225,8 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        return await self._evaluate(script, key, script.pack(**values))
+        reply, _ = await self._evaluate(script, key, script.pack(**values))
+        return reply
 
     async def read(self, key: str, *command: str, is_confirmed: bool = False) -> Any:
         """Send a command that only reads one key, in one write with those of others, and return its reply.
@@ -214,8 +239,12 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or has too few replicas that confirm it.
         """
+        sent = Sent()
         with store_errors():
-            return await self._pipeline.send(key, *command, is_durable=is_confirmed)
+            reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
+            if self._epochs is not None and (tag := keys.tag_of(key)):
+                self._epochs.acknowledge(tag, sent.epoch)
+        return reply
 
     async def run_on_partitions(self, script: Script, arguments: Mapping[int, PackedArguments]) -> dict[int, list[Any]]:
         """Run a `script` that only reads on several partitions and return the replies.
@@ -239,18 +268,21 @@ class Scripts:
                     replies = await pipeline.execute(raise_on_error=False)
             for at, reply in enumerate(replies):
                 if isinstance(reply, Exception):  # the store does not know the script yet, or the error comes again
-                    replies[at] = await self._evaluate(script, keys.tag(batch[at]), arguments[batch[at]])
+                    replies[at], _ = await self._evaluate(script, keys.tag(batch[at]), arguments[batch[at]])
             return replies
 
         replies = await asyncio.gather(*(run_batch(batch) for batch in batches))
         return dict(zip(partitions, itertools.chain.from_iterable(replies), strict=True))
 
-    async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> Any:
+    async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> tuple[Any, Epoch | None]:
+        """Run a script and return its reply, and the epoch in which it was sent."""
+        sent = Sent()
         with store_errors():
             try:
-                return await self._send(script, key, "EVALSHA", script.sha, 1, key, *packed)
+                reply = await self._send(sent, script, key, "EVALSHA", script.sha, 1, key, *packed)
             except NoScriptError:
-                return await self._send(script, key, "EVAL", script.source, 1, key, *packed)
+                reply = await self._send(sent, script, key, "EVAL", script.source, 1, key, *packed)
+        return reply, sent.epoch
 
-    def _send(self, script: Script, key: str, *command: str | bytes | int) -> Awaitable[Any]:
-        return self._pipeline.send(key, *command, is_durable=script.is_durable)
+    def _send(self, sent: Sent, script: Script, key: str, *command: str | bytes | int) -> Awaitable[Any]:
+        return self._pipeline.send(key, *command, is_durable=script.is_durable, sent=sent)

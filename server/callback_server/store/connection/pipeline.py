@@ -35,6 +35,7 @@ from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from callback_server.store.connection.client import StoreClient, StoreConnection, drop_connections
 from callback_server.store.connection.errors import NotSentError
+from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipelined_connection import PackedCommand, PipelinedConnection, fail
 
 CONNECTIONS_PER_NODE: Final = 2
@@ -58,34 +59,44 @@ _NODE_LOST: Final = (NotSentError, ClusterDownError)
 class Pipeline:
     """The pipelined connections to a store, or to the nodes of a cluster."""
 
-    def __init__(self, client: StoreClient, *, replicas: int = 0) -> None:
-        """Create a pipeline. `replicas` must confirm a durable command before its reply (see replication.py)."""
+    def __init__(self, client: StoreClient, *, replicas: int = 0, guard: Guard | None = None) -> None:
+        """Create a pipeline.
+
+        Args:
+            client: The client of the store.
+            replicas: How many must confirm a durable command before its reply (see replication.py).
+            guard: Decides whether the store is one to work on. None: it is.
+        """
         self._client = client
         self._replicas = replicas
+        self._guard = guard
         self._nodes: dict[tuple[str, int], NodePipeline] = {}
         """The pipelines by the name of the node, which is empty outside of a cluster, and by how many replicas confirm.
         Commands that need no confirmation have their own connections: they do not wait behind those that do."""
         self._refreshing = asyncio.Lock()
         """Held while the client of a cluster finds out where a slot is now, on behalf of all commands."""
 
-    def send(self, key: str, *command: Argument, is_durable: bool = False) -> Awaitable[Any]:
+    def send(self, key: str, *command: Argument, is_durable: bool = False, sent: Sent | None = None) -> Awaitable[Any]:
         """Send a command about one key and return an awaitable of its reply, which must be awaited at once.
 
-        A durable command has its reply once the required replicas have confirmed it. Its errors are those of redis-py,
-        and `NotReplicatedError`. It is a `NotSentError` only if the command was certainly not sent.
+        A durable command has its reply once the required replicas have confirmed it. `sent` then has where it was sent.
+        Its errors are those of redis-py, and `NotReplicatedError`. It is a `NotSentError` only if the command was
+        certainly not sent.
         """
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
         replicas = self._replicas if is_durable else 0
         if isinstance(self._client, Redis):
-            return self._node_pipeline("", self._client.connection_pool, replicas).send(packed, key)
-        return self._send_in_cluster(self._client, key, packed, replicas)
+            return self._node_pipeline("", self._client.connection_pool, replicas).send(packed, key, sent)
+        return self._send_in_cluster(self._client, key, packed, replicas, sent)
 
-    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes, replicas: int) -> Any:
+    async def _send_in_cluster(
+        self, client: RedisCluster, key: str, packed: bytes, replicas: int, sent: Sent | None
+    ) -> Any:
         for _ in range(MAX_NODES_TRIED):
             await client.initialize()
             node = _node(client, key)
             try:
-                return await self._node_pipeline(node.name, node, replicas).send(packed, key)
+                return await self._node_pipeline(node.name, node, replicas).send(packed, key, sent)
             except MovedError as moved:
                 async with self._refreshing:
                     if _node(client, key) is node:  # no other command has found the new node yet
@@ -104,7 +115,7 @@ class Pipeline:
         if pipeline is None or not pipeline.leads_to(target):  # the client has read the nodes of the cluster again
             if isinstance(self._client, RedisCluster):
                 self._drain_all_except(self._client.get_primaries())
-            pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas)
+            pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas, self._guard)
         return pipeline
 
     def _drain_all_except(self, nodes: list[ClusterNode]) -> None:
@@ -116,9 +127,10 @@ class Pipeline:
 class NodePipeline:
     """The connections to one store or node, and the commands that wait for them."""
 
-    def __init__(self, target: ConnectionPool | ClusterNode, replicas: int) -> None:
+    def __init__(self, target: ConnectionPool | ClusterNode, replicas: int, guard: Guard | None) -> None:
         self._target = target
         self._replicas = replicas
+        self._guard = guard
         self._waiting = deque[PackedCommand]()
         self._is_scheduled = False
         """Whether the next turn of the event loop sends what waits. Until then, more commands may come."""
@@ -140,11 +152,11 @@ class NodePipeline:
         self._is_draining = True
         self._send_waiting()
 
-    def send(self, packed: bytes, key: str) -> asyncio.Future[Any]:
+    def send(self, packed: bytes, key: str, sent: Sent | None) -> asyncio.Future[Any]:
         """Send a command and return the future of its reply."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((packed, reply, key))
+        self._waiting.append((packed, reply, key, sent))
         if not self._is_scheduled:
             self._is_scheduled = True
             loop.call_soon(self._send_scheduled)
@@ -208,6 +220,7 @@ class NodePipeline:
                     PipelinedConnection(
                         connection,
                         replicas=self._replicas,
+                        guard=self._guard,
                         on_free=self._send_waiting,
                         on_closed=self._remove,
                         on_no_primary=self._drop_connections,

@@ -1,22 +1,28 @@
-"""One pipelined connection to the store: batches of commands in, their replies out, without redis-py's streams."""
+"""One pipelined connection to the store: batches of commands in, their replies out, without redis-py's streams.
+
+With a guard, the connection asks the store for the epoch of a partition before its first command there, and again when
+a newer one is known. A batch waits for these replies: nothing is done on a partition that is refused.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from callback_server.store import keys
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
-from callback_server.store.connection.errors import NO_PRIMARY, reply_error
+from callback_server.store.connection.errors import NO_PRIMARY, NotSentError, reply_error
+from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.replication import Confirmation, fail_reply, set_error, set_value
 
-PackedCommand = tuple[bytes, "asyncio.Future[Any]", str]
-"""A command as it is written, the future of its reply, and the key that it is about."""
+PackedCommand = tuple[bytes, "asyncio.Future[Any]", str, Sent | None]
+"""A command as it is written, the future of its reply, the key that it is about, and a record of where it went."""
 _REFUSALS: Final = (ResponseError, AuthenticationError, BusyLoadingError)
 """The errors that redis-py makes of a reply. Its other errors concern the connection."""
 _INCOMPLETE: Final = object()
@@ -34,6 +40,7 @@ class PipelinedConnection(asyncio.Protocol):
         connection: StoreConnection,
         *,
         replicas: int,
+        guard: Guard | None,
         on_free: Callable[[], None],
         on_closed: Callable[[PipelinedConnection], None],
         on_no_primary: Callable[[], None],
@@ -43,6 +50,7 @@ class PipelinedConnection(asyncio.Protocol):
         Args:
             connection: A connection that is connected.
             replicas: The number of replicas that must confirm each batch before its replies are set (replication.py).
+            guard: Decides whether the connection may work on a partition. None: it may.
             on_free: Called when every command has its reply.
             on_closed: Called once, when the connection is closed.
             on_no_primary: Called when the node says that it is not the primary any more. The connection closes once
@@ -58,6 +66,13 @@ class PipelinedConnection(asyncio.Protocol):
         self._leads_to_primary = True
         self._sent = deque[PackedCommand]()
         """The commands that have no reply yet. After them comes the confirmation of their batch, if there is one."""
+        self._guard = guard
+        self._epochs: dict[str, Any] = {}
+        """The epochs in which the connection can work, by the tag of the partition."""
+        self._asked = deque[tuple[str, Any]]()
+        """The partitions that the store was asked for, each with the epoch that was known then."""
+        self._held: Sequence[PackedCommand] = ()
+        """The batch that waits for these replies."""
         self._replicas = replicas
         self._confirmation: Confirmation | None = None
         """The confirmation of the batch that was sent."""
@@ -78,20 +93,41 @@ class PipelinedConnection(asyncio.Protocol):
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._sent) or self._confirmation is not None
+        return bool(self._sent or self._asked) or self._confirmation is not None
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
-        loop = asyncio.get_running_loop()
+        if self._guard is not None and (unknown := self._unknown_partitions(self._guard, commands)):
+            self._held = commands
+            self._asked.extend((tag, self._guard.current(tag)) for tag in unknown)
+            self._write([hiredis.pack_command(self._guard.question(tag)) for tag in unknown])  # type: ignore[arg-type]  # any length
+            return
         self._sent.extend(commands)
-        self.sent_at = loop.time()
-        if self._timer is None:
-            self._timer = loop.call_at(self.sent_at + SOCKET_TIMEOUT_S, self._check_timeout)
-        written = [packed for packed, _, _ in commands]
+        written = [packed for packed, _, _, _ in commands]
         if self._replicas:
             self._confirmation = Confirmation(self._replicas)
             written.append(self._confirmation.packed(self._mark_key or commands[0][2]))
-        self._transport.write(b"".join(written))
+        self._write(written)
+
+    def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
+        """Return the partitions of commands whose newest epoch the store has not shown. Tell the senders all others."""
+        unknown = dict[str, None]()
+        for _, _, key, sent in commands:
+            if not (tag := keys.tag_of(key)):
+                continue
+            epoch = self._epochs.get(tag)
+            if epoch is None or epoch is not guard.current(tag):
+                unknown[tag] = None
+            elif sent is not None:
+                sent.epoch = epoch
+        return [*unknown]
+
+    def _write(self, packed: Sequence[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        self.sent_at = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_at(self.sent_at + SOCKET_TIMEOUT_S, self._check_timeout)
+        self._transport.write(b"".join(packed))
 
     def close(self) -> None:
         """Close the connection, on which no command is under way."""
@@ -132,8 +168,10 @@ class PipelinedConnection(asyncio.Protocol):
         if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
             self._leads_to_primary = False
             self._on_no_primary()
-        if self._sent:
-            _, reply, key = self._sent.popleft()
+        if self._asked:
+            self._judge(*self._asked.popleft(), value)
+        elif self._sent:
+            _, reply, key, _ = self._sent.popleft()
             if isinstance(value, Exception):
                 set_error(reply, value)
             elif self._confirmation is not None:
@@ -144,6 +182,25 @@ class PipelinedConnection(asyncio.Protocol):
         elif self._confirmation is not None and self._confirmation.add_reply(value):
             confirmation, self._confirmation = self._confirmation, None
             confirmation.settle(asyncio.get_running_loop().time() - self.sent_at)
+
+    def _judge(self, tag: str, asked: Any, value: Any) -> None:
+        """Take the reply of the store about a partition. With the last one, send the commands that are not refused."""
+        try:
+            if isinstance(value, Exception):
+                raise value
+            self._epochs[tag] = cast("Guard", self._guard).judge(tag, asked, value)
+        except Exception as error:  # it belongs to the commands
+            refused = [command for command in self._held if keys.tag_of(command[2]) == tag]
+            self._held = [command for command in self._held if keys.tag_of(command[2]) != tag]
+            for _, reply, _, _ in refused:
+                set_error(reply, error)
+            if isinstance(error, NotSentError) and self._leads_to_primary:
+                self._leads_to_primary = False  # look the primary up anew
+                self._on_no_primary()
+        if not self._asked:
+            held, self._held = [command for command in self._held if not command[1].done()], ()
+            if held:
+                self.send(held)
 
     def _check_timeout(self) -> None:
         """Close the connection if replies are late. One timer serves all commands that are sent while it runs."""
@@ -167,6 +224,9 @@ class PipelinedConnection(asyncio.Protocol):
         self.connection.release()
         fail(self._sent, error, RedisConnectionError)
         self._sent.clear()
+        fail(self._held, error, NotSentError)
+        self._held = ()
+        self._asked.clear()
         if self._confirmation is not None:
             self._confirmation.fail(error)
             self._confirmation = None
@@ -175,5 +235,5 @@ class PipelinedConnection(asyncio.Protocol):
 
 def fail(commands: Iterable[PackedCommand], error: BaseException, kind: type[RedisConnectionError]) -> None:
     """Fail commands with an error of this kind, or cancel them if the error is not an `Exception`."""
-    for _, reply, _ in commands:
+    for _, reply, _, _ in commands:
         fail_reply(reply, error, kind)

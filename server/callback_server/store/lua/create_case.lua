@@ -13,9 +13,9 @@
 --       notify (the reasons of the notifications, '' = none), no_repeat (no answer is given twice),
 --       needs_platform (the response has a URL that is a /path), is_ordered,
 --       has_choices (of its prompt)
--- Returns: OK with the time at which the case expires (in milliseconds, 0 = never); KNOWN with a nonce and that time
---          (an earlier request with this request id and content stored a case, and this nonce);
---          CONFLICT (a case with this request id and other content exists).
+-- Returns: the number of the newest event, then OK with the time at which the case expires (in milliseconds, 0 =
+--          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
+--          and this nonce); CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
 -- @include lifecycle
 -- @arguments
@@ -27,9 +27,9 @@ if pointer ~= '' then
 end
 if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
   local known = load_case(known_id)
-  if known.fingerprint ~= fingerprint then return {'CONFLICT'} end
-  if known_nonce == nonce then return {'OK', tonumber(known.expires or 0)} end -- this request is sent again
-  return {'KNOWN', known_nonce, tonumber(known.expires or 0)}
+  if known.fingerprint ~= fingerprint then return counted('CONFLICT') end
+  if known_nonce == nonce then return counted('OK', tonumber(known.expires or 0)) end -- this request is sent again
+  return counted('KNOWN', known_nonce, tonumber(known.expires or 0))
 end
 
 -- The types of all keys that it writes to, as check_types does for a case that exists.
@@ -84,4 +84,4 @@ if time_to_live_ms ~= '' then
 end
 emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
   'CASE_CREATED')
-return {'OK', expires}
+return counted('OK', expires)

@@ -4,17 +4,17 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, call_id
--- Returns: OK; UNKNOWN (no such call, or it is no longer kept).
+-- Returns: the number of the newest event, then OK; UNKNOWN (no such call, or it is no longer kept).
 -- Transition: none.
 -- @include lifecycle
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'request', 'status', 'caller_gone')
-if not call[1] then return {'UNKNOWN'} end
-if call[3] then return {'OK'} end
+if not call[1] then return counted('UNKNOWN') end
+if call[3] then return counted('OK') end
 local case = load_case(case_id)
-if not case then return {'UNKNOWN'} end
+if not case then return counted('UNKNOWN') end
 check_types(case, {})
 redis.call('HSET', call_key(call_id), 'caller_gone', '1')
 emit_event(case, 'CALLER_GONE', call_id, call[2])
-return {'OK'}
+return counted('OK')

@@ -5,9 +5,9 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), call_id
--- Returns: OK; UNKNOWN (no such call of this owner, or it is no longer kept); RUNNING (the call or its delivery runs);
---          INCOMPLETE (its request is not kept whole); UNHANDLED (its activity has no handler); OBSOLETE (it is a
---          reminder, and its case is decided).
+-- Returns: the number of the newest event, then OK; UNKNOWN (no such call of this owner, or it is no longer kept);
+--          RUNNING (the call or its delivery runs); INCOMPLETE (its request is not kept whole); UNHANDLED (its activity
+--          has no handler); OBSOLETE (it is a reminder, and its case is decided).
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
 -- @arguments
@@ -15,11 +15,11 @@
 local case = load_owned_case(case_id, owner)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',
   'attempts_started', 'attempts_not_asked')
-if not case or not call[2] then return {'UNKNOWN'} end
-if case.activity == RECORD or case.activity == FORM then return {'UNHANDLED'} end
-if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return {'RUNNING'} end
-if call[2] == '' or call[3] then return {'INCOMPLETE'} end
-if is_obsolete(case, call_id) then return {'OBSOLETE'} end
+if not case or not call[2] then return counted('UNKNOWN') end
+if case.activity == RECORD or case.activity == FORM then return counted('UNHANDLED') end
+if call[4] == 'RUNNING' or (call[1] == 'RUNNING' and not call[4]) then return counted('RUNNING') end
+if call[2] == '' or call[3] then return counted('INCOMPLETE') end
+if is_obsolete(case, call_id) then return counted('OBSOLETE') end
 
 check_types(case, {}, true)
 local now = math.floor(now_us() / 1000)
@@ -27,21 +27,21 @@ redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
   if case.ordered == '1' and not is_notification(call_id) then
     if not redis.call('LPOS', queue_key(case_id), call_id) then redis.call('RPUSH', queue_key(case_id), call_id) end
-    if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return {'OK'} end
+    if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return counted('OK') end
   end
   local due_at = redis.call('ZSCORE', lists_of(case, call_id), call_id)
   if not due_at or tonumber(due_at) > now then schedule_attempt(case, call_id, now) end
-  return {'OK'}
+  return counted('OK')
 end
 redis.call('HSET', call_key(call_id), 'attempts_before_replay', call[6] or 0, 'not_asked_before_replay', call[7] or 0)
 redis.call('ZREM', dead_key(case.owner), call_id)
 if is_notification(call_id) then
   redis.call('HSET', call_key(call_id), 'delivery_start', now)
   schedule_attempt(case, call_id, now)
-  return {'OK'}
+  return counted('OK')
 end
 redis.call('ZREM', ended_key(), call_id)
 redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
 start_delivery(case, call_id, now)
-return {'OK'}
+return counted('OK')

@@ -24,6 +24,7 @@ SCRIPT: Final = Script(
         *texts("repeat_window", "code", "notify"),
         *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
+    counts_steps=True,
 )
 
 

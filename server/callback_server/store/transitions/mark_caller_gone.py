@@ -9,7 +9,7 @@ from callback_server.store import keys
 from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_caller_gone", texts("case_id", "call_id"))
+SCRIPT: Final = Script("mark_caller_gone", texts("case_id", "call_id"), counts_steps=True)
 
 
 async def mark_caller_gone(scripts: Scripts, call_id: str) -> bool:

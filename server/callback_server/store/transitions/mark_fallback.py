@@ -12,7 +12,9 @@ from callback_server.store.recording import Recording
 from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_fallback", [*texts("case_id", "call_id", "request", "request_body"), *flags("accepts")])
+SCRIPT: Final = Script(
+    "mark_fallback", [*texts("case_id", "call_id", "request", "request_body"), *flags("accepts")], counts_steps=True
+)
 
 
 async def mark_fallback(

@@ -10,7 +10,7 @@ from callback_server.store import keys
 from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id"))
+SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id"), counts_steps=True)
 
 
 class ReplayResult(enum.Enum):

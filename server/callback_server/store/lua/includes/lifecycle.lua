@@ -17,8 +17,21 @@ local WAITED_MS = 24 * 3600 * 1000
 -- They stand before the answer, so that each is reported exactly once.
 local TIMEOUTS = {}
 
----@return table reply the applied timeouts, then the answer
-local function reply(...) return {TIMEOUTS, ...} end
+local newest_event -- number of the newest event that this execution has written
+
+-- Returns the number of the newest event of the partition, 0 = none. Every reply to a step has it, so that servers know
+-- how many steps are acknowledged (see epochs.py). A step that was done before needs to read it.
+local function step_number()
+  if newest_event then return tonumber(newest_event) end
+  local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
+  return not newest.err and newest[1] and tonumber(string.sub(newest[1][1], 3)) or 0
+end
+
+---@return table reply the applied timeouts, the number of the newest event, then the answer
+local function reply(...) return {TIMEOUTS, step_number(), ...} end
+
+---@return table reply the number of the newest event, then the answer, of a script that applies no timeouts
+local function counted(...) return {step_number(), ...} end
 
 -- Keeps an entry whose case, its content or its call is not there, and reports it: its absence is a fault, and the data
 -- may come back. The entry is due again after a minute, so that it does not block the others.
@@ -134,9 +147,9 @@ local MAX_EVENTS = 10000
 -- 0-2 and so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
 local function emit_event(case, what, call_id, call_status, delivery)
   keep_time()
-  redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what, case.id,
-    call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000), case.status,
-    case.reason or '', call_status or '', delivery or '', case.label_digests}))
+  newest_event = string.sub(redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what,
+    case.id, call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000),
+    case.status, case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
 end
 
 -- Sets the status of a case: the field, and the index that goes with it.

@@ -1,0 +1,168 @@
+"""Keeps what this process knows of the store's epochs: in a file across restarts, and what was lost in the store.
+
+The file is small JSON, replaced atomically. It is written when an epoch becomes known, at the end of the process, and
+now and then for the count of the steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from callback_process.logs import get_logger
+from callback_server import metrics
+from callback_server.store import keys
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend
+from callback_server.store.epochs import Epoch, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.record_loss import record_loss
+
+log = get_logger()
+
+WRITE_INTERVAL_S: Final = 10.0
+"""How old the count of the steps in the file may be, in seconds."""
+COLLECT_S: Final = 0.2
+"""How long the changes of other partitions are waited for before the file is written, in seconds."""
+RECORD_WAIT_S: Final = 10.0
+"""How long to try to record a loss before it is tried again later, in seconds."""
+
+
+class _Partition(msgspec.Struct, frozen=True, array_like=True):
+    """What the file has of one partition. Append fields at the end, with a default."""
+
+    number: int
+    id: str
+    replication_id: str
+    counted_number: int
+    steps: int
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    """The contents of the file."""
+
+    partitions: dict[int, _Partition]
+
+
+class EpochKeeper:
+    """The memory of the epochs, its file, and the losses that are to be recorded."""
+
+    def __init__(self, file: Path | None) -> None:
+        """Create a memory with what the file has.
+
+        Raises:
+            ValueError: The file is damaged or cannot be read, or its folder does not exist.
+        """
+        self.epochs: Final = Epochs(self._on_report)
+        self._file = file
+        self._written = b""
+        self._losses: list[Loss] = []
+        if file is not None:
+            self._read(file)
+
+    async def run(self, scripts: Scripts) -> None:
+        """Write the file and record losses until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_INTERVAL_S):
+                    await self.epochs.changed.wait()
+                    await asyncio.sleep(COLLECT_S)
+            self.epochs.changed.clear()
+            await asyncio.to_thread(self.write)
+            await self._record_losses(scripts)
+
+    def write(self) -> None:
+        """Write the file, unless it has everything."""
+        if self._file is None:
+            return
+        contents = msgspec.json.encode(
+            _Contents(
+                {
+                    keys.partition_of_tag(tag): _Partition(
+                        known.epoch.number,
+                        known.epoch.id,
+                        known.epoch.replication_id,
+                        known.counted_number,
+                        known.steps,
+                    )
+                    for tag, known in [*self.epochs.known.items()]
+                }
+            )
+        )
+        if contents == self._written:
+            return
+        try:
+            _replace(self._file, contents)
+        except OSError as error:
+            log.error("store_epochs_not_written", file=str(self._file), error=error.strerror)
+        else:
+            self._written = contents
+
+    def _read(self, file: Path) -> None:
+        try:
+            contents = msgspec.json.decode(file.read_bytes(), type=_Contents)
+        except FileNotFoundError:
+            if not file.parent.is_dir():
+                raise ValueError(f"store_epochs_file {file}: its folder does not exist") from None
+            return
+        except OSError as error:
+            raise ValueError(f"store_epochs_file {file}: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise ValueError(
+                f"store_epochs_file {file} is damaged ({error}); delete it to start without what this server knew"
+            ) from error
+        for partition, each in contents.partitions.items():
+            epoch = Epoch(each.number, each.id, each.replication_id)
+            self.epochs.remember(partition, Known(epoch, each.counted_number, each.steps))
+
+    def _on_report(self, report: Loss | PrimaryChanged) -> None:
+        if isinstance(report, Loss):
+            self._on_loss(report)
+        elif report.was_known:
+            log.info("store_primary_changed", epoch=report.epoch)
+        else:
+            log.warning("store_epoch_not_remembered", epoch=report.epoch)
+
+    def _on_loss(self, loss: Loss) -> None:
+        metrics.STEPS_LOST.inc(loss.steps)
+        log.error(
+            "steps_lost",
+            partition=loss.partition,
+            steps=loss.steps,
+            epoch=loss.epoch,
+            lost_epoch=loss.lost_epoch,
+        )
+        self._losses.append(loss)
+        self.epochs.changed.set()
+
+    async def _record_losses(self, scripts: Scripts) -> None:
+        while self._losses:
+            loss = self._losses[0]
+            record = functools.partial(record_loss, scripts, loss)
+            try:
+                await resend(record, unsent_s=RECORD_WAIT_S, unsure_s=RECORD_WAIT_S)
+            except StoreError as error:
+                log.warning("loss_not_recorded", partition=loss.partition, error=str(error))
+                return
+            self._losses.remove(loss)
+
+
+def _replace(file: Path, contents: bytes) -> None:
+    """Replace a file so that after a crash it is the earlier or the new one."""
+    temporary = file.with_name(f"{file.name}.new")
+    with temporary.open("wb") as new:
+        new.write(contents)
+        new.flush()
+        os.fsync(new.fileno())
+    temporary.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

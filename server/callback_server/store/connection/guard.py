@@ -1,0 +1,37 @@
+"""What a connection asks the store before its first command about a partition (see store/epochs.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Sent:
+    """Where a command was sent."""
+
+    __slots__ = ("epoch",)
+
+    def __init__(self) -> None:
+        self.epoch: Any = None
+        """The epoch of the partition at that time. None: it was not sent, or nothing guards the store."""
+
+
+class Guard(Protocol):
+    """Decides whether a connection may work on a partition. An epoch is the same object while it is the newest."""
+
+    def current(self, tag: str) -> Any:
+        """Return the newest known epoch of a partition. None: none is known."""
+
+    def question(self, tag: str) -> tuple[str | bytes | int, ...]:
+        """Return the command that asks the store for the epoch of a partition."""
+
+    def judge(self, tag: str, asked: Any, reply: Any) -> Any:
+        """Return the epoch in which the connection can work on a partition. None: ask again.
+
+        Args:
+            tag: The tag of the partition.
+            asked: The newest known epoch when the question was sent.
+            reply: The reply to it, which is no error.
+
+        Raises:
+            NotSentError: The store is refused.
+        """

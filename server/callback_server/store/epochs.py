@@ -1,0 +1,198 @@
+"""Epochs: what this process knows of the primaries that each partition has had, so that an old one is recognized.
+
+1. Each partition lists its epochs: a number, a random id, and how many events it had then. Who meets another primary
+   than the last one (by run id and replication id) begins the next epoch in one script, before it does anything else
+   there (see open_epoch.lua). A restart, a failover and a slot that has moved do that.
+2. A connection does nothing on a partition before the store has shown the newest epoch that is known here. A store
+   without it is an old primary that came back, or a backup: it is refused. The same number with another id is refused
+   too.
+3. The number of the newest event is a count of the steps of a partition. Each acknowledged step shows it. An epoch that
+   begins with fewer events than were acknowledged before lost the difference. So a loss has an exact number.
+4. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
+
+A raised epoch can itself be lost, by a failover a moment later. The replica that is promoted then shows the replication
+id of the primary that had it (`master_replid2`), and is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from callback_server import metrics
+from callback_server.store import keys
+from callback_server.store.connection.errors import NotSentError
+
+ADVICE: Final = (
+    "the store is an old primary that came back, or a backup: lead the servers to the present primary, or accept what "
+    "it has with callback losses --accept"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The time in which a partition has one primary."""
+
+    number: int
+    """Its number, from 1 on. Not every number is used."""
+    id: str
+    """Random: the same number with another id is another epoch."""
+    replication_id: str
+    """The replication id of the primary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Acknowledged steps that a partition does not have any more."""
+
+    partition: int
+    epoch: int
+    """The number of the epoch that began without them."""
+    lost_epoch: int
+    """The number of the epoch that they were made in."""
+    steps: int
+    """How many they are, of those that this process knows."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one partition."""
+
+    epoch: Epoch
+    """The newest epoch."""
+    counted_number: int
+    """The number of the epoch whose steps are counted: an earlier one until the store has shown the newest."""
+    steps: int
+    """The number of the newest event that was seen in that epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryChanged:
+    """Another primary has the store than the last one that was known, or the same one after a restart."""
+
+    epoch: int
+    """The number of its epoch."""
+    was_known: bool
+    """Whether anything was known of the primaries before. Otherwise this one is taken as it is."""
+
+
+class OtherEpochError(NotSentError):
+    """The store does not have the newest epoch that is known. Nothing was sent."""
+
+
+class EpochChangedError(RedisConnectionError):
+    """A newer epoch became known while a command was under way. It may be lost."""
+
+
+class Epochs:
+    """The newest known epoch of each partition, by its tag."""
+
+    def __init__(self, on_report: Callable[[Loss | PrimaryChanged], None] = lambda _report: None) -> None:
+        """Create a memory that knows nothing.
+
+        Args:
+            on_report: Called with what is noticed here: each loss, and once for all partitions of a primary its change.
+        """
+        self._on_report = on_report
+        self._known: dict[str, Known] = {}
+        self._refused: dict[str, str] = {}
+        """The partitions whose epoch is refused, and why."""
+        self.changed = asyncio.Event()
+        """Set when an epoch becomes known."""
+
+    def current(self, tag: str) -> Epoch | None:
+        """Return the newest known epoch of a partition. None: none is known."""
+        known = self._known.get(tag)
+        return None if known is None else known.epoch
+
+    @property
+    def known(self) -> Mapping[str, Known]:
+        """What is known, by the tag of the partition."""
+        return self._known
+
+    @property
+    def problem(self) -> str:
+        """Why partitions are refused. Empty: none is."""
+        if not self._refused:
+            return ""
+        shown = next(iter(self._refused.values()))
+        return f"{len(self._refused)} of {keys.PARTITIONS} partitions {shown}"
+
+    def remember(self, partition: int, known: Known) -> None:
+        """Take what another process, or this one before its restart, knew of a partition, if it is newer."""
+        tag = keys.tag(partition)
+        ours = self._known.get(tag)
+        if ours is None:
+            self._known[tag] = replace(known)
+            self.changed.set()
+            return
+        if known.epoch.number > ours.epoch.number:
+            ours.epoch = known.epoch  # the steps that are counted here are compared when the store shows it
+            self.changed.set()
+        if known.counted_number == ours.counted_number:
+            ours.steps = max(ours.steps, known.steps)
+
+    def adopt(
+        self, tag: str, asked: Epoch | None, epoch: Epoch, *, newest_before: int, events_before: int
+    ) -> Epoch | None:
+        """Take the epoch that the store shows.
+
+        Args:
+            tag: The tag of the partition.
+            asked: What was known when the store was asked.
+            epoch: The epoch of the store.
+            newest_before: The number of the newest epoch that it had until then. 0: none.
+            events_before: How many events it had when the first epoch began after the counted one. -1: none began.
+
+        Returns:
+            The newest known epoch, which the store has. None: another one became known meanwhile; ask again.
+        """
+        ours = self._known.get(tag)
+        if ours is None:
+            if asked is not None:
+                return None
+        elif ours.epoch is not asked and ours.epoch != epoch:
+            return None
+        if self._refused.pop(tag, None) is not None:
+            metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
+        is_new = all(each.epoch.replication_id != epoch.replication_id for each in self._known.values())
+        if ours is None:
+            self._known[tag] = Known(epoch, epoch.number, 0)
+            self.changed.set()
+            if newest_before and is_new:
+                self._on_report(PrimaryChanged(epoch.number, was_known=False))
+            return epoch
+        if ours.epoch != epoch:
+            ours.epoch = epoch
+            self.changed.set()
+            if is_new:
+                self._on_report(PrimaryChanged(epoch.number, was_known=True))
+        if events_before >= 0 and ours.counted_number < epoch.number:
+            lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - events_before)
+            ours.counted_number, ours.steps = epoch.number, events_before
+            if lost.steps > 0:
+                self._on_report(lost)
+        return ours.epoch
+
+    def refuse(self, tag: str, asked: Epoch, number: int) -> OtherEpochError:
+        """Note that the store does not have a known epoch of a partition, and return the error to raise."""
+        shown = f"are older than what servers have seen: epoch {number} in place of {asked.number}; {ADVICE}"
+        self._refused[tag] = shown
+        metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
+        return OtherEpochError(f"partitions {shown}")
+
+    def acknowledge(self, tag: str, epoch: Epoch | None, steps: int = 0) -> None:
+        """Take the number of the newest event from a reply to what was sent in an epoch.
+
+        Raises:
+            EpochChangedError: The epoch is not the newest one any more.
+        """
+        known = self._known.get(tag)
+        if known is None or known.epoch is not epoch:
+            raise EpochChangedError("another primary was noticed before the reply, so the step may be lost")
+        if steps > known.steps:
+            known.steps = steps

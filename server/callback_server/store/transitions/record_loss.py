@@ -1,0 +1,20 @@
+"""The transition that records lost steps of a partition."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.store.epochs import Loss
+from callback_server.store.script_arguments import numbers, texts
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("record_loss", [*texts("epoch", "lost_epoch"), *numbers("steps")])
+
+
+async def record_loss(scripts: Scripts, loss: Loss) -> None:
+    """Record a loss, durably. Safe to send again.
+
+    Raises:
+        StoreError: It is not known whether it is recorded.
+    """
+    await scripts.run(SCRIPT, loss.partition, epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)

@@ -1,0 +1,342 @@
+"""Epochs: an old primary is recognized and never written to, and what a failover loses is counted exactly."""
+
+import asyncio
+import contextlib
+
+import pytest
+import redis.asyncio
+from store.test_keeping import Cases
+from support.cluster import running_cluster
+from support.replicas import follows, running_stores
+from support.store import KINDS
+from support.wait import wait_until
+
+from callback_server.epoch_keeper import EpochKeeper
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.epochs import Epoch, EpochChangedError, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.open_epoch import open_epoch
+from callback_server.store.transitions.record_loss import record_loss
+from callback_server.store.transitions.sweep_partition import sweep_partition
+
+PARTITION = 7
+TAG = keys.tag(PARTITION)
+EPOCHS = keys.key(PARTITION, "epochs")
+
+
+class Server:
+    """What a server has of a store: cases in one partition, and what it knows of its epochs."""
+
+    def __init__(self, client, epochs=None):
+        self.reports = []
+        self.epochs = epochs or Epochs(self.reports.append)
+        self.cases = Cases(client, epochs=self.epochs)
+
+    async def new(self, count=1):
+        return [await self.cases.new(partition=PARTITION) for _ in range(count)]
+
+    @property
+    def losses(self):
+        return [report for report in self.reports if isinstance(report, Loss)]
+
+    @property
+    def number(self):
+        return self.epochs.current(TAG).number
+
+    @property
+    def steps(self):
+        return self.epochs.known[TAG].steps
+
+
+@pytest.fixture
+def connected(store_of):
+    """Return a function that connects another server to an empty store."""
+    store = store_of()
+
+    @contextlib.asynccontextmanager
+    async def connect_server(epochs=None):
+        async with connect(store.url) as client:
+            yield Server(client, epochs)
+
+    return connect_server
+
+
+@pytest.fixture
+async def plain(store_of):
+    async with redis.asyncio.Redis(port=store_of().port) as client:
+        yield client
+
+
+async def saved(plain):
+    """Return everything that the partition has."""
+    names = [name async for name in plain.scan_iter(f"{TAG}:*".replace("{", "\\{"))]
+    return {name: await plain.dump(name) for name in names}
+
+
+async def restore(plain, contents):
+    """Let the partition have this, and no more, on another primary."""
+    await plain.delete(*await saved(plain))
+    for name, value in contents.items():
+        await plain.restore(name, 0, value)
+    await plain.hset(EPOCHS, "primary", "another")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_first_server_begins_an_epoch_and_others_find_it(store_of, kind):
+    store = store_of(kind)
+    async with connect(store.url) as client, connect(store.url) as other:
+        first, second = Server(client), Server(other)
+        await first.new()
+        await second.new()
+        assert first.number == 1
+        assert first.epochs.current(TAG) == second.epochs.current(TAG)
+        assert first.epochs.current(TAG).replication_id
+
+
+async def test_another_primary_with_the_same_data_begins_an_epoch_and_nothing_is_lost(connected, plain):
+    async with connected() as server:
+        await server.new(3)
+        await plain.hset(EPOCHS, "primary", "another")
+        async with connected(server.epochs) as again:
+            await again.new()
+        assert (server.number, server.losses, server.epochs.problem) == (2, [], "")
+        await server.new()  # on the connection that was open before
+        assert server.steps == 5
+
+
+async def test_a_primary_is_reported_once_for_all_partitions_and_whether_it_was_known(connected):
+    async with connected() as server, connected() as late:
+        for partition in (1, 2):
+            await server.cases.new(partition=partition)
+        assert server.reports == []  # a new store
+        await late.cases.new(partition=1)
+        await late.cases.new(partition=2)
+        assert late.reports == [PrimaryChanged(1, was_known=False)]
+
+
+async def test_a_store_without_the_known_epoch_is_refused_and_not_written_to(connected, plain):
+    async with connected() as server:
+        await server.new()
+        before = await saved(plain)
+        await plain.hset(EPOCHS, "primary", "another")
+        async with connected(server.epochs) as second:
+            await second.new()
+        assert server.number == 2
+        await restore(plain, before)
+        returned = await saved(plain)
+        async with connected(server.epochs) as third:
+            with pytest.raises(StoreError, match="epoch 1 in place of 2") as refused:
+                await third.new()
+            assert not refused.value.maybe_done
+        assert await saved(plain) == returned
+        assert "1 of 64 partitions are older" in server.epochs.problem
+        assert "callback losses --accept" in server.epochs.problem
+
+
+async def test_the_same_number_with_another_id_is_another_epoch(connected, plain):
+    async with connected() as server:
+        await server.new()
+        await plain.hset(EPOCHS, "1", "ffffffffffffffff:0")
+        async with connected(server.epochs) as second:
+            with pytest.raises(StoreError, match="epoch 1 in place of 1"):
+                await second.new()
+
+
+async def test_an_empty_store_is_refused_and_an_operator_can_accept_it(connected, plain):
+    async with connected() as server:
+        await server.new(3)
+        await plain.flushall()
+        async with connected(server.epochs) as second:
+            with pytest.raises(StoreError, match="epoch 0 in place of 1"):
+                await second.new()
+            accepted = await open_epoch(Cases(second.cases.client).scripts, PARTITION)
+            await second.new()
+            assert server.epochs.problem == ""
+            assert server.number == accepted > 1_000_000_000
+            assert [(loss.partition, loss.steps, loss.epoch) for loss in server.losses] == [(PARTITION, 3, accepted)]
+
+
+async def test_what_a_backup_lacks_is_counted(connected, plain):
+    async with connected() as server:
+        await server.new(2)
+        backup = await saved(plain)
+        (case,) = await server.new()
+        call = await server.cases.claim(case)
+        await server.cases.finish(call.call_id)
+        assert server.steps == 5
+        await restore(plain, backup)
+        async with connected(server.epochs) as second:
+            await second.new(4)
+            assert (second.number, second.steps) == (2, 6)
+            (lost,) = server.losses
+            assert (lost.partition, lost.epoch, lost.lost_epoch, lost.steps) == (PARTITION, 2, 1, 3)
+
+
+async def test_a_server_that_comes_late_counts_by_the_beginning_of_the_epoch(connected, plain):
+    async with connected() as server:
+        await server.new(2)
+        backup = await saved(plain)
+        await server.new(3)
+        await restore(plain, backup)
+        async with connected() as other:  # it does not know what was lost, and goes on
+            await other.new(20)
+            assert other.losses == []
+        async with connected(server.epochs) as second:
+            await second.new()
+            assert [loss.steps for loss in server.losses] == [3]
+
+
+async def test_a_step_that_is_sent_again_is_counted_as_well(connected):
+    async with connected() as server:
+        case = (await server.new())[0]
+        call = await server.cases.claim(case)
+        server.epochs.known[TAG].steps = 0
+        await server.cases.claim(case, call.call_id)
+        assert server.steps == 2
+
+
+async def test_a_sweep_shows_the_steps_of_other_servers(connected):
+    async with connected() as server, connected() as other:
+        await server.new()
+        await other.new(3)
+        assert server.steps == 1
+        await sweep_partition(server.cases.scripts, PARTITION, recording=Recording())
+        assert server.steps == 4
+
+
+async def test_a_server_of_an_earlier_release_works_beside_and_its_steps_are_counted(connected, store_of):
+    async with connected() as server, connect(store_of().url) as client:
+        await server.new()
+        case = await Cases(client).new(partition=PARTITION)
+        await server.cases.claim(case)
+        assert (server.steps, server.losses, server.epochs.problem) == (3, [], "")
+
+
+async def test_a_reply_acknowledges_nothing_once_a_newer_epoch_is_known(connected):
+    async with connected() as server:
+        await server.new()
+        epoch = server.epochs.current(TAG)
+        server.epochs.remember(PARTITION, Known(Epoch(2, "ab", "cd"), 2, 0))
+        with pytest.raises(EpochChangedError):
+            server.epochs.acknowledge(TAG, epoch, 2)
+        with pytest.raises(StoreError, match="epoch 1 in place of 2"):  # also where the connection was used before
+            await server.new()
+
+
+async def test_what_other_servers_know_keeps_the_count_until_the_store_shows_it(connected, plain):
+    async with connected() as server, connected() as other:
+        await server.new(2)
+        backup = await saved(plain)
+        await server.new(3)
+        await restore(plain, backup)
+        await other.new()
+        known = other.epochs.known[TAG]
+        server.epochs.remember(PARTITION, known)
+        await server.new()
+        assert [(loss.epoch, loss.lost_epoch, loss.steps) for loss in server.losses] == [(2, 1, 3)]
+
+
+async def test_a_partition_remembers_its_last_64_epochs(connected, plain):
+    async with connected() as server:
+        await server.new()
+        old = Epochs()
+        old.remember(PARTITION, server.epochs.known[TAG])
+        for n in range(70):
+            await plain.hset(EPOCHS, "primary", str(n))
+            async with connected(server.epochs) as again:
+                await again.new()
+        assert await plain.hlen(EPOCHS) == 64 + len({"primary", "number", "first"})
+        async with connected(old) as late:
+            await late.new()
+            assert late.number == 71
+        old.remember(PARTITION, Known(Epoch(72, "ab", ""), 72, 0))
+        async with connected(old) as late:
+            with pytest.raises(StoreError, match="epoch 71 in place of 72"):
+                await late.new()
+
+
+async def test_a_loss_is_recorded_once_with_the_highest_number(connected, plain):
+    async with connected() as server:
+        await server.new(2)
+        await plain.delete(keys.key(PARTITION, "events"))
+        await plain.hset(EPOCHS, "primary", "another")
+        async with connected(server.epochs) as second:
+            await second.new()
+            (lost,) = server.losses
+            for steps in (1, 2, 1):
+                await record_loss(second.cases.scripts, type(lost)(PARTITION, lost.epoch, lost.lost_epoch, steps))
+        (value,) = (await plain.hgetall(keys.key(PARTITION, "losses"))).values()
+        assert value.split(b":")[:2] == [b"2", b"1"]
+
+
+async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, tmp_path):
+    file = tmp_path / "epochs"
+    keeper = EpochKeeper(file)
+    async with connected(keeper.epochs) as server:
+        await server.new(3)
+        running = asyncio.create_task(keeper.run(server.cases.scripts))
+        await wait_until(file.exists, what="the file")
+        running.cancel()
+        await server.new(2)
+    keeper.write()
+    again = EpochKeeper(file)
+    assert again.epochs.known == keeper.epochs.known
+    await plain.flushall()
+    async with connected(again.epochs) as server:
+        with pytest.raises(StoreError, match="epoch 0 in place of 1"):
+            await server.new()
+        await open_epoch(Cases(server.cases.client).scripts, PARTITION)
+        running = asyncio.create_task(again.run(server.cases.scripts))
+        await server.new()
+        await wait_until(lambda: plain.exists(keys.key(PARTITION, "losses")), what="a recorded loss")
+        running.cancel()
+        (value,) = (await plain.hgetall(keys.key(PARTITION, "losses"))).values()
+        assert value.split(b":")[:2] == [b"5", b"1"]
+
+
+@pytest.mark.parametrize("contents", [b"", b"{}", b'{"partitions": {"0": [1]}}'])
+def test_a_damaged_file_stops_the_start_and_says_what_to_do(tmp_path, contents):
+    file = tmp_path / "epochs"
+    file.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"is damaged .*; delete it to start without what this server knew"):
+        EpochKeeper(file)
+
+
+def test_a_file_in_a_folder_that_does_not_exist_stops_the_start(tmp_path):
+    with pytest.raises(ValueError, match="its folder does not exist"):
+        EpochKeeper(tmp_path / "nowhere" / "epochs")
+
+
+async def test_a_partition_whose_slot_moves_to_another_node_and_back_continues(tmp_path_factory):
+    async with (
+        running_cluster(tmp_path_factory, "valkey-cluster", moving=[PARTITION]) as cluster,
+        connect(cluster.url) as client,
+    ):
+        server = Server(client)
+        await server.new(2)
+        await cluster.begin(PARTITION)
+        await cluster.move((await cluster.keys_of(PARTITION))[:2])
+        with pytest.raises(StoreError):
+            await server.new()
+        await cluster.move(await cluster.keys_of(PARTITION))
+        await cluster.end(PARTITION)
+        await server.new()
+        assert (server.number, server.steps, server.losses, server.epochs.problem) == (2, 3, [], "")
+
+
+async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_old_primary(tmp_path):
+    with running_stores(tmp_path, 2) as (first, second):
+        await follows(second, f"127.0.0.1:{first.port}")
+        async with connect(first.url) as client, redis.asyncio.Redis(port=second.port) as plain:
+            server = Server(client)
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+            await server.new(3)
+            async with connect(second.url) as other:
+                promoted = Server(other, server.epochs)
+                await promoted.new()
+                assert (promoted.number, promoted.steps) == (2, 1)
+                assert [loss.steps for loss in server.losses] == [3]
+            with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                await server.new()
