@@ -10,10 +10,12 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -34,6 +36,24 @@ Bind = Annotated[
 
 StopSeconds = Annotated[float, Field(ge=0, le=24 * 3600)]
 """Setting: time limit of one step of a stop, in seconds."""
+
+
+def _issuer(text: str) -> str:
+    """Return the URL of an issuer as it is: a token must name the same, character for character."""
+    try:
+        parts = urlsplit(text)
+        has_place = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        has_place = False
+    if not has_place or not text.isascii() or re.search(r"[?#@\s\x00-\x1f\x7f]", text):
+        raise ValueError(
+            "must be the https URL of the issuer as its tokens have it, without query, as in https://login.example"
+        )
+    return text
+
+
+IssuerUrl = Annotated[str, AfterValidator(_issuer), Field(json_schema_extra={"format": "URL"})]
+"""Setting: issuer of ID tokens (OpenID Connect Discovery 1.0, 2)."""
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],

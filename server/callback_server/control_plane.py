@@ -33,6 +33,7 @@ from callback_process.entry_point import StartError
 from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server.access.authenticator import Authenticator
+from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
@@ -126,6 +127,7 @@ class ControlPlane:
         self._sweeps = sweeps
         self._principals_file = files.principals
         self._profiles_files = files.profiles if profiles is None else None
+        self._issuers = files.issuers
         self._push_handlers = files.push_handlers
         self._credentials = files.credentials
         self._tasks = TaskSet()
@@ -210,7 +212,9 @@ class ControlPlane:
         self._probe = StoreProbe(
             self.scripts, recording, epochs, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
         )
-        authenticator = Authenticator(principals, asks_certificates=settings.tls_client_ca_file is not None)
+        authenticator = Authenticator(
+            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
+        )
         self.statistics = StatisticsRecorder(
             self.scripts, replica=self.replica_bus.replica, owners=authenticator.owners
         )
@@ -371,6 +375,8 @@ class ControlPlane:
             self._tasks.start(self.statistics.run())
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())
+        if self._issuers is not None:
+            self._tasks.start(self._issuers.run())
         if self._profiles_files:
             self._tasks.start(self._profiles_files.run())
 
@@ -394,6 +400,7 @@ class _Files:
 
     state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
+    issuers: Issuers | None
     profiles: Profiles
     credentials: Callable[[], grpc.ServerCredentials] | None
     push_handlers: dict[str, PushHandler]
@@ -407,6 +414,7 @@ def _read_files(settings: ServerSettings) -> _Files:
         return _Files(
             state_key=settings.read_state_key(),
             principals=_read_principals(settings),
+            issuers=Issuers(settings.issuers, settings.key_proxy) if settings.issuers else None,
             profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),
             credentials=server_credentials(settings),
             push_handlers={

@@ -25,6 +25,7 @@ from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
 from callback_process.settings import SettingsError, config_path
+from callback_server.access.issuers import Issuers
 from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
 from callback_server.handlers.push import credentials, make_channel
@@ -112,7 +113,7 @@ async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield Finding.warning("principals", f"its group can change {path}, and so grant access", f"chmod g-w {path}")
     now = datetime.now(UTC)
     for name, entry in sorted(entries.items()):
-        for finding in _check_principal(f"principal {name}", entry, now, asks_certificates=_asks(settings)):
+        for finding in _check_principal(f"principal {name}", entry, now, settings):
             yield finding
     if not any(Role.EDGE in entry.roles for entry in entries.values()):
         yield Finding.problem(
@@ -120,20 +121,23 @@ async def check_principals(settings: ServerSettings) -> AsyncIterator[Finding]:
         )
 
 
-def _asks(settings: ServerSettings) -> bool:
-    """Whether clients are asked for a certificate."""
-    return settings.tls_client_ca_file is not None
-
-
-def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_certificates: bool) -> Iterator[Finding]:
+def _check_principal(check: str, entry: PrincipalEntry, now: datetime, settings: ServerSettings) -> Iterator[Finding]:
+    asks_certificates = settings.tls_client_ca_file is not None
     works = [token for token in entry.tokens if token.expires is None or token.expires > now]
-    if not works and not (entry.certificates and asks_certificates):
+    known = [each for each in entry.subjects if each.issuer in settings.issuers]
+    if not works and not known and not (entry.certificates and asks_certificates):
         yield Finding.warning(
-            check, "it has no valid token or certificate, so it has no access", "give it one: callback token"
+            check, "it has no valid token, subject or certificate, so it has no access", "give it one: callback token"
         )
     if entry.certificates and not asks_certificates:
         yield Finding.warning(
             check, "its certificates have no effect: clients are not asked for one", "set tls_client_ca_file"
+        )
+    for issuer in sorted({each.issuer for each in entry.subjects} - settings.issuers.keys()):
+        yield Finding.warning(
+            check,
+            f"its subjects of {issuer} have no effect: the server does not know the issuer",
+            f'add [server.issuers."{issuer}"], or correct the issuer: it must be the same, character for character',
         )
     for token in entry.tokens:
         if token.expires is not None and token.expires <= now:
@@ -144,6 +148,25 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, *, asks_c
             yield Finding.warning(
                 check, f"a token of it expires on {token.expires:%Y-%m-%d}", "make a new one: callback token"
             )
+
+
+async def check_issuers(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Check that the keys of each issuer can be fetched."""
+    try:
+        fetched = Issuers(settings.issuers, settings.key_proxy).fetched
+    except CredentialsError as error:
+        yield Finding.problem("issuers", str(error), "correct the file")
+        return
+    for issuer, keys in fetched.items():
+        await keys.refresh()
+        if problems := keys.problems():
+            yield Finding.problem(
+                f"issuer {issuer}",
+                f"its keys cannot be fetched: {'; '.join(problems)}",
+                "correct its URL, its ca_file or its private_networks, or let the server connect to it",
+            )
+        else:
+            yield Finding.ok(f"issuer {issuer}", "its keys can be fetched")
 
 
 async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
@@ -441,6 +464,7 @@ CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = 
     check_state_key,
     check_certificates,
     check_principals,
+    check_issuers,
     check_profiles,
     check_store,
     check_handlers,

@@ -213,6 +213,27 @@ class UnauthenticatedError(CallbackError):
     reason = "UNAUTHENTICATED"
 
 
+class SubjectUnknownError(UnauthenticatedError):
+    """The ID token is valid, and no principal has its subject."""
+
+    reason = "SUBJECT_UNKNOWN"
+
+    def __init__(self, issuer: str, subject: str) -> None:
+        super().__init__(
+            f"no principal has the subject {subject} of {issuer}; add it to an entry in the principals file"
+        )
+
+
+class IssuerUnavailableError(CallbackError):
+    """The keys of the issuer of an ID token are not known now, so the token is neither accepted nor refused."""
+
+    reason = "ISSUER_UNAVAILABLE"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("the keys of the token's issuer are not known yet")
+
+
 class RoleMissingError(CallbackError):
     """The principal is known, and does not have the role."""
 

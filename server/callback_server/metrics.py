@@ -65,11 +65,13 @@ VERIFICATIONS_FAILED: Final = Counter(
     ["profile", "reason", "enforced"],
 )
 KEY_FETCHES: Final = Counter(
-    "callback_key_fetches", "Fetches of the keys and certificates of a verification profile", ["profile", "outcome"]
+    "callback_key_fetches",
+    "Fetches of the keys and certificates of a verification profile, or of an issuer",
+    ["profile", "outcome"],
 )
 KEYS_FETCHED_TIME_SECONDS: Final = Gauge(
     "callback_keys_fetched_time_seconds",
-    "When the keys of a verification profile were last fetched, in seconds since 1970",
+    "When the keys of a verification profile, or of an issuer, were last fetched, in seconds since 1970",
     ["profile"],
 )
 HANDSHAKES: Final = Counter(

@@ -20,8 +20,8 @@ from pydantic import (
 from pydantic_settings import SettingsConfigDict
 
 from callback.targets import target_problem
-from callback_process.addresses import parse_bind
-from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_process.addresses import IPNetwork, parse_bind, parse_network
+from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
@@ -37,6 +37,7 @@ from callback_server.store.connection.store_url import (
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
 from callback_server.verification.settings.profiles import NAME, ProfileSettings
+from callback_server.verification.settings.values import PublicKeyAlgorithm
 
 _BOX_URL: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 _ALTERNATIVE_DOMAIN: Final = re.compile(r"https://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -76,6 +77,10 @@ def _grpc_target(text: str) -> str:
     if problem := target_problem(text):
         raise ValueError(problem)
     return text
+
+
+def _network(text: str) -> str:
+    return str(parse_network(text))
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -136,6 +141,31 @@ class ActivitySettings(BaseModel):
         return self
 
 
+class IssuerSettings(BaseModel):
+    """OpenID provider whose ID tokens are tokens of the server. NAME is its URL, as its tokens have it in `iss`.
+
+    The principals file says who gets in, by the subjects of its entries.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audiences: list[Annotated[str, Field(min_length=1, max_length=500)]] = Field(min_length=1)
+    """The accepted audiences: a token must have one of them as `aud`, and no other as `azp`. For the people who sign in
+    to the console, its `client_id`; for services, the audience for which they get their tokens."""
+    algorithms: list[PublicKeyAlgorithm] = Field(default=["RS256"], min_length=1)
+    """The allowed algorithms of the signature."""
+    ca_file: Path | None = None
+    """Certificate authorities that must have issued its certificate, PEM, read at the start. None: those of the
+    system."""
+    private_networks: list[Annotated[str, AfterValidator(_network)]] = []
+    """Networks that are not public and in which its hosts may be, as in `10.20.0.0/16`. With these, the server connects
+    to it without `key_proxy`. Empty: only public addresses are reached."""
+
+    def to_private_networks(self) -> list[IPNetwork]:
+        """Return the networks."""
+        return [parse_network(each) for each in self.private_networks]
+
+
 class ServerSettings(ProcessSettings):
     """Settings of `callback server`."""
 
@@ -146,8 +176,10 @@ class ServerSettings(ProcessSettings):
     grpc_bind: Bind = "127.0.0.1:50051"
     """Address of the gRPC services. Port 0 picks a free port."""
     principals_file: Path | None = None
-    """A TOML file with the principals, their roles, tokens and certificates; read again when it changes. None: every
-    client may do everything, so the port must be on loopback."""
+    """A TOML file with the principals, their roles, tokens, certificates and subjects; read again when it changes.
+    None: every client may do everything, so the port must be on loopback."""
+    issuers: dict[IssuerUrl, IssuerSettings] = Field(default_factory=dict)
+    """OpenID providers whose ID tokens are tokens of the server, by their URL. They need a `principals_file`."""
     tls_cert_file: Path | None = None
     """The certificate of the gRPC port with its intermediate certificates, PEM; read again when it changes. None: plain
     text."""
@@ -261,9 +293,9 @@ class ServerSettings(ProcessSettings):
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     """Verification profiles by name: how senders authenticate their requests. A callback names one of them."""
     key_proxy: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")] | None = None
-    """The HTTP proxy through which the server fetches the keys of profiles, as in `http://proxy.example:3128`. The
-    proxy resolves the names, so it must refuse private addresses. None: the server connects to public addresses
-    itself."""
+    """The HTTP proxy through which the server fetches the keys of profiles and issuers, as in
+    `http://proxy.example:3128`. The proxy resolves the names, so it must refuse private addresses. None: the server
+    connects to public addresses itself."""
 
     @field_validator("store_url")
     @classmethod
@@ -346,6 +378,12 @@ class ServerSettings(ProcessSettings):
             raise ValueError("tls_cert_file and tls_key_file belong together")
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
             raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_with_principals(self) -> ServerSettings:
+        if self.issuers and self.principals_file is None:
+            raise ValueError("issuers needs principals_file, whose entries say who gets in")
         return self
 
     @model_validator(mode="after")

@@ -58,6 +58,8 @@ async def error_of(server, client, answer):
         (Code.UNAVAILABLE, ErrorReason.SERVER_STOPPING, UnavailableError),
         (Code.INTERNAL, ErrorReason.INTERNAL, CallbackError),
         (Code.UNAUTHENTICATED, ErrorReason.UNAUTHENTICATED, UnauthenticatedError),
+        (Code.UNAUTHENTICATED, ErrorReason.SUBJECT_UNKNOWN, UnauthenticatedError),
+        (Code.UNAVAILABLE, ErrorReason.ISSUER_UNAVAILABLE, UnavailableError),
         (Code.PERMISSION_DENIED, ErrorReason.ROLE_MISSING, PermissionDeniedError),
         (Code.RESOURCE_EXHAUSTED, ErrorReason.TOO_MANY_OPEN_CALLBACKS, TooManyOpenCallbacksError),
         (Code.FAILED_PRECONDITION, ErrorReason.CALL_ANSWERED, CallAnsweredError),

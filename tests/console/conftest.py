@@ -1,24 +1,39 @@
 """One running system with principals, and a console in front of it, for all tests of the console."""
 
 import contextlib
+import json
+import ssl
 
 import httpx
 import pytest
+import trustme
+from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider
+from flows.serving import serving
 from support.browser import chromium
 from support.console import running_console
 from support.system import own_store, running_system
 
 from callback import AsyncCallbackClient
+from callback_console.settings import OpenIdSettings
 from callback_server.access.roles import EVERY_ACTIVITY, Role
 from callback_server.access.tokens import add_token
 
 ROLES = {"orders": Role.OWNER, "stranger": Role.OWNER, "operator": Role.ADMIN, "edge": Role.EDGE, "work": Role.WORKER}
 
 
-class World:
-    """The system. `tokens` are those of its principals by name, `client` is that of the owner `orders`."""
+SUBJECTS = {"user-7": "orders", "user-8": "operator"}
+"""Users of the OpenID provider who are principals."""
 
-    def __init__(self, system, tokens, client, console):
+
+class World:
+    """The system. `tokens` are those of its principals by name, `client` is that of the owner `orders`.
+
+    `issuer` is an OpenID provider that the server knows, and `openid` has the settings of a console that uses it.
+    """
+
+    def __init__(self, system, tokens, client, console, issuer, openid):
+        self.issuer = issuer
+        self.openid = openid
         self.system = system
         self.tokens = tokens
         self.client = client
@@ -45,17 +60,37 @@ async def world(tmp_path_factory):
         for name, role in ROLES.items()
     }
     (directory / "edge.token").write_text(tokens["edge"])
-    options = {
-        "server": {"CALLBACK_PRINCIPALS_FILE": str(principals)},
-        "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
-    }
+    (directory / "openid.secret").write_text(f"{CLIENT_SECRET}\n")
+    ca_file = directory / "ca.pem"
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.cert_pem.write_to_path(ca_file)
+    authority.issue_cert("127.0.0.5").configure_cert(tls)
+    provider = Provider(names_itself=True)
     try:
-        async with (
-            running_system(directory, store, **options) as system,
-            AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
-            running_console(system.grpc) as console,
-        ):
-            yield World(system, tokens, client, console)
+        with serving(provider.app, "127.0.0.5", tls) as provider.issuer:
+            with principals.open("a") as file:
+                for subject, name in SUBJECTS.items():
+                    file.write(f'[[principals.{name}.subjects]]\nissuer = "{provider.issuer}"\nsubject = "{subject}"\n')
+            openid = OpenIdSettings(
+                issuer=provider.issuer,
+                client_id=CLIENT_ID,
+                client_secret_file=directory / "openid.secret",
+                ca_file=ca_file,
+            )
+            issuer = {"audiences": [CLIENT_ID], "ca_file": str(ca_file), "private_networks": ["127.0.0.5"]}
+            options = {
+                "server": {
+                    "CALLBACK_PRINCIPALS_FILE": str(principals),
+                    "CALLBACK_ISSUERS": json.dumps({provider.issuer: issuer}),
+                },
+                "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
+            }
+            async with (
+                running_system(directory, store, **options) as system,
+                AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
+                running_console(system.grpc) as console,
+            ):
+                yield World(system, tokens, client, console, provider, openid)
     finally:
         store.stop()
 

@@ -3,10 +3,12 @@
 import asyncio
 import html
 import re
+import ssl
 from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+from flows.openid_provider import Client
 from support.clients import CALL, CASE
 from support.console import running_console
 from support.store import free_port
@@ -354,17 +356,32 @@ async def test_a_server_that_cannot_be_reached_is_reported(world):
     assert (answer.status_code, "The server cannot be reached" in answer.text) == (503, True)
 
 
-async def test_without_principals_a_session_opens_by_itself_and_only_on_the_own_machine(tmp_path, store_of):
+async def test_without_principals_a_session_opens_by_itself_and_only_on_the_own_machine(world, tmp_path, store_of):
     async with running_system(tmp_path, store_of()) as system:
         async with running_console(system.grpc) as console, httpx.AsyncClient(follow_redirects=True) as http:
             answer = await http.get(f"http://{console.address}/")
-            assert (answer.status_code, answer.url.path) == (200, "/waiting")
+            assert (answer.status_code, answer.url.path) == (200, "/overview")
         url = "https://console.example"
         async with running_console(system.grpc, public_url=url) as console, httpx.AsyncClient() as http:
             for method in ("GET", "POST"):
                 headers = {"Host": "console.example", "Origin": url}
                 answer = await http.request(method, f"http://{console.address}/sign-in", headers=headers)
                 assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
+        world.issuer.client = Client(f"{url}/sign-in/return")
+        headers = {"Host": "console.example"}
+        trusts = ssl.create_default_context(cafile=world.openid.ca_file)
+        async with (
+            running_console(system.grpc, public_url=url, openid=world.openid) as console,
+            httpx.AsyncClient(base_url=f"http://{console.address}", headers=headers) as http,
+            httpx.AsyncClient(verify=trusts) as at_issuer,
+        ):
+            begun = await http.get("/sign-in/openid")
+            cookie = begun.headers["set-cookie"].partition(";")
+            assert cookie[0].startswith("__Host-callback_console_sign_in=")
+            assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= {each.strip() for each in cookie[2].split(";")}
+            back = (await at_issuer.post(begun.headers["location"])).headers["location"]
+            answer = await http.get(back.removeprefix(url), headers={"Cookie": cookie[0]})
+            assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
 
 
 async def test_a_stop_ends_live_pages_at_once(world):

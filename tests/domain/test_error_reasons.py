@@ -11,7 +11,7 @@ from callback_server.rpc import status
 
 CONTRACT = Path(__file__).parents[2] / "proto/callback/v1"
 PROTO = CONTRACT / "error_reason.proto"
-UNLISTED = {"INTERNAL", "UNAUTHENTICATED", "ROLE_MISSING"}
+UNLISTED = {"INTERNAL", "UNAUTHENTICATED", "ROLE_MISSING", "SUBJECT_UNKNOWN", "ISSUER_UNAVAILABLE"}
 """Reasons that every RPC returns. An RPC does not have to list them."""
 
 

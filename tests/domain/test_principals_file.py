@@ -17,7 +17,7 @@ from callback_server.access import principals as module
 from callback_server.access.principals import PrincipalsFile, read_principals
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token, new_token, token_entry, token_toml
-from callback_server.errors import UnauthenticatedError
+from callback_server.errors import SubjectUnknownError, UnauthenticatedError
 
 TOKEN = new_token()
 SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -51,6 +51,27 @@ def known(path, text):
 
 def of(token, path):
     return read_principals(path).of_token(token)
+
+
+def test_principals_are_found_by_the_subject_of_an_issuer(path):
+    subjects = [("https://login.example", "1"), ("https://login.example", "a"), ("https://ci.example", "1")]
+    lines = [
+        f'[[principals.{name}.subjects]]\nissuer = "{issuer}"\nsubject = "{subject}"\n'
+        for name, (issuer, subject) in zip(("orders", "orders", "edge"), subjects, strict=True)
+    ]
+    text = WRITTEN + "".join(lines)
+    principals = known(path, text)
+    assert [principals.of_subject(*each).name for each in subjects] == ["orders", "orders", "edge"]
+    for each in (
+        ("https://ci.example", "a"),
+        ("https://login.example/", "1"),
+        ("https://login.example", "A"),
+        ("", "1"),
+    ):
+        with pytest.raises(SubjectUnknownError, match="no principal has the subject"):
+            principals.of_subject(*each)
+    with pytest.raises(SettingsError, match=r"principals\.edge: the subject 1 of https://ci\.example is listed twice"):
+        known(path, text + lines[2].replace("edge", "orders"))
 
 
 def test_principals_are_found_by_token_and_by_certificate(path):

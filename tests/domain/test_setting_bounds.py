@@ -35,6 +35,36 @@ from callback_server.settings import ServerSettings
         ("server", 'reflection = "perhaps"', "reflection ({path}): must be true or false"),
         ("server", 'state_key = "short"', "state_key ({path}): must have at least 32 characters"),
         ("server", "state_key_file = 5", "state_key_file ({path}): must be the path of a file"),
+        (
+            "server",
+            '[server.issuers."http://login.example"]\naudiences = ["a"]',
+            "issuers.http://login.example.[key] ({path}): must be the https URL of the issuer as its tokens have it,",
+        ),
+        (
+            "server",
+            '[server.issuers."https://login.example?a=1"]\naudiences = ["a"]',
+            "issuers.https://login.example?a=1.[key] ({path}): must",
+        ),
+        (
+            "server",
+            '[server.issuers."https://login.example"]\naudiences = []',
+            "issuers.https://login.example.audiences ({path}): must",
+        ),
+        (
+            "server",
+            '[server.issuers."https://login.example"]\naudiences = ["a"]',
+            "issuers needs principals_file, whose entries say who gets in",
+        ),
+        (
+            "server",
+            '[server.issuers."https://login.example"]\naudiences = ["a"]\nalgorithms = ["HS256"]',
+            "issuers.https://login.example.algorithms.0 ({path}): must be 'RS256', ",
+        ),
+        (
+            "server",
+            '[server.issuers."https://login.example"]\naudiences = ["a"]\nprivate_networks = ["10.0.0.1/8"]',
+            "issuers.https://login.example.private_networks.0 ({path}): must be 10.0.0.0/8 for the network, or",
+        ),
         ("server", 'grpc_bind = "127.0.0.1:8082"', "grpc_bind and admin_bind are the same address, 127.0.0.1:8082"),
         (
             "server",

@@ -1,4 +1,7 @@
-"""OpenID provider, built with Authlib's server: one client, and one user, who consents on a page."""
+"""OpenID provider, built with Authlib's server: one client, and one user, who consents on a page.
+
+It supports PKCE, names itself in its answers (RFC 9207) if it is told to, and lets a user sign out.
+"""
 
 import threading
 from dataclasses import dataclass, field
@@ -8,9 +11,11 @@ from urllib.parse import parse_qsl, urlsplit
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc9207 import IssuerParameter
 from authlib.oidc.core import AuthorizationCodeMixin, OpenIDCode
 from authlib.oidc.core.grants.util import create_response_mode_response
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, redirect, request
 from flows.serving import button
 from joserfc.jwk import RSAKey
 
@@ -18,9 +23,9 @@ CLIENT_ID, CLIENT_SECRET = "shop", "the client's secret"
 USER = "user-7"
 
 
-def new_key():
-    """Return a new signing key. All keys have the same key id."""
-    return RSAKey.generate_key(2048, {"kid": "key-1", "use": "sig", "alg": "RS256"})
+def new_key(key_id="key-1"):
+    """Return a new signing key."""
+    return RSAKey.generate_key(2048, {"kid": key_id, "use": "sig", "alg": "RS256"})
 
 
 @dataclass
@@ -57,6 +62,8 @@ class Code(AuthorizationCodeMixin):
     redirect_uri: str
     scope: str
     nonce: str
+    code_challenge: str | None
+    code_challenge_method: str | None
     auth_time: int = field(default_factory=lambda: int(time()))
 
     def get_redirect_uri(self):
@@ -75,8 +82,9 @@ class Code(AuthorizationCodeMixin):
 class Provider:
     """OpenID provider. `app` serves it as soon as `issuer` is set."""
 
-    def __init__(self):
+    def __init__(self, *, names_itself=False):
         self.issuer = self.client = None
+        self._names_itself = names_itself
         self.gate = threading.Event()
         """While it is clear, a request for a token gets only the white space before its answer."""
         self.published = new_key()
@@ -87,7 +95,10 @@ class Provider:
         self.app.add_url_rule("/authorize", view_func=self.agree, methods=["POST"])
         self.app.add_url_rule("/token", view_func=self.token, methods=["POST"])
         self._server = AuthorizationServer(self.app, lambda client_id: self._client(client_id), lambda *_: None)
-        self._server.register_grant(_grant(self), [_tokens(self)])
+        self._server.register_grant(_grant(self), [_tokens(self), CodeChallenge(required=False)])
+        if names_itself:
+            self._server.register_extension(_Name(self))
+        self.app.add_url_rule("/leave", view_func=self.leave, methods=["GET", "POST"])
         self.reset()
 
     def reset(self):
@@ -101,7 +112,9 @@ class Provider:
 
     def configuration(self):
         ends = {"authorization_endpoint": "/authorize", "token_endpoint": "/token", "jwks_uri": "/keys"}
-        return jsonify({"issuer": self.issuer} | {name: self.issuer + path for name, path in ends.items()})
+        ends["end_session_endpoint"] = "/leave"
+        named = {"authorization_response_iss_parameter_supported": True} if self._names_itself else {}
+        return jsonify({"issuer": self.issuer} | named | {name: self.issuer + path for name, path in ends.items()})
 
     def keys(self):
         return jsonify(keys=[self.published.as_dict(private=False)])
@@ -113,6 +126,13 @@ class Provider:
     def agree(self):
         grant = self._server.get_consent_grant(end_user=USER)
         return self._server.create_authorization_response(grant_user=USER, grant=grant)
+
+    def leave(self):
+        """Ask the user whether to sign out, and lead the browser back. There is no id_token_hint."""
+        assert set(request.args) == {"client_id", "post_logout_redirect_uri"}
+        if request.method == "GET":
+            return button("Log out", "Provider")
+        return redirect(request.args["post_logout_redirect_uri"])
 
     def token(self):
         self.asked_for_tokens += 1
@@ -132,7 +152,8 @@ def _grant(provider):
 
         def save_authorization_code(self, code, request):
             asked = request.payload
-            provider.codes[code] = Code(asked.redirect_uri, asked.scope, asked.data.get("nonce"))
+            data = [asked.data.get(name) for name in ("nonce", "code_challenge", "code_challenge_method")]
+            provider.codes[code] = Code(asked.redirect_uri, asked.scope, *data)
 
         def query_authorization_code(self, code, client):
             return provider.codes.get(code)
@@ -147,9 +168,18 @@ def _grant(provider):
             """Return the library's response in the requested response mode, which this grant of the library ignores."""
             _, _, headers = super().create_authorization_response(redirect_uri, grant_user)
             answer = parse_qsl(urlsplit(dict(headers)["Location"]).query)
-            return create_response_mode_response(redirect_uri, answer, self.request.payload.data["response_mode"])
+            mode = self.request.payload.data.get("response_mode", "query")
+            return create_response_mode_response(redirect_uri, answer, mode)
 
     return Grant
+
+
+class _Name(IssuerParameter):
+    def __init__(self, provider):
+        self._provider = provider
+
+    def get_issuer(self):
+        return self._provider.issuer
 
 
 def _tokens(provider):

@@ -7,13 +7,13 @@ from werkzeug.serving import make_server
 
 
 @contextlib.contextmanager
-def serving(application, host):
-    """Serve an application in a thread, and yield its origin."""
-    server = make_server(host, 0, application, threaded=True)
+def serving(application, host, tls=None):
+    """Serve an application in a thread, with TLS if a context is given, and yield its origin."""
+    server = make_server(host, 0, application, threaded=True, ssl_context=tls)
     thread = Thread(target=server.serve_forever, name=f"site at {host}")
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

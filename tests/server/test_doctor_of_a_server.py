@@ -353,7 +353,7 @@ async def test_a_principal_that_nothing_proves_is_warned_of(principals, entry):
         async for each in doctor.check_principals(ServerSettings(principals_file=principals(edge=entry)))
         if each.level is Level.WARNING
     ]
-    assert said[0].startswith("it has no valid token or certificate")
+    assert said[0].startswith("it has no valid token, subject or certificate")
 
 
 async def test_certificates_that_the_port_does_not_ask_for_are_warned_of(principals):

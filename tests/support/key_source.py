@@ -20,7 +20,7 @@ PUBLIC = "93.184.215.14"
 AUTHORITY = trustme.CA()
 HOST = "keys.example.com"
 SNS = "sns.eu-west-1.amazonaws.com"
-HOSTS = (HOST, SNS, "sns.us-west-2.amazonaws.com", "api.paypal.com")
+HOSTS = (HOST, SNS, "sns.us-west-2.amazonaws.com", "api.paypal.com", "127.0.0.1")
 """The hosts that the source of the tests serves."""
 
 

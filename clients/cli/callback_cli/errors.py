@@ -101,6 +101,8 @@ _ADVICE: Mapping[str, str] = {
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
         "The operator of the server creates a token with `callback token NAME`."
     ),
+    ErrorReason.SUBJECT_UNKNOWN: "The operator of the server adds subjects to its principals_file.",
+    ErrorReason.ISSUER_UNAVAILABLE: "The server fetches the keys of your token's issuer. Try again in some seconds.",
     ErrorReason.ROLE_MISSING: "The operator of the server assigns roles in its principals_file.",
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: (
         "Close some first: list them with `callback list --status open`, then use `callback close CASE`."

@@ -7,7 +7,7 @@ same for programs: JSON over HTTP.
 The path of a request:
 
 1. `app`: the Quart application. It checks the Host and the origin, and finds the session.
-2. `sign_in`, `sessions`: a session holds a client of the server, with the token of one person.
+2. `sign_in`, `openid`, `sessions`: a session holds a client of the server, with the token of one person.
 3. `views`: one module for each view. `live` tells an open page that something changed.
 4. `bodies`, `curl`, `comparison`, `words`: what a view shows, as values without HTML. `templates` has the HTML.
 """

@@ -6,6 +6,7 @@
 4. An error of the server becomes a page that says what to do.
 """
 
+import json
 from http import HTTPStatus
 from importlib import resources
 from pathlib import PurePath
@@ -25,6 +26,7 @@ from callback import (
     UnavailableError,
 )
 from callback_console import live, request_context, sign_in
+from callback_console.openid import OpenId
 from callback_console.request_context import learn_role, page, session, sessions
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
@@ -44,7 +46,17 @@ _HEADERS: Final = {
 }
 _MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 """Largest form. The body of a response has at most 1 MiB."""
-_WITHOUT_SESSION: Final = frozenset(("static", "api.openapi", "sign_in.show", "sign_in.sign_in", "sign_in.sign_out"))
+_WITHOUT_SESSION: Final = frozenset(
+    (
+        "static",
+        "api.openapi",
+        "sign_in.show",
+        "sign_in.sign_in",
+        "sign_in.sign_in_at_issuer",
+        "sign_in.return_from_issuer",
+        "sign_in.sign_out",
+    )
+)
 """Endpoints that need no session."""
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the static files, by the end of their names."""
@@ -64,6 +76,10 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     Args:
         settings: The settings.
         origins: Origins of its pages.
+
+    Raises:
+        OSError: A file of the OpenID provider cannot be read.
+        ValueError: A file of the OpenID provider has nothing usable.
     """
     # Quart opens a static file for each request, and leaves it open for a browser that disconnects at that moment.
     app = Quart("callback_console", static_folder=None)
@@ -72,6 +88,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
+    app.extensions[request_context.OPENID] = None if settings.openid is None else OpenId(settings.openid)
+    app.add_template_filter(json.dumps, "toml")  # a text of JSON is one of TOML
     for module in (sign_in, live, api, callbacks, calls, dead, overview, waiting):
         app.register_blueprint(module.blueprint)
 

@@ -58,7 +58,10 @@ class Console:
                 raise StartError(str(error)) from error
             self.address, self.admin_address = address_of(public), address_of(admin)
             origins = origins_of(self.address, self._settings.public_url)
-            app = create_app(self._settings, origins)
+            try:
+                app = create_app(self._settings, origins)
+            except (OSError, ValueError) as error:
+                raise StartError(f"openid: {error}") from error
             self._sessions: Sessions = app.extensions[SESSIONS]
             parts.push_async_callback(self._sessions.close_all)
             try:

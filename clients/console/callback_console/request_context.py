@@ -7,13 +7,14 @@ from quart import current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from callback import AsyncCallbackClient, PermissionDeniedError
+from callback_console.openid import OpenId
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
 from callback_console.words import Words, best_language
 
 SESSIONS: Final = "callback_sessions"
 SETTINGS: Final = "callback_settings"
-ORIGINS: Final = "callback_origins"
+OPENID: Final = "callback_openid"
 """Keys of `app.extensions`."""
 
 
@@ -25,6 +26,11 @@ def settings() -> ConsoleSettings:
 def sessions() -> Sessions:
     """Return all sessions."""
     return cast("Sessions", current_app.extensions[SESSIONS])
+
+
+def openid() -> OpenId | None:
+    """Return the OpenID provider. None: there is none."""
+    return cast("OpenId | None", current_app.extensions[OPENID])
 
 
 def session() -> Session:

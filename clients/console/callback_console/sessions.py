@@ -4,6 +4,7 @@ A cookie has only the key of a session. The token stays here, inside the client 
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ class Session:
     """Client of the server, with the token of the person."""
     timer: asyncio.TimerHandle
     """Timer that ends the session."""
+    is_of_issuer: bool
+    """Whether the person signed in at the OpenID provider."""
     is_open: bool = True
     """Whether its live pages may continue."""
     is_admin: bool | None = None
@@ -71,13 +74,15 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def open(self, client: AsyncCallbackClient) -> str:
-        """Open a session, and return its key."""
+    async def open(
+        self, client: AsyncCallbackClient, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
+    ) -> str:
+        """Open a session, and return its key. It ends earlier if the lifetime of its token is shorter."""
         if len(self._sessions) == _MAX_SESSIONS:
             await self.close(next(iter(self._sessions)))
         key = secrets.token_urlsafe(32)
-        timer = asyncio.get_running_loop().call_later(self._lifetime_s, self._end, key)
-        self._sessions[key] = Session(client, timer)
+        timer = asyncio.get_running_loop().call_later(min(self._lifetime_s, lifetime_s), self._end, key)
+        self._sessions[key] = Session(client, timer, is_of_issuer)
         return key
 
     def find(self, key: str) -> Session | None:

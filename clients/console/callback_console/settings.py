@@ -1,14 +1,15 @@
 """Settings of the console."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from callback.targets import DEFAULT_TARGET, is_local, target_problem
 from callback_process.addresses import Address, parse_bind
-from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
 
 def _target(text: str) -> str:
@@ -32,6 +33,25 @@ def _origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if port in (None, implied) else f":{port}")
 
 
+class OpenIdSettings(BaseModel):
+    """OpenID provider at which people sign in to the console. The server must have it as one of its `issuers`, too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: IssuerUrl
+    """URL of the issuer, as its tokens have it in `iss`. Its configuration is at `/.well-known/openid-configuration`
+    below it."""
+    client_id: str = Field(min_length=1, max_length=500)
+    """Id with which the console is registered there. It is one of the `audiences` of the server. The redirect URI to
+    register is `/sign-in/return` at the URL of the console; after a sign-out, `/sign-in`."""
+    client_secret_file: Path | None = None
+    """File with the secret of the client, read at the start. A newline at its end is ignored. None: a public client,
+    which has none."""
+    ca_file: Path | None = None
+    """Certificate authorities that must have issued the issuer's certificate, PEM, read at the start. None: those of
+    the system."""
+
+
 class ConsoleSettings(ProcessSettings):
     """Settings of one console process: table `[console]` of the file, `CALLBACK_CONSOLE_…` in the environment."""
 
@@ -53,8 +73,11 @@ class ConsoleSettings(ProcessSettings):
     has the identity of the person who signed in. None: plain text."""
     allow_plaintext: bool = False
     """Whether tokens may go to a server on another machine without TLS. Set it only if a mesh or a sidecar encrypts."""
+    openid: OpenIdSettings | None = None
+    """OpenID provider at which people can sign in, besides the sign-in with a token. None: with a token only."""
     session_s: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 12 * 3600
-    """Time after which a person has to sign in again, in seconds. Sessions also end when the console stops."""
+    """Time after which a person has to sign in again, in seconds. Sessions also end when the console stops, and with
+    the ID token of an OpenID provider."""
     grace_s: StopSeconds = 5
     """Time limit for running requests after a signal to stop, in seconds."""
     log_level: LogLevel = "INFO"

@@ -1,20 +1,28 @@
-"""Sign in with a token, and sign out.
+"""Sign in with a token or at the OpenID provider, and sign out.
 
 1. The token goes to the server once, to see whether it is valid and may list callbacks. After that, it exists only in
    the client of the session.
-2. Where the server has no principals, a session opens without a token. The console then serves browsers on this machine
+2. An ID token of the OpenID provider is a token like any other, and the session ends when it expires.
+3. Where the server has no principals, a session opens without a token. The console then serves browsers on this machine
    only, as the server serves clients on this machine only.
 """
 
+import math
 import re
+import time
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
-from quart import Blueprint, redirect, request
+from quart import Blueprint, abort, redirect, request
 from werkzeug.wrappers import Response
 
-from callback import AsyncCallbackClient, PermissionDeniedError, Tls, UnauthenticatedError
-from callback_console.request_context import page, sessions, settings
+from callback import AsyncCallbackClient, ErrorReason, PermissionDeniedError, Tls, UnauthenticatedError
+from callback_console.openid import LEEWAY_S, SIGN_IN_S, Person, SignInError
+from callback_console.request_context import openid, page, sessions, settings
+from callback_process import logs
+
+log = logs.get_logger()
 
 blueprint: Final = Blueprint("sign_in", __name__)
 
@@ -75,14 +83,67 @@ async def sign_in() -> Answer:
     except BaseException:
         await client.close()
         raise
-    return await _open(client)
+    return await _open(client, _next_path())
+
+
+@blueprint.get("/sign-in/openid")
+async def sign_in_at_issuer() -> Answer:
+    """Begin a sign-in at the OpenID provider.
+
+    This is a GET, because the policy of the pages lets no form lead to another site. It changes nothing but a cookie.
+    """
+    if (provider := openid()) is None:
+        abort(404)
+    try:
+        key, url = await provider.begin(_own_url("/sign-in/return"), _next_path())
+    except SignInError as error:
+        return await _form(error.notice, error.status)
+    answer = _redirect(url)
+    _set_cookie(answer, _sign_in_cookie_name(), key, SIGN_IN_S)
+    return answer
+
+
+@blueprint.get("/sign-in/return")
+async def return_from_issuer() -> Answer:
+    """Finish a sign-in at the OpenID provider, which leads the browser here."""
+    if (provider := openid()) is None:
+        abort(404)
+    next_path = "/"
+    try:
+        sign_in = provider.take(request.cookies.get(_sign_in_cookie_name(), ""))
+        next_path = sign_in.next_path
+        person = await provider.finish(sign_in, request.args)
+        return await _sign_in_person(person, next_path)
+    except SignInError as error:
+        return await _form(error.notice, error.status, next_path)
+
+
+async def _sign_in_person(person: Person, next_path: str) -> Answer:
+    """Open a session with an ID token, if the server knows its subject. Raise SignInError."""
+    if await _is_without_principals():  # it would accept any token
+        return await _sign_in_without_token()
+    try:
+        # The server fetches the keys of the issuer again for a token with a new one, which takes a moment.
+        async with _new_client(person.id_token, retry=True) as client:
+            await client.list_callbacks_page(page_size=1)
+    except PermissionDeniedError:
+        raise SignInError("no_role", HTTPStatus.FORBIDDEN) from None
+    except UnauthenticatedError as error:
+        if error.reason != ErrorReason.SUBJECT_UNKNOWN:
+            log.error("id_token_not_accepted", issuer=person.issuer, error=str(error))
+            raise SignInError("openid_not_accepted", HTTPStatus.BAD_GATEWAY) from error
+        return await page("no_access.html", person=person), HTTPStatus.FORBIDDEN
+    lifetime_s = person.expires + LEEWAY_S - time.time()  # as long as the server accepts it
+    return await _open(_new_client(person.id_token), next_path, lifetime_s=lifetime_s, is_of_issuer=True)
 
 
 @blueprint.post("/sign-out")
 async def sign_out() -> Answer:
     """End the session."""
-    await sessions().close(request.cookies.get(cookie_name(), ""))
-    answer = _redirect("/sign-in?signed_out=1")
+    key = request.cookies.get(cookie_name(), "")
+    session = sessions().find(key)
+    await sessions().close(key)
+    answer = _redirect(f"/sign-in?signed_out={'issuer' if session is not None and session.is_of_issuer else '1'}")
     answer.delete_cookie(cookie_name(), secure=is_https(), httponly=True)
     return answer
 
@@ -99,36 +160,64 @@ async def _is_without_principals() -> bool:
 async def _sign_in_without_token() -> Answer:
     if not settings().is_local:
         return await page("error.html", title="without_principals", detail=""), 403
-    return await _open(_new_client(None))
+    return await _open(_new_client(None), _next_path())
 
 
-def _new_client(token: str | None) -> AsyncCallbackClient:
+def _new_client(token: str | None, *, retry: bool = False) -> AsyncCallbackClient:
     tls = settings().server_tls
     return AsyncCallbackClient(
         settings().server_target,
         tls=None if tls is None else Tls(tls.ca_file, server_name=tls.server_name),
         token=token,
         timeout=_TIMEOUT_S,
-        retry=False,
+        retry=retry,
     )
 
 
-async def _open(client: AsyncCallbackClient) -> Response:
+async def _open(
+    client: AsyncCallbackClient, next_path: str, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
+) -> Response:
     await sessions().close(request.cookies.get(cookie_name(), ""))  # this browser no longer uses that one
-    answer = _redirect(_next_path())
-    answer.set_cookie(
-        cookie_name(),
-        await sessions().open(client),
-        max_age=settings().session_s,
-        httponly=True,
-        secure=is_https(),
-        samesite="Lax",  # a shared link works, and a form of another site gets no session
-    )
+    answer = _redirect(next_path)
+    key = await sessions().open(client, lifetime_s=lifetime_s, is_of_issuer=is_of_issuer)
+    _set_cookie(answer, cookie_name(), key, math.ceil(min(settings().session_s, lifetime_s)))
     return answer
 
 
-async def _form(notice: str, status: int = 200) -> tuple[str, int]:
-    return await page("sign_in.html", sign_in_notice=notice, next_path=_next_path()), status
+def _set_cookie(answer: Response, name: str, value: str, max_age_s: int) -> None:
+    answer.set_cookie(
+        name,
+        value,
+        max_age=max_age_s,
+        httponly=True,
+        secure=is_https(),
+        samesite="Lax",  # a shared link and the return from the issuer work, and a form of another site gets no session
+    )
+
+
+def _sign_in_cookie_name() -> str:
+    return f"{cookie_name()}_sign_in"
+
+
+def _own_url(path: str) -> str:
+    """Return a URL of the console, by the `Host` of the request, which was checked."""
+    return f"{settings().public_url or 'http://' + request.headers['host']}{path}"
+
+
+async def _form(notice: str, status: int = 200, next_path: str | None = None) -> tuple[str, int]:
+    provider = openid()
+    sign_out_url = (
+        provider.sign_out_url(_own_url("/sign-in"))
+        if provider and "issuer" in request.args.getlist("signed_out")
+        else None
+    )
+    return await page(
+        "sign_in.html",
+        sign_in_notice=notice,
+        next_path=_next_path() if next_path is None else next_path,
+        issuer=provider.name if provider else "",
+        issuer_sign_out=sign_out_url or "",
+    ), status
 
 
 def _next_path() -> str:

@@ -180,6 +180,7 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
     ErrorReason.UNAUTHENTICATED: UnauthenticatedError,
+    ErrorReason.SUBJECT_UNKNOWN: UnauthenticatedError,
     ErrorReason.ROLE_MISSING: PermissionDeniedError,
     ErrorReason.ACTIVITY_NOT_ALLOWED: PermissionDeniedError,
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: TooManyOpenCallbacksError,
@@ -187,6 +188,7 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.WATCHER_TOO_SLOW: WatcherTooSlowError,
     ErrorReason.TOO_MANY_WATCHERS: TooManyWatchersError,
     ErrorReason.STORE_UNAVAILABLE: UnavailableError,
+    ErrorReason.ISSUER_UNAVAILABLE: UnavailableError,
 }
 _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,

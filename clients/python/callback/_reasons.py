@@ -111,3 +111,9 @@ class ErrorReason(StrEnum):
     CHOICE_REQUIRED = "CHOICE_REQUIRED"
     """The case has choices, and the request is none of them. Nothing has changed. Returned by StreamInvocations.
     (FAILED_PRECONDITION)"""
+    SUBJECT_UNKNOWN = "SUBJECT_UNKNOWN"
+    """The token is a valid ID token of an issuer in the settings, and no principal has its subject. Returned by every
+    RPC. (UNAUTHENTICATED)"""
+    ISSUER_UNAVAILABLE = "ISSUER_UNAVAILABLE"
+    """The server does not have the keys of the issuer of the ID token now, so it neither accepts nor refuses the token.
+    Nothing has changed. Returned by every RPC. (UNAVAILABLE)"""

@@ -8,9 +8,11 @@ from typing import Any, Final
 import grpc
 
 from callback.certificate_names import names_of
+from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals
 from callback_server.access.roles import LOCAL, Principal, Role
-from callback_server.errors import RoleMissingError, UnauthenticatedError
+from callback_server.errors import CallbackError, RoleMissingError, UnauthenticatedError
+from callback_server.verification.id_token import looks_signed
 
 _SCHEME: Final = "bearer "
 _NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"
@@ -31,14 +33,22 @@ class Authenticator:
     and not ignored.
     """
 
-    def __init__(self, principals: Callable[[], Principals] | None, *, asks_certificates: bool = False) -> None:
+    def __init__(
+        self,
+        principals: Callable[[], Principals] | None,
+        *,
+        issuers: Issuers | None = None,
+        asks_certificates: bool = False,
+    ) -> None:
         """Create an authenticator.
 
         Args:
             principals: Returns the principals that are known now. None: every client is `local` and has every role.
+            issuers: Verifies ID tokens. None: they are tokens like any other.
             asks_certificates: Whether the gRPC port requests client certificates.
         """
         self._principals = principals
+        self._issuers = issuers
         self.asks_certificates = asks_certificates
 
     def authenticate(
@@ -53,11 +63,12 @@ class Authenticator:
 
         Raises:
             UnauthenticatedError: The request has no valid credential.
+            IssuerUnavailableError: The keys of the issuer of its ID token are not known now.
             RoleMissingError: The principal does not have the role.
         """
         if self._principals is None:
             return LOCAL
-        principal = _authenticated(self._principals(), context)
+        principal = self._authenticated(self._principals(), context)
         if not principal.has(role) and not (or_answers and principal.answers):
             could_answer = or_answers and principal.has(Role.WORKER)
             raise RoleMissingError(principal.name, role, advice=_ADVICE_TO_WORKERS if could_answer else "")
@@ -73,29 +84,34 @@ class Authenticator:
             if not entry.roles.isdisjoint((Role.OWNER, Role.ADMIN))
         ]
 
-    def early_refusal(self, metadata: Metadata) -> UnauthenticatedError | None:
-        """Return the error if the metadata alone shows that there is no valid credential. None: it does not."""
+    def early_refusal(self, metadata: Metadata) -> CallbackError | None:
+        """Return the error if the metadata alone shows that no credential can be accepted. None: it does not."""
         if self._principals is None:
             return None
         try:
             token = _token(metadata)
             if token is not None:
-                self._principals().of_token(token)
+                self._of_token(self._principals(), token)
             elif not self.asks_certificates:
                 raise UnauthenticatedError(_NO_CREDENTIAL)
-        except UnauthenticatedError as error:
+        except CallbackError as error:
             return error
         return None
 
+    def _authenticated(self, known: Principals, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
+        token = _token(context.invocation_metadata())
+        if token is not None:
+            return self._of_token(known, token)
+        certificates = [*context.auth_context().get("x509_pem_cert", ())]
+        if certificates:
+            return known.of_certificate(names_of(certificates[0]))
+        raise UnauthenticatedError(_NO_CREDENTIAL)
 
-def _authenticated(known: Principals, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
-    token = _token(context.invocation_metadata())
-    if token is not None:
-        return known.of_token(token)
-    certificates = [*context.auth_context().get("x509_pem_cert", ())]
-    if certificates:
-        return known.of_certificate(names_of(certificates[0]))
-    raise UnauthenticatedError(_NO_CREDENTIAL)
+    def _of_token(self, known: Principals, token: str) -> Principal:
+        if self._issuers is None or not looks_signed(token):
+            return known.of_token(token)
+        verified = self._issuers.verify(token)
+        return known.of_subject(verified.issuer, verified.subject)
 
 
 def _token(metadata: Metadata) -> str | None:

@@ -1,7 +1,8 @@
 """The principals file: the known principals with their tokens and certificates. It is read again when it changes.
 
 1. It holds the SHA-256 of each token, not the token. A token is 32 random bytes, so it needs no slow hash.
-2. A principal can have several tokens and certificates, so that a new one works before the old one is removed.
+2. A principal can have several tokens and certificates, so that a new one works before the old one is removed. It can
+   have several subjects, too: people and services that an issuer of ID tokens knows.
 3. If a changed file is unreadable or invalid, the last valid principals stay in effect, and the error is logged. At
    startup, such a file is an error.
 
@@ -15,6 +16,12 @@
     sha256 = "d2a8…"
     created = 2026-11-25T10:00:00Z
     expires = 2027-11-25T10:00:00Z
+
+    [principals.alice]
+    roles = ["admin"]
+    [[principals.alice.subjects]]
+    issuer = "https://login.example"
+    subject = "248289761001"
 
     [principals.order-handlers]
     roles = ["worker"]
@@ -39,7 +46,7 @@ from callback_process.logs import get_logger
 from callback_process.settings import SettingsError, in_plain_words
 from callback_server import metrics
 from callback_server.access.roles import Principal, Role
-from callback_server.errors import UnauthenticatedError
+from callback_server.errors import SubjectUnknownError, UnauthenticatedError
 
 log = get_logger()
 
@@ -63,6 +70,21 @@ class TokenEntry(BaseModel):
     """The time of its expiry. None: never."""
 
 
+class SubjectEntry(BaseModel):
+    """A person or service of an issuer of ID tokens, by the two claims that identify it.
+
+    Any other claim, such as an email address, can be given to another one later:
+    https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(min_length=1, max_length=500)
+    """Its `iss`: the URL of an issuer in the settings of the server."""
+    subject: str = Field(min_length=1, max_length=255)
+    """Its `sub`."""
+
+
 class PrincipalEntry(BaseModel):
     """One principal."""
 
@@ -79,6 +101,8 @@ class PrincipalEntry(BaseModel):
     """Names in its client certificates: URIs or DNS names among the subject alternative names."""
     tokens: tuple[TokenEntry, ...] = ()
     """Its tokens."""
+    subjects: tuple[SubjectEntry, ...] = ()
+    """The people and services whose ID tokens are tokens of this principal."""
 
     @model_validator(mode="after")
     def _activities_of_roles(self) -> PrincipalEntry:
@@ -98,13 +122,14 @@ class _File(BaseModel):
 
 
 class Principals:
-    """The known principals, indexed by token and certificate."""
+    """The known principals, indexed by token, certificate and subject."""
 
     def __init__(self, entries: dict[str, PrincipalEntry]) -> None:
-        """Index the entries. Raises ValueError if two principals share a token or a certificate's name."""
+        """Index the entries. Raises ValueError if a token, certificate or subject is listed twice."""
         self.entries = entries
         self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
         self._by_certificate: dict[str, Principal] = {}
+        self._by_subject: dict[tuple[str, str], Principal] = {}
         for name, entry in entries.items():
             principal = Principal(name, entry.roles, entry.activities, entry.answers)
             for token in entry.tokens:
@@ -116,6 +141,10 @@ class Principals:
                 if certificate in self._by_certificate:
                     raise ValueError(f"principals.{name}: the certificate {certificate} is listed twice")
                 self._by_certificate[certificate] = principal
+            for each in entry.subjects:
+                if (each.issuer, each.subject) in self._by_subject:
+                    raise ValueError(f"principals.{name}: the subject {each.subject} of {each.issuer} is listed twice")
+                self._by_subject[each.issuer, each.subject] = principal
 
     def of_token(self, token: str) -> Principal:
         """Return the principal of a token.
@@ -129,6 +158,17 @@ class Principals:
             raise UnauthenticatedError("the token is not known")
         if expires is not None and expires <= time.time():
             raise UnauthenticatedError("the token has expired")
+        return principal
+
+    def of_subject(self, issuer: str, subject: str) -> Principal:
+        """Return the principal of a verified ID token.
+
+        Raises:
+            SubjectUnknownError: No principal has the subject.
+        """
+        principal = self._by_subject.get((issuer, subject))
+        if principal is None:
+            raise SubjectUnknownError(issuer, subject)
         return principal
 
     def of_certificate(self, names: Iterable[str]) -> Principal:

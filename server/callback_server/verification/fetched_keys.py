@@ -1,6 +1,7 @@
 """Keys and certificates of a profile that the server fetches, and fetches again before they expire.
 
-1. A URL of the settings is fetched when the server starts, and then regularly. No request causes a fetch of it.
+1. A URL of the settings is fetched when the server starts, and then regularly. A request causes no fetch of it, unless
+   its owner asks for one (`fetch_again`), at most once in `AGAIN_S`.
 2. A URL that a message names, and that the settings allow, is fetched once it was asked for: one at a time, at most one
    in `NAMED_INTERVAL_S`. A URL that could not be fetched is left alone for a minute, then for longer, up to an hour. So
    however many requests arrive, the sender's hosts get at most twelve requests a minute from a server and profile.
@@ -12,15 +13,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from callback_process.credentials import CredentialsError
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.verification.fetcher import Fetcher, FetchError
+from callback_server.verification.fetcher import Fetched, FetchError
 from callback_server.verification.profile import FailureReason, VerificationError
 
 log = get_logger()
@@ -46,6 +48,15 @@ MAX_NAMED: Final = 16
 """Number of URLs that messages named and that are kept."""
 UNUSED_S: Final = 7 * 24 * 3600.0
 """Time after which such a URL is forgotten if no message names it again, in seconds."""
+AGAIN_S: Final = 10.0
+"""Shortest time between two fetches of a URL of the settings of which one was asked for, in seconds."""
+
+
+class Source(Protocol):
+    """What the keys are fetched from."""
+
+    async def fetch(self, url: str) -> Fetched:
+        """Fetch a URL. Raise FetchError."""
 
 
 @dataclass(slots=True)
@@ -61,6 +72,8 @@ class _Source(Generic[T]):
     content: bytes = b""
     value: T | None = None
     good_until: float = 0.0
+    fetched: float = -math.inf
+    """Time of the last fetch, also of one that failed."""
     failures: int = 0
     problem: str = "it was not fetched yet"
 
@@ -79,7 +92,7 @@ class FetchedKeys(Generic[T]):
     def __init__(
         self,
         profile: str,
-        fetcher: Fetcher,
+        fetcher: Source,
         parse: Callable[[str, bytes], T],
         urls: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -109,6 +122,20 @@ class FetchedKeys(Generic[T]):
             return source.value
         self._wanted.set()
         raise VerificationError(f"the keys are not known: {source.problem}", FailureReason.KEYS)
+
+    def fetch_again(self, url: str) -> bool:
+        """Have a URL of the settings fetched again, for a key that is not known yet.
+
+        Returns:
+            Whether it is being fetched. False: it was fetched within the last `AGAIN_S`.
+        """
+        source, now = self._sources[url], self._clock()
+        if source.due > now:
+            if now - source.fetched < AGAIN_S:
+                return False
+            source.due = now
+        self._wanted.set()
+        return True
 
     def problems(self) -> list[str]:
         """Return why keys are missing, one text for each URL."""
@@ -169,6 +196,7 @@ class FetchedKeys(Generic[T]):
             del self._sources[source.url]
 
     async def _fetch(self, source: _Source[T]) -> None:
+        source.fetched = self._clock()
         try:
             fetched = await self._fetcher.fetch(source.url)
             is_new = fetched.content != source.content or source.value is None

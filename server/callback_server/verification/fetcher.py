@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import httpcore
 
+from callback_process.addresses import IPNetwork
+
 MAX_BYTES: Final = 256 * 1024
 """Size limit of an answer, in bytes."""
 TIME_LIMIT_S: Final = 10.0
@@ -87,6 +89,7 @@ class Fetcher:
 
     Args:
         proxy: URL of an HTTP proxy for all fetches, which then resolves and checks the names. None: connect directly.
+        private_networks: Networks that are not public and whose addresses can be reached all the same.
         resolve: Resolves names.
         network: Makes connections. None: TCP.
         tls: Settings of TLS. None: trust the authorities of the system.
@@ -97,6 +100,7 @@ class Fetcher:
         self,
         proxy: str | None = None,
         *,
+        private_networks: Sequence[IPNetwork] = (),
         resolve: Resolve = resolve,
         network: httpcore.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
@@ -105,6 +109,7 @@ class Fetcher:
         self._proxy = proxy
         self._network = network or httpcore.AnyIOBackend()
         self._resolve = resolve
+        self._private_networks = private_networks
         self._given_tls = tls
         self._time_limit_s = time_limit_s
 
@@ -126,7 +131,8 @@ class Fetcher:
         if self._proxy is not None:
             return httpcore.AsyncHTTPProxy(self._proxy, ssl_context=self._tls, network_backend=self._network)
         return httpcore.AsyncConnectionPool(
-            ssl_context=self._tls, network_backend=_CheckedNetwork(self._resolve, self._network)
+            ssl_context=self._tls,
+            network_backend=_CheckedNetwork(self._resolve, self._network, self._private_networks),
         )
 
     def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> Any:
@@ -140,11 +146,14 @@ class Fetcher:
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Network on which only public addresses can be reached."""
+    """Network on which only public addresses can be reached, and those of the given networks."""
 
-    def __init__(self, resolve: Resolve, network: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(
+        self, resolve: Resolve, network: httpcore.AsyncNetworkBackend, private_networks: Sequence[IPNetwork]
+    ) -> None:
         self._resolve = resolve
         self._network = network
+        self._private_networks = private_networks
 
     async def connect_tcp(
         self,
@@ -160,7 +169,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         except OSError as error:
             raise FetchError(f"{host} cannot be resolved: {error.strerror or 'no answer'}") from None
         for address in addresses:
-            if not is_public(address):
+            if not is_public(address) and not _is_within(address, self._private_networks):
                 raise FetchError(f"{host} has the address {address}, which is not public")
         problem: Exception = FetchError(f"{host} has no address")
         for address in addresses[:MAX_ADDRESSES]:
@@ -170,6 +179,13 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = FetchError(f"{host} cannot be reached at {address}: {_text_of(error)}")
         raise problem
+
+
+def _is_within(address: str, networks: Sequence[IPNetwork]) -> bool:
+    try:
+        return any(ipaddress.ip_address(address) in network for network in networks)
+    except ValueError:
+        return False
 
 
 async def _read(answer: httpcore.Response) -> Fetched:

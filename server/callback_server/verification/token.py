@@ -92,11 +92,7 @@ class Token:
         if settings.events is not None:
             _check_events(settings.events, jwt.get_unverified_header(token), claims)
         expires = self._expiry(claims)
-        if expires + leeway <= now:
-            raise VerificationError("the token has expired", FailureReason.TIME)
-        for name in ("nbf", "iat"):
-            if name in claims and _time(claims, name) > now + leeway:
-                raise VerificationError(f"the token's {name} is in the future", FailureReason.TIME)
+        check_times(claims, expires, leeway_s=leeway, now=now)
         digest = hashlib.sha256(request.body)
         if settings.body_hash_claim is not None:
             expected = _HASH_ENCODERS[settings.body_hash_encoding](digest.digest())
@@ -120,7 +116,7 @@ class Token:
     def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request
         """Implement `Verifier.explain`."""
         token = self._token(request)
-        algorithm, keys = self._candidates(token)
+        algorithm, keys = candidates(token, self._keys(), self._settings.algorithms)
         signed = token.rpartition(b".")[0]
         for key in keys:
             with contextlib.suppress(Exception):  # the library raises many kinds for hostile input
@@ -130,9 +126,9 @@ class Token:
 
     def _expiry(self, claims: dict[str, Any]) -> float:
         """Return the time at which the token expires, by its `exp` and its age."""
-        times = [_time(claims, "exp")] if "exp" in claims else []
+        times = [time_of(claims, "exp")] if "exp" in claims else []
         if self._settings.max_age_s is not None:
-            times.append(_time(claims, "iat") + self._settings.max_age_s)
+            times.append(time_of(claims, "iat") + self._settings.max_age_s)
         return min(times)
 
     def _token(self, request: Request) -> bytes:
@@ -150,44 +146,81 @@ class Token:
             raise VerificationError("the authorization is not Bearer")
         return request_fields.octets(token)
 
-    def _candidates(self, token: bytes) -> tuple[str, list[TokenKey]]:
-        """Return the algorithm of a token, and the keys that can have signed it."""
-        try:
-            head = jwt.get_unverified_header(token)
-        except Exception:  # the library raises many kinds for hostile input
-            raise VerificationError("not a token") from None
-        algorithm, key_id = head.get("alg"), head.get("kid")
-        if algorithm not in list(self._settings.algorithms):
-            raise VerificationError("the token's algorithm is not allowed")
-        keys = [key for key in self._keys() if algorithm in key.algorithms]
-        return algorithm, [key for key in keys if key_id is None or key.id in (None, key_id)]
-
     def _claims(self, token: bytes) -> dict[str, Any]:
-        algorithm, keys = self._candidates(token)
-        for key in keys:
-            try:
-                return self._decoded(token, key.key, algorithm)
-            except jwt.InvalidSignatureError:
-                continue
-            except Exception as error:  # as above; only the type, because the text contains the input
-                raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
-        raise VerificationError("no key matches the token's signature", FailureReason.SIGNATURE)
-
-    def _decoded(self, token: bytes, key: Any, algorithm: str) -> dict[str, Any]:
-        return jwt.decode(
+        return signed_claims(
             token,
-            key,
-            algorithms=[algorithm],
+            self._keys(),
+            algorithms=self._settings.algorithms,
             audience=self._settings.audience,
             issuer=self._settings.issuer,
-            options={
-                "require": self._required,
-                "verify_aud": self._settings.audience is not None,
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-            },
+            required=self._required,
         )
+
+
+def candidates(token: bytes, keys: Iterable[TokenKey], algorithms: Sequence[str]) -> tuple[str, list[TokenKey]]:
+    """Return the algorithm of a token, and the keys that can have signed it.
+
+    Raises:
+        VerificationError: It is no token, or its algorithm is not one of these.
+    """
+    try:
+        head = jwt.get_unverified_header(token)
+    except Exception:  # the library raises many kinds for hostile input
+        raise VerificationError("not a token") from None
+    algorithm, key_id = head.get("alg"), head.get("kid")
+    if algorithm not in list(algorithms):
+        raise VerificationError("the token's algorithm is not allowed")
+    fitting = [key for key in keys if algorithm in key.algorithms]
+    return algorithm, [key for key in fitting if key_id is None or key.id in (None, key_id)]
+
+
+def signed_claims(
+    token: bytes,
+    keys: Iterable[TokenKey],
+    *,
+    algorithms: Sequence[str],
+    audience: str | Sequence[str] | None,
+    issuer: str | None,
+    required: list[str],
+) -> dict[str, Any]:
+    """Return the claims of a token that one of the keys has signed. The times are left to `check_times`.
+
+    Args:
+        token: The token.
+        keys: The keys.
+        algorithms: The allowed algorithms.
+        audience: The accepted audience, or several. None: any.
+        issuer: The required issuer. None: any.
+        required: The names of the claims that the token must have.
+
+    Raises:
+        VerificationError: The token does not pass. The reason is SIGNATURE if no key matches.
+    """
+    algorithm, fitting = candidates(token, keys, algorithms)
+    options: Any = {
+        "require": required,
+        "verify_aud": audience is not None,
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+    }
+    for key in fitting:
+        try:
+            return jwt.decode(token, key.key, algorithms=[algorithm], audience=audience, issuer=issuer, options=options)
+        except jwt.InvalidSignatureError:
+            continue
+        except Exception as error:  # as above; only the type, because the text contains the input
+            raise VerificationError(f"the token is not valid: {type(error).__name__}") from None
+    raise VerificationError("no key matches the token's signature", FailureReason.SIGNATURE)
+
+
+def check_times(claims: dict[str, Any], expires: float, *, leeway_s: float, now: float) -> None:
+    """Check the expiry of a token, its `nbf` and its `iat`. Raise VerificationError."""
+    if expires + leeway_s <= now:
+        raise VerificationError("the token has expired", FailureReason.TIME)
+    for name in ("nbf", "iat"):
+        if name in claims and time_of(claims, name) > now + leeway_s:
+            raise VerificationError(f"the token's {name} is in the future", FailureReason.TIME)
 
 
 def _content_type(request: Request) -> str:
@@ -215,7 +248,8 @@ def _check_events(told: Literal["logout", "security"], head: dict[str, Any], cla
         raise VerificationError("the token has neither sub nor sid", FailureReason.MISSING)
 
 
-def _time(claims: dict[str, Any], name: str) -> float:
+def time_of(claims: dict[str, Any], name: str) -> float:
+    """Return the time in a claim, in seconds since 1970. Raise VerificationError if it is not a time."""
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         raise VerificationError(f"the token's {name} is not a time")
@@ -224,9 +258,13 @@ def _time(claims: dict[str, Any], name: str) -> float:
 
 def token_keys(index: int, credential: Credential, settings: JwtSettings) -> list[TokenKey]:
     """Return the keys of a file, each with its algorithms. Raise CredentialsError if there is none."""
-    algorithms = settings.algorithms
     if settings.is_symmetric:
-        return [_secret(index, credential, algorithms)]
+        return [_secret(index, credential, settings.algorithms)]
+    return public_token_keys(index, credential, settings.algorithms)
+
+
+def public_token_keys(index: int, credential: Credential, algorithms: Sequence[str]) -> list[TokenKey]:
+    """Return the public keys of a file, each with its algorithms. Raise CredentialsError if there is none."""
     keys = [
         TokenKey(index, key, frozenset(each for each in algorithms if own in (None, each) and _fits(each, key)), key_id)
         for key, own, key_id in public_keys(credential)

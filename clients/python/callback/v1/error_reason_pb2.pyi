@@ -170,6 +170,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing
     has changed. Returned by StreamInvocations.
     """
+    ERROR_REASON_SUBJECT_UNKNOWN: _ErrorReason.ValueType  # 41
+    """ERROR_REASON_SUBJECT_UNKNOWN (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no
+    principal has its subject. Returned by every RPC.
+    """
+    ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 42
+    """ERROR_REASON_ISSUER_UNAVAILABLE (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now,
+    so it neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -325,5 +333,13 @@ ResolveCallback.
 ERROR_REASON_CHOICE_REQUIRED: ErrorReason.ValueType  # 40
 """ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing
 has changed. Returned by StreamInvocations.
+"""
+ERROR_REASON_SUBJECT_UNKNOWN: ErrorReason.ValueType  # 41
+"""ERROR_REASON_SUBJECT_UNKNOWN (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no
+principal has its subject. Returned by every RPC.
+"""
+ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 42
+"""ERROR_REASON_ISSUER_UNAVAILABLE (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now,
+so it neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

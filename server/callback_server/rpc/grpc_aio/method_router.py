@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from callback_server.access.authenticator import Authenticator
-from callback_server.errors import UnauthenticatedError
+from callback_server.errors import CallbackError
 from callback_server.rpc.method import error_status, refuse
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MethodRouter(grpc.GenericRpcHandler):
-    """Finds the method of an RPC, and refuses RPCs that have no credential or a wrong one.
+    """Finds the method of an RPC, and refuses RPCs whose credential is missing or cannot be accepted.
 
     This is the first check only: each method authenticates its caller itself. RPCs that need no principal, such as
     health checks, pass; so do RPCs without a token where certificates are requested.
@@ -57,7 +57,7 @@ class MethodRouter(grpc.GenericRpcHandler):
         return self._handlers.get(path) if error is None else _refusing(error, method or "")
 
 
-def _refusing(error: UnauthenticatedError, method: str) -> Handler:
+def _refusing(error: CallbackError, method: str) -> Handler:
     async def refuse_rpc(_messages: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         await refuse(context, error_status(error, method))
 

@@ -70,9 +70,9 @@ ComponentName = Annotated[str, AfterValidator(_component)]
 """Component of an HTTP message that a signature covers."""
 Certificates = Annotated[str, AfterValidator(_intermediates)]
 """Certificates in PEM form."""
-JwtAlgorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
-]
+PublicKeyAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""Algorithm of a JSON Web Token with a public key."""
+JwtAlgorithm = Literal[PublicKeyAlgorithm, "HS256", "HS384", "HS512"]
 
 
 KeyAlgorithm = Literal[

@@ -1,0 +1,303 @@
+"""Sign-in at an OpenID provider: the authorization code flow of OpenID Connect, by authlib.
+
+1. A sign-in belongs to the browser that began it: a cookie has its key. Its first answer uses it up. So an
+   attacker cannot bring another person into a session of the attacker (login CSRF), and no answer counts twice.
+2. The answer must have the `state` of the sign-in, and no `iss` but the issuer (RFC 9207). The code is bound to the
+   sign-in by PKCE (RFC 7636), the ID token by its `nonce`.
+3. authlib verifies the ID token by the keys of the issuer. The server verifies it, too, with each request: it is the
+   token of the session, and says nothing about roles.
+4. The issuer and what its configuration names are reached over https only, and redirects are not followed.
+"""
+
+import secrets
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oidc.core import CodeIDToken
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
+
+from callback_console.settings import OpenIdSettings
+from callback_process import logs
+
+log = logs.get_logger()
+
+_SCOPE: Final = "openid email"
+"""What is asked for. The email address is shown to a person who has no access yet, and counts for nothing."""
+_ALGORITHMS: Final = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "Ed25519",
+    "EdDSA",
+)
+"""Algorithms of the signature of an ID token: all those with a public key. The server has a list of its own."""
+LEEWAY_S: Final = 60
+"""Allowed difference between the clocks of the issuer and this machine, in seconds. The server allows as much."""
+SIGN_IN_S: Final = 600
+"""Time limit of a sign-in, in seconds."""
+_MAX_SIGN_INS: Final = 10_000
+"""Maximum number of sign-ins that have begun. A further one ends the oldest."""
+_TIMEOUT_S: Final = 10.0
+"""Time limit of a request to the issuer, in seconds. A person waits for it."""
+_CONFIGURATION_S: Final = 300.0
+"""How long the configuration of the issuer is kept, in seconds."""
+
+
+class SignInError(Exception):
+    """A sign-in failed.
+
+    Args:
+        notice: Name of the text for the person.
+        status: HTTP status of the page.
+    """
+
+    def __init__(self, notice: str, status: HTTPStatus) -> None:
+        super().__init__(notice)
+        self.notice = notice
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A sign-in that a browser has begun."""
+
+    state: str
+    nonce: str
+    code_verifier: str
+    redirect_uri: str
+    next_path: str
+    """Page of the console to which it leads."""
+    configuration: Mapping[str, Any]
+    """Configuration of the issuer when it began."""
+    ends: float
+    """When it is too old, on the clock that is never set, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person who signed in at the issuer."""
+
+    id_token: str
+    issuer: str
+    subject: str
+    email: str
+    """Email address. Empty if the issuer does not tell it."""
+    expires: float
+    """When the ID token expires, in seconds since 1970."""
+
+
+class OpenId:
+    """The OpenID provider of the settings, with the sign-ins that have begun.
+
+    Args:
+        settings: The settings.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file has nothing usable.
+    """
+
+    def __init__(self, settings: OpenIdSettings) -> None:
+        self._settings = settings
+        self._secret = None
+        if settings.client_secret_file is not None:
+            self._secret = settings.client_secret_file.read_text("utf-8").strip()
+            if not self._secret:
+                raise ValueError(f"{settings.client_secret_file} is empty")
+        self._tls = ssl.create_default_context(cafile=settings.ca_file)
+        self._sign_ins: dict[str, SignIn] = {}
+        self._configuration: Mapping[str, Any] = {}
+        self._configuration_until = 0.0
+
+    @property
+    def name(self) -> str:
+        """Name of the issuer for people: its host."""
+        return urlsplit(self._settings.issuer).hostname or ""
+
+    async def begin(self, redirect_uri: str, next_path: str) -> tuple[str, str]:
+        """Begin a sign-in.
+
+        Args:
+            redirect_uri: URL of the console to which the issuer leads the browser back.
+            next_path: Page of the console to which the sign-in leads.
+
+        Returns:
+            The key of the sign-in, and the URL of the issuer that the browser visits.
+
+        Raises:
+            SignInError: The issuer cannot be reached, or its configuration is wrong.
+        """
+        async with self._client(redirect_uri) as client:
+            configuration = await self._configured(client)
+            sign_in = SignIn(
+                state=secrets.token_urlsafe(32),
+                nonce=secrets.token_urlsafe(32),
+                code_verifier=secrets.token_urlsafe(48),
+                redirect_uri=redirect_uri,
+                next_path=next_path,
+                configuration=configuration,
+                ends=time.monotonic() + SIGN_IN_S,
+            )
+            url, _state = client.create_authorization_url(
+                configuration["authorization_endpoint"],
+                state=sign_in.state,
+                nonce=sign_in.nonce,
+                code_verifier=sign_in.code_verifier,
+            )
+        if len(self._sign_ins) >= _MAX_SIGN_INS:
+            del self._sign_ins[next(iter(self._sign_ins))]
+        key = secrets.token_urlsafe(32)
+        self._sign_ins[key] = sign_in
+        return key, url
+
+    def take(self, key: str) -> SignIn:
+        """Return the sign-in with a key, and forget it. Raise SignInError if there is none, or it is too old."""
+        sign_in = self._sign_ins.pop(key, None)
+        if sign_in is None or sign_in.ends < time.monotonic():
+            raise SignInError("openid_lost", HTTPStatus.BAD_REQUEST)
+        return sign_in
+
+    async def finish(self, sign_in: SignIn, answer: Mapping[str, str]) -> Person:
+        """Finish a sign-in by the answer of the issuer, the query with which the browser came back.
+
+        Raises:
+            SignInError: The answer is not that of the issuer to this sign-in, or it refused, or cannot be reached.
+        """
+        if not secrets.compare_digest(answer.get("state", "").encode(), sign_in.state.encode()):
+            raise SignInError("openid_lost", HTTPStatus.BAD_REQUEST)
+        _check_issuer(sign_in, answer)
+        if "error" in answer:
+            log.info("sign_in_refused", issuer=self._settings.issuer, error=answer["error"][:100])
+            raise SignInError("openid_refused", HTTPStatus.FORBIDDEN)
+        if not answer.get("code"):
+            raise SignInError("openid_wrong", HTTPStatus.BAD_REQUEST)
+        async with self._client(sign_in.redirect_uri) as client:
+            with _as_sign_in_errors(self._settings.issuer):
+                client.token_endpoint_auth_method = self._authentication(sign_in.configuration)
+                tokens = await client.fetch_token(
+                    sign_in.configuration["token_endpoint"],
+                    grant_type="authorization_code",
+                    code=answer["code"],
+                    code_verifier=sign_in.code_verifier,
+                )
+                found: Any = await _get_json(client, sign_in.configuration["jwks_uri"])
+                keys = KeySet.import_key_set(found)
+                return self._person(tokens, keys, sign_in.nonce)
+
+    def sign_out_url(self, return_url: str) -> str | None:
+        """Return the URL at which a person can sign out of the issuer, too (OpenID Connect RP-Initiated Logout 1.0).
+
+        It has no `id_token_hint`: an ID token is a token of the server, and does not belong into a URL. The issuer asks
+        the person.
+
+        Args:
+            return_url: URL of the console to which the issuer leads the browser back.
+
+        Returns:
+            The URL. None if the issuer has none, or no sign-in has begun yet.
+        """
+        endpoint = self._configuration.get("end_session_endpoint")
+        if not isinstance(endpoint, str) or not _is_https(endpoint):
+            return None
+        query = urlencode({"client_id": self._settings.client_id, "post_logout_redirect_uri": return_url})
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
+    def _person(self, tokens: Mapping[str, Any], keys: KeySet, nonce: str) -> Person:
+        """Return the person of an ID token. Raise an error of the libraries, KeyError or TypeError."""
+        id_token = tokens["id_token"]
+        decoded = jwt.decode(id_token, keys, registry=JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False))
+        issuer = self._settings.issuer
+        claims = CodeIDToken(
+            decoded.claims,
+            decoded.header,
+            {"iss": {"value": issuer}, "aud": {"value": self._settings.client_id}},
+            {"nonce": nonce, "client_id": self._settings.client_id, "access_token": tokens.get("access_token")},
+        )
+        claims.validate(leeway=LEEWAY_S)
+        return Person(id_token, issuer, str(claims["sub"]), str(claims.get("email", "")), float(claims["exp"]))
+
+    async def _configured(self, client: Any) -> Mapping[str, Any]:
+        if time.monotonic() >= self._configuration_until:
+            with _as_sign_in_errors(self._settings.issuer):
+                issuer = self._settings.issuer
+                found = await _get_json(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+                if found.get("issuer") != issuer:
+                    raise ValueError("the configuration names another issuer")
+                for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+                    if not _is_https(found.get(name)):
+                        raise ValueError(f"the configuration has no {name} with https")
+            self._configuration, self._configuration_until = found, time.monotonic() + _CONFIGURATION_S
+        return self._configuration
+
+    def _authentication(self, configuration: Mapping[str, Any]) -> str:
+        """Return how the console authenticates to the issuer."""
+        if self._secret is None:
+            return "none"
+        supported = configuration.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        return "client_secret_basic" if "client_secret_basic" in supported else "client_secret_post"
+
+    def _client(self, redirect_uri: str) -> Any:
+        return AsyncOAuth2Client(
+            self._settings.client_id,
+            self._secret,
+            scope=_SCOPE,
+            redirect_uri=redirect_uri,
+            code_challenge_method="S256",
+            verify=self._tls,
+            timeout=_TIMEOUT_S,
+        )
+
+
+def _check_issuer(sign_in: SignIn, answer: Mapping[str, str]) -> None:
+    """Check that the answer is one of the issuer, and not of another one (RFC 9207, 2.4). Raise SignInError."""
+    issuer = sign_in.configuration["issuer"]
+    is_promised = sign_in.configuration.get("authorization_response_iss_parameter_supported") is True
+    if answer.get("iss", None if is_promised else issuer) != issuer:
+        log.warning("sign_in_failed", issuer=issuer, problem="the answer is one of another issuer")
+        raise SignInError("openid_wrong", HTTPStatus.BAD_REQUEST)
+
+
+@contextmanager
+def _as_sign_in_errors(issuer: str) -> Iterator[None]:
+    """Raise what can go wrong with the issuer as SignInError, and log it."""
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        log.error("issuer_unavailable", issuer=issuer, problem=f"{type(error).__name__}: {error}"[:300])
+        raise SignInError("openid_unavailable", HTTPStatus.SERVICE_UNAVAILABLE) from error
+    except (AuthlibBaseError, JoseError, ValueError, TypeError, KeyError) as error:
+        log.error("sign_in_failed", issuer=issuer, problem=f"{type(error).__name__}: {error}"[:300])
+        raise SignInError("openid_wrong", HTTPStatus.BAD_GATEWAY) from error
+
+
+async def _get_json(client: Any, url: str) -> dict[str, Any]:
+    """Return the JSON object at a URL. Raise an error of httpx2, or ValueError."""
+    answer = await client.request("GET", url, withhold_token=True)
+    if answer.status_code != HTTPStatus.OK:
+        raise httpx2.HTTPError(f"the answer at {url} is a {answer.status_code}")
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise TypeError(f"the answer at {url} is not a JSON object")
+    return found
+
+
+def _is_https(url: object) -> bool:
+    return isinstance(url, str) and url.startswith("https://")

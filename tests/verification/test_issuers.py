@@ -1,0 +1,367 @@
+"""ID tokens as tokens of the server: those of a known issuer, for this server, by a key that the issuer publishes."""
+
+import base64
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from support.key_source import AUTHORITY
+
+from callback_process.credentials import CredentialsError
+from callback_server import doctor
+from callback_server.access import issuers as module
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.issuers import Issuers
+from callback_server.access.principals import PrincipalEntry, Principals, SubjectEntry, TokenEntry
+from callback_server.access.roles import Role
+from callback_server.access.tokens import new_token, token_entry
+from callback_server.errors import IssuerUnavailableError, SubjectUnknownError, UnauthenticatedError
+from callback_server.settings import IssuerSettings, ServerSettings
+from callback_server.verification.fetched_keys import AGAIN_S, KEEP_S, FetchedKeys
+
+NOW = 1_800_000_000
+RSA, OTHER_RSA, NEW_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
+P256 = ec.generate_private_key(ec.SECP256R1())
+PATH, KEYS = "/login/.well-known/openid-configuration", "/keys"
+PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+class Clock:
+    """A clock that only the test moves."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+class World:
+    """A server of keys, and the issuers that a server knows: this one."""
+
+    def __init__(self, source, ca_file, steady):
+        self.source = source
+        self.ca_file = ca_file
+        self.steady = steady
+        self.clock = Clock(NOW)
+        self.url = f"https://127.0.0.1:{source.port}/login"
+        self.settings = {
+            "audiences": ["console", "ci"],
+            "algorithms": ["RS256", "ES256"],
+            "ca_file": ca_file,
+            "private_networks": ["127.0.0.1"],
+        }
+        self.configuration = {"issuer": self.url, "jwks_uri": f"https://127.0.0.1:{source.port}{KEYS}"}
+        self.publish(k1=RSA)
+
+    def publish(self, **keys):
+        """Publish these keys, by id."""
+        kinds = {rsa.RSAPublicKey: RSAAlgorithm, ec.EllipticCurvePublicKey: ECAlgorithm}
+        jwks = []
+        for key_id, private in keys.items():
+            key = private.public_key()
+            algorithm = next(each for kind, each in kinds.items() if isinstance(key, kind))
+            jwks.append({**algorithm.to_jwk(key, as_dict=True), "kid": key_id, "use": "sig"})
+        self.source.put(PATH, json.dumps(self.configuration))
+        self.source.put(KEYS, json.dumps({"keys": jwks}))
+
+    def issuers(self, **changes):
+        return Issuers({self.url: IssuerSettings(**(self.settings | changes))}, clock=self.clock)
+
+    async def fetched(self, **changes):
+        """Return the issuers, with their keys."""
+        made = self.issuers(**changes)
+        await made.fetched[self.url].refresh()
+        return made
+
+    def token(self, key=RSA, algorithm="RS256", head=None, **claims):
+        given = {"iss": self.url, "sub": "42", "aud": "console", "exp": NOW + 300, "iat": NOW} | claims
+        given = {name: value for name, value in given.items() if value is not None}
+        return jwt.encode(given, key, algorithm, {"kid": "k1"} if head is None else head)
+
+
+@pytest.fixture(scope="module")
+def ca_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(file)
+    return file
+
+
+@pytest.fixture
+def world(source, ca_file, monkeypatch):
+    steady = Clock(1000.0)
+    given = FetchedKeys.__init__.__defaults__
+    monkeypatch.setattr(FetchedKeys.__init__, "__defaults__", (*given[:-1], steady))
+    return World(source, ca_file, steady)
+
+
+def refused(issuers, token):
+    with pytest.raises(UnauthenticatedError) as caught:
+        issuers.verify(token)
+    assert type(caught.value) is UnauthenticatedError
+    return str(caught.value)
+
+
+async def test_a_token_says_who_its_bearer_is(world):
+    issuers = await world.fetched()
+    known = issuers.verify(world.token(name="ignored", roles=["admin"]))
+    assert (known.issuer, known.subject, known.expires) == (world.url, "42", NOW + 300)
+    assert issuers.verify(world.token(aud=["ci"])).subject == "42"
+    assert issuers.verify(world.token(aud=["other", "ci"], azp="ci")).subject == "42"
+    assert issuers.verify(world.token(aud="ci", azp="console")).subject == "42"
+    assert issuers.verify(world.token(head={"typ": "jwt"})).subject == "42"
+
+
+async def test_a_key_of_each_allowed_algorithm_verifies(world):
+    world.publish(k1=RSA, k2=P256)
+    issuers = await world.fetched()
+    assert issuers.verify(world.token(P256, "ES256", {"kid": "k2"})).subject == "42"
+    assert refused(issuers, world.token(P256, "ES256")) == "no key matches the token's signature"
+    assert refused(issuers, world.token(algorithm="RS512")) == "the token's algorithm is not allowed"
+    assert refused(issuers, world.token(algorithm="PS256")) == "the token's algorithm is not allowed"
+
+
+def forged(world, algorithm):
+    """A token that its bearer has made: without a signature, or signed with the public key as a secret."""
+    head = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "k1"}).encode()).rstrip(b"=").decode()
+    body = world.token().split(".")[1]
+    if algorithm == "none":
+        return [f"{head}.{body}.", f"{head}.{body}.AAAA"]
+    signed = f"{head}.{body}"
+    hash_name = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    return [f"{signed}.{base64.urlsafe_b64encode(hash_name.sign(signed.encode(), PEM)).rstrip(b'=').decode()}"]
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "hs256", "RS256 "])
+async def test_the_token_does_not_choose_the_algorithm(world, algorithm):
+    issuers = await world.fetched()
+    for token in forged(world, algorithm):
+        assert refused(issuers, token) == "the token's algorithm is not allowed"
+
+
+@pytest.mark.parametrize(
+    ("claims", "says"),
+    [
+        ({"aud": "another"}, "the token is not valid: InvalidAudienceError"),
+        ({"aud": None}, "the token is not valid: MissingRequiredClaimError"),
+        ({"aud": []}, "the token is not valid: MissingRequiredClaimError"),
+        ({"aud": ["console", "another"]}, "the token has several audiences and no azp"),
+        ({"azp": "another"}, "the token was made for another client: its azp is not one of the audiences"),
+        ({"aud": ["console", "another"], "azp": "another"}, "the token was made for another client: its azp is not"),
+        ({"azp": ["console"]}, "the token was made for another client"),
+        ({"exp": None}, "the token is not valid: MissingRequiredClaimError"),
+        ({"exp": NOW - 61}, "the token has expired"),
+        ({"exp": "2999"}, "the token's exp is not a time"),
+        ({"exp": True}, "the token's exp is not a time"),
+        ({"nbf": NOW + 61}, "the token's nbf is in the future"),
+        ({"iat": NOW + 61}, "the token's iat is in the future"),
+        ({"iat": None}, "the token is not valid: MissingRequiredClaimError"),
+        ({"sub": None}, "the token is not valid: MissingRequiredClaimError"),
+        ({"sub": ""}, "the token's sub is not a text of 1 to 255 characters"),
+        ({"sub": "s" * 256}, "the token's sub is not a text of 1 to 255 characters"),
+        ({"events": {}}, "the token is no ID token"),
+        ({"iss": "https://another.example"}, "the token's issuer is not known"),
+        ({"iss": None}, "the token's iss is not a text"),
+    ],
+)
+async def test_a_signed_token_that_is_not_for_this_server_is_refused(world, claims, says):
+    issuers = await world.fetched()
+    assert says in refused(issuers, world.token(**claims))
+
+
+@pytest.mark.parametrize("named", ["logout+jwt", "application/secevent+jwt", "at+jwt", ["JWT"]])
+async def test_what_the_issuer_signed_for_another_purpose_is_refused(world, named):
+    issuers = await world.fetched()
+    assert refused(issuers, world.token(head={"kid": "k1", "typ": named})) == "the token is no ID token"
+
+
+@pytest.mark.parametrize(
+    "token", ["eyJ..", "eyJ.eyJ.", "eyJhbGciOiJSUzI1NiJ9.e30.", "eyJ" + "a" * 20_000 + "..", "eyJ.a.ä"]
+)
+async def test_what_is_no_token_is_refused(world, token):
+    assert refused(await world.fetched(), token)
+
+
+@pytest.mark.parametrize("claims", [{"exp": NOW - 59}, {"nbf": NOW + 59}, {"iat": NOW + 59}])
+async def test_clocks_may_differ_by_a_minute(world, claims):
+    issuers = await world.fetched()
+    assert issuers.verify(world.token(**claims)).subject == "42"
+
+
+async def test_a_remembered_token_expires_too(world):
+    issuers = await world.fetched()
+    token = world.token()
+    issuers.verify(token)
+    world.clock.now += 359
+    issuers.verify(token)
+    world.clock.now += 1
+    assert refused(issuers, token) == "the token has expired"
+
+
+async def test_the_signature_of_a_token_is_verified_once_until_the_keys_are_fetched_again(world, monkeypatch):
+    issuers = await world.fetched()
+    tokens = [world.token(n=n) for n in range(3)]
+    for _ in range(2):
+        issuers.verify(tokens[0])
+    verified, verify = [], module.id_token.verified
+    monkeypatch.setattr(
+        module.id_token, "verified", lambda token, *a, **k: verified.append(token) or verify(token, *a, **k)
+    )
+    monkeypatch.setattr(module, "_MAX_REMEMBERED", 2)
+    issuers.verify(tokens[0])
+    assert verified == []
+    issuers.verify(tokens[1])
+    issuers.verify(tokens[2])  # takes the place of the first
+    issuers.verify(tokens[1])
+    issuers.verify(tokens[0])
+    assert verified == [each.encode() for each in (tokens[1], tokens[2], tokens[0])]
+    world.publish(k2=NEW_RSA)
+    world.steady.now += 3600
+    await issuers.fetched[world.url].refresh()
+    assert refused(issuers, tokens[0]) == "no key matches the token's signature"
+
+
+async def test_a_new_key_is_fetched_for_its_first_token_and_not_for_each_forged_one(world):
+    issuers = await world.fetched()
+    keys = issuers.fetched[world.url]
+    world.publish(k1=RSA, k2=NEW_RSA)
+    token = world.token(NEW_RSA, head={"kid": "k2"})
+    assert refused(issuers, token) == "no key matches the token's signature"  # they were fetched just now
+    world.steady.now += AGAIN_S
+    for _ in range(2):
+        with pytest.raises(IssuerUnavailableError):
+            issuers.verify(token)
+    assert world.source.asked.count(KEYS) == 1
+    await keys.refresh()
+    assert issuers.verify(token).subject == "42"
+    assert world.source.asked.count(KEYS) == 2
+    for n in range(5):
+        assert refused(issuers, world.token(OTHER_RSA, head={"kid": f"made up {n}"}))
+    world.steady.now += AGAIN_S
+    assert refused(issuers, world.token(OTHER_RSA)) == "no key matches the token's signature"  # no new key can match
+    await keys.refresh()
+    assert world.source.asked.count(KEYS) == 2
+    with pytest.raises(IssuerUnavailableError):  # a key without an id can be new
+        issuers.verify(world.token(OTHER_RSA, head={}))
+
+
+async def test_while_the_issuer_is_down_its_tokens_are_neither_accepted_nor_refused_until_it_is_back(world):
+    world.source.answers.clear()
+    issuers = await world.fetched()
+    keys = issuers.fetched[world.url]
+    token = world.token()
+    with pytest.raises(IssuerUnavailableError):
+        issuers.verify(token)
+    assert keys.problems() == [f"{world.url}/.well-known/openid-configuration: the answer is a 404"]
+    for _ in range(5):  # the time until the next retry doubles
+        world.steady.now += await keys.refresh()
+        await keys.refresh()
+    world.publish(k1=RSA)
+    world.steady.now += AGAIN_S
+    with pytest.raises(IssuerUnavailableError):
+        issuers.verify(token)
+    await keys.refresh()
+    assert issuers.verify(token).subject == "42"
+    world.source.answers.clear()
+    world.steady.now += KEEP_S - 1
+    await keys.refresh()
+    assert issuers.verify(world.token(n=2)).subject == "42"  # with the last keys
+    world.steady.now += 1
+    with pytest.raises(IssuerUnavailableError):
+        issuers.verify(token)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"issuer": "https://another.example"}, "the configuration names another issuer"),
+        ({"jwks_uri": "http://127.0.0.1/keys"}, "the configuration has no jwks_uri with https"),
+        ({"jwks_uri": None}, "the configuration has no jwks_uri with https"),
+        ({"jwks_uri": "https://192.0.2.1/keys"}, "192.0.2.1 has the address 192.0.2.1, which is not public"),
+    ],
+)
+async def test_a_wrong_configuration_gives_no_keys(world, changed, problem):
+    world.configuration |= changed
+    world.publish(k1=RSA)
+    issuers = await world.fetched()
+    assert issuers.fetched[world.url].problems() == [f"{world.url}/.well-known/openid-configuration: {problem}"]
+
+
+async def test_a_private_issuer_is_reached_only_in_the_networks_of_the_settings(world):
+    for networks in ([], ["10.0.0.0/8", "127.0.0.2"]):
+        issuers = await world.fetched(private_networks=networks)
+        [problem] = issuers.fetched[world.url].problems()
+        assert problem.endswith("127.0.0.1 has the address 127.0.0.1, which is not public")
+    assert world.source.asked == []
+
+
+async def test_its_certificate_is_verified_by_the_authorities_of_the_settings(world, tmp_path):
+    issuers = await world.fetched(ca_file=None)
+    [problem] = issuers.fetched[world.url].problems()
+    assert "certificate verify failed" in problem
+    (tmp_path / "no.pem").write_text("no certificate")
+    for file in (tmp_path / "no.pem", tmp_path / "absent.pem"):
+        with pytest.raises(CredentialsError, match=rf"issuers\.{world.url}\.ca_file {file}: "):
+            world.issuers(ca_file=file)
+
+
+def authenticator(world, issuers, token):
+    entries = {
+        "alice": PrincipalEntry(roles={Role.OWNER}, subjects=[SubjectEntry(issuer=world.url, subject="42")]),
+        "orders": PrincipalEntry(roles={Role.OWNER}, tokens=[TokenEntry.model_validate(token_entry(token, None))]),
+    }
+    return Authenticator(lambda: Principals(entries), issuers=issuers)
+
+
+class Context:
+    """The part of the context of a request that authentication needs."""
+
+    def __init__(self, token):
+        self._token = token
+
+    def invocation_metadata(self):
+        return (("authorization", f"Bearer {self._token}"),)
+
+
+async def test_the_principals_file_alone_decides_what_the_bearer_may_do(world):
+    token = new_token()
+    access = authenticator(world, await world.fetched(), token)
+    assert access.authenticate(Context(world.token(roles=["admin"])), Role.OWNER).name == "alice"
+    assert access.authenticate(Context(token), Role.OWNER).name == "orders"
+    unknown = world.token(sub="43", email="alice@shop.example")
+    with pytest.raises(SubjectUnknownError, match=f"no principal has the subject 43 of {world.url}"):
+        access.authenticate(Context(unknown), Role.OWNER)
+    for each, kind in ((unknown, SubjectUnknownError), (world.token(aud="x"), UnauthenticatedError), (token, None)):
+        error = access.early_refusal(Context(each).invocation_metadata())
+        assert (error and type(error)) == kind
+
+
+async def test_an_issuer_that_is_down_hinders_no_other_token(world):
+    token = new_token()
+    access = authenticator(world, world.issuers(), token)
+    assert access.authenticate(Context(token), Role.OWNER).name == "orders"
+    assert type(access.early_refusal(Context(world.token()).invocation_metadata())) is IssuerUnavailableError
+
+
+async def test_doctor_fetches_the_keys_of_each_issuer(world, tmp_path):
+    settings = ServerSettings(principals_file=tmp_path / "p.toml", issuers={world.url: world.settings})
+    [finding] = [each async for each in doctor.check_issuers(settings)]
+    assert (finding.level, finding.check, finding.seen) == ("ok", f"issuer {world.url}", "its keys can be fetched")
+    world.source.answers.clear()
+    [finding] = [each async for each in doctor.check_issuers(settings)]
+    assert (finding.level, finding.seen) == (
+        "problem",
+        f"its keys cannot be fetched: {world.url}/.well-known/openid-configuration: the answer is a 404",
+    )
+    (tmp_path / "p.toml").write_text(
+        f'[principals.edge]\nroles = ["edge"]\nsubjects = [{{issuer = "{world.url}", subject = "1"}}]\n'
+        f'[principals.eve]\nroles = ["owner"]\nsubjects = [{{issuer = "{world.url}/", subject = "1"}}]\n'
+    )
+    warned = [(each.check, each.seen) async for each in doctor.check_principals(settings) if each.level == "warning"]
+    assert warned == [
+        ("principal eve", "it has no valid token, subject or certificate, so it has no access"),
+        ("principal eve", f"its subjects of {world.url}/ have no effect: the server does not know the issuer"),
+    ]
