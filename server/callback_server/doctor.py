@@ -33,7 +33,7 @@ from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_behind, time_writes
-from callback_server.store.safety import UnsafeStoreError, refusals, setting_problems
+from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
@@ -279,11 +279,30 @@ async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncI
     for problem in wrong:
         seen, _semicolon, advice = problem.partition("; ")
         yield Finding.problem("store settings", seen, advice)
-    if not wrong:
+    nodes = await read_node_status(client)
+    if not wrong and durability.fsync is Fsync.UNCHECKED:
+        yield _unchecked(frozenset(node.service for node in nodes))
+    elif not wrong:
         yield Finding.ok("store settings", f"durable as required (store_durability {settings.store_durability})")
-    if durability.replicas:
-        for node in await read_node_status(client):
+    for node in nodes:
+        if durability.replicas or (node.replicas and node.needed_replicas is not None):
             yield _check_replicas(node, durability.replicas)
+
+
+def _unchecked(services: frozenset[str]) -> Finding:
+    """Return what must be made sure of, because the store does not show it."""
+    check, seen = "store settings", "not checked, as store_durability unchecked says"
+    if services == {"Amazon MemoryDB"}:
+        return Finding.ok(check, f"{seen}; Amazon MemoryDB has each write in its log before it replies")
+    if services == {"Amazon ElastiCache"}:
+        return Finding.warning(
+            check,
+            f"{seen}; Amazon ElastiCache keeps acknowledged calls only with durability sync",
+            "see EffectiveDurability of the replication group, which must be sync",
+        )
+    return Finding.warning(
+        check, f"{seen}: a stop or a failover may lose acknowledged calls", "see docs/operations.md, Managed stores"
+    )
 
 
 def _check_replicas(node: NodeStatus, waited_for: int) -> Finding:
@@ -294,11 +313,17 @@ def _check_replicas(node: NodeStatus, waited_for: int) -> Finding:
             f"{seen}, and store_durability replicated:{waited_for} waits for {waited_for}: nothing is acknowledged",
             "start the others, or look at their logs",
         )
-    if not node.needs_replicas:
+    if waited_for and (node.needed_replicas or 0) < waited_for:
         return Finding.warning(
             check,
             f"{seen}; without enough of them, a write is done before it is known that it cannot be acknowledged",
             f"set min-replicas-to-write {waited_for} on every node",
+        )
+    if not node.needed_replicas:
+        return Finding.warning(
+            check,
+            f"{seen}; a primary that is cut off from them, or that comes back after a failover, takes writes",
+            "set min-replicas-to-write 1 on every node, or store_durability replicated:N",
         )
     return Finding.ok(check, seen)
 
@@ -347,7 +372,8 @@ async def _check_node_conditions(client: StoreClient, _settings: ServerSettings)
 
 def check_version(node: NodeStatus) -> Finding:
     """Report the product and version. The check of the settings reports a version that is too old."""
-    return Finding.ok(_of("store", node), f"{node.product} {node.version}")
+    service = f" ({node.service})" if node.service else ""
+    return Finding.ok(_of("store", node), f"{node.product} {node.version}{service}")
 
 
 def check_role(node: NodeStatus) -> Finding:

@@ -1,14 +1,14 @@
 """The primary changes: behind Sentinels, behind one address, in a cluster. Connections to the old one are given up."""
 
 import asyncio
+import re
 import time
 
 import pytest
 import redis.asyncio
-import trustme
 from store.test_keeping import Cases
 from support.proxy import Tunnel
-from support.sentinel import SERVICE, running_trio
+from support.sentinel import SERVICE, running_trio, tls_files
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
@@ -35,11 +35,26 @@ async def new_case(cases):
     return await wait_until(made, what="a store that accepts writes")
 
 
-@pytest.mark.parametrize(("kind", "passwords"), [("redis", True), ("valkey", False)])
-async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_failover(tmp_path, kind, passwords):
-    secrets = {"password": "of-the-store", "sentinel_password": "of-the-sentinels"} if passwords else {}
-    with running_trio(tmp_path, kind, **secrets) as trio:
-        url = trio.url + ("?sentinel_password=of-the-sentinels" if passwords else "")
+async def refuse(url, why):
+    """Check that nothing can be sent to a store, and that the error says why."""
+    async with connect(url) as client:
+        with pytest.raises(Exception, match=why) as refused, store_errors():
+            await Pipeline(client).send(KEY, *ECHO, "x")
+        assert isinstance(refused.value, StoreError)
+
+
+@pytest.mark.parametrize(("kind", "is_secured"), [("redis", True), ("valkey", False)])
+async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_failover(tmp_path, kind, is_secured):
+    """Secured: TLS and passwords between all, and to the Sentinels."""
+    secrets = {"password": "of-the-store", "sentinel_password": "of-the-sentinels"} if is_secured else {}
+    with running_trio(tmp_path, kind, has_tls=is_secured, **secrets) as trio:
+        url = trio.url + ("&sentinel_password=of-the-sentinels" if is_secured else "")
+        if is_secured:
+            await refuse(trio.url, "already authenticated")
+            await refuse(url.replace("of-the-store", "another"), "invalid username-password")
+            of_public_authorities = re.sub("ssl_ca_certs=[^&]*&", "", url)
+            await refuse(of_public_authorities, "certificate verify failed")
+            await refuse(of_public_authorities.replace("rediss", "redis"), "0 of 3 named one")
         async with connect(url) as client:
             cases = Cases(client)
             case = await cases.new()
@@ -94,7 +109,7 @@ async def test_a_sentinel_without_the_others_is_not_believed(tmp_path):
         for each in trio.sentinels[1:]:
             each.stop()
         async with connect(trio.url) as client:
-            with pytest.raises(NotSentError, match="too few Sentinels agree on a primary of callbacks: 1 of 3"):
+            with pytest.raises(NotSentError, match=r"agree on a primary of callbacks: 1 of 3 named one .*failed"):
                 await Pipeline(client).send(KEY, *ECHO, "x")
 
 
@@ -154,18 +169,11 @@ async def test_a_cluster_is_found_at_any_of_several_nodes(store_of):
 
 
 async def test_a_cluster_is_reached_over_tls(tmp_path):
-    authority, port = trustme.CA(), free_port()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
-    settings = {
-        "--tls-port": port, "--tls-cert-file": tmp_path / "store.pem", "--tls-key-file": tmp_path / "store.pem",
-        "--tls-ca-cert-file": tmp_path / "ca.pem", "--tls-auth-clients": "no", "--tls-cluster": "yes",
-    }  # fmt: skip
-    store = StoreProcess(
-        tmp_path, kind="redis-cluster", settings=[str(each) for pair in settings.items() for each in pair]
-    ).start()
+    port, (authority, tls) = free_port(), tls_files(tmp_path)
+    settings = ["--tls-port", str(port), "--tls-cluster", "yes", *tls]
+    store = StoreProcess(tmp_path, kind="redis-cluster", settings=settings).start()
     try:
-        async with connect(f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}") as client:
+        async with connect(f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={authority}") as client:
             assert await Pipeline(client).send(KEY, *WRITE) == 1
             assert await client.get(KEY) == b"1"
         with pytest.raises(StoreError, match="certificate verify failed"), store_errors():

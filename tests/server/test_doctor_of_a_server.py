@@ -20,6 +20,8 @@ from callback_server import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
+from callback_server.store.engines import service_of
+from callback_server.store.queries import node_status
 from callback_server.store.queries.node_status import read_node_status
 
 NOW = datetime.now(UTC)
@@ -50,6 +52,24 @@ async def test_a_sound_store_gets_every_finding_and_is_not_changed(store_of, kin
     assert seen["store layout"][1] == "nothing is stored yet"
     with redis.Redis(port=store.port) as client:
         assert client.dbsize() == 0
+
+
+async def test_a_store_whose_settings_are_not_checked_is_a_warning(store_of):
+    seen = await found(doctor.check_store, store_url=store_of().url, store_durability="unchecked")
+    level, text = seen["store settings"]
+    assert (level, text.endswith("see docs/operations.md, Managed stores")) == (Level.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("says", "level", "text"),
+    [("Amazon MemoryDB", Level.OK, "each write in its log"), ("Amazon ElastiCache", Level.WARNING, "durability sync")],
+)
+async def test_a_managed_store_that_names_itself_gets_its_own_advice(store_of, monkeypatch, says, level, text):
+    """The store of the test says that it is one: `os` of INFO, as ElastiCache is known to say it."""
+    monkeypatch.setattr(node_status, "service_of", lambda _info: service_of({"os": says}))
+    seen = await found(doctor.check_store, store_url=store_of().url, store_durability="unchecked")
+    assert seen["store"][1].endswith(f"({says})")
+    assert (seen["store settings"][0], text in seen["store settings"][1]) == (level, True)
 
 
 async def test_each_node_of_a_cluster_is_looked_at_by_its_name(store_of):
@@ -184,6 +204,8 @@ async def test_a_replica_is_a_problem(store_of, tmp_path):
         )  # fmt: skip
         of_primary = await found(doctor.check_store, store_url=primary.url)
         assert of_primary["store role"][1] == "a primary, with 1 replicas"
+        level, text = of_primary["store replicas"]
+        assert (level, "set min-replicas-to-write 1 on every node" in text) == (Level.WARNING, True)
     finally:
         replica.kill()
 

@@ -15,7 +15,8 @@ from callback_server.control_plane import ControlPlane
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
-from callback_server.store.safety import Durability, UnsafeStoreError, _version_problems, check_store
+from callback_server.store.engines import engine_problems, read_server_info
+from callback_server.store.safety import Durability, UnsafeStoreError, check_store
 
 POLICIES = (
     "volatile-lru", "allkeys-lru", "volatile-lfu", "allkeys-lfu", "volatile-random", "allkeys-random", "volatile-ttl"
@@ -236,14 +237,37 @@ async def test_a_store_that_comes_late_is_found(tmp_path, server):
         ({"redis_version": "7.0.0"}, []),
         ({"redis_version": "10.0.1"}, []),
         # Valkey reports Redis 7.2.4 to clients that do not know Valkey.
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.2.5"},
-         ["Valkey 7.2.5 is too old; use 8.0 or newer"]),
-        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}, []),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.1.0"},
+         ["Valkey 7.1.0 is too old; use 7.2 or newer"]),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "7.2.5"}, []),
         ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, []),
     ],
 )  # fmt: skip
 def test_a_version_that_is_too_old_is_named(info, said):
-    assert _version_problems(info) == said
+    assert engine_problems(info) == said
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        # As their sources write them: see `engines`.
+        ("redis_version:7.4.0\r\ndragonfly_version:df-v1.37.0\r\nredis_mode:standalone",
+         "the store is Dragonfly: it has no append-only file, so a stop loses acknowledged calls"),
+        ("garnet_version:1.1.9\r\nos:Unix 6.1.0.0\r\nredis_version:7.4.3",
+         "the store is Garnet: it has no streams and no WAITAOF, which callbacks and their durability need"),
+        ("version:2.10.0\r\nkvrocks_version:2.10.0\r\nredis_version:4.0.0",
+         "the store is Kvrocks: it has no append-only file, and by default a power loss loses acknowledged calls"),
+        ("redis_version:6.3.4\r\nredis_mode:standalone\r\nexecutable:/usr/bin/keydb-server",
+         "the store is KeyDB: it is a fork of Redis 6, without what scripts and durability need of Redis 7"),
+    ],
+    ids=["dragonfly", "garnet", "kvrocks", "keydb"],
+)  # fmt: skip
+async def test_an_engine_that_cannot_keep_the_promises_is_refused_by_name(info, said):
+    async def ask(_command, section):
+        assert section == "server" or "redis_version:6" in info
+        return dict(line.split(":", 1) for line in (info if section == "server" else "mvcc_depth:0").split("\r\n"))
+
+    assert engine_problems(await read_server_info(ask)) == [f"{said}; use Valkey or Redis"]
 
 
 @pytest.mark.parametrize(

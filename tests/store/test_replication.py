@@ -291,13 +291,15 @@ async def test_a_primary_with_more_replicas_than_are_waited_for_is_refused(store
     assert not await refusal(stores[0].url, "replicated:2")  # the other may come later
     follow(stores[2], f"127.0.0.1:{stores[0].port}")
     seen = await refusal(stores[0].url, "replicated:1")
+    with set_up(stores[2], replica_priority=0):  # no Sentinel elects it, but WAIT counts it
+        assert await refusal(stores[0].url, "replicated:1") == seen
     async with redis.asyncio.Redis(port=stores[2].port) as plain:
         await plain.replicaof("NO", "ONE")
     async with redis.asyncio.Redis(port=stores[0].port) as plain:
         await wait_until(lambda: has_replicas(plain, 1), what="a primary without the third")
     assert seen == (
         "a primary has 2 replicas and store_durability replicated:1 waits for 1, so a failover can lose acknowledged "
-        "calls; set store_durability replicated:2, or remove a replica"
+        "calls; set store_durability replicated:2, or remove a replica, also one that is never elected"
     )
 
 
@@ -331,52 +333,60 @@ async def test_a_store_that_does_not_know_waitaof_is_refused(stores, store_of):
     assert seen == (
         ""
         if is_known
-        else "it does not know WAITAOF, which store_durability replicated needs; use Redis 7.2 or Valkey 8 or newer"
+        else "it does not know WAITAOF, which store_durability replicated needs; use Redis 7.2 or Valkey 7.2 or newer"
     )
     assert not await refusal(store_of("redis").url, "always")
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Run a cluster of one primary and one replica."""
-    nodes = [
+def nodes(tmp_path_factory):
+    """Run a cluster of one primary and one replica, and a node that no cluster has."""
+    made = [
         StoreProcess(
             tmp_path_factory.mktemp("node"), kind="valkey-cluster", settings=("--repl-diskless-sync-delay", "0")
         )
-        for _ in range(2)
+        for _ in range(3)
     ]
     try:
         with ThreadPoolExecutor() as threads:  # a new node takes no commands for 2 seconds
-            list(threads.map(StoreProcess.start, nodes))
-        with redis.Redis(port=nodes[0].port) as primary, redis.Redis(port=nodes[1].port) as replica:
-            name = primary.execute_command("CLUSTER MYID")
+            list(threads.map(StoreProcess.start, made))
+        with redis.Redis(port=made[0].port) as primary:
             primary.execute_command("CLUSTER SET-CONFIG-EPOCH", 1)
-            replica.execute_command("CLUSTER FLUSHSLOTS")
-            replica.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, nodes[0].cluster_port)
-
-            def is_replica():
-                with contextlib.suppress(redis.ResponseError):  # it does not know the other node yet
-                    replica.execute_command("CLUSTER REPLICATE", name)
-                    return True
-                return False
-
-            wait_until_sync(is_replica, what="nodes that know each other")
-            wait_until_sync(
-                lambda: (
-                    replica.info("replication").get("master_link_status") == "up"
-                    and replica.cluster("info")["cluster_state"] == "ok"
-                    and name.decode() in [node["master_id"] for node in primary.cluster("nodes").values()]
-                ),
-                what="a replica",
-            )
-        yield nodes
+        join(made[1], made[0])
+        yield made
     finally:
-        for each in nodes:
+        for each in made:
             each.kill()
 
 
-async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(cluster, monkeypatch):
-    primary, replica = cluster
+def join(node, to):
+    """Make a node a replica in the cluster of a primary."""
+    with redis.Redis(port=to.port) as primary, redis.Redis(port=node.port) as replica:
+        name = primary.execute_command("CLUSTER MYID")
+        replica.execute_command("CLUSTER FLUSHSLOTS")
+        replica.execute_command("CLUSTER MEET", "127.0.0.1", to.port, to.cluster_port)
+
+        def is_replica():
+            with contextlib.suppress(redis.ResponseError):  # it does not know the other node yet
+                replica.execute_command("CLUSTER REPLICATE", name)
+                return True
+            return False
+
+        wait_until_sync(is_replica, what="nodes that know each other")
+        own = replica.execute_command("CLUSTER MYID").decode()
+        wait_until_sync(
+            lambda: (
+                replica.info("replication").get("master_link_status") == "up"
+                and replica.cluster("info")["cluster_state"] == "ok"
+                and (name.decode(), own)
+                in [(node["master_id"], node["node_id"]) for node in primary.cluster("nodes").values()]
+            ),
+            what="a replica",
+        )
+
+
+async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(nodes, monkeypatch):
+    primary, replica, _ = nodes
     async with connect(primary.url) as client:
         cases = Cases(client, replicas=1)
         case = await done(cases.new)
@@ -398,6 +408,33 @@ async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_coun
                 replica.process.send_signal(signal.SIGCONT)
 
 
+async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_too(nodes):
+    """WAIT and WAITAOF count it, in place of the one that is elected and does not have the step."""
+    primary, replica, other = nodes
+    with redis.Redis(port=primary.port) as plain, set_up(other, cluster_replica_no_failover="yes") as never:
+        name = never.execute_command("CLUSTER MYID")
+        await asyncio.to_thread(join, other, primary)
+
+        def is_known():
+            known = {node["node_id"]: node["flags"] for node in plain.cluster("nodes").values()}
+            return "nofailover" in known[name]
+
+        await wait_until(is_known, what="a replica that is never elected")
+        assert "a primary has 2 replicas" in await refusal(primary.url, "replicated:1")
+        assert not await refusal(primary.url, "replicated:2")
+        replica.process.send_signal(signal.SIGSTOP)
+        try:
+            async with connect(primary.url) as client:
+                await done(Cases(client, replicas=1).new)
+        finally:
+            replica.process.send_signal(signal.SIGCONT)
+        never.execute_command("CLUSTER RESET", "HARD")
+        for each in (primary, replica):
+            with redis.Redis(port=each.port) as client:
+                client.execute_command("CLUSTER FORGET", name)
+        await wait_until(lambda: plain.info("replication")["connected_slaves"] == 1, what="a primary with one replica")
+
+
 async def has_replicas(plain, count):
     """Return whether this many replicas are attached to a node."""
     return (await plain.info("replication"))["connected_slaves"] == count
@@ -413,7 +450,9 @@ async def test_the_doctor_says_how_many_replicas_there_are_and_what_keeps_unconf
             found = [each async for each in doctor.check_store(settings) if each.check == "store replicas"]
         return (found[0].level, f"{found[0].seen}; {found[0].advice}") if found else None
 
-    assert await finding("always") is None
+    assert await finding("always", min_replicas_to_write=1) == (Level.OK, "1 attached; ")
+    level, text = await finding("always")
+    assert (level, "set min-replicas-to-write 1 on every node, or" in text) == (Level.WARNING, True)
     assert await finding("replicated:1", min_replicas_to_write=1) == (Level.OK, "1 attached; ")
     level, text = await finding("replicated:1")
     assert (level, "set min-replicas-to-write 1 on every node" in text) == (Level.WARNING, True)

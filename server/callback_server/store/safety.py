@@ -21,10 +21,8 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.connection.sentinels import Sentinels
+from callback_server.store.engines import engine_problems, read_server_info
 from callback_server.store.schema import layout_problem, upgrade_schema
-
-MIN_REDIS: Final = (7, 0)
-MIN_VALKEY: Final = (8, 0)
 
 HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -98,7 +96,7 @@ async def setting_problems(client: StoreClient, durability: Durability) -> list[
     """Return all problems with the settings and the versions of a store. Only reads. Call it within `refusals`."""
     wrong: list[str] = []
     for _name, ask in await primaries(client):
-        wrong += _version_problems(cast("Mapping[str, Any]", await ask("INFO", "server")))
+        wrong += engine_problems(await read_server_info(ask))
         if durability.fsync is not Fsync.UNCHECKED:
             wrong += await _setting_problems(ask, durability.fsync)
         if durability.replicas:
@@ -119,7 +117,7 @@ async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: i
         await ask("WAITAOF", "0", "0", "1")
     except ResponseError as error:
         if "unknown command" in str(error).lower():
-            needed = "use Redis 7.2 or Valkey 8 or newer"
+            needed = "use Redis 7.2 or Valkey 7.2 or newer"
             return [f"it does not know WAITAOF, which store_durability replicated needs; {needed}"]
         if (await ask("INFO", "replication"))["role"] != "master":  # a replica refuses it
             raise ReadOnlyError("the node is not the primary any more") from error
@@ -127,7 +125,7 @@ async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: i
     known = await known_replicas(client, ask)
     if known > waited_for:
         seen = f"a primary has {known} replicas and store_durability replicated:{waited_for} waits for {waited_for}"
-        advice = f"set store_durability replicated:{known}, or remove a replica"
+        advice = f"set store_durability replicated:{known}, or remove a replica, also one that is never elected"
         return [f"{seen}, so a failover can lose acknowledged calls; {advice}"]
     return []
 
@@ -157,14 +155,6 @@ def refusals() -> Iterator[None]:
         # The store repeats a command that it does not know with its arguments. One of HELLO and AUTH is the password.
         said = str(error).partition(", with args")[0]
         raise UnsafeStoreError(f"it refuses a command: {said}") from None
-
-
-def _version_problems(info: Mapping[str, Any]) -> list[str]:
-    name, minimum = ("valkey", MIN_VALKEY) if info.get("server_name") == "valkey" else ("redis", MIN_REDIS)
-    version = str(info[f"{name}_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < minimum:
-        return [f"{name.capitalize()} {version} is too old; use {'.'.join(map(str, minimum))} or newer"]
-    return []
 
 
 async def _setting_problems(ask: NodeCommand, fsync: Fsync) -> list[str]:

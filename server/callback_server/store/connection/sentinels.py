@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from callback_server.store.connection.errors import NotSentError
 
@@ -30,32 +29,40 @@ class Sentinels:
         Raises:
             NotSentError: Too few of them answer, or agree.
         """
-        named = [answer for answer in await asyncio.gather(*map(self._ask, self._addresses)) if answer is not None]
+        answers = await asyncio.gather(*map(self._ask, self._addresses), return_exceptions=True)
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        named = [answer for answer in answers if isinstance(answer, tuple)]
         for address, votes in collections.Counter(named).most_common(1):
             if 2 * votes >= len(self._addresses):
                 return address
         found = f"{len(named)} of {len(self._addresses)} named one"
-        raise NotSentError(f"too few Sentinels agree on a primary of {self._service}: {found}")
+        why = f" ({failed[0]})" if failed else ""
+        raise NotSentError(f"too few Sentinels agree on a primary of {self._service}: {found}{why}")
 
     async def count_replicas(self) -> int:
         """Return how many replicas they know of the primary, also those that are away, at most of all Sentinels."""
-        known = await asyncio.gather(*(self._send(each, "SENTINEL REPLICAS") for each in self._addresses))
-        return max(len(each or ()) for each in known)
+        known = await asyncio.gather(
+            *(self._send(each, "SENTINEL REPLICAS") for each in self._addresses), return_exceptions=True
+        )
+        return max(0 if isinstance(each, BaseException) else len(each) for each in known)
 
     async def _ask(self, address: tuple[str, int]) -> tuple[str, int] | None:
+        """Return the primary that one Sentinel names. None: it does not know the service."""
         named = await self._send(address, "SENTINEL GET-MASTER-ADDR-BY-NAME")
         return (_text(named[0]), int(named[1])) if named else None
 
     async def _send(self, address: tuple[str, int], command: str) -> Any:
-        """Return the reply of one Sentinel about the service. None: it does not answer."""
+        """Return the reply of one Sentinel about the service.
+
+        Raises:
+            RedisError: It does not answer, or refuses user, password or the command.
+            OSError: The network fails.
+        """
         host, port = address
-        try:
-            async with Redis(host=host, port=port, **self._options) as sentinel:
-                return await sentinel.execute_command(  # type: ignore[no-untyped-call]  # redis-py's
-                    command, self._service
-                )
-        except (RedisError, OSError):
-            return None
+        async with Redis(host=host, port=port, **self._options) as sentinel:
+            return await sentinel.execute_command(  # type: ignore[no-untyped-call]  # redis-py's
+                command, self._service
+            )
 
 
 def _text(value: str | bytes) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+from redis.exceptions import ResponseError
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
+from callback_server.store.engines import product_of, read_server_info, service_of
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
@@ -22,15 +24,17 @@ class NodeStatus:
     name: str
     """The address of the node. Empty outside of a cluster."""
     product: str
-    """`Valkey` or `Redis`."""
+    """The engine, such as `Valkey`."""
     version: str
     """The version of the product."""
+    service: str
+    """The managed store that the node says to be, such as `Amazon MemoryDB`. Empty: it says nothing of one."""
     is_primary: bool
     """Whether the node accepts writes."""
     replicas: int
     """How many replicas follow the node."""
-    needs_replicas: bool
-    """Whether the node accepts writes only with replicas (`min-replicas-to-write`)."""
+    needed_replicas: int | None
+    """Without how many replicas the node accepts no writes (`min-replicas-to-write`). None: it hides that."""
     used_memory: int
     """The memory that the node uses, in bytes."""
     max_memory: int
@@ -83,17 +87,18 @@ async def time_behind(client: StoreClient) -> float:
 
 
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
-    info: Mapping[str, Any] = {}
-    for section in ("server", "replication", "memory", "persistence"):
+    info = await read_server_info(ask)
+    for section in ("replication", "memory", "persistence"):
         info = {**info, **await ask("INFO", section)}
-    is_valkey = info.get("server_name") == "valkey"
+    product, version = product_of(info)
     return NodeStatus(
         name=name,
-        product="Valkey" if is_valkey else "Redis",
-        version=str(info["valkey_version" if is_valkey else "redis_version"]),
+        product=product,
+        version=version,
+        service=service_of(info),
         is_primary=info["role"] == "master",
         replicas=attached_replicas(info),
-        needs_replicas="min_slaves_good_slaves" in info,
+        needed_replicas=await _needed_replicas(ask),
         used_memory=info["used_memory"],
         max_memory=info.get("maxmemory", 0),
         machine_memory=info.get("total_system_memory", 0),
@@ -102,6 +107,13 @@ async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
         last_rewrite_failed=info.get("aof_last_bgrewrite_status", "ok") != "ok",
         clock_ahead_s=await _clock_ahead(ask),
     )
+
+
+async def _needed_replicas(ask: NodeCommand) -> int | None:
+    try:
+        return int((await ask("CONFIG GET", "min-replicas-to-write"))["min-replicas-to-write"])
+    except (ResponseError, KeyError):  # as managed stores answer
+        return None
 
 
 async def _clock_ahead(ask: NodeCommand) -> float:
