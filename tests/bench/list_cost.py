@@ -62,7 +62,7 @@ ADDRESSES = {
     "activity": "/callbacks?activity=b",
     "label": "/callbacks?label=team%3Dt1",
     "label of one case": "/callbacks?label=order%3D500",
-    "status, activity, label": "/callbacks?status=CLOSED&activity=b&label=shop%3Ds2",
+    "status, activity, label": "/callbacks?status=CLOSED&activity=b&label=shop%3Ds0",
     "time": "/callbacks?until=2100-01-01T00:00",
     "newest call": "/callbacks?last=FAILED",
     "overview": "/overview",

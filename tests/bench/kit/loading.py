@@ -22,7 +22,7 @@ class _Batch:
 
     async def run(self, script, partition, **values):
         self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *script.pack(**values))
-        return [b"OK"]
+        return [b"OK", 0]
 
     async def send(self):
         await self._pipeline.execute()

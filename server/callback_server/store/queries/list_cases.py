@@ -32,7 +32,7 @@ SCRIPT: Final = Script(
 )
 SCAN: Final = 200
 """How many cases one script looks at, fewer if it compares many labels or calls. It blocks the store meanwhile."""
-MAX_SCRIPTS: Final = 4 * keys.PARTITIONS
+MAX_SCRIPTS: Final = 2 * keys.PARTITIONS
 """After how many scripts a page ends, whatever it has."""
 _TOKEN: Final = struct.Struct(">BQB")
 _TOKEN_VERSION: Final = 1
