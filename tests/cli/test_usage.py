@@ -73,6 +73,9 @@ def run(*arguments, **environment):
         (["calls", CASE, "--dead"], "Give either CASE or --dead"),
         (["calls", CASE, "--owner", "orders"], "--owner requires --dead"),
         (["up", "--console", "127.0.0.1:0", "--no-console"], "--console and --no-console cannot be combined"),
+        (["prove", "everything"], "'everything' is not one of 'processes', 'power-loss'"),
+        (["prove", "processes", "--cycles", "2"], "--cycles cannot be combined with processes"),
+        (["prove", "cluster", "--seconds", "2"], "--seconds cannot be combined with cluster"),
         (["replay"], "CALL"),
         (["pause"], "ACTIVITY"),
         (["resume"], "ACTIVITY"),
@@ -217,7 +220,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge", "console"),
-        *("token", "config", "doctor", "repair", "losses", "profiles", "verify", "completion"),
+        *("token", "config", "doctor", "repair", "losses", "prove", "profiles", "verify", "completion"),
     }
 
 
@@ -247,6 +250,7 @@ def test_help_lists_every_exit_code():
     ("command", "extra"),
     [
         ("up", "up"),
+        ("prove processes", "up"),
         *(
             (name, "server")
             for name in ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x")

@@ -7,7 +7,6 @@ import math
 import grpc
 import pytest
 from support.clients import Refusal
-from support.proxy import Tunnel
 from support.services import running_services
 from support.store import free_port
 from support.wait import wait_until
@@ -29,6 +28,7 @@ from callback import (
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
+from callback_prove.tunnel import Tunnel
 from callback_server import watch
 
 CREATED, STARTED, ENDED, CLOSED = (

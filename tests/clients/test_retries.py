@@ -8,7 +8,6 @@ import uuid
 import grpc
 import pytest
 from support.clients import CASE, STATE, Refusal, callback_message, scripted_server
-from support.proxy import Tunnel
 from support.services import running_services
 from support.wait import wait_until
 
@@ -20,6 +19,7 @@ from callback import (
     UnavailableError,
 )
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_prove.tunnel import Tunnel
 
 Code = grpc.StatusCode
 ANSWER = messages.GetCallbackResponse(callback=callback_message())

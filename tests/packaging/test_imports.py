@@ -45,6 +45,7 @@ MAY_IMPORT = {
     },
     "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
     "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
+    "callback_prove": {"callback", "callback_process", "callback_up", "httpcore", "msgspec", "redis"},
     "callback_server": {
         *RPC,
         *SETTINGS,
@@ -77,7 +78,14 @@ MAY_IMPORT = {
 
 MAY_IMPORT_LATE = {
     "callback": {"callback.certificate_names"},  # it requires an extra
-    "callback_cli": {"callback_up", "callback_server", "callback_edge", "callback_console", "callback_process"},
+    "callback_cli": {
+        "callback_up",
+        "callback_prove",
+        "callback_server",
+        "callback_edge",
+        "callback_console",
+        "callback_process",
+    },
 }
 """Also allowed inside functions, for imports that only this function needs."""
 

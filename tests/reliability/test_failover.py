@@ -7,11 +7,11 @@ import time
 import pytest
 import redis.asyncio
 from store.test_keeping import Cases
-from support.proxy import Tunnel
 from support.sentinel import SERVICE, running_trio, tls_files
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
+from callback_prove.tunnel import Tunnel
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import NotSentError, StoreError, store_errors
 from callback_server.store.connection.pipeline import Pipeline

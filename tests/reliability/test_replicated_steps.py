@@ -12,12 +12,12 @@ import pytest
 import redis.asyncio
 from reliability.test_store_loss import Acknowledged, healthy
 from soak.counts import count
-from support.proxy import Tunnel
 from support.replicas import follows, running_stores
 from support.system import running_system
 from support.wait import wait_until
 
 from callback import Response, UnavailableError
+from callback_prove.tunnel import Tunnel
 from callback_server.store import keys
 
 

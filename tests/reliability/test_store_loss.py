@@ -1,12 +1,11 @@
-"""The store or its machine dies: nothing that was acknowledged is lost."""
+"""The store dies: nothing that was acknowledged is lost."""
 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
 from soak.counts import count
-from support.cut import logging_syncs, lose_power
-from support.system import own_store, running_system
+from support.system import running_system
 from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, CloseReason, NotFoundError, Response, UnavailableError
@@ -120,52 +119,3 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
     assert max(handler.starts.values()) == 1
     asked = seen.answers[200] + seen.answers[503]
     assert seen.answers[200] >= 0.6 * asked
-
-
-async def power_loss(directory, handler, fsync):
-    """Cause one power loss under load.
-
-    Return what was acknowledged, what of it was lost, and the starts of handlers whose claim is lost.
-    """
-    directory.mkdir()
-    seen = Acknowledged()
-    started = len(handler.calls)
-    store = own_store(directory, fsync=fsync, wrapper=logging_syncs(directory)).start()
-    try:
-        options = {"config": handler.config, "server": {"CALLBACK_STORE_DURABILITY": fsync}}
-        async with running_system(directory, store, **options) as system:
-            stopping = asyncio.Event()
-            load = asyncio.create_task(seen.callers(system, stopping))
-            await wait_until(lambda: load.done() or seen.answers[200] >= 60, what="calls that are answered")
-            cut = await asyncio.to_thread(lose_power, store, directory)
-            stopping.set()
-            await asyncio.to_thread(store.start)
-            await load
-            await healthy(system)
-            missing = await seen.lost(system)
-            unclaimed = []
-            for call_id in handler.calls[started:]:
-                try:
-                    await system.client.get_call(call_id)
-                except NotFoundError:
-                    unclaimed.append(call_id)
-            print(
-                f"\n{fsync}: {len(seen.cases)} cases, answers {dict(seen.answers)}; cut {cut} bytes; "
-                f"lost {dict(Counter(what for what, _ in missing))}; starts without a claim {len(unclaimed)}"
-            )
-            return seen, missing, unclaimed
-    finally:
-        store.kill()
-
-
-async def test_a_power_loss_loses_nothing_acknowledged(tmp_path, handler):
-    for n in range(count(1, 200)):
-        seen, missing, unclaimed = await power_loss(tmp_path / str(n), handler, "always")
-        assert not missing
-        assert set(seen.answers) <= seen.FINE
-        assert not unclaimed  # the claim was on disk before its handler started
-
-
-async def test_the_same_power_loss_does_lose_where_everysec_was_accepted(tmp_path, handler):
-    _, missing, _ = await power_loss(tmp_path / "everysec", handler, "everysec")
-    assert {what for what, _ in missing} & {"case", "close", "call"}

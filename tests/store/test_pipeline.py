@@ -12,10 +12,10 @@ import trustme
 import uvloop
 from redis.exceptions import ClusterDownError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from support.proxy import Tunnel
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
+from callback_prove.tunnel import Tunnel
 from callback_server.store.connection import client as client_module
 from callback_server.store.connection import pipeline as pipeline_module
 from callback_server.store.connection.client import StoreConnection, connect

@@ -12,12 +12,12 @@ from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from store.test_keeping import Cases
 from structlog.testing import capture_logs
-from support.proxy import Tunnel
 from support.replicas import follow, running_stores
 from support.store import StoreProcess, set_up
 from support.wait import wait_until, wait_until_sync
 
 from callback_process.findings import Level
+from callback_prove.tunnel import Tunnel
 from callback_server import doctor, store_health
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus

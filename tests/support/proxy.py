@@ -127,57 +127,6 @@ class StoreProxy:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Tunnel:
-    """TCP proxy to an address. While `is_losing_answers`, it drops returned bytes; `cut` ends connections.
-
-    `lost_bytes` counts the dropped bytes. New connections go to `target`.
-    """
-
-    def __init__(self, address, *, port=0):
-        self.target = address
-        self._port = port
-        self.is_losing_answers = False
-        self.lost_bytes = 0
-        self._connections = set()
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_error):
-        self._server.close()
-        self.cut()
-        await self._server.wait_closed()
-
-    def cut(self):
-        """End every connection, as a network failure does."""
-        for connection in self._connections:
-            connection.transport.abort()
-
-    async def _accept(self, reader, writer):
-        host, _, port = self.target.rpartition(":")
-        back_reader, back_writer = await asyncio.open_connection(host, int(port))
-        ends = {writer, back_writer}
-        self._connections |= ends
-        try:
-            await asyncio.gather(self._forward(reader, back_writer), self._forward(back_reader, writer, back=True))
-        finally:
-            self._connections -= ends
-            for end in ends:
-                end.transport.abort()
-
-    async def _forward(self, reader, writer, *, back=False):
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(1 << 16):
-                if back and self.is_losing_answers:
-                    self.lost_bytes += len(chunk)
-                else:
-                    writer.write(chunk)
-                    await writer.drain()
-        writer.transport.abort()
-
-
 async def read_command(reader):
     """Read one command as a client sends it: an array of strings."""
     head = await reader.readuntil(b"\r\n")

@@ -12,6 +12,7 @@ PACKAGES = {
     "callback_console": ROOT / "clients/console/callback_console",
     "callback_edge": ROOT / "edge/callback_edge",
     "callback_process": ROOT / "server/callback_process",
+    "callback_prove": ROOT / "server/callback_prove",
     "callback_server": ROOT / "server/callback_server",
     "callback_up": ROOT / "server/callback_up",
 }

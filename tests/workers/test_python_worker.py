@@ -14,7 +14,6 @@ import grpc
 import pytest
 import trustme
 from support.calls import Called
-from support.proxy import Tunnel
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import DEADLINE_S, wait_until
@@ -24,6 +23,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
 from callback.worker import _worker as module
+from callback_prove.tunnel import Tunnel
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.domain.activity import Activity

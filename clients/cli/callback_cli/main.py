@@ -45,6 +45,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             diagnostics.doctor,
             diagnostics.repair,
             diagnostics.losses,
+            processes.prove,
             senders.profiles,
             senders.verify,
             completion.completion,

@@ -1,4 +1,4 @@
-"""Commands that start processes: up, server, edge, console. They import the process only when they run."""
+"""Commands that start processes: up, server, edge, console, prove. They import the process only when they run."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -104,6 +104,43 @@ def console(config: Path | None, bind: str | None, admin: str | None, server: st
         from callback_console.main import run
         from callback_console.settings import ConsoleSettings
     sys.exit(_run(lambda: run(ConsoleSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
+
+
+@click.command(epilog=examples("callback prove processes --seconds 600", "callback prove failover --cycles 50"))
+@click.argument("name", metavar="NAME", type=click.Choice(["processes", "power-loss", "failover", "cluster"]))
+@click.option("--seconds", type=click.FloatRange(0), help="processes: the length of the load.  [default: 60]")
+@click.option("--cycles", type=click.IntRange(1), help="The other proofs: the number of faults.  [default: 10]")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the choice of faults.")
+@click.option(
+    "--durability",
+    type=click.Choice(["always", "everysec", "replicated:1"]),
+    help="The setting store_durability. power-loss does lose with everysec, failover with always.  [default: always; "
+    "of failover and cluster: replicated:1]",
+)
+@click.option(
+    "--directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A new directory for data, logs and history, which is kept.  [default: a temporary one]",
+)
+def prove(name: str, seconds: float | None, cycles: int | None, **options: Any) -> None:
+    """Prove what is promised: break a system of its own under load, and check the history.
+
+    NAME is one of `processes` (servers, edges, handlers and the store are killed, stopped and suspended at random),
+    `power-loss` (the machine of the store loses its power; needs Linux and a C compiler), `failover` (a replica that is
+    behind takes over from a primary that is killed and comes back) and `cluster` (primaries of a cluster are killed and
+    suspended, and slots move).
+
+    Nothing but this command uses the system. It prints what was done and each broken promise. The exit code is then 1,
+    and the history of every step is kept.
+    """
+    with needs_extra("up"):
+        from callback_prove.main import run
+    if seconds is not None and name != "processes":
+        raise click.UsageError(f"--seconds cannot be combined with {name}. Use --cycles.")
+    if cycles is not None and name == "processes":
+        raise click.UsageError("--cycles cannot be combined with processes. Use --seconds.")
+    sys.exit(run(name, seconds=seconds, cycles=cycles, **options))
 
 
 def _run(process: Callable[[], int]) -> int:

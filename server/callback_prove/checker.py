@@ -1,0 +1,234 @@
+"""Checker: finds each broken promise in a history.
+
+It decides by the steps alone: by what clients were told, what handlers did, and what is recorded at the end. A request
+without a response may have had any effect that the promises allow.
+"""
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from callback_prove.history import (
+    NO_ANSWER,
+    Answered,
+    AnyStep,
+    Generated,
+    Ran,
+    Recorded,
+    RecordedCall,
+    Requested,
+    Watched,
+    WatchLost,
+    WatchStarted,
+)
+from callback_prove.modes import MODES, Mode
+
+SUCCESSES = {200, 202}
+"""Codes of the responses that the cases and handlers of a proof give."""
+CODES = {NO_ANSWER, *SUCCESSES, 408, 422, 502, 503, 504}
+"""Codes that callers may get: 408 from an edge that was suspended while it read the request. Neither 409 nor 410: the
+requests to a single-use case are all the same request, so each waits with an earlier one or gets its answer."""
+
+
+class Promise(StrEnum):
+    """What is promised. The value is a sentence for reports and for docs/guarantees.md."""
+
+    URL_KEPT = "A URL that was returned is stored"
+    SUCCESS_KEPT = (
+        "A call that got a 2xx is recorded as a success, with its body; one that was told to wait is recorded"
+    )
+    ANSWER_KEPT = "An answer to a held call that was confirmed is recorded, and the caller gets no other"
+    ONE_SUCCESS = "A single-use callback succeeds at most once, and is closed by that"
+    ONE_RUN = "A handler runs at most once for each call, and for a callback that is not retryable"
+    ONE_AT_A_TIME = "Calls of one single-use callback do not run at the same time"
+    CLAIM_FIRST = "A call is stored before its handler starts"
+    DELIVERED = "An acknowledged call is delivered, or listed as dead after its last attempt"
+    NOTHING_DONE = "A 503 with Retry-After means that nothing was done"
+    ENDS = "Each call ends, at the latest with its lease"
+    CODE = "A caller gets only the documented codes"
+    WATCHED = "A watch gets each event once, or is told that it lost some"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken promise."""
+
+    promise: Promise
+    case_id: str
+    what: str
+    """What the history shows."""
+
+
+@dataclass
+class _Case:
+    """What a history has about one case."""
+
+    mode: Mode
+    name: str
+    requests: list[Requested] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    runs: list[Ran] = field(default_factory=list)
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Number of events by type and call."""
+    recorded: Recorded | None = None
+
+    @property
+    def good(self) -> set[str]:
+        """The texts of the successful responses."""
+        return {request.text for request in self.requests if request.code in SUCCESSES and not request.is_told_to_wait}
+
+
+def check(steps: Iterable[AnyStep], *, max_attempts: int) -> list[Violation]:
+    """Return the broken promises of a history.
+
+    Args:
+        steps: The history, in any order.
+        max_attempts: Number of attempts after which a delivery is dead.
+    """
+    cases, is_watch_complete = _by_case(steps)
+    found = []
+    for case_id, case in cases.items():
+        if case.recorded is None:
+            continue  # the proof ended before it was read
+        found += [Violation(promise, case_id, what) for promise, what in _broken(case, case.recorded, max_attempts)]
+        if is_watch_complete:
+            found += [Violation(Promise.WATCHED, case_id, what) for what in _missed(case, case.recorded)]
+    return found
+
+
+def missed_events(steps: Iterable[AnyStep]) -> int:
+    """Return the number of events that a watch has not received yet, or received twice."""
+    cases, is_watch_complete = _by_case(steps)
+    if not is_watch_complete:
+        return 0
+    return sum(len([*_missed(case, case.recorded)]) for case in cases.values() if case.recorded is not None)
+
+
+def _by_case(steps: Iterable[AnyStep]) -> tuple[dict[str, _Case], bool]:
+    """Group steps by case. Return the cases, and whether a watch should have every event of them."""
+    cases = dict[str, _Case]()
+    others = defaultdict[str, list[AnyStep]](list)
+    starts = losses = 0
+    for step in steps:
+        match step:
+            case Generated(mode=mode, case_id=case_id) if case_id:
+                cases[case_id] = _Case(MODES[mode], mode)
+            case Requested() | Answered() | Ran() | Watched() | Recorded():
+                others[step.case_id].append(step)
+            case WatchStarted():
+                starts += 1
+            case WatchLost():
+                losses += 1
+    for case_id, case in cases.items():
+        for step in others[case_id]:
+            match step:
+                case Requested():
+                    case.requests.append(step)
+                case Answered():
+                    case.answered.add(step.call_id)
+                case Ran():
+                    case.runs.append(step)
+                case Watched():
+                    case.events[step.type, step.call_id] += 1
+                case Recorded():
+                    case.recorded = step
+        case.runs.sort(key=lambda run: run.began)
+    return cases, starts > 0 and losses == 0
+
+
+def _broken(case: _Case, recorded: Recorded, max_attempts: int) -> Iterator[tuple[Promise, str]]:
+    if not recorded.status:
+        yield Promise.URL_KEPT, "the case is unknown"
+        return
+    calls = {call.call_id: call for call in recorded.calls}
+    succeeded = {call_id for call_id, call in calls.items() if call.status == "SUCCEEDED"}
+    yield from _lost(case, recorded, succeeded)
+    if case.mode.is_single_use and len(succeeded) > 1:
+        yield Promise.ONE_SUCCESS, f"{len(succeeded)} calls succeeded"
+    if case.mode.is_single_use and len(case.good) > 1:
+        yield Promise.ONE_SUCCESS, f"callers got {len(case.good)} different successes"
+    yield from _runs(case, calls)
+    if recorded.status == "IN_PROGRESS" or any(call.status == "RUNNING" for call in calls.values()):
+        yield Promise.ENDS, "a call runs although nothing works on it"
+    if case.name == "ack":
+        yield from _deliveries(case, calls.values(), max_attempts)
+    if case.requests and all(request.is_untouched for request in case.requests):
+        if case.runs:
+            yield Promise.NOTHING_DONE, "a handler ran"
+        if any(call.status != "NOT_STARTED" for call in calls.values()):
+            yield Promise.NOTHING_DONE, f"calls are recorded: {', '.join(call.status for call in calls.values())}"
+    if odd := {request.code for request in case.requests} - CODES:
+        yield Promise.CODE, f"a caller got {', '.join(map(str, sorted(odd)))}"
+
+
+def _lost(case: _Case, recorded: Recorded, succeeded: set[str]) -> Iterator[tuple[Promise, str]]:
+    """Yield what clients were told and is not recorded."""
+    is_consumed = recorded.close_reason == "CONSUMED"
+    if case.mode.ends_at_claim:  # their answers do not name the call
+        if case.good and not succeeded:
+            yield Promise.SUCCESS_KEPT, "a caller got a success, and no call is recorded as one"
+    elif unrecorded := case.good - succeeded:
+        yield (
+            Promise.SUCCESS_KEPT,
+            f"a caller got the success of {', '.join(sorted(unrecorded))}, which is not recorded",
+        )
+    if not recorded.calls and any(request.is_told_to_wait for request in case.requests):
+        yield Promise.SUCCESS_KEPT, "a caller was told to wait, and no call is recorded"
+    if case.mode.is_single_use and bool(succeeded) != is_consumed:
+        yield Promise.ONE_SUCCESS, f"{len(succeeded)} calls succeeded, and the case is {recorded.status}"
+    sent = {request.body for request in case.requests}
+    if any(call.body not in sent for call in recorded.calls if call.call_id in succeeded):
+        yield Promise.SUCCESS_KEPT, "the recorded body is not one that was sent"
+    if case.name == "held" and not case.answered <= succeeded:
+        yield Promise.ANSWER_KEPT, f"the answer to {', '.join(sorted(case.answered - succeeded))} is not recorded"
+
+
+def _runs(case: _Case, calls: dict[str, RecordedCall]) -> Iterator[tuple[Promise, str]]:
+    runs_of = Counter(run.call_id for run in case.runs)
+    if unrecorded := runs_of.keys() - calls.keys():
+        yield Promise.CLAIM_FIRST, f"a handler ran for {', '.join(sorted(unrecorded))}, which is not recorded"
+    if case.mode.runs_once and runs_of and max(runs_of.values()) > 1:
+        yield Promise.ONE_RUN, f"a handler ran {max(runs_of.values())} times for one call"
+    if case.name in ("single", "held", "record") and runs_of.total() > (case.name == "single"):
+        yield Promise.ONE_RUN, f"a handler ran {runs_of.total()} times"
+    if case.mode.is_single_use and case.mode.runs_once:
+        for first, second in itertools.pairwise(case.runs):
+            if first.ended > second.began:
+                yield Promise.ONE_AT_A_TIME, f"{first.call_id} and {second.call_id} ran at the same time"
+
+
+def _deliveries(case: _Case, calls: Iterable[RecordedCall], max_attempts: int) -> Iterator[tuple[Promise, str]]:
+    for call in calls:
+        runs = [run for run in case.runs if run.call_id == call.call_id]
+        attempts = [run.attempt for run in runs]
+        if any(first >= second for first, second in itertools.pairwise(attempts)):
+            yield Promise.DELIVERED, f"attempts of {call.call_id} have the numbers {attempts}"
+        if max(attempts, default=0) > call.attempts:
+            yield Promise.DELIVERED, f"{call.call_id} had attempt {max(attempts)}, and {call.attempts} are recorded"
+        outcomes = {run.outcome for run in runs}
+        match call.delivery:
+            case "DELIVERED" if "done" not in outcomes:
+                yield Promise.DELIVERED, f"{call.call_id} is delivered, and no handler succeeded"
+            case "DEAD" if "rejected" not in outcomes and call.attempts < max_attempts:
+                yield Promise.DELIVERED, f"{call.call_id} is dead after {call.attempts} attempts"
+            case "DELIVERED" | "DEAD":
+                pass
+            case status:
+                yield Promise.DELIVERED, f"the delivery of {call.call_id} is {status or 'missing'}"
+
+
+def _missed(case: _Case, recorded: Recorded) -> Iterator[str]:
+    """Yield what a watch that follows from before the first case did not get, or got twice."""
+    if not recorded.status:
+        return
+    expected = {("CASE_CREATED", "")}
+    for call in recorded.calls:
+        if call.status != "RUNNING":
+            expected.add(("CALL_ENDED", call.call_id))
+        if not case.mode.ends_at_claim:
+            expected.add(("CALL_STARTED", call.call_id))
+    for event in sorted(expected):
+        if case.events[event] != 1:
+            yield f"{' '.join(event).strip()} was received {case.events[event]} times"

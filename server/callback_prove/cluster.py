@@ -1,0 +1,219 @@
+"""Proof: a cluster of three primaries and three replicas fails over and moves slots under load.
+
+Each cycle has one of these faults, in a random order: a primary is killed; a replica takes over in a planned way; a
+primary is suspended for longer than the node timeout, loses its slots, and continues; a slot with data moves to another
+primary, in the classic way (key by key) or in that of Valkey 9 (as a whole).
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from callback_prove.errors import ProveError
+from callback_prove.history import History, Injected
+from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
+from callback_prove.system import START_S, Ports, Store, System
+from callback_prove.wait import wait_until
+
+PRIMARIES: Final = 3
+SLOTS: Final = 16384
+NODE_TIMEOUT_S: Final = 2.0
+"""Time without an answer after which the other nodes hold an election, in seconds."""
+SUSPENDED_S: Final = 3 * NODE_TIMEOUT_S
+"""Length of a suspension: time for an election."""
+KEYS: Final = 100
+"""Number of keys that move at a time in the classic way."""
+MIGRATE_MS: Final = 5000
+
+
+class Node(Store):
+    """A store that is a node of a cluster."""
+
+    def __init__(self, name: str, ports: Ports, directory: Path, durability: str) -> None:
+        """Create a node that belongs to no cluster yet."""
+        self.bus = ports.take()
+        """Address for the other nodes."""
+        settings = [
+            "--cluster-enabled", "yes", "--cluster-port", str(self.bus.port),
+            "--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000)), "--repl-diskless-sync-delay", "0",
+        ]  # fmt: skip
+        super().__init__(name, ports.take(), directory, durability=durability, settings=settings)
+
+
+class Cluster:
+    """Six stores that form a cluster."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        """Create a cluster of running, empty stores."""
+        self.nodes = nodes
+        self.url = f"redis+cluster://{','.join(str(node.address) for node in nodes)}"
+
+    async def form(self) -> None:
+        """Distribute the slots over the first three nodes, and make the others their replicas.
+
+        Raises:
+            ProveError: The cluster does not form in time.
+        """
+        primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+        for n, node in enumerate(self.nodes):
+            await node.execute("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+        for n, node in enumerate(primaries):
+            start, end = n * SLOTS // PRIMARIES, (n + 1) * SLOTS // PRIMARIES
+            await node.execute("CLUSTER", "ADDSLOTSRANGE", start, end - 1)
+        for node in self.nodes[1:]:
+            first = self.nodes[0]
+            await node.execute("CLUSTER", "MEET", first.address.host, first.address.port, first.bus.port)
+        for primary, replica in zip(primaries, replicas, strict=True):
+            await self._retry(replica, "CLUSTER", "REPLICATE", await id_of(primary))
+        await self.wait_until_whole()
+
+    async def _retry(self, node: Store, *words: str) -> None:
+        """Execute a command once the node knows the others."""
+
+        async def is_done() -> bool:
+            with contextlib.suppress(redis.ResponseError):
+                await node.execute(*words)
+                return True
+            return False
+
+        if not await wait_until(is_done, timeout_s=START_S):
+            raise ProveError(f"{node.name} does not know the other nodes; see its log: {node.log}")
+
+    async def wait_until_whole(self) -> None:
+        """Wait until all slots are served, and each primary has its replica.
+
+        Raises:
+            ProveError: That takes too long.
+        """
+        if not await wait_until(self._is_whole, timeout_s=START_S):
+            raise ProveError("the cluster does not recover; see the logs of its nodes")
+
+    async def _is_whole(self) -> bool:
+        try:
+            for node in self.nodes:
+                if "cluster_state:ok" not in await node.execute("CLUSTER", "INFO"):
+                    return False
+            roles = [await node.execute("ROLE") for node in self.nodes]
+        except redis.RedisError:
+            return False
+        replicas = [role for role in roles if role[0] == "slave"]
+        return (
+            len(replicas) == len(self.nodes) - PRIMARIES
+            and all(role[3] == "connected" for role in replicas)
+            and all(len(role[2]) == 1 for role in roles if role[0] == "master")
+        )
+
+    async def of_role(self, role: str) -> list[Store]:
+        """Return the nodes of a role: `master` or `slave`."""
+        return [node for node in self.nodes if (await node.execute("ROLE"))[0] == role]
+
+
+async def id_of(node: Store) -> str:
+    """Return the id of a node."""
+    return str(await node.execute("CLUSTER", "MYID"))
+
+
+async def kill(cluster: Cluster, choices: random.Random) -> Store:
+    """Kill a primary, and start it again after the election."""
+    node = choices.choice(await cluster.of_role("master"))
+    await node.kill()
+    await asyncio.sleep(SUSPENDED_S)
+    await node.start()
+    return node
+
+
+async def suspend(cluster: Cluster, choices: random.Random) -> Store:
+    """Suspend a primary for longer than the node timeout."""
+    node = choices.choice(await cluster.of_role("master"))
+    node.signal(signal.SIGSTOP)
+    await asyncio.sleep(SUSPENDED_S)
+    node.signal(signal.SIGCONT)
+    return node
+
+
+async def take_over(cluster: Cluster, choices: random.Random) -> Store:
+    """Let a replica take over from its primary, as for maintenance."""
+    node = choices.choice(await cluster.of_role("slave"))
+    await node.execute("CLUSTER", "FAILOVER")
+
+    async def is_primary() -> bool:
+        return bool((await node.execute("ROLE"))[0] == "master")
+
+    await wait_until(is_primary, timeout_s=START_S)
+    return node
+
+
+async def move_classic(cluster: Cluster, choices: random.Random) -> Store:
+    """Move a slot with data to another primary, key by key."""
+    source, target, slot = await _slot_to_move(cluster, choices)
+    source_id, target_id = await id_of(source), await id_of(target)
+    await target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    await source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+    while keys := await source.execute("CLUSTER", "GETKEYSINSLOT", slot, KEYS):
+        await source.execute("MIGRATE", target.address.host, target.address.port, "", 0, MIGRATE_MS, "KEYS", *keys)
+    for node in (target, source):
+        await node.execute("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+    return source
+
+
+async def move_whole(cluster: Cluster, choices: random.Random) -> Store:
+    """Move a slot with data to another primary with the command of Valkey 9."""
+    source, target, slot = await _slot_to_move(cluster, choices)
+    await source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", await id_of(target))
+
+    async def is_moved() -> bool:
+        states = {job["state"] for job in await source.execute("CLUSTER", "GETSLOTMIGRATIONS")}
+        return states <= {"success", "failed", "canceled", "cancelled"}
+
+    await wait_until(is_moved, timeout_s=START_S)
+    return source
+
+
+async def _slot_to_move(cluster: Cluster, choices: random.Random) -> tuple[Store, Store, int]:
+    source, target = choices.sample(await cluster.of_role("master"), 2)
+    key = await source.execute("RANDOMKEY")
+    if key is None:
+        source, target = target, source
+        key = await source.execute("RANDOMKEY")
+    return source, target, int(await source.execute("CLUSTER", "KEYSLOT", key))
+
+
+FAULTS: Final[tuple[Callable[[Cluster, random.Random], Awaitable[Store]], ...]] = (
+    kill, suspend, take_over, move_classic, move_whole,
+)  # fmt: skip
+
+
+async def prove(settings: Settings, history: History) -> None:
+    """Run the proof. Each fault comes equally often.
+
+    Raises:
+        ProveError: The proof has no result.
+    """
+    choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
+    with Ports() as ports:
+        nodes = [Node(f"node-{n}", ports, settings.directory, settings.durability) for n in range(1, 2 * PRIMARIES + 1)]
+        async with contextlib.AsyncExitStack() as stack:
+            for node in nodes:
+                await stack.enter_async_context(running(node))
+            cluster = Cluster(nodes)
+            await cluster.form()
+            system = System(settings.directory, ports, cluster.url, settings.size, durability=settings.durability)
+            workload = await stack.enter_async_context(under_load(system, history, settings))
+            plan = list[Callable[[Cluster, random.Random], Awaitable[Store]]]()
+            for cycle in range(settings.cycles):
+                await wait_for_successes(workload, settings.min_successes)
+                plan = plan or choices.sample(FAULTS, len(FAULTS))
+                fault = plan.pop()
+                began = time.time()
+                broken = await fault(cluster, choices)
+                history.add(Injected(at=began, fault=fault.__name__, process=broken.name))
+                await cluster.wait_until_whole()
+                say(f"fault {cycle + 1} of {settings.cycles}: {fault.__name__} of {broken.name}")
+            await wait_for_successes(workload, settings.min_successes)

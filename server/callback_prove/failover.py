@@ -1,0 +1,96 @@
+"""Proof: a primary dies before its replica has the last steps, the replica takes over, and the old primary comes back.
+
+The servers reach the primary at one address, which moves, as that of a load balancer or a virtual IP does. In each
+cycle the link to the replica first loses what the primary sends, so that the replica is behind when the primary is
+killed. Later the address leads to the old primary again for a while, as a stale record does.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import Final
+
+from callback_prove.errors import ProveError
+from callback_prove.history import History, Injected
+from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
+from callback_prove.system import START_S, Ports, Store, System
+from callback_prove.tunnel import Tunnel
+from callback_prove.wait import wait_until
+
+LONGEST_S: Final = 2.0
+"""Longest time for which the replica is cut off, and for which the address leads to the old primary, in seconds."""
+SETTINGS: Final = ("--repl-diskless-sync-delay", "0")
+"""By default, a primary waits 5 seconds for more replicas before it sends its data."""
+
+
+async def prove(settings: Settings, history: History) -> None:
+    """Run the proof.
+
+    Raises:
+        ProveError: The proof has no result.
+    """
+    choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
+
+    def note(fault: str, store: Store) -> None:
+        history.add(Injected(at=time.time(), fault=fault, process=store.name))
+
+    with Ports() as ports:
+        stores = [
+            Store(f"store-{n}", ports.take(), settings.directory, durability=settings.durability, settings=SETTINGS)
+            for n in (1, 2, 3)
+        ]
+        async with contextlib.AsyncExitStack() as stack:
+            links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
+            address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
+            for store in stores:
+                await stack.enter_async_context(running(store))
+
+            def lead_to(store: Store) -> None:
+                address.target = str(store.address)
+                address.cut()
+
+            primary, replica, spare = stores
+            await follow(replica, links[primary])
+            system = System(
+                settings.directory, ports, f"redis://{address.address}", settings.size, durability=settings.durability
+            )
+            workload = await stack.enter_async_context(under_load(system, history, settings))
+            for cycle in range(settings.cycles):
+                await wait_for_successes(workload, settings.min_successes)
+                note("cut", replica)
+                links[primary].is_losing_answers = True
+                await asyncio.sleep(choices.uniform(0, LONGEST_S))
+                note("kill", primary)
+                await primary.kill()
+                await replica.execute("REPLICAOF", "NO", "ONE")
+                links[primary].cut()
+                links[primary].is_losing_answers = False
+                await follow(spare, links[replica])
+                lead_to(replica)
+                await wait_for_successes(workload, settings.min_successes)
+                await primary.start()
+                note("return", primary)
+                lead_to(primary)
+                await asyncio.sleep(choices.uniform(0, LONGEST_S))
+                lead_to(replica)
+                await wait_for_successes(workload, settings.min_successes)
+                primary, replica, spare = replica, spare, primary
+                say(f"failover {cycle + 1} of {settings.cycles}")
+
+
+async def follow(replica: Store, link: Tunnel) -> None:
+    """Make a store a replica of the primary behind a link, and wait until it has its data.
+
+    Raises:
+        ProveError: It does not get the data in time.
+    """
+    host, _, port = link.address.rpartition(":")
+    await replica.execute("REPLICAOF", host, port)
+
+    async def is_up() -> bool:
+        state = await replica.execute("INFO", "replication")
+        return bool(state.get("master_link_status") == "up")
+
+    if not await wait_until(is_up, timeout_s=START_S):
+        raise ProveError(f"{replica.name} does not become a replica; see its log: {replica.log}")

@@ -1,0 +1,111 @@
+"""Proof: the machine of a single store loses its power under load, again and again.
+
+A library in the process of the store (`syncs.c`) logs each fsync. The store is killed, and its append-only file is cut
+to what an fsync had covered: what the operating system had not written is lost, as in a power loss.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from callback_prove.errors import ProveError
+from callback_prove.history import History, Injected
+from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
+from callback_prove.system import Ports, Store, System
+from callback_prove.wait import wait_until
+
+BEHIND_BYTES: Final = 4096
+"""Number of bytes without an fsync that are worth a power loss where these are expected."""
+BEHIND_TIMEOUT_S: Final = 30.0
+"""Time limit for a store to have them, in seconds."""
+COMPILER_OPTIONS: Final = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+
+
+async def prove(settings: Settings, history: History) -> None:
+    """Run the proof.
+
+    Raises:
+        ProveError: The proof has no result.
+    """
+    library = compile_library(settings.directory)
+    with Ports() as ports:
+        store = SyncedStore("store-1", ports, settings.directory, library, settings.durability)
+        system = System(settings.directory, ports, store.url, settings.size, durability=settings.durability)
+        async with running(store), under_load(system, history, settings) as workload:
+            lost_bytes = 0
+            for cycle in range(settings.cycles):
+                await wait_for_successes(workload, settings.min_successes)
+                if settings.durability == "everysec":
+                    await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
+                history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
+                lost_bytes += await store.lose_power()
+                await store.start()
+                say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
+
+
+def compile_library(directory: Path) -> Path:
+    """Compile the library that logs each fsync, and return its path.
+
+    Raises:
+        ProveError: This machine is not Linux, or has no C compiler.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not Path("/proc/self/fd").is_dir():
+        raise ProveError("the proof power-loss needs Linux: it watches the store by LD_PRELOAD and /proc")
+    if compiler is None:
+        raise ProveError("the proof power-loss needs a C compiler: install gcc (on Debian: gcc libc6-dev)")
+    library, source = directory / "syncs.so", Path(__file__).with_name("syncs.c")
+    done = subprocess.run(  # noqa: S603  # the compiler of this machine
+        [compiler, *COMPILER_OPTIONS, "-o", str(library), str(source)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ProveError(f"{compiler} does not compile {source}:\n{done.stderr}")
+    return library
+
+
+class SyncedStore(Store):
+    """A store that logs each of its fsyncs, as a line of a file with the size of what it covered."""
+
+    def __init__(self, name: str, ports: Ports, directory: Path, library: Path, durability: str) -> None:
+        self._syncs = directory / f"{name}.syncs"
+        self._on_disk = 0
+        """Size of the append-only file after the last cut."""
+        environment = {"LD_PRELOAD": str(library), "SYNC_LOG": str(self._syncs)}
+        super().__init__(name, ports.take(), directory, durability=durability, environment=environment)
+
+    async def is_behind(self) -> bool:
+        """Return whether some written data is not on disk."""
+        _, synced, written = self._sizes()
+        return written - synced >= BEHIND_BYTES
+
+    def _sizes(self) -> tuple[Path, int, int]:
+        """Return the append-only file, how much of it is certainly on disk, and its size."""
+        (file,) = (self.data / "appendonlydir").glob("*.incr.aof")
+        return file, max(self._on_disk, synced_size(self._syncs, file.name)), file.stat().st_size
+
+    async def lose_power(self) -> int:
+        """Kill it, and cut its append-only file to what is certainly on disk. Return the number of bytes cut.
+
+        Raises:
+            ProveError: It logged no fsync of the file.
+        """
+        await self.kill()
+        file, synced, written = self._sizes()
+        if not 0 < synced <= written:
+            raise ProveError(f"{self._syncs} says {synced} of {written} bytes of {file}: the library was not loaded")
+        os.truncate(file, synced)
+        self._on_disk = synced
+        self._syncs.unlink()  # what was logged is about bytes that are gone
+        return written - synced
+
+
+def synced_size(syncs: Path, name: str) -> int:
+    """Return how many bytes of the append-only file `name` are certainly on disk.
+
+    These are the bytes that were written before the start of an fsync that completed.
+    """
+    lines = [line.split(" ", 1) for line in syncs.read_text(encoding="utf-8").splitlines()]
+    return max((int(size) for size, path in lines if path.endswith(f"/{name}")), default=0)

@@ -1,0 +1,115 @@
+"""What all proofs share: their settings, and the steps from the end of the load to the complete history."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from callback_prove import report
+from callback_prove.errors import ProveError
+from callback_prove.history import Generated, History, of_type
+from callback_prove.modes import MODES
+from callback_prove.system import LEASE_S, Process, Size, System
+from callback_prove.wait import PAUSE_S
+from callback_prove.workload import Workload
+
+QUIET_S: Final = LEASE_S + 60.0
+"""Time limit for all calls and deliveries to end, in seconds: a lease, and the retries of deliveries."""
+PROGRESS_S: Final = 5.0
+"""Interval of the lines about the progress, in seconds."""
+LIMIT_S: Final = 300.0
+"""Time limit for the successes that a proof needs, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of a proof."""
+
+    directory: Path
+    """Directory of the data, the logs and the history."""
+    seconds: float = 60
+    """Length of the load, at least."""
+    cycles: int = 10
+    """Number of repetitions."""
+    seed: int = 0
+    """Seed of all choices."""
+    durability: str
+    """Setting `store_durability` of the servers."""
+    size: Size = field(default_factory=Size)
+    callers: int = 2
+    """Number of callers of each mode."""
+    min_successes: int = 5
+    """Number of successes of each mode before and after the faults, without which a proof says nothing."""
+    quiet_s: float = QUIET_S
+    """Time limit for all calls to end after the load, and for a watch to receive all events, in seconds."""
+
+
+def say(text: str) -> None:
+    """Print a line for the person who watches, on standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+@contextlib.asynccontextmanager
+async def running(process: Process) -> AsyncIterator[None]:
+    """Run a process in the body, and kill it afterwards.
+
+    Raises:
+        ProveError: It does not start.
+    """
+    try:
+        await process.start()
+        yield
+    finally:
+        await process.kill()
+
+
+@contextlib.asynccontextmanager
+async def under_load(system: System, history: History, settings: Settings) -> AsyncIterator[Workload]:
+    """Run a system under load in the body. Afterwards, complete the history: what is recorded, and what ran.
+
+    Raises:
+        ProveError: A process of the system does not start or stop.
+    """
+    async with system.running():
+        workload = Workload(
+            system.target, system.edge_addresses, history, activities=system.activities, seed=settings.seed
+        )
+        async with workload.running():
+            telling = asyncio.create_task(_tell(history))
+            try:
+                async with workload.calling(settings.callers):
+                    yield workload
+                say("waiting for the end of all calls, and reading what is recorded")
+                case_ids = [step.case_id for step in of_type(history.steps, Generated) if step.case_id]
+                await workload.read(case_ids, timeout_s=settings.quiet_s)
+            finally:
+                telling.cancel()
+    history.add(*system.runs())
+
+
+async def _tell(history: History) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        say(report.progress(history.steps))
+
+
+async def wait_for_successes(workload: Workload, number: int) -> None:
+    """Wait until the callers of each mode got a number of successes more than now.
+
+    Raises:
+        ProveError: They did not get them in time.
+    """
+    before = workload.successes.copy()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                missing = [mode for mode in MODES if workload.successes[mode] < before[mode] + number]
+                if not missing:
+                    return
+                await asyncio.sleep(PAUSE_S)
+    except TimeoutError:
+        raise ProveError(f"callers got too few successes in {LIMIT_S:.0f} s: {', '.join(missing)}") from None

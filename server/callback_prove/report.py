@@ -1,0 +1,109 @@
+"""Report of a proof, as text: what was done, what callers got, and which promises were broken."""
+
+import itertools
+import os
+import platform
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from typing import Final
+
+from callback_prove.checker import SUCCESSES, Violation
+from callback_prove.history import (
+    NO_ANSWER,
+    Answered,
+    AnyStep,
+    Generated,
+    Injected,
+    Ran,
+    Recorded,
+    Requested,
+    Watched,
+    of_type,
+)
+from callback_prove.system import find_store
+
+SHOWN: Final = 5
+"""Number of violations of each promise that are shown; the history has all steps."""
+CLASSES: Final = {
+    NO_ANSWER: "no response",
+    408: "408 the edge was suspended while it read the request",
+    422: "422 rejected by the handler",
+    502: "502 the handler failed",
+    503: "503 unavailable, or the outcome is unknown",
+    504: "504 the handler missed its deadline",
+}
+
+
+def progress(steps: Sequence[AnyStep]) -> str:
+    """Return one line about a history so far."""
+    requests = of_type(steps, Requested)
+    good = sum(request.code in SUCCESSES for request in requests)
+    return f"{len(requests)} requests, {good} successes, {len(of_type(steps, Injected))} faults"
+
+
+def report(steps: Sequence[AnyStep], violations: Sequence[Violation]) -> str:
+    """Return the report of a complete history."""
+    return "\n".join([*_versions(), *_table(steps), *_faults(steps), *_errors(steps), *_broken(violations)])
+
+
+def _versions() -> Iterator[str]:
+    store = subprocess.run([find_store(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
+    try:
+        version = metadata.version("callback")
+    except metadata.PackageNotFoundError:
+        version = "of a source tree"
+    yield f"callback {version}, Python {platform.python_version()}, {' '.join(store.stdout.split()[:3])}"
+    yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
+
+
+def _table(steps: Sequence[AnyStep]) -> Iterator[str]:
+    modes = {step.case_id: step.mode for step in of_type(steps, Generated) if step.case_id}
+    rows = defaultdict[str, Counter[str]](Counter)
+    for mode in modes.values():
+        rows[mode]["cases"] += 1
+    for request in of_type(steps, Requested):
+        rows[modes[request.case_id]]["requests"] += 1
+        rows[modes[request.case_id]]["successes"] += request.code in SUCCESSES and not request.is_told_to_wait
+    for run in of_type(steps, Ran):
+        if run.case_id in modes:
+            rows[modes[run.case_id]]["runs"] += 1
+    for recorded in of_type(steps, Recorded):
+        rows[modes[recorded.case_id]]["calls"] += len(recorded.calls)
+    columns = ("cases", "requests", "successes", "calls", "runs")
+    yield f"{'mode':<10}" + "".join(f"{column:>11}" for column in columns)
+    for mode, counts in rows.items():
+        yield f"{mode:<10}" + "".join(f"{counts[column]:>11}" for column in columns)
+    yield f"answers to held calls: {len(of_type(steps, Answered))}; events: {len(of_type(steps, Watched))}"
+
+
+def _faults(steps: Sequence[AnyStep]) -> Iterator[str]:
+    faults = Counter(
+        f"{step.fault} {step.process.rpartition('-')[0] or step.process}" for step in of_type(steps, Injected)
+    )
+    yield f"faults: {faults.total()}" + "".join(f"; {name} {count}" for name, count in sorted(faults.items()))
+
+
+def _errors(steps: Sequence[AnyStep]) -> Iterator[str]:
+    requests = of_type(steps, Requested)
+    errors = Counter(request.code for request in requests if request.code not in SUCCESSES)
+    for code, count in sorted(errors.items()):
+        yield f"error: {CLASSES.get(code, code)}: {count}"
+    refused = sum(not step.case_id for step in of_type(steps, Generated))
+    yield f"error: no URL in time: {refused}"
+    load_end = max((step.at for step in of_type(steps, Generated)), default=0.0)
+    ends = sorted(request.ended for request in requests if request.code in SUCCESSES and request.ended <= load_end)
+    longest = max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0.0)
+    yield f"longest time without a success: {longest:.1f} s"
+
+
+def _broken(violations: Sequence[Violation]) -> Iterator[str]:
+    yield f"violations: {len(violations)}"
+    of_promise = defaultdict[str, list[Violation]](list)
+    for violation in violations:
+        of_promise[violation.promise].append(violation)
+    for promise, those in of_promise.items():
+        yield f"BROKEN {len(those)} times: {promise}"
+        for violation in those[:SHOWN]:
+            yield f"  case {violation.case_id}: {violation.what}"

@@ -1,0 +1,285 @@
+"""Workload of a proof: clients that generate URLs, callers, a program that answers held calls, and a watch.
+
+Every step goes to the history. The clients run in this process, which has no faults.
+"""
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpcore
+
+from callback import (
+    AsyncCallbackClient,
+    AsyncCallWatch,
+    Call,
+    CallAnsweredError,
+    CallFilter,
+    NotFoundError,
+    Response,
+    UnavailableError,
+    WatcherTooSlowError,
+    WatchPositionLostError,
+)
+from callback_prove.checker import SUCCESSES, missed_events
+from callback_prove.history import (
+    NO_ANSWER,
+    Answered,
+    Generated,
+    History,
+    Recorded,
+    RecordedCall,
+    Requested,
+    Watched,
+    WatchLost,
+    WatchStarted,
+)
+from callback_prove.modes import MODES
+from callback_prove.wait import wait_until
+
+REQUESTS: Final = 2
+"""Number of concurrent requests to each case."""
+TRIES: Final = 4
+"""Number of times that a caller sends a request until it gets a success."""
+CLIENT_TIMEOUT_S: Final = 2.0
+"""Timeout of clients under load, in seconds."""
+CALLER_TIMEOUT_S: Final = 60.0
+"""Timeout of callers, in seconds."""
+READ_TIMEOUT_S: Final = 60.0
+"""Timeout of each request that reads what is recorded, in seconds."""
+READS: Final = 32
+"""Number of cases that are read at the same time."""
+READ_INTERVAL_S: Final = 0.5
+"""Interval of the reads of cases with calls that have not ended, in seconds."""
+_TIMEOUTS: Final = dict.fromkeys(("connect", "read", "write", "pool"), CALLER_TIMEOUT_S)
+_NO_RESPONSE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+
+
+class Workload:
+    """The clients of a system. Use it as an async context manager, which connects and watches."""
+
+    def __init__(
+        self,
+        target: str,
+        edges: Sequence[str],
+        history: History,
+        *,
+        activities: Sequence[str],
+        modes: Collection[str] = tuple(MODES),
+        seed: int = 0,
+    ) -> None:
+        """Create a workload.
+
+        Args:
+            target: gRPC target of the servers.
+            edges: Addresses of the edges.
+            history: Receives each step.
+            activities: Activities that the handlers serve; cases are distributed over them.
+            modes: Names of the modes to use.
+            seed: Seed of the choices.
+        """
+        self._edges = edges
+        self._history = history
+        self._activities = activities
+        self._modes = modes
+        self._random = random.Random(seed)  # noqa: S311  # a reproducible load, not a secret
+        self.client = AsyncCallbackClient(target)
+        self._http = httpcore.AsyncConnectionPool(
+            max_connections=None, max_keepalive_connections=100, keepalive_expiry=2.0
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._number = 0
+        self.successes = Counter[str]()
+        """Number of callers that got a success, by mode."""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch and answer held calls in the body, and close all connections afterwards."""
+        async with self.client, self._http:
+            watch = self.client.watch_calls(timeout=math.inf)
+            await watch.__aenter__()
+            self._history.add(WatchStarted(at=time.time()))
+            background = [asyncio.create_task(self._watch(watch)), asyncio.create_task(self._answer_held())]
+            try:
+                yield
+            finally:
+                for task in background:
+                    task.cancel()
+                results = await asyncio.gather(*background, return_exceptions=True)
+                watch.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    @contextlib.asynccontextmanager
+    async def calling(self, callers: int) -> AsyncIterator[None]:
+        """Generate and call URLs in the body, with a number of callers for each mode. Then wait for their responses."""
+        stopping = asyncio.Event()
+        tasks = [
+            asyncio.create_task(self._make_and_call(mode, stopping)) for mode in self._modes for _ in range(callers)
+        ]
+        try:
+            yield
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
+        finally:
+            stopping.set()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+
+    async def _make_and_call(self, mode: str, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            self._number += 1
+            number = self._number
+            try:
+                made = await self.client.generate_callback_url(
+                    MODES[mode].activity or self._activities[number % len(self._activities)],
+                    Response("done", 202),
+                    **MODES[mode].options,
+                    timeout=CLIENT_TIMEOUT_S,
+                )
+            except UnavailableError:
+                self._history.add(Generated(at=time.time(), mode=mode, case_id=""))
+                continue
+            self._history.add(Generated(at=time.time(), mode=mode, case_id=made.case_id))
+            path = urlsplit(made.url).path
+            bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
+            await asyncio.gather(
+                *(self._call(mode, made.case_id, self._edges[n % len(self._edges)], path, body)
+                  for n, body in enumerate(bodies))
+            )  # fmt: skip
+
+    async def _call(self, mode: str, case_id: str, edge: str, path: str, body: str) -> None:
+        """Send the request of one caller until it succeeds, or the caller gives up."""
+        method = "POST"
+        for _ in range(TRIES):
+            began = time.time()
+            try:
+                response = await self._http.request(
+                    method,
+                    f"http://{edge}{path}",
+                    content=body.encode() if method == "POST" else None,
+                    extensions={"timeout": _TIMEOUTS},
+                )
+            except _NO_RESPONSE:
+                step = Requested(began=began, ended=time.time(), case_id=case_id, body=body, code=NO_ANSWER)
+            else:
+                headers = {name.lower(): value for name, value in response.headers}
+                waits_at = headers.get(b"location", b"").decode("ascii") if response.status == 202 else ""
+                step = Requested(
+                    began=began,
+                    ended=time.time(),
+                    case_id=case_id,
+                    body=body,
+                    code=response.status,
+                    text=response.content.decode("utf-8", "replace") if response.status in SUCCESSES else "",
+                    is_untouched=response.status == 503 and b"retry-after" in headers and method == "POST",
+                    is_told_to_wait=bool(waits_at),
+                )
+                if waits_at:
+                    method, path = "GET", urlsplit(waits_at).path
+            self._history.add(step)
+            if step.code in SUCCESSES and not step.is_told_to_wait:
+                self.successes[mode] += 1
+                return
+            await asyncio.sleep(self._random.uniform(0, 0.3))  # as callers do
+
+    async def _answer_held(self) -> None:
+        """Answer each held call with its id, until cancelled."""
+        while True:
+            with contextlib.suppress(UnavailableError):
+                page = await self.client.list_owner_calls_page(CallFilter.WAITING, timeout=CLIENT_TIMEOUT_S)
+                await asyncio.gather(*map(self._answer, page.items))
+            await asyncio.sleep(0.1)  # the interval of the program that answers
+
+    async def _answer(self, call: Call) -> None:
+        with contextlib.suppress(UnavailableError, CallAnsweredError, NotFoundError):
+            await self.client.answer_call(call.call_id, Response(call.call_id, 200), timeout=CLIENT_TIMEOUT_S)
+            self._history.add(Answered(at=time.time(), case_id=call.case_id, call_id=call.call_id))
+
+    async def _watch(self, watch: AsyncCallWatch) -> None:
+        """Record the events of a watch that resumes after each lost connection, until cancelled."""
+        while True:
+            try:
+                async for event in watch:
+                    self._history.add(
+                        Watched(at=time.time(), type=str(event.type), case_id=event.case_id, call_id=event.call_id)
+                    )
+            except (WatchPositionLostError, WatcherTooSlowError) as error:
+                self._history.add(WatchLost(at=time.time(), reason=str(error)))
+                return
+
+    async def read(self, case_ids: Collection[str], *, timeout_s: float) -> None:
+        """Record what is stored of these cases, each once its calls and deliveries have ended and are watched.
+
+        What has not ended in time is recorded as it is.
+
+        Args:
+            case_ids: The cases.
+            timeout_s: Time limit for the calls to end, and again for the watch, in seconds.
+
+        Raises:
+            UnavailableError: No server answered in time.
+        """
+        end = time.monotonic() + timeout_s
+        left = [*case_ids]
+        while left:
+            found = list[Recorded]()
+            waiting = iter(left)
+
+            async def read_some(waiting: Iterator[str] = waiting, found: list[Recorded] = found) -> None:
+                for case_id in waiting:
+                    found.append(await self._read(case_id))  # noqa: PERF401  # other tasks append too
+
+            await asyncio.gather(*(read_some() for _ in range(READS)))
+            is_over = time.monotonic() >= end
+            self._history.add(*(each for each in found if is_over or _has_ended(each)))
+            left = [each.case_id for each in found if not is_over and not _has_ended(each)]
+            await asyncio.sleep(READ_INTERVAL_S if left else 0)
+
+        async def is_watched() -> bool:
+            return missed_events(self._history.steps) == 0
+
+        await wait_until(is_watched, timeout_s=timeout_s, pause_s=READ_INTERVAL_S)
+
+    async def _read(self, case_id: str) -> Recorded:
+        try:
+            case = await self.client.get_callback(case_id, timeout=READ_TIMEOUT_S)
+            listed = await self.client.list_calls_page(case_id, timeout=READ_TIMEOUT_S)
+            calls = [await self.client.get_call(call.call_id, timeout=READ_TIMEOUT_S) for call in listed.items]
+        except NotFoundError:
+            return Recorded(case_id=case_id, status="")
+        return Recorded(
+            case_id=case_id,
+            status=str(case.status),
+            close_reason=str(case.close_reason or ""),
+            calls=tuple(map(_recorded, calls)),
+        )
+
+
+def _has_ended(case: Recorded) -> bool:
+    """Return whether nothing happens to a case any more unless it is called."""
+    return case.status != "IN_PROGRESS" and not any(
+        call.status == "RUNNING" or call.delivery in ("PENDING", "RUNNING") for call in case.calls
+    )
+
+
+def _recorded(call: Call) -> RecordedCall:
+    return RecordedCall(
+        call_id=call.call_id,
+        status=str(call.status),
+        body=call.body.decode("utf-8", "replace"),
+        seconds=(call.end_time - call.start_time).total_seconds() if call.end_time else 0,
+        delivery=str(call.delivery.status) if call.delivery else "",
+        attempts=call.delivery.attempts if call.delivery else 0,
+    )

@@ -1,0 +1,140 @@
+"""The checker finds each broken promise in a history, and nothing in one that keeps them."""
+
+import pytest
+from support.tree import ROOT
+
+from callback_prove.checker import Promise, check
+from callback_prove.history import (
+    Answered,
+    Generated,
+    History,
+    Injected,
+    Ran,
+    Recorded,
+    RecordedCall,
+    Requested,
+    Watched,
+    WatchLost,
+    WatchStarted,
+    read,
+)
+
+CASE, CALL, OTHER = "case", "call", "other"
+
+
+def generated(mode):
+    return Generated(at=0, mode=mode, case_id=CASE)
+
+
+def requested(code, text="", **more):
+    return Requested(began=1, ended=2, case_id=CASE, body="body", code=code, text=text, **more)
+
+
+def ran(call=CALL, *, attempt=1, began=1.0, ended=1.5, outcome="done"):
+    return Ran(case_id=CASE, call_id=call, attempt=attempt, began=began, ended=ended, outcome=outcome)
+
+
+def call_of(status="SUCCEEDED", call=CALL, *, body="body", **more):
+    return RecordedCall(call_id=call, status=status, body=body, seconds=0.5, **more)
+
+
+def recorded(*calls, status="CLOSED", reason="CONSUMED"):
+    return Recorded(case_id=CASE, status=status, close_reason=reason, calls=calls)
+
+
+def watched(*events):
+    return [WatchStarted(at=0), *(Watched(at=2, type=name, case_id=CASE, call_id=call) for name, call in events)]
+
+
+ALL_EVENTS = (("CASE_CREATED", ""), ("CALL_STARTED", CALL), ("CALL_ENDED", CALL))
+SOUND = [
+    [generated("single"), requested(200, CALL), ran(), recorded(call_of()), *watched(*ALL_EVENTS)],
+    [generated("single"), requested(0), ran(outcome="killed"), recorded(call_of("INTERRUPTED"), reason="INTERRUPTED")],
+    [generated("single"), requested(0), recorded(status="OPEN", reason="")],
+    [generated("single"), requested(503, is_untouched=True),
+     recorded(call_of("NOT_STARTED"), status="OPEN", reason="")],
+    [generated("retryable"), requested(502), requested(200, OTHER), ran(), ran(OTHER, began=2, ended=3),
+     recorded(call_of("FAILED"), call_of(call=OTHER))],
+    [generated("multiple"), requested(200, CALL), requested(200, OTHER), ran(), ran(OTHER),
+     recorded(call_of(), call_of(call=OTHER), status="OPEN", reason="")],
+    [generated("held"), requested(202, is_told_to_wait=True), requested(200, CALL),
+     Answered(at=2, case_id=CASE, call_id=CALL), recorded(call_of())],
+    [generated("ack"), requested(202, "done"), ran(outcome="killed"), ran(attempt=2, began=2, ended=3),
+     recorded(call_of(delivery="DELIVERED", attempts=2))],
+    [generated("ack"), requested(202, "done"), recorded(call_of(delivery="DEAD", attempts=3))],
+    [generated("record"), requested(202, "done"), recorded(call_of())],
+    [Generated(at=0, mode="single", case_id=""), Injected(at=0, fault="kill", process="server-1")],
+    [generated("single"), recorded(status="OPEN", reason=""), *watched(), WatchLost(at=1, reason="too slow")],
+]  # fmt: skip
+
+BROKEN = [
+    (Promise.URL_KEPT, [generated("single"), Recorded(case_id=CASE, status="")]),
+    (Promise.SUCCESS_KEPT, [generated("single"), requested(200, CALL), recorded(status="OPEN", reason="")]),
+    (Promise.SUCCESS_KEPT, [generated("multiple"), requested(200, CALL),
+                            recorded(call_of("INTERRUPTED"), status="OPEN", reason="")]),
+    (Promise.SUCCESS_KEPT, [generated("record"), requested(202, "done"), recorded(status="OPEN", reason="")]),
+    (Promise.SUCCESS_KEPT, [generated("single"), requested(200, CALL), recorded(call_of(body="other"))]),
+    (Promise.SUCCESS_KEPT, [generated("held"), requested(202, is_told_to_wait=True),
+                            recorded(status="OPEN", reason="")]),
+    (Promise.ANSWER_KEPT, [generated("held"), Answered(at=1, case_id=CASE, call_id=CALL),
+                           recorded(call_of("FAILED"), reason="FAILED")]),
+    (Promise.ONE_SUCCESS, [generated("retryable"), requested(200, CALL), requested(200, OTHER),
+                           recorded(call_of(), call_of(call=OTHER))]),
+    (Promise.ONE_SUCCESS, [generated("single"), requested(0), recorded(call_of(), status="OPEN", reason="")]),
+    (Promise.ONE_SUCCESS, [generated("single"), requested(0), recorded()]),
+    (Promise.ONE_RUN, [generated("single"), requested(200, CALL), ran(), ran(began=2, ended=3), recorded(call_of())]),
+    (Promise.ONE_RUN, [generated("single"), requested(0), ran(), ran(OTHER, began=2, ended=3),
+                       recorded(call_of("FAILED"), call_of("FAILED", OTHER), reason="FAILED")]),
+    (Promise.ONE_RUN, [generated("held"), requested(0), ran(), recorded(call_of("FAILED"), reason="FAILED")]),
+    (Promise.ONE_AT_A_TIME, [generated("retryable"), requested(0), ran(), ran(OTHER, began=1.4, ended=2),
+                             recorded(call_of("FAILED"), call_of("FAILED", OTHER), status="OPEN", reason="")]),
+    (Promise.CLAIM_FIRST, [generated("single"), requested(0), ran(), recorded(status="OPEN", reason="")]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), recorded(call_of(delivery="PENDING"))]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), recorded(call_of())]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), ran(outcome="failed"),
+                         recorded(call_of(delivery="DELIVERED", attempts=1))]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), recorded(call_of(delivery="DEAD", attempts=2))]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), ran(attempt=2),
+                         recorded(call_of(delivery="DELIVERED", attempts=1))]),
+    (Promise.DELIVERED, [generated("ack"), requested(202, "done"), ran(outcome="failed"), ran(began=2, ended=3),
+                         recorded(call_of(delivery="DELIVERED", attempts=2))]),
+    (Promise.NOTHING_DONE, [generated("single"), requested(503, is_untouched=True),
+                            recorded(call_of("FAILED"), reason="FAILED")]),
+    (Promise.ENDS, [generated("single"), requested(0), recorded(call_of("RUNNING"), status="IN_PROGRESS", reason="")]),
+    (Promise.ENDS, [generated("multiple"), requested(0), recorded(call_of("RUNNING"), status="OPEN", reason="")]),
+    (Promise.CODE, [generated("single"), requested(410), recorded(status="OPEN", reason="")]),
+    (Promise.WATCHED, [generated("single"), requested(0), recorded(call_of()), *watched(*ALL_EVENTS[:2])]),
+    (Promise.WATCHED, [generated("single"), requested(0), recorded(status="OPEN", reason=""), *watched()]),
+    (Promise.WATCHED, [generated("single"), requested(0), recorded(call_of()), *watched(*ALL_EVENTS, ALL_EVENTS[2])]),
+]  # fmt: skip
+
+
+def promises(steps):
+    return {violation.promise for violation in check(steps, max_attempts=3)}
+
+
+@pytest.mark.parametrize("steps", SOUND)
+def test_a_history_that_keeps_every_promise_has_no_violation(steps):
+    assert promises(steps) == set()
+
+
+@pytest.mark.parametrize(("promise", "steps"), BROKEN)
+def test_a_broken_promise_is_found(promise, steps):
+    assert promises(steps) == {promise}
+
+
+def test_each_promise_is_broken_in_a_history():
+    assert {promise for promise, _ in BROKEN} == set(Promise)
+
+
+def test_a_history_is_read_back_from_its_file(tmp_path):
+    steps = [step for steps in SOUND for step in steps]
+    with History(tmp_path / "history.ndjson") as history:
+        for step in steps:
+            history.add(step)
+    assert [*read(history.path)] == history.steps == steps
+
+
+def test_the_page_of_guarantees_has_a_row_for_each_promise():
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    assert [promise for promise in Promise if f"\n| {promise} |" not in page] == []

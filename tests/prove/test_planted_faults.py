@@ -1,0 +1,92 @@
+"""Faults that are planted in the product: a proof finds each, with a copy of the server in which they are."""
+
+import shutil
+
+import pytest
+from soak.counts import SOAK
+from support.tree import PACKAGES
+
+from callback_prove import faults
+from callback_prove.checker import Promise
+from callback_prove.history import Generated, of_type
+from callback_prove.main import prove
+from callback_prove.proof import Settings
+from callback_prove.system import Size
+
+FAULTS = {
+    # The bodies of calls on cases for multiple calls have a point. Other modes have repeats, which wait for the write.
+    "an answer before its write": (
+        Promise.SUCCESS_KEPT,
+        "multiple",
+        "calls/invoke.py",
+        "        with metrics.FINISH_SECONDS.time():\n            return await self._finish(",
+        """        async def finish_late() -> None:
+            await asyncio.sleep(10)
+            await self._finish(grant, result, lease_end)
+
+        if b"." in request.body:
+            asyncio.create_task(finish_late())
+            return self._dispatcher.outcome(result, grant.response)
+        with metrics.FINISH_SECONDS.time():
+            return await self._finish(""",
+    ),
+    "a double run": (
+        Promise.ONE_RUN,
+        "single",
+        "calls/invoke.py",
+        "            result = await self._dispatcher.dispatch(grant, request)\n",
+        "            result = await self._dispatcher.dispatch(grant, request)\n" * 2,
+    ),
+    "a lost finish": (
+        Promise.DELIVERED,
+        "ack",
+        "store/lua/finish_delivery.lua",
+        "redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)\n",
+        "if status ~= 'PENDING' then return reply('OK', 0, 0) end\n",
+    ),
+    "a skipped lease": (
+        Promise.ONE_AT_A_TIME,
+        "retryable",
+        "store/lua/claim_call.lua",
+        "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\nif is_held",
+        "local is_skipped = case.mode == 'RETRYABLE' and attempt == 1\n"
+        "redis.call('ZADD', leases_key(), is_skipped and now or now + lease_ms, call_id)\nif is_held",
+    ),
+    "a watch with a gap": (
+        Promise.WATCHED,
+        "record",
+        "watch.py",
+        "        self._kept += events\n",
+        "        self._kept += events[1::2]\n",
+    ),
+}
+"""By name: the promise that it breaks, the mode in which it does, the file, and the text that is replaced."""
+TOGETHER = "all together"
+
+
+@pytest.mark.parametrize("name", [TOGETHER, *(FAULTS if SOAK else ())])
+async def test_a_proof_finds_a_fault_that_is_planted_in_the_product(tmp_path, monkeypatch, name):
+    planted = FAULTS.values() if name == TOGETHER else [FAULTS[name]]
+    product, directory = tmp_path / "product", tmp_path / "proof"
+    directory.mkdir()
+    shutil.copytree(PACKAGES["callback_server"], product / "callback_server")
+    for _, _, file, text, instead in planted:
+        path = product / "callback_server" / file
+        before = path.read_text()
+        assert text in before
+        path.write_text(before.replace(text, instead, 1))
+    monkeypatch.setenv("PYTHONPATH", str(product))
+    monkeypatch.setattr(faults, "FAULTS", {})
+    settings = Settings(
+        directory=directory,
+        durability="always",
+        seconds=0,
+        size=Size(servers=1, edges=1, workers=1, handlers=0),
+        callers=1,
+        min_successes=5,
+        quiet_s=2,
+    )
+    history, violations = await prove("processes", settings)
+    modes = {step.case_id: step.mode for step in of_type(history.steps, Generated)}
+    found = {(violation.promise, modes[violation.case_id]) for violation in violations}
+    assert {(promise, mode) for promise, mode, *_ in planted} - found == set()
