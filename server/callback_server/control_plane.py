@@ -44,6 +44,7 @@ from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.timeouts import AwaitedCallEnded, Report
+from callback_server.epoch_exchange import EpochExchange
 from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
@@ -138,7 +139,8 @@ class ControlPlane:
 
         self.client = connect(files.store_url)
         self._epoch_keeper = files.epoch_keeper
-        epochs = self._epoch_keeper.epochs
+        self.epochs = epochs = self._epoch_keeper.epochs
+        self._epoch_exchange = EpochExchange(epochs, files.state_key)
         self.scripts = Scripts(
             self.client, self._report, replicas=durability.replicas, epochs=epochs, guard=EpochGuard(epochs)
         )
@@ -243,8 +245,8 @@ class ControlPlane:
                 SelfCheck(settings),
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
-            EdgeServicer(self.invoker, authenticator),
-            WorkerServicer(self.workers, authenticator, handlers),
+            EdgeServicer(self.invoker, authenticator, self._epoch_exchange),
+            WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,
             reflect=settings.reflection,
@@ -288,7 +290,7 @@ class ControlPlane:
             stack.callback(self._epoch_keeper.write)
             stack.push_async_callback(self._cancel_work)
             await stack.enter_async_context(self._tasks)
-            self._tasks.start(self._epoch_keeper.run(self.scripts))
+            self._tasks.start(self._epoch_keeper.run(self.scripts, self._epoch_exchange.notify))
             self._tasks.start(self.replica_bus.run())
             self._tasks.start(self.workers.run_announcements())
             self._tasks.start(self.workers.run_discovery())

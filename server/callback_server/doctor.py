@@ -28,11 +28,19 @@ from callback_process.settings import SettingsError, config_path
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
+from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.push import credentials, make_channel
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.queries.node_status import NodeStatus, read_node_status, time_behind, time_writes
+from callback_server.store.keys import PARTITIONS
+from callback_server.store.queries.node_status import (
+    NodeStatus,
+    count_older,
+    read_node_status,
+    time_behind,
+    time_writes,
+)
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.verification.fetcher import Fetcher
@@ -251,7 +259,7 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield Finding.problem("store_password_file", str(error), "put the store's password into it")
         return
     try:
-        for look in (_check_node_conditions, _check_safety, _check_layout, _check_time, _check_write):
+        for look in (_check_node_conditions, _check_safety, _check_layout, _check_epochs, _check_time, _check_write):
             try:
                 with refusals():
                     found = [finding async for finding in look(client, settings)]
@@ -336,6 +344,26 @@ async def _check_layout(client: StoreClient, _settings: ServerSettings) -> Async
     else:
         seen = "nothing is stored yet" if stored is None else f"{stored} (version:partitions)"
         yield Finding.ok("store layout", seen)
+
+
+async def _check_epochs(client: StoreClient, settings: ServerSettings) -> AsyncIterator[Finding]:
+    check, file = "store epochs", settings.store_epochs_file
+    if file is None:
+        yield Finding.ok(check, "no store_epochs_file: after a restart the server does not recognize an old primary")
+        return
+    try:
+        known = EpochKeeper(file).epochs.known
+    except ValueError as error:
+        yield Finding.problem(check, str(error), "delete it, or correct its permissions")
+        return
+    if older := await count_older(client, known):
+        yield Finding.problem(
+            check,
+            f"{older} of {PARTITIONS} partitions are older than what this server has seen",
+            "lead it to the present primary, or accept what the store has: callback losses --accept",
+        )
+    else:
+        yield Finding.ok(check, "the store has everything that this server has seen" if known else "none is known yet")
 
 
 async def _check_time(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:

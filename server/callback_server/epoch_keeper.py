@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -66,14 +67,16 @@ class EpochKeeper:
         if file is not None:
             self._read(file)
 
-    async def run(self, scripts: Scripts) -> None:
-        """Write the file and record losses until cancelled."""
+    async def run(self, scripts: Scripts, on_change: Callable[[], None]) -> None:
+        """Write the file and record losses until cancelled. Call `on_change` after newer epochs became known."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_INTERVAL_S):
                     await self.epochs.changed.wait()
                     await asyncio.sleep(COLLECT_S)
-            self.epochs.changed.clear()
+            if self.epochs.changed.is_set():
+                self.epochs.changed.clear()
+                on_change()
             await asyncio.to_thread(self.write)
             await self._record_losses(scripts)
 

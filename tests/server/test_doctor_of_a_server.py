@@ -17,10 +17,12 @@ from support.wait import wait_until
 
 from callback_process.findings import Level
 from callback_server import doctor
+from callback_server.epoch_keeper import EpochKeeper
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import service_of
+from callback_server.store.epochs import Epoch, Known
 from callback_server.store.queries import node_status
 from callback_server.store.queries.node_status import read_node_status
 
@@ -45,7 +47,7 @@ async def test_a_sound_store_gets_every_finding_and_is_not_changed(store_of, kin
     assert {level for level, _ in seen.values()} == {Level.OK}
     assert list(seen) == [
         "store", "store role", "store memory", "store disk", "store clock",
-        "store settings", "store layout", "store time", "store write",
+        "store settings", "store layout", "store epochs", "store time", "store write",
     ]  # fmt: skip
     assert seen["store"][1].startswith(kind.capitalize())
     assert seen["store role"][1] == "a primary, with 0 replicas"
@@ -169,6 +171,31 @@ async def test_an_unsafe_setting_of_the_store_is_a_problem_in_the_words_of_a_sta
     store = store_of()
     with set_up(store, **settings):
         assert (await found(doctor.check_store, store_url=store.url))["store settings"] == (Level.PROBLEM, text)
+
+
+async def test_a_store_without_the_epochs_that_the_server_knows_is_a_problem(store_of, tmp_path):
+    store, file = store_of(), tmp_path / "epochs"
+
+    async def seen():
+        return (await found(doctor.check_store, store_url=store.url, store_epochs_file=file))["store epochs"]
+
+    assert await seen() == (Level.OK, "none is known yet")
+    keeper = EpochKeeper(file)
+    for partition, number in ((1, 2), (2, 3), (3, 4), (4, 5)):
+        keeper.epochs.remember(partition, Known(Epoch(number, "ab", ""), number, 0))
+    keeper.write()
+    with redis.Redis(port=store.port) as client:
+        client.hset(keys.key(1, "epochs"), "2", "ab:17")
+        client.hset(keys.key(2, "epochs"), "3", "cd:17")
+        client.hset(keys.key(3, "epochs"), mapping={"accepted": "5", "5": "cd:17"})
+        level, text = await seen()
+        assert (level, text.partition(" of ")[0]) == (Level.PROBLEM, "2")
+        assert "callback losses --accept" in text
+        client.hset(keys.key(2, "epochs"), "accepted", "4")
+        client.hset(keys.key(4, "epochs"), "first", "6")
+        assert await seen() == (Level.OK, "the store has everything that this server has seen")
+    file.write_text("x")
+    assert (await seen())[0] is Level.PROBLEM
 
 
 async def test_a_store_of_another_layout_is_a_problem(store_of):

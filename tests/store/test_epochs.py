@@ -276,7 +276,7 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
     keeper = EpochKeeper(file)
     async with connected(keeper.epochs) as server:
         await server.new(3)
-        running = asyncio.create_task(keeper.run(server.cases.scripts))
+        running = asyncio.create_task(keeper.run(server.cases.scripts, lambda: None))
         await wait_until(file.exists, what="the file")
         running.cancel()
         await server.new(2)
@@ -288,7 +288,7 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
         with pytest.raises(StoreError, match="epoch 0 in place of 1"):
             await server.new()
         await open_epoch(Cases(server.cases.client).scripts, PARTITION)
-        running = asyncio.create_task(again.run(server.cases.scripts))
+        running = asyncio.create_task(again.run(server.cases.scripts, lambda: None))
         await server.new()
         await wait_until(lambda: plain.exists(keys.key(PARTITION, "losses")), what="a recorded loss")
         running.cancel()

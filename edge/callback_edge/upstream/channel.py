@@ -18,6 +18,7 @@ import grpc.aio
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
+from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.stream import InvocationStream, StreamObserver
 from callback_process import logs
 
@@ -74,10 +75,17 @@ class ServerChannel:
         token: Returns this edge's token at each moment; empty if a certificate identifies it, or nothing does.
         timeout_s: How long a call may wait for its result, in seconds.
         observer: Receives what happens.
+        epochs: Has what servers know of their store.
     """
 
     def __init__(
-        self, target: str, tls: Tls | None, token: Callable[[], str], timeout_s: float, observer: ChannelObserver
+        self,
+        target: str,
+        tls: Tls | None,
+        token: Callable[[], str],
+        timeout_s: float,
+        observer: ChannelObserver,
+        epochs: EpochRelay,
     ) -> None:
         if tls is None:
             self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
@@ -92,6 +100,7 @@ class ServerChannel:
         self._token = token
         self._timeout_s = timeout_s
         self._observer = observer
+        self._epochs = epochs
         self._streams: deque[InvocationStream] = deque()
         """Streams in use, in round-robin order."""
         self._all_streams: set[InvocationStream] = set()
@@ -198,7 +207,7 @@ class ServerChannel:
 
     def _open_stream(self) -> InvocationStream:
         rpc = self._stream_invocations(metadata=self._metadata())
-        stream = InvocationStream(rpc, self._timeout_s, self._observer)
+        stream = InvocationStream(rpc, self._timeout_s, self._observer, self._epochs)
         self._all_streams.add(stream)
         self._streams.append(stream)
         stream.task.add_done_callback(lambda _: self._stream_ended(stream))

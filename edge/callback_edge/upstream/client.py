@@ -33,6 +33,7 @@ from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.availability import ServerAvailability
 from callback_edge.upstream.channel import ServerChannel
+from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.status import REFUSAL_CODES, UNREACHABLE_RETRY_S, problem_error_from, reason_of
 from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 from callback_process import logs
@@ -66,6 +67,7 @@ class ServerClient:
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
         self._availability = ServerAvailability(lambda: bool(self._token.value))
+        self._epochs = EpochRelay()
         self._numbers = itertools.count(1)
         self._calls: set[UnansweredCall] = set()
         self._waits: set[UnansweredCall] = set()
@@ -272,7 +274,9 @@ class ServerClient:
             self._reports -= 1
 
     def _new_channel(self) -> ServerChannel:
-        return ServerChannel(self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self)
+        return ServerChannel(
+            self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self, self._epochs
+        )
 
     async def _follow_files(self) -> None:
         while True:

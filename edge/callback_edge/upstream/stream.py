@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from callback.v1 import edge_service_pb2
+from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.status import REFUSAL_CODES
 from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 
@@ -40,10 +41,13 @@ class InvocationStream:
         rpc: The gRPC stream, for requests that are serialized already.
         timeout_s: How long a call may wait for its result, in seconds.
         observer: Receives what happens.
+        epochs: Has what servers know of their store.
     """
 
-    def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver) -> None:
+    def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver, epochs: EpochRelay) -> None:
         self._rpc = rpc
+        self._epochs = epochs
+        self._must_pass_epochs = bool(epochs.message)
         self._observer = observer
         self._calls = UnansweredCalls(timeout_s, self._call_expired)
         self._outgoing = b""
@@ -90,6 +94,10 @@ class InvocationStream:
         self._must_release = self._releases_callers = True
         self._has_work.set()
 
+    def _pass_epochs(self) -> None:
+        self._must_pass_epochs = True
+        self._has_work.set()
+
     def _report_gone(self, number: int) -> None:
         self._gone_numbers.append(number)
         self._has_work.set()
@@ -100,11 +108,13 @@ class InvocationStream:
 
     async def _run(self) -> None:
         writing = asyncio.create_task(self._write())
+        self._epochs.add(self._pass_epochs)
         try:
             while (message := await self._rpc.read()) is not grpc.aio.EOF:
                 self._handle(message)
         finally:
             self.is_ready = False
+            self._epochs.discard(self._pass_epochs)
             self._rpc.cancel()
             writing.cancel()
             for call in self._calls.take_all():
@@ -117,7 +127,7 @@ class InvocationStream:
         # An error here ends the stream, and `_run` reports it. gRPC raises INTERNAL if the connection breaks meanwhile.
         with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             while self._outgoing or self._gone_numbers or self._must_release or self._calls or not self._is_stopped:
-                if self._outgoing or self._gone_numbers or self._must_release:
+                if self._outgoing or self._gone_numbers or self._must_release or self._must_pass_epochs:
                     await self._write_message()
                 else:
                     self._has_work.clear()
@@ -128,10 +138,12 @@ class InvocationStream:
         outgoing, told = (
             self._outgoing,
             edge_service_pb2.StreamInvocationsRequest(
-                gone_numbers=self._gone_numbers, release_callers=self._must_release
+                gone_numbers=self._gone_numbers,
+                release_callers=self._must_release,
+                store_epochs=self._epochs.message if self._must_pass_epochs else b"",
             ),
         )
-        self._gone_numbers, self._must_release = [], False
+        self._gone_numbers, self._must_release, self._must_pass_epochs = [], False, False
         await self._rpc.write(outgoing + told.SerializeToString())
         if outgoing:  # otherwise calls may have come meanwhile
             self._outgoing = b""
@@ -149,6 +161,8 @@ class InvocationStream:
             self.stop_sending()
             self.readiness_known.set()
             self._observer.stream_changed()
+        if message.store_epochs:
+            self._epochs.receive(message.store_epochs, self._pass_epochs)
         for result in message.results:
             if result.HasField("status") and result.status.code in REFUSAL_CODES:
                 self.stop_sending()

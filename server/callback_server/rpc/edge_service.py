@@ -19,6 +19,7 @@ from callback_server.access.roles import Principal, Role
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.contract import converters
+from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
@@ -37,9 +38,10 @@ _observe_look_up = metrics.LOOK_UP_SECONDS.observe
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Passes the requests of edges to the call path."""
 
-    def __init__(self, invoker: CallInvoker, authenticator: Authenticator) -> None:
+    def __init__(self, invoker: CallInvoker, authenticator: Authenticator, epochs: EpochExchange) -> None:
         self.authenticator = authenticator
         self._invoker = invoker
+        self._epochs = epochs
         self._is_ready = True
         self._streams: set[_InvocationStream] = set()
         self._reading = StreamReading()
@@ -56,12 +58,13 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
-        stream = _InvocationStream(self._invoker, authenticate, is_ready=self._is_ready)
+        stream = _InvocationStream(self._invoker, authenticate, self._epochs, is_ready=self._is_ready)
         reading = self._reading.start(stream.read(requests))
         self._streams.add(stream)
         try:
-            async for response in stream.responses():
-                yield response
+            with self._epochs.listening(stream.send_epochs):
+                async for response in stream.responses():
+                    yield response
             reading.result()
         finally:
             self._streams.discard(stream)
@@ -85,8 +88,12 @@ class _InvocationStream:
     If the edge loses its role, its new calls are refused, and the calls that run get their results.
     """
 
-    def __init__(self, invoker: CallInvoker, authenticate: Authenticate, *, is_ready: bool) -> None:
+    def __init__(
+        self, invoker: CallInvoker, authenticate: Authenticate, epochs: EpochExchange, *, is_ready: bool
+    ) -> None:
         self._invoker = invoker
+        self._epochs = epochs
+        self._must_send_epochs = True
         self._authenticate = authenticate
         self._is_ready = is_ready
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
@@ -109,6 +116,11 @@ class _InvocationStream:
             self._unsent_readiness = edge_pb2.READINESS_NOT_READY
             self._changed.set()
 
+    def send_epochs(self) -> None:
+        """Send what this server knows of the store's epochs."""
+        self._must_send_epochs = True
+        self._changed.set()
+
     def close(self) -> None:
         """Drop all results: the edge has disconnected, or has all of them."""
         self._is_closed = True
@@ -122,6 +134,7 @@ class _InvocationStream:
         """Start the calls that come, until the edge closes its side."""
         try:
             async for message in requests:
+                self._epochs.receive(message.store_epochs)
                 self._start(message.invocations)
                 for number in message.gone_numbers:
                     if (call := self._calls.get(number)) is not None:
@@ -139,7 +152,7 @@ class _InvocationStream:
     async def responses(self) -> AsyncIterator[edge_pb2.StreamInvocationsResponse]:
         """Yield the messages to the edge, until all its calls have their results."""
         while self._unsent_readiness or self._unsent or self._calls or not self._is_read:
-            if self._unsent_readiness or self._unsent:
+            if self._unsent_readiness or self._unsent or self._must_send_epochs:
                 message = self._next_batch()
                 yield message
                 for result in message.results:
@@ -214,6 +227,9 @@ class _InvocationStream:
         """Return a message with as many results as fit: one gRPC message costs more than all that is in it."""
         message = edge_pb2.StreamInvocationsResponse(readiness=self._unsent_readiness)
         self._unsent_readiness = edge_pb2.READINESS_UNSPECIFIED
+        if self._must_send_epochs:
+            self._must_send_epochs = False
+            message.store_epochs = self._epochs.message()
         left = _MAX_BATCH_BYTES
         while self._unsent and len(message.results) < _MAX_BATCH_RESULTS:
             number, outcome = self._unsent[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from typing import Final
@@ -13,6 +14,7 @@ from callback_process.logs import get_logger
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Role
 from callback_server.domain.case import FORM, RECORD
+from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import ActivityNotAllowedError, InvalidRequestError, ServerStoppingError, Violation
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.handlers.workers.worker import MAX_BATCH_MESSAGES, Worker
@@ -31,9 +33,12 @@ authenticated again, and workers spread over servers that started later."""
 class WorkerServicer(worker_grpc.WorkerServiceServicer):
     """Connects workers to the pool."""
 
-    def __init__(self, pool: WorkerPool, authenticator: Authenticator, pushed: Collection[str]) -> None:
+    def __init__(
+        self, pool: WorkerPool, authenticator: Authenticator, pushed: Collection[str], epochs: EpochExchange
+    ) -> None:
         """Create a servicer. `pushed` are the activities with a push target: their calls do not go to workers."""
         self._pool = pool
+        self._epochs = epochs
         self._pushed = pushed
         self.authenticator = authenticator
         self._reading = StreamReading()
@@ -68,7 +73,10 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         notices = {activity: notice for activity in sorted(served) if (notice := self._notice(activity))}
         if notices:
             log.warning("worker_unroutable_activities", **facts, notices=[*notices.values()])
-        welcome = worker_pb2.Welcome(notices=notices.values(), unroutable_activities=notices)
+        self._epochs.receive(hello.store_epochs)
+        welcome = worker_pb2.Welcome(
+            notices=notices.values(), unroutable_activities=notices, store_epochs=self._epochs.message()
+        )
         worker.send(worker_pb2.WorkResponse(messages=[worker_pb2.ServerMessage(welcome=welcome)]))
         reading = self._reading.start(self._read(requests, worker))
         age_limit = asyncio.get_running_loop().call_later(
@@ -77,15 +85,20 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         )
         self._pool.join(worker)
         try:
-            async for response in worker.responses():
-                authenticate()  # refuses a worker that has lost its role, before the next message
-                yield response
+            with self._epochs.listening(functools.partial(self._send_epochs, worker)):
+                async for response in worker.responses():
+                    authenticate()  # refuses a worker that has lost its role, before the next message
+                    yield response
             if reading.done():
                 reading.result()
         finally:
             age_limit.cancel()
             self._pool.leave(worker)
             log.info("worker_disconnected", **facts, calls_lost=worker.calls_lost)
+
+    def _send_epochs(self, worker: Worker) -> None:
+        if message := self._epochs.message():
+            worker.send(worker_pb2.WorkResponse(messages=[worker_pb2.ServerMessage(store_epochs=message)]))
 
     def _notice(self, activity: str) -> str | None:
         """Return why no calls of an activity go to workers, and what to change. None: they do."""

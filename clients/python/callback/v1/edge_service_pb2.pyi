@@ -58,9 +58,14 @@ class StreamInvocationsRequest(_message.Message):
     INVOCATIONS_FIELD_NUMBER: _builtins.int
     GONE_NUMBERS_FIELD_NUMBER: _builtins.int
     RELEASE_CALLERS_FIELD_NUMBER: _builtins.int
+    STORE_EPOCHS_FIELD_NUMBER: _builtins.int
     release_callers: _builtins.bool
     """release_callers says that the edge stops: the callers of held calls of this stream, and those that wait for the
     answer to a call, are told to wait elsewhere (`wait_path`). The calls wait on.
+    """
+    store_epochs: _builtins.bytes
+    """store_epochs is the last `store_epochs` that the edge has received, from any server: in the first message of a
+    stream, and when it has received another one. Empty: nothing new. At most 64 KiB.
     """
     @_builtins.property
     def invocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invocation]:
@@ -78,10 +83,11 @@ class StreamInvocationsRequest(_message.Message):
         invocations: _abc.Iterable[Global___Invocation] | None = ...,
         gone_numbers: _abc.Iterable[_builtins.int] | None = ...,
         release_callers: _builtins.bool = ...,
+        store_epochs: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_numbers", b"gone_numbers", "invocations", b"invocations", "release_callers", b"release_callers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone_numbers", b"gone_numbers", "invocations", b"invocations", "release_callers", b"release_callers", "store_epochs", b"store_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,9 +176,14 @@ class StreamInvocationsResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
+    STORE_EPOCHS_FIELD_NUMBER: _builtins.int
     readiness: Global___Readiness.ValueType
     """readiness says whether the server accepts calls over this stream. It is set in the first message and at each
     change.
+    """
+    store_epochs: _builtins.bytes
+    """store_epochs is what the server knows of the primaries that its store has had, for the other servers. An edge does
+    not read it. It is set in the first message and when the server knows more. Empty: nothing new.
     """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvocationResult]:
@@ -183,10 +194,11 @@ class StreamInvocationsResponse(_message.Message):
         *,
         results: _abc.Iterable[Global___InvocationResult] | None = ...,
         readiness: Global___Readiness.ValueType = ...,
+        store_epochs: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness", "results", b"results", "store_epochs", b"store_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,10 +100,13 @@ class Hello(_message.Message):
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     NOTIFICATION_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    STORE_EPOCHS_FIELD_NUMBER: _builtins.int
     max_calls: _builtins.int
     """max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000."""
     name: _builtins.str
     """name is a name of the worker for logs. Default empty, at most 200 characters."""
+    store_epochs: _builtins.bytes
+    """store_epochs is the last `store_epochs` that the worker has received, from any server. Default empty, at most 64 KiB."""
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """callback_activities are the activities whose calls the worker handles. At most 100, each once. Default: none. At
@@ -124,10 +127,11 @@ class Hello(_message.Message):
         max_calls: _builtins.int = ...,
         name: _builtins.str = ...,
         notification_activities: _abc.Iterable[_builtins.str] | None = ...,
+        store_epochs: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "notification_activities", b"notification_activities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "notification_activities", b"notification_activities", "store_epochs", b"store_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -271,6 +275,9 @@ class ServerMessage(_message.Message):
     WITHDRAW_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     ANSWER_REFUSED_FIELD_NUMBER: _builtins.int
+    STORE_EPOCHS_FIELD_NUMBER: _builtins.int
+    store_epochs: _builtins.bytes
+    """store_epochs replaces the `store_epochs` of Welcome: the server knows more."""
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """welcome replies to Hello. It is the first message."""
@@ -309,12 +316,13 @@ class ServerMessage(_message.Message):
         withdraw: Global___Withdraw | None = ...,
         drain: Global___Drain | None = ...,
         answer_refused: _callback_handler_service_pb2.RefuseAnswerRequest | None = ...,
+        store_epochs: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "store_epochs", b"store_epochs", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_refused", b"answer_refused", "confirm", b"confirm", "drain", b"drain", "message", b"message", "offer", b"offer", "store_epochs", b"store_epochs", "welcome", b"welcome", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "confirm", "withdraw", "drain", "answer_refused"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "offer", "confirm", "withdraw", "drain", "answer_refused", "store_epochs"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -328,6 +336,11 @@ class Welcome(_message.Message):
 
     NOTICES_FIELD_NUMBER: _builtins.int
     UNROUTABLE_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    STORE_EPOCHS_FIELD_NUMBER: _builtins.int
+    store_epochs: _builtins.bytes
+    """store_epochs is what the server knows of the primaries that its store has had, for the server to which the worker
+    connects next. The worker does not read it. Empty: the server passes nothing on.
+    """
     @_builtins.property
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """notices are sentences for the log of the worker, one for each activity of `unroutable_activities`: why this server
@@ -344,10 +357,11 @@ class Welcome(_message.Message):
         *,
         notices: _abc.Iterable[_builtins.str] | None = ...,
         unroutable_activities: _abc.Iterable[_builtins.str] | None = ...,
+        store_epochs: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "unroutable_activities", b"unroutable_activities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "store_epochs", b"store_epochs", "unroutable_activities", b"unroutable_activities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -136,6 +136,8 @@ class Worker:
         self._max_calls = max_calls
         self._grace = grace
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._store_epochs = b""
+        """What the last server knows of its store, for the next one. It is not read here."""
 
     def run(self) -> None:
         """Serve as the main job of a program. An error of `serve` ends the program with one line on standard error.
@@ -219,7 +221,9 @@ class Worker:
         backoff, unexplained = _backoff(), 0
         while True:
             try:
-                stream = _Stream(self._channel(), self._metadata(), self._hello(), self._handlers, slots)
+                stream = _Stream(
+                    self._channel(), self._metadata(), self._hello(), self._handlers, slots, self._keep_store_epochs
+                )
             except ValueError as error:  # a token function returned a malformed token
                 if not welcome.is_set():
                     raise
@@ -273,7 +277,11 @@ class Worker:
             notification_activities=self._handlers.notification_activities,
             max_calls=self._max_calls,
             name=self._name,
+            store_epochs=self._store_epochs,
         )
+
+    def _keep_store_epochs(self, message: bytes) -> None:
+        self._store_epochs = message or self._store_epochs
 
 
 class _Stream:
@@ -286,8 +294,10 @@ class _Stream:
         hello: messages.Hello,
         handlers: Handlers,
         slots: asyncio.Semaphore,
+        keep_store_epochs: Callable[[bytes], None],
     ) -> None:
         self._handlers = handlers
+        self._keep_store_epochs = keep_store_epochs
         self._slots = slots
         self._calls: dict[str, _Call] = {}
         self._outgoing: deque[messages.WorkRequest] = deque()
@@ -390,6 +400,7 @@ class _Stream:
         match message.WhichOneof("message"):
             case "welcome":
                 self.unroutable_activities = message.welcome.unroutable_activities
+                self._keep_store_epochs(message.welcome.store_epochs)
                 for notice in message.welcome.notices:
                     _log.warning("server_notice notice=%s", notice)
             case "offer":
@@ -402,6 +413,8 @@ class _Stream:
                     call.task.cancel()
             case "drain":
                 self.leaving.set()
+            case "store_epochs":
+                self._keep_store_epochs(message.store_epochs)
             case "answer_refused":
                 log_answer_refused(message.answer_refused)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.engines import product_of, read_server_info, service_of
+from callback_server.store.epochs import Known
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
@@ -84,6 +86,21 @@ async def time_behind(client: StoreClient) -> float:
         pipeline.get(keys.key(partition, "clock"))
     kept = [int(each.partition(b":")[0]) for each in await pipeline.execute() if each]
     return float(max(0, max(kept, default=0) - min(shown)) / 1e6)
+
+
+async def count_older(client: StoreClient, known: Mapping[str, Known]) -> int:
+    """Return how many partitions do not have a known epoch, by their tags. Only reads. Call it within `refusals`.
+
+    A replica that was promoted before it had the epoch counts too, until a server has met it.
+    """
+    pipeline = client.pipeline(transaction=False)
+    for tag, each in known.items():
+        pipeline.hmget(keys.key(keys.partition_of_tag(tag), "epochs"), str(each.epoch.number), "first", "accepted")
+    older = 0
+    for each, (begun, first, accepted) in zip(known.values(), await pipeline.execute(), strict=True):
+        is_there = begun is not None and begun.partition(b":")[0].decode() == each.epoch.id
+        older += not (is_there or each.epoch.number < max(int(first or 0), int(accepted or 0)))
+    return older
 
 
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:

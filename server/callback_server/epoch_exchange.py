@@ -1,0 +1,87 @@
+"""What servers tell each other of the store's epochs, through edges and workers: no process may remember all alone.
+
+The store cannot pass it on, because an old primary does not know it. Edges and workers are connected to several
+servers, one after the other. They keep the last message unread, and give it to each server. A server takes what is
+newer than its own knowledge, and then has a newer message itself.
+
+The message is signed with a key that is derived from `state_key`, which all servers share: an edge or a worker cannot
+make one. Without a `state_key`, nothing is passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from callback_process.logs import get_logger
+from callback_server.store import keys
+from callback_server.store.epochs import Epoch, Epochs, Known
+
+log = get_logger()
+
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+"""The maximum size of a message. It has about 70 bytes for each partition."""
+_VERSION: Final = b"\x01"
+_DIGEST_BYTES: Final = 16
+_PURPOSE: Final = b"callback store epochs"
+_Partitions = dict[int, tuple[int, str, str, int, int]]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Partitions).decode
+
+
+class EpochExchange:
+    """The messages of this server, and what it does with those of others."""
+
+    def __init__(self, epochs: Epochs, state_key: bytes | None) -> None:
+        self._epochs = epochs
+        self._key = None if state_key is None else hmac.digest(state_key, _PURPOSE, "sha256")
+        self._listeners = set[Callable[[], None]]()
+
+    def message(self) -> bytes:
+        """Return what this server knows. Empty: nothing, or it has no key."""
+        if self._key is None or not self._epochs.known:
+            return b""
+        known: _Partitions = {
+            keys.partition_of_tag(tag): (
+                each.epoch.number, each.epoch.id, each.epoch.replication_id, each.counted_number, each.steps
+            )
+            for tag, each in self._epochs.known.items()
+        }  # fmt: skip
+        content = _VERSION + _encode(known)
+        return self._digest(self._key, content) + content
+
+    def receive(self, message: bytes) -> None:
+        """Take what another server knows, if the message is signed with our key, and of no later version."""
+        if self._key is None or not message or len(message) > MAX_MESSAGE_BYTES:
+            return
+        digest, content = message[:_DIGEST_BYTES], message[_DIGEST_BYTES:]
+        if not hmac.compare_digest(digest, self._digest(self._key, content)):
+            log.warning("store_epochs_not_taken", reason="the signature is not ours")
+            return
+        if not content.startswith(_VERSION):
+            return
+        for partition, (number, id_, replication_id, counted_number, steps) in _decode(content[1:]).items():
+            self._epochs.remember(partition, Known(Epoch(number, id_, replication_id), counted_number, steps))
+
+    @contextlib.contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener` inside the block, when there is another message."""
+        self._listeners.add(listener)
+        try:
+            yield
+        finally:
+            self._listeners.discard(listener)
+
+    def notify(self) -> None:
+        """Tell the listeners that a newer epoch became known."""
+        for listener in [*self._listeners]:
+            listener()
+
+    @staticmethod
+    def _digest(key: bytes, content: bytes) -> bytes:
+        return hmac.digest(key, content, hashlib.sha256)[:_DIGEST_BYTES]

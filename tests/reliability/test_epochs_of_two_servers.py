@@ -1,0 +1,120 @@
+"""A server that remembers nothing is led to an old primary. It learns that from an edge, or from a worker."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import grpc
+import pytest
+import redis.asyncio
+from support.edge import running_edge
+from support.replicas import follows, running_stores
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback import Handlers, Worker
+from callback.v1 import callbacks_service_pb2 as pb2
+from callback.v1 import edge_service_pb2 as edge_pb2
+from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
+from callback_prove.tunnel import Tunnel
+
+
+@pytest.fixture(scope="module")
+async def stores(tmp_path_factory):
+    """Return an old primary, and the present one, which was its replica."""
+    with running_stores(tmp_path_factory.mktemp("stores"), 2) as (old, new):
+        await follows(new, f"127.0.0.1:{old.port}")
+        async with running_services(old), redis.asyncio.Redis(port=new.port) as plain:
+            async with redis.asyncio.Redis(port=old.port) as primary:
+                await primary.set("last", "step")
+                assert await primary.wait(1, 30_000) == 1
+            await plain.replicaof("NO", "ONE")
+        yield old, new
+
+
+@contextlib.asynccontextmanager
+async def two_servers(stores, **of_old):
+    """Run a server at the present primary, and one that remembers nothing at the old one."""
+    old, new = stores
+    async with running_services(new) as informed, running_services(old, **of_old) as other:
+        yield SimpleNamespace(informed=informed, other=other)
+
+
+async def generate(services):
+    return await services.callbacks.GenerateCallbackUrl(
+        pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+    )
+
+
+async def refuses(services):
+    """Return whether a server refuses its store."""
+    try:
+        await generate(services)
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.UNAVAILABLE
+    return False
+
+
+async def test_a_server_learns_from_an_edge(stores):
+    async with two_servers(stores) as servers:
+        await generate(servers.other)  # it cannot know better
+        async with running_edge(f"ipv4:{servers.informed.address},{servers.other.address}"):
+            await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
+        await generate(servers.informed)
+        assert "epoch 1 in place of 2" in servers.other.control_plane.epochs.problem
+
+
+async def test_a_server_learns_from_a_worker_that_was_connected_to_another_server(stores):
+    handlers = Handlers()
+
+    @handlers.activity("ship")
+    async def ship(_callback):
+        return None
+
+    async with (
+        two_servers(stores) as servers,
+        Tunnel(servers.informed.address) as tunnel,
+        Worker(handlers, tunnel.address).working(),
+    ):
+        await generate(servers.other)
+        tunnel.target = servers.other.address
+        tunnel.cut()
+        await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
+        await generate(servers.informed)
+
+
+async def first_message(services):
+    """Return what a server tells a new edge."""
+    stream = EdgeServiceStub(services.channel).StreamInvocations()
+    message = await stream.read()
+    stream.cancel()
+    return message
+
+
+async def test_a_server_tells_an_edge_when_it_knows_more(stores):
+    async with two_servers(stores) as servers:
+        known = (await first_message(servers.informed)).store_epochs
+        stream = EdgeServiceStub(servers.other.channel).StreamInvocations()
+        before = (await stream.read()).store_epochs
+        await stream.write(edge_pb2.StreamInvocationsRequest(store_epochs=known))
+        told = await asyncio.wait_for(stream.read(), 60)
+        assert told.store_epochs not in (b"", before)
+        stream.cancel()
+        assert (await refusal(generate(servers.other))).reason == "STORE_UNAVAILABLE"
+
+
+async def test_a_message_with_another_signature_is_not_taken(stores):
+    async with two_servers(stores, state_key="x" * 32) as servers:
+        known = (await first_message(servers.informed)).store_epochs
+        stream = EdgeServiceStub(servers.other.channel).StreamInvocations()
+        await stream.read()
+        for message in (known, b"short", known[:-1], b"\0" * 100):
+            await stream.write(edge_pb2.StreamInvocationsRequest(store_epochs=message))
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+        await generate(servers.other)
+
+
+async def test_without_a_key_nothing_is_passed_on(stores):
+    async with two_servers(stores, state_key=None) as servers:
+        assert (await first_message(servers.other)).store_epochs == b""
