@@ -3,7 +3,7 @@
 Every key of a case lies in the case's *partition* and carries the hash tag of the partition, such as `{cb:17}`. So one
 script changes a case and its indexes atomically, also on a cluster. Which keys a transition touches depends on what it
 reads (the indexes by owner and activity, the running call). So a script is routed by the tag of its partition, as its
-one declared key, and spells the others with functions that are generated from the table below (see generated_lua.py).
+one declared key, and names the others by the table below: `case_key(id)` (see `with_keys` in generated_lua.py).
 A script may use undeclared keys of the same slot. The server refuses those of another slot, which the tests on a
 cluster would show.
 """

@@ -39,7 +39,7 @@ from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.epochs import Epoch, Epochs
-from callback_server.store.generated_lua import PARTS
+from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import Argument, Kind, argument_bindings
 
@@ -63,7 +63,8 @@ class Script:
     """One Lua file, and the arguments that it takes.
 
     The file is completed when it is loaded: `-- @include NAME` stands for a file in `lua/includes/` or for a generated
-    part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the arguments.
+    part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the arguments; and
+    `case_key(id)` and so on stand for the keys of the table in keys.py.
     """
 
     def __init__(
@@ -143,7 +144,8 @@ def _load(name: str, arguments: Sequence[Argument]) -> str:
             return PARTS[part]()
         return _DIRECTIVE.sub(replacement, (folder / "includes" / f"{part}.lua").read_text("utf-8"))
 
-    return _without_unused_functions(_DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8")))
+    complete = _DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8"))
+    return with_keys(_without_unused_functions(complete))
 
 
 def _without_unused_functions(source: str) -> str:

@@ -98,7 +98,7 @@ end
 
 check_types(case, {})
 if case.fallback then redis.call('STRLEN', fallback_key(case_id)) end
-redis.call('STRLEN', content_key(case_id))
+local content = redis.call('GET', content_key(case_id))
 redis.call('STRLEN', body_key(case_id))
 apply_timeouts(case, now, limits)
 
@@ -150,7 +150,7 @@ if case.status == 'CLOSED' then
 end
 if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM'
     or case.choices and intent ~= 'CONFIRMED') then
-  return reply('CONFIRM', redis.call('GET', content_key(case_id)))
+  return reply('CONFIRM', content)
 end
 if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end
@@ -175,7 +175,6 @@ if partial and case.answer_mode == 'ACK' then request, request_body, partial = w
 local recorded_request, recorded_body = request, request_body
 local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
-local content = redis.call('GET', content_key(case_id))
 local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.call_count + 1
 local size = #request + #request_body + #content + #body
@@ -193,8 +192,11 @@ if window_ms > 0 then
   if method ~= 'get' then redis.call('HSET', call_key(call_id), 'method', method) end
   redis.call('SET', repeat_key(case_id, digest), call_id)
 end
-redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id)
-if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
+if arrival then
+  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id, 'arrival', arrival)
+else
+  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id)
+end
 redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
 case.call = call_id

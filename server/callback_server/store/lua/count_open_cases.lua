@@ -4,7 +4,6 @@
 -- KEYS: partition
 -- ARGV: owner
 -- Returns: the number.
--- @include key_functions
 -- @include status_lists
 -- @arguments
 

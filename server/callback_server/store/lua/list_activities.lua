@@ -9,7 +9,6 @@
 -- Returns: how far the script came (the last activity that it looked at; '' if that was the last of all), then
 --          activity, the number of its deliveries that wait or run, and of the owner's cases that are not closed, in
 --          turn; without activities that have neither.
--- @include key_functions
 -- @include status_lists
 -- @arguments
 

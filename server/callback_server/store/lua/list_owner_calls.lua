@@ -7,7 +7,6 @@
 --       limit, max_scanned (calls to look at), activities... (only calls of these; none = all)
 -- Returns: how far the script came (start and call_id of the last call that it looked at; 0 and '' if there may be no
 --          more, or the limit is reached), then start and call_id in turn, newest first.
--- @include key_functions
 -- @arguments
 
 local index = filter == 'WAITING' and waiting_key(owner) or dead_key(owner)

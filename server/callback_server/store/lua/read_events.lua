@@ -5,7 +5,6 @@
 -- ARGV: first_number (of an event; '' = the newest event alone), limit
 -- Returns: the number of the first event (0 = there is none), then the events, packed, in their order. If the event
 --          with the requested number is no longer kept, the first event is a later one.
--- @include key_functions
 -- @arguments
 
 local events = first_number == '' and redis.call('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)

@@ -38,8 +38,9 @@ examine(due_reminders, function(case_id)
   if case then check_types(case, {}) end
 end)
 for _, notifications in ipairs({false, true}) do
-  local activities, list = due_lists(notifications)
-  for _, activity in ipairs(activities) do redis.call('ZCARD', list(activity)) end
+  for _, activity in ipairs(activities_with_due_list(notifications)) do
+    redis.call('ZCARD', due_list(activity, notifications))
+  end
 end
 
 sync_pauses(pauses_version, paused_activities_first, paused_activities_last)
@@ -78,9 +79,9 @@ for _, case_id in ipairs(reminded) do
   end
 end
 local function is_due(notifications)
-  local activities, list = due_lists(notifications)
-  for _, activity in ipairs(activities) do
-    if #redis.call('ZRANGE', list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then return 1 end
+  for _, activity in ipairs(activities_with_due_list(notifications)) do
+    local list = due_list(activity, notifications)
+    if #redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1) > 0 then return 1 end
   end
   return 0
 end

@@ -4,7 +4,6 @@
 -- KEYS: partition
 -- ARGV: pauses_version, paused_activities...
 -- Returns: OK.
--- @include key_functions
 -- @include pauses
 -- @arguments
 

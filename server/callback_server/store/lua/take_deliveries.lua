@@ -24,7 +24,7 @@ local now = math.floor(now_us() / 1000)
 local lease_ms = {}
 for i = declared_leases_first, declared_leases_last, 2 do lease_ms[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
-local activities, due_list = due_lists(notifications)
+local activities = activities_with_due_list(notifications)
 table.sort(activities)
 
 local function check(call_id)
@@ -43,7 +43,7 @@ for i = 1, #activities do
   local left = limit + 1 - found
   if left == 0 then break end
   if redis.call('HEXISTS', pauses_key(), activity) == 0 then
-    local entries = redis.call('ZRANGE', due_list(activity), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
+    local entries = redis.call('ZRANGE', due_list(activity, notifications), '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
     found = found + #entries
     examine(entries, check)
     due_by_activity[#due_by_activity + 1] = {activity, entries}
@@ -73,7 +73,8 @@ for i = 1, math.min(#due, 2 * limit), 2 do
     content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
   end
   if not case or not call[6] or (call[6] ~= '' and not content) then
-    report_absent(is_notification(call_id) and 'notification_due' or 'due', due_list(activity), call_id, now)
+    report_absent(is_notification(call_id) and 'notification_due' or 'due', due_list(activity, notifications),
+      call_id, now)
   elseif is_obsolete(case, call_id) then
     drop_reminder(case, call_id)
   elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended

@@ -19,10 +19,14 @@ local function lists_of(case, call_id)
   return due_key(case.activity), delivery_activities_key()
 end
 
--- Returns the activities that have a list of deliveries, of calls or of notifications, and the key function of a list.
-local function due_lists(notifications)
-  if notifications then return redis.call('SMEMBERS', notification_activities_key()), notification_due_key end
-  return redis.call('SMEMBERS', delivery_activities_key()), due_key
+-- Returns the activities that have a list of deliveries, of calls or of notifications.
+local function activities_with_due_list(notifications)
+  return redis.call('SMEMBERS', notifications and notification_activities_key() or delivery_activities_key())
+end
+
+-- Returns the key of the list of deliveries of an activity, of calls or of notifications.
+local function due_list(activity, notifications)
+  return notifications and notification_due_key(activity) or due_key(activity)
 end
 
 local function schedule(case, call_id, at)

@@ -1,5 +1,4 @@
 -- The index of labels. A case stays in it from its creation until it is deleted, in every status.
--- @include key_functions
 -- @include setting_positions
 
 -- Returns the name of a label in keys: a digest, because a value can be long and contain any character.

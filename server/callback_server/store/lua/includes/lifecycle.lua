@@ -1,6 +1,5 @@
 -- Functions on a case and its calls that several transitions share. A transition reads everything, decides, and only
 -- then writes: Lua has no rollback.
--- @include key_functions
 -- @include life_functions
 -- @include life_constants
 -- @include labels
@@ -296,10 +295,11 @@ local function end_call(case, call_id, call_end, now, limits, has_delivery)
     redis.call('ZREM', held_key(case.id), call_id)
     trim_request(call_id)
   end
-  if redis.call('HGET', call_key(call_id), 'request') == '' then erase_outcome(call_id) end -- erased while it ran
+  local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters')
+  if call[1] == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
-  start_window(case, call_id, call_status, now)
+  start_window(case, call_id, call_status, now, call[2], call[3], call[4])
   if call_status == 'INTERRUPTED' then TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED', call_id, case.activity, effect} end
   if not has_delivery then retain_ended_call(case, call_id, now, limits) end
   return effect

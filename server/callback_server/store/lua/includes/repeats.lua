@@ -62,22 +62,22 @@ local function answer_again(case, call_id, asker)
     case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or ''
 end
 
--- Starts the window of a call that ends, and reports its end to the repeats that wait with it.
-local function start_window(case, call_id, call_status, now)
-  local call = redis.call('HMGET', call_key(call_id), 'digest', 'window', 'waiters')
-  if call[3] then
+-- Starts the window of a call that ends, and reports its end to the repeats that wait with it. The last arguments are
+-- fields of the call.
+local function start_window(case, call_id, call_status, now, digest, window, waiters)
+  if waiters then
     local replicas = {}
-    for _, place in pairs(cmsgpack.unpack(call[3])) do replicas[#replicas + 1] = place[2] end
+    for _, place in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = place[2] end
     TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
     redis.call('HDEL', call_key(call_id), 'waiters')
   end
-  if not call[1] then return end
+  if not digest then return end
   if call_status == 'NOT_STARTED' then
-    redis.call('UNLINK', repeat_key(case.id, call[1]))
+    redis.call('UNLINK', repeat_key(case.id, digest))
     return
   end
-  redis.call('PEXPIRE', repeat_key(case.id, call[1]), call[2])
-  local over = now + call[2]
+  redis.call('PEXPIRE', repeat_key(case.id, digest), window)
+  local over = now + window
   if over > tonumber(case.repeats_until) then
     case.repeats_until = over
     redis.call('HSET', case_key(case.id), 'repeats_until', over)
