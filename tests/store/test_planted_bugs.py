@@ -163,8 +163,8 @@ BUGS = {
     "the end of an attempt that is sent again counts twice": (
         "if call[3] == fencing_token then return reply('OK', 0, 0) end", ""),
     "a lease of a delivery that ended is not taken": (
-        "redis.call('ZRANGE', list, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)",
-        "redis.call('ZRANGE', list, 1000, now, 'BYSCORE', 'LIMIT', 0, left)"),
+        "redis.call('ZRANGE', due_list(activity, notifications), '-inf', now",
+        "redis.call('ZRANGE', due_list(activity, notifications), 1000, now"),
     "an attempt does not count": ("redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)", ""),
     "an attempt without a question to the handler counts": (
         "if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end", ""),
@@ -261,7 +261,7 @@ BUGS = {
     "an answer outlives the erasure": ("erase_outcome(call_id)\n    end", "\n    end"),
     "the erasure of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
     "the answer of a call that was erased while it ran stays": (
-        "  if call[1] == '' then erase_outcome(call_id) end\n", ""),
+        "  if call[1] == '' then erase_outcome(call_id) end", ""),
     "what was erased still takes room": ("redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])", ""),
     "a running call loses its grant to the erasure": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),

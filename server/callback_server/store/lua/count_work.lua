@@ -6,7 +6,6 @@
 -- Returns: the number of deliveries that wait or run, of all owners; how long ago the earliest of them became due, in
 --          milliseconds (0 = none is due); then for each owner the number of cases that are not closed, of held calls
 --          that wait, and of calls and notifications whose delivery is DEAD.
--- @include key_functions
 -- @include status_lists
 -- @arguments
 

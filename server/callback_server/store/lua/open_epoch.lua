@@ -14,7 +14,6 @@
 --          none), and how many events the partition had when the first epoch after the counted one began (-1 = it is
 --          the newest); OTHER with the number of the newest epoch: the store does not have what the sender knows.
 -- Transition: none.
--- @include key_functions
 -- @arguments
 
 -- How many epochs a partition remembers.

@@ -6,7 +6,6 @@
 -- ARGV: epoch (its number), lost_epoch (the number of the epoch that the steps were made in), steps
 -- Returns: OK.
 -- Transition: none.
--- @include key_functions
 -- @arguments
 
 local known = redis.call('HGET', losses_key(), epoch)

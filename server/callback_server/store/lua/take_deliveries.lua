@@ -52,7 +52,7 @@ end
 
 local due, list = {}, notifications and 'notification_due' or 'due'
 for _, each in ipairs(due_by_activity) do
-  for _, call_id in ipairs(without_damaged(list, due_list(each[1]), each[2], now)) do
+  for _, call_id in ipairs(without_damaged(list, due_list(each[1], notifications), each[2], now)) do
     due[#due + 1] = each[1]
     due[#due + 1] = call_id
   end
