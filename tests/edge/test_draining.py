@@ -156,7 +156,7 @@ async def test_a_call_that_is_made_during_the_stop_has_its_caller_released_too(p
         assert not any(plane.released)
         writer.write(http_request(f"/cb/{new_state()}"))
         assert parse_answers(await edge.rest(reader, writer))[0].status == 200
-        assert plane.released[-1] == 1
+        assert sum(plane.released) == 1  # the other streams have none
         await stop
 
 

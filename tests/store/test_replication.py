@@ -310,8 +310,9 @@ async def test_a_backup_and_a_second_connection_of_a_replica_are_no_more_replica
         for said in (f"listening-port {stores[1].port}", "rdb-only 1"):  # the second as `redis-cli --rdb` says
             reader, writer = await asyncio.open_connection("127.0.0.1", stores[0].port)
             stack.callback(writer.close)
-            writer.write(f"REPLCONF {said}\r\n".encode())
-            assert await reader.readline() == b"+OK\r\n"
+            for replconf in (said, "capa eof"):  # without it, a primary does not wait, but sends the data at once
+                writer.write(f"REPLCONF {replconf}\r\n".encode())
+                assert await reader.readline() == b"+OK\r\n"
             writer.write(b"PSYNC ? -1\r\n")
         await wait_until(lambda: has_replicas(plain, 3), what="a primary with three connections")
         assert await known_replicas(plain, plain.execute_command) == 1
