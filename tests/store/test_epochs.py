@@ -20,6 +20,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.transitions.open_epoch import open_epoch
 from callback_server.store.transitions.record_loss import record_loss
 from callback_server.store.transitions.sweep_partition import sweep_partition
+from callback_server.store.transitions.write_statistics import write_statistics
 
 PARTITION = 7
 TAG = keys.tag(PARTITION)
@@ -104,6 +105,14 @@ async def test_another_primary_with_the_same_data_begins_an_epoch_and_nothing_is
         assert (server.number, server.losses, server.epochs.problem) == (2, [], "")
         await server.new()  # on the connection that was open before
         assert server.steps == 5
+
+
+async def test_keys_of_no_partition_have_no_epoch(connected, plain):
+    async with connected() as server:
+        await write_statistics(server.cases.scripts, "replica", minute=1, counts={"calls": 1})
+        await server.new()
+        assert [*server.epochs.known] == [TAG]
+        assert not await plain.exists(f"{keys.STATISTICS_KEY}:epochs")
 
 
 async def test_a_primary_is_reported_once_for_all_partitions_and_whether_it_was_known(connected):

@@ -115,7 +115,7 @@ def tag(partition: int) -> str:
 
 def tag_of(key: str) -> str:
     """Return the hash tag of a key of a partition, and "" for another key."""
-    return key[: key.find("}") + 1]
+    return key[: key.find("}") + 1] if key[4:5].isdecimal() else ""
 
 
 def partition_of_tag(tag: str) -> int:
