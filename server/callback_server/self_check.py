@@ -20,22 +20,27 @@ MAX_AGE_S: Final = 60.0
 
 
 class SelfCheck:
-    """The findings of a server about itself. Requests at the same time share one check."""
+    """The findings of a server about itself. Requests at the same time share one check.
+
+    A check goes on without them: what cannot be reached can take it longer than a client waits, and the next request
+    gets what it found.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._checking = asyncio.Lock()
+        self._check: asyncio.Task[Sequence[Finding]] | None = None
         self._checked_at = float("-inf")
-        self._findings: Sequence[Finding] = ()
         self.check_time_s = 0.0
         """When the checks ended, in seconds since the epoch."""
 
     async def findings(self) -> Sequence[Finding]:
         """Return the findings, at most `MAX_AGE_S` old."""
-        async with self._checking:
-            if time.monotonic() - self._checked_at > MAX_AGE_S:
-                found = [finding for check in doctor.CHECKS async for finding in check(self._settings)]
-                found += [finding async for finding in doctor.check_report_only(self._settings, changed=None)]
-                self._findings = found
-                self._checked_at, self.check_time_s = time.monotonic(), time.time()
-        return self._findings
+        if self._check is None or (self._check.done() and time.monotonic() - self._checked_at > MAX_AGE_S):
+            self._check = asyncio.create_task(self._run())
+        return await asyncio.shield(self._check)
+
+    async def _run(self) -> Sequence[Finding]:
+        found = [finding for check in doctor.CHECKS async for finding in check(self._settings)]
+        found += [finding async for finding in doctor.check_report_only(self._settings, changed=None)]
+        self._checked_at, self.check_time_s = time.monotonic(), time.time()
+        return found

@@ -1,5 +1,6 @@
 """What administrators are told: what all servers have done by minute, what waits, and what a server finds of itself."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -10,9 +11,11 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server import call_statistics
+from callback_process.findings import Finding
+from callback_server import call_statistics, doctor
 from callback_server.call_statistics import StatisticsRecorder, quantile
-from callback_server.settings import ActivitySettings
+from callback_server.self_check import SelfCheck
+from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store import keys
 from callback_server.store.transitions.write_statistics import write_statistics
 
@@ -132,6 +135,26 @@ async def test_a_server_finds_its_store_safe_and_a_target_that_is_away(store_of)
         assert by_check["activities.away"].level == rpc.FINDING_LEVEL_PROBLEM
         assert by_check["activities.away"].advice
         assert found.check_time.seconds > 0
+
+
+async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_next_request(monkeypatch):
+    begun, ended = [], asyncio.Event()
+
+    async def check(_settings):
+        begun.append(check)
+        await ended.wait()
+        yield Finding.ok("slow", "it answered")
+
+    monkeypatch.setattr(doctor, "CHECKS", (check,))
+    checks = SelfCheck(ServerSettings())
+    waiting = asyncio.create_task(checks.findings())
+    await wait_until(lambda: begun, what="the start of the check")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    ended.set()
+    assert [each.seen for each in await checks.findings()] == ["it answered"]
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize(
