@@ -157,7 +157,13 @@ async def test_someone_without_a_role_learns_who_they_are_and_gets_in_once_the_p
 
 @pytest.mark.parametrize(
     ("wanted", "leads_to"),
-    [("/calls/x?body=hex", "/calls/x?body=hex"), ("//evil.example", "/"), ("https://e.example", "/")],
+    [
+        ("/calls/x?body=hex", "/calls/x?body=hex"),
+        ("//evil.example", "/"),
+        ("https://e.example", "/"),
+        (f"/{'x' * 2000}", f"/{'x' * 2000}"),
+        (f"/{'x' * 2001}", "/"),
+    ],
 )
 async def test_it_leads_to_the_wanted_page_of_the_console_and_nowhere_else(
     console, issuer, at_issuer, wanted, leads_to
@@ -282,6 +288,8 @@ async def test_a_sign_in_takes_ten_minutes_at_most_and_the_oldest_makes_room(con
     provider.take(third)
     now = time.monotonic()
     monkeypatch.setattr(openid.time, "monotonic", lambda: now + 601)
+    last = (await provider.begin("http://127.0.0.1/", "/"))[0]
+    assert [*provider._sign_ins] == [last]  # what is too old takes no room
     with pytest.raises(openid.SignInError, match="openid_lost"):
         provider.take(second)
 

@@ -162,8 +162,7 @@ class OpenId:
                 nonce=sign_in.nonce,
                 code_verifier=sign_in.code_verifier,
             )
-        if len(self._sign_ins) >= _MAX_SIGN_INS:
-            del self._sign_ins[next(iter(self._sign_ins))]
+        self._make_room()
         key = secrets.token_urlsafe(32)
         self._sign_ins[key] = sign_in
         return key, url
@@ -233,6 +232,15 @@ class OpenId:
         )
         claims.validate(leeway=LEEWAY_S)
         return Person(id_token, issuer, str(claims["sub"]), str(claims.get("email", "")), float(claims["exp"]))
+
+    def _make_room(self) -> None:
+        """Forget the sign-ins that are too old, and else the oldest one if there are too many."""
+        now = time.monotonic()
+        while self._sign_ins:
+            oldest = next(iter(self._sign_ins))
+            if self._sign_ins[oldest].ends >= now and len(self._sign_ins) < _MAX_SIGN_INS:
+                return
+            del self._sign_ins[oldest]
 
     async def _configured(self, client: Any) -> Mapping[str, Any]:
         if time.monotonic() >= self._configuration_until:

@@ -28,8 +28,9 @@ blueprint: Final = Blueprint("sign_in", __name__)
 
 _TIMEOUT_S: Final = 10.0
 """Time limit of a request to the server, in seconds. A person waits for it."""
-_OWN_PATH: Final = re.compile(r"/(?![/\\])[!-~]*")
-"""A path of the console. A browser takes `//HOST` and `/\\HOST` for another site."""
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[!-~]{0,2000}")
+"""A path of the console. A browser takes `//HOST` and `/\\HOST` for another site. It is kept for a sign-in that anybody
+can begin, so its length has a limit."""
 
 Answer = Response | tuple[str, int]
 """What a view returns."""
