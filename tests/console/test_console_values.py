@@ -21,6 +21,7 @@ from callback_console.curl import curl_command
 from callback_console.plots import columns, lines, nice_top, sparkline
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
+from callback_console.views import callbacks
 from callback_console.views.dead import dead_groups
 from callback_console.views.overview import served_activities
 from callback_console.words import TEXTS, Words, best_language
@@ -278,3 +279,17 @@ def test_vendored_files_are_unchanged_and_each_is_listed():
     rows = re.findall(r"^\| `(\S+)` \|.*`([0-9a-f]{64})` \|$", (static / "VENDORED.md").read_text(), re.MULTILINE)
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in static.glob("*.min.js")}
     assert found == dict(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-27T04:30", datetime(2026, 11, 27, 4, 30, tzinfo=UTC)),
+        ("2026-11-27T04:30+02:00", datetime(2026, 11, 27, 2, 30, tzinfo=UTC)),
+        ("0001-01-01T00:00+01:00", None),
+        ("9999-12-31T23:59-01:00", None),
+        ("soon", None),
+    ],
+)
+def test_a_time_in_an_address_is_one_of_the_calendar_or_none(text, time):
+    assert callbacks._time(text) == time

@@ -68,9 +68,9 @@ def _time(text: str) -> datetime | None:
     """Return a time in UTC, as a field of a form has it. None if it is none."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second is of a time that is in the calendar only where its offset is
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 @blueprint.get("/callbacks/<case_id>")
