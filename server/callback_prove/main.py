@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,9 @@ def run(
         history, violations = asyncio.run(prove(name, settings))
     except ProveError as error:
         return _fail(f"{error}\nthe history so far: {home / HISTORY}")
+    except Exception as error:  # such as a store that refuses a command; no promise is known to be broken
+        traceback.print_exc()
+        return _fail(f"it broke off: {type(error).__name__}: {error}\nthe history so far: {home / HISTORY}")
     except KeyboardInterrupt:
         say(f"stopped; the history so far: {home / HISTORY}")
         return EXIT_STOPPED

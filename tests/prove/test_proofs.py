@@ -3,6 +3,7 @@
 import tempfile
 
 import pytest
+import redis
 from soak.counts import SOAK, count
 from support.tools import require
 
@@ -74,6 +75,18 @@ def test_a_broken_promise_is_printed_and_its_history_is_kept(tmp_path, monkeypat
     else:
         assert "violations: 0" in printed
         assert kept == []
+
+
+def test_a_proof_that_breaks_off_is_no_broken_promise(tmp_path, monkeypatch, capsys):
+    async def break_off(_settings, _history):
+        raise redis.ResponseError("unknown subcommand 'MIGRATESLOTS'")
+
+    monkeypatch.setitem(PROOFS, "cluster", Proof(break_off))
+    assert run("cluster", directory=tmp_path / "proof", **OPTIONS) == 69
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "ResponseError: unknown subcommand 'MIGRATESLOTS'" in output.err
+    assert str(tmp_path / "proof" / HISTORY) in output.err
 
 
 def test_a_proof_without_a_compiler_says_what_to_install(tmp_path, monkeypatch, capsys):
