@@ -367,6 +367,7 @@ async def test_without_principals_a_session_opens_by_itself_and_only_on_the_own_
                 headers = {"Host": "console.example", "Origin": url}
                 answer = await http.request(method, f"http://{console.address}/sign-in", headers=headers)
                 assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
+        world.issuer.reset()
         world.issuer.client = Client(f"{url}/sign-in/return")
         headers = {"Host": "console.example"}
         trusts = ssl.create_default_context(cafile=world.openid.ca_file)
