@@ -43,15 +43,16 @@ class EpochExchange:
         self._listeners = set[Callable[[], None]]()
 
     def message(self) -> bytes:
-        """Return what this server knows. Empty: nothing, or it has no key."""
-        if self._key is None or not self._epochs.known:
-            return b""
+        """Return what this server knows, without what it has only found. Empty: nothing, or it has no key."""
         known: _Partitions = {
             keys.partition_of_tag(tag): (
                 each.epoch.number, each.epoch.id, each.epoch.replication_id, each.counted_number, each.steps
             )
             for tag, each in self._epochs.known.items()
+            if not each.is_found
         }  # fmt: skip
+        if self._key is None or not known:
+            return b""
         content = _VERSION + _encode(known)
         return self._digest(self._key, content) + content
 

@@ -21,22 +21,23 @@ from callback_prove.tunnel import Tunnel
 
 @pytest.fixture(scope="module")
 async def stores(tmp_path_factory):
-    """Return an old primary, and the present one, which was its replica."""
+    """Return an old primary, the present one, which was its replica, and the file of a server that knew the old one."""
+    file = tmp_path_factory.mktemp("server") / "epochs"
     with running_stores(tmp_path_factory.mktemp("stores"), 2) as (old, new):
         await follows(new, f"127.0.0.1:{old.port}")
-        async with running_services(old), redis.asyncio.Redis(port=new.port) as plain:
+        async with running_services(old, store_epochs_file=file), redis.asyncio.Redis(port=new.port) as plain:
             async with redis.asyncio.Redis(port=old.port) as primary:
                 await primary.set("last", "step")
                 assert await primary.wait(1, 30_000) == 1
             await plain.replicaof("NO", "ONE")
-        yield old, new
+        yield old, new, file
 
 
 @contextlib.asynccontextmanager
 async def two_servers(stores, **of_old):
     """Run a server at the present primary, and one that remembers nothing at the old one."""
-    old, new = stores
-    async with running_services(new) as informed, running_services(old, **of_old) as other:
+    old, new, file = stores
+    async with running_services(new, store_epochs_file=file) as informed, running_services(old, **of_old) as other:
         yield SimpleNamespace(informed=informed, other=other)
 
 

@@ -11,6 +11,7 @@ from support.replicas import follows, running_stores
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_server.epoch_exchange import EpochExchange
 from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -245,6 +246,50 @@ async def test_what_other_servers_know_keeps_the_count_until_the_store_shows_it(
         server.epochs.remember(PARTITION, known)
         await server.new()
         assert [(loss.epoch, loss.lost_epoch, loss.steps) for loss in server.losses] == [(2, 1, 3)]
+
+
+async def test_a_server_that_only_found_its_store_believes_another_that_knew_the_primary_before(connected, plain):
+    async with connected() as server:
+        await server.new()
+        old = await saved(plain)
+        await restore(plain, old)
+        async with connected(server.epochs) as second:
+            await second.new()
+        await restore(plain, old)  # the old primary has restarted, so its next epoch has the same number
+        async with connected() as blind:
+            await blind.new()
+            assert (blind.number, server.number) == (2, 2)
+            assert EpochExchange(blind.epochs, b"key").message() == b""
+            EpochExchange(blind.epochs, b"key").receive(EpochExchange(server.epochs, b"key").message())
+            with pytest.raises(StoreError, match="epoch 2 in place of 2"):
+                await blind.new()
+
+
+async def test_a_server_that_found_its_store_goes_on_when_the_store_has_what_another_knew(connected, plain):
+    async with connected() as server, connected() as found:
+        await server.new()
+        await plain.hset(EPOCHS, "primary", "another")
+        await found.new()
+        found.epochs.remember(PARTITION, server.epochs.known[TAG])
+        await found.new()
+        assert (found.number, found.epochs.problem, found.losses) == (2, "", [])
+        assert EpochExchange(found.epochs, b"key").message()
+
+
+async def test_a_primary_that_gets_its_first_replica_goes_on_and_no_steps_are_reported_as_lost(tmp_path):
+    with running_stores(tmp_path, 2) as (primary, replica):
+        async with connect(primary.url) as client, connect(primary.url) as other, connect(primary.url) as third:
+            server, before = Server(client), Server(other)
+            await server.new()
+            await before.new()
+            replication_id = server.epochs.current(TAG).replication_id
+            await follows(replica, f"127.0.0.1:{primary.port}")
+            await Server(third, before.epochs).new()  # a new connection
+            await server.new(3)  # on the one that was open before
+            async with connect(primary.url) as fourth:
+                await Server(fourth, server.epochs).new()
+            assert server.epochs.current(TAG).replication_id != replication_id
+            assert (server.number, server.reports, before.reports[1:]) == (1, [], [])
 
 
 async def test_a_partition_remembers_its_last_64_epochs(connected, plain):

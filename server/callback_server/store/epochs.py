@@ -68,6 +68,8 @@ class Known:
     """The number of the epoch whose steps are counted: an earlier one until the store has shown the newest."""
     steps: int
     """The number of the newest event that was seen in that epoch."""
+    is_found: bool = False
+    """Whether the store was taken as it was found, and nothing that was known before has confirmed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,10 @@ class Epochs:
             self._known[tag] = replace(known)
             self.changed.set()
             return
-        if known.epoch.number > ours.epoch.number:
+        if known.epoch.number > ours.epoch.number or (ours.is_found and known.epoch.id != ours.epoch.id):
             ours.epoch = known.epoch  # the steps that are counted here are compared when the store shows it
             self.changed.set()
+        ours.is_found = False
         if known.counted_number == ours.counted_number:
             ours.steps = max(ours.steps, known.steps)
 
@@ -161,15 +164,16 @@ class Epochs:
             metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
         is_new = all(each.epoch.replication_id != epoch.replication_id for each in self._known.values())
         if ours is None:
-            self._known[tag] = Known(epoch, epoch.number, 0)
+            self._known[tag] = Known(epoch, epoch.number, 0, is_found=newest_before > 0)
             self.changed.set()
             if newest_before and is_new:
                 self._on_report(PrimaryChanged(epoch.number, was_known=False))
             return epoch
         if ours.epoch != epoch:
-            ours.epoch = epoch
+            is_next, ours.epoch = ours.epoch.number != epoch.number, epoch
+            ours.is_found = ours.is_found and not is_next
             self.changed.set()
-            if is_new:
+            if is_new and is_next:
                 self._on_report(PrimaryChanged(epoch.number, was_known=True))
         if events_before >= 0 and ours.counted_number < epoch.number:
             lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - events_before)

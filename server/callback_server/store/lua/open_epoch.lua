@@ -22,7 +22,8 @@ local KEPT = 64
 local replication = redis.call('INFO', 'replication')
 local replication_id = string.match(replication, 'master_replid:(%x+)') or ''
 local former_id = string.match(replication, 'master_replid2:(%x+)') or ''
-local primary = (string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '') .. ':' .. replication_id
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+local primary = run_id .. ':' .. replication_id
 local newest = redis.call('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
 local events = newest[1] and string.sub(newest[1][1], 3) or '0'
 
@@ -36,8 +37,12 @@ if not knows_all and accepted <= known_number and not accepts then
   gives_up = true
 end
 
+-- A primary that gets its first replica takes another replication id, and has no second one. It goes on as before: no
+-- connection to it ends, and steps that servers make meanwhile are not lost.
+local goes_on = run_id ~= '' and not string.find(former_id, '[^0]')
+  and string.sub(stored[1] or '', 1, #run_id + 1) == run_id .. ':'
 local number = last
-if stored[1] ~= primary or gives_up then
+if stored[1] ~= primary and not goes_on or gives_up then
   number = math.max(last, known_number) + 1
   -- Epochs begin less than once a second. So the time is higher than all that any server knows.
   if accepts then number = math.max(number, tonumber(redis.call('TIME')[1])) end
