@@ -49,6 +49,9 @@ STORE_WAIT_S: Final = 3.0
 """How long a new watcher waits for the store, in seconds."""
 HEARTBEAT_S: Final = 15.0
 """Time without events after which a watcher gets its position alone, in seconds."""
+LATEST_PAUSE_S: Final = 0.7
+"""Pause after each batch of a watcher that wants the latest event only, in seconds: so short that a page which then
+loads again shows every change within a second."""
 MAX_KEPT_EVENTS: Final = 30_000
 """Maximum number of events that the reader keeps; each takes about half a kilobyte."""
 MAX_BATCH_EVENTS: Final = 500
@@ -63,10 +66,11 @@ EventBatch = tuple[list[tuple[Event, str]], str]
 
 
 class _Watcher:
-    """One watcher: its filter, and its position."""
+    """One watcher: its filter, whether it wants the latest event only, and its position."""
 
-    def __init__(self, event_filter: EventFilter) -> None:
+    def __init__(self, event_filter: EventFilter, *, latest_only: bool) -> None:
         self.filter = event_filter
+        self.latest_only = latest_only
         self.next: int | None = None
         """Index of the reader's next event for this watcher, counted from the reader's first event. None: it still
         reads the store."""
@@ -80,6 +84,8 @@ class _Watcher:
         Returns:
             The selected events from index `at` on, and the index of the next event to examine.
         """
+        if self.latest_only:
+            return self._select_latest(events, at, position), len(events)
         selected = list[tuple[Event, str]]()
         while at < len(events) and len(selected) < MAX_BATCH_EVENTS:
             partition, number, mark, event = events[at]
@@ -89,6 +95,15 @@ class _Watcher:
                 if self.filter.matches(event):
                     selected.append((event, position.token()))
         return selected, at
+
+    def _select_latest(self, events: Sequence[StoredEvent], at: int, position: Position) -> list[tuple[Event, str]]:
+        latest = None
+        for partition, number, mark, event in events[at:]:
+            if number > position.numbers[partition]:
+                position.move(partition, number, mark)
+                if self.filter.matches(event):
+                    latest = event
+        return [] if latest is None else [(latest, position.token())]
 
 
 class WatchHub:
@@ -107,10 +122,10 @@ class WatchHub:
         """The position before the first kept event. No event is missing after it."""
         self._deleted = 0
         """Number of events that were discarded."""
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     async def watch(
-        self, principal: str, event_filter: EventFilter, token: ResumeToken | None
+        self, principal: str, event_filter: EventFilter, token: ResumeToken | None, *, latest_only: bool = False
     ) -> AsyncGenerator[EventBatch, None]:
         """Stream the events after a position, without end. The first batch is empty and gives the position alone.
 
@@ -118,6 +133,7 @@ class WatchHub:
             principal: The name of the principal that watches.
             event_filter: Selects the events.
             token: The position. None: now.
+            latest_only: Whether a batch has the latest event alone, and a pause follows it.
 
         Raises:
             WatchPositionLostError: The store no longer has every event after the position.
@@ -129,7 +145,7 @@ class WatchHub:
         self._raise_if_stopping()
         if len(self._watchers) >= MAX_WATCHERS or self._of_principal[principal] >= MAX_WATCHERS_PER_PRINCIPAL:
             raise TooManyWatchersError
-        watcher = _Watcher(event_filter)
+        watcher = _Watcher(event_filter, latest_only=latest_only)
         self._watchers[watcher] = None
         self._of_principal[principal] += 1
         metrics.WATCHERS.inc()
@@ -174,12 +190,12 @@ class WatchHub:
 
     def stop(self) -> None:
         """End every watch with ServerStoppingError, and accept no new one."""
-        self._is_stopping = True
+        self._stopping.set()
         for watcher in self._watchers:
             watcher.wake.set()
 
     def _raise_if_stopping(self) -> None:
-        if self._is_stopping:
+        if self._stopping.is_set():
             raise ServerStoppingError
 
     async def _start_position(self, token: ResumeToken | None) -> Position | None:
@@ -225,6 +241,10 @@ class WatchHub:
             if selected or left_s <= 0:
                 yield selected, position.token()
                 sent_at = time.monotonic()
+                if watcher.latest_only and selected:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LATEST_PAUSE_S):
+                            await self._stopping.wait()
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left_s):

@@ -81,6 +81,7 @@ CALL_JSON = {
     "fallbackSent": False,
     "callerGone": False,
     "repeatCount": 0,
+    "answeredBy": "",
 }
 
 
@@ -422,7 +423,9 @@ async def test_replay_prints_the_call_with_its_delivery(server, callback):
 
 @pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
 async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
-    paused = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    paused = messages.ListPausedActivitiesResponse(
+        paused_activities=[messages.PausedActivity(callback_activity="order-paid")]
+    )
     server.answers["ListPausedActivities"] = paused
     server.answers[method] = getattr(messages, f"{method}Response")()
     assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
@@ -433,7 +436,7 @@ async def test_an_activity_is_paused_and_resumed(server, callback, command, meth
 
 
 async def test_resuming_an_activity_that_is_not_paused_says_so(server, callback):
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["order-paid"])
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
     server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
     assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
 
@@ -442,10 +445,31 @@ async def test_paused_activities_are_listed(server, callback):
     server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
     assert (await callback("paused")).output == "No activity is paused.\n"
     assert (await callback("paused", "--json")).json == []
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["a", "b\x1b"])
-    assert (await callback("paused")).output == "a\nb\\x1b\n"
+    why = {"principal": "alice", "reason": "down\x1b", "pause_time": timestamp(CREATED)}
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(
+        paused_activities=[
+            messages.PausedActivity(callback_activity="a", **why),
+            messages.PausedActivity(callback_activity="b\x1b"),
+        ]
+    )
+    shown = [line.split() for line in (await callback("paused")).output.splitlines()]
+    assert shown == [
+        ["ACTIVITY", "PAUSED", "BY", "REASON"],
+        ["a", "2026-11-25", "09:30:15", "UTC", "alice", "down\\x1b"],
+        ["b\\x1b"],
+    ]
     ran = await callback("paused", "--json")
-    assert ran.json == [{"callbackActivity": name, "paused": True} for name in ("a", "b\x1b")]
+    assert ran.json == [
+        {"callbackActivity": "a", "paused": True, "principal": "alice", "reason": "down\x1b",
+         "pauseTime": "2026-11-25T09:30:15.250Z"},
+        {"callbackActivity": "b\x1b", "paused": True, "principal": "", "reason": ""},
+    ]  # fmt: skip
+
+
+async def test_an_activity_is_paused_with_a_reason(server, callback):
+    server.answers["PauseActivity"] = messages.PauseActivityResponse()
+    assert (await callback("pause", "order-paid", "--reason", "down")).code == 0
+    assert server.requests == [messages.PauseActivityRequest(callback_activity="order-paid", reason="down")]
 
 
 async def test_a_waiting_delivery_shows_what_it_waits_for(server, callback):

@@ -346,7 +346,7 @@ async def test_a_dead_call_is_listed_replayed_and_delivered(system):
         if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
     ]
     assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
-    assert (await system.callback("paused")).output == "order-paid\n"
+    assert "order-paid" in (await system.callback("paused")).output
     system.trxid_is_needed.clear()
     assert (await system.callback("replay", dead["callId"], "--json")).json["delivery"]["status"] == "PENDING"
     assert (await system.callback("resume", "order-paid")).output == "order-paid is resumed.\n"

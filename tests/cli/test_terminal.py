@@ -62,7 +62,9 @@ def answering(server):
         "ReplayCall": messages.ReplayCallResponse(call=call),
         "PauseActivity": messages.PauseActivityResponse(),
         "ResumeActivity": messages.ResumeActivityResponse(),
-        "ListPausedActivities": messages.ListPausedActivitiesResponse(callback_activities=[ACTIVITY]),
+        "ListPausedActivities": messages.ListPausedActivitiesResponse(
+            paused_activities=[messages.PausedActivity(callback_activity=ACTIVITY)]
+        ),
         "ListActivities": messages.ListActivitiesResponse(activities=[messages.Activity(callback_activity=ACTIVITY)]),
         "GetStatistics": messages.GetStatisticsResponse(owners=[messages.OwnerStatistics(owner=ACTIVITY)]),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),

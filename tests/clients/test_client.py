@@ -42,6 +42,7 @@ from callback import (
     InvalidRequestError,
     OutcomeCount,
     OwnerStatistics,
+    PausedActivity,
     Prompt,
     Query,
     Redirect,
@@ -474,14 +475,24 @@ async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, cli
     server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
     server.answers["PauseActivity"] = messages.PauseActivityResponse()
     server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(callback_activities=["a", "b"])
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(
+        paused_activities=[
+            messages.PausedActivity(
+                callback_activity="a", principal="alice", reason="down", pause_time=timestamp(CREATED)
+            ),
+            messages.PausedActivity(callback_activity="b"),
+        ]
+    )
     assert (await client.replay_call(CALL)).delivery.status is DeliveryStatus.PENDING
-    assert await client.pause_activity("order-paid") is None
+    assert await client.pause_activity("order-paid", reason="down") is None
     assert await client.resume_activity("order-paid") is None
-    assert await client.list_paused_activities() == ("a", "b")
+    assert await client.list_paused_activities() == (
+        PausedActivity(activity="a", principal="alice", reason="down", pause_time=CREATED),
+        PausedActivity(activity="b"),
+    )
     assert server.requests == [
         messages.ReplayCallRequest(call_id=CALL),
-        messages.PauseActivityRequest(callback_activity="order-paid"),
+        messages.PauseActivityRequest(callback_activity="order-paid", reason="down"),
         messages.ResumeActivityRequest(callback_activity="order-paid"),
         messages.ListPausedActivitiesRequest(),
     ]

@@ -18,7 +18,20 @@ from callback_console.settings import OpenIdSettings
 from callback_server.access.roles import EVERY_ACTIVITY, Role
 from callback_server.access.tokens import add_token
 
-ROLES = {"orders": Role.OWNER, "stranger": Role.OWNER, "operator": Role.ADMIN, "edge": Role.EDGE, "work": Role.WORKER}
+CONFIG = """
+[activities.hasty]
+deadline_s = 0.5
+[activities.unserved]
+deadline_s = 0.5
+[profiles.partner]
+kind = "address"
+networks = ["192.0.2.0/24"]
+"""
+"""Activities with a short deadline, and a verification profile that no request here passes."""
+ROLES = {
+    "orders": Role.OWNER, "stranger": Role.OWNER, "shop": Role.OWNER, "operator": Role.ADMIN, "edge": Role.EDGE,
+    "work": Role.WORKER,
+}  # fmt: skip
 
 
 SUBJECTS = {"user-7": "orders", "user-8": "operator"}
@@ -79,6 +92,7 @@ async def world(tmp_path_factory):
             )
             issuer = {"audiences": [CLIENT_ID], "ca_file": str(ca_file), "private_networks": ["127.0.0.5"]}
             options = {
+                "config": CONFIG,
                 "server": {
                     "CALLBACK_PRINCIPALS_FILE": str(principals),
                     "CALLBACK_ISSUERS": json.dumps({provider.issuer: issuer}),

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ from support.wait import wait_until
 
 from callback import AnswerMode, AsyncCallbackClient, CallFilter, Response
 from callback.v1 import callbacks_service_pb2
-from callback_console.api import application, forwarding
+from callback_console.api import application, codecs, forwarding
 from callback_console.settings import ConsoleSettings
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
@@ -140,7 +141,10 @@ REQUESTS = {
     ),
     "PauseActivity": ({"callbackActivity": "tried-by-json"}, lambda reply: reply.ByteSize() == 0),
     "ResumeActivity": ({"callbackActivity": "tried-by-json"}, lambda reply: reply.ByteSize() == 0),
-    "ListPausedActivities": ({}, lambda reply: "record" not in reply.callback_activities),
+    "ListPausedActivities": (
+        {},
+        lambda reply: "record" not in [each.callback_activity for each in reply.paused_activities],
+    ),
     "ListActivities": ({}, lambda reply: "record" in [each.callback_activity for each in reply.activities]),
     "GetStatistics": ({}, lambda reply: len(reply.minutes) == 60),
     "ListFindings": ({}, lambda reply: "store write" in [each.check for each in reply.findings]),
@@ -227,6 +231,41 @@ async def test_a_message_that_is_not_of_the_rpc_is_refused(orders, body):
     assert reason(answer.json()) == "INVALID_REQUEST"
 
 
+async def test_a_message_with_more_values_than_any_request_is_refused_unparsed(orders, monkeypatch):
+    monkeypatch.delattr(codecs.json_format, "Parse")
+    body = b'{"labels": [%s1]}' % (b"1," * codecs._MAX_COMMAS)
+    answer = await orders.post("GetCallback", content=body + b",", headers=JSON)
+    assert (answer.status_code, reason(answer.json())) == (400, "INVALID_REQUEST")
+    assert "more values than a request of any RPC" in answer.text
+
+
+@pytest.mark.parametrize("codec", ["json", "proto"])
+async def test_large_messages_are_converted_beside_the_event_loop(world, orders, stage, monkeypatch, codec):
+    """They would make everything else wait that the console serves."""
+    threads = {}
+
+    def noting(name, convert):
+        def note(*args, **kwargs):
+            threads.setdefault(name, set()).add(threading.current_thread() is threading.main_thread())
+            return convert(*args, **kwargs)
+
+        return note
+
+    (converted,) = [each._format for each in codecs.CODECS if each.name() == codec]
+    for name in ("parse", "format"):
+        monkeypatch.setattr(converted, name, noting(name, getattr(converted, name)), raising=False)
+    case_id = await stage.case()
+    request = callbacks_service_pb2.SetResponseRequest(callback_case_id=case_id)
+    for size, is_on_the_loop in ((1, True), (forwarding._INLINE_BYTES, False)):
+        threads.clear()
+        request.response.response_body = b"x" * size
+        content = request.SerializeToString() if codec == "proto" else json_format.MessageToJson(request).encode()
+        headers = {"Content-Type": f"application/{codec}"}
+        answer = await orders.post("SetResponse", content=content, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert threads == {"parse": {is_on_the_loop}, "format": {is_on_the_loop}}
+
+
 @contextlib.asynccontextmanager
 async def without_its_message(world, rpc, authorization):
     """Send the head of a request, whose message never arrives, and yield what comes."""
@@ -277,6 +316,49 @@ async def test_a_token_that_is_revoked_is_refused_at_once_and_then_unread(store_
         later = SimpleNamespace(monotonic=lambda: time.monotonic() + forwarding._KNOWN_S)
         monkeypatch.setattr(forwarding, "time", later)
         assert await statuses() == [401, 401]
+
+
+async def test_unknown_tokens_are_asked_about_a_few_at_a_time_and_make_no_known_one_wait(monkeypatch):
+    """Each question is a request to the server, which a caller without a token could cause without end."""
+    monkeypatch.setattr(forwarding, "_MAX_WAITING_PROBES", 4)
+    monkeypatch.setattr(forwarding, "_MAX_PROBES", 2)
+    asked, gate = [], asyncio.Event()
+
+    async def answer(_request, context):
+        token = dict(context.invocation_metadata()).get("authorization")
+        if token == "Bearer known":
+            return b""
+        asked.append(token)
+        await gate.wait()
+        return await context.abort(grpc.StatusCode.UNAUTHENTICATED, "unknown")
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _details):
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([Handler()])
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with running_console(target) as console, caller(console, "known") as known, caller(console) as http:
+
+        async def status(number):
+            headers = {"Authorization": f"Bearer unknown-{number}"}
+            return (await http.post("ListCallbacks", json={}, headers=headers)).status_code
+
+        assert (await known.post("ListCallbacks", json={})).status_code == 200
+        asking = [asyncio.create_task(status(number)) for number in range(4)]
+        await wait_until(lambda: console._forwarding._waiting_probes == 4, what="the questions")
+        await wait_until(lambda: len(asked) == 2, what="the first questions")
+        assert await status(4) == 503
+        assert len(asked) == 2
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + forwarding._KNOWN_S)
+        monkeypatch.setattr(forwarding, "time", later)
+        assert (await known.post("ListCallbacks", json={})).status_code == 200
+        gate.set()
+        assert await asyncio.gather(*asking) == [401] * 4
+        assert await status(5) == 401
+    await server.stop(0)
 
 
 async def test_it_remembers_only_some_of_the_known_tokens(world, monkeypatch):

@@ -3,14 +3,18 @@
 import asyncio
 import html
 import re
+import secrets
 import ssl
 from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 from flows.openid_provider import Client
+from soak.counts import count
 from support.clients import CALL, CASE
+from support.connect import PATH
 from support.console import running_console
+from support.secrets import Haystack
 from support.store import free_port
 from support.system import running_system
 from support.wait import wait_until
@@ -191,6 +195,94 @@ async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(wo
                 assert (await http.get(f"{path}?owner=orders")).status_code == (403 if name == "stranger" else 200)
             if name != "operator":
                 assert (await http.post("/dead/pause", data={"activity": "ship-order"})).status_code == 403
+
+
+class Planted:
+    """A callback with secrets: its state, credentials in a header and in the query, and texts in its body and label."""
+
+    def __init__(self, made, call_id, credentials, texts):
+        self.made = made
+        self.call_id = call_id
+        self.credentials = credentials
+        self.texts = texts
+
+    @property
+    def paths(self):
+        """Paths of everything that the console shows of it, except to a person who asks for secrets."""
+        call, case = f"/calls/{self.call_id}", f"/callbacks/{self.made.case_id}"
+        return [case, call, f"{call}?body=hex", f"{call}/compare?with={self.call_id}"]
+
+    @property
+    def open_paths(self):
+        """Paths where its owner finds its secrets."""
+        return [f"/calls/{self.call_id}{rest}" for rest in ("?secrets=shown", "/request-body", "/response-body")]
+
+
+async def plant(world, number):
+    header, query, body, label = (secrets.token_urlsafe(24) for _ in range(4))
+    made = await world.client.generate_callback_url(
+        "record", Response(body), state_query_parameter="state" if number % 2 else "", labels={"planted": label}
+    )
+    url = f"{made.url}{'&' if number % 2 else '?'}token={query}"
+    headers = {"authorization": f"Bearer {header}", "referer": made.url}
+    await world.system.http.post(url, content=body, headers=headers)
+    call_id = (await world.client.list_calls_page(made.case_id)).items[0].call_id
+    return Planted(made, call_id, [header, query], [body, label])
+
+
+async def test_planted_states_and_secrets_are_on_no_page_of_those_who_may_not_see_them(world):
+    """A page is its status, its header fields (of a download its name, too) and its content."""
+    planted = [await plant(world, number) for number in range(count(8, 200))]
+    lists = ["/callbacks", "/callbacks?owner=orders", "/waiting?owner=orders", "/dead?owner=orders", "/callbacks/x"]
+    foreign, own, shown = Haystack(), Haystack(), Haystack()
+
+    async def get(haystack, http, *paths):
+        for path in paths:
+            answer = await http.get(path)
+            haystack.add(f"{len(haystack.pieces)} {path}", b"%r %b" % (answer.headers.raw, answer.content))
+
+    async def ask(haystack, token, rpc, **request):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=f"{world.url}{PATH}", headers=headers) as http:
+            answer = await http.post(rpc, json=request)
+            haystack.add(f"{len(haystack.pieces)} {rpc}", b"%r %b" % (answer.headers.raw, answer.content))
+
+    for name in (None, "stranger"):
+        async with world.visitor(name) as http:
+            await get(foreign, http, *lists)
+            for each in planted:
+                await get(foreign, http, *each.paths, *each.open_paths, f"/events?case={each.made.case_id}")
+                answer = await http.post(f"/callbacks/{each.made.case_id}/resolve", data={"body": "x"})
+                foreign.add(f"{len(foreign.pieces)} resolve", answer.content)
+    async with world.visitor("orders") as http:
+        await get(own, http, *lists)
+        for each in planted:
+            await get(own, http, *each.paths)
+            await get(shown, http, *each.open_paths)
+    for token in ("wrong", world.tokens["stranger"], world.tokens["edge"]):
+        await ask(foreign, token, "ListCallbacks", owner="orders")
+        for each in planted:
+            await ask(foreign, token, "GetCallback", callbackCaseId=each.made.case_id)
+            await ask(foreign, token, "GetCall", callId=each.call_id)
+    await ask(own, world.tokens["orders"], "ListCallbacks", pageSize=1000)
+    for each in planted:
+        await ask(own, world.tokens["orders"], "GetCallback", callbackCaseId=each.made.case_id)
+
+    states = [each.made.state for each in planted]
+    credentials = [text for each in planted for text in each.credentials]
+    texts = [text for each in planted for text in each.texts]
+    print(f"\n{len(states)} states, {len(credentials + texts)} other secrets, {len(foreign.pieces)} foreign answers, "
+          f"{len(own.pieces)} to their owner")  # fmt: skip
+    assert not foreign.names_with(states)
+    assert not foreign.names_with_texts([*credentials, *texts])
+    assert not own.names_with(states)
+    assert not own.names_with_texts(credentials)
+    for haystack in (foreign, own, shown):
+        assert not haystack.names_with_texts(world.tokens.values())
+    # The search finds what their owner may see.
+    assert shown.names_with_texts(credentials)
+    assert shown.names_with(states)
+    assert own.names_with_texts(texts)
 
 
 async def test_callbacks_are_listed_by_the_filters_of_the_address_a_page_at_a_time(world):

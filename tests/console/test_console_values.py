@@ -1,24 +1,49 @@
 """What the console shows, as values: bodies, curl commands, comparisons, texts, settings and vendored files."""
 
+import asyncio
 import hashlib
 import json
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, product
 
+import grpc
 import pytest
 from support.clients import call_message, callback_message, timestamp
 from support.tree import PACKAGES
+from support.wait import wait_until
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from callback import Activity, ActivityKind, Call, CallStatus, Delivery, DeliveryStatus, Headers, Query
+from callback import (
+    Activity,
+    ActivityKind,
+    AnswerMode,
+    Call,
+    CallbackStatus,
+    CallFailure,
+    CallFilter,
+    CallReason,
+    CallStatus,
+    CloseReason,
+    Delivery,
+    DeliveryStatus,
+    GetGuard,
+    Headers,
+    NotFoundError,
+    Page,
+    Query,
+    UnavailableError,
+)
 from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.plots import columns, lines, nice_top, sparkline
+from callback_console.reasons import why, why_uncalled
+from callback_console.replays import REASONS, DeadCalls, Replay
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
 from callback_console.views import callbacks
@@ -162,12 +187,33 @@ def test_the_life_of_a_callback_is_in_order_with_the_duration_of_each_call():
     ]
 
 
+def test_the_life_of_a_callback_has_the_reminders_that_were_due_and_those_that_will_be():
+    start = datetime(2026, 11, 26, tzinfo=UTC)
+    callback = replace(
+        callback_from_proto(callback_message(create_time=timestamp(start))),
+        remind_after=(timedelta(hours=1), timedelta(hours=2)),
+        notifications=(replace(recorded(reason=CallReason.REMINDER), start_time=start + timedelta(hours=1)),),
+    )
+    now = start + timedelta(minutes=90)
+    kinds = {
+        "open": callback,
+        "closed": replace(callback, close_time=now),
+        "resolved": replace(callback, resolved=True),
+    }
+    found = {name: [each.kind for each in timeline(each, [], now)] for name, each in kinds.items()}
+    assert found == {
+        "open": ["made", "notified", "reminds"],
+        "closed": ["made", "notified", "closed"],
+        "resolved": ["made", "notified"],
+    }
+
+
 def test_credentials_in_the_detail_of_a_dead_delivery_are_masked():
     delivery = Delivery(
         status=DeliveryStatus.DEAD, failure_detail="no answer from https://mail.example/?token=verysecret"
     )
     callback = callback_from_proto(callback_message())
-    [group] = dead_groups([recorded(delivery=delivery)], {"c": callback})
+    [group] = dead_groups([recorded(delivery=delivery)], {"c": callback}, "")
     [(call, _)] = group.calls
     assert call.delivery.failure_detail == "no answer from https://mail.example/?token=***"
 
@@ -219,6 +265,77 @@ def test_activities_of_several_owners_are_added_and_what_nothing_serves_comes_fi
     of_shop = [activity("a", 1, open_callback_count=4, delivery_count=2), activity("c", 1, delivery_count=5)]
     found = served_activities([of_orders, of_shop])
     assert [(each.activity, each.open_callback_count) for each in found] == [("b", 3), ("c", 0), ("a", 5)]
+
+
+def test_there_is_a_text_for_each_reason_why_a_call_or_a_callback_is_as_it_is():
+    """Such a text has a name that is made of values of the server, so that no page names it."""
+    found = {f"failure.{each.value}" for each in CallFailure} | set(REASONS)
+    failures, deliveries = (None, *CallFailure), (None, *(Delivery(status=each) for each in DeliveryStatus))
+    dead = [Delivery(status=DeliveryStatus.DEAD, failure=each) for each in CallFailure]
+    for mode, status, failure in product(AnswerMode, CallStatus, failures):
+        callback = replace(callback_from_proto(callback_message()), answer_mode=mode)
+        for more in ({}, {"fallback_sent": True}, {"caller_gone": True}):
+            found |= {*why(Call(call_id="c", case_id="c", status=status, failure=failure, **more), callback)}
+    for delivery, of in product((*deliveries, *dead), CallReason):
+        found |= {*why(recorded(delivery=delivery, reason=of), callback)}
+    for reason, guard, profile in product((None, *CloseReason), GetGuard, ("", "partner")):
+        status = CallbackStatus.CLOSED if reason else CallbackStatus.OPEN
+        changes = {"close_reason": reason, "status": status, "get_guard": guard, "verification_profile": profile}
+        found.add(why_uncalled(replace(callback, **changes)))
+    assert len(found) > 40
+    assert found - TEXTS["en"].keys() == set()
+
+
+class DeadServer:
+    """A client of a server with dead calls. It refuses to replay some, and fails at one that is named `fail`."""
+
+    def __init__(self, *pages):
+        self.pages = pages
+        self.replayed = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def list_owner_calls_page(self, only, *, owner, activity, page_size, page_token):
+        assert (only, owner, activity, page_size) == (CallFilter.DEAD, "orders", "ship", 100)
+        number = int(page_token or 0)
+        dead = Delivery(status=DeliveryStatus.DEAD, failure=CallFailure.HANDLER_LOST)
+        rejected = recorded(delivery=Delivery(status=DeliveryStatus.DEAD))
+        calls = [replace(recorded(delivery=dead), call_id=each) for each in self.pages[number]]
+        return Page((*calls, rejected), str(number + 1) if number + 1 < len(self.pages) else "")
+
+    async def replay_call(self, call_id):
+        await self.gate.wait()
+        if call_id.startswith("gone"):
+            raise NotFoundError("gone", code=grpc.StatusCode.NOT_FOUND)
+        if call_id == "fail":
+            raise UnavailableError("the server is away", code=grpc.StatusCode.UNAVAILABLE)
+        self.replayed.append(call_id)
+
+
+LOST = DeadCalls("ship", "failure.HANDLER_LOST", "orders")
+
+
+async def test_a_replay_takes_the_calls_of_its_group_from_all_pages_and_counts_those_that_the_server_refuses():
+    server = DeadServer(["a", "gone 1"], [], [str(number) for number in range(20)])
+    replay = Replay(LOST, 21, server)
+    await wait_until(lambda: not replay.is_running)
+    assert (replay.replayed, replay.refused, replay.error, replay.is_stopped) == (21, 1, "", False)
+    assert sorted(server.replayed) == sorted(["a", *map(str, range(20))])
+
+
+async def test_a_replay_ends_at_an_error_of_the_server_and_says_so():
+    replay = Replay(LOST, 3, DeadServer(["fail"], ["never"]))
+    await wait_until(lambda: not replay.is_running)
+    assert (replay.replayed, replay.error) == (0, "UNAVAILABLE: the server is away")
+
+
+async def test_a_replay_stops_when_it_is_told_to():
+    server = DeadServer(["a"], ["b"])
+    server.gate.clear()
+    replay = Replay(LOST, 2, server)
+    replay.stop()
+    await wait_until(lambda: not replay.is_running)
+    assert (replay.is_stopped, server.replayed) == (True, [])
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

@@ -330,16 +330,45 @@ async def test_a_worker_that_answers_reads_sets_answers_resolves_and_closes_the_
     assert closed.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
 
 
+async def test_who_answered_is_recorded_with_each_call_that_the_answer_ends(services):
+    made, first = await held_call(services)
+    about = {"callback_case_id": made.callback_case_id}
+    calls = rpc.ListCallsRequest(**about)
+
+    async def answered_by():
+        found = (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
+        return [call.answered_by for call in reversed(found)]
+
+    (call,) = (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
+    answer = rpc.AnswerCallRequest(call_id=call.call_id)
+    await services.callbacks.AnswerCall(answer, metadata=token("answerer"))
+    await services.callbacks.AnswerCall(answer, metadata=token("admin"))  # the same again: the first one has answered
+    await first
+    held = start_call(services, made)
+
+    async def is_held():
+        return await answered_by() == ["answerer", ""]
+
+    await wait_until(is_held)
+    await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(**about), metadata=token("admin"))
+    await held
+    await start_call(services, made)  # it ends at once
+    assert await answered_by() == ["answerer", "admin", "admin"]
+
+
+def start_call(services, made):
+    """Call a case, and return the task of the caller."""
+    request = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
+    return asyncio.ensure_future(_reply(services.edge.Invoke(request, metadata=token("edge"))))
+
+
 async def held_call(services):
     """Make a case of `mine` that holds calls, and a call. Return the case and the task of the caller."""
     made = await services.callbacks.GenerateCallbackUrl(
         rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(), allow_multiple_calls=True),
         metadata=token("mine"),
     )
-    caller = services.edge.Invoke(
-        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
-    )
-    reply = asyncio.ensure_future(_reply(caller))
+    reply = start_call(services, made)
     calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
 
     async def is_held():

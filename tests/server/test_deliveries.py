@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import time
 
 import grpc
 import pytest
@@ -258,9 +259,8 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
 
 async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_reason(delivering):
     async def paused():
-        return [
-            *(await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())).callback_activities
-        ]
+        listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+        return [each.callback_activity for each in listed.paused_activities]
 
     made = await generate(
         delivering, delivering.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True
@@ -321,7 +321,32 @@ async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activ
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
     listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
-    assert not listed.callback_activities
+    assert not listed.paused_activities
+
+
+async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
+    async with delivering_on(store_of(), stub) as delivering:
+
+        async def pauses():
+            listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+            return {each.callback_activity: each for each in listed.paused_activities}
+
+        for reason in ("before", 'the shop is "down" \\ 50 %'):
+            request = rpc.PauseActivityRequest(callback_activity="act", reason=reason)
+            await delivering.callbacks.PauseActivity(request)
+        await delivering.control_plane.scripts.client.hset(keys.PAUSED_KEY, "older", "1")  # as the release before
+        found = await pauses()
+        assert (found["act"].principal, found["act"].reason) == ("local", reason)
+        assert abs(found["act"].pause_time.ToSeconds() - time.time()) < 600
+        older = found["older"]
+        assert (older.principal, older.reason, older.HasField("pause_time")) == ("", "", False)
+        await resume(delivering, "older")
+        assert list(await pauses()) == ["act"]
+        for reason in ("a" * 201, "a\n"):
+            said = await refusal(
+                delivering.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act", reason=reason))
+            )
+            assert said.fields == ["reason"]
 
 
 async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers_are_not_kept(store_of, stub):

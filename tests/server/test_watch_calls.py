@@ -112,6 +112,39 @@ async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_n
             assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
+async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
+    async with running_services(store_of()) as services:
+        async with watch(services.callbacks) as watching:
+            made = await generate(services)
+            await watching.events(1)
+        changed = pb2.SetResponseRequest(callback_case_id=made.callback_case_id, response=response(response_code=201))
+        for _ in range(3):
+            await services.callbacks.SetResponse(changed)
+        await close(services, made)
+        async with watch(services.callbacks, resume_token=watching.token, latest_only=True) as watching:
+            assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
+            made = await generate(services)
+            assert cases(await watching.events(1)) == [made.callback_case_id]
+
+
+async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_when_its_server_stops(
+    store_of, monkeypatch
+):
+    monkeypatch.setattr(watch_hub, "LATEST_PAUSE_S", 3600)
+    async with running_services(store_of()) as services:
+        async with watch(services.callbacks) as every:
+            latest = await Watch(services.callbacks, latest_only=True).begin()
+            made = await generate(services)
+            assert cases(await latest.events(1)) == cases(await every.events(1)) == [made.callback_case_id]
+            following = asyncio.create_task(latest.read())
+            for _ in range(5):
+                made = await generate(services)
+                assert cases(await every.events(1)) == [made.callback_case_id]
+            assert not following.done()
+        services.control_plane.watch_hub.stop()
+        assert (await refusal(following)).reason == "SERVER_STOPPING"
+
+
 async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, monkeypatch):
     monkeypatch.setattr(watch_hub, "MAX_BATCH_EVENTS", 7)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)

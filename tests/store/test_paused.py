@@ -12,7 +12,7 @@ from support.wait import wait_until
 
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
-from callback_server.domain.activity import PausedActivities
+from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.case import AnswerMode
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
@@ -124,7 +124,7 @@ async def test_a_change_that_failed_half_way_is_listed_and_the_next_sweep_comple
 
 
 async def test_the_last_change_stays_in_whatever_order_changes_reach_a_partition(cases):
-    known = [PausedActivities(names=("never",))]
+    known = [PausedActivities(pauses={"never": Pause()})]
     for change, activity in ((pause, "push"), (pause, "other"), (resume, "push")):
         await change(cases, activity)
         known.append(await read_pauses(cases.scripts))

@@ -14,7 +14,7 @@ from store.test_keeping import DONE, LEASES, Cases
 from support.wait import wait_until
 
 from callback_server.domain import ids
-from callback_server.domain.activity import PausedActivities
+from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
 from callback_server.domain.notification import Reason, reminder_id
@@ -174,7 +174,7 @@ TRANSITIONS = {
     ),
     "follow_call": lambda made: follow_call(made.scripts, made.running, repeat_id="r", replica="replica"),
     "sweep_partition": lambda made: sweep_partition(
-        made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, frozenset({"other"}))
+        made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, {"other": Pause()})
     ),
     "take_deliveries": lambda made: made.take(),
     "take_deliveries, notifications": lambda made: made.take(notifications=True),

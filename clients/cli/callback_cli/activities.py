@@ -9,16 +9,23 @@ from callback_cli.options import examples
 from callback_cli.text_view import TextView
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback pause order-paid --token-file admin.token"))
+@click.command(
+    cls=ServerCommand,
+    epilog=examples(
+        "callback pause order-paid --token-file admin.token",
+        "callback pause order-paid --reason 'the shop is down until 14:00' --token-file admin.token",
+    ),
+)
 @click.argument("activity", callback=options.not_blank)
+@click.option("--reason", metavar="TEXT", default="", help="Why, for other administrators: at most 200 characters.")
 @with_connection
-def pause(connection: Connection, *, activity: str) -> None:
+def pause(connection: Connection, *, activity: str, reason: str) -> None:
     """Pause the deliveries of an activity until it is resumed (role admin).
 
     Deliveries are the calls with --answer-mode ack, and replays. They wait, and none is lost; running ones finish.
     Calls with a waiting caller are not affected. `callback paused` lists the paused activities.
     """
-    connection.run(lambda client: client.pause_activity(activity))
+    connection.run(lambda client: client.pause_activity(activity, reason=reason))
     _show(connection, activity, "is paused", paused=True)
 
 
@@ -29,7 +36,7 @@ def resume(connection: Connection, *, activity: str) -> None:
     """Resume the deliveries of an activity after `callback pause` (role admin)."""
 
     def resumed(client: CallbackClient) -> bool:
-        was_paused = activity in client.list_paused_activities()
+        was_paused = activity in [each.activity for each in client.list_paused_activities()]
         client.resume_activity(activity)
         return was_paused
 
@@ -40,12 +47,12 @@ def resume(connection: Connection, *, activity: str) -> None:
 @click.command(cls=ServerCommand, epilog=examples("callback paused --token-file admin.token"))
 @with_connection
 def paused(connection: Connection) -> None:
-    """List the paused activities, one per line (role admin)."""
-    names = connection.run(lambda client: client.list_paused_activities())
+    """List the paused activities, with who paused each, when and why (role admin)."""
+    values = connection.run(lambda client: client.list_paused_activities())
     if connection.as_json:
-        click.echo(json_view.dumps([_view(name, paused=True) for name in names]))
+        click.echo(json_view.dumps([json_view.paused_activity(value) for value in values]))
     else:
-        TextView().lines(names, empty="No activity is paused.")
+        TextView().paused_activities(values)
 
 
 @click.command(

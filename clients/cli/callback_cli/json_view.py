@@ -19,6 +19,7 @@ from callback import (
     CallReason,
     Delivery,
     GeneratedCallback,
+    PausedActivity,
     Prompt,
     Response,
     StageDuration,
@@ -119,6 +120,19 @@ def _milliseconds(duration: timedelta) -> float:
     return duration / timedelta(milliseconds=1)
 
 
+def paused_activity(value: PausedActivity) -> Json:
+    """Return the view of a paused activity."""
+    return _without_none(
+        {
+            "callbackActivity": value.activity,
+            "paused": True,
+            "principal": value.principal,
+            "reason": value.reason,
+            "pauseTime": _time(value.pause_time),
+        }
+    )
+
+
 def callback(value: Callback) -> Json:
     """Return the view of a case."""
     return _without_none(
@@ -204,6 +218,7 @@ def call(value: Call) -> Json:
             "fallbackSent": value.fallback_sent,
             "callerGone": value.caller_gone,
             "repeatCount": value.repeat_count,
+            "answeredBy": value.answered_by,
         }
     )
 

@@ -34,6 +34,7 @@ from callback import (
     GeneratedCallback,
     GetGuard,
     Headers,
+    PausedActivity,
     Response,
     ResponseType,
     Statistics,
@@ -167,6 +168,7 @@ class TextView:
                 ("caller", "gone before its response" if value.caller_gone else ""),
                 ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
                 ("repeats", str(value.repeat_count) if value.repeat_count else ""),
+                ("answered by", value.answered_by),
                 ("kept open", "yes, by its handler" if value.keep_open else ""),
                 ("closed", "the callback, by its handler" if value.close else ""),
                 ("recorded", "erased" if value.erased else ""),
@@ -290,10 +292,13 @@ class TextView:
         )
         self._line(f"Deliveries that wait or run: {value.work.delivery_count:,}{late}")
 
-    def lines(self, values: Sequence[str], *, empty: str) -> None:
-        """Print texts, one per line."""
-        for value in values or [empty]:
-            self._line(value)
+    def paused_activities(self, values: Iterable[PausedActivity]) -> None:
+        """Print paused activities as a table."""
+        self._table(
+            ("ACTIVITY", "PAUSED", "BY", "REASON"),
+            [(value.activity, _time(value.pause_time), value.principal, value.reason) for value in values],
+            empty="No activity is paused.",
+        )
 
     def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Print settings as TOML, each with its origin as a comment."""

@@ -79,7 +79,6 @@ async def page(template: str, **values: Any) -> str:
 
 NOTICES: Final = frozenset(
     (
-        "all_replayed",
         "answered",
         "answered_before",
         "closed",
@@ -90,7 +89,6 @@ NOTICES: Final = frozenset(
         "resolved",
         "response_set",
         "resumed",
-        "some_replayed",
     )
 )
 """What a form can have done. Each has a text."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callback import AsyncCallbackClient, AsyncCallWatch
+from callback_console.replays import DeadCalls, Replay
 
 _MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""
@@ -35,11 +36,13 @@ class Session:
     """Whether the person is an administrator. None: not asked yet."""
     watches: list[AsyncCallWatch] = field(default_factory=list)
     """Watches of its live pages."""
+    replays: dict[DeadCalls, Replay] = field(default_factory=dict)
+    """The last replay of each group of dead calls. They end with the session."""
 
     @contextmanager
     def watching(self, case_id: str) -> Iterator[AsyncCallWatch]:
         """Return a watch of one case, or of all if the id is empty. It ends with the block or with the session."""
-        watch = self.client.watch_calls(case_id=case_id)
+        watch = self.client.watch_calls(case_id=case_id, latest_only=True)
         if len(self.watches) == _MAX_WATCHES:
             self.watches.pop(0).close()
         self.watches.append(watch)
@@ -57,8 +60,10 @@ class Session:
             watch.close()
 
     async def close(self) -> None:
-        """End its live pages, and close its client."""
+        """End its live pages and replays, and close its client."""
         self.end_live_pages()
+        for replay in self.replays.values():
+            replay.stop()
         await self.client.close()
 
 

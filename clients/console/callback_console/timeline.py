@@ -42,6 +42,14 @@ def _moments(callback: Callback, calls: Sequence[Call], now: datetime) -> Iterat
             yield Moment("hold_ends", call.start_time + callback.hold_time, call)
         if call.delivery is not None and call.delivery.next_attempt_time is not None:
             yield Moment("next_attempt", call.delivery.next_attempt_time, call)
+    for notification in callback.notifications:
+        yield Moment("notified", notification.start_time, notification)
+        if notification.delivery is not None and notification.delivery.next_attempt_time is not None:
+            yield Moment("next_attempt", notification.delivery.next_attempt_time, notification)
+    if callback.close_time is None and not callback.resolved:
+        for delay in callback.remind_after:
+            if callback.create_time + delay > now:
+                yield Moment("reminds", callback.create_time + delay)
     if callback.close_time is not None:
         yield Moment("closed", callback.close_time)
     elif callback.expire_time is not None and callback.expire_time > now:

@@ -32,6 +32,7 @@ from callback._values import (
     Notification,
     OutcomeCount,
     OwnerStatistics,
+    PausedActivity,
     Prompt,
     Response,
     ResponseType,
@@ -168,6 +169,16 @@ def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
     )
 
 
+def paused_from_proto(message: callbacks_service_pb2.PausedActivity) -> PausedActivity:
+    """Convert a paused activity."""
+    return PausedActivity(
+        activity=message.callback_activity,
+        principal=message.principal,
+        reason=message.reason,
+        pause_time=_time(message.pause_time) if message.HasField("pause_time") else None,
+    )
+
+
 def generated_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlResponse) -> GeneratedCallback:
     """Convert the URL of a new case."""
     return GeneratedCallback(
@@ -216,6 +227,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         fallback_sent=message.fallback_sent,
         caller_gone=message.caller_gone,
         repeat_count=message.repeat_count,
+        answered_by=message.answered_by,
     )
 
 

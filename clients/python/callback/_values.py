@@ -543,6 +543,20 @@ class Finding:
     """What to do; empty if there is nothing to do."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PausedActivity:
+    """An activity whose deliveries are paused."""
+
+    activity: str
+    """The name of the activity."""
+    principal: str = ""
+    """The administrator that paused it. Empty if a server of an earlier release did."""
+    reason: str = ""
+    """What the administrator gave as the reason."""
+    pause_time: datetime | None = None
+    """The time at which it was paused, by the clock of the store. None if a server of an earlier release did."""
+
+
 class WarningReason(StrEnum):
     """Kind of a warning about a request that was accepted."""
 
@@ -814,6 +828,8 @@ class Call(Request):
     caller_gone: bool = False
     """Whether the caller did not get its response: it disconnected before, or the server or edge stopped. It is set
     when that happens, also while the call runs or is held."""
+    answered_by: str = ""
+    """The principal that answered the held call, or resolved its case. Empty for every other call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

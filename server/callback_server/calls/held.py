@@ -110,10 +110,11 @@ class HeldCalls:
         finally:
             del self._waiting[call_id]
 
-    async def answer(self, call_id: str, decision: Decision, case: Case) -> None:
+    async def answer(self, call_id: str, decision: Decision, case: Case, *, answered_by: str) -> None:
         """Answer a held call of a case, on whichever process its caller waits.
 
-        The answer is the response of the case as it is when the answer is recorded, overlaid by the decision.
+        The answer is the response of the case as it is when the answer is recorded, overlaid by the decision. The
+        principal `answered_by` is recorded with it.
 
         Raises:
             CallNotFoundError: There is no such call.
@@ -129,14 +130,14 @@ class HeldCalls:
             raise errors.CallNotHeldError(has_ended=held.status is not CallStatus.RUNNING)
         digest = _digest(decision)
         if held.status is CallStatus.RUNNING:
-            if await self._finish(call_id, decision, digest, case):
+            if await self._finish(call_id, decision, digest, case, answered_by):
                 self._replica_bus.send(held.replica, CallAnswered(call_id))
                 return
             held = await read_held(self._scripts, call_id) or held
         if held.answer_digest != digest:
             raise errors.CallAnsweredError(held.status)
 
-    async def _finish(self, call_id: str, decision: Decision, digest: str, case: Case) -> bool:
+    async def _finish(self, call_id: str, decision: Decision, digest: str, case: Case, answered_by: str) -> bool:
         """Record the answer to a held call, and return whether the call has ended with it."""
         response, version, unsure = case.response, case.version, False
         while True:
@@ -150,6 +151,7 @@ class HeldCalls:
                     version=version if decision.accepted else None,
                     recording=self._recording,
                     answer_digest=digest,
+                    answered_by=answered_by,
                 )
             )
             unsure = unsure or maybe_done
@@ -162,12 +164,13 @@ class HeldCalls:
                 log_call_ended(call_id, case.activity, outcome, finished.effect)
             return True
 
-    async def resolve(self, case: Case, decision: Decision) -> int:
+    async def resolve(self, case: Case, decision: Decision, *, answered_by: str) -> int:
         """Give a case its answer, and end its held calls with it. Return how many calls have ended.
 
         Args:
             case: The case.
             decision: The answer. It is merged with the response of the case as it is when the answer is recorded.
+            answered_by: The principal that gives it, which is recorded with each call.
 
         Raises:
             CaseNotFoundError: There is no such case any more.
@@ -190,6 +193,7 @@ class HeldCalls:
                     case.id,
                     owner=case.owner,
                     digest=digest,
+                    answered_by=answered_by,
                     outcome=outcome,
                     version=version if decision.accepted else None,
                     up_to=case.call_count,

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2
+from callback_server.domain.activity import Pause
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard, Prompt
 from callback_server.domain.event import Event, EventType
@@ -223,6 +224,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         caller_gone=call.caller_gone,
         repeat_count=call.repeats,
         delivery=delivery,
+        answered_by=call.answered_by,
     )
     if outcome.failure is not None:
         message.failure = _CALL_FAILURE[outcome.failure]
@@ -259,6 +261,16 @@ def _why_dead(delivery: Delivery, *, erased: bool) -> str:
     if erased:
         return "the recorded data of its call was erased"
     return "the handler rejected it" if delivery.failure is None else ""
+
+
+def pause_to(activity: str, pause: Pause) -> callbacks_service_pb2.PausedActivity:
+    """Convert the pause of an activity, for an administrator."""
+    return callbacks_service_pb2.PausedActivity(
+        callback_activity=activity,
+        principal=pause.principal,
+        reason=pause.reason,
+        pause_time=None if pause.start_ms is None else timestamp(pause.start_ms),
+    )
 
 
 def event_to(event: Event, resume_token: str) -> callbacks_service_pb2.CallEvent:

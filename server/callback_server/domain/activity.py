@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from callback_server.domain.retries import DEFAULT_RETRIES, Retries
 
@@ -26,20 +28,44 @@ class Activity:
     retries: Retries = DEFAULT_RETRIES
 
 
+class Pause(msgspec.Struct, frozen=True, array_like=True):
+    """The pause of one activity: who, why and when.
+
+    Stored as an array: append fields at the end, with a default, and never reuse a position.
+    """
+
+    principal: str = ""
+    """The administrator. Empty if a server of the release before stored the pause."""
+    reason: str = ""
+    """What the administrator gave as the reason."""
+    start_ms: int | None = None
+    """When it was paused, in milliseconds since the epoch by the store's clock. None if a server of the release before
+    stored the pause."""
+
+
 @dataclass(frozen=True, slots=True)
 class PausedActivities:
     """The activities whose deliveries are paused, at one version of that list."""
 
     version: int = 0
     """A number that grows with each change. 0: the list was never changed."""
-    names: tuple[str, ...] = ()
-    """In alphabetical order."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """By activity, in alphabetical order."""
 
     @classmethod
     def from_fields(cls, fields: Mapping[bytes, bytes]) -> PausedActivities:
         """Return the list that a hash of the store has: the version at the empty field, and a field per activity."""
-        names = tuple(sorted(name.decode() for name in fields if name))
-        return cls(int(fields.get(b"", 0)), names)
+        pauses = {name.decode(): _pause(fields[name]) for name in sorted(fields) if name}
+        return cls(int(fields.get(b"", 0)), pauses)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The activities, in alphabetical order."""
+        return tuple(self.pauses)
+
+
+def _pause(stored: bytes) -> Pause:
+    return Pause() if stored == b"1" else msgspec.json.decode(stored, type=Pause)
 
 
 NONE_PAUSED: Final = PausedActivities()

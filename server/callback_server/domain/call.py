@@ -201,6 +201,8 @@ class Call(msgspec.Struct, frozen=True):
     """The caller gets the fallback. It is stored before the fallback is sent."""
     repeats: int = 0
     """How many requests were repeats of this call."""
+    answered_by: str = ""
+    """The principal that answered the held call, or resolved its case. Empty for every other call."""
 
     @property
     def reason(self) -> Reason:

@@ -224,7 +224,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise InvalidRequestError(broken)
         case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
-        await self._held.answer(call_id, decision, case)
+        await self._held.answer(call_id, decision, case, answered_by=caller.name)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         # The end of a call deletes it if the case has newer ones, as many as are kept.
         call = await self._visible.shown_call(call_id, caller, also_deleted=True)
@@ -244,7 +244,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
         case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
-        count = await self._held.resolve(case, decision)
+        count = await self._held.resolve(case, decision, answered_by=caller.name)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
         callback = await self._visible.shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
@@ -375,12 +375,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         require_valid(request)
         owner = _owner(request.owner, caller)
         after = read_token(CallCursor.from_token, request.page_token)
+        if request.callback_activity and not caller.may_generate(request.callback_activity):
+            return pb2.ListOwnerCallsResponse()
         async with self._listing[caller.name]:
             call_ids, more = await list_owner_calls(
                 self._scripts,
                 _FILTERS[request.filter],
                 owner=owner,
-                activities=caller.limit or (),
+                activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 after=after,
                 limit=page_size(request.page_size, MAX_CALLS_PER_PAGE),
             )
@@ -431,8 +433,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Pause the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        await resend(lambda: change_pauses(self._scripts, activity, is_paused=True))
-        log.info("activity_paused", activity=activity, principal=caller.name)
+        await resend(
+            lambda: change_pauses(self._scripts, activity, is_paused=True, principal=caller.name, reason=request.reason)
+        )
+        log.info("activity_paused", activity=activity, principal=caller.name, reason=request.reason)
         return pb2.PauseActivityResponse()
 
     @rpc(Role.ADMIN)
@@ -452,7 +456,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ListPausedActivitiesResponse:
         """Return the paused activities."""
         require_valid(request)
-        return pb2.ListPausedActivitiesResponse(callback_activities=(await read_pauses(self._scripts)).names)
+        paused = await read_pauses(self._scripts)
+        return pb2.ListPausedActivitiesResponse(
+            paused_activities=[converters.pause_to(*each) for each in paused.pauses.items()]
+        )
 
     @rpc(Role.OWNER, or_answers=True)
     async def ListActivities(  # noqa: N802  # gRPC's name
@@ -528,7 +535,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             sees=principal.sees,
         )
         resumed = read_token(ResumeToken.from_text, request.resume_token, field="resume_token")
-        async with contextlib.aclosing(self._watch_hub.watch(principal.name, keeps, resumed)) as batches:
+        watch = self._watch_hub.watch(principal.name, keeps, resumed, latest_only=request.latest_only)
+        async with contextlib.aclosing(watch) as batches:
             async for events, token in batches:
                 if authenticate() != principal:
                     return  # the client watches again, and gets the events that it may see now

@@ -90,6 +90,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "fallback_sent": "flag: the caller gets the fallback; set before it is sent",
     "replica": "the replica where the caller of a held call waits; absent if the call is not held",
     "answer_digest": "a digest of the answer to a held call",
+    "answered_by": "the principal that answered the held call, or resolved its case; empty or absent for none",
     "delivery": "the DeliveryStatus; absent if the call has no delivery",
     "delivery_start": "when the delivery was started or last replayed",
     "at_claim": "flag: the first attempt was started by the claim, whose sender runs it",

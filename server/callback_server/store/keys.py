@@ -27,7 +27,8 @@ PARTITIONS: Final = 64
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, with the highest version of the processes that have started on the store."""
 PAUSED_KEY: Final = "cb:paused"
-"""Hash: a field for each activity whose deliveries are paused, and the version of this list at the empty field."""
+"""Hash: a field for each activity whose deliveries are paused, with who, why and when as JSON, and the version of this
+list at the empty field."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: for each replica, until when its announcement is valid (milliseconds since the epoch), a colon, and the free
 slots of its workers, packed."""

@@ -5,9 +5,12 @@ names, times as RFC 3339, durations as seconds with an `s`.
 
 1. A response has every field that has no presence, also if it is zero or empty, as the JSON of the command line.
 2. An unknown field of a request is refused: it is a misspelled name, or one that this version does not know.
+3. connectrpc converts messages on the event loop, where a large one would make everything else wait. So its codecs
+   leave them as they are, and `Forwarding` converts a request and its response.
 """
 
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from connectrpc.code import Code
 from connectrpc.codec import Codec
@@ -16,38 +19,76 @@ from google.protobuf.message import Message
 
 from callback_console.api.errors import refusal
 
-_M = TypeVar("_M", bound=Message)
+_MAX_COMMAS: Final = 20_000
+"""Maximum number of commas in a JSON message, and so of its values. Parsing holds the interpreter for a time that grows
+with their number. The largest request of an RPC has fewer than 10,000, most of them in the texts of its pages."""
+_INVALID: Final = "INVALID_REQUEST"
+
+
+class Format(Protocol):
+    """A format of messages."""
+
+    def parse(self, data: bytes, message_class: type[Message]) -> Message:
+        """Return a message. Raises ConnectError."""
+
+    def format(self, message: Message) -> bytes:
+        """Return a message in this format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it came."""
+
+    data: bytes
+    message_class: type[Message]
+    format: Format
+    """Its format, which is that of the response too."""
+
+    def message(self) -> Message:
+        """Return the request. Raises ConnectError."""
+        return self.format.parse(self.data, self.message_class)
 
 
 class _Json:
-    def name(self) -> str:
-        return "json"
-
-    def encode(self, message: Message) -> bytes:
-        return json_format.MessageToJson(message, always_print_fields_with_no_presence=True).encode()
-
-    def decode(self, data: bytes | bytearray, message_class: type[_M]) -> _M:
+    def parse(self, data: bytes, message_class: type[Message]) -> Message:
+        if data.count(b",") > _MAX_COMMAS:
+            raise refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
         try:
-            return json_format.Parse(bytes(data), message_class())
+            return json_format.Parse(data, message_class())
         except Exception as error:  # what a caller sends can fail in any way, such as a number that is too long
             raise refusal(Code.INVALID_ARGUMENT, f"the message is not JSON of this RPC: {error}", _INVALID) from error
 
+    def format(self, message: Message) -> bytes:
+        return json_format.MessageToJson(message, always_print_fields_with_no_presence=True).encode()
+
 
 class _Proto:
-    def name(self) -> str:
-        return "proto"
-
-    def encode(self, message: Message) -> bytes:
-        return message.SerializeToString()
-
-    def decode(self, data: bytes | bytearray, message_class: type[_M]) -> _M:
+    def parse(self, data: bytes, message_class: type[Message]) -> Message:
         try:
-            return message_class.FromString(bytes(data))
+            return message_class.FromString(data)
         except Exception as error:
             raise refusal(Code.INVALID_ARGUMENT, "the message is not protobuf of this RPC", _INVALID) from error
 
+    def format(self, message: Message) -> bytes:
+        return message.SerializeToString()
 
-_INVALID: Final = "INVALID_REQUEST"
 
-CODECS: Final[tuple[Codec[Any, Any], ...]] = (_Json(), _Proto())
+class _Unconverted:
+    """Codec of connectrpc that leaves messages as they are."""
+
+    def __init__(self, name: str, message_format: Format) -> None:
+        self._name = name
+        self._format = message_format
+
+    def name(self) -> str:
+        return self._name
+
+    def encode(self, message: bytes) -> bytes:
+        return message
+
+    def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
+        return Received(bytes(data), message_class, self._format)
+
+
+CODECS: Final[tuple[Codec[Any, Any], ...]] = (_Unconverted("json", _Json()), _Unconverted("proto", _Proto()))
 """All codecs, by the end of their media types: `application/json`, `application/connect+proto`."""

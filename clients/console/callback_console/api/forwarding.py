@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -25,6 +26,7 @@ from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles
 from callback.v1 import callbacks_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_console.api.codecs import Received
 from callback_console.api.errors import as_connect_errors, refusal
 from callback_console.settings import ConsoleSettings
 
@@ -34,6 +36,12 @@ _MAX_WATCHES: Final = 64
 """Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
 _BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
 _PROBE_TIMEOUT_S: Final = 10.0
+_MAX_PROBES: Final = 8
+"""About how many unknown tokens the server is asked at once. The requests of others wait."""
+_MAX_WAITING_PROBES: Final = 256
+"""How many of these wait. A further one is refused."""
+_INLINE_BYTES: Final = 16 * 1024
+"""Largest message that is converted on the event loop, in bytes. A larger one goes to another thread."""
 _KNOWN_S: Final = 60.0
 """How long the server is trusted to have principals, or to know a token, without asking again, in seconds."""
 _MAX_KNOWN: Final = 1024
@@ -41,6 +49,7 @@ _MAX_KNOWN: Final = 1024
 
 _Context = RequestContext[Any, Any]
 _Metadata = tuple[tuple[str, str], ...]
+_T = TypeVar("_T")
 
 
 class Forwarding(MetadataInterceptor[None]):
@@ -61,6 +70,10 @@ class Forwarding(MetadataInterceptor[None]):
         self._has_principals_until = 0.0
         self._known_until: dict[bytes, float] = {}
         """Until when a token counts as known, by its SHA-256. The oldest is first."""
+        self._probes = asyncio.Semaphore(_MAX_PROBES)
+        self._waiting_probes = 0
+        self._converter = ThreadPoolExecutor(1, "api_converter")
+        """Thread that converts large messages. There is one: each more would take the interpreter from the loop."""
 
     def endpoints(self) -> Mapping[str, Any]:
         """Return the endpoint of each RPC, by path."""
@@ -78,7 +91,8 @@ class Forwarding(MetadataInterceptor[None]):
                 await self._require_principals(stub)
             token = hashlib.sha256(repr(metadata).encode()).digest()
             if time.monotonic() >= self._known_until.get(token, 0.0):
-                await self._require_known(stub, metadata)
+                was_known = self._known_until.pop(token, None) is not None
+                await self._require_known(stub, metadata, at_once=was_known)
                 self._known_until.pop(token, None)
                 if len(self._known_until) >= _MAX_KNOWN:
                     del self._known_until[next(iter(self._known_until))]
@@ -92,6 +106,7 @@ class Forwarding(MetadataInterceptor[None]):
 
     async def close(self) -> None:
         """Close the connection to the server."""
+        self._converter.shutdown(cancel_futures=True)
         if self._channel is not None:
             await self._channel.close()
 
@@ -108,16 +123,24 @@ class Forwarding(MetadataInterceptor[None]):
             return Endpoint.server_stream(info, self._stream)
         return Endpoint.unary(info, self._send)
 
-    async def _send(self, request: Message, context: _Context) -> Message:
+    async def _send(self, received: Received, context: _Context) -> bytes:
         """Send a request, and return the response."""
         with as_connect_errors():
+            request = await self._convert(received.message, len(received.data))
             rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
-        return response
+            return await self._convert(lambda: received.format.format(response), response.ByteSize())
 
-    async def _stream(self, request: Message, context: _Context) -> AsyncIterator[Message]:
+    async def _convert(self, convert: Callable[[], _T], size: int) -> _T:
+        """Return what `convert` returns for a message of a size in bytes."""
+        if size <= _INLINE_BYTES:
+            return convert()
+        return await asyncio.get_running_loop().run_in_executor(self._converter, convert)
+
+    async def _stream(self, received: Received, context: _Context) -> AsyncIterator[bytes]:
         """Send a request, and yield the responses."""
         with as_connect_errors():
+            request = await self._convert(received.message, len(received.data))
             if self._is_stopping:
                 raise _stopping()
             if len(self._watches) >= _MAX_WATCHES:
@@ -128,7 +151,7 @@ class Forwarding(MetadataInterceptor[None]):
             self._watches.add(call)
             try:
                 async for response in call:
-                    yield response
+                    yield received.format.format(response)
             except asyncio.CancelledError as error:
                 if is_being_cancelled():  # the caller has gone, or its time is over
                     raise
@@ -155,10 +178,26 @@ class Forwarding(MetadataInterceptor[None]):
             "the server has no principals, so only programs on the machine of the console may use it",
         )
 
-    async def _require_known(self, stub: Any, metadata: _Metadata) -> None:
-        """Raise the error of the server if it does not accept the token of a request."""
+    async def _require_known(self, stub: Any, metadata: _Metadata, *, at_once: bool) -> None:
+        """Raise the error of the server if it does not accept the token of a request.
+
+        Args:
+            stub: The stub.
+            metadata: The token.
+            at_once: Whether callers with other tokens, which the server may not know, do not make this one wait.
+        """
         try:
-            await _probe(stub, metadata)
+            if at_once:
+                await _probe(stub, metadata)
+                return
+            if self._waiting_probes >= _MAX_WAITING_PROBES:
+                raise ConnectError(Code.UNAVAILABLE, "too many callers with a new token: try again")
+            self._waiting_probes += 1
+            try:
+                async with self._probes:
+                    await _probe(stub, metadata)
+            finally:
+                self._waiting_probes -= 1
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.PERMISSION_DENIED:  # it knows the token, of another role
                 raise

@@ -10,7 +10,8 @@ from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
 from callback import CallbackResolvedError, CallbackStatus, CallStatus
-from callback.masking import masked_response
+from callback.masking import masked, masked_response
+from callback_console.reasons import why, why_uncalled
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, response_of
 from callback_console.timeline import timeline
@@ -80,12 +81,16 @@ async def show(case_id: str) -> str:
     callback, calls = await asyncio.gather(
         client().get_callback(case_id), client().list_calls_page(case_id, page_size=_CALLS, page_token=token)
     )
+    shown = [masked(call, callback.state_query_parameter) for call in calls.items]
+    newest = shown[0] if shown and not token else None
     return await page(
         "callback.html",
         callback=callback,
         response_shown=masked_response(callback.response),
-        calls=calls.items,
-        moments=timeline(callback, calls.items, datetime.now(UTC)),
+        why=None if callback.call_count else why_uncalled(callback),
+        newest=newest,
+        newest_why=newest and why(newest, callback),
+        moments=timeline(callback, shown, datetime.now(UTC)),
         older=urlencode({"page": calls.next_page_token}) if calls.next_page_token else "",
     )
 

@@ -6,11 +6,12 @@ from typing import Final
 from quart import Blueprint, Response, request
 from quart.typing import ResponseReturnValue
 
-from callback import AnswerMode, Call, CallAnsweredError, Callback, CallStatus, Pairs
+from callback import AnswerMode, Call, CallAnsweredError, Callback, CallReason, CallStatus, Pairs
 from callback.masking import masked, masked_response
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
+from callback_console.reasons import why
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of
 from callback_console.views.waiting import seconds_left
@@ -29,6 +30,7 @@ async def show(call_id: str) -> str:
     call, callback = await _read(call_id)
     others = (await client().list_calls_page(call.case_id, page_size=_OTHER_CALLS)).items
     shows_secrets = request.args.get("secrets") == "shown"
+    is_notification = call.reason is not CallReason.CALL
     shown = call if shows_secrets else masked(call, callback.state_query_parameter)
     response = shown.response or (None if shown.delivery is None else shown.delivery.response)
     return await page(
@@ -37,12 +39,13 @@ async def show(call_id: str) -> str:
         callback=callback,
         why=why(call, callback),
         is_held=is_held(call, callback),
-        can_replay=call.end_time is not None and not call.erased and callback.activity not in _WITHOUT_HANDLER,
+        can_replay=_can_replay(call, callback),
         left=seconds_left(call, callback),
         shown_body=_body(shown.body, shown.headers, "body"),
         response_body=response and _body(response.body or b"", response.headers or Pairs(), "response_body"),
         response_if_accepted=callback.response if shows_secrets else masked_response(callback.response),
-        curl="" if call.erased else curl_command(shown),
+        curl="" if call.erased or is_notification else curl_command(shown),
+        is_notification=is_notification,
         others=[each for each in others if each.call_id != call_id],
         shows_secrets=shows_secrets,
     )
@@ -98,20 +101,10 @@ def is_held(call: Call, callback: Callback) -> bool:
     return call.status is CallStatus.RUNNING and callback.answer_mode is AnswerMode.HOLD
 
 
-def why(call: Call, callback: Callback) -> str:
-    """Return the name of the text that explains the status of a call."""
-    match call.status:
-        case CallStatus.FAILED | CallStatus.NOT_STARTED:
-            return f"failure.{call.failure.value}" if call.failure else f"why.{call.status.value}"
-        case CallStatus.RUNNING:
-            return "why.HELD" if callback.answer_mode is AnswerMode.HOLD else "why.RUNNING"
-        case CallStatus.SUCCEEDED | CallStatus.REJECTED:
-            answered_by = {AnswerMode.HOLD: "PERSON", AnswerMode.ACK: "ACK"}.get(callback.answer_mode, "HANDLER")
-            if callback.activity == "record" and answered_by == "HANDLER":
-                answered_by = "RECORD"
-            return f"why.{call.status.value}.{answered_by}"
-        case _:
-            return f"why.{call.status.value}"
+def _can_replay(call: Call, callback: Callback) -> bool:
+    if call.reason is not CallReason.CALL:
+        return True
+    return call.end_time is not None and not call.erased and callback.activity not in _WITHOUT_HANDLER
 
 
 async def _read(call_id: str) -> tuple[Call, Callback]:

@@ -328,7 +328,7 @@ def list_calls_request(case_id: str, *, page_size: int, page_token: str) -> mess
 
 
 def list_owner_calls_request(
-    only: CallFilter, *, owner: str, page_size: int, page_token: str
+    only: CallFilter, *, owner: str, activity: str, page_size: int, page_token: str
 ) -> messages.ListOwnerCallsRequest:
     """Return the request message of `list_owner_calls_page`.
 
@@ -339,13 +339,14 @@ def list_owner_calls_request(
     return messages.ListOwnerCallsRequest(
         filter=messages.CallFilter.Value(f"CALL_FILTER_{_member('only', only, CallFilter)}"),
         owner=require_text("owner", owner),
+        callback_activity=require_text("activity", activity),
         page_size=page_size,
         page_token=require_text("page_token", page_token),
     )
 
 
 def watch_calls_request(
-    *, activity: str, labels: Mapping[str, str] | None, case_id: str, resume_token: str
+    *, activity: str, labels: Mapping[str, str] | None, case_id: str, resume_token: str, latest_only: bool
 ) -> messages.WatchCallsRequest:
     """Return the request message of `watch_calls`.
 
@@ -357,6 +358,7 @@ def watch_calls_request(
         labels=_labels(labels),
         callback_case_id=require_text("case_id", case_id),
         resume_token=require_text("resume_token", resume_token),
+        latest_only=latest_only,
     )
 
 

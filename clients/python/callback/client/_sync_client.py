@@ -21,6 +21,7 @@ from callback._converters import (
     event_from_proto,
     finding_from_proto,
     generated_from_proto,
+    paused_from_proto,
     searched_to_from_proto,
     statistics_from_proto,
 )
@@ -46,6 +47,7 @@ from callback._values import (
     GeneratedCallback,
     GetGuard,
     Page,
+    PausedActivity,
     Prompt,
     Response,
     Statistics,
@@ -560,7 +562,13 @@ class CallbackClient:
         return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     def list_owner_calls(
-        self, only: CallFilter, *, owner: str = "", page_size: int = 0, timeout: float | None = None
+        self,
+        only: CallFilter,
+        *,
+        owner: str = "",
+        activity: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
     ) -> Iterator[Call]:
         """Yield calls of all cases of an owner, newest first, without their bodies. Pages are requested as needed.
 
@@ -568,6 +576,7 @@ class CallbackClient:
             only: The calls to list: held calls that wait for their answer, or those whose delivery is dead.
             owner: Only calls of this owner. Default: your own. Other owners require the role admin, or a worker with
                 `answers`, which must name an owner.
+            activity: Only calls of this activity. Default: all.
             page_size: The number of calls per page. Default (0): 50. The server returns at most 100.
             timeout: Timeout of each page in seconds. Default: that of the client.
 
@@ -579,7 +588,9 @@ class CallbackClient:
         """
         token = ""
         while True:
-            page = self.list_owner_calls_page(only, owner=owner, page_size=page_size, page_token=token, timeout=timeout)
+            page = self.list_owner_calls_page(
+                only, owner=owner, activity=activity, page_size=page_size, page_token=token, timeout=timeout
+            )
             yield from page.items
             token = page.next_page_token
             if not token:
@@ -590,6 +601,7 @@ class CallbackClient:
         only: CallFilter,
         *,
         owner: str = "",
+        activity: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -597,13 +609,16 @@ class CallbackClient:
         """Return one page of `list_owner_calls`.
 
         Args:
-            only: As in `list_owner_calls`. All pages of one list take the same `only` and `owner`.
+            only: As in `list_owner_calls`. All pages of one list take the same `only`, `owner` and `activity`.
             owner: As in `list_owner_calls`.
+            activity: As in `list_owner_calls`.
             page_size: As in `list_owner_calls`.
             page_token: `next_page_token` of the previous page. Default: the first page.
             timeout: Timeout in seconds. Default: that of the client.
         """
-        request = _requests.list_owner_calls_request(only, owner=owner, page_size=page_size, page_token=page_token)
+        request = _requests.list_owner_calls_request(
+            only, owner=owner, activity=activity, page_size=page_size, page_token=page_token
+        )
         reply = self._call(lambda stub: stub.ListOwnerCalls, request, self._backoff(timeout))
         return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
@@ -624,17 +639,25 @@ class CallbackClient:
         reply = self._call(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
-    def pause_activity(self, activity: str, *, timeout: float | None = None) -> None:
+    def pause_activity(self, activity: str, *, reason: str = "", timeout: float | None = None) -> None:
         """Pause the deliveries of an activity (ACK mode and replays), until it is resumed. Requires the role admin.
 
         No delivery starts after this; running ones finish. Calls with a waiting caller are not affected.
 
+        Args:
+            activity: The name of the activity.
+            reason: Why, for other administrators: one line of at most 200 characters.
+            timeout: Timeout in seconds. Default: that of the client.
+
         Raises:
-            InvalidRequestError: The activity never has deliveries.
+            InvalidRequestError: The activity never has deliveries, or the reason is too long.
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived. Safe to send again.
         """
-        request = messages.PauseActivityRequest(callback_activity=_requests.require_text("activity", activity))
+        request = messages.PauseActivityRequest(
+            callback_activity=_requests.require_text("activity", activity),
+            reason=_requests.require_text("reason", reason),
+        )
         self._call(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
 
     def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
@@ -693,8 +716,8 @@ class CallbackClient:
         reply = self._call(lambda stub: stub.ListActivities, request, self._backoff(timeout))
         return Page(tuple(map(activity_from_proto, reply.activities)), reply.next_page_token)
 
-    def list_paused_activities(self, *, timeout: float | None = None) -> tuple[str, ...]:
-        """Return the paused activities, sorted by name. Requires the role admin.
+    def list_paused_activities(self, *, timeout: float | None = None) -> tuple[PausedActivity, ...]:
+        """Return the paused activities, sorted by name, with who paused each, and why. Requires the role admin.
 
         Raises:
             PermissionDeniedError: The principal lacks the role admin.
@@ -702,7 +725,7 @@ class CallbackClient:
         """
         request = messages.ListPausedActivitiesRequest()
         reply = self._call(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
-        return tuple(reply.callback_activities)
+        return tuple(map(paused_from_proto, reply.paused_activities))
 
     def get_statistics(self, *, timeout: float | None = None) -> Statistics:
         """Return what the servers have done in the last hour, and what waits now. Requires the role admin.
@@ -735,6 +758,7 @@ class CallbackClient:
         labels: Mapping[str, str] | None = None,
         case_id: str = "",
         resume_token: str = "",
+        latest_only: bool = False,
         timeout: float | None = None,
     ) -> "CallWatch":
         """Watch cases and calls: receive an event for each change.
@@ -755,6 +779,8 @@ class CallbackClient:
             resume_token: `resume_token` of an event or of a watch with the same filter. The watch continues after it. A
                 `case_id` that does not exist is then not an error, because the case may have been deleted. Default:
                 start now.
+            latest_only: Receive only the latest event, at most about one in 0.7 seconds. For a program that only needs
+                to know that something has changed.
             timeout: How long to try to reconnect after each lost connection, in seconds. `math.inf` never gives up.
                 Default: the timeout of the client.
 
@@ -762,7 +788,7 @@ class CallbackClient:
             ValueError: The timeout is not a positive number.
         """
         request = _requests.watch_calls_request(
-            activity=activity, labels=labels, case_id=case_id, resume_token=resume_token
+            activity=activity, labels=labels, case_id=case_id, resume_token=resume_token, latest_only=latest_only
         )
         timeout = self._timeout if timeout is None else timeout
         wait_backoff(timeout, longest=1.0)

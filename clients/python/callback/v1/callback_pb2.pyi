@@ -880,6 +880,7 @@ class Call(_message.Message):
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ANSWERED_BY_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call. It contains the id of the case."""
     callback_case_id: _builtins.str
@@ -941,6 +942,10 @@ class Call(_message.Message):
     """
     reason: Global___CallReason.ValueType
     """reason is CALL, or the reason of a notification."""
+    answered_by: _builtins.str
+    """answered_by is the principal that answered a held call, by AnswerCall or ResolveCallback; `local` where no principals
+    are configured. Empty for every other call, and for a call that a server of an earlier release has ended.
+    """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
         """request_headers are the header fields of the request in order, with repeated fields."""
@@ -1000,10 +1005,11 @@ class Call(_message.Message):
         repeat_count: _builtins.int = ...,
         callback_choice: _builtins.str = ...,
         reason: Global___CallReason.ValueType = ...,
+        answered_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

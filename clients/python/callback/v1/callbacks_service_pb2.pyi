@@ -1087,6 +1087,7 @@ class ListOwnerCallsRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
     filter: Global___CallFilter.ValueType
     """filter selects the calls. Required."""
     owner: _builtins.str
@@ -1098,9 +1099,11 @@ class ListOwnerCallsRequest(_message.Message):
     value is refused.
     """
     page_token: _builtins.str
-    """page_token is the `next_page_token` of the previous page, with the same filter and owner. Default empty: the first
-    page.
+    """page_token is the `next_page_token` of the previous page, with the same filter, owner and activity. Default empty:
+    the first page.
     """
+    callback_activity: _builtins.str
+    """callback_activity selects calls of this activity. Default empty: all."""
     def __init__(
         self,
         *,
@@ -1108,10 +1111,11 @@ class ListOwnerCallsRequest(_message.Message):
         owner: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        callback_activity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1130,7 +1134,7 @@ class ListOwnerCallsResponse(_message.Message):
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Call]:
         """calls are the calls, newest first, without `request_body` and `response.response_body`. A page before the last one
-        can be short or empty for a principal that sees only the cases of some activities.
+        can be short or empty for one activity, and for a principal that sees only the cases of some activities.
         """
 
     def __init__(
@@ -1244,16 +1248,22 @@ class PauseActivityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity is the activity. Required. `record` and `form` are refused: their calls are never delivered."""
+    reason: _builtins.str
+    """reason says why, for other administrators: one line of at most 200 characters. Default empty. Of an activity that is
+    paused already, the last request counts.
+    """
     def __init__(
         self,
         *,
         callback_activity: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1334,27 +1344,65 @@ Global___ListPausedActivitiesRequest: _TypeAlias = ListPausedActivitiesRequest  
 
 @_typing.final
 class ListPausedActivitiesResponse(_message.Message):
-    """ListPausedActivitiesResponse names the paused activities."""
+    """ListPausedActivitiesResponse has the paused activities."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CALLBACK_ACTIVITIES_FIELD_NUMBER: _builtins.int
+    PAUSED_ACTIVITIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """callback_activities are the paused activities, sorted by name."""
+    def paused_activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___PausedActivity]:
+        """paused_activities are the paused activities, sorted by name."""
 
     def __init__(
         self,
         *,
-        callback_activities: _abc.Iterable[_builtins.str] | None = ...,
+        paused_activities: _abc.Iterable[Global___PausedActivity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused_activities", b"paused_activities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPausedActivitiesResponse: _TypeAlias = ListPausedActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class PausedActivity(_message.Message):
+    """PausedActivity is an activity whose deliveries are paused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAUSE_TIME_FIELD_NUMBER: _builtins.int
+    callback_activity: _builtins.str
+    """callback_activity is the name of the activity."""
+    principal: _builtins.str
+    """principal is the administrator that paused it; `local` where no principals are configured. Empty if a server of an
+    earlier release did.
+    """
+    reason: _builtins.str
+    """reason is what the administrator gave as the reason. Empty if none was given."""
+    @_builtins.property
+    def pause_time(self) -> _timestamp_pb2.Timestamp:
+        """pause_time is when it was paused, by the clock of the store. Unset if a server of an earlier release did."""
+
+    def __init__(
+        self,
+        *,
+        callback_activity: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        pause_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause_time", b"pause_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "pause_time", b"pause_time", "principal", b"principal", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PausedActivity: _TypeAlias = PausedActivity  # noqa: Y015
 
 @_typing.final
 class ListActivitiesRequest(_message.Message):
@@ -1877,6 +1925,7 @@ class WatchCallsRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    LATEST_ONLY_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
@@ -1887,6 +1936,11 @@ class WatchCallsRequest(_message.Message):
     resume_token: _builtins.str
     """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the
     same filter. Default empty: start now. At most 4,000 characters.
+    """
+    latest_only: _builtins.bool
+    """latest_only is for a client that only needs to know that something has changed, such as a page that loads again. A
+    message then has the latest event alone; those before it are skipped. The watch pauses for 0.7 seconds
+    after each one. Default false: every event is sent.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -1899,10 +1953,11 @@ class WatchCallsRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         callback_case_id: _builtins.str = ...,
         resume_token: _builtins.str = ...,
+        latest_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "labels", b"labels", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "labels", b"labels", "latest_only", b"latest_only", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1911,8 +1966,8 @@ Global___WatchCallsRequest: _TypeAlias = WatchCallsRequest  # noqa: Y015
 @_typing.final
 class WatchCallsResponse(_message.Message):
     """WatchCallsResponse is a batch of events and the position after them. The first message is sent at once and has no
-    events. Every later event is sent. Without events, a message is sent about every 15 seconds, so that the resume token
-    of the client stays recent.
+    events. Every later event is sent, unless the watch has `latest_only`. Without events, a message is sent about every 15
+    seconds, so that the resume token of the client stays recent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

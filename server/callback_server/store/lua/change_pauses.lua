@@ -4,12 +4,19 @@
 -- newest one.
 --
 -- KEYS: paused
--- ARGV: activity, is_paused
--- Returns: the hash: the version at the field '', and a field for each paused activity.
+-- ARGV: activity, is_paused, principal, reason
+-- Returns: the hash: the version at the field '', and a field for each paused activity, with the pause as JSON
+--          ([principal, reason, milliseconds]; 1 if a server of the release before stored it).
 -- @arguments
 
 local time = redis.call('TIME')
 local version = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('HGET', KEYS[1], '') or 0) + 1)
 redis.call('HSET', KEYS[1], '', string.format('%.0f', version))
-if is_paused then redis.call('HSET', KEYS[1], activity, '1') else redis.call('HDEL', KEYS[1], activity) end
+if is_paused then
+  local ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  local pause = '[' .. cjson.encode(principal) .. ',' .. cjson.encode(reason) .. ',' .. string.format('%.0f', ms) .. ']'
+  redis.call('HSET', KEYS[1], activity, pause)
+else
+  redis.call('HDEL', KEYS[1], activity)
+end
 return redis.call('HGETALL', KEYS[1])

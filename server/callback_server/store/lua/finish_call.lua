@@ -13,6 +13,7 @@
 --       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
 --       answer_digest (of the answer to a held call, '' = the call is not held),
+--       answered_by (the principal that answers it),
 --       fencing_token (of the attempt; 1 if the caller still waited when it started),
 --       wait_ms (until the next attempt, '' = there is none),
 --       repeat_bytes_per_case, keep_open, close, was_asked (whether the handler was asked),
@@ -70,7 +71,9 @@ redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open
 if close then redis.call('HSET', call_key(call_id), 'close', '1') end
 local call_end = status
 if status == 'SUCCEEDED' then call_end = close and 'CLOSED' or keep_open and 'KEPT_OPEN' or status end
-if answer_digest ~= '' then redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest) end
+if answer_digest ~= '' then
+  redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest, 'answered_by', answered_by)
+end
 local window_ms = tonumber(call[11] or 0)
 if no_repeat or case.no_repeat then
   redis.call('HSET', call_key(call_id), 'no_repeat', '1')

@@ -9,7 +9,8 @@
 -- Sent again with the same answer, the script ends the next calls.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), digest (of the answer), status (SUCCEEDED or REJECTED), response, response_body,
+-- ARGV: case_id, owner ('' = any), digest (of the answer), answered_by (the principal), status (SUCCEEDED or REJECTED),
+--       response, response_body,
 --       whole_response, whole_body (the whole answer, '' = that is what is recorded),
 --       erased_response (what is left of the answer once it is erased),
 --       code (of the answer, '' = a repeat gets none without the whole answer),
@@ -42,7 +43,8 @@ end
 if not case.resolved then
   local whole = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
-  local answer = {status, response, response_body, whole, code, repeat_bytes_per_case, no_repeat and '1'}
+  local answer = {status, response, response_body, whole, code, repeat_bytes_per_case, no_repeat and '1' or '',
+    answered_by}
   local held = redis.call('ZRANGE', held_key(case_id), 0, -1)
   for _, call_id in ipairs(held) do -- apply_timeouts ends only the call that holds the case
     if tonumber(redis.call('ZSCORE', leases_key(), call_id)) <= now then end_hold(case, call_id, now, limits) end
@@ -63,7 +65,7 @@ if not case.resolved then
   end
   redis.call('HSET', resolution_key(case_id), 'status', status, 'response', response, 'response_body', response_body,
     'erased_response', erased_response, 'answer', whole, 'code', code, 'max_bytes', repeat_bytes_per_case,
-    'no_repeat', no_repeat and '1' or '')
+    'no_repeat', no_repeat and '1' or '', 'answered_by', answered_by)
   redis.call('HSET', case_key(case_id), 'resolved', digest)
   case.resolved = digest
   drop_reminders(case)

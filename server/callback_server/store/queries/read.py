@@ -28,7 +28,7 @@ from callback_server.store.scripts import Scripts
 _CALL_FIELDS: Final = (
     "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
     "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response", "repeats", "close",
+    "delivery_detail", "delivery_response", "repeats", "close", "answered_by",
 )  # fmt: skip
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
@@ -259,7 +259,7 @@ def _call(
     (
         status, attempt, start, end, request, response, failure, detail, keep_open, platform,
         fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
-        delivery_detail, delivery_response, repeats, close,
+        delivery_detail, delivery_response, repeats, close, answered_by,
     ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
     status = CallStatus(status.decode()) if status else None
     erased = not request
@@ -300,6 +300,7 @@ def _call(
         caller_gone=caller_gone == b"1",
         fallback_sent=fallback_sent == b"1",
         repeats=int(repeats or 0),
+        answered_by=(answered_by or b"").decode(),
     )
 
 

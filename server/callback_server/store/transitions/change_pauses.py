@@ -15,14 +15,27 @@ from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.sync_pauses import sync_pauses
 
-SCRIPT: Final = Script("change_pauses", [*texts("activity"), *flags("is_paused")], key="paused")
+SCRIPT: Final = Script(
+    "change_pauses", [*texts("activity"), *flags("is_paused"), *texts("principal", "reason")], key="paused"
+)
 
 
-async def change_pauses(scripts: Scripts, activity: str, *, is_paused: bool) -> None:
+async def change_pauses(
+    scripts: Scripts, activity: str, *, is_paused: bool, principal: str = "", reason: str = ""
+) -> None:
     """Pause or resume the deliveries of an activity in all partitions, durably. Safe to send again.
+
+    Args:
+        scripts: The scripts on the store.
+        activity: The activity.
+        is_paused: Whether it is paused from now on.
+        principal: Who pauses it.
+        reason: Why.
 
     Raises:
         StoreError: The change may be done all the same; then all partitions have it within one sweep.
     """
-    reply = await scripts.run_on(SCRIPT, keys.PAUSED_KEY, activity=activity, is_paused=is_paused)
+    reply = await scripts.run_on(
+        SCRIPT, keys.PAUSED_KEY, activity=activity, is_paused=is_paused, principal=principal, reason=reason
+    )
     await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))

@@ -19,8 +19,8 @@ SCRIPT: Final = Script(
     "finish_call",
     [
         *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body"),
-        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "fencing_token"),
-        *texts("wait_ms"),
+        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "answered_by"),
+        *texts("fencing_token", "wait_ms"),
         *numbers("repeat_bytes_per_case"),
         *flags("keep_open", "close", "was_asked", "no_repeat"),
         *LIMITS,
@@ -61,6 +61,7 @@ async def finish_call(
     recording: Recording,
     version: int | None = None,
     answer_digest: str = "",
+    answered_by: str = "",
     fencing_token: int = 1,
     wait_ms: int | None = None,
     was_asked: bool = True,
@@ -78,6 +79,7 @@ async def finish_call(
         version: The version of the case's response that the outcome was merged with. None: it does not depend on it.
         answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
             where the caller waits.
+        answered_by: The principal that answers it.
         fencing_token: The fencing token of the attempt; 1 for the attempt that ran while the caller waited.
         wait_ms: The time until the next attempt, if the call has a delivery and another attempt may follow. None: no
             other attempt follows.
@@ -112,6 +114,7 @@ async def finish_call(
         code="" if code is None else code,
         version="" if version is None else version,
         answer_digest=answer_digest,
+        answered_by=answered_by,
         fencing_token=fencing_token,
         wait_ms="" if wait_ms is None else wait_ms,
         was_asked=was_asked,

@@ -21,8 +21,8 @@ from callback_server.store.transitions.finish_call import ResponseReplaced
 SCRIPT: Final = Script(
     "resolve_case",
     [
-        *texts("case_id", "owner", "digest", "status", "response", "response_body", "whole_response", "whole_body"),
-        *texts("erased_response", "code", "version", "up_to"),
+        *texts("case_id", "owner", "digest", "answered_by", "status", "response", "response_body"),
+        *texts("whole_response", "whole_body", "erased_response", "code", "version", "up_to"),
         *numbers("limit", "repeat_bytes_per_case"),
         *flags("no_repeat"),
         *LIMITS,
@@ -60,6 +60,7 @@ async def resolve_case(
     *,
     owner: str | None,
     digest: str,
+    answered_by: str = "",
     outcome: Outcome,
     version: int | None,
     up_to: int,
@@ -72,6 +73,7 @@ async def resolve_case(
         case_id: The case.
         owner: Its owner. None: any.
         digest: A digest of the answer, by which the same one is recognized.
+        answered_by: The principal that gives it.
         outcome: The end of each call: SUCCEEDED or REJECTED, with the whole answer.
         version: The version of the case's response that it was merged with. None: it does not depend on it.
         up_to: The attempt of the newest call when the case was read: a rejection of a retryable case ends no later one.
@@ -90,6 +92,7 @@ async def resolve_case(
         case_id=case_id,
         owner=owner or "",
         digest=digest,
+        answered_by=answered_by,
         status=outcome.status,
         response=recorded,
         response_body=body,

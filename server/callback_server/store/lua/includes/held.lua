@@ -7,13 +7,14 @@
 local ANSWER_MS = 10000
 
 -- Ends a held call with the answer to its case, a list: status, response, response_body, the whole answer as it is
--- kept ('' = it was erased, and nothing is left of it), its code, how many bytes of answers the case may keep, and '1'
--- if it must not be given twice. It is kept for `wait_ms` at least.
+-- kept ('' = it was erased, and nothing is left of it), its code, how many bytes of answers the case may keep, '1' if
+-- it must not be given twice, and the principal that gave it. It is kept for `wait_ms` at least.
 ---@return string effect as of `end_call`
 local function answer_held_call(case, call_id, digest, answer, wait_ms, now, limits)
-  local status, response, response_body, whole, code, max_bytes, no_repeat = unpack(answer)
+  local status, response, response_body, whole, code, max_bytes, no_repeat, answered_by = unpack(answer, 1, 8)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window')
-  redis.call('HSET', call_key(call_id), 'failure', '', 'keep_open', '0', 'answer_digest', digest)
+  redis.call('HSET', call_key(call_id), 'failure', '', 'keep_open', '0', 'answer_digest', digest,
+    'answered_by', answered_by or '')
   local window_ms = tonumber(call[5] or 0)
   if no_repeat == '1' or case.no_repeat then
     redis.call('HSET', call_key(call_id), 'no_repeat', '1')
@@ -39,7 +40,7 @@ end
 ---@return string answer whole, packed
 local function end_resolved(case, call_id, wait_ms, now, limits)
   local answer = redis.call('HMGET', resolution_key(case.id), 'status', 'response', 'response_body', 'answer', 'code',
-    'max_bytes', 'no_repeat')
+    'max_bytes', 'no_repeat', 'answered_by')
   return answer_held_call(case, call_id, case.resolved, answer, wait_ms, now, limits), answer[1], answer[4]
 end
 

@@ -1,0 +1,85 @@
+"""Why a callback or a call is as it is: names of texts, which a page puts into words. Pure."""
+
+from collections.abc import Iterator
+
+from callback import (
+    AnswerMode,
+    Call,
+    Callback,
+    CallbackStatus,
+    CallFailure,
+    CallReason,
+    CallStatus,
+    Delivery,
+    DeliveryStatus,
+    GetGuard,
+)
+
+REJECTED = "why.REJECTED.HANDLER"
+"""Reason of a delivery that its handler rejected."""
+
+
+def why_uncalled(callback: Callback) -> str:
+    """Return why a callback has no call."""
+    if callback.close_reason is not None:
+        return f"uncalled.{callback.close_reason.value}"
+    if callback.status is not CallbackStatus.OPEN:
+        return "uncalled.UNKNOWN"
+    if callback.verification_profile:
+        return "uncalled.VERIFIED"
+    return "uncalled.OPEN" if callback.get_guard is GetGuard.OFF else f"uncalled.{callback.get_guard.value}"
+
+
+def why(call: Call, callback: Callback) -> list[str]:
+    """Return why a call or a notification is as it is: its status, what its caller got, and its delivery."""
+    if call.reason is not CallReason.CALL:
+        return [f"notification.{call.reason.value}", *_of_delivery(call.delivery)]
+    return [*_of_status(call, callback), *_of_caller(call), *_of_delivery(call.delivery)]
+
+
+def why_dead(delivery: Delivery | None) -> str:
+    """Return why a delivery is dead."""
+    failure = delivery.failure if delivery else None
+    return f"failure.{failure.value}" if failure else REJECTED
+
+
+def _of_status(call: Call, callback: Callback) -> Iterator[str]:
+    match call.status:
+        case CallStatus.FAILED if callback.answer_mode is AnswerMode.HOLD:
+            yield "why.FAILED.HOLD"
+        case CallStatus.FAILED | CallStatus.NOT_STARTED:
+            yield f"failure.{(call.failure or CallFailure.UNKNOWN).value}"
+            if call.status is CallStatus.NOT_STARTED:
+                yield "why.NOT_STARTED"
+        case CallStatus.RUNNING:
+            yield "why.HELD" if callback.answer_mode is AnswerMode.HOLD else "why.RUNNING"
+        case CallStatus.SUCCEEDED | CallStatus.REJECTED:
+            answered_by = {AnswerMode.HOLD: "PERSON", AnswerMode.ACK: "ACK"}.get(callback.answer_mode, "HANDLER")
+            if callback.activity == "record" and answered_by == "HANDLER":
+                answered_by = "RECORD"
+            yield f"why.{call.status.value}.{answered_by}"
+        case _:
+            yield f"why.{call.status.value}"
+
+
+def _of_caller(call: Call) -> Iterator[str]:
+    if call.fallback_sent:
+        yield "caller.FALLBACK"
+    elif call.caller_gone:
+        yield "caller.GONE"
+    elif call.failure is not None:
+        yield f"caller.{call.failure.value}"
+
+
+def _of_delivery(delivery: Delivery | None) -> Iterator[str]:
+    if delivery is None:
+        return
+    if delivery.status is DeliveryStatus.DEAD:
+        yield "delivery.DEAD"
+        yield why_dead(delivery)
+    elif delivery.status is DeliveryStatus.PENDING:
+        yield "delivery.PAUSED" if delivery.paused else "delivery.PENDING"
+        if delivery.failure is not None:
+            yield f"failure.{delivery.failure.value}"
+    else:
+        yield f"delivery.{delivery.status.value}"
