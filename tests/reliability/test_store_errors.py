@@ -7,6 +7,7 @@ import resource
 import pytest
 import redis.asyncio
 from redis.exceptions import ResponseError
+from support.stored import is_of_callers
 from support.system import own_store, running_system
 from support.wait import wait_until
 
@@ -18,8 +19,8 @@ from callback_server.store.scripts import Scripts
 
 
 async def contents(client):
-    """Return every key of a store with its value."""
-    return {key: await client.dump(key) async for key in client.scan_iter()}
+    """Return every key of a store with its value, but those that servers write by themselves."""
+    return {key: await client.dump(key) async for key in client.scan_iter() if is_of_callers(key)}
 
 
 @contextlib.asynccontextmanager

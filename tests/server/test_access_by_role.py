@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.edge_calls import answers_of, response_of
 from support.services import response, running_services
+from support.stored import is_of_callers
 from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -177,7 +178,7 @@ async def ask(services, method, message, metadata=()):
 
 def everything(store):
     with redis.Redis(port=store.port) as client:
-        return {key: client.dump(key) for key in client.scan_iter()}
+        return {key: client.dump(key) for key in client.scan_iter() if is_of_callers(key)}
 
 
 OK, NOT_FOUND = (grpc.StatusCode.OK, ""), grpc.StatusCode.NOT_FOUND

@@ -9,6 +9,8 @@ import json
 import re
 from datetime import datetime
 
+from callback_server.store import keys
+
 YEARS_MS = 11 * 366 * 24 * 3600 * 1000
 """Maximum distance of a time from the moment of the dump."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -63,10 +65,15 @@ async def store_now_ms(client):
     return seconds * 1000 + microseconds // 1000
 
 
+def is_of_callers(key):
+    """Return whether a key has what callers and owners did, and not what servers write by themselves."""
+    return not key.endswith(b":epochs") and not key.startswith(keys.STATISTICS_KEY.encode())
+
+
 async def dumped(client, now_ms):
     """Return the lines of a dump of the store, ordered by key."""
     lines = []
-    for key in sorted([key async for key in client.scan_iter(count=1000)]):
+    for key in sorted([key async for key in client.scan_iter(count=1000) if is_of_callers(key)]):
         kind = (await client.type(key)).decode()
         value = {
             "string": client.get, "hash": client.hgetall, "set": client.smembers,

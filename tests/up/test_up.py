@@ -113,7 +113,7 @@ def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
 def test_the_console_runs_too_and_stops_first(make_up):
     up = make_up(console="127.0.0.1:0").start()
     answer = httpx.get(f"http://{up.console}/", follow_redirects=True)
-    assert (answer.status_code, answer.url.path) == (200, "/waiting")
+    assert (answer.status_code, answer.url.path) == (200, "/overview")
     assert up.interrupt() == 0
     assert [event["child"] for event in up.events("child_stopped")] == ["console", "edge", "server", "store"]
 
