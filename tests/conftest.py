@@ -148,10 +148,13 @@ def store_of(tmp_path_factory):
     """Return a running, empty store of a kind. The session uses the same one throughout."""
     stores = {}
 
-    def get(kind="valkey"):
+    def get(kind="valkey", *, is_in_use=False):
         if kind not in stores:
             stores[kind] = StoreProcess(tmp_path_factory.mktemp(kind), kind=kind).start()
-        stores[kind].flush()
+        if is_in_use:  # by services of the module
+            stores[kind].flush_below()
+        else:
+            stores[kind].flush()
         return stores[kind]
 
     yield get

@@ -46,6 +46,7 @@ def test_the_principals_are_one_for_each_kind_of_client():
     assert {name: set(entry.roles) for name, entry in known.items()} == {
         "edge": {Role.EDGE},
         "orders": {Role.OWNER},
+        "alice": {Role.OWNER},
         "operator": {Role.ADMIN},
     }
 

@@ -96,7 +96,7 @@ async def server(store_of):
 @pytest.fixture
 def services(server):
     """Return the services of the module, with an empty store."""
-    server.store.flush()
+    server.store.flush_below()
     return server
 
 
@@ -441,7 +441,7 @@ async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(ser
 async def narrowed(store_of):
     """Return services whose owner `mine` is limited to `act` since it has cases of other activities."""
     principals = {"now": known()}
-    store = store_of()
+    store = store_of(is_in_use=True)
     async with running_services(store, principals=lambda: principals["now"]) as running:
         running.control_plane.deliveries.stop()
         running.cases = {}
@@ -566,7 +566,7 @@ async def test_two_owners_may_use_the_same_request_id(services):
 
 
 async def test_without_principals_every_caller_is_local_and_has_every_role(store_of):
-    async with running_services(store_of()) as services:
+    async with running_services(store_of(is_in_use=True)) as services:
         made = await services.callbacks.GenerateCallbackUrl(
             rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
         )

