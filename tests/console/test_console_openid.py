@@ -115,7 +115,9 @@ async def test_a_person_signs_in_in_a_browser_sees_what_the_principal_may_and_si
         await lands_at(page, f"{url}/sign-in")
         await page.goto(f"{url}/callbacks")
         await lands_at(page, f"{url}/sign-in?*")
-        assert [each for each in complaints if not each[0].startswith(issuer.issuer)] == []  # it has no icon
+        # The issuer has no icon, and htmx complains of a stream that ends with its page.
+        expected = [each for each in complaints if each[0].startswith(issuer.issuer) or each[1] == "[object Event]"]
+        assert complaints == expected
 
 
 async def test_someone_without_a_role_learns_who_they_are_and_gets_in_once_the_principals_file_has_them(
