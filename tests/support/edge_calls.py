@@ -17,8 +17,10 @@ class EdgeCalls:
 
     def __init__(self, channel):
         self._stub = EdgeServiceStub(channel)
-        self.StreamInvocations = self._stub.StreamInvocations
         self.ReportCallerGone = self._stub.ReportCallerGone
+
+    def StreamInvocations(self, requests=None, *, metadata=()):
+        return EdgeStream(self._stub.StreamInvocations(requests, metadata=metadata))
 
     def Invoke(self, request, *, metadata=()):
         return asyncio.ensure_future(self._invoke(request, metadata))
@@ -34,7 +36,7 @@ class EdgeCalls:
         return response_of(await self._ask(edge.Invocation(number=1, request=request), metadata))
 
     async def _ask(self, invocation, metadata):
-        stream = self._stub.StreamInvocations(metadata=metadata)
+        stream = self.StreamInvocations(metadata=metadata)
         try:
             await stream.read()  # readiness; the server must accept this call in any case
             await stream.write(edge.StreamInvocationsRequest(invocations=[invocation]))
@@ -47,6 +49,21 @@ class EdgeCalls:
             raise AssertionError("the stream ended without a result")
         finally:
             stream.cancel()
+
+
+class EdgeStream:
+    """A stream of an edge. It reads what edges read: not the messages that have only epochs, which come at any time."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self.write, self.done_writing = stream.write, stream.done_writing
+        self.cancel, self.code = stream.cancel, stream.code
+
+    async def read(self):
+        while (message := await self._stream.read()) is not grpc.aio.EOF:
+            if message.results or message.readiness:
+                break
+        return message
 
 
 async def answers_of(stream):
