@@ -90,7 +90,7 @@ async def test_no_value_is_truncated_or_wrapped(answering, command):
 
 def test_every_command_that_prints_values_is_tested():
     connected = {each.name for each in COMMANDS if any(option.name == "target" for option in each.params)}
-    assert connected == {*COMMANDS_WITH_VALUES, "watch"}
+    assert connected == {*COMMANDS_WITH_VALUES, "watch", "listen"}
 
 
 @pytest.mark.parametrize("command", ["list", "call"])
@@ -151,7 +151,7 @@ def bash(tmp_path_factory):
     ("words", "offers"),
     [
         (["callback", ""], [command.name for command in COMMANDS]),
-        (["callback", "li"], ["list"]),
+        (["callback", "li"], ["list", "listen"]),
         (["callback", "list", "--status", ""], ["open", "in_progress", "closed"]),
         (["callback", "generate", "--type", "red"], ["redirect"]),
         (["callback", "token", "orders", "--role", ""], ["owner", "edge", "admin", "worker"]),

@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
-    *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend"),
+    *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -77,6 +77,11 @@ def run(*arguments, **environment):
         (["prove", "processes", "--cycles", "2"], "--cycles cannot be combined with processes"),
         (["prove", "cluster", "--seconds", "2"], "--seconds cannot be combined with cluster"),
         (["replay"], "CALL"),
+        (["listen", "paid"], "--forward-to"),
+        (["listen", " ", "--forward-to", "http://127.0.0.1:1"], "'ACTIVITY': the value is empty"),
+        (["listen", "paid", "--forward-to", "127.0.0.1:3000"], "'127.0.0.1:3000' is not a URL such as"),
+        (["listen", "paid", "--forward-to", "http://127.0.0.1:99999"], "is not a URL such as"),
+        (["listen", "paid", "--forward-to", "http://127.0.0.1:1/a?b=c"], "the URL must not have a query"),
         (["pause"], "ACTIVITY"),
         (["resume"], "ACTIVITY"),
         (["watch", "--label", "order"], "'order' is not of the form NAME=VALUE"),

@@ -5,14 +5,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from callback import CallbackClient, CallbackError, Tls
+from callback import CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import errors, options
 
@@ -56,16 +57,38 @@ class Connection:
             click.exceptions.Exit: The server refused or did not answer, or a token or TLS file is unusable. The error
                 has been printed on standard error.
         """
-        try:
+        with _reading_files():
             client = CallbackClient(
                 self.target, tls=self.tls, token=self.token, token_file=self.token_file, retry=retry
             )
-        except (OSError, ValueError) as error:
-            click.echo(f"Error: {error}", err=True)
-            raise click.exceptions.Exit(click.UsageError.exit_code) from error
+        with self.reporting(), client:
+            return operation(client)
+
+    def worker(self, handlers: Handlers, *, max_calls: int) -> Worker:
+        """Return a worker for the server.
+
+        Raises:
+            click.exceptions.Exit: A token or TLS file is unusable. The error has been printed on standard error.
+        """
+        with _reading_files():
+            return Worker(
+                handlers,
+                self.target,
+                tls=self.tls,
+                token=self.token,
+                token_file=self.token_file,
+                max_calls=max_calls,
+            )
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Print an error of a client or a worker on standard error, and end the command.
+
+        Raises:
+            click.exceptions.Exit: There was one.
+        """
         try:
-            with client:
-                return operation(client)
+            yield
         except CallbackError as error:
             secure = self.tls is not None
             click.echo(errors.as_json(error) if self.as_json else errors.readable(error, secure=secure), err=True)
@@ -75,6 +98,16 @@ class Connection:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
             raise
+
+
+@contextmanager
+def _reading_files() -> Iterator[None]:
+    """Print the error of an unusable token or TLS file on standard error, and end the command."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(click.UsageError.exit_code) from error
 
 
 class ServerCommand(click.Command):

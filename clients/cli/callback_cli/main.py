@@ -8,7 +8,18 @@ from importlib import metadata
 
 import click
 
-from callback_cli import activities, callbacks, calls, completion, diagnostics, errors, processes, senders, tokens
+from callback_cli import (
+    activities,
+    callbacks,
+    calls,
+    completion,
+    diagnostics,
+    errors,
+    listening,
+    processes,
+    senders,
+    tokens,
+)
 from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
@@ -21,6 +32,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             callbacks.get,
             calls.wait,
             calls.watch,
+            listening.listen,
             calls.list_calls,
             calls.get_call,
             calls.replay,
