@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 from support.edge import running_edge
 from support.replicas import follows, running_stores
-from support.services import refusal, response, running_services
+from support.services import response, running_services
 from support.wait import wait_until
 
 from callback import Handlers, Worker
