@@ -194,6 +194,22 @@ async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_tol
         assert call.response.body == b"hello Ann"
 
 
+async def test_a_held_call_is_answered_with_a_choice_of_its_callback(browser, world):
+    prompt = Prompt("Pay 500 euros?", choices={"pay": "Pay it", "wait": "Pay later"})
+    made = await world.client.generate_callback_url(
+        "form", Response("{}", headers={"content-type": "application/json"}), get_guard=GetGuard.CONFIRM, prompt=prompt
+    )
+    call_id, caller = await hold(world, made, data={"callback_choice": "pay"})
+    async with signed_in(browser, world) as page:
+        await page.goto(f"{world.url}/calls/{call_id}")
+        buttons = page.get_by_role("group", name="Or accept with a choice").get_by_role("button")
+        assert await buttons.all_inner_texts() == ["Pay it", "Pay later"]
+        await buttons.get_by_text("Pay later").click()
+        await page.get_by_text("Your answer is recorded.").wait_for()
+    reply = await caller
+    assert (reply.status_code, reply.text, reply.headers["content-type"]) == (200, "wait", "text/plain; charset=utf-8")
+
+
 async def test_a_request_is_tried_on_the_page_of_the_api_with_a_token_and_never_with_the_session(browser, world):
     async with signed_in(browser, world) as page:
         await page.goto(f"{world.url}/api")

@@ -1,6 +1,8 @@
 """Sign-in to the console at an OpenID provider, and its ID tokens as tokens of the server."""
 
+import base64
 import contextlib
+import json
 import re
 import secrets
 import ssl
@@ -19,7 +21,7 @@ from support.store import free_port
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, ErrorReason, Response, UnauthenticatedError
-from callback_console import openid
+from callback_console import openid, sign_in
 from callback_console.sessions import Sessions
 from callback_console.settings import OpenIdSettings
 from callback_process.entry_point import StartError
@@ -80,7 +82,7 @@ def changed(path, **query):
 
 def sessions_of(answer):
     """Return the session cookies that an answer sets."""
-    return [each for each in answer.headers.get_list("set-cookie") if not each.partition("=")[0].endswith("_sign_in")]
+    return [each for each in answer.headers.get_list("set-cookie") if "_sign_in_" not in each.partition("=")[0]]
 
 
 async def signs_in(http, at_issuer, path="/callbacks"):
@@ -206,14 +208,16 @@ async def test_an_answer_counts_only_in_the_browser_that_began_and_only_once(con
         ({"error": "access_denied"}, 403), ({"code": None}, 400), ({"code": "made-up"}, 502),
     ],
 )  # fmt: skip
-async def test_another_answer_opens_no_session_and_uses_up_the_sign_in(console, issuer, at_issuer, change, status):
+async def test_another_answer_opens_no_session_and_one_with_its_state_uses_up_the_sign_in(
+    console, issuer, at_issuer, change, status
+):
     async with person(console) as http:
         right = await consents(at_issuer, await begins(http))
         answer = await http.get(changed(right, **change))
         assert (answer.status_code, sessions_of(answer)) == (status, [])
         assert 'id="token"' in answer.text  # one can still sign in with a token
         assert issuer.asked_for_tokens == (status == 502)
-        assert (await http.get(right)).status_code == 400
+        assert (await http.get(right)).status_code == (303 if "state" in change else 400)
 
 
 async def test_a_code_of_another_sign_in_is_worth_nothing(console, issuer, at_issuer):
@@ -279,21 +283,45 @@ async def test_a_session_lives_as_long_as_its_token(console, issuer, at_issuer):
     await wait_until(lambda: sessions.find(key) is None, what="the end of the session")
 
 
-async def test_a_sign_in_takes_ten_minutes_at_most_and_the_oldest_makes_room(console, issuer, at_issuer, monkeypatch):
-    monkeypatch.setattr(openid, "_MAX_SIGN_INS", 2)
-    provider = openid.OpenId(OpenIdSettings(issuer=issuer.issuer, client_id=CLIENT_ID))
-    provider._configuration = {"authorization_endpoint": "https://issuer.example/"}
-    provider._configuration_until = time.monotonic() + 3600
-    first, second, third = [(await provider.begin("http://127.0.0.1/", "/"))[0] for _ in range(3)]
+async def test_the_sign_ins_of_two_tabs_do_not_meet(console, issuer, at_issuer):
+    async with person(console) as http:
+        first, second = [await consents(at_issuer, await begins(http, path)) for path in ("/dead", "/waiting")]
+        for answer, path in ((second, "/waiting"), (first, "/dead")):
+            assert (await http.get(answer)).headers["location"] == path
+        assert [name for name in http.cookies if "_sign_in_" in name] == []
+
+
+async def test_a_browser_keeps_a_few_sign_ins_and_the_console_none_at_all(console, issuer, at_issuer):
+    async with person(console) as http, person(console) as other:
+        answer = await consents(at_issuer, await begins(http))
+        for _ in range(20):
+            await begins(other)
+        assert 1 <= len([name for name in other.cookies if "_sign_in_" in name]) <= sign_in._MAX_SIGN_INS
+        assert (await http.get(answer)).status_code == 303
+
+
+async def test_a_cookie_counts_for_ten_minutes_for_its_sign_in_and_with_the_signature_of_the_console(monkeypatch):
+    settings = OpenIdSettings(issuer="https://issuer.example", client_id=CLIENT_ID)
+    provider, another = openid.OpenId(settings), openid.OpenId(settings)
+    begun = openid.SignIn("state", "nonce", "verifier", "/", int(time.time()) + openid.SIGN_IN_S)
+    cookie = provider.to_cookie(begun)
+    assert provider.from_cookie(cookie, "state") == begun
+    head, claims, signature = cookie.split(".")
+    unsigned = f"{b64({'alg': 'none'})}.{claims}."
+    for value, state in (
+        (cookie, "another"), (cookie, ""), ("", ""), ("ä", "state"), (unsigned, "state"),
+        (f"{head}.{b64({'state': 'state'})}.{signature}", "state"), (another.to_cookie(begun), "state"),
+    ):  # fmt: skip
+        with pytest.raises(openid.SignInError, match="openid_lost"):
+            provider.from_cookie(value, state)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + openid.SIGN_IN_S + 1)
     with pytest.raises(openid.SignInError, match="openid_lost"):
-        provider.take(first)
-    provider.take(third)
-    now = time.monotonic()
-    monkeypatch.setattr(openid.time, "monotonic", lambda: now + 601)
-    last = (await provider.begin("http://127.0.0.1/", "/"))[0]
-    assert [*provider._sign_ins] == [last]  # what is too old takes no room
-    with pytest.raises(openid.SignInError, match="openid_lost"):
-        provider.take(second)
+        provider.from_cookie(cookie, "state")
+
+
+def b64(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 async def test_while_the_provider_is_down_people_sign_in_with_their_token(world):

@@ -18,6 +18,7 @@ from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from callback import (
+    Accept,
     Activity,
     ActivityKind,
     AnswerMode,
@@ -34,7 +35,10 @@ from callback import (
     Headers,
     NotFoundError,
     Page,
+    Prompt,
     Query,
+    Response,
+    ResponseType,
     UnavailableError,
 )
 from callback._converters import call_from_proto, callback_from_proto
@@ -44,6 +48,7 @@ from callback_console.curl import curl_command
 from callback_console.plots import columns, lines, nice_top, sparkline
 from callback_console.reasons import why, why_uncalled
 from callback_console.replays import REASONS, DeadCalls, Replay
+from callback_console.response_form import decision_of, with_choice
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
 from callback_console.views import callbacks
@@ -55,6 +60,7 @@ from callback_process.settings import SettingsError
 CONSOLE = PACKAGES["callback_console"]
 ENTITY = b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>'
 FORM = "application/x-www-form-urlencoded"
+TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
 @pytest.mark.parametrize(
@@ -284,6 +290,21 @@ def test_there_is_a_text_for_each_reason_why_a_call_or_a_callback_is_as_it_is():
         found.add(why_uncalled(replace(callback, **changes)))
     assert len(found) > 40
     assert found - TEXTS["en"].keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"choice": "no", "body": "", "code": "201"}, {"body": "no", "code": 201, "headers": TEXT}),
+        ({"choice": "no", "body": "x", "content_type": "a/b"}, {"body": "x", "headers": {"content-type": "a/b"}}),
+        ({"choice": "no", "type": "PAGE"}, {"text": "Decline", "type": ResponseType.PAGE}),
+        ({"choice": "perhaps"}, None), ({"choice": ""}, None), ({}, None),
+    ],
+)  # fmt: skip
+def test_an_answer_with_a_choice_is_its_value_or_label_unless_the_form_says_more(form, said):
+    callback = replace(callback_from_proto(callback_message()), prompt=Prompt("Pay?", choices={"no": "Decline"}))
+    assert decision_of(with_choice(form, callback)) == Accept(said and Response(**{"type": None} | said))
+    assert with_choice(form, replace(callback, prompt=None)) == form
 
 
 class DeadServer:

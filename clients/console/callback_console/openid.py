@@ -1,9 +1,9 @@
 """Sign-in at an OpenID provider: the authorization code flow of OpenID Connect, by authlib.
 
-1. A sign-in belongs to the browser that began it: a cookie has its key. Its first answer uses it up. So an
-   attacker cannot bring another person into a session of the attacker (login CSRF), and no answer counts twice.
+1. A sign-in belongs to the browser that began it: a signed cookie has it, and its answer deletes the cookie. So an
+   attacker cannot bring another person into a session of the attacker (login CSRF). This process keeps nothing of it.
 2. The answer must have the `state` of the sign-in, and no `iss` but the issuer (RFC 9207). The code is bound to the
-   sign-in by PKCE (RFC 7636), the ID token by its `nonce`.
+   sign-in by PKCE (RFC 7636), the ID token by its `nonce`. The issuer accepts a code once.
 3. authlib verifies the ID token by the keys of the issuer. The server verifies it, too, with each request: it is the
    token of the session, and says nothing about roles.
 4. The issuer and what its configuration names are reached over https only, and redirects are not followed.
@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -25,7 +25,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OctKey
 from joserfc.jws import JWSRegistry
 
 from callback_console.settings import OpenIdSettings
@@ -49,12 +49,12 @@ _ALGORITHMS: Final = (
     "EdDSA",
 )
 """Algorithms of the signature of an ID token: all those with a public key. The server has a list of its own."""
+_COOKIE_ALGORITHM: Final = "HS256"
+"""Algorithm of the signature of a cookie, by a key that only this process has."""
 LEEWAY_S: Final = 60
 """Allowed difference between the clocks of the issuer and this machine, in seconds. The server allows as much."""
 SIGN_IN_S: Final = 600
 """Time limit of a sign-in, in seconds."""
-_MAX_SIGN_INS: Final = 10_000
-"""Maximum number of sign-ins that have begun. A further one ends the oldest."""
 _TIMEOUT_S: Final = 10.0
 """Time limit of a request to the issuer, in seconds. A person waits for it."""
 _CONFIGURATION_S: Final = 300.0
@@ -77,18 +77,15 @@ class SignInError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A sign-in that a browser has begun."""
+    """A sign-in that a browser has begun. The text values are short enough for a cookie."""
 
     state: str
     nonce: str
     code_verifier: str
-    redirect_uri: str
     next_path: str
     """Page of the console to which it leads."""
-    configuration: Mapping[str, Any]
-    """Configuration of the issuer when it began."""
-    ends: float
-    """When it is too old, on the clock that is never set, in seconds."""
+    exp: int
+    """When it is too old, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class Person:
 
 
 class OpenId:
-    """The OpenID provider of the settings, with the sign-ins that have begun.
+    """The OpenID provider of the settings.
 
     Args:
         settings: The settings.
@@ -123,7 +120,7 @@ class OpenId:
             if not self._secret:
                 raise ValueError(f"{settings.client_secret_file} is empty")
         self._tls = ssl.create_default_context(cafile=settings.ca_file)
-        self._sign_ins: dict[str, SignIn] = {}
+        self._cookie_key = OctKey.generate_key()
         self._configuration: Mapping[str, Any] = {}
         self._configuration_until = 0.0
 
@@ -132,7 +129,7 @@ class OpenId:
         """Name of the issuer for people: its host."""
         return urlsplit(self._settings.issuer).hostname or ""
 
-    async def begin(self, redirect_uri: str, next_path: str) -> tuple[str, str]:
+    async def begin(self, redirect_uri: str, next_path: str) -> tuple[SignIn, str]:
         """Begin a sign-in.
 
         Args:
@@ -140,64 +137,71 @@ class OpenId:
             next_path: Page of the console to which the sign-in leads.
 
         Returns:
-            The key of the sign-in, and the URL of the issuer that the browser visits.
+            The sign-in, and the URL of the issuer that the browser visits.
 
         Raises:
             SignInError: The issuer cannot be reached, or its configuration is wrong.
         """
+        sign_in = SignIn(
+            state=secrets.token_urlsafe(32),
+            nonce=secrets.token_urlsafe(32),
+            code_verifier=secrets.token_urlsafe(48),
+            next_path=next_path,
+            exp=int(time.time()) + SIGN_IN_S,
+        )
         async with self._client(redirect_uri) as client:
             configuration = await self._configured(client)
-            sign_in = SignIn(
-                state=secrets.token_urlsafe(32),
-                nonce=secrets.token_urlsafe(32),
-                code_verifier=secrets.token_urlsafe(48),
-                redirect_uri=redirect_uri,
-                next_path=next_path,
-                configuration=configuration,
-                ends=time.monotonic() + SIGN_IN_S,
-            )
             url, _state = client.create_authorization_url(
                 configuration["authorization_endpoint"],
                 state=sign_in.state,
                 nonce=sign_in.nonce,
                 code_verifier=sign_in.code_verifier,
             )
-        self._make_room()
-        key = secrets.token_urlsafe(32)
-        self._sign_ins[key] = sign_in
-        return key, url
+        return sign_in, url
 
-    def take(self, key: str) -> SignIn:
-        """Return the sign-in with a key, and forget it. Raise SignInError if there is none, or it is too old."""
-        sign_in = self._sign_ins.pop(key, None)
-        if sign_in is None or sign_in.ends < time.monotonic():
+    def to_cookie(self, sign_in: SignIn) -> str:
+        """Return a sign-in as the value of a cookie: signed, and valid until the sign-in is too old."""
+        return jwt.encode({"alg": _COOKIE_ALGORITHM}, asdict(sign_in), self._cookie_key)
+
+    def from_cookie(self, value: str, state: str) -> SignIn:
+        """Return the sign-in of a cookie, for an answer with this state.
+
+        Raises:
+            SignInError: This process has not made the cookie, or it is too old, or that of another sign-in.
+        """
+        try:
+            decoded = jwt.decode(value, self._cookie_key, algorithms=[_COOKIE_ALGORITHM])
+            jwt.JWTClaimsRegistry(exp={"essential": True}).validate(decoded.claims)
+        except (JoseError, ValueError) as error:
+            raise SignInError("openid_lost", HTTPStatus.BAD_REQUEST) from error
+        sign_in = SignIn(**decoded.claims)
+        if not secrets.compare_digest(state.encode(), sign_in.state.encode()):
             raise SignInError("openid_lost", HTTPStatus.BAD_REQUEST)
         return sign_in
 
-    async def finish(self, sign_in: SignIn, answer: Mapping[str, str]) -> Person:
+    async def finish(self, sign_in: SignIn, redirect_uri: str, answer: Mapping[str, str]) -> Person:
         """Finish a sign-in by the answer of the issuer, the query with which the browser came back.
 
         Raises:
             SignInError: The answer is not that of the issuer to this sign-in, or it refused, or cannot be reached.
         """
-        if not secrets.compare_digest(answer.get("state", "").encode(), sign_in.state.encode()):
-            raise SignInError("openid_lost", HTTPStatus.BAD_REQUEST)
-        _check_issuer(sign_in, answer)
-        if "error" in answer:
-            log.info("sign_in_refused", issuer=self._settings.issuer, error=answer["error"][:100])
-            raise SignInError("openid_refused", HTTPStatus.FORBIDDEN)
-        if not answer.get("code"):
-            raise SignInError("openid_wrong", HTTPStatus.BAD_REQUEST)
-        async with self._client(sign_in.redirect_uri) as client:
+        async with self._client(redirect_uri) as client:
+            configuration = await self._configured(client)
+            _check_issuer(configuration, answer)
+            if "error" in answer:
+                log.info("sign_in_refused", issuer=self._settings.issuer, error=answer["error"][:100])
+                raise SignInError("openid_refused", HTTPStatus.FORBIDDEN)
+            if not answer.get("code"):
+                raise SignInError("openid_wrong", HTTPStatus.BAD_REQUEST)
             with _as_sign_in_errors(self._settings.issuer):
-                client.token_endpoint_auth_method = self._authentication(sign_in.configuration)
+                client.token_endpoint_auth_method = self._authentication(configuration)
                 tokens = await client.fetch_token(
-                    sign_in.configuration["token_endpoint"],
+                    configuration["token_endpoint"],
                     grant_type="authorization_code",
                     code=answer["code"],
                     code_verifier=sign_in.code_verifier,
                 )
-                found: Any = await _get_json(client, sign_in.configuration["jwks_uri"])
+                found: Any = await _get_json(client, configuration["jwks_uri"])
                 keys = KeySet.import_key_set(found)
                 return self._person(tokens, keys, sign_in.nonce)
 
@@ -233,15 +237,6 @@ class OpenId:
         claims.validate(leeway=LEEWAY_S)
         return Person(id_token, issuer, str(claims["sub"]), str(claims.get("email", "")), float(claims["exp"]))
 
-    def _make_room(self) -> None:
-        """Forget the sign-ins that are too old, and else the oldest one if there are too many."""
-        now = time.monotonic()
-        while self._sign_ins:
-            oldest = next(iter(self._sign_ins))
-            if self._sign_ins[oldest].ends >= now and len(self._sign_ins) < _MAX_SIGN_INS:
-                return
-            del self._sign_ins[oldest]
-
     async def _configured(self, client: Any) -> Mapping[str, Any]:
         if time.monotonic() >= self._configuration_until:
             with _as_sign_in_errors(self._settings.issuer):
@@ -274,10 +269,10 @@ class OpenId:
         )
 
 
-def _check_issuer(sign_in: SignIn, answer: Mapping[str, str]) -> None:
+def _check_issuer(configuration: Mapping[str, Any], answer: Mapping[str, str]) -> None:
     """Check that the answer is one of the issuer, and not of another one (RFC 9207, 2.4). Raise SignInError."""
-    issuer = sign_in.configuration["issuer"]
-    is_promised = sign_in.configuration.get("authorization_response_iss_parameter_supported") is True
+    issuer = configuration["issuer"]
+    is_promised = configuration.get("authorization_response_iss_parameter_supported") is True
     if answer.get("iss", None if is_promised else issuer) != issuer:
         log.warning("sign_in_failed", issuer=issuer, problem="the answer is one of another issuer")
         raise SignInError("openid_wrong", HTTPStatus.BAD_REQUEST)

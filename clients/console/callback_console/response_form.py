@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from callback import Accept, Reject, Response, ResponseType
+from callback import Accept, Callback, Reject, Response, ResponseType
 
 _TEXTS: Final = ("body", "redirect_url", "heading", "text", "link_label", "link_url")
 """Fields that are attributes of a response by the same name."""
@@ -27,3 +27,18 @@ def decision_of(form: Mapping[str, str]) -> Accept | Reject:
     if form.get("verdict") == "reject":
         return Reject(response, no_repeat=no_repeat)
     return Accept(response, keep_open="keep_open" in form, no_repeat=no_repeat)
+
+
+def with_choice(form: Mapping[str, str], callback: Callback) -> Mapping[str, str]:
+    """Return a form with the response of the choice that its person pressed, where the form says nothing else.
+
+    A person who answers with a choice of the callback's prompt accepts the call. The caller gets the value of the
+    choice as the body, or its label as the text of a page.
+    """
+    choice = form.get("choice", "")
+    if callback.prompt is None or choice not in callback.prompt.choices:
+        return form
+    given = {name: value for name, value in form.items() if value}
+    if given.get("type", callback.response.type) == ResponseType.PAGE:
+        return {"text": callback.prompt.choices[choice], **given}
+    return {"body": choice, "content_type": "text/plain; charset=utf-8", **given}

@@ -14,7 +14,9 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
-from quart import Blueprint, abort, redirect, request
+from quart import Blueprint, abort, make_response, redirect, request
+from quart.typing import ResponseReturnValue
+from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
 from callback import AsyncCallbackClient, ErrorReason, PermissionDeniedError, Tls, UnauthenticatedError
@@ -29,8 +31,12 @@ blueprint: Final = Blueprint("sign_in", __name__)
 _TIMEOUT_S: Final = 10.0
 """Time limit of a request to the server, in seconds. A person waits for it."""
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[!-~]{0,2000}")
-"""A path of the console. A browser takes `//HOST` and `/\\HOST` for another site. It is kept for a sign-in that anybody
-can begin, so its length has a limit."""
+"""A path of the console. A browser takes `//HOST` and `/\\HOST` for another site. A cookie has it during a
+sign-in, so its length has a limit."""
+
+_RETURN_PATH: Final = "/sign-in/return"
+_MAX_SIGN_INS: Final = 8
+"""Maximum number of sign-ins that a browser has begun. A further one ends them."""
 
 Answer = Response | tuple[str, int]
 """What a view returns."""
@@ -96,27 +102,36 @@ async def sign_in_at_issuer() -> Answer:
     if (provider := openid()) is None:
         abort(404)
     try:
-        key, url = await provider.begin(_own_url("/sign-in/return"), _next_path())
+        sign_in, url = await provider.begin(_own_url(_RETURN_PATH), _next_path())
     except SignInError as error:
         return await _form(error.notice, error.status)
     answer = _redirect(url)
-    _set_cookie(answer, _sign_in_cookie_name(), key, SIGN_IN_S)
+    begun = [name for name in request.cookies if name.startswith(_sign_in_cookie_name())]
+    if len(begun) >= _MAX_SIGN_INS:  # a browser sends all of them with each request
+        for name in begun:
+            _delete_cookie(answer, name)
+    _set_cookie(answer, _sign_in_cookie_name(sign_in.state), provider.to_cookie(sign_in), SIGN_IN_S)
     return answer
 
 
 @blueprint.get("/sign-in/return")
-async def return_from_issuer() -> Answer:
+async def return_from_issuer() -> ResponseReturnValue:
     """Finish a sign-in at the OpenID provider, which leads the browser here."""
     if (provider := openid()) is None:
         abort(404)
     next_path = "/"
+    state = request.args.get("state", "")
+    name = _sign_in_cookie_name(state)
     try:
-        sign_in = provider.take(request.cookies.get(_sign_in_cookie_name(), ""))
+        sign_in = provider.from_cookie(request.cookies.get(name, ""), state)
         next_path = sign_in.next_path
-        person = await provider.finish(sign_in, request.args)
-        return await _sign_in_person(person, next_path)
+        person = await provider.finish(sign_in, _own_url(_RETURN_PATH), request.args)
+        answer = await make_response(await _sign_in_person(person, next_path))
     except SignInError as error:
-        return await _form(error.notice, error.status, next_path)
+        answer = await make_response(await _form(error.notice, error.status, next_path))
+    if name in request.cookies:
+        _delete_cookie(answer, name)
+    return answer
 
 
 async def _sign_in_person(person: Person, next_path: str) -> Answer:
@@ -145,7 +160,7 @@ async def sign_out() -> Answer:
     session = sessions().find(key)
     await sessions().close(key)
     answer = _redirect(f"/sign-in?signed_out={'issuer' if session is not None and session.is_of_issuer else '1'}")
-    answer.delete_cookie(cookie_name(), secure=is_https(), httponly=True)
+    _delete_cookie(answer, cookie_name())
     return answer
 
 
@@ -196,8 +211,13 @@ def _set_cookie(answer: Response, name: str, value: str, max_age_s: int) -> None
     )
 
 
-def _sign_in_cookie_name() -> str:
-    return f"{cookie_name()}_sign_in"
+def _delete_cookie(answer: AnyResponse, name: str) -> None:
+    answer.delete_cookie(name, secure=is_https(), httponly=True, samesite="Lax")
+
+
+def _sign_in_cookie_name(state: str = "") -> str:
+    """Return the name of the cookie of a sign-in. Each has its own, so that those of two tabs do not meet."""
+    return f"{cookie_name()}_sign_in_{state}"
 
 
 def _own_url(path: str) -> str:

@@ -13,7 +13,7 @@ from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
 from callback_console.reasons import why
 from callback_console.request_context import client, done, page
-from callback_console.response_form import decision_of
+from callback_console.response_form import decision_of, with_choice
 from callback_console.views.waiting import seconds_left
 
 blueprint: Final = Blueprint("calls", __name__)
@@ -90,7 +90,7 @@ async def answer(call_id: str) -> ResponseReturnValue:
     if not is_held(call, callback):
         return done(f"/calls/{call_id}", "answered_before")
     try:
-        await client().answer_call(call_id, decision_of(await request.form))
+        await client().answer_call(call_id, decision_of(with_choice(await request.form, callback)))
     except CallAnsweredError:
         return done(f"/calls/{call_id}", "answered_before")
     return done(f"/calls/{call_id}", "answered")
