@@ -21,7 +21,7 @@ from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
 from callback_server.domain.call import Request, identity_of
 from callback_server.domain.guard import intent_of
-from callback_server.domain.ids import state_hash
+from callback_server.domain.ids import case_id_of, new_call_id, state_hash
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
@@ -114,7 +114,7 @@ class Claims:
             return await resend(
                 lambda: look_up_request(
                     self._scripts,
-                    state_sha256=state_hash(pending.state),
+                    state_sha256=pending.state_sha256,
                     parameter=pending.parameter,
                     profile=pending.verification.profile,
                     calls_per_minute=self._max_per_minute_per_case,
@@ -131,6 +131,8 @@ class Claims:
         """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
         of_rate = () if self._owner_rate is None else self._owner_rate.limited()
         of_bytes = self._body_bytes.limited() if has_body else ()
+        if not of_rate and not of_bytes:
+            return ()
         limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
         return [(*owner, limit) for owners, limit in limits for owner in owners]
 
@@ -163,7 +165,7 @@ class Claims:
                 lambda: claim_call(
                     self._scripts,
                     call_id=pending.call_id,
-                    state_sha256=state_hash(pending.state),
+                    state_sha256=pending.state_sha256,
                     parameter=pending.parameter,
                     request=pending.request,
                     sent=pending.sent,
@@ -189,9 +191,11 @@ class Claims:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 
 
-def pending_call(call_id: str, state: str, parameter: str, request: Request) -> PendingCall:
-    """Return a request that has passed no checks."""
-    return PendingCall(call_id, state, parameter, request, identity_of(request), intent_of(request))
+def pending_call(state: str, parameter: str, request: Request) -> PendingCall:
+    """Return a request, as a call with an id of its own that has passed no checks."""
+    state_sha256 = state_hash(state)
+    call_id = new_call_id(case_id_of(state_sha256))
+    return PendingCall(call_id, state, state_sha256, parameter, request, identity_of(request), intent_of(request))
 
 
 def refusal_of(

@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import time
 from collections.abc import Coroutine, Mapping
@@ -48,7 +47,7 @@ from callback_server.calls.waiting import (
 )
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
-from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, state_hash
+from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
@@ -149,10 +148,9 @@ class CallInvoker:
             CallbackError: The call was not started.
         """
         self._check_capacity(state)
-        call_id = new_call_id(case_id_of(state_hash(state)))
+        pending = pending_call(state, parameter, request)
         reservation = self._body_bytes.reserve(len(request.body))
-        call = ActiveCall(call_id, state, method=request.method, prefers_page=prefers_page)
-        pending = pending_call(call_id, state, parameter, request)
+        call = ActiveCall(pending.call_id, state, method=request.method, prefers_page=prefers_page)
         task = asyncio.create_task(self._run(pending, reservation, call))
         self._running[task] = call  # the loop itself holds tasks only weakly
 
@@ -208,8 +206,7 @@ class CallInvoker:
             CallbackError: The look-up was not started.
         """
         self._check_capacity(state)
-        call_id = new_call_id(case_id_of(state_hash(state)))
-        task = asyncio.create_task(self._claims.look_up(pending_call(call_id, state, parameter, request)))
+        task = asyncio.create_task(self._claims.look_up(pending_call(state, parameter, request)))
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
         return task
@@ -321,7 +318,7 @@ class CallInvoker:
     async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
         """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
         if isinstance(earlier, EarlierCall):
-            return dataclasses.replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
+            return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
         waiting = asyncio.create_task(self._repeats.wait(earlier.call_id, call.call_id))
         try:
             after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
@@ -332,7 +329,7 @@ class CallInvoker:
                 path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
-            return dataclasses.replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
+            return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
         finally:
             waiting.cancel()
 

@@ -7,12 +7,11 @@ that must read the body earlier, for the signature, the time or signed members, 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
@@ -39,12 +38,12 @@ KEYS_RETRY_S = 10
 """Time after which a sender whose keys are not known yet may try again, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class PendingCall:
+class PendingCall(msgspec.Struct, frozen=True):
     """A request that is about to become a call, and the checks that it has passed so far."""
 
     call_id: str
     state: str
+    state_sha256: bytes
     parameter: str
     request: Request
     sent: RequestIdentity
@@ -95,7 +94,7 @@ class PreconditionChecker:
             and pending.intent is not RequestIntent.PERSON
             and not by_agent(pending.request)
         ):
-            return dataclasses.replace(pending, intent=RequestIntent.PERSON)
+            return replace(pending, intent=RequestIntent.PERSON)
         return None
 
     def check_head(self, pending: PendingCall, required: VerificationRequired) -> PendingCall | None:
@@ -150,7 +149,7 @@ class PreconditionChecker:
             raise errors.VerificationFailedError(profile.challenge)
         # The request is recorded without the profile, because it has not passed it.
         request = replace(profile.redacted(pending.request), verification_failure=why)
-        return dataclasses.replace(pending, request=request, verification=Verification(profile=name))
+        return replace(pending, request=request, verification=Verification(profile=name))
 
 
 def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:
@@ -160,23 +159,21 @@ def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | Non
     is_confirmed = choice in choices if choices else pending.intent is RequestIntent.FORM
     if not is_confirmed:
         return None
-    return dataclasses.replace(pending, request=confirmed(pending.request, choice), intent=RequestIntent.CONFIRMED)
+    return replace(pending, request=confirmed(pending.request, choice), intent=RequestIntent.CONFIRMED)
 
 
 def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> PendingCall:
     """Return the pending call with the result of its verification. Raises VerificationError, as the profile does."""
     handshake = profile.handshake(pending.request, url)
     if handshake is not None:
-        return dataclasses.replace(
+        return replace(
             pending, intent=RequestIntent.HANDSHAKE, verification=Verification(profile=name), handshake=handshake
         )
     if pending.intent is RequestIntent.OPTIONS:
-        return dataclasses.replace(pending, verification=Verification(profile=name))
+        return replace(pending, verification=Verification(profile=name))
     message = profile.verify(pending.request, url)
     request = replace(profile.redacted(pending.request), verification_profile=name, message_id=message.message_id)
     if not message.message_id or message.window_ms <= 0:
-        return dataclasses.replace(pending, request=request, verification=Verification(profile=name))
+        return replace(pending, request=request, verification=Verification(profile=name))
     message_sha256 = hashlib.sha256(message.message_id.encode()).hexdigest()
-    return dataclasses.replace(
-        pending, request=request, verification=Verification(name, message_sha256, message.window_ms)
-    )
+    return replace(pending, request=request, verification=Verification(name, message_sha256, message.window_ms))

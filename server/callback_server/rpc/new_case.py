@@ -81,7 +81,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_answer_problems(request, answer_mode),
         *_hold_problems(request, answer_mode, policy),
         *_fallback_problems(request, fallback, answer_mode, policy),
-        *_notification_problems(request),
+        *(_notification_problems(request) if request.notify or request.remind_after else ()),
     ]
     closed_response = converters.response_from(request.closed_response) if request.HasField("closed_response") else None
     if closed_response is not None:
@@ -116,13 +116,15 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         settings=Settings(
             activity_case=request.callback_activity_case,
             alternative_domain=domain,
-            labels=dict(request.labels),
+            labels=dict(request.labels) if request.labels else {},
             retryable=request.retryable_after_error,
             prompt=converters.prompt_from(request.prompt) if request.HasField("prompt") else None,
             answer_deadline_ms=request.answer_deadline.ToMilliseconds()
             if request.HasField("answer_deadline") and fallback is None
             else None,
-            remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in request.remind_after)),
+            remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in request.remind_after))
+            if request.remind_after
+            else (),
         ),
         response=response,
         profile=request.verification_profile,
@@ -134,7 +136,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         hold_time_ms=_hold_time_ms(request, policy),
         repeat_window_ms=_repeat_window_ms(request),
         no_repeat=request.no_repeat,
-        notify=converters.notify_from(request.notify),
+        notify=converters.notify_from(request.notify) if request.notify else (),
         pointer=pointer,
         nonce=nonce,
     ), state

@@ -106,7 +106,7 @@ class Script:
         """Whether its reply waits until the required replicas have confirmed what it wrote, or found written."""
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def pack(self, **values: ArgumentValue) -> PackedArguments:
+    def pack(self, /, **values: ArgumentValue) -> PackedArguments:
         """Return the arguments in the order and form in which the script receives them.
 
         Raises:
@@ -189,14 +189,14 @@ class Scripts:
         self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
         """Limits the reads of all partitions, so that they do not take the connections that calls need."""
 
-    async def run(self, script: Script, partition: int, **values: ArgumentValue) -> Any:
-        """Run `script` on a partition and return its answer.
+    async def run(self, script: Script, partition: int, arguments: PackedArguments) -> Any:
+        """Run `script` on a partition with the arguments that its `pack` returned, and return its answer.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         tag = keys.tag(partition)
-        reply, epoch = await self._evaluate(script, tag, script.pack(**values))
+        reply, epoch = await self._evaluate(script, tag, arguments)
         steps = 0
         if script.applies_timeouts:
             reports, steps, *reply = reply
@@ -221,13 +221,13 @@ class Scripts:
                 self._epochs.acknowledge(tag, epoch, steps)
         return reply
 
-    async def run_on(self, script: Script, key: str, **values: ArgumentValue) -> Any:
+    async def run_on(self, script: Script, key: str, arguments: PackedArguments = ()) -> Any:
         """Run `script` on the one key that it is about and return its reply.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        reply, _ = await self._evaluate(script, key, script.pack(**values))
+        reply, _ = await self._evaluate(script, key, arguments)
         return reply
 
     async def read(self, key: str, *command: str, is_confirmed: bool = False) -> Any:

@@ -89,9 +89,8 @@ class PipelinedConnection(asyncio.Protocol):
     @property
     def is_free(self) -> bool:
         """Whether commands can be sent now."""
-        return not self._is_busy and self._leads_to_primary and not self._transport.is_closing()
+        return not self._is_busy() and self._leads_to_primary and not self._transport.is_closing()
 
-    @property
     def _is_busy(self) -> bool:
         return bool(self._sent or self._asked) or self._confirmation is not None
 
@@ -142,7 +141,7 @@ class PipelinedConnection(asyncio.Protocol):
         except (RedisConnectionError, InvalidResponse) as error:
             self._close(error)
             return
-        if self._is_busy:
+        if self._is_busy():
             return
         if self._leads_to_primary:
             self._on_free()
@@ -161,8 +160,6 @@ class PipelinedConnection(asyncio.Protocol):
     def _set_reply(self, value: Any) -> None:
         if isinstance(value, hiredis.PushNotification):
             return
-        if not self._is_busy:
-            raise InvalidResponse("a reply without a command")
         if isinstance(value, Exception) and not isinstance(value, _REFUSALS):
             raise value
         if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
@@ -179,7 +176,9 @@ class PipelinedConnection(asyncio.Protocol):
                 self._confirmation.hold(reply, value)
             else:
                 set_value(reply, value)
-        elif self._confirmation is not None and self._confirmation.add_reply(value):
+        elif self._confirmation is None:
+            raise InvalidResponse("a reply without a command")
+        elif self._confirmation.add_reply(value):
             confirmation, self._confirmation = self._confirmation, None
             confirmation.settle(asyncio.get_running_loop().time() - self.sent_at)
 
@@ -205,7 +204,7 @@ class PipelinedConnection(asyncio.Protocol):
     def _check_timeout(self) -> None:
         """Close the connection if replies are late. One timer serves all commands that are sent while it runs."""
         self._timer = None
-        if not self._is_busy:
+        if not self._is_busy():
             return
         loop = asyncio.get_running_loop()
         late_at = self.sent_at + SOCKET_TIMEOUT_S

@@ -50,12 +50,14 @@ async def look_up_request(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id=case_id,
-        state_hash_half=state_sha256[16:],
-        parameter=parameter,
-        profile=profile,
-        calls_per_minute=calls_per_minute or 0,
-        limited_owners=[value for each in limited_owners for value in each],
+        SCRIPT.pack(
+            case_id=case_id,
+            state_hash_half=state_sha256[16:],
+            parameter=parameter,
+            profile=profile,
+            calls_per_minute=calls_per_minute or 0,
+            limited_owners=[value for each in limited_owners for value in each],
+        ),
     )
     if word == b"OPEN":
         return None

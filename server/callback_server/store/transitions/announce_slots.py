@@ -30,4 +30,6 @@ async def announce_slots(
     Raises:
         StoreError: It is not known whether the announcement was stored.
     """
-    await scripts.run_on(SCRIPT, key, replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)
+    await scripts.run_on(
+        SCRIPT, key, SCRIPT.pack(replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)
+    )

@@ -37,8 +37,10 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, recor
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id=case_id,
-        owner=owner or "",
-        limits=recording.limits,
+        SCRIPT.pack(
+            case_id=case_id,
+            owner=owner or "",
+            limits=recording.limits,
+        ),
     )
     return CloseResult(reply[0])

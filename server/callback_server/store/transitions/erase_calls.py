@@ -42,11 +42,13 @@ async def erase_calls(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id=case_id,
-        owner=owner or "",
-        erasure=erasure,
-        before="+inf" if before is None else before,
-        limit=LIMIT,
+        SCRIPT.pack(
+            case_id=case_id,
+            owner=owner or "",
+            erasure=erasure,
+            before="+inf" if before is None else before,
+            limit=LIMIT,
+        ),
     )
     if word == b"UNKNOWN":
         return None

@@ -49,11 +49,13 @@ async def extend_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id=case_id,
-        owner=owner or "",
-        expires=expires_ms,
-        max_ms=max_ms,
-        limits=recording.limits,
+        SCRIPT.pack(
+            case_id=case_id,
+            owner=owner or "",
+            expires=expires_ms,
+            max_ms=max_ms,
+            limits=recording.limits,
+        ),
     )
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))

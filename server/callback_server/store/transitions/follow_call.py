@@ -65,12 +65,14 @@ async def follow_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        case_id=case_id,
-        call_id=call_id,
-        repeat_id=repeat_id,
-        replica=replica,
-        wait_hash=wait_hash,
-        without_answer=without_answer,
+        SCRIPT.pack(
+            case_id=case_id,
+            call_id=call_id,
+            repeat_id=repeat_id,
+            replica=replica,
+            wait_hash=wait_hash,
+            without_answer=without_answer,
+        ),
     )
     if word == b"ENDED" and facts:
         return earlier_call(facts)

@@ -40,10 +40,12 @@ async def mark_fallback(
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        case_id=case_id_of_call(call_id),
-        call_id=call_id,
-        request=whole_request,
-        request_body=whole_body,
-        accepts=accepts,
+        SCRIPT.pack(
+            case_id=case_id_of_call(call_id),
+            call_id=call_id,
+            request=whole_request,
+            request_body=whole_body,
+            accepts=accepts,
+        ),
     )
     return bool(word == b"OK")

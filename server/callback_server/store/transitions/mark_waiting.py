@@ -31,9 +31,11 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        call_id=call_id,
-        wait_hash=wait_hash,
-        method=method,
-        is_own=is_own,
+        SCRIPT.pack(
+            call_id=call_id,
+            wait_hash=wait_hash,
+            method=method,
+            is_own=is_own,
+        ),
     )
     return bool(word == b"OK")

@@ -30,12 +30,14 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
     _, number, *_ = await scripts.run(
         SCRIPT,
         partition,
-        epoch_id=_new_id(),
-        known_number=0,
-        known_id="",
-        known_replication_id="",
-        counted_number=0,
-        accepts=True,
+        SCRIPT.pack(
+            epoch_id=_new_id(),
+            known_number=0,
+            known_id="",
+            known_replication_id="",
+            counted_number=0,
+            accepts=True,
+        ),
     )
     return int(number)
 

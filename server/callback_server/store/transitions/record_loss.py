@@ -17,4 +17,6 @@ async def record_loss(scripts: Scripts, loss: Loss) -> None:
     Raises:
         StoreError: It is not known whether it is recorded.
     """
-    await scripts.run(SCRIPT, loss.partition, epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)
+    await scripts.run(
+        SCRIPT, loss.partition, SCRIPT.pack(epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)
+    )

@@ -45,11 +45,13 @@ async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) ->
         after, *faults = await scripts.run(
             SCRIPT,
             keys.partition_of(case_id),
-            case_id=case_id,
-            after=str(after),
-            limit=LIMIT,
-            lease_ms=LEASE_MS,
-            makes_entries=makes_entries,
+            SCRIPT.pack(
+                case_id=case_id,
+                after=str(after),
+                limit=LIMIT,
+                lease_ms=LEASE_MS,
+                makes_entries=makes_entries,
+            ),
         )
         found += [
             CaseFault(word == b"WRONG_TYPE", name.decode(), member.decode())

@@ -35,11 +35,13 @@ async def repair_list(scripts: Scripts, partition: int, name: str, *, removes_en
         first, *wrong = await scripts.run(
             SCRIPT,
             partition,
-            list=name,
-            kind=name.partition(":")[0],
-            first=first,
-            limit=LIMIT,
-            removes_entries=removes_entries,
+            SCRIPT.pack(
+                list=name,
+                kind=name.partition(":")[0],
+                first=first,
+                limit=LIMIT,
+                removes_entries=removes_entries,
+            ),
         )
         found += [member.decode() for member in wrong]
         if first < 0:

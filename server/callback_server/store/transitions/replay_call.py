@@ -36,5 +36,7 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> R
         StoreError: It is not known whether it is due now.
     """
     case_id = case_id_of_call(call_id)
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id=case_id, owner=owner or "", call_id=call_id)
+    (word,) = await scripts.run(
+        SCRIPT, keys.partition_of(case_id), SCRIPT.pack(case_id=case_id, owner=owner or "", call_id=call_id)
+    )
     return ReplayResult(word)

@@ -30,8 +30,10 @@ async def send_messages(scripts: Scripts, replica: str, messages: Sequence[bytes
     reply = await scripts.run_on(
         SCRIPT,
         keys.replica_messages_key(replica),
-        expire_ms=EXPIRE_MS,
-        max_messages=MAX_QUEUED_MESSAGES,
-        messages=messages,
+        SCRIPT.pack(
+            expire_ms=EXPIRE_MS,
+            max_messages=MAX_QUEUED_MESSAGES,
+            messages=messages,
+        ),
     )
     return bool(reply == b"OK")

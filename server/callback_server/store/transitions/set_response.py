@@ -47,14 +47,16 @@ async def set_response(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        case_id=case.id,
-        owner=owner or "",
-        version=case.version,
-        content=content,
-        body=body,
-        limits=recording.limits,
-        code=stored_code(response),
-        needs_platform=needs_platform(response),
+        SCRIPT.pack(
+            case_id=case.id,
+            owner=owner or "",
+            version=case.version,
+            content=content,
+            body=body,
+            limits=recording.limits,
+            code=stored_code(response),
+            needs_platform=needs_platform(response),
+        ),
     )
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))

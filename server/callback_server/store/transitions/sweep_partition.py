@@ -57,9 +57,11 @@ async def sweep_partition(
     calls, cases, reminders, deliveries, notifications, clock_ms, behind_ms = await scripts.run(
         SCRIPT,
         partition,
-        limit=LIMIT,
-        limits=recording.limits,
-        pauses_version=paused.version,
-        paused_activities=paused.names,
+        SCRIPT.pack(
+            limit=LIMIT,
+            limits=recording.limits,
+            pauses_version=paused.version,
+            paused_activities=paused.names,
+        ),
     )
     return SweepResult(calls, cases, reminders, bool(deliveries), bool(notifications), clock_ms, behind_ms)

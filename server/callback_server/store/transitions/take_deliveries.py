@@ -76,13 +76,15 @@ async def take_deliveries(
     more, *taken = await scripts.run(
         SCRIPT,
         partition,
-        limit=min(limit, LIMIT),
-        max_bytes=MAX_REQUEST_BYTES,
-        turn=turn,
-        notifications=notifications,
-        limits=recording.limits,
-        default_lease_ms=leases.default_ms,
-        declared_leases=leases.pairs,
+        SCRIPT.pack(
+            limit=min(limit, LIMIT),
+            max_bytes=MAX_REQUEST_BYTES,
+            turn=turn,
+            notifications=notifications,
+            limits=recording.limits,
+            default_lease_ms=leases.default_ms,
+            declared_leases=leases.pairs,
+        ),
     )
     return [_attempt(*facts) for facts in taken], bool(more)
 

@@ -36,4 +36,6 @@ async def write_statistics(scripts: Scripts, replica: str, *, minute: int, count
         StoreError: It is not known whether it was stored.
     """
     packed = _encode(counts)
-    await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)
+    await scripts.run_on(
+        SCRIPT, keys.STATISTICS_KEY, SCRIPT.pack(replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)
+    )
