@@ -152,7 +152,7 @@ class HandlerNotStartedError(CallFailedError):
 
 
 class HandlerLostError(CallFailedError):
-    """The connection broke after the handler got the call."""
+    """The connection broke after the handler got the call, or the streams of two workers before it began."""
 
     reason = "HANDLER_LOST"
     text = "the connection to the handler broke during the call"

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus
+from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, DeliveryStatus
 from callback_server.domain.notification import Reason
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -140,5 +140,4 @@ for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatu
     for reason in (Reason.REMINDER, Reason.EXPIRY):
         NOTIFICATIONS.labels(reason, delivery)
 for failure in set(CallFailure) - {CallFailure.NO_HANDLER}:
-    not_started = failure is CallFailure.HANDLER_UNREACHABLE
-    CALLS.labels(CallStatus.NOT_STARTED if not_started else CallStatus.FAILED, failure)
+    CALLS.labels(CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED, failure)

@@ -218,6 +218,7 @@ async def test_a_worker_that_declines_gets_the_next_offer_after_a_pause(services
         {"callback_activities": ["a"], "max_calls": 1001},
         {"callback_activities": ["a", "a"], "max_calls": 1},
         {"callback_activities": [""], "max_calls": 1},
+        {"callback_activities": ["a"], "max_calls": 1, "max_message_bytes": (1 << 20) - 1},
     ],
 )
 async def test_an_incomplete_hello_is_refused(services, hello):
@@ -227,21 +228,29 @@ async def test_an_incomplete_hello_is_refused(services, hello):
     assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        {},
-        {"hello": worker_service_pb2.Hello(callback_activities=["a"], max_calls=1)},
-        {"result": worker_service_pb2.Result(call_id="x")},
-        {"accept": worker_service_pb2.Accept(call_id="x" * 201)},
-    ],
-)
-async def test_a_worker_that_breaks_the_contract_is_disconnected_and_its_confirmed_calls_are_lost(services, message):
+async def test_a_wrong_message_ends_its_call_alone(services):
+    async with raw_worker(services.worker_stub, "act", max_calls=2) as worker:
+        first, second = [await Called.make(services, "act") for _ in range(2)]
+        await worker.next("offer", 2)
+        calls = {call.callback_system_case: call for call in worker.of("offer")}
+        for call in calls.values():
+            await worker.accept(call)
+        await worker.next("confirm", 2)
+        await worker.say()  # a message that this server does not know
+        await worker.say(accept=worker_service_pb2.Accept(call_id="x" * 201))
+        await worker.say(result=worker_service_pb2.Result(call_id=calls[first.case_id].call_id))
+        assert (await refusal(first.answer)).reason == "HANDLER_FAILED"
+        assert (await first.recorded()).failure_detail == "the worker sent a result without an outcome"
+        await worker.result(calls[second.case_id])
+        assert (await second.answer).call_id == calls[second.case_id].call_id
+
+
+async def test_a_worker_that_sends_hello_again_is_disconnected_and_its_confirmed_calls_are_lost(services):
     async with raw_worker(services.worker_stub, "act") as worker:
         called = await Called.make(services, "act")
         await worker.accept(await worker.next("offer"))
         await worker.next("confirm")
-        await worker.say(**message)
+        await worker.say(hello=worker_service_pb2.Hello(callback_activities=["a"], max_calls=1))
         await worker.over.wait()
         assert worker.error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"

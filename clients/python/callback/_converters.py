@@ -269,10 +269,17 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         activity_case=message.callback_activity_case,
         response=response_from_proto(message.response),
         labels=dict(message.labels),
-        deadline=_time(message.deadline),
+        deadline=_deadline(message),
         replayed=message.replayed,
         owner=message.owner,
     )
+
+
+def _deadline(message: callback_handler_service_pb2.HandleCallbackRequest) -> datetime:
+    """Return the deadline by the clock of this machine. Without a timeout, the server's own time is all there is."""
+    if message.HasField("timeout"):
+        return datetime.now(UTC) + message.timeout.ToTimedelta()
+    return _time(message.deadline)
 
 
 def notification_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Notification:
@@ -285,7 +292,7 @@ def notification_from_proto(message: callback_handler_service_pb2.HandleCallback
         activity_case=message.callback_activity_case,
         labels=dict(message.labels),
         attempt=message.attempt,
-        deadline=_time(message.deadline),
+        deadline=_deadline(message),
         replayed=message.replayed,
         owner=message.owner,
     )

@@ -40,8 +40,8 @@ class ErrorReason(StrEnum):
     """The handler never started, and the case is open again. Facts: `call_id`. Returned by StreamInvocations.
     (UNAVAILABLE)"""
     HANDLER_LOST = "HANDLER_LOST"
-    """The connection broke after the handler got the call. Facts: `call_id`. Returned by StreamInvocations.
-    (UNAVAILABLE)"""
+    """The connection broke after the handler got the call, or the streams of two workers broke before it began. Facts:
+    `call_id`. Returned by StreamInvocations. (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     """The store cannot be reached. An invocation has changed nothing; any other request is safe to retry. Returned by
     every RPC except ListFindings and Work. (UNAVAILABLE)"""

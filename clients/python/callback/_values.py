@@ -85,6 +85,10 @@ class CallFailure(StrEnum):
     started."""
     NO_HANDLER = "NO_HANDLER"
     """No handler of the activity takes notifications. Only the delivery of one fails so."""
+    TOO_LARGE = "TOO_LARGE"
+    """No worker that is connected takes a message as large as the call, so the handler never started."""
+    WORKERS_LOST = "WORKERS_LOST"
+    """Two workers lost their streams when they were offered the call, before it began. No other worker gets it."""
     UNKNOWN = "UNKNOWN"
     """A failure that this version of the client does not know."""
 
@@ -726,7 +730,7 @@ class IncomingCall(Request):
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The case's labels."""
     deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
-    """The time at which the handler is cancelled."""
+    """The time at which the handler is cancelled, by the clock of this machine."""
     replayed: bool = False
     """Whether the owner replayed the call (`replay_call`)."""
     owner: str = ""
@@ -753,7 +757,7 @@ class Notification:
     attempt: int = 1
     """The number of the attempt to deliver this notification."""
     deadline: datetime = field(default=datetime.max.replace(tzinfo=UTC))
-    """The time at which the handler is cancelled."""
+    """The time at which the handler is cancelled, by the clock of this machine."""
     replayed: bool = False
     """Whether the owner replayed the notification (`replay_call`)."""
     owner: str = ""

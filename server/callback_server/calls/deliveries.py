@@ -269,6 +269,8 @@ class Deliveries:
         """
         if outcome.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
             return None
+        if outcome.failure is CallFailure.WORKERS_LOST:  # each attempt would cost two more workers their streams
+            return None
         part = random.random()  # noqa: S311  # spreads retries
         return self._retries(activity_name).wait_ms(attempts, asked_before + outcome.was_asked, age_ms, part)
 

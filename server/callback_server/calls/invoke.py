@@ -74,6 +74,8 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
     CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
     CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
+    CallFailure.TOO_LARGE: errors.HandlerNotStartedError,
+    CallFailure.WORKERS_LOST: errors.HandlerLostError,
 }
 
 

@@ -25,7 +25,7 @@ class CallStatus(enum.StrEnum):
 
 
 class CallFailure(enum.StrEnum):
-    """Why a call has no result of its handler. A call that is NOT_STARTED has HANDLER_UNREACHABLE.
+    """Why a call has no result of its handler. A call that is NOT_STARTED has one of NOT_ASKED.
 
     Only an attempt to deliver a notification fails with NO_HANDLER.
     """
@@ -36,9 +36,11 @@ class CallFailure(enum.StrEnum):
     INVALID_RESPONSE = "INVALID_RESPONSE"
     HANDLER_UNREACHABLE = "HANDLER_UNREACHABLE"
     NO_HANDLER = "NO_HANDLER"
+    TOO_LARGE = "TOO_LARGE"
+    WORKERS_LOST = "WORKERS_LOST"
 
 
-NOT_ASKED: Final = frozenset({CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER})
+NOT_ASKED: Final = frozenset({CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER, CallFailure.TOO_LARGE})
 """The failures after which the handler provably did not start."""
 
 

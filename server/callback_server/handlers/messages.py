@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from google.protobuf import duration_pb2
+
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_server.contract import converters
 from callback_server.contract.validation import violations
@@ -11,11 +15,8 @@ from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import Decision, HandlerError
 
 
-def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2.HandleCallbackRequest:
-    """Return the question to a handler about a call or notification.
-
-    `deadline_ms` is in milliseconds since the epoch.
-    """
+def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2.HandleCallbackRequest:
+    """Return the question to a handler about a call or notification, which ends after `timeout_s` seconds."""
     return handler_pb2.HandleCallbackRequest(
         call_id=grant.call_id,
         callback_system_case=case_id_of_call(grant.call_id),
@@ -30,7 +31,8 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         client_address=request.client_address,
         response=converters.response_to(grant.response) if grant.reason is Reason.CALL else None,
         labels=grant.settings.labels,
-        deadline=converters.timestamp(deadline_ms),
+        deadline=converters.timestamp(round((time.time() + timeout_s) * 1000)),
+        timeout=duration(timeout_s),
         verification_profile=request.verification_profile,
         verified=bool(request.verification_profile),
         message_id=request.message_id,
@@ -39,6 +41,12 @@ def question(grant: Grant, request: Request, *, deadline_ms: int) -> handler_pb2
         reason=converters.reason_to(grant.reason),
         owner=grant.owner,
     )
+
+
+def duration(seconds: float) -> duration_pb2.Duration:
+    """Return a duration, to the millisecond."""
+    whole, part = divmod(round(seconds * 1000), 1000)
+    return duration_pb2.Duration(seconds=whole, nanos=part * 1_000_000)
 
 
 def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:

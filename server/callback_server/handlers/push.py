@@ -84,7 +84,7 @@ class PushHandler:
         end = time.monotonic() + timeout_s
         connection = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
         left_s = max(end - time.monotonic(), 0.001)
-        message = question(grant, request, deadline_ms=round((time.time() + left_s) * 1000))
+        message = question(grant, request, timeout_s=left_s)
         try:
             if grant.reason is Reason.CALL:
                 answer = await connection.stub.HandleCallback(message, timeout=left_s)

@@ -22,6 +22,7 @@ from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
+from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
 
@@ -37,8 +38,6 @@ HEALTH_NAMES: Final = ("", *SERVICES)
 """The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
 EdgeService: while a server stops or has lost the store, edges use other servers."""
 
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-"""The maximum size of a message, in bytes: a request with its body, whatever the limit of the edge."""
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS: Final[Options] = [

@@ -17,8 +17,9 @@ from callback_server.domain.case import FORM, RECORD
 from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import ActivityNotAllowedError, InvalidRequestError, ServerStoppingError, Violation
 from callback_server.handlers.workers.pool import WorkerPool
-from callback_server.handlers.workers.worker import MAX_BATCH_MESSAGES, Worker
+from callback_server.handlers.workers.worker import DEFAULT_MAX_MESSAGE_BYTES, MAX_BATCH_MESSAGES, Worker
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
+from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Authenticate, require_valid, rpc_duplex
 
 log = get_logger()
@@ -61,6 +62,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             hello.max_calls,
             on_slot_free=self._pool.on_slot_free,
             notification_activities=hello.notification_activities,
+            max_message_bytes=min(hello.max_message_bytes or DEFAULT_MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES),
         )
         facts = {"worker": hello.name, "principal": principal.name}
         log.info(
@@ -115,7 +117,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         """Handle the messages of a worker until the worker closes its side.
 
         Raises:
-            InvalidRequestError: A message breaks the contract.
+            InvalidRequestError: A batch is too large, or Hello is sent again.
         """
         try:
             async for request in requests:
@@ -126,10 +128,6 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
                 for message in request.messages:
                     if message.WhichOneof("message") == "hello":
                         raise _hello_error("only the first message may be hello")
-                    # A wrong decision is reported to the owner of its call. It does not end the stream, which would
-                    # lose the other calls of the worker.
-                    if message.result.WhichOneof("outcome") != "response":
-                        require_valid(message)
                     worker.receive(message)
         finally:
             self._pool.leave(worker)

@@ -74,8 +74,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `call_id`. Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_LOST: _ErrorReason.ValueType  # 13
-    """ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call. Metadata: `call_id`.
-    Returned by StreamInvocations.
+    """ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
+    workers broke before it began. Metadata: `call_id`. Returned by StreamInvocations.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
@@ -238,8 +238,8 @@ ERROR_REASON_HANDLER_NOT_STARTED: ErrorReason.ValueType  # 12
 `call_id`. Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_LOST: ErrorReason.ValueType  # 13
-"""ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call. Metadata: `call_id`.
-Returned by StreamInvocations.
+"""ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
+workers broke before it began. Metadata: `call_id`. Returned by StreamInvocations.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
 """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any

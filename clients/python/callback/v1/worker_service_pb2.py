@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from callback.v1 import callback_handler_service_pb2 as callback_dot_v1_dot_callback__handler__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n callback/v1/worker_service.proto\x12\x0b\x63\x61llback.v1\x1a*callback/v1/callback_handler_service.proto\"V\n\x0bWorkRequest\x12G\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.callback.v1.WorkerMessageB\x0f\xbaH\x0c\x92\x01\t\x08\x01\x10@\"\x03\xd8\x01\x03R\x08messages\"\xd7\x01\n\rWorkerMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x12.callback.v1.HelloH\x00R\x05hello\x12-\n\x06\x61\x63\x63\x65pt\x18\x02 \x01(\x0b\x32\x13.callback.v1.AcceptH\x00R\x06\x61\x63\x63\x65pt\x12-\n\x06result\x18\x03 \x01(\x0b\x32\x13.callback.v1.ResultH\x00R\x06result\x12*\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rainB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xca\x04\n\x05Hello\x12\xe0\x01\n\x13\x63\x61llback_activities\x18\x01 \x03(\tB\xae\x01\xbaH\xaa\x01\x92\x01\xa6\x01\x10\x64\x18\x01\"\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x12\x63\x61llbackActivities\x12\'\n\tmax_calls\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01R\x08maxCalls\x12\x1c\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xe8\x01\n\x17notification_activities\x18\x04 \x03(\tB\xae\x01\xbaH\xaa\x01\x92\x01\xa6\x01\x10\x64\x18\x01\"\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x16notificationActivities\x12,\n\x0cstore_epochs\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04R\x0bstoreEpochs\"+\n\x06\x41\x63\x63\x65pt\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\"\xcd\x01\n\x06Result\x12!\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06\x63\x61llId\x12\x41\n\x08response\x18\x02 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseH\x00R\x08response\x12\x16\n\x05\x65rror\x18\x03 \x01(\tH\x00R\x05\x65rror\x12\x33\n\x08\x64\x65\x63lined\x18\x04 \x01(\x0b\x32\x15.callback.v1.DeclinedH\x00R\x08\x64\x65\x63linedB\x10\n\x07outcome\x12\x05\xbaH\x02\x08\x01\"\n\n\x08\x44\x65\x63lined\"\x07\n\x05\x44rain\"F\n\x0cWorkResponse\x12\x36\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.callback.v1.ServerMessageR\x08messages\"\x8b\x03\n\rServerMessage\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.callback.v1.WelcomeH\x00R\x07welcome\x12:\n\x05offer\x18\x02 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestH\x00R\x05offer\x12\x30\n\x07\x63onfirm\x18\x03 \x01(\x0b\x32\x14.callback.v1.ConfirmH\x00R\x07\x63onfirm\x12\x33\n\x08withdraw\x18\x04 \x01(\x0b\x32\x15.callback.v1.WithdrawH\x00R\x08withdraw\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rain\x12I\n\x0e\x61nswer_refused\x18\x06 \x01(\x0b\x32 .callback.v1.RefuseAnswerRequestH\x00R\ranswerRefused\x12#\n\x0cstore_epochs\x18\x07 \x01(\x0cH\x00R\x0bstoreEpochsB\t\n\x07message\"{\n\x07Welcome\x12\x18\n\x07notices\x18\x01 \x03(\tR\x07notices\x12\x33\n\x15unroutable_activities\x18\x02 \x03(\tR\x14unroutableActivities\x12!\n\x0cstore_epochs\x18\x03 \x01(\x0cR\x0bstoreEpochs\"\"\n\x07\x43onfirm\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\"#\n\x08Withdraw\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId2P\n\rWorkerService\x12?\n\x04Work\x12\x18.callback.v1.WorkRequest\x1a\x19.callback.v1.WorkResponse(\x01\x30\x01\x42o\n\x0b\x63\x61llback.v1B\x12WorkerServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n callback/v1/worker_service.proto\x12\x0b\x63\x61llback.v1\x1a*callback/v1/callback_handler_service.proto\"V\n\x0bWorkRequest\x12G\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.callback.v1.WorkerMessageB\x0f\xbaH\x0c\x92\x01\t\x08\x01\x10@\"\x03\xd8\x01\x03R\x08messages\"\xd0\x01\n\rWorkerMessage\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x12.callback.v1.HelloH\x00R\x05hello\x12-\n\x06\x61\x63\x63\x65pt\x18\x02 \x01(\x0b\x32\x13.callback.v1.AcceptH\x00R\x06\x61\x63\x63\x65pt\x12-\n\x06result\x18\x03 \x01(\x0b\x32\x13.callback.v1.ResultH\x00R\x06result\x12*\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rainB\t\n\x07message\"\x84\x05\n\x05Hello\x12\xe0\x01\n\x13\x63\x61llback_activities\x18\x01 \x03(\tB\xae\x01\xbaH\xaa\x01\x92\x01\xa6\x01\x10\x64\x18\x01\"\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x12\x63\x61llbackActivities\x12\'\n\tmax_calls\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01R\x08maxCalls\x12\x1c\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xe8\x01\n\x17notification_activities\x18\x04 \x03(\tB\xae\x01\xbaH\xaa\x01\x92\x01\xa6\x01\x10\x64\x18\x01\"\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x16notificationActivities\x12,\n\x0cstore_epochs\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04R\x0bstoreEpochs\x12\x38\n\x11max_message_bytes\x18\x06 \x01(\x05\x42\x0c\xbaH\t\x1a\x04(\x80\x80@\xd8\x01\x01R\x0fmaxMessageBytes\"!\n\x06\x41\x63\x63\x65pt\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\"\xbc\x01\n\x06Result\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12\x41\n\x08response\x18\x02 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseH\x00R\x08response\x12\x16\n\x05\x65rror\x18\x03 \x01(\tH\x00R\x05\x65rror\x12\x33\n\x08\x64\x65\x63lined\x18\x04 \x01(\x0b\x32\x15.callback.v1.DeclinedH\x00R\x08\x64\x65\x63linedB\t\n\x07outcome\"\n\n\x08\x44\x65\x63lined\"\x07\n\x05\x44rain\"F\n\x0cWorkResponse\x12\x36\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.callback.v1.ServerMessageR\x08messages\"\x8b\x03\n\rServerMessage\x12\x30\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.callback.v1.WelcomeH\x00R\x07welcome\x12:\n\x05offer\x18\x02 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestH\x00R\x05offer\x12\x30\n\x07\x63onfirm\x18\x03 \x01(\x0b\x32\x14.callback.v1.ConfirmH\x00R\x07\x63onfirm\x12\x33\n\x08withdraw\x18\x04 \x01(\x0b\x32\x15.callback.v1.WithdrawH\x00R\x08withdraw\x12*\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.callback.v1.DrainH\x00R\x05\x64rain\x12I\n\x0e\x61nswer_refused\x18\x06 \x01(\x0b\x32 .callback.v1.RefuseAnswerRequestH\x00R\ranswerRefused\x12#\n\x0cstore_epochs\x18\x07 \x01(\x0cH\x00R\x0bstoreEpochsB\t\n\x07message\"{\n\x07Welcome\x12\x18\n\x07notices\x18\x01 \x03(\tR\x07notices\x12\x33\n\x15unroutable_activities\x18\x02 \x03(\tR\x14unroutableActivities\x12!\n\x0cstore_epochs\x18\x03 \x01(\x0cR\x0bstoreEpochs\"\"\n\x07\x43onfirm\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\"#\n\x08Withdraw\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId2P\n\rWorkerService\x12?\n\x04Work\x12\x18.callback.v1.WorkRequest\x1a\x19.callback.v1.WorkResponse(\x01\x30\x01\x42o\n\x0b\x63\x61llback.v1B\x12WorkerServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\013callback.v1B\022WorkerServiceProtoP\001Z\026callback/v1;callbackv1\242\002\003CBK\252\002\016CallbackApi.V1\312\002\013Callback\\V1\352\002\014Callback::V1'
   _globals['_WORKREQUEST'].fields_by_name['messages']._loaded_options = None
   _globals['_WORKREQUEST'].fields_by_name['messages']._serialized_options = b'\272H\014\222\001\t\010\001\020@\"\003\330\001\003'
-  _globals['_WORKERMESSAGE'].oneofs_by_name['message']._loaded_options = None
-  _globals['_WORKERMESSAGE'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
   _globals['_HELLO'].fields_by_name['callback_activities']._loaded_options = None
   _globals['_HELLO'].fields_by_name['callback_activities']._serialized_options = b'\272H\252\001\222\001\246\001\020d\030\001\"\237\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
   _globals['_HELLO'].fields_by_name['max_calls']._loaded_options = None
@@ -47,36 +45,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO'].fields_by_name['notification_activities']._serialized_options = b'\272H\252\001\222\001\246\001\020d\030\001\"\237\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
   _globals['_HELLO'].fields_by_name['store_epochs']._loaded_options = None
   _globals['_HELLO'].fields_by_name['store_epochs']._serialized_options = b'\272H\006z\004\030\200\200\004'
-  _globals['_ACCEPT'].fields_by_name['call_id']._loaded_options = None
-  _globals['_ACCEPT'].fields_by_name['call_id']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_RESULT'].oneofs_by_name['outcome']._loaded_options = None
-  _globals['_RESULT'].oneofs_by_name['outcome']._serialized_options = b'\272H\002\010\001'
-  _globals['_RESULT'].fields_by_name['call_id']._loaded_options = None
-  _globals['_RESULT'].fields_by_name['call_id']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_HELLO'].fields_by_name['max_message_bytes']._loaded_options = None
+  _globals['_HELLO'].fields_by_name['max_message_bytes']._serialized_options = b'\272H\t\032\004(\200\200@\330\001\001'
   _globals['_WORKREQUEST']._serialized_start=93
   _globals['_WORKREQUEST']._serialized_end=179
   _globals['_WORKERMESSAGE']._serialized_start=182
-  _globals['_WORKERMESSAGE']._serialized_end=397
-  _globals['_HELLO']._serialized_start=400
-  _globals['_HELLO']._serialized_end=986
-  _globals['_ACCEPT']._serialized_start=988
-  _globals['_ACCEPT']._serialized_end=1031
-  _globals['_RESULT']._serialized_start=1034
-  _globals['_RESULT']._serialized_end=1239
-  _globals['_DECLINED']._serialized_start=1241
-  _globals['_DECLINED']._serialized_end=1251
-  _globals['_DRAIN']._serialized_start=1253
-  _globals['_DRAIN']._serialized_end=1260
-  _globals['_WORKRESPONSE']._serialized_start=1262
-  _globals['_WORKRESPONSE']._serialized_end=1332
-  _globals['_SERVERMESSAGE']._serialized_start=1335
-  _globals['_SERVERMESSAGE']._serialized_end=1730
-  _globals['_WELCOME']._serialized_start=1732
-  _globals['_WELCOME']._serialized_end=1855
-  _globals['_CONFIRM']._serialized_start=1857
-  _globals['_CONFIRM']._serialized_end=1891
-  _globals['_WITHDRAW']._serialized_start=1893
-  _globals['_WITHDRAW']._serialized_end=1928
-  _globals['_WORKERSERVICE']._serialized_start=1930
-  _globals['_WORKERSERVICE']._serialized_end=2010
+  _globals['_WORKERMESSAGE']._serialized_end=390
+  _globals['_HELLO']._serialized_start=393
+  _globals['_HELLO']._serialized_end=1037
+  _globals['_ACCEPT']._serialized_start=1039
+  _globals['_ACCEPT']._serialized_end=1072
+  _globals['_RESULT']._serialized_start=1075
+  _globals['_RESULT']._serialized_end=1263
+  _globals['_DECLINED']._serialized_start=1265
+  _globals['_DECLINED']._serialized_end=1275
+  _globals['_DRAIN']._serialized_start=1277
+  _globals['_DRAIN']._serialized_end=1284
+  _globals['_WORKRESPONSE']._serialized_start=1286
+  _globals['_WORKRESPONSE']._serialized_end=1356
+  _globals['_SERVERMESSAGE']._serialized_start=1359
+  _globals['_SERVERMESSAGE']._serialized_end=1754
+  _globals['_WELCOME']._serialized_start=1756
+  _globals['_WELCOME']._serialized_end=1879
+  _globals['_CONFIRM']._serialized_start=1881
+  _globals['_CONFIRM']._serialized_end=1915
+  _globals['_WITHDRAW']._serialized_start=1917
+  _globals['_WITHDRAW']._serialized_end=1952
+  _globals['_WORKERSERVICE']._serialized_start=1954
+  _globals['_WORKERSERVICE']._serialized_end=2034
 # @@protoc_insertion_point(module_scope)

@@ -29,8 +29,8 @@ class WorkRequest(_message.Message):
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerMessage]:
         """messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger
-        message alone. The first WorkRequest contains Hello alone. The server validates each message on its own
-        (IGNORE_ALWAYS): the messages before an invalid one take effect, and the stream then ends with INVALID_REQUEST.
+        message alone. The first WorkRequest contains Hello alone. The rules of fields are those of Hello: no other message
+        is refused (IGNORE_ALWAYS).
         """
 
     def __init__(
@@ -48,7 +48,7 @@ Global___WorkRequest: _TypeAlias = WorkRequest  # noqa: Y015
 
 @_typing.final
 class WorkerMessage(_message.Message):
-    """WorkerMessage is one message of a worker."""
+    """WorkerMessage is one message of a worker. The server ignores a message that it does not know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -101,12 +101,17 @@ class Hello(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     NOTIFICATION_ACTIVITIES_FIELD_NUMBER: _builtins.int
     STORE_EPOCHS_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     max_calls: _builtins.int
     """max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000."""
     name: _builtins.str
     """name is a name of the worker for logs. Default empty, at most 200 characters."""
     store_epochs: _builtins.bytes
     """store_epochs is the last `store_epochs` that the worker has received, from any server. Default empty, at most 64 KiB."""
+    max_message_bytes: _builtins.int
+    """max_message_bytes is the size of the largest WorkResponse that the worker accepts, in bytes: what its gRPC library is
+    set to. At least 1 MiB; a value above 16 MiB counts as 16 MiB. Default: 4 MiB, the default of gRPC.
+    """
     @_builtins.property
     def callback_activities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """callback_activities are the activities whose calls the worker handles. At most 100, each once. Default: none. At
@@ -128,10 +133,11 @@ class Hello(_message.Message):
         name: _builtins.str = ...,
         notification_activities: _abc.Iterable[_builtins.str] | None = ...,
         store_epochs: _builtins.bytes = ...,
+        max_message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "name", b"name", "notification_activities", b"notification_activities", "store_epochs", b"store_epochs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activities", b"callback_activities", "max_calls", b"max_calls", "max_message_bytes", b"max_message_bytes", "name", b"name", "notification_activities", b"notification_activities", "store_epochs", b"store_epochs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,7 +151,7 @@ class Accept(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call. At most 200 characters; an unknown one has no effect."""
+    """call_id is the call. An unknown one has no effect."""
     def __init__(
         self,
         *,
@@ -170,7 +176,7 @@ class Result(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     DECLINED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """call_id is the call. At most 200 characters; an unknown one has no effect."""
+    """call_id is the call. An unknown one has no effect."""
     error: _builtins.str
     """error says in a sentence, for the owner, why there is no decision: the call is FAILED. Truncated to 500
     characters.
@@ -297,8 +303,7 @@ class ServerMessage(_message.Message):
     @_builtins.property
     def drain(self) -> Global___Drain:
         """drain says that the server stops, or that the stream has reached its maximum age. The server sends no more calls
-        over this stream, and closes it when the running calls have ended. The worker connects again at once, to another
-        server.
+        over this stream, and ends it when the running calls have ended. The worker opens another stream.
         """
 
     @_builtins.property

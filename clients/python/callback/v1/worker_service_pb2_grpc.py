@@ -28,7 +28,8 @@ if _version_not_supported:
 class WorkerServiceStub:
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
-    activities that the entry of the principal names.
+    activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
+    certificate. The comment of Work has all rules of the protocol, as numbered items.
     """
 
     def __init__(self, channel):
@@ -47,27 +48,94 @@ class WorkerServiceStub:
 class WorkerServiceServicer:
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
-    activities that the entry of the principal names.
+    activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
+    certificate. The comment of Work has all rules of the protocol, as numbered items.
     """
 
     def Work(self, request_iterator, context):
-        """Work connects one worker: a stream that the worker opens and keeps open.
+        """Work connects one worker: a stream that the worker opens and keeps open. "Call" below means a call or a notification.
 
-        1. The worker sends Hello. The server replies with Welcome.
-        2. The server offers a call. It never has more calls with the worker than `max_calls`.
-        3. The worker sends Accept when it has a free slot for the call, and waits.
-        4. The server sends Confirm, and the worker runs its handler. Before Confirm, the call may still go to another
-        worker; after Confirm, it never does.
-        5. The worker sends Result. The server withdraws the call at its deadline; a later Result has no effect.
+        THE STREAM
 
-        Each offered call has exactly one Result, on the stream of its offer. The call occupies a slot of the worker until
-        then, also after Withdraw. A worker that does not send Accept or Result within 5 seconds of an offer gets no more
-        calls until it sends one of them.
+        Hello              Welcome               Drain, of either side
+        (opened) ----------> greeting ---------> connected ------------------------> draining
+        |                   |                                   |
+        | error             | stream lost                       | no call is left: the server
+        v                   v                                   v ends the stream with OK
+        ended <------------ ended                               ended
 
-        A worker that wants to stop sends Drain, and closes the stream when it has sent the Result of each confirmed call.
+        S1. The worker opens the stream and sends Hello, alone in its WorkRequest, within 10 seconds. The server replies with
+        Welcome, or ends the stream with an error. A worker that has no Welcome after 10 seconds ends the stream.
+        S2. Each stream has a connection of its own, to any address of the target: so workers spread over the servers. A
+        server passes on the calls of the whole deployment, so one stream is enough.
+        S3. Until its first Welcome, a worker ends with the error if a stream fails with INVALID_ARGUMENT, UNAUTHENTICATED,
+        PERMISSION_DENIED or UNIMPLEMENTED: its configuration is wrong. After any other error, and after each error once
+        it has had a Welcome, it connects again: a token may be about to be replaced. gRPC reports INTERNAL, without
+        metadata of the server, in place of the error if the server ends the stream while the worker sends Hello.
+        S4. Before it connects again, the worker waits: 0.2 seconds, then twice as long each time, at most 5 seconds, each
+        time multiplied by a random number from 0.5 to 1. After a Welcome it begins at 0.2 seconds again. It reads its
+        token and its TLS files again for each stream.
+        S5. The worker sends an HTTP/2 PING every 5 to 30 seconds, also while it has no calls, and takes the connection for
+        lost if there is no reply within 3 to 10 seconds. A server refuses PINGs that come more often than every 4 seconds. It
+        sends PINGs of its own every 15 seconds, and takes the connection for lost after 10 seconds without a reply.
+        S6. If the stream is lost, each of its calls has ended for the worker. It cancels their handlers: no server accepts
+        a Result on another stream. A confirmed call ends with HANDLER_LOST. Another worker gets a call that was not
+        confirmed; but if two workers lose their streams while they have the call and before it is confirmed, it ends
+        with WORKERS_LOST and no other worker gets it.
+        S7. The server sends Drain when it stops, and after 48 to 60 minutes: so the worker is authenticated again. The worker
+        opens another stream after the first pause of S4, and keeps the old one until the server ends it. The calls of
+        the old stream go on there. Both streams together have at most `max_calls` calls that run.
+        S8. A worker that stops sends Drain. Of its calls, those that it has accepted go on: also one that is confirmed only
+        now. It sends Declined for each other, and for an offer that arrives later. The server ends the stream with OK
+        when it has the Result of each call. A worker that cannot wait ends the stream itself, which is S6.
+        S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
 
-        Both sides put all messages that they have ready into one WorkRequest or WorkResponse. To notice a lost server, a
-        worker sends an HTTP/2 PING every 5 to 30 seconds. The server pings its workers every 15 seconds.
+        A CALL, as the worker sees it
+
+        a slot is free: Accept          Confirm                    Result
+        offered ------------------------> accepted -------> running ---------------------------> (done)
+        |                                 |                 |
+        | Withdraw                        | Withdraw        | Withdraw: cancel the handler
+        v                                 v                 v
+        Result: declined                Result: declined    Result, of any kind, has no effect -> (done)
+
+        C1. Each offered call has exactly one Result, on the stream of its offer. It occupies a slot until then, also after
+        Withdraw. The server never has more calls with the worker than `max_calls`, so a worker accepts each offer at
+        once, except while an earlier stream (S7) has calls.
+        C2. The worker sends Accept within 5 seconds, and the server Confirm or Withdraw within 5 seconds of that. If the
+        worker sends neither Accept nor Result in time, the server withdraws the call, and the worker gets no more calls
+        until it sends one of them.
+        C3. The worker runs its handler after Confirm and never before: until then the call may go to another worker, and
+        afterwards it never does. A response or an error before Confirm makes the call FAILED with HANDLER_ERROR.
+        C4. Withdraw can come at each step: before Accept, after it, and after Confirm. After Accept and before Confirm, the
+        worker sends Declined. Confirm never follows Withdraw.
+        C5. The time of a call is measured by the server alone. At the deadline it sends Withdraw, and a later Result has no
+        effect. The worker sets no timer of its own. `timeout` in the offer is the time that is left; `deadline` is of
+        the server's clock, which may differ from the worker's. A caller that disconnects changes nothing.
+        C6. A worker that has no handler for the activity, or does not handle the call for another reason, sends Declined:
+        another worker gets the call, and this one gets none for a second. After Confirm it sends an error instead,
+        because Declined then makes the call FAILED with HANDLER_LOST.
+        C7. A notification (`reason` REMINDER or EXPIRY) is handled by a function for notifications, never by one for calls.
+        C8. The `call_id` of an offer is the same as before if the call is offered again. The server never offers a call to a
+        worker that still occupies a slot with it.
+
+        MESSAGES
+
+        M1. Both sides put all messages that they have ready into one WorkRequest or WorkResponse, in order: at most 64
+        messages and 256 KiB, or one larger message alone. The receiver handles them in their order, as if each had come
+        alone.
+        M2. A receiver ignores a message that it does not know, and a field that it does not know: the other side may be
+        newer. A message about an unknown call has no effect.
+        M3. A wrong message ends its call and not the stream, on both sides: a Result without an outcome makes its call FAILED
+        with HANDLER_ERROR, a decision that breaks the contract makes it FAILED with INVALID_RESPONSE, and a worker
+        that cannot use an offer sends Declined, or an error after Confirm. Three things end the stream, with
+        INVALID_REQUEST: a wrong Hello, a second Hello, and a WorkRequest without a message or with more than 64.
+        M4. A server accepts messages of at most 16 MiB. gRPC ends the stream for a larger one, so a worker whose Result would
+        be larger than 16 MiB less 1 KiB sends an error in its place.
+        M5. The worker accepts messages of at most `max_message_bytes`. A call that does not fit into such a message is not
+        offered to it. If no worker that is connected takes the call until its deadline, it ends with TOO_LARGE, and its
+        handler has not started.
+        M6. Values of headers can have every byte from 0x80 to 0xFF: each is the character with the same number.
 
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
         """
@@ -94,7 +162,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 class WorkerService:
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
-    activities that the entry of the principal names.
+    activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
+    certificate. The comment of Work has all rules of the protocol, as numbered items.
     """
 
     @staticmethod

@@ -52,7 +52,7 @@ from callback._errors import (
 )
 from callback.connection._backoff import Backoff
 from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
-from callback.connection._channel_options import CHANNEL_OPTIONS
+from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from callback.connection._tls import Tls, TlsFiles
 from callback.targets import DEFAULT_TARGET, check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
@@ -278,6 +278,7 @@ class Worker:
             max_calls=self._max_calls,
             name=self._name,
             store_epochs=self._store_epochs,
+            max_message_bytes=MAX_MESSAGE_BYTES,
         )
 
     def _keep_store_epochs(self, message: bytes) -> None:

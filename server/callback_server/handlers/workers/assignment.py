@@ -29,6 +29,11 @@ STEP_TIMEOUT_S: Final = 5.0
 class NotConfirmedError(Exception):
     """The call was not confirmed, so the handler did not run and will not: the call may go to another worker."""
 
+    def __init__(self, *, is_stream_lost: bool) -> None:
+        super().__init__("the call was not confirmed")
+        self.is_stream_lost = is_stream_lost
+        """Whether the stream of the worker was lost meanwhile. The call may be the cause."""
+
 
 class Assignment(ABC):
     """One call that occupies one slot of a worker.
@@ -45,6 +50,8 @@ class Assignment(ABC):
         """Requests the confirmation from the coordinator. None: this process is the coordinator."""
         self.accepted = False
         self.confirmed = False
+        self.is_stream_lost = False
+        """Whether the stream of the worker ended before the call was completed."""
         self.completed: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
         """The result. None: the worker was lost, or the call was withdrawn."""
         self.step_deadline = 0.0
@@ -96,6 +103,12 @@ class Assignment(ABC):
         if not self.completed.done():
             self.completed.set_result(result)
 
+    def lose(self) -> None:
+        """Record that the stream of the worker was lost."""
+        if not self.completed.done():
+            self.is_stream_lost = True
+            self.completed.set_result(None)
+
     def withdraw(self) -> None:
         """Take the call back, unless it is completed. No later message of the worker has an effect."""
         if not self.completed.done():
@@ -122,9 +135,11 @@ async def wait_for_result(assignment: Assignment) -> worker_pb2.Result:
         if not assignment.confirmed:
             # The handler may have run without a confirmation, so no other worker may get the call.
             raise HandlerError(CallFailure.HANDLER_ERROR, "the worker sent a result before the call was confirmed")
+        if result.WhichOneof("outcome") is None:
+            raise HandlerError(CallFailure.HANDLER_ERROR, "the worker sent a result without an outcome")
         return result
     if not assignment.confirmed:
-        raise NotConfirmedError
+        raise NotConfirmedError(is_stream_lost=assignment.is_stream_lost)
     if is_late:
         raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "the worker sent no result before the deadline")
     raise HandlerError(CallFailure.HANDLER_LOST, "the worker was lost after the call was confirmed")

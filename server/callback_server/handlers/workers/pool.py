@@ -23,7 +23,7 @@ from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
-from callback_server.handlers.workers.remote import RemoteAssignmentHost, RemoteWorkers
+from callback_server.handlers.workers.remote import RemoteAssignment, RemoteAssignmentHost, RemoteWorkers
 from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
 from callback_server.replica_bus import ReplicaBus
 from callback_server.store import keys
@@ -38,18 +38,27 @@ ANNOUNCE_S: Final = 1.0
 ROUTES_AGE_S: Final = 1.0
 """How long the routes of other replicas are known once they were read, in seconds. A notification that no worker takes
 ends at once then, so that thousands of them do not keep others from their handlers."""
+MAX_STREAMS_LOST: Final = 2
+"""How many workers may lose their stream while a call is offered to them. Then it is offered to no other: it may be the
+cause."""
 CHANGE_S: Final = 0.1
 """Time until it announces an activity that has free slots again, or has no more, in seconds."""
 
 
-class _WaitingCall:
-    """A call that waits for a free slot."""
+class _UnassignedCall:
+    """A call that is at no worker."""
 
-    def __init__(self, order: int, route: str, call_id: str) -> None:
+    def __init__(self, order: int, route: str, call_id: str, size: int) -> None:
         self.order = order
         self.route = route
         self.call_id = call_id
-        self.assignment: asyncio.Future[Assignment | None] = asyncio.get_running_loop().create_future()
+        self.size = size
+        """In bytes, as a message."""
+        self.too_large_at: set[str] = set()
+        """The other replicas whose workers take no message as large."""
+        self.streams_lost = 0
+        """How many workers lost their stream while the call was offered to them."""
+        self.assignment: asyncio.Future[Assignment | None]
         """The slot that the call got. None: the pool stops, and the call gets none."""
 
 
@@ -61,7 +70,7 @@ class WorkerPool:
         self._replica_bus = replica_bus
         self._workers: dict[Worker, None] = {}
         self._serving: defaultdict[str, dict[Worker, None]] = defaultdict(dict)
-        self._waiting: list[_WaitingCall] = []
+        self._waiting: list[_UnassignedCall] = []
         self._assigned: set[Assignment] = set()
         """The calls of this process that are at a worker, confirmed or not."""
         self._is_stopped = False
@@ -70,7 +79,9 @@ class WorkerPool:
         self.draining = False
         """Whether the pool accepts no more workers."""
         self._remote_workers = RemoteWorkers(scripts, replica_bus, self._assign_waiting)
-        self._remote_assignment_host = RemoteAssignmentHost(replica_bus, self._assign_locally, self._refuse_answer)
+        self._remote_assignment_host = RemoteAssignmentHost(
+            replica_bus, self._is_too_large, self._assign_locally, self._refuse_answer
+        )
         metrics.WORKERS.set_function(lambda: len(self._workers))
         metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in self._workers))
         metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
@@ -119,18 +130,19 @@ class WorkerPool:
         """Let a worker decide on a call or notification. See `Handler`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        message = question(grant, request, deadline_ms=round((time.time() + timeout_s) * 1000))
-        order, route = next(self._order), route_of(message)
+        message = question(grant, request, timeout_s=timeout_s)
+        route = route_of(message)
+        call = _UnassignedCall(next(self._order), route, grant.call_id, message.ByteSize())
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
             # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
-            assignment = self._assign(route, grant.call_id)
+            assignment = self._assign(call)
             if assignment is None and grant.reason is not Reason.CALL and not self._is_served(route):
                 await self._remote_workers.find_routes(max_age_s=min(left_s, ROUTES_AGE_S))
                 if not (self._is_stopped or self._is_served(route)):
                     raise HandlerError(CallFailure.NO_HANDLER, f"no worker takes notifications of {grant.activity}")
                 continue
             if assignment is None:
-                assignment = await self._wait_for_slot(_WaitingCall(order, route, grant.call_id), left_s)
+                assignment = await self._wait_for_slot(call, left_s)
             if assignment is None:
                 continue
             assignment.offer(message, until - loop.time())
@@ -139,7 +151,13 @@ class WorkerPool:
             self._assigned.add(assignment)
             try:
                 result = await wait_for_result(assignment)
-            except NotConfirmedError:
+            except NotConfirmedError as error:
+                if isinstance(assignment, RemoteAssignment) and assignment.is_too_large:
+                    call.too_large_at.add(assignment.replica)
+                call.streams_lost += error.is_stream_lost
+                if call.streams_lost == MAX_STREAMS_LOST:
+                    detail = f"{MAX_STREAMS_LOST} workers lost their stream over this call of {call.size} bytes"
+                    raise HandlerError(CallFailure.WORKERS_LOST, detail) from None
                 continue
             finally:
                 self._assigned.remove(assignment)
@@ -147,6 +165,9 @@ class WorkerPool:
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
             return Reply(result.response, assignment.refuse_answer)
         period = "before the server stopped" if self._is_stopped else f"in {timeout_s:g} s"
+        if self._is_too_large(route, call.size) or (call.too_large_at and route not in self._serving):
+            detail = f"no worker that takes a message of {call.size} bytes accepted a call of {grant.activity} {period}"
+            raise HandlerError(CallFailure.TOO_LARGE, detail)
         raise HandlerError(CallFailure.HANDLER_UNREACHABLE, f"no worker accepted a call of {grant.activity} {period}")
 
     async def run_announcements(self) -> None:
@@ -194,8 +215,9 @@ class WorkerPool:
         """Find the free slots of other replicas when calls need them, until cancelled."""
         await self._remote_workers.run_discovery()
 
-    async def _wait_for_slot(self, waiting: _WaitingCall, timeout_s: float) -> Assignment | None:
+    async def _wait_for_slot(self, waiting: _UnassignedCall, timeout_s: float) -> Assignment | None:
         """Wait for a slot for a call, in order. Return None if there was none within `timeout_s` seconds."""
+        waiting.assignment = asyncio.get_running_loop().create_future()
         bisect.insort(self._waiting, waiting, key=lambda each: each.order)
         self._assign_waiting()
         try:
@@ -213,12 +235,13 @@ class WorkerPool:
             if waiting.route in exhausted:
                 left.append(waiting)
                 continue
-            assignment = self._assign(waiting.route, waiting.call_id)
+            assignment = self._assign(waiting)
             if assignment is not None:
                 waiting.assignment.set_result(assignment)
                 continue
             left.append(waiting)
-            # If the only free worker still has an earlier attempt of this very call, other calls may use its slots.
+            # A worker that is free and cannot take this call, which is too large or which it still has from an earlier
+            # attempt, may take others.
             if not any(worker.free_slots for worker in self._serving.get(waiting.route, ())):
                 exhausted.add(waiting.route)
         self._waiting = left
@@ -233,12 +256,21 @@ class WorkerPool:
     def _is_served(self, route: str) -> bool:
         return route in self._serving or self._remote_workers.serve(route)
 
-    def _assign(self, route: str, call_id: str) -> Assignment | None:
-        return self._assign_locally(route, call_id) or self._remote_workers.assign(route, call_id)
+    def _is_too_large(self, route: str, size: int) -> bool:
+        """Return whether workers of this process have a route, and none of them takes a call of this size in bytes."""
+        workers = self._serving.get(route, ())
+        return bool(workers) and not any(worker.takes(size) for worker in workers)
 
-    def _assign_locally(self, route: str, call_id: str) -> LocalAssignment | None:
+    def _assign(self, call: _UnassignedCall) -> Assignment | None:
+        return self._assign_locally(call.route, call.call_id, call.size) or self._remote_workers.assign(
+            call.route, call.call_id, call.too_large_at
+        )
+
+    def _assign_locally(self, route: str, call_id: str, size: int) -> LocalAssignment | None:
         able = [
-            worker for worker in self._serving.get(route, ()) if worker.free_slots > 0 and not worker.has_call(call_id)
+            worker
+            for worker in self._serving.get(route, ())
+            if worker.free_slots > 0 and worker.takes(size) and not worker.has_call(call_id)
         ]
         return min(able, key=lambda worker: worker.load).assign(call_id) if able else None
 

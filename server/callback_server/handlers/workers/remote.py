@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -86,6 +86,10 @@ class Complete(ReplicaMessage, frozen=True, array_like=True):
     """The `Result`. None: the worker was lost."""
     worker: int
     """The number of the worker. 0: no worker had the call."""
+    is_stream_lost: bool = False
+    """Whether the stream of the worker was lost before the call was confirmed."""
+    is_too_large: bool = False
+    """Whether no worker of the replica takes a message as large as the call."""
 
 
 class RefuseAnswer(ReplicaMessage, frozen=True, array_like=True):
@@ -108,6 +112,8 @@ class RemoteAssignment(Assignment):
         self.name = name
         self.worker = 0
         """The number of the worker at its replica, once the call is completed."""
+        self.is_too_large = False
+        """Whether no worker of the replica takes a message as large as the call."""
         self._remote_workers = remote_workers
 
     def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
@@ -156,9 +162,16 @@ class RemoteWorkers:
         """Take note that a call needs a slot."""
         self._needed.set()
 
-    def assign(self, route: str, call_id: str) -> RemoteAssignment | None:
-        """Occupy a slot at the replica that has the most. Return None if there is no known free slot."""
-        able = [replica for replica, slots in self._valid_slots().items() if slots.get(route, 0) > 0]
+    def assign(self, route: str, call_id: str, except_at: Collection[str]) -> RemoteAssignment | None:
+        """Occupy a slot at the replica that has the most. Return None if there is no known free slot.
+
+        `except_at` are replicas whose workers cannot take the call.
+        """
+        able = [
+            replica
+            for replica, slots in self._valid_slots().items()
+            if slots.get(route, 0) > 0 and replica not in except_at
+        ]
         if not able:
             return None
         replica = max(able, key=lambda each: self._slots[each][route])
@@ -234,9 +247,11 @@ class RemoteWorkers:
         result = None if message.result is None else worker_pb2.Result.FromString(message.result)
         slots = self._slots.get(assignment.replica)
         if slots is not None:
-            declined = result is not None and result.WhichOneof("outcome") == "declined"
+            declined = result is not None and result.WhichOneof("outcome") == "declined" and not message.is_too_large
             slots[assignment.route] = 0 if declined else slots.get(assignment.route, 0) + 1
         assignment.worker = message.worker
+        assignment.is_too_large = message.is_too_large
+        assignment.is_stream_lost = message.is_stream_lost
         assignment.complete(result)
         self._on_slots_free()
 
@@ -247,17 +262,20 @@ class RemoteAssignmentHost:
     def __init__(
         self,
         replica_bus: ReplicaBus,
-        assign: Callable[[str, str], LocalAssignment | None],
+        is_too_large: Callable[[str, int], bool],
+        assign: Callable[[str, str, int], LocalAssignment | None],
         refuse_answer: Callable[[int, handler_pb2.RefuseAnswerRequest], None],
     ) -> None:
         """Create a host.
 
         Args:
             replica_bus: Where offers come from.
-            assign: Occupies a slot of a local worker, for a route and a call id. It returns None if none is free.
+            is_too_large: Returns whether local workers have a route, and none takes a call of this size in bytes.
+            assign: Occupies a slot of a local worker, for a route, a call id and a size. None: no slot is free.
             refuse_answer: Tells the worker with a number that its decision cannot be rendered.
         """
         self._replica_bus = replica_bus
+        self._is_too_large = is_too_large
         self._assign = assign
         self._refuse = refuse_answer
         self._assignments: dict[str, LocalAssignment] = {}
@@ -271,9 +289,10 @@ class RemoteAssignmentHost:
         if offer.assignment in self._assignments:
             return
         request = handler_pb2.HandleCallbackRequest.FromString(offer.request)
-        assignment = self._assign(route_of(request), request.call_id)
+        route, size = route_of(request), request.ByteSize()
+        assignment = self._assign(route, request.call_id, size)
         if assignment is None:
-            self._send_declined(offer, request.call_id)
+            self._send_declined(offer, request.call_id, is_too_large=self._is_too_large(route, size))
             return
         self._assignments[offer.assignment] = assignment
         accept = Accept(offer.assignment)
@@ -296,8 +315,8 @@ class RemoteAssignmentHost:
         try:
             result = await wait_for_result(assignment)
             self._send_result(offer, result, assignment.worker.number)
-        except NotConfirmedError:
-            self._send_declined(offer, call_id)
+        except NotConfirmedError as error:
+            self._send_declined(offer, call_id, is_stream_lost=error.is_stream_lost)
         except HandlerError as error:
             if error.failure is CallFailure.HANDLER_ERROR:
                 self._send_result(offer, worker_pb2.Result(call_id=call_id, error=error.detail))
@@ -306,8 +325,12 @@ class RemoteAssignmentHost:
         finally:
             del self._assignments[offer.assignment]
 
-    def _send_declined(self, offer: Offer, call_id: str) -> None:
-        self._send_result(offer, worker_pb2.Result(call_id=call_id, declined=worker_pb2.Declined()))
+    def _send_declined(
+        self, offer: Offer, call_id: str, *, is_stream_lost: bool = False, is_too_large: bool = False
+    ) -> None:
+        declined = worker_pb2.Result(call_id=call_id, declined=worker_pb2.Declined()).SerializeToString()
+        message = Complete(offer.assignment, declined, 0, is_stream_lost=is_stream_lost, is_too_large=is_too_large)
+        self._replica_bus.send(offer.sender, message)
 
     def _send_result(self, offer: Offer, result: worker_pb2.Result | None, worker: int = 0) -> None:
         packed = None if result is None else result.SerializeToString()

@@ -11,6 +11,7 @@ from typing import Final
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
+from callback_server.handlers.messages import duration
 from callback_server.handlers.workers.assignment import Assignment
 
 DECLINE_PAUSE_S: Final = 1.0
@@ -19,6 +20,10 @@ MAX_BATCH_MESSAGES: Final = 64
 """The maximum number of messages in one batch."""
 MAX_BATCH_BYTES: Final = 256 * 1024
 """The maximum size of a batch of several messages, in bytes. A larger message is sent alone."""
+DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""The largest message of a worker that does not say it in Hello, in bytes: the default of gRPC."""
+OFFER_OVERHEAD_BYTES: Final = 32
+"""What a message with one offer has at most besides the call, in bytes: the tags, the lengths, and its timeout."""
 
 NOTIFICATIONS: Final = "\0"
 """The beginning of the route of the notifications of an activity. The route of its calls is its name, which has no such
@@ -40,6 +45,7 @@ class Worker:
         *,
         on_slot_free: Callable[[Worker], None],
         notification_activities: Collection[str] = (),
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
     ) -> None:
         """Create a worker.
 
@@ -48,12 +54,14 @@ class Worker:
             max_calls: The number of its slots.
             on_slot_free: Called whenever a slot may have become free.
             notification_activities: The activities whose notifications it handles.
+            max_message_bytes: The largest message that it takes, in bytes.
         """
         self.number = next(_numbers)
         """Identifies the worker among all that were ever connected to this process."""
         self.routes = frozenset(activities) | {*map(notification_route, notification_activities)}
         """What it handles, as `route_of` names it."""
         self.max_calls = max_calls
+        self._max_offer_bytes = max_message_bytes - OFFER_OVERHEAD_BYTES
         self.draining = False
         """Whether the worker gets no more calls."""
         self.calls_lost = 0
@@ -80,6 +88,10 @@ class Worker:
     def load(self) -> tuple[float, int]:
         """The share of its slots that are occupied, then how recently it got a call: for comparison."""
         return len(self._assignments) / self.max_calls, self._turn
+
+    def takes(self, size: int) -> bool:
+        """Return whether a call of this size in bytes fits into a message to the worker."""
+        return size <= self._max_offer_bytes
 
     def has_call(self, call_id: str) -> bool:
         """Return whether an earlier attempt of this call still occupies a slot."""
@@ -139,7 +151,7 @@ class Worker:
         assignments, self._assignments = self._assignments, {}
         self.calls_lost += sum(not assignment.withdrawn for assignment in assignments.values())
         for assignment in assignments.values():
-            assignment.complete(None)
+            assignment.lose()
         self._close()
 
     def withdraw(self, assignment: LocalAssignment) -> None:
@@ -211,9 +223,11 @@ class LocalAssignment(Assignment):
         self.withdrawn = False
 
     def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
-        """Send the call, which contains its deadline."""
+        """Send the call, with its deadline and the time until then."""
         response = worker_pb2.WorkResponse()
-        response.messages.add().offer.CopyFrom(request)
+        offer = response.messages.add().offer
+        offer.CopyFrom(request)
+        offer.timeout.CopyFrom(duration(timeout_s))  # another worker may have had the call before
         self.worker.send(response)
 
     def _send_confirm(self) -> None:
