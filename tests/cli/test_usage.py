@@ -77,6 +77,9 @@ def run(*arguments, **environment):
         (["prove", "processes", "--cycles", "2"], "--cycles cannot be combined with processes"),
         (["prove", "cluster", "--seconds", "2"], "--seconds cannot be combined with cluster"),
         (["replay"], "CALL"),
+        (["send", "box.example/cb/x", "--provider", "stripe"], "'box.example/cb/x' is not a URL"),
+        (["send", "http://box.example/cb/x"], "--provider"),
+        (["send", "http://box.example/cb/x", "--provider", "stripe"], "the secret must be given"),
         (["listen", "paid"], "--forward-to"),
         (["listen", " ", "--forward-to", "http://127.0.0.1:1"], "'ACTIVITY': the value is empty"),
         (["listen", "paid", "--forward-to", "127.0.0.1:3000"], "'127.0.0.1:3000' is not a URL such as"),
@@ -225,7 +228,7 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge", "console"),
-        *("token", "config", "doctor", "repair", "losses", "prove", "profiles", "verify", "completion"),
+        *("token", "config", "doctor", "repair", "losses", "prove", "profiles", "verify", "send", "completion"),
     }
 
 

@@ -7,6 +7,7 @@ rotation, and repeated messages.
 import base64
 import importlib
 import json
+import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
-from support.verification import KINDS_WITH_KEYS, Clock, changed, profile_of, request
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from support.verification import KINDS_WITH_KEYS, URL, Clock, changed, profile_of, request
 
+from callback_server.verification.imitation import imitate
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS
 
@@ -130,6 +134,27 @@ MAKERS: dict[str, tuple[str, Callable]] = {
 }  # fmt: skip
 
 
+def private_pem(key):
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+_DISCORD, _SENDGRID = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+KEYS = {
+    "discord": (private_pem(_DISCORD), _DISCORD.public_key().public_bytes_raw().hex()),
+    "sendgrid": (
+        private_pem(_SENDGRID),
+        base64.b64encode(
+            _SENDGRID.public_key().public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        ).decode(),
+    ),
+}
+"""Private key, and public key as the maker's library takes it."""
+
+
 def other(secret):
     """Return a secret of the same form."""
     if secret.startswith("MF"):  # the key of SendGrid: this is the one of RFC 7517, appendix A.1, in the same form
@@ -176,3 +201,19 @@ def test_the_makers_library_and_the_profile_accept_and_refuse_the_same(name, tmp
 def test_each_provider_that_a_library_proves_is_here():
     proven = [name for name, each in PROVIDERS.items() if "(PyPI)" in each.sample.proof]
     assert set(proven) <= set(MAKERS)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_makers_library_accepts_what_send_makes(name):
+    module, accepts = MAKERS[name]
+    key, public = KEYS.get(name, (None, None))
+    secret = PROVIDERS[name].sample.secret
+    made = imitate(name, URL.partition("?")[0], secret.encode() if key is None else key, int(time.time()), values={})
+    headers = {header.lower(): value for header, value in made.headers}
+    library = importlib.import_module(module)
+
+    def is_accepted(with_secret, body):
+        return bool(accepts(library, Message(with_secret, body, made.url, headers)))
+
+    assert is_accepted(public or secret, made.body.decode())
+    assert not is_accepted(public or secret, altered(made.body.decode()))

@@ -25,17 +25,10 @@ _TUNNEL_GRACE_S = 5.0
 """How long a tunnel may take to end, in seconds. Then it is killed."""
 
 
-def _http_url(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+def _without_query(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Return the URL of an HTTP server, after checking it. Raise click.BadParameter."""
-    try:
-        parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isascii()
-    except ValueError:
-        valid = False
-    if not valid or any(character <= " " for character in text):
-        raise click.BadParameter(f"{text!r} is not a URL such as http://127.0.0.1:3000/hook.", param=parameter)
-    if parts.query or parts.fragment or parts.username is not None:
-        raise click.BadParameter("the URL must not have a query, a fragment or a user.", param=parameter)
+    if urlsplit(options.http_url(context, parameter, text)).query:
+        raise click.BadParameter("the URL must not have a query.", param=parameter)
     return text
 
 
@@ -51,7 +44,7 @@ def _http_url(_context: click.Context, parameter: click.Parameter, text: str) ->
     "--forward-to",
     metavar="URL",
     required=True,
-    callback=_http_url,
+    callback=_without_query,
     help="The URL of the HTTP server. The query of each call is added to it.",
 )
 @click.option(

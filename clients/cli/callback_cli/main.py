@@ -60,6 +60,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             processes.prove,
             senders.profiles,
             senders.verify,
+            senders.send,
             completion.completion,
         ),
     ),

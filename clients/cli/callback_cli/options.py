@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -102,6 +103,24 @@ def labels(context: click.Context, parameter: click.Parameter, texts: tuple[str,
     if len(dict(found)) < len(found):
         raise click.BadParameter("each name can be given only once.", param=parameter)
     return dict(found)
+
+
+def http_url(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Return the URL of an HTTP server, after checking it.
+
+    Raises:
+        click.BadParameter: It is not one, or has a user or a fragment.
+    """
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not all("!" <= character <= "~" for character in text):
+        raise click.BadParameter(f"{text!r} is not a URL such as http://127.0.0.1:3000/hook.", param=parameter)
+    if parts.fragment or parts.username is not None:
+        raise click.BadParameter("the URL must not have a fragment or a user.", param=parameter)
+    return text
 
 
 def not_blank(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:

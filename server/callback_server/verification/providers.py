@@ -51,6 +51,8 @@ class Provider:
     """What the signature does not prove, and what else an operator must know."""
     needs: list[str] = field(default_factory=list)
     """Settings that an operator must give, besides the files."""
+    example: dict[str, Any] = field(default_factory=dict)
+    """A `body` that is more like a real one than that of the sample, and other `headers`, for `callback send`."""
 
     @property
     def is_proven(self) -> bool:

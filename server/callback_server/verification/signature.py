@@ -37,12 +37,13 @@ MAX_SIGNATURES: Final = 16
 MAX_KEY_SIGNATURES: Final = 4
 """Number of signatures by a private key in one request that are checked: each hashes the body anew, for every key."""
 
-_ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
+ENCODERS: Final[Mapping[Encoding, Callable[[bytes], tuple[bytes, ...]]]] = {
     "hex": lambda digest: (digest.hex().encode(),),
     "hex-upper": lambda digest: (digest.hex().upper().encode(),),
     "base64": lambda digest: (base64.b64encode(digest),),
     "base64url": lambda digest: (padded := base64.urlsafe_b64encode(digest), padded.rstrip(b"=")),
 }
+"""The accepted forms of a signature, by its encoding."""
 
 _DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
     "hex": lambda text: bytes.fromhex(text.decode("ascii")),
@@ -53,12 +54,13 @@ _DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
 KeysOfRequest = Callable[[Request, str], Sequence[tuple[int, Any]]]
 """Returns the keys for a request and its URL, each with the index of its file. Raises VerificationError."""
 
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1(),  # noqa: S303  # for old senders; `doctor` warns
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+"""The hash functions of signatures, by name."""
 
 
 class SignatureChecker(Protocol):
@@ -96,7 +98,7 @@ class HmacChecker:
 
     def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
         self._algorithm = settings.algorithm
-        self._encode = _ENCODERS[settings.encoding]
+        self._encode = ENCODERS[settings.encoding]
         self._prefix = settings.prefix.encode()
         self._secrets = [secret_of(each, settings.secret_encoding, settings.secret_prefix) for each in credentials]
 
@@ -125,7 +127,7 @@ class PublicKeyChecker:
     files = "key_files"
 
     def __init__(self, settings: PublicKeySettings, keys: KeysOfRequest) -> None:
-        self._encode = _ENCODERS[settings.encoding]
+        self._encode = ENCODERS[settings.encoding]
         self._decode = _DECODERS[settings.encoding]
         self._prefix = settings.prefix.encode()
         self._place = None if settings.algorithm_place is None else parse_place(settings.algorithm_place)
@@ -417,7 +419,7 @@ def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential
 def make_key_signature(settings: PublicKeySettings, keys: KeysOfRequest) -> Signature:
     """Return the verifier of the settings with these keys."""
     name = (settings.algorithm or "").rpartition("-")[2]
-    hash_name = name if name in _HASHES else "sha256"  # Ed25519 has no hash function to choose
+    hash_name = name if name in HASHES else "sha256"  # Ed25519 has no hash function to choose
     return Signature(settings, PublicKeyChecker(settings, keys), hash_name)
 
 
@@ -445,10 +447,10 @@ def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | 
         case ed25519.Ed25519PublicKey() if kind == "ed25519":
             return key.verify
         case ec.EllipticCurvePublicKey() if kind == "ecdsa":
-            scheme = ec.ECDSA(_HASHES[rest])
+            scheme = ec.ECDSA(HASHES[rest])
             return lambda signature, signed: key.verify(signature, signed, scheme)
         case rsa.RSAPublicKey() if kind == "rsa" and key.key_size >= 2048:
-            digest = _HASHES[rest.removeprefix("pss-")]
+            digest = HASHES[rest.removeprefix("pss-")]
             pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
             fill = pss if rest.startswith("pss-") else padding.PKCS1v15()
             return lambda signature, signed: key.verify(signature, signed, fill, digest)

@@ -34,7 +34,7 @@ _FORMAT: Final[dict[str, Any]] = {
 }
 _FILES: Final = [Path("secret")]
 """Files of the settings below, which are not read: the checkers get their content."""
-_V1: Final = HmacSettings(
+V1: Final = HmacSettings(
     kind="hmac",
     secret_files=_FILES,
     prefix="v1,",
@@ -42,6 +42,7 @@ _V1: Final = HmacSettings(
     secret_prefix="whsec_",  # noqa: S106  # not a password
     **_FORMAT,
 )
+"""The format with a secret."""
 _V1A: Final = PublicKeySettings(kind="public-key", key_files=_FILES, prefix="v1a,", algorithm="ed25519", **_FORMAT)
 
 
@@ -71,8 +72,8 @@ def standard_webhooks(credentials: Iterable[Credential], tolerance_s: int) -> Si
     Raises:
         CredentialsError: A file contains neither.
     """
-    settings = _V1.model_copy(update={"tolerance_s": tolerance_s})
-    return Signature(settings, _Checker([_checker(each) for each in credentials]), _V1.algorithm)
+    settings = V1.model_copy(update={"tolerance_s": tolerance_s})
+    return Signature(settings, _Checker([_checker(each) for each in credentials]), V1.algorithm)
 
 
 def _checker(credential: Credential) -> SignatureChecker:
@@ -89,7 +90,7 @@ def _checker(credential: Credential) -> SignatureChecker:
     if secret.startswith(_SECRET):
         if len(decoded) < 24:
             raise credential.error(f"has {len(decoded)} bytes, needs at least 24")
-        return HmacChecker(_V1, [credential])
+        return HmacChecker(V1, [credential])
     if len(decoded) != 32:
         raise credential.error(f"has {len(decoded)} bytes; an Ed25519 key has 32")
     return PublicKeyChecker(_V1A, keys_of_files(_V1A, [Credential(credential.file, encoded)]))

@@ -1,0 +1,319 @@
+"""Imitation of a provider: a message that it could send, signed with a secret of the operator, for `callback send`.
+
+The message is the example or the sample of the provider's file with a new time and a new id, or a body of the operator.
+The profile of the provider says where these are and what is signed, so the message is one that the profile verifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+from callback_process.credentials import CredentialsError
+from callback_server.domain.call import Request
+from callback_server.verification.browser_returns import RETURNS, ReturnKind
+from callback_server.verification.credential import Credential
+from callback_server.verification.places import Place, parse_place
+from callback_server.verification.private_key import PrivateKey, read_private_key
+from callback_server.verification.profile import VerificationError
+from callback_server.verification.providers import PROVIDERS, Provider
+from callback_server.verification.request_fields import TimestampFormat
+from callback_server.verification.settings.credentials import SharedSecretSettings
+from callback_server.verification.settings.profiles import ProviderSettings, StandardWebhooksSettings
+from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
+from callback_server.verification.settings.token import JwtSettings
+from callback_server.verification.settings.values import KeyAlgorithm
+from callback_server.verification.signature import ENCODERS, HASHES, make_hmac_signature, make_key_signature, secret_of
+from callback_server.verification.standard_webhooks import V1
+from callback_server.verification.template import Template
+
+SENDERS: Final = (*PROVIDERS, *RETURNS)
+"""Names of those that can be imitated."""
+_FILE: Final = Path("secret")
+"""File in the settings, which is not read: its content is given."""
+
+
+class ImitationError(Exception):
+    """A message cannot be made of what is given. The text says why."""
+
+
+@dataclass(slots=True)
+class Message:
+    """A request that is being made."""
+
+    url: str
+    method: str
+    """In lower case."""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+    def request(self) -> Request:
+        """Return the request as a server gets it."""
+        query = self.url.partition("?")[2]
+        pairs = tuple(parse_qsl(query, keep_blank_values=True))
+        return Request(self.method, tuple(self.headers), pairs, query, "", self.body)
+
+    def find(self, place: Place) -> str | None:
+        """Return the value at a place, or None."""
+        try:
+            return place.find(self.request())
+        except VerificationError:
+            return None
+
+    def put(self, place: Place, value: str) -> None:
+        """Write a value to a place. Raise ImitationError if the message has no such place."""
+        match place.kind:
+            case "header":
+                others = [each for each in self.headers if each[0].lower() != place.name.lower()]
+                self.headers = [*others, (place.name, value)]
+            case "query":
+                plain, _, query = self.url.partition("?")
+                kept = [part for part in query.split("&") if part and part.partition("=")[0] != place.name]
+                self.url = f"{plain}?{'&'.join([*kept, f'{quote(place.name)}={quote(value)}'])}"
+            case "form":
+                pairs = [
+                    pair for pair in parse_qsl(self.body.decode(), keep_blank_values=True) if pair[0] != place.name
+                ]
+                self.body = urlencode([*pairs, (place.name, value)]).encode()
+            case "json":
+                self.body = _with_member(self.body, place.name, value)
+            case _:
+                raise ImitationError(f"a message cannot be given the value at {place}")
+
+
+def imitate(
+    name: str, url: str, secret: bytes, now: float, *, body: bytes | None = None, values: Mapping[str, str]
+) -> Message:
+    """Return a message of a sender.
+
+    Args:
+        name: One of `SENDERS`.
+        url: URL of the callback.
+        secret: Content of the secret file: the secret itself, or the private key in PEM form of a sender that signs
+            with one. Empty: none is given.
+        now: Time of the message, in seconds since 1970.
+        body: Body of the operator. None: that of the example.
+        values: Values by name. `known_values` has the names.
+
+    Raises:
+        ImitationError: The secret is not usable, or a value or a part of the body is missing.
+    """
+    if unknown := [each for each in values if each not in known_values(name)]:
+        known = ", ".join(known_values(name)) or "none"
+        raise ImitationError(f"{name} has no value {unknown[0]!r}; known: {known}")
+    try:
+        if name in RETURNS:
+            return _returned(RETURNS[name], url, secret, now, body, values)
+        return _provided(name, PROVIDERS[name], url, secret, now, body, values)
+    except (CredentialsError, VerificationError, ValueError) as error:
+        raise ImitationError(str(error)) from None
+
+
+def known_values(name: str) -> tuple[str, ...]:
+    """Return the names of the values that a sender takes."""
+    if name in RETURNS:
+        return RETURNS[name].values
+    return tuple(each for each in PROVIDERS[name].needs if each == "receiver_id")
+
+
+def _returned(
+    kind: ReturnKind, url: str, secret: bytes, now: float, body: bytes | None, values: Mapping[str, str]
+) -> Message:
+    if body is not None:
+        raise ImitationError("a browser that returns has no body of yours")
+    if missing := [each for each in kind.required if each not in values]:
+        raise ImitationError(f"the value {missing[0]} must be given")
+    if kind.needs_secret and not secret:
+        raise ImitationError("the private key must be given")
+    made = kind.make(url, secret, now, values)
+    if made.form is None:
+        return Message(made.url, "get", list(made.headers))
+    return Message(made.url, "post", list(made.headers), made.form.encode())
+
+
+def _provided(
+    name: str, provider: Provider, url: str, secret: bytes, now: float, body: bytes | None, values: Mapping[str, str]
+) -> Message:
+    if not secret:
+        raise ImitationError(f"the secret must be given: {provider.secret}")
+    example = provider.example
+    message = Message(
+        url,
+        provider.sample.method,
+        [(each, value) for each, value in (*provider.sample.headers, *example.get("headers", ()))],
+        example.get("body", provider.sample.body).encode() if body is None else body,
+    )
+    _give_content_type(message)
+    settings = _settings(name, provider, values)
+    match settings:
+        case StandardWebhooksSettings():
+            _sign_hmac(message, V1, secret, now, is_own_body=body is not None)
+        case HmacSettings():
+            _sign_hmac(message, settings, secret, now, is_own_body=body is not None)
+        case PublicKeySettings():
+            _sign_with_key(message, settings, read_private_key(secret), now, is_own_body=body is not None)
+        case SharedSecretSettings():
+            place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
+            message.put(place, secret.decode("latin-1").rstrip("\r\n"))
+        case JwtSettings():
+            _add_token(message, settings, read_private_key(secret), now)
+        case _:
+            raise ImitationError(f"the kind {settings.kind} cannot be imitated")
+    return message
+
+
+def _settings(name: str, provider: Provider, values: Mapping[str, str]) -> Any:
+    """Return the settings of the provider's profile, as for its verification with a file."""
+    with_keys = provider.profile["kind"] in ("jwt", "public-key")
+    given: dict[str, Any] = {"key_files" if with_keys else "secret_files": [_FILE], **values}
+    if "handshake" in provider.needs:
+        given["handshake"] = {"kind": "hub", "verify_token_files": [_FILE]}
+    if missing := [each for each in provider.needs if each not in given]:
+        raise ImitationError(f"the value {missing[0]} must be given")
+    return ProviderSettings(kind=f"provider:{name}", **given).declared
+
+
+def _give_content_type(message: Message) -> None:
+    if message.body and all(name.lower() != "content-type" for name, _ in message.headers):
+        is_json = message.body.lstrip()[:1] in (b"{", b"[")
+        message.headers.append(("content-type", "application/json" if is_json else "text/plain"))
+
+
+def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: float, *, is_own_body: bool) -> None:
+    credential = Credential("the secret file", content)
+    secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
+    verifier = make_hmac_signature(settings, [credential])
+
+    def signed() -> bytes:
+        return verifier.explain(message.request(), message.url).signed or b""
+
+    _sign(
+        message, settings, now, signed, lambda text: hmac.digest(secret, text, settings.algorithm),
+        is_own_body=is_own_body,
+    )  # fmt: skip
+
+
+def _sign_with_key(
+    message: Message, settings: PublicKeySettings, key: PrivateKey, now: float, *, is_own_body: bool
+) -> None:
+    algorithm = settings.algorithm
+    if settings.algorithm_place is not None:
+        name, algorithm = list(settings.algorithms.items())[-1]  # the newest one
+        message.put(parse_place(settings.algorithm_place), name)
+    if algorithm is None:
+        raise ImitationError("the profile names no algorithm")
+    sign = _signer(algorithm, key)
+    verifier = make_key_signature(settings, lambda _request, _url: [])
+
+    def signed() -> bytes:
+        return verifier.explain(message.request(), message.url).signed or b""
+
+    _sign(message, settings, now, signed, sign, is_own_body=is_own_body)
+
+
+def _sign(
+    message: Message,
+    settings: SignedSettings,
+    now: float,
+    signed: Callable[[], bytes],
+    sign: Callable[[bytes], bytes],
+    *,
+    is_own_body: bool,
+) -> None:
+    """Write time, id and signature to a message.
+
+    Args:
+        message: The message.
+        settings: The format.
+        now: The time, in seconds since 1970.
+        signed: Returns the bytes to sign. The message must have a signature, whatever it is.
+        sign: Returns the signature of bytes.
+        is_own_body: Whether the body is the operator's. It then keeps its id.
+    """
+    time, place = _time(now, settings.timestamp_format), parse_place(settings.signature[0])
+    in_field = ""
+    if settings.timestamp is not None:
+        if (at := parse_place(settings.timestamp)).kind == "field":
+            in_field = f"{at.name}={time}{settings.separators[0]}"
+        else:
+            message.put(at, time)
+    is_id_signed = "id" in Template(settings.signed).parts
+    for index, at in enumerate(map(parse_place, settings.id)):
+        if at.kind == "body-hash":
+            continue
+        found = message.find(at)
+        if (found is None and is_id_signed and index == 0) or (found is not None and not (at.in_body and is_own_body)):
+            message.put(at, _new_id(found or ""))
+    name = "" if settings.signature_field is None else f"{settings.signature_field}="
+    message.put(place, f"{in_field}{name}{settings.prefix}")
+    made = ENCODERS[settings.encoding](sign(signed()))[0].decode()
+    message.put(place, f"{in_field}{name}{settings.prefix}{made}")
+
+
+def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes]:
+    """Return the function that signs. Raise ImitationError if the key is not for the algorithm."""
+    kind, _, rest = algorithm.partition("-")
+    match key:
+        case ed25519.Ed25519PrivateKey() if kind == "ed25519":
+            return key.sign
+        case ec.EllipticCurvePrivateKey() if kind == "ecdsa":
+            scheme = ec.ECDSA(HASHES[rest])
+            return lambda text: key.sign(text, scheme)
+        case rsa.RSAPrivateKey() if kind == "rsa":
+            digest = HASHES[rest.removeprefix("pss-")]
+            pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+            fill = pss if rest.startswith("pss-") else padding.PKCS1v15()
+            return lambda text: key.sign(text, fill, digest)
+    raise ImitationError(f"the private key is not one for {algorithm}")
+
+
+def _add_token(message: Message, settings: JwtSettings, key: PrivateKey, now: float) -> None:
+    claims: dict[str, Any] = {"iat": int(now)}
+    if settings.body_hash_claim is not None:
+        claims[settings.body_hash_claim] = hashlib.sha256(message.body).hexdigest()
+    try:
+        token = jwt.encode(claims, key, settings.algorithms[0])
+    except (jwt.PyJWTError, TypeError, ValueError):
+        raise ImitationError(f"the private key is not one for {settings.algorithms[0]}") from None
+    message.put(Place("header", settings.header or ""), token)
+
+
+def _time(now: float, form: TimestampFormat) -> str:
+    match form:
+        case "seconds":
+            return str(int(now))
+        case "milliseconds":
+            return str(int(now * 1000))
+        case "rfc3339":
+            return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _new_id(found: str) -> str:
+    """Return a new id in the form of another one, as far as it has a known form: `evt_…`, or a UUID."""
+    prefix, mark, _ = found.rpartition("_")
+    return f"{prefix}_{uuid.uuid4().hex}" if mark else str(uuid.uuid4())
+
+
+def _with_member(body: bytes, pointer: str, value: str) -> bytes:
+    """Return JSON with a text, or a number in place of a number, at a pointer. Raise ImitationError."""
+    *above, last = (token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+    try:
+        content = json.loads(body)
+        member = content
+        for token in above:
+            member = member[int(token)] if isinstance(member, list) else member.setdefault(token, {})
+        member[last] = int(value) if isinstance(member.get(last), int) else value
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise ImitationError(f"the body must be JSON with a place for json:{pointer}") from None
+    return json.dumps(content).encode()
