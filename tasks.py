@@ -148,12 +148,14 @@ def generate(*arguments: str) -> None:
 
     It generates the stubs, the reasons and the OpenAPI document from the contract, the synchronous client from the
     asyncio one, docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the
-    diagram and table of docs/life-of-a-callback.md from the life table.
+    diagram and table of docs/life-of-a-callback.md from the life table. With npm, it also generates the messages of
+    the TypeScript client.
     """
     enter("dev")
     changes = (
         {PYTHON / name: content for name, content in stale_code().items()}
         | stale_openapi()
+        | stale_typescript_client()
         | stale_settings_page()
         | stale_provider_page()
         | stale_life_page()
@@ -167,6 +169,7 @@ def generate(*arguments: str) -> None:
         if content is None:
             path.unlink()
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         print(f"{'removed' if content is None else 'generated'} {path.relative_to(ROOT)}")
 
@@ -439,6 +442,17 @@ def stale_openapi() -> dict[Path, bytes | None]:
     path = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
     document = (json.dumps(openapi(contract_files()), indent=1, ensure_ascii=False) + "\n").encode()
     return {} if path.exists() and path.read_bytes() == document else {path: document}
+
+
+def stale_typescript_client() -> dict[Path, bytes | None]:
+    """Return the generated files of the TypeScript client that are out of date, as they should be."""
+    from generators.typescript import install_packages, stale_typescript
+
+    if shutil.which("npm") is None:
+        print("npm is missing: the generated files of clients/typescript are skipped", file=sys.stderr)
+        return {}
+    install_packages()
+    return stale_typescript(contract_files())
 
 
 # ---- The page of settings ----

@@ -49,6 +49,7 @@ LONGEST = (
     "reliability/test_slots_that_move.py",
     "end_to_end/test_readme.py",
     "cli/test_diagnostics.py",
+    "languages/test_typescript.py",
     "deploy/test_backup.py",
     "deploy/test_rolling_restarts.py",
     "flows/test_guides.py",

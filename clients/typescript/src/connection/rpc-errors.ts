@@ -1,0 +1,111 @@
+/** Conversion of gRPC errors to those of this library. */
+
+import { fromBinary } from "@bufbuild/protobuf";
+import { anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
+import { type ServiceError, status } from "@grpc/grpc-js";
+import * as errors from "../errors.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
+import type { ErrorReason } from "../reasons.js";
+
+/** The `ErrorInfo` domain of a Callback server. */
+const DOMAIN = "callback";
+
+const BY_REASON: Partial<Record<ErrorReason, typeof errors.CallbackError>> = {
+  INVALID_REQUEST: errors.InvalidRequestError,
+  CALLBACK_NOT_FOUND: errors.NotFoundError,
+  CALL_NOT_FOUND: errors.NotFoundError,
+  CALLBACK_CLOSED: errors.CallbackClosedError,
+  CALL_ANSWERED: errors.CallAnsweredError,
+  CALLBACK_RESOLVED: errors.CallbackResolvedError,
+  CALL_NOT_HELD: errors.CallNotHeldError,
+  CALL_NOT_REPLAYABLE: errors.CallNotReplayableError,
+  REQUEST_ID_REUSED: errors.RequestIdReusedError,
+  REQUEST_ID_UNSUPPORTED: errors.RequestIdUnsupportedError,
+  UNAUTHENTICATED: errors.UnauthenticatedError,
+  SUBJECT_UNKNOWN: errors.UnauthenticatedError,
+  ROLE_MISSING: errors.PermissionDeniedError,
+  ACTIVITY_NOT_ALLOWED: errors.PermissionDeniedError,
+  TOO_MANY_OPEN_CALLBACKS: errors.TooManyOpenCallbacksError,
+  WATCH_POSITION_LOST: errors.WatchPositionLostError,
+  WATCHER_TOO_SLOW: errors.WatcherTooSlowError,
+  TOO_MANY_WATCHERS: errors.TooManyWatchersError,
+  STORE_UNAVAILABLE: errors.UnavailableError,
+  ISSUER_UNAVAILABLE: errors.UnavailableError,
+};
+
+const BY_CODE: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> = {
+  UNAVAILABLE: errors.UnavailableError,
+  DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+  // A proxy between client and server can refuse too, without a reason of the server.
+  UNAUTHENTICATED: errors.UnauthenticatedError,
+  PERMISSION_DENIED: errors.PermissionDeniedError,
+};
+
+/** Return the error for a gRPC error. The target is the address of the server, for the message. */
+export function fromRpcError(error: ServiceError, target: string): errors.CallbackError {
+  const code = (status[error.code] ?? "UNKNOWN") as errors.StatusCode;
+  const details = detailsOf(error)?.details ?? [];
+  const unpacked = { info: undefined as { reason: string; metadata: Record<string, string> } | undefined };
+  let violations: errors.FieldViolation[] = [];
+  let retryAfterMs: number | undefined;
+  for (const detail of details) {
+    const info = anyUnpack(detail, ErrorInfoSchema);
+    const badRequest = anyUnpack(detail, BadRequestSchema);
+    const retry = anyUnpack(detail, RetryInfoSchema);
+    if (info?.domain === DOMAIN) {
+      unpacked.info = info;
+    }
+    if (badRequest !== undefined) {
+      violations = badRequest.fieldViolations.map(({ field, description, reason }) => ({
+        field,
+        description,
+        rule: reason,
+      }));
+    }
+    if (retry?.retryDelay !== undefined) {
+      retryAfterMs = durationMs(retry.retryDelay);
+    }
+  }
+  const { info } = unpacked;
+  if (info === undefined) {
+    return foreign(code, error.details, target, error);
+  }
+  const kind = BY_REASON[info.reason as ErrorReason] ?? BY_CODE[code] ?? errors.CallbackError;
+  return new kind(error.details, {
+    code,
+    reason: info.reason,
+    facts: { ...info.metadata },
+    violations,
+    retryAfterMs,
+    cause: error,
+  });
+}
+
+/** Return whether the same request may succeed in a moment: the server or its store was unreachable. */
+export function isRetryable(error: unknown): error is errors.UnavailableError {
+  return error instanceof errors.UnavailableError && !(error instanceof errors.DeadlineExceededError);
+}
+
+/** Return the error for a failure of gRPC, of the network, or of another program at the target. */
+function foreign(code: errors.StatusCode, message: string, target: string, cause: ServiceError): errors.CallbackError {
+  const texts: Partial<Record<errors.StatusCode, string>> = {
+    UNAVAILABLE: `cannot reach ${target}: ${message}`,
+    DEADLINE_EXCEEDED: `${target} did not respond in time`,
+    UNIMPLEMENTED: `${target} is not a Callback server of a compatible version: ${message}`,
+  };
+  return new (BY_CODE[code] ?? errors.CallbackError)(texts[code] ?? `${target}: ${message}`, { code, cause });
+}
+
+/** Return the `google.rpc.Status` of an error. Undefined if it is missing or malformed. */
+function detailsOf(error: ServiceError): Status | undefined {
+  const [bytes] = error.metadata?.get("grpc-status-details-bin") ?? [];
+  if (!(bytes instanceof Uint8Array)) {
+    return undefined;
+  }
+  try {
+    return fromBinary(StatusSchema, bytes);
+  } catch {
+    return undefined;
+  }
+}

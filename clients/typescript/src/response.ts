@@ -1,0 +1,138 @@
+/** Responses to callers: code, body and headers; a redirect; or a page in the style of the operator. */
+
+import { Concealing, conceal } from "./concealing.js";
+import type { ResponseType } from "./enums.js";
+import { Headers, type PairsLike } from "./pairs.js";
+
+/**
+ * The attributes of a response. One that is undefined is not given: a new case uses its default, and `setResponse` and
+ * handlers keep the value of the case. The server validates the values.
+ */
+export interface ResponseAttributes {
+  /** Text is sent as UTF-8. At most 1 MiB. Default: empty. */
+  readonly body?: Uint8Array | string | undefined;
+  /** 200-299 or 400-599. Default: 200, or 422 for a rejection. */
+  readonly code?: number | undefined;
+  /**
+   * They replace earlier headers as a whole. Each character of a value is one byte (ISO-8859-1); white space around a
+   * value is trimmed.
+   */
+  readonly headers?: PairsLike | undefined;
+  /** `/path` on your platform, or an absolute http(s) URL. */
+  readonly redirectUrl?: string | undefined;
+  /** "CASE" keeps the type of the case. Default: that of the class. */
+  readonly type?: ResponseType | "CASE" | undefined;
+  /** The heading of a page: text, not HTML. At most 200 characters. */
+  readonly heading?: string | undefined;
+  /** The text of a page: text, not HTML. Line breaks are kept. At most 2,000 characters. */
+  readonly text?: string | undefined;
+  /** The label of the link of a page. An empty label removes the link. */
+  readonly linkLabel?: string | undefined;
+  /** The target of the link of a page: `/path` on your platform, or an absolute http(s) URL. */
+  readonly linkUrl?: string | undefined;
+}
+
+/** Response to a caller: code, body and headers. See `Redirect` and `PageResponse` for the other types. */
+export class Response extends Concealing {
+  /** The body. Concealed in debug output. */
+  declare readonly body: Uint8Array | undefined;
+  /** The header fields. Concealed in debug output. */
+  declare readonly headers: Headers | undefined;
+  /** The HTTP status. */
+  readonly code: number | undefined;
+  /** The target of a redirect. */
+  readonly redirectUrl: string | undefined;
+  /** The type. Undefined keeps the type of the case. */
+  readonly type: ResponseType | undefined;
+  /** The heading of a page. */
+  readonly heading: string | undefined;
+  /** The text of a page. */
+  readonly text: string | undefined;
+  /** The label of the link of a page. */
+  readonly linkLabel: string | undefined;
+  /** The target of the link of a page. */
+  readonly linkUrl: string | undefined;
+
+  /**
+   * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
+   * @param attributes The other attributes.
+   * @throws TypeError: An attribute has the wrong type.
+   */
+  constructor(body?: Uint8Array | string, attributes: Omit<ResponseAttributes, "body"> = {}) {
+    super();
+    const { code, headers, redirectUrl, type = "RESPONSE", heading, text, linkLabel, linkUrl } = attributes;
+    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+    if (bytes !== undefined && !(bytes instanceof Uint8Array)) {
+      throw new TypeError(`body must be bytes or text, not ${typeof bytes}`);
+    }
+    if (code !== undefined && typeof code !== "number") {
+      throw new TypeError(`code must be a number, not ${typeof code}`);
+    }
+    for (const [name, value] of Object.entries({ redirectUrl, type, heading, text, linkLabel, linkUrl })) {
+      if (value !== undefined && typeof value !== "string") {
+        throw new TypeError(`${name} must be text, not ${typeof value}`);
+      }
+    }
+    this.code = code;
+    this.redirectUrl = redirectUrl;
+    this.type = type === "CASE" ? undefined : type;
+    this.heading = heading;
+    this.text = text;
+    this.linkLabel = linkLabel;
+    this.linkUrl = linkUrl;
+    conceal(this, { body: bytes, headers: headers === undefined ? undefined : new Headers(headers) });
+  }
+
+  /**
+   * Return a response with a JSON body of the type `application/json`.
+   *
+   * @throws TypeError: The value contains something that JSON cannot represent.
+   */
+  static json(value: unknown, attributes: Pick<ResponseAttributes, "code" | "headers"> = {}): Response {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text === undefined) {
+      throw new TypeError(`JSON cannot represent ${typeof value}`);
+    }
+    return typed("application/json", text, attributes);
+  }
+
+  /**
+   * Return a response with an HTML page of the type `text/html; charset=utf-8`.
+   *
+   * @param page The page, sent unchanged. Escape everything in it that came from outside.
+   */
+  static html(page: string, attributes: Pick<ResponseAttributes, "code" | "headers"> = {}): Response {
+    return typed("text/html; charset=utf-8", page, attributes);
+  }
+}
+
+/**
+ * A response of the type redirect: `new Redirect("/page/thankyou")`. Without a URL, that of the case or of the handler
+ * is used. The other attributes apply only if a handler chooses another type.
+ */
+export class Redirect extends Response {
+  constructor(redirectUrl?: string, attributes: Omit<ResponseAttributes, "redirectUrl"> = {}) {
+    const { body, ...others } = attributes;
+    super(body, { type: "REDIRECT", ...others, redirectUrl });
+  }
+}
+
+/**
+ * A response of the type page: `new PageResponse("Thank you", "Your payment has arrived.")`. The edge renders it in the
+ * style of its own pages. A caller that does not prefer HTML gets the same as text. An attribute that is undefined keeps
+ * that of the case.
+ */
+export class PageResponse extends Response {
+  constructor(heading?: string, text?: string, attributes: Omit<ResponseAttributes, "heading" | "text"> = {}) {
+    const { body, ...others } = attributes;
+    super(body, { type: "PAGE", ...others, heading, text });
+  }
+}
+
+function typed(
+  contentType: string,
+  body: string,
+  { code, headers = [] }: Pick<ResponseAttributes, "code" | "headers">,
+): Response {
+  return new Response(body, { code, headers: [["content-type", contentType], ...new Headers(headers)] });
+}

@@ -1,0 +1,156 @@
+/**
+ * Callback for tests: a running system with the handlers under test, and requests of outside systems to it.
+ *
+ * ```ts
+ * const system = await startSystem({ handlers });
+ * after(() => system.stop());
+ *
+ * test("a visitor who paid is redirected", async () => {
+ *   const made = await system.client.generateCallbackUrl("order-paid", new Redirect());
+ *   const reply = await system.visit(made.url, { query: { status: "paid" } });
+ *   assert.equal(reply.location, "https://shop.example/thankyou");
+ * });
+ * ```
+ *
+ * It runs `callback up`, the same store, server and edge as production, on loopback, with free ports and a temporary
+ * directory. `CALLBACK_COMMAND` is the command to run, such as `python3 -m callback_cli`; its words are separated by
+ * spaces. Default: `callback`. Other `CALLBACK_…` environment variables have no effect. The system stops with `stop`, and
+ * when this process ends, for any reason.
+ */
+
+import { spawn } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { CallbackClient } from "../client.js";
+import type { Handlers } from "../handlers.js";
+import { type Logger, standardErrorLogger } from "../logger.js";
+import { type RunningWorker, Worker } from "../worker.js";
+import { type Reply, type SendOptions, send, type VisitOptions, visit } from "./http.js";
+
+export { Reply, type SendOptions, type VisitOptions } from "./http.js";
+
+/** How long a system may take to start, in milliseconds. It usually takes one second. */
+const START_MS = 60_000;
+/** How long a system may take to stop, in milliseconds. It usually takes less than one second, plus running handlers. */
+const STOP_MS = 40_000;
+const LAST_LINES = 20;
+
+/** The options of a system. */
+export interface SystemOptions {
+  /** The handlers under test. A worker in this process runs them. Default: none. */
+  readonly handlers?: Handlers;
+  /** Settings as the text of a server's TOML file. Default: none. */
+  readonly config?: string;
+  /** Where the worker and the client log. Default: standard error. */
+  readonly logger?: Logger;
+}
+
+/** A running system. */
+export interface System extends AsyncDisposable {
+  /** The URL of the edge, `http://127.0.0.1:PORT`. Callback URLs begin with it. */
+  readonly url: string;
+  /** The target of the server for clients and workers, `127.0.0.1:PORT`. */
+  readonly target: string;
+  /** A client. It is closed together with the system. */
+  readonly client: CallbackClient;
+  /** Call a URL as the sender of a webhook does, by default with POST. */
+  send(url: string, options?: SendOptions): Promise<Reply>;
+  /** Call a URL as a browser does. Redirects are not followed. */
+  visit(url: string, options?: VisitOptions): Promise<Reply>;
+  /** Stop the system, and remove its data. A second call has no other effect. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Start a system, and return it when it is ready.
+ *
+ * @throws Error: The system did not start. The message has the last lines of its log.
+ */
+export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  const { handlers, config = "", logger = standardErrorLogger } = options;
+  const directory = await mkdtemp(join(tmpdir(), "callback-"));
+  const up = await start(directory, config).catch(async (error: unknown) => {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  });
+  const client = new CallbackClient({ target: up.target, logger });
+  let worker: RunningWorker | undefined;
+  let stopped: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopped ??= (async () => {
+      await worker?.stop(); // first, so that no running handler delays the stop
+      client.close();
+      await up.stop();
+      await rm(directory, { recursive: true, force: true });
+    })();
+    return stopped;
+  };
+  if (handlers !== undefined) {
+    worker = await new Worker(handlers, { target: up.target, graceMs: 0, logger }).start().catch(async (error) => {
+      await stop();
+      throw error;
+    });
+  }
+  return {
+    url: up.url,
+    target: up.target,
+    client,
+    send: (url, given = {}) => send(up.url, url, given),
+    visit: (url, given = {}) => visit(up.url, url, given),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Run `callback up`, and return its addresses when it is ready. */
+async function start(
+  directory: string,
+  config: string,
+): Promise<{ url: string; target: string; stop: () => Promise<void> }> {
+  const [program = "callback", ...words] = (process.env["CALLBACK_COMMAND"] ?? "callback").split(" ").filter(Boolean);
+  const [configFile, log] = [join(directory, "callback.toml"), join(directory, "callback.log")];
+  await writeFile(configFile, config);
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("CALLBACK_"));
+  const child = spawn(
+    program,
+    [...words, "up", "--until-eof", "--no-console", "--edge=127.0.0.1:0", "--grpc=127.0.0.1:0"].concat(
+      `--data-dir=${join(directory, "data")}`,
+      `--config=${configFile}`,
+    ),
+    // In a session of its own: Ctrl-C then reaches only the tests, which stop the system.
+    { stdio: ["pipe", "pipe", "pipe"], env: Object.fromEntries(own), detached: true },
+  );
+  child.stderr.pipe(createWriteStream(log));
+  const ended = new Promise<void>((resolve) => {
+    child.once("close", () => resolve());
+    child.once("error", () => resolve());
+  });
+  const late = setTimeout(() => child.kill("SIGKILL"), START_MS);
+  const stop = async (): Promise<void> => {
+    const slow = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+    child.stdin.end();
+    await ended;
+    clearTimeout(slow);
+  };
+  let problem = "";
+  child.once("error", (error) => {
+    problem = error.message;
+  });
+  for await (const line of createInterface(child.stdout)) {
+    const [, edge, target] = /^ready edge=(\S+) grpc=(\S+)$/.exec(line) ?? [];
+    if (edge !== undefined && target !== undefined) {
+      clearTimeout(late);
+      child.stdout.resume();
+      return { url: `http://${edge}`, target, stop };
+    }
+  }
+  clearTimeout(late);
+  await ended;
+  const lines = (await readFile(log, "utf8").catch(() => "")).trimEnd().split("\n").slice(-LAST_LINES);
+  throw new Error(
+    ["the system did not start. The last lines of its log:", problem, ...lines].filter(Boolean).join("\n"),
+  );
+}

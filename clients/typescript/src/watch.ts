@@ -1,0 +1,196 @@
+/** Watches: the events of callbacks and calls, without a gap. */
+
+import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import { Backoff, pause, requireTimeout } from "./connection/backoff.js";
+import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
+import { eventFrom } from "./converters.js";
+import { UnavailableError, WatcherTooSlowError } from "./errors.js";
+import {
+  CallbacksService,
+  type WatchCallsRequest,
+  type WatchCallsResponse,
+} from "./gen/callback/v1/callbacks_service_pb.js";
+import type { WatchOptions } from "./requests.js";
+import type { Connection } from "./rpc.js";
+import type { CallEvent } from "./values.js";
+
+/**
+ * The events of a watch, in order for each case. `watchCalls` returns it.
+ *
+ * The watch misses no event that happens after `watchCalls` has resolved. If the connection breaks, or the watch is too
+ * slow for the server, it reconnects and continues from its position without a gap. The end of a `for await` closes it.
+ *
+ * The iteration throws:
+ * - WatchPositionLostError: The watch was disconnected for too long, and the missed events are no longer stored. List the
+ *   current state with `listCallbacks` and `listCalls`, then watch without a token.
+ * - TooManyWatchersError: The server has reached its limit of watchers.
+ * - UnavailableError: No server was reachable in time.
+ */
+export interface CallWatch extends AsyncIterableIterator<CallEvent>, AsyncDisposable {
+  /**
+   * The position of the watch: after the last returned event, and after later events that the filter excludes.
+   */
+  readonly resumeToken: string;
+  /**
+   * Return the next events, as an alternative to iteration. The array is empty if only `resumeToken` advanced, because no
+   * event matched the filter, and after the watch is closed.
+   */
+  receive(): Promise<CallEvent[]>;
+  /** End the watch. Closing twice has no effect. */
+  close(): void;
+  [Symbol.asyncIterator](): CallWatch;
+}
+
+/** Open a watch: it misses no event from now on. */
+export async function openWatch(
+  connection: Connection,
+  request: WatchCallsRequest,
+  { timeoutMs = connection.timeoutMs, signal }: WatchOptions,
+): Promise<CallWatch> {
+  const watch = new Watch(connection, request, requireTimeout(timeoutMs, { finite: false }), signal);
+  await watch.fetch();
+  return watch;
+}
+
+class Watch implements CallWatch {
+  readonly #connection: Connection;
+  readonly #request: WatchCallsRequest;
+  readonly #timeoutMs: number;
+  readonly #signal: AbortSignal | undefined;
+  #stream: ClientReadableStream<WatchCallsResponse> | undefined;
+  #messages: AsyncIterator<WatchCallsResponse> | undefined;
+  #events: CallEvent[] = [];
+  #isClosed = false;
+  readonly #abort = (): void => this.close();
+
+  constructor(connection: Connection, request: WatchCallsRequest, timeoutMs: number, signal: AbortSignal | undefined) {
+    this.#connection = connection;
+    this.#request = request;
+    this.#timeoutMs = timeoutMs;
+    this.#signal = signal;
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", this.#abort);
+    connection.onClose(this.#abort);
+  }
+
+  get resumeToken(): string {
+    return this.#request.resumeToken;
+  }
+
+  [Symbol.asyncIterator](): CallWatch {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<CallEvent, undefined>> {
+    for (;;) {
+      const event = this.#nextEvent();
+      if (event !== undefined) {
+        return { done: false, value: event };
+      }
+      if (this.#isClosed) {
+        this.#throwIfEnded();
+        return { done: true, value: undefined };
+      }
+      await this.fetch();
+    }
+  }
+
+  async return(): Promise<IteratorResult<CallEvent, undefined>> {
+    this.close();
+    return { done: true, value: undefined };
+  }
+
+  async receive(): Promise<CallEvent[]> {
+    if (this.#events.length === 0) {
+      await this.fetch();
+    }
+    const events: CallEvent[] = [];
+    for (let event = this.#nextEvent(); event !== undefined; event = this.#nextEvent()) {
+      events.push(event);
+    }
+    return events;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#connection.offClose(this.#abort);
+    this.#stream?.cancel();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** Receive the next message. If the stream breaks, open another one from the current position. */
+  async fetch(): Promise<void> {
+    let backoff: Backoff | undefined; // from the loss of the connection
+    while (!this.#isClosed) {
+      try {
+        const { done, value } = await (await this.#open()).next();
+        if (!done) {
+          this.#take(value);
+          return;
+        }
+        throw new UnavailableError("the server ended the watch", { code: "UNAVAILABLE" });
+      } catch (cause) {
+        this.#stream = undefined;
+        this.#messages = undefined;
+        this.#throwIfEnded();
+        if (this.#isClosed) {
+          return;
+        }
+        const error = isServiceError(cause) ? fromRpcError(cause, this.#connection.target) : cause;
+        backoff ??= new Backoff(this.#timeoutMs, { longestMs: 1_000 });
+        const canResume = isRetryable(error) || error instanceof WatcherTooSlowError;
+        const wait = backoff.nextPauseMs();
+        if (!this.#connection.retry || !canResume || wait >= backoff.remainingMs) {
+          this.close();
+          throw error;
+        }
+        await pause(wait, this.#signal);
+      }
+    }
+    this.#throwIfEnded();
+  }
+
+  async #open(): Promise<AsyncIterator<WatchCallsResponse>> {
+    if (this.#messages === undefined) {
+      const stream = await this.#connection.stream(CallbacksService.method.watchCalls, this.#request);
+      stream.on("error", () => {}); // the iterator throws it, once it is asked
+      if (this.#isClosed) {
+        stream.cancel();
+      }
+      this.#stream = stream;
+      this.#messages = stream[Symbol.asyncIterator]();
+    }
+    return this.#messages;
+  }
+
+  #take(message: WatchCallsResponse): void {
+    this.#events.push(...message.events.map(eventFrom));
+    if (this.#events.length === 0) {
+      this.#request.resumeToken = message.resumeToken;
+    }
+  }
+
+  #nextEvent(): CallEvent | undefined {
+    const event = this.#events.shift();
+    if (event?.resumeToken) {
+      this.#request.resumeToken = event.resumeToken;
+    }
+    return event;
+  }
+
+  /** Throw if the watch ended by its signal, or because the client was closed. */
+  #throwIfEnded(): void {
+    this.#signal?.throwIfAborted();
+    if (this.#connection.isClosed) {
+      throw this.#connection.closedError();
+    }
+  }
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && "code" in error && "metadata" in error;
+}

@@ -1,0 +1,175 @@
+/**
+ * A worker: handlers without a listening port. It connects to a server and receives calls from it.
+ *
+ * ```ts
+ * await new Worker(handlers, { target: "callback:50051", tokenFile: "worker.token" }).run();
+ * ```
+ *
+ * The result of a call is described at `Handlers`. In addition:
+ *
+ * 1. A worker keeps one stream to one server, and receives the calls of every server of the deployment through it. If the
+ *    target has several addresses, it connects to any of them, and to another one when that server is lost or stops. Run
+ *    at least two workers; they share the calls.
+ * 2. A worker starts a call only after the server has confirmed it, and the server confirms it to one worker only. If a
+ *    worker is lost before that, nothing is lost: the server offers the call to another worker. If the stream is lost
+ *    during a call, the signal of the handler aborts, because no server would accept its result, and the server ends the
+ *    call with HANDLER_LOST.
+ * 3. A handler occupies a slot of the worker until it has ended, also after its signal has aborted.
+ * 4. The worker reconnects by itself, with exponential backoff and jitter. It detects a server that vanished within ten
+ *    seconds.
+ * 5. The worker logs which of its activities get no calls from the server, because its configuration has a handler server
+ *    for them. It keeps running, because another server may have some.
+ * 6. At SIGTERM the worker requests no more calls, and finishes those that it started. A server that stops asks its
+ *    workers to connect to another server. The worker does so, and meanwhile finishes the calls of the first one.
+ */
+
+import { hostname } from "node:os";
+import { inspect } from "node:util";
+import type { Metadata } from "@grpc/grpc-js";
+import { type TokenOptions, tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
+import { CHANNEL_OPTIONS, openChannel } from "./connection/channel.js";
+import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
+import { PemFiles, type Tls } from "./connection/tls.js";
+import type { Handlers } from "./handlers.js";
+import { type Logger, standardErrorLogger } from "./logger.js";
+import { stopSignal } from "./process.js";
+import { WorkConnection } from "./work-connection.js";
+
+/** How long running calls may continue after a stop, in milliseconds, unless another time is given. */
+export const DEFAULT_GRACE_MS = 10_000;
+
+const DEFAULT_MAX_CALLS = 100;
+
+const OPTIONS = {
+  ...CHANNEL_OPTIONS,
+  // Each stream has its own connection, to any address of the target, so that workers spread over the servers.
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.service_config": JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] }),
+};
+
+/** The options of a worker. */
+export interface WorkerOptions extends TokenOptions {
+  /** `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses. */
+  readonly target?: string;
+  /**
+   * The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network in plain
+   * text, which is logged as a warning unless the target is on this machine.
+   */
+  readonly tls?: Tls | undefined;
+  /** The number of concurrent calls, 1 to 1,000. Default: 100. */
+  readonly maxCalls?: number;
+  /** How long running calls may continue after a stop, in milliseconds. Later their signals abort. Default: 10,000. */
+  readonly graceMs?: number;
+  /** The name of the worker in the server's log. Default: the host name and the process id. */
+  readonly name?: string;
+  /** Where to log. Default: standard error. */
+  readonly logger?: Logger;
+}
+
+/** A worker that is connected. */
+export interface RunningWorker extends AsyncDisposable {
+  /**
+   * Accept no new calls, let running calls finish, and disconnect. Calls that still run after `graceMs` are lost: their
+   * signals abort. A second call has no other effect.
+   */
+  stop(): Promise<void>;
+}
+
+/** A worker that connects to a server, and runs the handlers of the calls that it receives. */
+export class Worker {
+  readonly #handlers: Handlers;
+  readonly #options: Required<Pick<WorkerOptions, "target" | "maxCalls" | "graceMs" | "name" | "logger">>;
+  readonly #tls: { readonly files: PemFiles; readonly serverName: string | undefined } | undefined;
+  readonly #metadata: () => Promise<Metadata>;
+
+  /**
+   * @param handlers The handlers. The worker announces their activities to the server when it connects.
+   * @param options The server, and how to connect to it.
+   * @throws TypeError: The target is not valid or has no port, there are no handlers, `token` and `tokenFile` are both
+   *   given, the token is malformed, or a file of `tls` has no usable content.
+   * @throws RangeError: `maxCalls` is out of range.
+   * @throws Error of Node: `tokenFile` or a file of `tls` cannot be read.
+   */
+  constructor(handlers: Handlers, options: WorkerOptions = {}) {
+    const {
+      target = DEFAULT_TARGET,
+      tls,
+      maxCalls = DEFAULT_MAX_CALLS,
+      graceMs = DEFAULT_GRACE_MS,
+      name = `${hostname()}-${process.pid}`,
+      logger = standardErrorLogger,
+    } = options;
+    if (!Number.isInteger(maxCalls) || maxCalls < 1 || maxCalls > 1_000) {
+      throw new RangeError(`maxCalls must be 1 to 1,000, not ${maxCalls}`);
+    }
+    if (handlers.activities.length + handlers.notificationActivities.length === 0) {
+      throw new TypeError("a worker needs at least one handler: register it with Handlers.activity");
+    }
+    checkTarget(target);
+    this.#handlers = handlers;
+    this.#options = { target, maxCalls, graceMs, name, logger };
+    this.#tls = tls && { files: new PemFiles(tls, logger), serverName: tls.serverName };
+    this.#metadata = tokenMetadata(options, logger);
+    warnOfPlainText(target, options, logger);
+  }
+
+  /**
+   * Serve until SIGTERM, SIGINT, or the abort of a signal. Then accept no new calls, and let running calls finish. A
+   * second SIGTERM or SIGINT has its usual effect.
+   *
+   * @throws CallbackError: The server refuses the first connection of this worker: the token is wrong, or the principal
+   *   may not handle one of the activities. A later refusal, such as during the replacement of a token, is logged, and the
+   *   worker tries again.
+   */
+  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    using stop = stopSignal(signal);
+    const connection = this.#connect();
+    await Promise.race([connection.failed, stop.requested]);
+    this.#options.logger.info({ graceMs: this.#options.graceMs }, "stopping");
+    await connection.stop();
+  }
+
+  /**
+   * Serve beside other work of this process, such as a web application. It handles no signals of the process.
+   *
+   * ```ts
+   * await using worker = await new Worker(handlers).start();
+   * ```
+   *
+   * @returns The running worker, when a server has welcomed it.
+   * @throws CallbackError: As for `run`.
+   * @throws The reason of `signal`, if it aborts before.
+   */
+  async start({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RunningWorker> {
+    signal?.throwIfAborted();
+    const connection = this.#connect();
+    let abort!: () => void;
+    const aborted = new Promise<never>((_, reject) => {
+      abort = () => reject(signal?.reason);
+    });
+    signal?.addEventListener("abort", abort);
+    try {
+      await Promise.race([connection.welcomed, connection.failed, aborted]);
+    } catch (error) {
+      await connection.stop();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+    const stop = (): Promise<void> => connection.stop();
+    return { stop, [Symbol.asyncDispose]: stop };
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `Worker ${inspect({ target: this.#options.target, activities: this.#handlers.activities })}`;
+  }
+
+  #connect(): WorkConnection {
+    const channel = (): ReturnType<typeof openChannel> => {
+      this.#tls?.files.reloadIfChanged(); // each stream has its own channel, with the current files
+      return openChannel(this.#options.target, this.#tls, OPTIONS);
+    };
+    return new WorkConnection(this.#handlers, { ...this.#options, metadata: this.#metadata, openChannel: channel });
+  }
+}

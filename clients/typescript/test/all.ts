@@ -1,0 +1,3 @@
+/** All tests, in one process: they share one system. */
+
+import "./worker.test.js";

@@ -1,0 +1,357 @@
+/** The conversation of a worker with a server: what it runs, when, and what a loss of the connection does. */
+
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import {
+  type Handler,
+  Handlers,
+  PermissionDeniedError,
+  Redirect,
+  Reject,
+  Response,
+  type RunningWorker,
+  UnauthenticatedError,
+  Worker,
+  type WorkerOptions,
+} from "@callback/client";
+import { status } from "@grpc/grpc-js";
+import { Verdict } from "#gen/callback/v1/callback_handler_service_pb.js";
+import { ScriptedServer, type WorkerStream } from "./scripted-server.js";
+import { Deferred, Events, untilAborted } from "./support.js";
+
+interface Working extends AsyncDisposable {
+  readonly server: ScriptedServer;
+  readonly stream: WorkerStream;
+  readonly worker: RunningWorker;
+  readonly events: Events;
+}
+
+/** Run a worker whose only activity is "act", connected to a scripted server. */
+async function working(handler: Handler, options: WorkerOptions = {}): Promise<Working> {
+  const [server, events] = [await ScriptedServer.start(), new Events()];
+  const starting = new Worker(new Handlers().activity("act", handler), {
+    target: server.target,
+    logger: events,
+    ...options,
+  }).start();
+  const [stream, worker] = await Promise.all([server.welcomed(), starting]);
+  const dispose = async (): Promise<void> => {
+    await server[Symbol.asyncDispose]();
+    await worker.stop();
+  };
+  return { server, stream, worker, events, [Symbol.asyncDispose]: dispose };
+}
+
+describe("a worker", () => {
+  test("announces its activities, its slots and its name", async () => {
+    await using server = await ScriptedServer.start();
+    const handlers = new Handlers().activity("act", () => {}).notification("told", () => {});
+    const options = { target: server.target, maxCalls: 7, name: "w1", logger: new Events() };
+    const starting = new Worker(handlers, options).start();
+    const stream = await server.welcomed();
+    const hello = await stream.next("hello");
+    assert.deepEqual(hello.callbackActivities, ["act"]);
+    assert.deepEqual(hello.notificationActivities, ["told"]);
+    assert.deepEqual([hello.maxCalls, hello.name, hello.maxMessageBytes], [7, "w1", 2 ** 24]);
+    const stopping = (await starting).stop();
+    await stream.next("drain");
+    stream.end();
+    await stopping;
+  });
+
+  test("runs its handler after the confirm, and not before", async () => {
+    let runs = 0;
+    await using up = await working(() => {
+      runs += 1;
+      return new Redirect("/thanks");
+    });
+    up.stream.offer("c1");
+    assert.equal((await up.stream.next("accept")).callId, "c1");
+    await up.stream.handled();
+    assert.equal(runs, 0);
+    up.stream.confirm("c1");
+    const { callId, outcome } = await up.stream.next("result");
+    assert.equal(callId, "c1");
+    assert(outcome.case === "response");
+    assert.equal(outcome.value.verdict, Verdict.ACCEPTED);
+    assert.equal(outcome.value.response?.responseRedirectUrl, "/thanks");
+    assert.equal(runs, 1);
+  });
+
+  test("accepts no more calls than it has slots, and the next one when a slot is free", async () => {
+    const ends = [new Deferred(), new Deferred()];
+    await using up = await working((call) => ends[Number(call.callId)]?.promise, { maxCalls: 1 });
+    up.stream.offer("0", "1");
+    assert.equal((await up.stream.next("accept")).callId, "0");
+    up.stream.confirm("0");
+    await up.stream.handled();
+    assert.equal(up.stream.count("accept"), 0);
+    ends[0]?.resolve();
+    assert.equal((await up.stream.next("result")).callId, "0");
+    assert.equal((await up.stream.next("accept")).callId, "1");
+    up.stream.confirm("1");
+    ends[1]?.resolve();
+    assert.equal((await up.stream.next("result")).callId, "1");
+  });
+
+  test("declines a call that is withdrawn before its handler runs, and frees the slot", async () => {
+    await using up = await working(() => assert.fail("it ran"), { maxCalls: 1 });
+    up.stream.offer("accepted", "waiting");
+    await up.stream.next("accept");
+    up.stream.withdraw("waiting");
+    assert.deepEqual(await endOf(up.stream), ["waiting", "declined"]);
+    up.stream.withdraw("accepted");
+    up.stream.confirm("accepted"); // a call that was declined does not run
+    assert.deepEqual(await endOf(up.stream), ["accepted", "declined"]);
+    up.stream.offer("next");
+    assert.equal((await up.stream.next("accept")).callId, "next");
+  });
+
+  test("aborts the signal of a handler when its call is withdrawn, and keeps the slot until it has ended", async () => {
+    const [running, ended, aborted] = [new Deferred(), new Deferred(), new Deferred<unknown>()];
+    const handler: Handler = async (call, { signal }) => {
+      if (call.callId === "slow") {
+        signal.addEventListener("abort", () => aborted.resolve(signal.reason));
+        running.resolve();
+        await ended.promise;
+      }
+    };
+    await using up = await working(handler, { maxCalls: 1 });
+    up.stream.offer("slow");
+    await up.stream.next("accept");
+    up.stream.confirm("slow");
+    await running.promise;
+    up.stream.withdraw("slow");
+    assert.match(String(await aborted.promise), /withdrawn/);
+    up.stream.offer("next");
+    await up.stream.handled();
+    assert.equal(up.stream.count("accept") + up.stream.count("result"), 0);
+    ended.resolve();
+    assert.deepEqual(await endOf(up.stream), ["slow", "response"]);
+    assert.equal((await up.stream.next("accept")).callId, "next");
+  });
+
+  test("does not abort the signal by its clock", async () => {
+    const late = new Deferred<AbortSignal>();
+    await using up = await working((_, { signal }) => late.resolve(signal));
+    const longAgo = { seconds: 1n, nanos: 0 };
+    up.stream.send({ case: "offer", value: { callId: "c", callbackActivity: "act", deadline: longAgo } });
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    assert.equal((await late.promise).aborted, false);
+    assert.deepEqual(await endOf(up.stream), ["c", "response"]);
+  });
+
+  test("sends a sentence without the error if its handler fails, and logs the error", async () => {
+    await using up = await working(() => {
+      throw new Error("the password is 1234");
+    });
+    up.stream.offer("c");
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    const { outcome } = await up.stream.next("result");
+    assert.deepEqual(outcome, { case: "error", value: "the handler failed" });
+    const logged = await up.events.of("handler_failed");
+    assert.deepEqual([logged["callId"], String(logged["error"])], ["c", "Error: the password is 1234"]);
+  });
+
+  test("sends a thrown Reject as the verdict, and fails a call whose handler returns something else", async () => {
+    await using up = await working((call) => {
+      if (call.callId === "rejected") {
+        throw new Reject(Response.json({ error: "no trxid" }, { code: 400 }));
+      }
+      return (call.callId === "returned" ? new Reject() : "text") as never;
+    });
+    for (const callId of ["rejected", "returned", "wrong"]) {
+      up.stream.offer(callId);
+      await up.stream.next("accept");
+      up.stream.confirm(callId);
+    }
+    const { outcome } = await up.stream.next("result");
+    assert(outcome.case === "response");
+    assert.equal(outcome.value.verdict, Verdict.REJECTED);
+    assert.equal(outcome.value.response?.responseCode, 400);
+    assert.deepEqual(
+      [await endOf(up.stream), await endOf(up.stream)],
+      [
+        ["returned", "error"],
+        ["wrong", "error"],
+      ],
+    );
+  });
+
+  test("fails a call whose answer is larger than a message can be, and stays connected", async () => {
+    await using up = await working((call) => new Response(call.callId === "big" ? "x".repeat(2 ** 24) : "small"));
+    for (const [callId, end] of [
+      ["big", "error"],
+      ["small", "response"],
+    ] as const) {
+      up.stream.offer(callId);
+      await up.stream.next("accept");
+      up.stream.confirm(callId);
+      assert.deepEqual(await endOf(up.stream), [callId, end]);
+    }
+  });
+
+  test("sends what is ready in batches of at most 64 messages", async () => {
+    await using up = await working(() => {}, { maxCalls: 200 });
+    const callIds = Array.from({ length: 200 }, (_, index) => `c${index}`);
+    up.stream.offer(...callIds);
+    for (const callId of callIds) {
+      assert.equal((await up.stream.next("accept")).callId, callId);
+    }
+    assert(Math.max(...up.stream.batches) <= 64);
+    assert(up.stream.batches.length < 20, `batches: ${up.stream.batches}`);
+  });
+
+  test("aborts the signals of its handlers when the stream is lost, and connects again", async () => {
+    const [running, aborted] = [new Deferred(), new Deferred<unknown>()];
+    await using up = await working(async (_, { signal }) => {
+      running.resolve();
+      await untilAborted(signal).catch(aborted.resolve);
+    });
+    await up.stream.next("hello");
+    up.stream.send({ case: "storeEpochs", value: new TextEncoder().encode("known") });
+    up.stream.offer("c");
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    await running.promise;
+    up.stream.fail(status.UNAVAILABLE);
+    assert.match(String(await aborted.promise), /lost/);
+    const next = await up.server.welcomed();
+    const hello = await next.next("hello");
+    assert.equal(new TextDecoder().decode(hello.storeEpochs), "known");
+    next.offer("again");
+    await next.next("accept");
+  });
+
+  test("connects to another server when its server drains, and finishes the calls of the first one", async () => {
+    const [running, end] = [new Deferred(), new Deferred()];
+    await using up = await working(async () => {
+      running.resolve();
+      await end.promise;
+    });
+    up.stream.offer("c");
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    await running.promise;
+    up.stream.send({ case: "drain", value: {} });
+    const next = await up.server.welcomed();
+    await next.next("hello");
+    end.resolve();
+    assert.deepEqual(await endOf(up.stream), ["c", "response"]);
+    up.stream.end();
+    next.offer("other");
+    await next.next("accept");
+  });
+
+  test("that stops declines waiting calls, finishes running ones, and disconnects when the server ends the stream", async () => {
+    const [running, end] = [new Deferred(), new Deferred()];
+    await using up = await working(
+      async () => {
+        running.resolve();
+        await end.promise;
+      },
+      { maxCalls: 1 },
+    );
+    up.stream.offer("running", "waiting");
+    await up.stream.next("accept");
+    up.stream.confirm("running");
+    await running.promise;
+    const stopping = up.worker.stop();
+    await up.stream.next("drain");
+    assert.deepEqual(await endOf(up.stream), ["waiting", "declined"]);
+    end.resolve();
+    assert.deepEqual(await endOf(up.stream), ["running", "response"]);
+    up.stream.end();
+    await stopping;
+  });
+
+  test("that stops aborts the signals of calls that outlast its grace", async () => {
+    const [running, aborted] = [new Deferred(), new Deferred<unknown>()];
+    const handler: Handler = async (_, { signal }) => {
+      running.resolve();
+      await untilAborted(signal).catch(aborted.resolve);
+    };
+    await using up = await working(handler, { graceMs: 1 });
+    up.stream.offer("c");
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    await running.promise;
+    await up.worker.stop();
+    await up.stream.cancelled();
+    await aborted.promise;
+  });
+
+  test("reads its token file with every connection, and keeps the last token while the file is unusable", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "callback-test-"));
+    const tokenFile = join(folder, "token");
+    await writeFile(tokenFile, "first\n");
+    await using up = await working(() => {}, { tokenFile });
+    assert.deepEqual(up.stream.metadata.get("authorization"), ["Bearer first"]);
+    await writeFile(tokenFile, "second");
+    up.stream.fail(status.UNAVAILABLE);
+    const second = await up.server.welcomed();
+    assert.deepEqual(second.metadata.get("authorization"), ["Bearer second"]);
+    await writeFile(tokenFile, "");
+    second.fail(status.UNAVAILABLE);
+    const third = await up.server.welcomed();
+    assert.deepEqual(third.metadata.get("authorization"), ["Bearer second"]);
+    assert.equal((await up.events.of("token_file_unusable"))["action"], "keep_last_token");
+    await rm(folder, { recursive: true });
+  });
+
+  test("fails with the reason if the first server refuses it, and tries again after a later refusal", async () => {
+    await using server = await ScriptedServer.start();
+    const handlers = new Handlers().activity("act", () => {});
+    const worker = new Worker(handlers, { target: server.target, logger: new Events() });
+    for (const [code, reason, kind] of [
+      [status.UNAUTHENTICATED, "UNAUTHENTICATED", UnauthenticatedError],
+      [status.PERMISSION_DENIED, "ACTIVITY_NOT_ALLOWED", PermissionDeniedError],
+    ] as const) {
+      const refused = assert.rejects(worker.run(), (error) => error instanceof kind && error.reason === reason);
+      (await server.stream()).fail(code, reason);
+      await refused;
+    }
+    const starting = worker.start();
+    const first = await server.welcomed();
+    const running = await starting;
+    first.fail(status.UNAVAILABLE);
+    (await server.stream()).fail(status.UNAUTHENTICATED, "UNAUTHENTICATED");
+    await server.welcomed();
+    await server[Symbol.asyncDispose]();
+    await running.stop();
+  });
+
+  test("waits for a server that does not run yet", async () => {
+    const before = await ScriptedServer.start();
+    await before[Symbol.asyncDispose]();
+    const handlers = new Handlers().activity("act", () => {});
+    const events = new Events();
+    const starting = new Worker(handlers, { target: before.target, logger: events }).start();
+    await events.of("worker_disconnected");
+    await using server = await ScriptedServer.start(Number(before.target.split(":")[1]));
+    await server.welcomed();
+    const worker = await starting;
+    await server[Symbol.asyncDispose]();
+    await worker.stop();
+  });
+
+  test("rejects wrong options", () => {
+    const handlers = new Handlers().activity("act", () => {});
+    assert.throws(() => new Worker(new Handlers()), /at least one handler/);
+    assert.throws(() => new Worker(handlers, { maxCalls: 0 }), RangeError);
+    assert.throws(() => new Worker(handlers, { target: "http://127.0.0.1:50051" }), /is a URL/);
+    assert.throws(() => new Worker(handlers, { token: "a\nb" }), /characters that a token cannot have/);
+    assert.throws(() => handlers.activity("act", () => {}), /already has a handler/);
+  });
+});
+
+/** Take the next result, and return its call and the kind of its outcome. */
+async function endOf(stream: WorkerStream): Promise<[string, string | undefined]> {
+  const { callId, outcome } = await stream.next("result");
+  return [callId, outcome.case];
+}
