@@ -191,8 +191,19 @@ def build() -> None:
     run("python", "-m", "hatchling", "build", "--directory", "dist")
 
 
+def docs(*arguments: str) -> None:
+    """Build the documentation as a site, into dist/docs; `docs --site-dir DIR` builds it elsewhere.
+
+    A link or an anchor that leads nowhere is an error.
+    """
+    enter("dev")
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the hooks of mkdocs.yml
+    os.environ["NO_MKDOCS_2_WARNING"] = "true"
+    run("mkdocs", "build", "--strict", *arguments)
+
+
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (up, quick, test, soak, bench, lint, types, generate, lock, build)
+    task.__name__: task for task in (up, quick, test, soak, bench, lint, types, generate, lock, build, docs)
 }
 
 

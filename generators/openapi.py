@@ -12,10 +12,11 @@ from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
     FieldDescriptorProto,
-    FileDescriptorProto,
     FileDescriptorSet,
     MethodDescriptorProto,
 )
+
+from generators.contract import ContractFile
 
 _SERVICE: Final = "CallbacksService"
 _REASON_PREFIX: Final = "ERROR_REASON_"
@@ -76,7 +77,7 @@ def openapi(contract: FileDescriptorSet) -> _Json:
     Args:
         contract: The files of the contract, with their comments.
     """
-    files = [_File(file) for file in contract.file if file.package == "callback.v1"]
+    files = [ContractFile(file) for file in contract.file if file.package == "callback.v1"]
     messages = {f".{file.package}.{message.name}": (file, message) for file in files for message in file.messages}
     enums = {f".{file.package}.{enum.name}": (file, enum) for file in files for enum in file.enums}
     (of_service,) = (file for file in files if _SERVICE in file.service_names)
@@ -116,26 +117,6 @@ def openapi(contract: FileDescriptorSet) -> _Json:
     }
 
 
-class _File:
-    """A file of the contract, with its comments."""
-
-    def __init__(self, descriptor: FileDescriptorProto) -> None:
-        self.descriptor = descriptor
-        self.package = descriptor.package
-        self.messages, self.enums = descriptor.message_type, descriptor.enum_type
-        self.service_names = [service.name for service in descriptor.service]
-        self._comments = {tuple(each.path): each.leading_comments for each in descriptor.source_code_info.location}
-
-    def comment(self, *path: int) -> str:
-        """Return the comment at a place, as one line."""
-        return " ".join(self._comments.get(path, "").split())
-
-    def index(self, of: DescriptorProto | EnumDescriptorProto) -> int:
-        """Return the position of a message or enum."""
-        siblings = [each.name for each in (self.messages if isinstance(of, DescriptorProto) else self.enums)]
-        return siblings.index(of.name)
-
-
 def _short(name: str) -> str:
     return name.rpartition(".")[2]
 
@@ -144,8 +125,8 @@ def _ref(name: str) -> _Json:
     return {"$ref": f"#/components/schemas/{_short(name)}"}
 
 
-def _operation(file: _File, index: int, method: MethodDescriptorProto) -> _Json:
-    comment = file.comment(6, 0, 2, index)  # 6 is the place of a file's services, 2 that of a service's methods
+def _operation(file: ContractFile, index: int, method: MethodDescriptorProto) -> _Json:
+    comment = file.comment(6, 0, 2, index)
 
     def content(message: str) -> _Json:
         if method.server_streaming:
@@ -174,14 +155,14 @@ def _operation(file: _File, index: int, method: MethodDescriptorProto) -> _Json:
     }
 
 
-def _message_schema(file: _File, message: DescriptorProto) -> tuple[_Json, list[str]]:
+def _message_schema(file: ContractFile, message: DescriptorProto) -> tuple[_Json, list[str]]:
     """Return the schema of a message, and the names of the messages and enums that it uses."""
     place = file.index(message)
     entries = {f".{file.package}.{message.name}.{each.name}": each for each in message.nested_type}
     properties: _Json = {}
     required = []
     for index, field in enumerate(message.field):
-        comment = file.comment(4, place, 2, index)  # 4 is the place of a file's messages, 2 that of a message's fields
+        comment = file.comment(4, place, 2, index)
         entry = entries.get(field.type_name)
         schema = _map_schema(entry) if entry else _field_schema(field)
         properties[field.json_name] = {**schema, "description": comment}
@@ -207,7 +188,7 @@ def _value_schema(field: FieldDescriptorProto) -> _Json:
     return _WELL_KNOWN.get(field.type_name) or _ref(field.type_name)
 
 
-def _enum_schema(file: _File, enum: EnumDescriptorProto, prefix: str = "") -> _Json:
+def _enum_schema(file: ContractFile, enum: EnumDescriptorProto, prefix: str = "") -> _Json:
     place = file.index(enum)
     values = [each.name.removeprefix(prefix) for each in enum.value if not (prefix and each.number == 0)]
     return {
@@ -217,10 +198,9 @@ def _enum_schema(file: _File, enum: EnumDescriptorProto, prefix: str = "") -> _J
     }
 
 
-def _enum_lines(file: _File, enum: EnumDescriptorProto, place: int, prefix: str) -> Iterator[str]:
+def _enum_lines(file: ContractFile, enum: EnumDescriptorProto, place: int, prefix: str) -> Iterator[str]:
     for index, value in enumerate(enum.value):
         if not (prefix and value.number == 0):
-            # 5 is the place of a file's enums, 2 that of an enum's values.
             yield f"- {file.comment(5, place, 2, index).removeprefix(prefix)}"
 
 

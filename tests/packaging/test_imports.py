@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "protobuf",
     },
     "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
-    "callback_process": {*SETTINGS, "h11", "prometheus_client", "structlog", "uvloop"},
+    "callback_process": {*SETTINGS, "h11", "prometheus_client", "orjson", "structlog", "uvloop"},
     "callback_prove": {"callback", "callback_process", "callback_up", "httpcore", "msgspec", "redis"},
     "callback_server": {
         *RPC,

@@ -1,7 +1,5 @@
 """Callback for Python: generate URLs that an outside system can call, and decide how each call is answered.
 
-::
-
     with CallbackClient("127.0.0.1:50051") as client:
         callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
 

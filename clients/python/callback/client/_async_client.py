@@ -77,8 +77,6 @@ _Reply = TypeVar("_Reply")
 class AsyncCallbackClient:
     """An asyncio client of one Callback server.
 
-    ::
-
         async with AsyncCallbackClient("127.0.0.1:50051") as client:
             callback = await client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
             print(callback.url)
@@ -296,8 +294,6 @@ class AsyncCallbackClient:
     async def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
         """Answer a held call (answer mode HOLD, activity `form`), and return it.
 
-        ::
-
             async for call in client.list_owner_calls(CallFilter.WAITING):
                 await client.answer_call(call.call_id, Redirect("/page/thankyou"))
 
@@ -326,7 +322,7 @@ class AsyncCallbackClient:
         """Give a case that holds calls (answer mode HOLD, activity `form`) its answer, and return the case.
 
         The calls that are held now get the answer, and so does each later call, at once. So a webhook can answer the
-        visitor, whichever of the two comes first::
+        visitor, whichever of the two comes first:
 
             await client.resolve_callback(visitor_case_id, Redirect("/page/thankyou"))
 
@@ -427,8 +423,6 @@ class AsyncCallbackClient:
         timeout: float | None = None,
     ) -> AsyncIterator[Callback]:
         """Yield cases, newest first, without their bodies. Pages are requested as needed.
-
-        ::
 
             async for callback in client.list_callbacks(status=CallbackStatus.OPEN, labels={"order": "5"}):
                 print(callback.case_id)
@@ -772,8 +766,6 @@ class AsyncCallbackClient:
         A principal with the role admin receives the events of all owners, any other principal those of its own
         callbacks.
 
-        ::
-
             async with client.watch_calls(activity="order-paid") as watch:
                 async for event in watch:
                     print(event.type, event.case_id)
@@ -802,8 +794,6 @@ class AsyncCallbackClient:
 
     async def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
         """Wait for a call of a case to end, and return it with its body.
-
-        ::
 
             made = await client.generate_callback_url("record", Response("thank you"))
             …  # give made.url to the outside system

@@ -77,8 +77,6 @@ _Reply = TypeVar("_Reply")
 class CallbackClient:
     """A client of one Callback server.
 
-    ::
-
         with CallbackClient("127.0.0.1:50051") as client:
             callback = client.generate_callback_url("order-paid", Redirect("/page/thankyou"))
             print(callback.url)
@@ -296,8 +294,6 @@ class CallbackClient:
     def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
         """Answer a held call (answer mode HOLD, activity `form`), and return it.
 
-        ::
-
             for call in client.list_owner_calls(CallFilter.WAITING):
                 client.answer_call(call.call_id, Redirect("/page/thankyou"))
 
@@ -326,7 +322,7 @@ class CallbackClient:
         """Give a case that holds calls (answer mode HOLD, activity `form`) its answer, and return the case.
 
         The calls that are held now get the answer, and so does each later call, at once. So a webhook can answer the
-        visitor, whichever of the two comes first::
+        visitor, whichever of the two comes first:
 
             client.resolve_callback(visitor_case_id, Redirect("/page/thankyou"))
 
@@ -427,8 +423,6 @@ class CallbackClient:
         timeout: float | None = None,
     ) -> Iterator[Callback]:
         """Yield cases, newest first, without their bodies. Pages are requested as needed.
-
-        ::
 
             for callback in client.list_callbacks(status=CallbackStatus.OPEN, labels={"order": "5"}):
                 print(callback.case_id)
@@ -766,8 +760,6 @@ class CallbackClient:
         A principal with the role admin receives the events of all owners, any other principal those of its own
         callbacks.
 
-        ::
-
             with client.watch_calls(activity="order-paid") as watch:
                 for event in watch:
                     print(event.type, event.case_id)
@@ -796,8 +788,6 @@ class CallbackClient:
 
     def wait_for_call(self, case_id: str, *, after: int = 0, timeout: float) -> Call:
         """Wait for a call of a case to end, and return it with its body.
-
-        ::
 
             made = client.generate_callback_url("record", Response("thank you"))
             …  # give made.url to the outside system

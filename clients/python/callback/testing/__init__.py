@@ -1,6 +1,6 @@
 """Callback for tests: a running system with the handlers under test, and requests of outside systems to it.
 
-It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftest.py`::
+It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftest.py`:
 
     import pytest
     from shop.handlers import handlers  # a callback.Handlers
@@ -11,7 +11,7 @@ It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conf
     def callback_handlers():
         return handlers
 
-and in a test, for handlers and for code that generates URLs::
+and in a test, for handlers and for code that generates URLs:
 
     def test_a_visitor_who_paid_is_redirected(callback_system):
         made = callback_system.client.generate_callback_url("order-paid", Redirect())
@@ -27,7 +27,7 @@ It stops at the end of the session, and also when pytest is killed. Overview:
 - **Outside systems**: `send` calls a URL as the sender of a webhook does, `visit` as a browser does. Both return a
   `Reply`, follow no redirects, and have asyncio variants: `async_send` and `async_visit`.
 - **Another handler**, for a `with` block: `with callback_system.handling("order-paid", broken): …`.
-- **Settings** are those of the server's TOML file. Your own fixture returns its text::
+- **Settings** are those of the server's TOML file. Your own fixture returns its text:
 
       @pytest.fixture(scope="session")
       def callback_config():

@@ -93,8 +93,6 @@ class System:
     def handling(self, activity: str, handler: Handler) -> Iterator[None]:
         """Replace a handler inside a `with` block. Afterwards the previous one is active again.
 
-        ::
-
             async def broken(call):
                 raise RuntimeError("the bank is closed")
 
@@ -124,8 +122,6 @@ class System:
         timeout: float = CALL_S,
     ) -> Reply:
         """Call a URL as the sender of a webhook does, by default with POST.
-
-        ::
 
             reply = callback_system.send(made.url, json={"id": "5", "status": "ok"})
             assert reply.status == 200
@@ -158,8 +154,6 @@ class System:
         timeout: float = CALL_S,
     ) -> Reply:
         """Call a URL as a browser does. Redirects are not followed.
-
-        ::
 
             reply = callback_system.visit(made.url, query={"status": "paid"})
             assert (reply.status, reply.location) == (302, "https://shop.example/thankyou")

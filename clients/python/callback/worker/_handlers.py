@@ -1,7 +1,5 @@
 """Handlers: the functions that decide on calls, and the gRPC server that offers them.
 
-::
-
     handlers = Handlers()
 
     @handlers.activity("order-paid")
@@ -191,8 +189,6 @@ class Handlers:
         grace: float = DEFAULT_GRACE_S,
     ) -> AsyncIterator[Listening]:
         """Serve inside an `async with` block, for tests. Port 0 selects a free port.
-
-        ::
 
             async with handlers.listen("127.0.0.1:0") as listening:
                 print(listening.address)

@@ -1,7 +1,5 @@
 """A worker: handlers without a listening port. It connects to a server and receives calls from it.
 
-::
-
     handlers = Handlers()
 
     @handlers.activity("order-paid")
@@ -90,8 +88,6 @@ _log = logging.getLogger("callback.worker")
 class Worker:
     """A worker that connects to a server, and runs the handlers of the calls that it receives.
 
-    ::
-
         Worker(handlers, "callback:50051", token_file="worker.token").run()
 
     Args:
@@ -172,7 +168,7 @@ class Worker:
     async def working(self) -> AsyncIterator[None]:
         """Serve inside an `async with` block: in tests, or beside other work, such as a web application.
 
-        The block begins when the server has welcomed the worker. It handles no signals::
+        The block begins when the server has welcomed the worker. It handles no signals:
 
             async with Worker(handlers, target).working(): ...
 
