@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import importlib.util
 import inspect
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +36,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = ROOT / "clients" / "python"
+GO = ROOT / "clients" / "go"
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
 """Locks: what runs; the same with tools for development and tests; the same with tools for plots."""
 
@@ -51,8 +54,11 @@ SYSTEM_PACKAGES = {
     "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and the Debian packages that contain them."""
+LANGUAGES = {"Go": ("go", "go version", "1.24"), "Node": ("node npm", "node --version", "20.0")}
+"""The languages of the other clients: programs that their tasks run, the command that prints the version of the
+toolchain, and the least version."""
 BENCH_PACKAGES = {"h2load": "nghttp2-client", "webhook": "webhook", "wrk": "wrk"}
-"""The same for benchmarks."""
+"""The Debian packages of benchmarks, as in SYSTEM_PACKAGES."""
 
 
 # ---- Tasks, in the order of the list ----
@@ -73,10 +79,12 @@ def test(*arguments: str) -> None:
     `test ARGS` is `pytest ARGS` alone.
 
     As root, it installs the system packages that tests use with apt. Otherwise it prints the missing ones, and the
-    tests that need them are skipped. Under CI (`CI=true`) a missing package is an error.
+    tests that need them are skipped. It names the languages whose tests are skipped, because their toolchain is missing
+    or too old. Under CI (`CI=true`) a missing package or toolchain is an error.
     """
     enter("dev")
     require_system_packages(SYSTEM_PACKAGES)
+    require_languages()
     if arguments:
         run_pytest(*arguments)
         return
@@ -148,12 +156,13 @@ def generate(*arguments: str) -> None:
 
     It generates the stubs, the reasons and the OpenAPI document from the contract, the synchronous client from the
     asyncio one, docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the
-    diagram and table of docs/life-of-a-callback.md from the life table. With npm, it also generates the messages of
-    the TypeScript client.
+    diagram and table of docs/life-of-a-callback.md from the life table. With Node, it also generates the messages of
+    the TypeScript client, and with Go the stubs, reasons, version and licence of the Go client.
     """
     enter("dev")
     changes = (
         {PYTHON / name: content for name, content in stale_code().items()}
+        | stale_go_code()
         | stale_openapi()
         | stale_typescript_client()
         | stale_settings_page()
@@ -295,6 +304,28 @@ def require_system_packages(packages_of: dict[str, str]) -> None:
             sys.exit("no test may be skipped under CI")
 
 
+def require_languages() -> None:
+    """Print the languages whose toolchain is missing or too old. Under CI that is an error."""
+    problems = [problem for language in LANGUAGES if (problem := language_problem(language))]
+    if problems:
+        print(f"languages whose tests are skipped: {'; '.join(problems)}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            sys.exit("no test may be skipped under CI")
+
+
+def language_problem(language: str) -> str | None:
+    """Return why the tests of a language cannot run. None: they can."""
+    programs, command, least = LANGUAGES[language]
+    if missing := [program for program in programs.split() if shutil.which(program) is None]:
+        return f"{language} ({' and '.join(missing)} missing)"
+    printed = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    found = re.search(r"(\d+)\.(\d+)", printed.stdout)
+    if found is None or tuple(map(int, found.groups())) < tuple(map(int, least.split("."))):
+        version = found[0] if found else printed.stdout.strip() or printed.stderr.strip()
+        return f"{language} (needs {least} or newer, and this is {version})"
+    return None
+
+
 def apt_install(packages: list[str]) -> bool:
     """Install Debian packages if apt exists and this is root. Return whether they were installed."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -322,6 +353,24 @@ def stale_code() -> dict[Path, bytes | None]:
         fresh = {path.relative_to(made): path.read_bytes() for pattern in GENERATED for path in made.glob(pattern)}
     present = {path.relative_to(PYTHON): path.read_bytes() for pattern in GENERATED for path in PYTHON.glob(pattern)}
     return {name: fresh.get(name) for name in sorted(fresh | present) if fresh.get(name) != present.get(name)}
+
+
+def stale_go_code() -> dict[Path, bytes | None]:
+    """Return the new content of each file of the Go client that is out of date; None for one that must be deleted."""
+    from generators.go_client import STUBS, go_files
+
+    if problem := language_problem("Go"):
+        print(f"not generated and not checked: {problem}", file=sys.stderr)
+        return {}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    fresh = go_files(contract_files(), GO, version, (ROOT / "LICENSE").read_bytes())
+    present = {path.relative_to(GO) for path in (GO / STUBS).glob("*.go")}
+    present |= {name for name in fresh if (GO / name).exists()}
+    return {
+        GO / name: fresh.get(name)
+        for name in sorted({*fresh, *present})
+        if name not in present or fresh.get(name) != (GO / name).read_bytes()
+    }
 
 
 def generate_client(target: Path) -> None:
@@ -459,8 +508,8 @@ def stale_typescript_client() -> dict[Path, bytes | None]:
     """Return the generated files of the TypeScript client that are out of date, as they should be."""
     from generators.typescript import install_packages, stale_typescript
 
-    if shutil.which("npm") is None:
-        print("npm is missing: the generated files of clients/typescript are skipped", file=sys.stderr)
+    if problem := language_problem("Node"):
+        print(f"not generated and not checked: {problem}", file=sys.stderr)
         return {}
     install_packages()
     return stale_typescript(contract_files())

@@ -37,6 +37,7 @@ SLOW_PROGRAMS = (
 LONGEST = (
     "prove/test_proofs.py",
     "prove/test_planted_faults.py",
+    "languages/test_go.py",
     "edge/test_pages_in_chromium.py",
     "end_to_end/test_waiting_in_chromium.py",
     "console/test_console_in_chromium.py",

@@ -5,26 +5,24 @@ import subprocess
 import sys
 
 import pytest
-from support.tools import require
+from support.languages import callback_command, require_language
 from support.tree import ROOT
 
 PACKAGE = ROOT / "clients" / "typescript"
 INSTALL = "from generators.typescript import install_packages; install_packages()"
-COMMAND = f"{sys.executable} -m callback_cli"
-"""The command line, which the tests start with `up`."""
 
 
 @pytest.fixture(scope="session")
 def built():
     """Install the packages of the lock file, and compile the client."""
-    require("npm")
+    require_language("Node")
     subprocess.run([sys.executable, "-c", INSTALL], cwd=ROOT, check=True)
     run("npm", "run", "--silent", "build")
 
 
 def run(*command):
     """Run a program in the folder of the client. Fail with its output if it fails."""
-    environment = {**os.environ, "CALLBACK_COMMAND": COMMAND}
+    environment = {**os.environ, "CALLBACK_COMMAND": callback_command()}
     ended = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{' '.join(command)}:\n{ended.stdout}{ended.stderr}"
     return ended.stdout

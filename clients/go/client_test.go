@@ -1,0 +1,543 @@
+package callback_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"callback.example/callback"
+	"callback.example/callback/callbacktest"
+)
+
+// system is a running system for the tests of this package, whose activities are served by a worker (worked), or by
+// nothing (unserved). pushed is served by a handler server that a test starts on pushListener.
+var (
+	system       *callbacktest.System
+	pushListener *net.TCPListener
+)
+
+// worked decides on the calls of the activity worked: the query says how.
+func worked(_ context.Context, call *callback.Call) (callback.Answer, error) {
+	switch status := call.Query.Get("status"); status {
+	case "paid":
+		return callback.Accept(callback.Redirect("https://shop.example/thankyou")), nil
+	case "open":
+		return callback.Answer{Response: callback.Text("not yet"), KeepOpen: true}, nil
+	case "wrong":
+		return callback.Reject(callback.Text("wrong").WithCode(400)), nil
+	case "echo":
+		response, err := callback.JSON(map[string]any{
+			"case": call.ActivityCase, "labels": call.Labels, "form": call.Form(), "query": call.Query, "method": call.Method,
+			"header": call.Headers.Get("X-Name"), "owner": call.Owner, "activity": call.Activity,
+		})
+		return callback.Accept(response), err
+	case "keep":
+		return callback.Answer{}, nil
+	}
+	return callback.Answer{}, errors.New("the bank is closed")
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var handlers callback.Handlers
+		handlers.Handle("worked", worked)
+		handlers.HandleNotification("worked", func(_ context.Context, notification *callback.Notification) (callback.Answer, error) {
+			return callback.Answer{Close: notification.Reason == callback.OfReminder}, nil
+		})
+		var err error
+		if pushListener, err = net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+			panic(err)
+		}
+		system, err = callbacktest.Start(&handlers, callbacktest.WithConfig(fmt.Sprintf(`
+			[server]
+			platform_url = "https://shop.example"
+			[activities.pushed]
+			target = "%s"
+			`, pushListener.Addr())))
+		if err != nil {
+			panic(err)
+		}
+		status := m.Run()
+		if err := system.Stop(); err != nil {
+			panic(err)
+		}
+		return status
+	}())
+}
+
+// generate generates a callback, and fails the test if it cannot.
+func generate(t *testing.T, activity string, response *callback.Response, options ...callback.GenerateOption) *callback.GeneratedCallback {
+	t.Helper()
+	made, err := system.Client.GenerateCallbackURL(t.Context(), activity, response, options...)
+	must(t, err)
+	return made
+}
+
+// reply is what the caller of a URL got.
+type reply struct {
+	status   int
+	location string
+	body     string
+	header   http.Header
+}
+
+func replyOf(response *http.Response, err error) func(t *testing.T) reply {
+	return func(t *testing.T) reply {
+		t.Helper()
+		must(t, err)
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		must(t, err)
+		return reply{response.StatusCode, response.Header.Get("Location"), string(body), response.Header}
+	}
+}
+
+func visit(t *testing.T, url string) reply {
+	t.Helper()
+	return replyOf(system.HTTP.Get(url))(t)
+}
+
+func TestACallIsDecidedByItsHandler(t *testing.T) {
+	made := generate(t, "worked", callback.Redirect(""), callback.WithRetryableAfterError(),
+		callback.WithLabel("order", "5"), callback.WithActivityCase("case 5"))
+	if reply := visit(t, made.URL+"?status=wrong"); reply.status != 400 || reply.body != "wrong" {
+		t.Fatal(reply)
+	}
+	if reply := visit(t, made.URL+"?status=fail"); reply.status != 502 || strings.Contains(reply.body, "bank") {
+		t.Fatal(reply)
+	}
+	if reply := visit(t, made.URL+"?status=open"); reply.status != 200 || reply.body != "not yet" {
+		t.Fatal(reply)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), "PUT", made.URL+"?status=echo&x=1&x=2", strings.NewReader("a=1&b=%C3%A9"))
+	must(t, err)
+	request.Header.Set("X-Name", "value")
+	echo := replyOf(system.HTTP.Do(request))(t)
+	want := `{"activity":"worked","case":"case 5","form":{"a":"1","b":"é"},"header":"value","labels":{"order":"5"},` +
+		`"method":"put","owner":"local","query":{"status":"echo","x":["1","2"]}}`
+	if echo.status != 200 || echo.body != want || echo.header.Get("Content-Type") != "application/json" {
+		t.Fatal(echo)
+	}
+	found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
+	if found.Status != callback.CallbackClosed || found.CloseReason != callback.ClosedConsumed || found.CallCount != 4 ||
+		found.Labels["order"] != "5" || !found.ExpireTime.IsZero() || found.CreateTime.IsZero() || found.Owner != "local" {
+		t.Fatalf("%+v", *found)
+	}
+	var statuses []string
+	for call, err := range system.Client.ListCalls(t.Context(), callback.CallQuery{CaseID: made.CaseID, PageSize: 1}) {
+		must(t, err)
+		statuses = append(statuses, string(call.Status)+string(call.Failure))
+	}
+	if !slices.Equal(statuses, []string{"SUCCEEDED", "SUCCEEDED", "FAILEDHANDLER_ERROR", "REJECTED"}) {
+		t.Fatal(statuses)
+	}
+	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 3))(t)
+	if string(call.Body) != "a=1&b=%C3%A9" || call.BodySize != 12 || call.Method != "put" || call.Attempt != 4 {
+		t.Fatal(call)
+	}
+}
+
+func TestARedirectIsThatOfTheHandler(t *testing.T) {
+	made := generate(t, "worked", callback.Redirect("/other"))
+	if reply := visit(t, made.URL+"?status=paid"); reply.status != 302 || reply.location != "https://shop.example/thankyou" {
+		t.Fatal(reply)
+	}
+	kept := generate(t, "worked", callback.Redirect("/other"))
+	if reply := visit(t, kept.URL+"?status=keep"); reply.location != "https://shop.example/other" {
+		t.Fatal(reply)
+	}
+}
+
+func TestAnEarlierResponseIsReplacedAttributeByAttribute(t *testing.T) {
+	made := generate(t, "record", callback.Text("thanks").WithCode(201).WithHeader("x-order", "5"), callback.WithMultipleCalls())
+	changed := got(system.Client.SetResponse(t.Context(), made.CaseID, &callback.Response{Body: []byte{}}, callback.FieldCode))(t)
+	if changed.Response.Code != 0 || len(changed.Response.Body) != 0 ||
+		changed.Response.Headers.Get("X-ORDER") != "5" || changed.Response.Type != callback.TypeResponse {
+		t.Fatal(changed.Response)
+	}
+	if reply := visit(t, made.URL); reply.status != 200 || reply.body != "" || reply.header.Get("X-Order") != "5" {
+		t.Fatal(reply)
+	}
+	page := callback.Page("Thank you", "It has arrived.").WithLink("Shop", "/shop")
+	must(t, ignore(system.Client.SetResponse(t.Context(), made.CaseID, page)))
+	if reply := replyOf(system.Browser.Get(made.URL))(t); !strings.Contains(reply.body, ">Shop</a>") {
+		t.Fatal(reply)
+	}
+	without := &callback.Response{Empty: []callback.ResponseField{callback.FieldText, callback.FieldLinkLabel}}
+	must(t, ignore(system.Client.SetResponse(t.Context(), made.CaseID, without)))
+	if reply := replyOf(system.Browser.Get(made.URL))(t); strings.Contains(reply.body, "Shop</a>") || strings.Contains(reply.body, "arrived") {
+		t.Fatal(reply)
+	}
+}
+
+func TestEverySettingOfACallbackComesBack(t *testing.T) {
+	full := &callback.Response{
+		Type: callback.TypePage, RedirectURL: "/redirect", Body: []byte("body"), Code: 202,
+		Headers: callback.Headers{{Name: "x-a", Value: "1"}, {Name: "x-a", Value: "é"}},
+		Heading: "Heading", Text: "Text", LinkLabel: "Label", LinkURL: "/link",
+	}
+	made := generate(t, "worked", full,
+		callback.WithActivityCase("text"), callback.WithStateQueryParameter("state"), callback.WithMultipleCalls(),
+		callback.WithAlternativeDomain("https://other.example"), callback.WithTimeToLive(time.Hour),
+		callback.WithLabel("a", "1"), callback.WithLabel("b", "2"), callback.WithGetGuard(callback.GuardConfirm),
+		callback.WithPrompt(callback.Prompt{Title: "Pay?", Text: "Now", Choices: []callback.Choice{{Value: "yes", Label: "Pay"}}}),
+		callback.WithAnswerDeadline(5*time.Second), callback.WithFallback(callback.Text("later")),
+		callback.WithRepeatWindow(time.Minute), callback.WithNoRepeat(), callback.WithClosedResponse(callback.Text("done")),
+		callback.WithRemindAfter(30*time.Minute, 40*time.Minute), callback.WithNotify(callback.OfReminder, callback.OfExpiry))
+	if parts, err := url.Parse(made.URL); err != nil || parts.Path != "/cbq/state" || parts.Query().Get("state") != made.State ||
+		parts.Host != "other.example" || made.ExpireTime.IsZero() {
+		t.Fatal(made.URL, err)
+	}
+	found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
+	want := callback.Callback{
+		CaseID: made.CaseID, Owner: "local", Status: callback.CallbackOpen, Activity: "worked", ActivityCase: "text",
+		StateQueryParameter: "state", AllowMultipleCalls: true, AlternativeDomain: "https://other.example", Response: full,
+		Labels: map[string]string{"a": "1", "b": "2"}, CreateTime: found.CreateTime, ExpireTime: made.ExpireTime,
+		GetGuard: callback.GuardConfirm, AnswerMode: callback.ModeHandler, AnswerDeadline: 5 * time.Second,
+		Fallback: callback.Text("later"), ClosedResponse: callback.Text("done"),
+		Prompt:       &callback.Prompt{Title: "Pay?", Text: "Now", Choices: []callback.Choice{{Value: "yes", Label: "Pay"}}},
+		RepeatWindow: time.Minute, NoRepeat: true, RemindAfter: []time.Duration{30 * time.Minute, 40 * time.Minute},
+		Notify: []callback.CallReason{callback.OfReminder, callback.OfExpiry},
+	}
+	if gotJSON, wantJSON := asJSON(t, found), asJSON(t, want); gotJSON != wantJSON {
+		t.Fatalf("got  %s\nwant %s", gotJSON, wantJSON)
+	}
+	held := generate(t, "form", callback.Text(""), callback.WithHoldTime(time.Hour))
+	if found := got(system.Client.GetCallback(t.Context(), held.CaseID))(t); found.AnswerMode != callback.ModeHold || found.HoldTime != time.Hour {
+		t.Fatal(asJSON(t, found))
+	}
+	ordered := generate(t, "worked", callback.Text(""), callback.WithAnswerMode(callback.ModeAck), callback.WithOrdered())
+	if found := got(system.Client.GetCallback(t.Context(), ordered.CaseID))(t); found.AnswerMode != callback.ModeAck || !found.Ordered {
+		t.Fatal(asJSON(t, found))
+	}
+}
+
+func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
+	made := generate(t, "form", callback.Text("thanks"), callback.WithMultipleCalls())
+	replies := make(chan reply, 2)
+	hold := func() *callback.RecordedCall {
+		watch := got(system.Client.WatchCalls(t.Context(), callback.WatchQuery{CaseID: made.CaseID}))(t)
+		defer watch.Close()
+		go func() { replies <- visit(t, made.URL) }()
+		for event, err := range watch.Events() {
+			must(t, err)
+			if event.Type == callback.EventCallStarted {
+				return got(system.Client.GetCall(t.Context(), event.CallID))(t)
+			}
+		}
+		panic("unreachable")
+	}
+	first := hold()
+	waiting := map[string]bool{}
+	for call, err := range system.Client.ListCalls(t.Context(), callback.CallQuery{Filter: callback.FilterWaiting, Activity: "form"}) {
+		must(t, err)
+		waiting[call.CallID] = true
+	}
+	if !waiting[first.CallID] || first.Status != callback.CallRunning {
+		t.Fatal(first, waiting)
+	}
+	answered := got(system.Client.AnswerCall(t.Context(), first.CallID, callback.Accept(callback.Text("approved"))))(t)
+	if reply := receive(t, replies); reply.body != "approved" || answered.AnsweredBy != "local" {
+		t.Fatal(reply, answered)
+	}
+	_, err := system.Client.AnswerCall(t.Context(), first.CallID, callback.Reject(nil))
+	var refused *callback.Error
+	if !errors.Is(err, callback.ReasonCallAnswered) || !errors.As(err, &refused) || refused.CallStatus() != callback.CallSucceeded {
+		t.Fatal(err)
+	}
+	second := hold()
+	resolved := got(system.Client.ResolveCallback(t.Context(), made.CaseID, callback.Reject(callback.Text("refused").WithCode(403))))(t)
+	if reply := receive(t, replies); reply.status != 403 || !resolved.Resolved || second.CallID == first.CallID {
+		t.Fatal(reply, resolved.Resolved)
+	}
+	if _, err := system.Client.ResolveCallback(t.Context(), made.CaseID, callback.Answer{Close: true}); err == nil {
+		t.Fatal("resolved with a close")
+	}
+}
+
+func TestADeliveryIsPausedAndResumedAndReplayed(t *testing.T) {
+	must(t, system.Client.PauseActivity(t.Context(), "worked", "a test"))
+	paused := got(system.Client.ListPausedActivities(t.Context()))(t)
+	if len(paused) != 1 || paused[0].Name != "worked" || paused[0].Reason != "a test" || paused[0].PauseTime.IsZero() {
+		t.Fatal(paused)
+	}
+	made := generate(t, "worked", callback.Text("stored"), callback.WithAnswerMode(callback.ModeAck))
+	if reply := visit(t, made.URL+"?status=wrong"); reply.body != "stored" {
+		t.Fatal(reply)
+	}
+	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
+	if call.Delivery == nil || call.Delivery.Status != callback.DeliveryPending || !call.Delivery.Paused {
+		t.Fatal(asJSON(t, call))
+	}
+	must(t, system.Client.ResumeActivity(t.Context(), "worked"))
+	delivered := func(attempts int32) func() bool {
+		return func() bool {
+			call = got(system.Client.GetCall(t.Context(), call.CallID))(t)
+			return call.Delivery.Status == callback.DeliveryDead && call.Delivery.Attempts == attempts
+		}
+	}
+	until(t, delivered(1))
+	if call.Delivery.Response.Code != 400 {
+		t.Fatal(asJSON(t, call))
+	}
+	must(t, ignore(system.Client.ReplayCall(t.Context(), call.CallID)))
+	until(t, delivered(2))
+	if erased := got(system.Client.EraseCalls(t.Context(), made.CaseID))(t); erased != 1 {
+		t.Fatal(erased)
+	}
+	_, err := system.Client.ReplayCall(t.Context(), call.CallID)
+	if !errors.Is(err, callback.ReasonCallNotReplayable) {
+		t.Fatal(err)
+	}
+}
+
+func TestAReminderReachesTheHandlerOfNotifications(t *testing.T) {
+	made := generate(t, "worked", callback.Text(""), callback.WithRemindAfter(time.Second), callback.WithNotify(callback.OfReminder))
+	until(t, func() bool {
+		found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
+		return found.Status == callback.CallbackClosed && len(found.Notifications) == 1 &&
+			found.Notifications[0].Reason == callback.OfReminder && found.Notifications[0].Delivery.Status == callback.DeliveryDelivered
+	})
+}
+
+func TestACallbackIsExtendedAndClosed(t *testing.T) {
+	made := generate(t, "record", callback.Text(""))
+	later := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	if extended := got(system.Client.ExtendCallback(t.Context(), made.CaseID, later))(t); !extended.ExpireTime.Equal(later) {
+		t.Fatal(extended.ExpireTime)
+	}
+	for range 2 {
+		ended := got(system.Client.CloseCallback(t.Context(), made.CaseID))(t)
+		if ended.CloseReason != callback.ClosedByOwner || ended.CloseTime.IsZero() {
+			t.Fatal(asJSON(t, ended))
+		}
+	}
+	_, err := system.Client.ExtendCallback(t.Context(), made.CaseID, later)
+	var refused *callback.Error
+	if !errors.As(err, &refused) || refused.CloseReason() != callback.ClosedByOwner {
+		t.Fatal(err)
+	}
+	if _, err := system.Client.WaitForCall(t.Context(), made.CaseID, 0); !errors.Is(err, callback.ReasonCallbackClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestAWaitEndsWithItsContext(t *testing.T) {
+	made := generate(t, "record", callback.Text(""))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := system.Client.WaitForCall(ctx, made.CaseID, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+}
+
+func TestCallbacksAreListedOverAllPages(t *testing.T) {
+	before := time.Now().Add(-time.Minute)
+	label := rand.Text()
+	var made []string
+	for range 3 {
+		made = append([]string{generate(t, "record", callback.Text(""), callback.WithLabel("test", label)).CaseID}, made...)
+	}
+	query := callback.CallbackQuery{
+		Labels: map[string]string{"test": label}, Status: callback.CallbackOpen, Activity: "record", PageSize: 1, CreatedAfter: before,
+	}
+	var listed []string
+	for found, err := range system.Client.ListCallbacks(t.Context(), query) {
+		must(t, err)
+		listed = append(listed, found.CaseID)
+	}
+	if !slices.Equal(listed, made) {
+		t.Fatal(listed, made)
+	}
+	for range system.Client.ListCallbacks(t.Context(), query) {
+		break // a loop may stop
+	}
+	query.CreatedBefore = before
+	for range system.Client.ListCallbacks(t.Context(), query) {
+		t.Fatal("created too early")
+	}
+	query = callback.CallbackQuery{Status: "NONSENSE"}
+	for _, err := range system.Client.ListCallbacks(t.Context(), query) {
+		if !errors.Is(err, callback.ReasonInvalidRequest) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnAdministratorSeesWhatTheServersDo(t *testing.T) {
+	activities := map[string]callback.Activity{}
+	for activity, err := range system.Client.ListActivities(t.Context(), callback.ActivityQuery{PageSize: 1}) {
+		must(t, err)
+		activities[activity.Name] = activity
+	}
+	if found := activities["worked"]; found.Kind != callback.KindWorkers || found.WorkerCount != 1 || !found.IsServed() {
+		t.Fatal(activities)
+	}
+	statistics := got(system.Client.GetStatistics(t.Context()))(t)
+	if len(statistics.Minutes) != 60 || len(statistics.Owners) != 1 {
+		t.Fatal(len(statistics.Minutes), statistics.Owners)
+	}
+	findings := got(system.Client.ListFindings(t.Context()))(t)
+	if len(findings) == 0 || findings[0].Level == "" || findings[0].Check == "" {
+		t.Fatal(findings)
+	}
+}
+
+func TestAnErrorHasItsReason(t *testing.T) {
+	_, err := system.Client.GetCallback(t.Context(), strings.Repeat("0", 32))
+	var reason callback.Reason
+	if !errors.Is(err, callback.ErrNotFound) || !errors.Is(err, callback.ReasonCallbackNotFound) ||
+		errors.Is(err, callback.ErrUnavailable) || !errors.As(err, &reason) || reason != callback.ReasonCallbackNotFound {
+		t.Fatal(err)
+	}
+	_, err = system.Client.GenerateCallbackURL(t.Context(), "", callback.Text("").WithCode(302))
+	var refused *callback.Error
+	if !errors.As(err, &refused) || len(refused.Violations) != 2 || refused.Violations[0].Rule == "" ||
+		!strings.Contains(err.Error(), "response.response_code: must be 200-299 or 400-599") {
+		t.Fatal(err)
+	}
+	id := "order-" + rand.Text()
+	first := generate(t, "record", callback.Text(""), callback.WithRequestID(id))
+	if again := generate(t, "record", callback.Text(""), callback.WithRequestID(id)); again.URL != first.URL {
+		t.Fatal("another URL")
+	}
+	_, err = system.Client.GenerateCallbackURL(t.Context(), "record", callback.Text("other"), callback.WithRequestID(id))
+	if !errors.Is(err, callback.ReasonRequestIDReused) {
+		t.Fatal(err)
+	}
+}
+
+func TestAWarningIsReturnedAndLogged(t *testing.T) {
+	log := &logLines{}
+	client := got(callback.NewClient(system.Target, log.option()))(t)
+	defer func() { must(t, client.Close()) }()
+	made := got(client.GenerateCallbackURL(t.Context(), "unserved", callback.Text("")))(t)
+	if len(made.Warnings) != 1 || made.Warnings[0].Reason != callback.WarningActivityNotServed ||
+		!strings.Contains(log.String(), "callback_warning") || strings.Contains(log.String(), made.State) {
+		t.Fatal(made.Warnings, log.String())
+	}
+}
+
+func TestAWatchResumesWithoutAGap(t *testing.T) {
+	made := generate(t, "record", callback.Text(""), callback.WithMultipleCalls())
+	watch := got(system.Client.WatchCalls(t.Context(), callback.WatchQuery{CaseID: made.CaseID}))(t)
+	if watch.ResumeToken() == "" {
+		t.Fatal("no position at the start")
+	}
+	for range 3 {
+		visit(t, made.URL)
+	}
+	var seen []string
+	for event, err := range watch.Events() {
+		must(t, err)
+		seen = append(seen, event.CallID)
+		break
+	}
+	token := watch.ResumeToken()
+	watch.Close()
+	for range watch.Events() {
+		t.Fatal("an event after the end")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	resumed := got(system.Client.WatchCalls(ctx, callback.WatchQuery{CaseID: made.CaseID, ResumeToken: token}))(t)
+	for event, err := range resumed.Events() {
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		must(t, err)
+		if seen = append(seen, event.CallID); len(seen) == 3 {
+			cancel()
+		}
+	}
+	cancel()
+	var calls []string
+	for call, err := range system.Client.ListCalls(t.Context(), callback.CallQuery{CaseID: made.CaseID}) {
+		must(t, err)
+		calls = append([]string{call.CallID}, calls...)
+	}
+	if !slices.Equal(seen, calls) {
+		t.Fatal(seen, calls)
+	}
+	_, err := system.Client.WatchCalls(t.Context(), callback.WatchQuery{CaseID: strings.Repeat("0", 32)})
+	if !errors.Is(err, callback.ErrNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func TestAHandlerServerDecidesOnCalls(t *testing.T) {
+	var handlers callback.Handlers
+	handlers.Handle("pushed", worked)
+	log := &logLines{}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	file := got(pushListener.File())(t)
+	defer func() { _ = file.Close() }()
+	listener := got(net.FileListener(file))(t) // Serve closes it, and the port stays ours
+	go func() { ended <- callback.Serve(ctx, listener, &handlers, log.option()) }()
+	made := generate(t, "pushed", callback.Redirect(""), callback.WithRetryableAfterError())
+	if reply := visit(t, made.URL+"?status=fail"); reply.status != 502 {
+		t.Fatal(reply, log.String())
+	}
+	if reply := visit(t, made.URL+"?status=paid"); reply.location != "https://shop.example/thankyou" {
+		t.Fatal(reply, log.String())
+	}
+	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
+	if call.FailureDetail == "" || strings.Contains(call.FailureDetail, "bank") || !strings.Contains(log.String(), "the bank is closed") {
+		t.Fatal(call.FailureDetail, log.String())
+	}
+	stop()
+	must(t, receive(t, ended))
+}
+
+func TestNoSecretIsInDebugOutput(t *testing.T) {
+	made := generate(t, "record", callback.Text("secret-response").WithHeader("x-key", "secret-key"),
+		callback.WithStateQueryParameter("state"))
+	replyOf(system.HTTP.Post(made.URL, "text/plain", strings.NewReader("secret-body")))(t)
+	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
+	if string(call.Body) != "secret-body" || call.Query.Get("state") != made.State {
+		t.Fatal("nothing to hide")
+	}
+	found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
+	incoming := callback.Call{Request: call.Request, Response: found.Response}
+	client := got(callback.NewClient("127.0.0.1:1", callback.WithToken("secret-token")))(t)
+	defer func() { must(t, client.Close()) }()
+	var handlers callback.Handlers
+	handlers.Handle("a", accepting)
+	worker := got(callback.NewWorker("127.0.0.1:1", &handlers, callback.WithToken("secret-token")))(t)
+	log := &logLines{}
+	for _, value := range []any{
+		made, *made, call, *call, incoming, &incoming, found, *found, call.Headers, call.Query, found.Response, client, worker,
+		[]any{made, call}, map[string]any{"call": incoming}, struct{ Call *callback.RecordedCall }{call},
+	} {
+		text := fmt.Sprint(value)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+			text += fmt.Sprintf(verb, value)
+		}
+		log.text.Reset()
+		newLogger(log).Info("value", "value", value)
+		text += log.String()
+		for _, secret := range []string{"secret", made.State, "736563726574", fmt.Sprint([]byte("secret"))[1:20]} {
+			if strings.Contains(strings.ToLower(text), secret) {
+				t.Errorf("%s is in the output of %T: %s", secret, value, text)
+			}
+		}
+	}
+}
+
+func ignore[Value any](_ Value, err error) error { return err }
+
+func asJSON(t *testing.T, value any) string {
+	t.Helper()
+	return string(got(json.MarshalIndent(value, "", " "))(t))
+}

@@ -1,0 +1,162 @@
+package callback
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	v1 "callback.example/callback/internal/v1"
+)
+
+// WatchQuery selects events. The zero value selects all that the principal sees, from now on.
+type WatchQuery struct {
+	// Activity selects events of this activity.
+	Activity string
+	// Labels selects events of cases that have all of these labels.
+	Labels map[string]string
+	// CaseID selects events of this case.
+	CaseID string
+	// ResumeToken is that of an event or of a watch with the same filter: the watch continues after it. Empty: now.
+	ResumeToken string
+	// LatestOnly skips events before the latest one: for a program that only needs to know that something has changed.
+	LatestOnly bool
+	// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the client.
+	// Negative: until the context ends.
+	ReconnectTimeout time.Duration
+}
+
+// Watch is a watch of cases and calls. Except for Close, it is not safe for concurrent use.
+type Watch struct {
+	client  *Client
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	timeout time.Duration
+	request *v1.WatchCallsRequest
+	stream  grpc.ServerStreamingClient[v1.WatchCallsResponse]
+	events  []Event
+}
+
+// WatchCalls starts a watch: it misses no event that happens after it returns. A principal with the role admin sees the
+// events of all owners, any other principal those of its own callbacks. The watch ends with its context, or with Close.
+//
+//	watch, err := client.WatchCalls(ctx, callback.WatchQuery{Activity: "order-paid"})
+//	if err != nil {
+//		return err
+//	}
+//	defer watch.Close()
+//	for event, err := range watch.Events() { … }
+//
+// If the connection breaks, or the watch is too slow for the server, it reconnects and continues from its position without
+// a gap.
+//
+// Errors: WATCH_POSITION_LOST (list the current state, then watch without a token), TOO_MANY_WATCHERS, [ErrNotFound],
+// INVALID_REQUEST, [ErrUnavailable].
+func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, error) {
+	watch := &Watch{
+		client:  c,
+		timeout: query.ReconnectTimeout,
+		request: &v1.WatchCallsRequest{
+			CallbackActivity: query.Activity,
+			Labels:           query.Labels,
+			CallbackCaseId:   query.CaseID,
+			ResumeToken:      query.ResumeToken,
+			LatestOnly:       query.LatestOnly,
+		},
+	}
+	if watch.timeout == 0 {
+		watch.timeout = c.connection.timeout
+	}
+	watch.ctx, watch.cancel = context.WithCancelCause(ctx)
+	if err := watch.receive(); err != nil {
+		watch.cancel(nil)
+		return nil, err
+	}
+	return watch, nil
+}
+
+// Events returns the events, in order for each case, until the loop breaks or an error ends the watch. A later loop
+// continues where the last one stopped. The end of the context is an error, as everywhere; Close is none.
+func (w *Watch) Events() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			for len(w.events) > 0 && !w.isClosed() {
+				event := w.events[0]
+				w.events = w.events[1:]
+				if event.ResumeToken != "" {
+					w.request.ResumeToken = event.ResumeToken
+				}
+				if !yield(event, nil) {
+					return
+				}
+			}
+			if err := w.receive(); err != nil {
+				if !w.isClosed() {
+					yield(Event{}, err)
+				}
+				return
+			}
+		}
+	}
+}
+
+// ResumeToken is the position of the watch: after the last event of Events, and after later events that the query
+// excludes.
+func (w *Watch) ResumeToken() string { return w.request.GetResumeToken() }
+
+// Close ends the watch, and a loop over its events. It is safe in another goroutine. Closing twice has no effect.
+func (w *Watch) Close() { w.cancel(errWatchClosed) }
+
+func (w *Watch) isClosed() bool { return errors.Is(context.Cause(w.ctx), errWatchClosed) }
+
+// errWatchClosed is the cause of the end of a watch that was closed.
+var errWatchClosed = errors.New("callback: the watch is closed")
+
+// receive receives the next message. If the stream breaks, it opens another one from the current position.
+func (w *Watch) receive() error {
+	started := time.Now()
+	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
+	for {
+		message, err := w.next()
+		if err == nil {
+			w.events = each(message.GetEvents(), eventOf)
+			if len(w.events) == 0 {
+				w.request.ResumeToken = message.GetResumeToken()
+			}
+			return nil
+		}
+		w.stream = nil
+		var refused *Error
+		isLate := w.timeout > 0 && time.Since(started) >= w.timeout
+		canResume := errors.As(err, &refused) && refused.canResumeWatch() && w.client.connection.retry
+		if !canResume || isLate || !sleep(w.ctx, pauses.take(refused.RetryAfter)) {
+			return err
+		}
+	}
+}
+
+// next returns the next message of the stream, and opens the stream if there is none.
+func (w *Watch) next() (*v1.WatchCallsResponse, error) {
+	connection := w.client.connection
+	if w.stream == nil {
+		ctx, err := connection.outgoing(w.ctx)
+		if err != nil {
+			return nil, err
+		}
+		if w.stream, err = w.client.stub.WatchCalls(ctx, w.request); err != nil {
+			return nil, fromRPCError(err, connection.target)
+		}
+	}
+	message, err := w.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, &Error{Code: codes.Unavailable, Message: "the server ended the watch"}
+	}
+	if err != nil {
+		return nil, fromRPCError(err, connection.target)
+	}
+	return message, nil
+}

@@ -1,0 +1,515 @@
+package callback_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"callback.example/callback"
+	v1 "callback.example/callback/internal/v1"
+)
+
+// handling is a handler whose calls a test can follow.
+type handling struct {
+	started chan *callback.Call
+	// cancelled gets a call whose context has ended.
+	cancelled chan string
+	// finish lets a call end.
+	finish chan struct{}
+}
+
+func newHandling() *handling {
+	return &handling{started: make(chan *callback.Call, 100), cancelled: make(chan string, 100), finish: make(chan struct{})}
+}
+
+func (h *handling) handle(ctx context.Context, call *callback.Call) (callback.Answer, error) {
+	h.started <- call
+	select {
+	case <-h.finish:
+		return callback.Accept(callback.Text("done")), nil
+	case <-ctx.Done():
+		h.cancelled <- call.CallID
+		return callback.Answer{}, ctx.Err()
+	}
+}
+
+func TestAWorkerAnnouncesItselfInItsFirstMessageAlone(t *testing.T) {
+	server := newScriptedServer(t)
+	var handlers callback.Handlers
+	handlers.Handle("b", accepting)
+	handlers.Handle("a", accepting)
+	handlers.HandleNotification("c", func(context.Context, *callback.Notification) (callback.Answer, error) {
+		return callback.Answer{}, nil
+	})
+	worker := runHandlers(t, server.target, &handlers, callback.WithSlots(7), callback.WithName("till-3"))
+	stream := server.next()
+	request := receive(t, stream.requests)
+	hello := request.GetMessages()[0].GetHello()
+	if len(request.GetMessages()) != 1 || !slices.Equal(hello.GetCallbackActivities(), []string{"a", "b"}) ||
+		!slices.Equal(hello.GetNotificationActivities(), []string{"c"}) || hello.GetMaxCalls() != 7 || hello.GetName() != "till-3" ||
+		hello.GetMaxMessageBytes() != 16<<20 {
+		t.Fatal(request)
+	}
+	if worker.Connected() {
+		t.Fatal("connected before Welcome")
+	}
+	stream.send(&v1.ServerMessage{Message: &v1.ServerMessage_Welcome{Welcome: &v1.Welcome{
+		Notices: []string{"a is built in"}, UnroutableActivities: []string{"a"},
+	}}})
+	closed(t, worker.Ready())
+	if !worker.Connected() {
+		t.Fatal("not connected after Welcome")
+	}
+	if log := worker.log.String(); !strings.Contains(log, `notice="a is built in"`) || !strings.Contains(log, `activities="[b c]"`) {
+		t.Fatal(log)
+	}
+}
+
+func TestAHandlerRunsOnlyOnceItsCallIsConfirmed(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	runWorker(t, server.target, handler.handle)
+	stream := server.welcomed()
+	stream.send(offer("1"))
+	stream.accepted("1")
+	stream.send(offer("2")) // a second one, to see that the first has not started meanwhile
+	stream.accepted("2")
+	if len(handler.started) != 0 {
+		t.Fatal("started before Confirm")
+	}
+	stream.send(confirm("2"))
+	if call := receive(t, handler.started); call.CallID != "2" {
+		t.Fatal(call)
+	}
+	stream.send(confirm("1"), confirm("1"))
+	if call := receive(t, handler.started); call.CallID != "1" {
+		t.Fatal(call)
+	}
+	close(handler.finish)
+	for range 2 {
+		response := stream.message().GetResult().GetResponse()
+		if response.GetVerdict() != v1.Verdict_VERDICT_ACCEPTED || string(response.GetResponse().GetResponseBody()) != "done" {
+			t.Fatal(response)
+		}
+	}
+}
+
+func TestACallThatIsWithdrawnBeforeItsConfirmationNeverStarts(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	runWorker(t, server.target, handler.handle, callback.WithSlots(1))
+	stream := server.welcomed()
+	stream.send(offer("1"))
+	stream.accepted("1")
+	stream.send(offer("2"), withdraw("2")) // waits for the slot
+	if result := stream.result("2"); result.GetDeclined() == nil {
+		t.Fatal(result)
+	}
+	stream.send(withdraw("1"))
+	if result := stream.result("1"); result.GetDeclined() == nil {
+		t.Fatal(result)
+	}
+	stream.send(offer("3"))
+	stream.accepted("3")
+	stream.send(withdraw("3"), confirm("3")) // a confirmation that comes too late
+	if result := stream.result("3"); result.GetDeclined() == nil {
+		t.Fatal(result)
+	}
+	if len(handler.started) != 0 {
+		t.Fatal("a withdrawn call has started")
+	}
+}
+
+func TestAWithdrawalEndsTheContextOfARunningHandler(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	worker := runWorker(t, server.target, handler.handle)
+	stream := server.welcomed()
+	stream.run("1")
+	receive(t, handler.started)
+	stream.send(withdraw("1"))
+	if callID := receive(t, handler.cancelled); callID != "1" {
+		t.Fatal(callID)
+	}
+	if result := stream.result("1"); result.GetError() != "the handler was cancelled" {
+		t.Fatal(result)
+	}
+	if log := worker.log.String(); !strings.Contains(log, "handler_cancelled") {
+		t.Fatal(log)
+	}
+}
+
+func TestTheClockDoesNotEndTheContextOfAHandler(t *testing.T) {
+	server := newScriptedServer(t)
+	runWorker(t, server.target, func(ctx context.Context, call *callback.Call) (callback.Answer, error) {
+		if _, has := ctx.Deadline(); has || ctx.Err() != nil {
+			return callback.Answer{}, errors.New("the clock ends it")
+		}
+		return callback.Accept(callback.Text(call.Deadline.UTC().Format(time.RFC3339))), nil
+	})
+	stream := server.welcomed()
+	past := time.Now().Add(-time.Hour).UTC() // of a server whose clock is behind
+	late := offer("1")
+	late.GetOffer().Deadline = timestamppb.New(past)
+	stream.send(late)
+	stream.accepted("1")
+	stream.send(confirm("1"))
+	result := stream.result("1").GetResponse().GetResponse()
+	if string(result.GetResponseBody()) != past.Format(time.RFC3339) {
+		t.Fatal(result)
+	}
+	late = offer("2")
+	late.GetOffer().Deadline = timestamppb.New(past)
+	late.GetOffer().Timeout = durationpb.New(24 * time.Hour)
+	stream.send(late)
+	stream.accepted("2")
+	stream.send(confirm("2"))
+	result = stream.result("2").GetResponse().GetResponse()
+	if deadline := got(time.Parse(time.RFC3339, string(result.GetResponseBody())))(t); time.Until(deadline) < 23*time.Hour {
+		t.Fatal(deadline)
+	}
+}
+
+func TestAWorkerRunsNoMoreCallsThanItHasSlots(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	runWorker(t, server.target, handler.handle, callback.WithSlots(2))
+	stream := server.welcomed()
+	for number := range 4 { // more than a server would offer
+		stream.send(offer(fmt.Sprint(number)))
+	}
+	accepted := []string{stream.message().GetAccept().GetCallId(), stream.message().GetAccept().GetCallId()}
+	stream.send(confirm(accepted[0]))
+	receive(t, handler.started)
+	handler.finish <- struct{}{}
+	messages := []*v1.WorkerMessage{stream.message(), stream.message()} // the slot is free before the result is sent
+	results := slices.DeleteFunc(slices.Clone(messages), func(each *v1.WorkerMessage) bool { return each.GetResult() == nil })
+	if len(results) != 1 || results[0].GetResult().GetCallId() != accepted[0] {
+		t.Fatal(messages)
+	}
+}
+
+func TestAnErrorOfAHandlerFailsItsCallAndStaysInTheLog(t *testing.T) {
+	server := newScriptedServer(t)
+	worker := runWorker(t, server.target, func(_ context.Context, call *callback.Call) (callback.Answer, error) {
+		switch call.CallID {
+		case "panic":
+			panic("secret-panic")
+		case "exit":
+			runtime.Goexit()
+		case "utf8":
+			return callback.Accept(callback.Text("").WithHeader("x-name", "\xff")), nil
+		case "large":
+			return callback.Accept(callback.Text(strings.Repeat("x", 16<<20))), nil
+		case "fine":
+			return callback.Reject(callback.Text("no").WithCode(400)), nil
+		}
+		return callback.Answer{}, errors.New("secret-error")
+	})
+	stream := server.welcomed()
+	for callID, problem := range map[string]string{
+		"error": "the handler failed",
+		"panic": "the handler failed",
+		"exit":  "the handler failed",
+		"utf8":  "the handler's answer has text that is not UTF-8",
+		"large": "the handler's answer is larger than a message can be",
+	} {
+		stream.run(callID)
+		if result := stream.result(callID); result.GetError() != problem {
+			t.Fatal(callID, result)
+		}
+	}
+	stream.run("fine")
+	if response := stream.result("fine").GetResponse(); response.GetVerdict() != v1.Verdict_VERDICT_REJECTED ||
+		response.GetResponse().GetResponseCode() != 400 {
+		t.Fatal(response)
+	}
+	for _, text := range []string{"secret-error", "secret-panic", "call_id=panic", "worker_test.go"} {
+		if log := worker.log.String(); !strings.Contains(log, text) {
+			t.Fatal(text, log)
+		}
+	}
+}
+
+func TestACallWithoutAHandlerIsDeclined(t *testing.T) {
+	server := newScriptedServer(t)
+	runWorker(t, server.target, accepting)
+	stream := server.welcomed()
+	other := offer("1")
+	other.GetOffer().CallbackActivity = "other"
+	notification := offer("2")
+	notification.GetOffer().Reason = v1.CallReason_CALL_REASON_REMINDER
+	for callID, message := range map[string]*v1.ServerMessage{"1": other, "2": notification} {
+		stream.send(message)
+		if result := stream.result(callID); result.GetDeclined() == nil {
+			t.Fatal(result)
+		}
+	}
+}
+
+func TestAWorkerIgnoresWhatItDoesNotKnow(t *testing.T) {
+	server := newScriptedServer(t)
+	runWorker(t, server.target, accepting)
+	stream := server.welcomed()
+	stream.send(&v1.ServerMessage{}, confirm("unknown"), withdraw("unknown"), offer("1"))
+	stream.accepted("1")
+	stream.send(confirm("1"))
+	if result := stream.result("1"); result.GetResponse() == nil {
+		t.Fatal(result)
+	}
+}
+
+func TestMessagesThatAreReadyTogetherAreSentTogether(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	runWorker(t, server.target, handler.handle, callback.WithSlots(200))
+	stream := server.welcomed()
+	for number := range 200 {
+		stream.send(offer(fmt.Sprint(number)))
+	}
+	for range 200 {
+		stream.send(confirm(stream.message().GetAccept().GetCallId()))
+	}
+	for range 200 {
+		receive(t, handler.started)
+	}
+	close(handler.finish)
+	batches, results := 0, 0
+	for results < 200 {
+		request := receive(t, stream.requests)
+		batches++
+		results += len(request.GetMessages())
+		if len(request.GetMessages()) > 64 {
+			t.Fatal(len(request.GetMessages()))
+		}
+	}
+	if batches > 150 { // 200 results that end together need 4 batches; on a busy machine more
+		t.Fatal(batches)
+	}
+}
+
+func TestAStopLetsStartedCallsFinish(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	worker := runWorker(t, server.target, handler.handle, callback.WithSlots(2))
+	stream := server.welcomed()
+	stream.run("running")
+	receive(t, handler.started)
+	stream.send(offer("accepted"))
+	stream.accepted("accepted")
+	stream.send(offer("waiting")) // has no slot, so the worker does not accept it
+	stream.send(&v1.ServerMessage{})
+	worker.stop()
+	var declined, drained bool
+	for range 2 {
+		message := stream.message()
+		declined = declined || message.GetResult().GetCallId() == "waiting" && message.GetResult().GetDeclined() != nil
+		drained = drained || message.GetDrain() != nil
+	}
+	if !declined || !drained {
+		t.Fatal(declined, drained)
+	}
+	stream.send(offer("late")) // it crossed Drain
+	if result := stream.result("late"); result.GetDeclined() == nil {
+		t.Fatal(result)
+	}
+	stream.send(confirm("accepted"))
+	receive(t, handler.started)
+	if len(worker.ended) > 0 {
+		t.Fatal("ended before its calls")
+	}
+	close(handler.finish)
+	for range 2 {
+		if result := stream.message().GetResult(); result.GetResponse() == nil {
+			t.Fatal(result)
+		}
+	}
+	stream.ending <- nil
+	must(t, receive(t, worker.ended))
+}
+
+func TestTheContextOfAHandlerEndsWithTheGracePeriod(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	worker := runWorker(t, server.target, handler.handle, callback.WithGrace(10*time.Millisecond))
+	stream := server.welcomed()
+	stream.run("1")
+	receive(t, handler.started)
+	worker.stop()
+	receive(t, handler.cancelled)
+	if err := receive(t, worker.ended); err == nil || !strings.Contains(err.Error(), "grace period") {
+		t.Fatal(err)
+	}
+}
+
+func TestAWorkerThatIsNotConnectedStopsAtOnce(t *testing.T) {
+	worker := runWorker(t, "127.0.0.1:1", accepting)
+	until(t, func() bool { return strings.Contains(worker.log.String(), "worker_disconnected") })
+	worker.stop()
+	must(t, receive(t, worker.ended))
+}
+
+func TestAWorkerMovesToAnotherServerWhenItsServerStops(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	worker := runWorker(t, server.target, handler.handle)
+	first := server.next()
+	first.message()
+	epochs := &v1.Welcome{StoreEpochs: []byte("epochs-1")}
+	first.send(&v1.ServerMessage{Message: &v1.ServerMessage_Welcome{Welcome: epochs}})
+	first.run("1")
+	receive(t, handler.started)
+	first.send(&v1.ServerMessage{Message: &v1.ServerMessage_StoreEpochs{StoreEpochs: []byte("epochs-2")}}, drain())
+	second := server.next()
+	if hello := second.welcome(); string(hello.GetStoreEpochs()) != "epochs-2" {
+		t.Fatal(hello)
+	}
+	second.run("2")
+	receive(t, handler.started)
+	handler.finish <- struct{}{}
+	handler.finish <- struct{}{}
+	if result := first.result("1"); result.GetResponse() == nil {
+		t.Fatal(result)
+	}
+	if result := second.result("2"); result.GetResponse() == nil {
+		t.Fatal(result)
+	}
+	first.ending <- nil
+	if log := worker.log.String(); strings.Contains(log, "worker_disconnected") || !strings.Contains(log, "server_draining") {
+		t.Fatal(log)
+	}
+}
+
+func TestAWorkerReconnectsWithItsTokenFileReadAgain(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	file := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(file, []byte("token-1\n"), 0o600))
+	worker := runWorker(t, server.target, handler.handle, callback.WithTokenFile(file))
+	stream := server.welcomed()
+	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-1"}) {
+		t.Fatal(token)
+	}
+	stream.run("1")
+	receive(t, handler.started)
+	must(t, os.WriteFile(file, []byte("token-2\n"), 0o600))
+	stream.ending <- status.Error(codes.Unavailable, "lost")
+	if callID := receive(t, handler.cancelled); callID != "1" { // no server would accept its result
+		t.Fatal(callID)
+	}
+	stream = server.welcomed()
+	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-2"}) {
+		t.Fatal(token)
+	}
+	must(t, os.WriteFile(file, nil, 0o600)) // while it is replaced
+	stream.ending <- status.Error(codes.Unavailable, "lost")
+	stream = server.welcomed()
+	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-2"}) {
+		t.Fatal(token)
+	}
+	if log := worker.log.String(); !strings.Contains(log, "token_file_unusable") || strings.Contains(log, "token-1") {
+		t.Fatal(log)
+	}
+}
+
+func TestARefusalOfTheFirstConnectionIsFinalAndALaterOneIsNot(t *testing.T) {
+	server := newScriptedServer(t)
+	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented} {
+		worker := runWorker(t, server.target, accepting)
+		server.next().ending <- status.Error(code, "no")
+		var refused *callback.Error
+		if err := receive(t, worker.ended); !errors.As(err, &refused) || refused.Code != code {
+			t.Fatal(err)
+		}
+	}
+	worker := runWorker(t, server.target, accepting)
+	server.next().ending <- status.Error(codes.Unavailable, "starting")
+	server.welcomed().ending <- status.Error(codes.Unauthenticated, "replaced")
+	server.next().ending <- status.Error(codes.Unauthenticated, "replaced")
+	server.welcomed()
+	if log := worker.log.String(); strings.Count(log, "worker_disconnected") != 3 {
+		t.Fatal(log)
+	}
+}
+
+func TestAWorkerConnectsToAnotherAddressOfItsTarget(t *testing.T) {
+	server := newScriptedServer(t)
+	runWorker(t, "ipv4:127.0.0.1:1,"+server.target, accepting)
+	server.welcomed()
+}
+
+func TestAWorkerLogsWhatItsServerCannotRender(t *testing.T) {
+	server := newScriptedServer(t)
+	worker := runWorker(t, server.target, accepting)
+	refusal := &v1.RefuseAnswerRequest{CallId: "1", CallbackActivity: "order-paid", Problem: "302 is no code"}
+	server.welcomed().send(&v1.ServerMessage{Message: &v1.ServerMessage_AnswerRefused{AnswerRefused: refusal}})
+	until(t, func() bool { return strings.Contains(worker.log.String(), `problem="302 is no code"`) })
+}
+
+func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
+	var handlers callback.Handlers
+	handlers.Handle("a", accepting)
+	for name, make := range map[string]func() (*callback.Worker, error){
+		"no handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", &callback.Handlers{}) },
+		"slots": func() (*callback.Worker, error) {
+			return callback.NewWorker("127.0.0.1:1", &handlers, callback.WithSlots(0))
+		},
+		"port": func() (*callback.Worker, error) { return callback.NewWorker("localhost", &handlers) },
+		"url":  func() (*callback.Worker, error) { return callback.NewWorker("http://localhost:1", &handlers) },
+		"token": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithToken("a b"))
+		},
+		"two tokens": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
+		},
+	} {
+		if worker, err := make(); err == nil || worker != nil {
+			t.Error(name)
+		}
+	}
+	for name, register := range map[string]func(){
+		"twice": func() { handlers.Handle("a", accepting) },
+		"nil":   func() { handlers.Handle("b", nil) },
+		"empty": func() { handlers.HandleNotification("", nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error(name)
+				}
+			}()
+			register()
+		}()
+	}
+}
+
+func TestCallsOfManyStreamsShareTheSlots(t *testing.T) {
+	server := newScriptedServer(t)
+	var running, most atomic.Int32
+	finish := make(chan struct{})
+	runWorker(t, server.target, func(context.Context, *callback.Call) (callback.Answer, error) {
+		most.Store(max(most.Load(), running.Add(1)))
+		<-finish
+		running.Add(-1)
+		return callback.Answer{}, nil
+	}, callback.WithSlots(1))
+	first := server.welcomed()
+	first.run("1")
+	first.send(drain())
+	second := server.welcomed()
+	second.send(offer("2"))
+	until(t, func() bool { return running.Load() == 1 })
+	finish <- struct{}{}
+	first.result("1")
+	second.accepted("2")
+	second.send(confirm("2"))
+	finish <- struct{}{}
+	second.result("2")
+	if most.Load() != 1 {
+		t.Fatal(most.Load())
+	}
+}
