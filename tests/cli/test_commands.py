@@ -529,6 +529,66 @@ async def test_waiting_calls_are_listed_up_to_the_limit(server, callback):
     assert ran.errors == "There are more. Use a higher --limit to list them.\n"
 
 
+async def test_a_beginning_of_several_ids_is_refused_and_one_of_none_is_not_found(server, callback):
+    ids = [CASE[:8] + "0" * 24, CASE[:8] + "1" * 24]
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
+        callbacks=[callback_message(callback_case_id=each) for each in ids]
+    )
+    ran = await callback("get", CASE[:8])
+    assert (ran.code, ran.output) == (2, "")
+    assert f"{CASE[:8]} is not unique: {', '.join(ids)}" in ran.errors
+    ran = await callback("get", "abcdef")
+    assert (ran.code, ran.errors) == (3, "Error: none of the newest 10,000 begins with abcdef\n")
+
+
+async def test_a_call_is_found_by_the_beginnings_of_its_parts(server, callback):
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["ListCalls"] = messages.ListCallsResponse(
+        calls=[call_message(), call_message(call_id=f"{CASE}-{'f' * 16}")]
+    )
+    server.answers["GetCall"] = messages.GetCallResponse(call=call_message())
+    for given in (f"{CASE[:8]}-0123", f"{CASE}-0123", f"{CASE[:8]}-{CALL[33:]}"):
+        assert (await callback("call", given)).code == 0
+        assert [each.call_id for each in server.requests if hasattr(each, "call_id")][-1] == CALL, given
+
+
+async def test_calls_are_searched_across_callbacks_by_outcome_reason_and_time(server, callback):
+    def failed(number, **changes):
+        return call_message(
+            call_id=f"{CASE}-{number:016}", status=resources.CALL_STATUS_FAILED,
+            failure=resources.CALL_FAILURE_HANDLER_LOST, **changes,
+        )  # fmt: skip
+
+    now = datetime.now(UTC)
+    new, old = timestamp(now - timedelta(minutes=5)), timestamp(now - timedelta(hours=3))
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["ListCalls"] = messages.ListCallsResponse(
+        calls=[call_message(start_time=new), failed(1, start_time=old), failed(2, start_time=new)]
+    )
+
+    async def numbers(*arguments):
+        return [each["callId"][-1] for each in (await callback("calls", *arguments, "--json")).json]
+
+    assert await numbers("--label", "customer=acme", "--failed") == ["2", "1"]
+    assert server.requests[0].labels == {"customer": "acme"}
+    assert await numbers("--failed", "--since", "1h") == ["2"]
+    assert await numbers("--reason", "handler_lost") == ["2", "1"]
+    assert await numbers("--reason", "handler_error") == []
+    assert await numbers(CASE, "--status", "succeeded") == ["f"]
+    ran = await callback("calls", "--failed", "--limit", "1", "--format", "{callId} {failure}")
+    assert ran.output == f"{CASE}-{2:016} HANDLER_LOST\n"
+    assert ran.errors == "There are more. Use a higher --limit to list them.\n"
+    assert [
+        each["callbackCaseId"] for each in (await callback("list", "--reason", "handler_lost", "--json")).json
+    ] == []
+    server.answers["ListCalls"].calls.insert(0, failed(3))
+    ran = await callback("list", "--failed", "--reason", "handler_lost")
+    assert f"{CASE}  open    " in ran.output
+    assert "  failed  order-paid" in ran.output
+
+
 @pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (7, "7 calls")])
 async def test_erase_prints_how_many_calls_it_erased(server, callback, count, words):
     server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=count)

@@ -321,6 +321,20 @@ async def test_an_owner_sees_its_own_cases_and_an_admin_all_cases(guarded):
     assert "  --owner (owner): " in ran.errors
 
 
+async def test_an_administrator_lists_those_of_every_owner_and_takes_the_beginning_of_an_id(guarded):
+    mine = (await guarded("orders", *GENERATE)).json["callbackCaseId"]
+    other = (await guarded("shipping", *GENERATE)).json["callbackCaseId"]
+    assert [each["callbackCaseId"] for each in (await guarded("root", "list", "--json")).json] == [other, mine]
+    head, *lines = (await guarded("root", "list")).output.splitlines()
+    assert [line.split()[:2] for line in (head, *lines)] == [["CASE", "OWNER"], [other, "shipping"], [mine, "orders"]]
+    ran = await guarded("root", "list", "--format", "{owner}: {response.responseType} {labels.order}")
+    assert ran.output == "shipping: RESPONSE \norders: RESPONSE \n"
+    for name in ("root", "orders"):
+        assert (await guarded(name, "get", mine[:10], "--json")).json["callbackCaseId"] == mine
+    ran = await guarded("shipping", "get", mine[:10])
+    assert (ran.code, ran.output) == (3, "")
+
+
 async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded, tmp_path):
     ran = await guarded(None, "list")
     assert (ran.code, ran.output) == (1, "")

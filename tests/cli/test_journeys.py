@@ -209,7 +209,7 @@ async def test_cases_are_listed_newest_first_and_filtered(system):
     assert [each["callbackCaseId"] for each in listed[:2]] == [made[2], made[0]]
     assert made[1] not in {each["callbackCaseId"] for each in listed}
     ran = await system.callback("list", "--limit", "1")
-    assert (ran.code, ran.output.split()[5]) == (0, made[2])
+    assert (ran.code, ran.output.splitlines()[1].split()[0]) == (0, made[2])
 
 
 async def test_cases_are_found_by_their_labels(system):

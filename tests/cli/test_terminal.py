@@ -21,13 +21,14 @@ ACTIVITY = "an-activity-with-a-name-that-is-longer-than-a-terminal-is-wide/" * 3
 HEADER = "x-long: " + "v" * 200
 COMMANDS_WITH_VALUES = {
     "generate": (["--activity", "record", "--type", "response"], [URL, STATE, CASE]),
-    "list": ([], [CASE, ACTIVITY]),
+    "list": ([], [CASE[:8], ACTIVITY]),
     "get": ([CASE], [CASE, ACTIVITY]),
     "set-response": ([CASE, "--code", "200"], [CASE, ACTIVITY]),
     "close": ([CASE], [CASE, ACTIVITY]),
     "erase": ([CASE, "--yes"], ["Erased the recorded content of 7 calls."]),
-    "calls": ([CASE], [CALL]),
+    "calls": ([CASE], [f"{CASE[:8]}-{CALL[33:41]}"]),
     "call": ([CALL], [CALL, CASE, HEADER]),
+    "trace": ([CALL], [CALL, CASE, ACTIVITY]),
     "replay": ([CALL], [CALL, CASE, HEADER]),
     "answer": ([CALL, "--code", "200"], [CALL, CASE, HEADER]),
     "resolve": ([CASE, "--code", "200"], [CASE, ACTIVITY]),

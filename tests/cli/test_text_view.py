@@ -31,8 +31,10 @@ def shown(method, *arguments, **console):
     """Return the text output."""
     file = io.StringIO()
     settings = {"width": 80, "highlight": False, "markup": False, "emoji": False} | console
-    if method in ("call", "calls"):
-        arguments = (*arguments, "order-paid" if method == "call" else {CASE: "order-paid"})
+    if method == "call":
+        arguments = (*arguments, "order-paid")
+    if method == "calls":
+        arguments = (*arguments, {CASE: CALLBACK}, CREATED)
     getattr(TextView(Console(file=file, **settings)), method)(*arguments)
     return file.getvalue()
 
@@ -207,8 +209,8 @@ def test_a_list_of_calls_says_which_callers_are_gone():
     [(timedelta(0), "0s"), (timedelta(seconds=59), "59s"), (timedelta(minutes=90), "1h"), (timedelta(days=3), "3d")],
 )
 def test_cases_are_listed_with_their_age(age, words):
-    line = shown("callbacks", [CALLBACK], CREATED + age).splitlines()[1]
-    assert line.split() == [CASE, "open", words, "3", "order-paid", "order=5"]
+    line = shown("callbacks", [CALLBACK], {}, CREATED + age).splitlines()[1]
+    assert line.split() == [CASE, "open", words, "3", "-", "order-paid", "order=5"]
 
 
 def test_labels_are_listed_if_they_fit_or_without_a_terminal():
@@ -219,10 +221,28 @@ def test_labels_are_listed_if_they_fit_or_without_a_terminal():
         ([CALLBACK, many], {"width": 80}, True),
         ([replace(CALLBACK, labels={})], {"width": 200}, None),
     ):
-        head, *lines = shown("callbacks", values, CREATED, **console).splitlines()
+        head, *lines = shown("callbacks", values, {}, CREATED, **console).splitlines()
         assert ("LABELS" in head) is bool(seen)
         assert ("order=5, region=north" in lines[-1]) is bool(seen)
         assert all(line == line.rstrip() for line in lines)
+
+
+def test_lists_fit_80_columns_with_ids_that_every_command_takes():
+    cases = [
+        replace(CALLBACK, owner=owner, status=CallbackStatus.CLOSED, close_reason=CloseReason.INTERRUPTED)
+        for owner in ("orders", "shipping")
+    ]
+    terminal = {"width": 80, "force_terminal": True, "color_system": None}
+    head, *lines = shown(
+        "callbacks", cases, {CASE: replace(A_CALL, status=CallStatus.INTERRUPTED)}, CREATED, **terminal
+    ).splitlines()
+    assert head.split() == ["CASE", "OWNER", "STATUS", "AGE", "CALLS", "LAST", "ACTIVITY"]
+    assert lines[1].split() == [CASE[:8], "shipping", "interrupted", "0s", "3", "interrupted", "order-paid"]
+    delivery = Delivery(status=DeliveryStatus.DEAD, attempts=5)
+    head, line = shown("calls", [replace(A_CALL, delivery=delivery)], **terminal).splitlines()
+    assert head.split() == ["CALL", "ACTIVITY", "STATUS", "ANSWER", "AGE", "TOOK", "DELIVERY"]
+    assert line.split()[0] == f"{CASE[:8]}-01234567"
+    assert max(map(len, [head, line, *lines])) <= 80
 
 
 def test_an_erased_call_is_printed_with_its_status():
@@ -242,12 +262,12 @@ def test_nothing_is_truncated_or_wrapped_on_a_narrow_terminal(width):
     long = replace(CALLBACK, activity="a" * 200)
     for output in (
         shown("callback", long, width=width),
-        shown("callbacks", [long], CREATED, width=width),
-        shown("callbacks", [long], CREATED, width=width, force_terminal=True),
+        shown("callbacks", [long], {}, CREATED, width=width),
+        shown("callbacks", [long], {}, CREATED, width=width, force_terminal=True),
     ):
         assert "a" * 200 in output
-        assert CASE in output
-    assert len(shown("callbacks", [long], CREATED, width=width).splitlines()) == 2
+        assert CASE[:8] in output
+    assert len(shown("callbacks", [long], {}, CREATED, width=width).splitlines()) == 2
 
 
 HOSTILE = "a\x1b[31mred\x07 \x9b2J ‮txet‬ [bold]b[/bold] :smile:"
@@ -270,7 +290,7 @@ def test_recorded_text_cannot_control_a_terminal():
     assert all(character.isprintable() or character == "\n" for character in output)
     case = replace(CALLBACK, activity=HOSTILE, activity_case=HOSTILE, labels={"a": HOSTILE})
     assert shown("callback", case).count(HARMLESS) == 3
-    assert HARMLESS in shown("callbacks", [case], CREATED)
+    assert HARMLESS in shown("callbacks", [case], {}, CREATED)
 
 
 def test_wide_and_accented_characters_are_printed_unchanged():

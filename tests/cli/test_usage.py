@@ -16,7 +16,7 @@ from callback_process.addresses import parse_bind
 
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
-    *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen"),
+    *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen", "trace"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -69,14 +69,22 @@ def run(*arguments, **environment):
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["list", "--waiting", "--since", "1h"], "--last-call or --since"),
         (["list", "--last-call", "lost"], "'lost' is not one of"),
-        (["calls"], "Give either CASE or --dead"),
-        (["calls", CASE, "--dead"], "Give either CASE or --dead"),
-        (["calls", CASE, "--owner", "orders"], "--owner requires --dead"),
+        (["calls", CASE, "--dead"], "CASE cannot be combined with --dead"),
+        (["calls", CASE, "--owner", "orders"], "CASE cannot be combined with --dead, --owner"),
+        (["calls", "--dead", "--label", "a=b"], "--dead and --label cannot be combined"),
+        (["calls", "--failed", "--status", "failed"], "--failed and --status cannot be combined"),
+        (["calls", "--reason", "bad_luck"], "'bad_luck' is not one of 'handler_error'"),
+        (["calls", "--format", "callId"], "must have names of fields of --json in braces"),
+        (["list", "--format", "{a b}"], "must have names of fields of --json in braces"),
+        (["list", "--failed", "--last-call", "failed"], "--failed and --last-call cannot be combined"),
+        (["list", "--waiting", "--failed"], "--waiting cannot be combined with --status"),
         (["up", "--console", "127.0.0.1:0", "--no-console"], "--console and --no-console cannot be combined"),
         (["prove", "everything"], "'everything' is not one of 'processes', 'power-loss'"),
         (["prove", "processes", "--cycles", "2"], "--cycles cannot be combined with processes"),
         (["prove", "cluster", "--seconds", "2"], "--seconds cannot be combined with cluster"),
         (["replay"], "CALL"),
+        (["trace"], "Give either CALL or CASE, or --label"),
+        (["trace", CALL, "--owner", "orders"], "Give either CALL or CASE, or --label"),
         (["send", "box.example/cb/x", "--provider", "stripe"], "'box.example/cb/x' is not a URL"),
         (["send", "http://box.example/cb/x"], "--provider"),
         (["send", "http://box.example/cb/x", "--provider", "stripe"], "the secret must be given"),

@@ -93,17 +93,21 @@ class ScriptedServer(CallbacksServiceServicer):
 
     An entry is a message, a list of messages for one request after the other, a `Refusal`, a gRPC status code to abort
     with, or a coroutine function of the request. `requests` has the received requests in order; `deadlines` and
-    `tokens` have the deadline and token of each.
+    `tokens` have the deadline and token of each. Without an entry, `GetStatistics` refuses whoever is no administrator.
     """
 
     def __init__(self):
-        self.answers = {}
+        self.answers = {"ListCalls": messages.ListCallsResponse()}
         self.requests = []
         self.deadlines = []
         self.tokens = []
         self.address = None
 
     async def _answer(self, name, request, context):
+        if (
+            name == "GetStatistics" and name not in self.answers
+        ):  # so a command learns whether it runs as an administrator
+            await context.abort_with_status(Refusal(grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING").wire())
         self.requests.append(request)
         self.deadlines.append(context.time_remaining())
         self.tokens.append(dict(context.invocation_metadata()).get("authorization"))

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -11,9 +12,11 @@ import click
 from callback import (
     Accept,
     AnswerMode,
+    Call,
     Callback,
     CallbackClient,
     CallbackStatus,
+    CallFailure,
     CallFilter,
     CallReason,
     CallStatus,
@@ -26,7 +29,9 @@ from callback.masking import masked_response
 from callback_cli import json_view, options
 from callback_cli.calls import show_call, show_calls
 from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples, other_response_options, response_options
+from callback_cli.options import FAILED, examples, has_failed_for, other_response_options, response_options
+from callback_cli.search import MAX_PAGE, callbacks_of, calls_of, newest_calls, owner_calls_of, owners_of
+from callback_cli.template import Template
 from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 1_000
@@ -246,7 +251,8 @@ def generate(
     epilog=examples(
         "callback list --status open --activity order-paid --limit 20",
         "callback list --label order=5 --json",
-        "callback list --last-call failed --since 1h",
+        "callback list --failed --since 1h",
+        "callback list --last-call rejected --format '{callbackCaseId} {owner} {labels.order}'",
         "callback list --owner orders --token-file admin.token",
         "callback list --waiting",
     ),
@@ -265,6 +271,7 @@ def generate(
     ),
     help="Only callbacks whose newest call has this status.",
 )
+@options.outcome_options
 @click.option(
     "--since",
     metavar="1h",
@@ -276,7 +283,8 @@ def generate(
     "--owner",
     metavar="NAME",
     default="",
-    help="List the callbacks or calls of this owner (role admin, or a worker with answers).  [default: your own]",
+    help="List the callbacks or calls of this owner (role admin, or a worker with answers).  [default: your own; for "
+    "an administrator, those of every owner]",
 )
 @click.option(
     "--limit",
@@ -287,6 +295,7 @@ def generate(
     help="The maximum number to list.",
 )
 @options.show_secrets
+@options.format_option
 @with_connection
 def list_callbacks(
     connection: Connection,
@@ -295,39 +304,49 @@ def list_callbacks(
     activity: str,
     labels: dict[str, str],
     last_call: str | None,
+    failed: bool,
+    reason: CallFailure | None,
     since: timedelta | None,
     waiting: bool,
     owner: str,
     limit: int,
     show_secrets: bool | None,
+    template: Template | None,
 ) -> None:
-    """List callbacks, newest first.
+    """List callbacks with the status of their newest call, newest first.
 
-    Labels are shown if the terminal is wide enough. With --waiting, it lists the calls to answer with `callback
-    answer`.
+    An administrator sees those of every owner in the principals file. Labels are shown if the terminal is wide enough;
+    on a narrow one, ids are shown by their beginning, which every command takes. With --waiting, it lists the calls to
+    answer with `callback answer`.
     """
     if waiting:
-        if status or activity or labels or last_call or since:
+        if status or activity or labels or last_call or since or failed or reason:
             raise click.UsageError(
-                "--waiting cannot be combined with --status, --activity, --label, --last-call or --since."
+                "--waiting cannot be combined with --status, --activity, --label, --last-call or --since, --failed or "
+                "--reason."
             )
         more = show_calls(
             connection,
-            lambda client: client.list_owner_calls(CallFilter.WAITING, owner=owner),
+            lambda client: owner_calls_of(client, owners_of(client, owner), CallFilter.WAITING),
             show_secrets=show_secrets,
             limit=limit,
+            template=template,
         )
     else:
+        if failed and last_call:
+            raise click.UsageError("--failed and --last-call cannot be combined.")
         more = _show_cases(
             connection,
             status=status,
             activity=activity,
             labels=labels,
             owner=owner,
-            last_call=last_call,
+            last_calls=FAILED if failed else (None if last_call is None else CallStatus(last_call.upper()),),
+            reason=reason,
             since=since,
             show_secrets=show_secrets,
             limit=limit,
+            template=template,
         )
     if more:
         click.echo("There are more. Use a higher --limit to list them.", err=True)
@@ -340,32 +359,44 @@ def _show_cases(
     activity: str,
     labels: dict[str, str],
     owner: str,
-    last_call: str | None,
+    last_calls: Sequence[CallStatus | None],
+    reason: CallFailure | None,
     since: timedelta | None,
     show_secrets: bool | None,
     limit: int,
+    template: Template | None,
 ) -> bool:
     """Print callbacks up to the limit, and return whether there are more."""
+    is_text = not connection.as_json and template is None
 
-    def first(client: CallbackClient) -> list[Callback]:
-        found = client.list_callbacks(
+    def first(client: CallbackClient) -> tuple[list[Callback], dict[str, Call]]:
+        found = callbacks_of(
+            client,
+            owners_of(client, owner),
             status=None if status is None else CallbackStatus(status.upper()),
             activity=activity,
             labels=labels,
-            owner=owner,
-            last_call_status=None if last_call is None else CallStatus(last_call.upper()),
+            last_calls=last_calls,
             created_after=None if since is None else datetime.now(UTC) - since,
-            page_size=min(limit + 1, 1_000),
+            page_size=min(limit + 1, MAX_PAGE),
         )
-        return list(islice(found, limit + 1))
+        if reason is not None:
+            of_reason = (
+                callback for callback, calls in calls_of(client, found) if calls and has_failed_for(calls[0], reason)
+            )
+            shown = list(islice(of_reason, limit + 1))
+        else:
+            shown = list(islice(found, limit + 1))
+        return shown, newest_calls(client, shown[:limit]) if is_text else {}
 
-    values = connection.run(first)
+    values, newest = connection.run(first)
     if connection.masks_secrets(show_secrets):
         values = [_masked(each) for each in values]
-    if connection.as_json:
-        click.echo(json_view.dumps([json_view.callback(each) for each in values[:limit]]))
+    shown = values[:limit]
+    if is_text:
+        TextView().callbacks(shown, newest, datetime.now(UTC))
     else:
-        TextView().callbacks(values[:limit], datetime.now(UTC))
+        connection.print_all([json_view.callback(each) for each in shown], template)
     return len(values) > limit
 
 

@@ -3,50 +3,109 @@
 import math
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import click
 
-from callback import Call, Callback, CallbackClient, CallFilter, CallWatch
+from callback import Call, Callback, CallbackClient, CallFailure, CallFilter, CallStatus, CallWatch
 from callback.masking import masked
 from callback_cli import errors, json_view, options
 from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.options import FAILED, examples, has_failed_for
+from callback_cli.search import callbacks_of, calls_of, owner_calls_of, owners_of
+from callback_cli.template import Template
 from callback_cli.text_view import TextView
 
 
 @click.command(
     "calls",
     cls=ServerCommand,
-    epilog=examples("callback calls CASE", "callback calls CASE --json", "callback calls --dead"),
+    epilog=examples(
+        "callback calls CASE",
+        "callback calls --failed --since 1h",
+        "callback calls --label customer=acme --status rejected --format '{startTime} {callId} {failureDetail}'",
+        "callback calls --dead",
+    ),
 )
 @click.argument("case_id", metavar="[CASE]", default="")
-@click.option("--dead", is_flag=True, help="List all calls whose delivery is dead, instead of the calls of a CASE.")
+@click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
+@click.option(
+    "--status",
+    type=click.Choice(
+        [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
+    ),
+    help="Only calls with this status.",
+)
+@options.outcome_options
+@options.activity_filter
+@options.label_filter
+@click.option(
+    "--since",
+    metavar="1h",
+    callback=options.duration,
+    help="Only calls that came in this time before now: 90s, 15m, 1h, 7d.",
+)
 @click.option(
     "--owner",
     metavar="NAME",
     default="",
-    help="With --dead: list the calls of this owner (role admin).  [default: your own]",
+    help="Only calls of this owner (role admin).  [default: your own; for an administrator, those of every owner]",
+)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), default=1_000, show_default=True, help="The maximum number."
 )
 @options.show_secrets
+@options.format_option
 @with_connection
-def list_calls(connection: Connection, *, case_id: str, dead: bool, owner: str, show_secrets: bool | None) -> None:
-    """List the recorded calls of a callback, newest first.
+def list_calls(
+    connection: Connection,
+    *,
+    case_id: str,
+    dead: bool,
+    status: str | None,
+    failed: bool,
+    reason: CallFailure | None,
+    activity: str,
+    labels: dict[str, str],
+    since: timedelta | None,
+    owner: str,
+    limit: int,
+    show_secrets: bool | None,
+    template: Template | None,
+) -> None:
+    """List recorded calls, newest first: those of a callback, or of the 10,000 newest callbacks that match.
 
     With --dead, it lists the calls to replay with `callback replay`.
     """
-    if bool(case_id) == dead:
-        raise click.UsageError("Give either CASE or --dead.")
-    if owner and not dead:
-        raise click.UsageError("--owner requires --dead, because a CASE has only one owner.")
+    if case_id and (dead or owner or activity or labels):
+        raise click.UsageError("CASE cannot be combined with --dead, --owner, --activity or --label.")
+    if dead and labels:
+        raise click.UsageError("--dead and --label cannot be combined.")
+    if failed and status:
+        raise click.UsageError("--failed and --status cannot be combined.")
+    statuses = FAILED if failed else () if status is None else (CallStatus(status.upper()),)
+    earliest = None if since is None else datetime.now(UTC) - since
+
+    def is_chosen(call: Call) -> bool:
+        return (
+            (not statuses or call.status in statuses)
+            and has_failed_for(call, reason)
+            and (earliest is None or call.start_time >= earliest)
+        )
 
     def listed(client: CallbackClient) -> Iterator[Call]:
+        if case_id:
+            return filter(is_chosen, client.list_calls(case_id, page_size=100))
+        owners = owners_of(client, owner)
         if dead:
-            return client.list_owner_calls(CallFilter.DEAD, owner=owner, page_size=100)
-        return client.list_calls(case_id, page_size=100)
+            return filter(is_chosen, owner_calls_of(client, owners, CallFilter.DEAD, activity=activity))
+        found = calls_of(client, callbacks_of(client, owners, activity=activity, labels=labels))
+        chosen = [call for _, calls in found for call in calls if is_chosen(call)]
+        return iter(sorted(chosen, key=lambda each: each.start_time, reverse=True))
 
-    show_calls(connection, listed, show_secrets=show_secrets)
+    if show_calls(connection, listed, show_secrets=show_secrets, limit=limit, template=template):
+        click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
 @click.command(
@@ -205,23 +264,24 @@ def show_calls(
     operation: Callable[[CallbackClient], Iterator[Call]],
     *,
     show_secrets: bool | None,
-    limit: int | None = None,
+    limit: int,
+    template: Template | None,
 ) -> bool:
     """Request calls, print them up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
-        found = list(islice(operation(client), None if limit is None else limit + 1))
+        found = list(islice(operation(client), limit + 1))
         cases = {case: client.get_callback(case) for case in {call.case_id for call in found}}
         if connection.masks_secrets(show_secrets):
             found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
         return found, cases
 
     values, cases = connection.run(first)
-    if connection.as_json:
-        click.echo(json_view.dumps([json_view.listed_call(each) for each in values[:limit]]))
+    if connection.as_json or template is not None:
+        connection.print_all([json_view.listed_call(each) for each in values[:limit]], template)
     else:
-        TextView().calls(values[:limit], {case: each.activity for case, each in cases.items()})
-    return limit is not None and len(values) > limit
+        TextView().calls(values[:limit], cases, datetime.now(UTC))
+    return len(values) > limit
 
 
 def _show(connection: Connection, call: Call, activity: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,9 @@ import click
 
 from callback import CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
-from callback_cli import errors, options
+from callback_cli import errors, json_view, options, search
+from callback_cli.template import Template
+from callback_cli.text_view import plain
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 """The environment variable for the token itself. There is no such option, because process lists would show it."""
@@ -63,6 +65,14 @@ class Connection:
             )
         with self.reporting(), client:
             return operation(client)
+
+    def print_all(self, views: Sequence[json_view.Json], template: Template | None) -> None:
+        """Print views as a JSON array, or each as a line of a template. Secrets in it are already masked."""
+        if template is None:
+            click.echo(json_view.dumps(list(views)))
+        else:
+            for view in views:
+                click.echo(plain(template.fill(view), keep="\t\n"))
 
     def worker(self, handlers: Handlers, *, max_calls: int) -> Worker:
         """Return a worker for the server.
@@ -177,6 +187,9 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
             logging.getLogger("callback.connection").setLevel(
                 logging.ERROR
             )  # otherwise each client logs the same warning
+        for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
+            if search.is_prefix(given := arguments.get(name) or ""):
+                arguments[name] = connection.run(functools.partial(full_id, given=given))
         command(connection, **arguments)
 
     return with_session

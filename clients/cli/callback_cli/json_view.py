@@ -298,10 +298,13 @@ def _body(name: str, body: bytes | None) -> Json:
         return {f"{name}Base64": base64.b64encode(body).decode()}
 
 
-def _time(when: datetime | None) -> str | None:
-    if when is None:
-        return None
+def time(when: datetime) -> str:
+    """Return a time as in the contract's JSON."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(when: datetime | None) -> str | None:
+    return None if when is None else time(when)
 
 
 def _without_none(view: Json) -> Json:

@@ -19,6 +19,7 @@ from callback_cli import (
     processes,
     senders,
     tokens,
+    tracing,
 )
 from callback_cli.options import in_utf_8
 
@@ -35,6 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             listening.listen,
             calls.list_calls,
             calls.get_call,
+            tracing.trace,
             calls.replay,
             callbacks.answer,
             callbacks.resolve,

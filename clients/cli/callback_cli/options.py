@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from callback import PageResponse, Redirect, Response, ResponseType
+from callback import Call, CallFailure, CallStatus, PageResponse, Redirect, Response, ResponseType
 from callback.targets import target_problem
+from callback_cli.template import Template
 
 
 def text(value: str) -> str:
@@ -154,6 +155,46 @@ label_filter = click.option(
     help="Only callbacks with this label. Can be repeated; all must match.",
 )
 """The option that selects callbacks, or their events, by labels."""
+
+
+FAILED = (CallStatus.FAILED, CallStatus.INTERRUPTED, CallStatus.NOT_STARTED)
+"""The statuses of `--failed`."""
+
+
+def outcome_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--failed` and `--reason` to a command. It receives `reason` as a CallFailure or None."""
+    reasons = [each.value.lower() for each in CallFailure if each is not CallFailure.UNKNOWN]
+    command = click.option(
+        "--reason",
+        type=click.Choice(reasons, case_sensitive=False),
+        callback=lambda _context, _parameter, text: None if text is None else CallFailure(text.upper()),
+        help="Only those whose newest call, or whose delivery, failed for this reason.",
+    )(command)
+    return click.option("--failed", is_flag=True, help="Only those that failed: failed, interrupted or not started.")(
+        command
+    )
+
+
+def has_failed_for(call: Call, reason: CallFailure | None) -> bool:
+    """Return whether a call, or its delivery, failed for a reason. None: any reason, or none."""
+    return reason is None or reason in (call.failure, call.delivery.failure if call.delivery else None)
+
+
+def _template(_context: click.Context, parameter: click.Parameter, text: str | None) -> Template | None:
+    try:
+        return None if text is None else Template(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from None
+
+
+format_option = click.option(
+    "--format",
+    "template",
+    metavar="TEMPLATE",
+    callback=_template,
+    help="Print a line for each, with fields of --json in braces: '{callId} {delivery.status}'.",
+)
+"""The option that chooses fields."""
 
 
 def examples(*lines: str) -> str:

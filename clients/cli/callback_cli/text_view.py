@@ -1,6 +1,7 @@
 """Text output for people: aligned columns, with colours on a terminal that supports them.
 
-1. Nothing is truncated or wrapped, so that ids and URLs can be copied, and lines can be searched.
+1. Nothing is truncated or wrapped, so that ids and URLs can be copied, and lines can be searched. In a list that is too
+   wide for a terminal, an id is shown by its beginning, which every command takes.
 2. Everything from outside is printed as plain text. Control characters, and characters that reverse or hide others, are
    shown as escapes, so that a recorded call cannot manipulate a terminal.
 """
@@ -42,6 +43,9 @@ from callback import (
 
 SHOWN_BODY_BYTES = 16 * 1024
 """The largest part of a body that is printed, in bytes."""
+
+SHORT_ID = 8
+"""The length of the beginning of an id on a narrow terminal."""
 
 _STYLES: Mapping[str, str] = {
     CallbackStatus.OPEN: "green",
@@ -123,23 +127,38 @@ class TextView:
                 facts = f"  {each.call_id}  {_time(each.start_time)}  {_words(each.reason)}: "
                 self._console.print(Text.assemble(plain(facts), _delivery(each.delivery)), soft_wrap=True)
 
-    def callbacks(self, values: Iterable[Callback], now: datetime) -> None:
-        """Print callbacks as a table, with their labels if there are any and the terminal is wide enough."""
-        self._table(
-            ("CASE", "STATUS", "AGE", "CALLS", "ACTIVITY", "LABELS"),
-            [
-                (
-                    value.case_id,
-                    Text(_status(value), _STYLES.get(value.status, "")),
+    def callbacks(self, values: Sequence[Callback], newest: Mapping[str, Call], now: datetime) -> None:
+        """Print callbacks as a table, with the status of their newest calls, and their owners if there are several.
+
+        Labels are left out if there are none, or the terminal is not wide enough.
+        """
+        has_owners = len({value.owner for value in values}) > 1
+
+        def rows(*, is_short: bool) -> list[list[str | Text]]:
+            return [
+                [
+                    value.case_id[:SHORT_ID] if is_short else value.case_id,
+                    *([value.owner] if has_owners else []),
+                    Text(
+                        _words(value.close_reason) if is_short and value.close_reason else _status(value),
+                        _STYLES.get(value.status, ""),
+                    ),
                     _age(now - value.create_time),
                     str(value.call_count),
+                    _last_status(newest.get(value.case_id)),
                     value.activity,
-                    _labels(value),
-                )
+                    *([] if is_short else [_labels(value)]),
+                ]
                 for value in values
-            ],
+            ]
+
+        head = ("CASE", *(("OWNER",) if has_owners else ()), "STATUS", "AGE", "CALLS", "LAST", "ACTIVITY")
+        self._table(
+            (*head, "LABELS"),
+            rows(is_short=False),
             empty="No callbacks.",
             last_if_it_fits=True,
+            short=(head, rows(is_short=True)),
         )
 
     def call(self, value: Call, activity: str) -> None:
@@ -193,27 +212,71 @@ class TextView:
         if value.delivery is not None and value.delivery.response is not None:
             self._response(value.delivery.response, "Decided by the handler, not sent")
 
-    def calls(self, values: Sequence[Call], activities: Mapping[str, str]) -> None:
-        """Print calls as a table, with their activities, and with their deliveries if there are any."""
-        head = ("CALL", "ACTIVITY", "STATUS", "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", "DELIVERY")
-        self._table(
-            head if any(value.delivery for value in values) else head[:-1],
-            [
-                (
-                    value.call_id,
-                    activities[value.case_id],
+    def calls(self, values: Sequence[Call], callbacks: Mapping[str, Callback], now: datetime) -> None:
+        """Print calls as a table, with their owners if there are several, and their deliveries if there are any."""
+        has_owners = len({callbacks[value.case_id].owner for value in values}) > 1
+        has_deliveries = any(value.delivery for value in values)
+
+        def rows(*, is_short: bool) -> list[list[str | Text]]:
+            return [
+                [
+                    short_call_id(value.call_id) if is_short else value.call_id,
+                    *([callbacks[value.case_id].owner] if has_owners else []),
+                    callbacks[value.case_id].activity,
                     Text(_call_status(value), _STYLES.get(value.status, "")),
-                    "-" if value.erased or value.reason is not CallReason.CALL else value.method.upper(),
-                    "erased" if value.erased else _size(value.body_size),
+                    *([] if is_short else [_method(value), "erased" if value.erased else _size(value.body_size)]),
                     _answer(value),
-                    _time(value.start_time),
+                    _age(now - value.start_time) if is_short else _time(value.start_time),
                     _took(value),
-                    _delivery(value.delivery),
-                )
+                    *([_delivery(value.delivery)] if has_deliveries else []),
+                ]
                 for value in values
-            ],
+            ]
+
+        first = ("CALL", *(("OWNER",) if has_owners else ()), "ACTIVITY", "STATUS")
+        last = ("DELIVERY",) if has_deliveries else ()
+        self._table(
+            (*first, "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", *last),
+            rows(is_short=False),
             empty="No calls.",
+            short=((*first, "ANSWER", "AGE", "TOOK", *last), rows(is_short=True)),
         )
+
+    def trace(
+        self,
+        callback: Callback,
+        entries: Sequence[tuple[Call | None, Sequence[str], Sequence[str]]],
+        activity: Activity | None,
+    ) -> None:
+        """Print why each of some calls of a callback is as it is, or why it has none (None), and what is said of it."""
+        self._title("Callback", f"{callback.case_id}  {_status(callback)}")
+        for call, sentences, details in entries:
+            if call is None:
+                head, facts, when = callback.activity, f"owner {callback.owner}", callback.create_time
+            else:
+                head, when = f"{callback.activity}  {_call_status(call)}", call.start_time
+                facts = f"call {call.call_id}, owner {callback.owner}"
+            self.reason(head, facts, when, sentences, details, activity)
+
+    def reason(
+        self,
+        head: str,
+        facts: str,
+        when: datetime,
+        sentences: Sequence[str],
+        details: Sequence[str],
+        activity: Activity | None,
+    ) -> None:
+        """Print a reason in sentences, what was said of it, and what serves its activity now, if that is known."""
+        self._console.print()
+        self._console.print(Text.assemble((plain(head), "bold"), plain(f"  {_time(when)}  {facts}")), soft_wrap=True)
+        for sentence in sentences:
+            self._line(f"  {sentence}")
+        for detail in details:
+            self._line(f"  | {detail}")
+        if activity is not None and (not activity.is_served or activity.paused):
+            problem = "is paused" if activity.paused else "is served by nothing"
+            self._line(f"  Now the activity {problem}.")
 
     def event(self, value: CallEvent) -> None:
         """Print an event of a callback or a call."""
@@ -392,7 +455,17 @@ class TextView:
         *,
         empty: str,
         last_if_it_fits: bool = False,
+        short: tuple[Sequence[str], Sequence[Sequence[str | Text]]] | None = None,
     ) -> None:
+        """Print a table.
+
+        Args:
+            head: The names of the columns.
+            rows: The rows.
+            empty: What is printed instead if there are no rows.
+            last_if_it_fits: Whether the last column is left out if it is empty, or a terminal is too narrow for it.
+            short: Another head and rows for a terminal that is too narrow for the other columns.
+        """
         if not rows:
             self._line(empty)
             return
@@ -403,6 +476,9 @@ class TextView:
             too_wide = self._console.is_terminal and sum(widths) + 2 * len(head) - 2 > self._console.width
             if too_wide or not any(row[-1].plain for row in cells[1:]):
                 widths.pop()
+        if short and self._console.is_terminal and sum(widths) + 2 * len(widths) - 2 > self._console.width:
+            self._table(*short, empty=empty)
+            return
         for row in cells:
             line = Text()
             for cell, width in zip(row, widths, strict=False):
@@ -410,6 +486,12 @@ class TextView:
                 line += " " * (width - cell_len(cell.plain) + 2)
             line.rstrip()
             self._console.print(line, soft_wrap=True)
+
+
+def short_call_id(call_id: str) -> str:
+    """Return an id of a call of which both parts are short. Every command takes it."""
+    case_id, dash, own = call_id.partition("-")
+    return f"{case_id[:SHORT_ID]}{dash}{own[:SHORT_ID]}"
 
 
 def plain(text: str, *, keep: str = "") -> str:
@@ -436,6 +518,14 @@ def _status(value: Callback) -> str:
 
 def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
     return _words(status) if reason is None else f"{_words(status)}, {_words(reason).removeprefix('closed ')}"
+
+
+def _method(value: Call) -> str:
+    return "-" if value.erased or value.reason is not CallReason.CALL else value.method.upper()
+
+
+def _last_status(value: Call | None) -> str | Text:
+    return "-" if value is None else Text(_words(value.status), _STYLES.get(value.status, ""))
 
 
 def _call_status(value: Call) -> str:

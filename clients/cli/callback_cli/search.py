@@ -1,0 +1,138 @@
+"""Search across owners: the callbacks that a principal can see, and the ids that begin with a prefix."""
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from callback import Call, Callback, CallbackClient, CallbackStatus, CallFilter, CallStatus, PermissionDeniedError
+from callback_cli.errors import EXIT_NOT_FOUND
+
+MAX_PAGE = 1_000
+"""The number of callbacks in a page."""
+MAX_SEARCHED = 10_000
+"""The number of callbacks, newest first, that a search looks at."""
+
+_CONCURRENT = 8
+"""The number of concurrent requests."""
+_AT_ONCE = 100
+_OWN_LENGTH = 16
+_CASE_PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_CALL_PREFIX = re.compile(r"([0-9a-f]{4,32})-([0-9a-f]{1,15})|([0-9a-f]{4,31})-([0-9a-f]{16})")
+
+
+def owners_of(client: CallbackClient, owner: str) -> Sequence[str]:
+    """Return the owners to list for: the given one, every one for an administrator, or "" for the principal itself."""
+    if owner:
+        return [owner]
+    with suppress(PermissionDeniedError):
+        return [each.owner for each in client.get_statistics().owners] or [""]
+    return [""]
+
+
+def callbacks_of(
+    client: CallbackClient,
+    owners: Sequence[str],
+    *,
+    status: CallbackStatus | None = None,
+    activity: str = "",
+    labels: dict[str, str] | None = None,
+    last_calls: Sequence[CallStatus | None] = (None,),
+    created_after: datetime | None = None,
+    page_size: int = MAX_PAGE,
+) -> Iterator[Callback]:
+    """Yield the callbacks of several owners, newest first, with any of some statuses of their newest call."""
+    lists = [
+        client.list_callbacks(
+            status=status,
+            activity=activity,
+            labels=labels,
+            owner=owner,
+            last_call_status=last_call,
+            created_after=created_after,
+            page_size=page_size,
+        )
+        for owner in owners
+        for last_call in last_calls
+    ]
+    return heapq.merge(*lists, key=lambda each: each.create_time, reverse=True)
+
+
+def owner_calls_of(
+    client: CallbackClient, owners: Sequence[str], chosen: CallFilter, *, activity: str = ""
+) -> Iterator[Call]:
+    """Yield the waiting or dead calls of several owners, newest first."""
+    lists = [client.list_owner_calls(chosen, owner=owner, activity=activity, page_size=100) for owner in owners]
+    return heapq.merge(*lists, key=lambda each: each.start_time, reverse=True)
+
+
+def newest_calls(client: CallbackClient, callbacks: Iterable[Callback]) -> dict[str, Call]:
+    """Return the newest recorded call of each callback that has one, by the id of the callback."""
+
+    def newest(case_id: str) -> Call | None:
+        return next(iter(client.list_calls_page(case_id, page_size=1).items), None)
+
+    ids = [each.case_id for each in callbacks if each.call_count]
+    with ThreadPoolExecutor(_CONCURRENT) as threads:
+        return {case_id: call for case_id, call in zip(ids, threads.map(newest, ids), strict=True) if call is not None}
+
+
+def calls_of(client: CallbackClient, callbacks: Iterable[Callback]) -> Iterator[tuple[Callback, Sequence[Call]]]:
+    """Yield each callback with its recorded calls, newest first; at most `MAX_SEARCHED` callbacks."""
+    searched = islice(callbacks, MAX_SEARCHED)
+    with ThreadPoolExecutor(_CONCURRENT) as threads:
+        while some := list(islice(searched, _AT_ONCE)):
+            yield from zip(some, threads.map(lambda each: _calls(client, each), some), strict=True)
+
+
+def _calls(client: CallbackClient, callback: Callback) -> Sequence[Call]:
+    return list(client.list_calls(callback.case_id, page_size=100)) if callback.call_count else ()
+
+
+def full_case_id(client: CallbackClient, given: str) -> str:
+    """Return the id of the one callback that begins with a prefix, or what is given if it is no prefix.
+
+    Raises:
+        click.UsageError: Several callbacks begin with it.
+        click.exceptions.Exit: None does. The error has been printed on standard error.
+    """
+    if not _CASE_PREFIX.fullmatch(given):
+        return given
+    newest = islice(callbacks_of(client, owners_of(client, "")), MAX_SEARCHED)
+    return _only(given, [each.case_id for each in newest if each.case_id.startswith(given)])
+
+
+def full_call_id(client: CallbackClient, given: str) -> str:
+    """Return the id of the one call that is meant: each of its two parts can be a prefix.
+
+    Raises:
+        click.UsageError: Several are meant.
+        click.exceptions.Exit: None is. The error has been printed on standard error.
+    """
+    if not _CALL_PREFIX.fullmatch(given):
+        return given
+    case_prefix, _, prefix = given.partition("-")
+    case_id = full_case_id(client, case_prefix)
+    if len(prefix) == _OWN_LENGTH:
+        return f"{case_id}-{prefix}"
+    wanted = f"{case_id}-{prefix}"
+    return _only(wanted, [each.call_id for each in client.list_calls(case_id) if each.call_id.startswith(wanted)])
+
+
+def is_prefix(given: str) -> bool:
+    """Return whether a search is needed to know what is meant."""
+    return bool(_CASE_PREFIX.fullmatch(given) or _CALL_PREFIX.fullmatch(given))
+
+
+def _only(given: str, found: Sequence[str]) -> str:
+    if len(found) > 1:
+        raise click.UsageError(f"{given} is not unique: {', '.join(found[:5])}{', …' if len(found) > 5 else ''}")
+    if not found:
+        click.echo(f"Error: none of the newest {MAX_SEARCHED:,} begins with {given}", err=True)
+        raise click.exceptions.Exit(EXIT_NOT_FOUND)
+    return found[0]
