@@ -2,6 +2,8 @@ package callback_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	"callback.example/callback"
@@ -231,6 +235,10 @@ func (l *logLines) option() callback.Option { return callback.WithLogger(newLogg
 
 func newLogger(log *logLines) *slog.Logger { return slog.New(slog.NewTextHandler(log, nil)) }
 
+func insecureTransport() grpc.DialOption {
+	return grpc.WithTransportCredentials(insecure.NewCredentials())
+}
+
 func accepting(context.Context, *callback.Call) (callback.Answer, error) {
 	return callback.Answer{}, nil
 }
@@ -284,4 +292,12 @@ func until(t *testing.T, condition func() bool) {
 			t.Fatal("the condition never held")
 		}
 	}
+}
+
+func clientTLS(t *testing.T, certificate, key string, authorities *x509.CertPool) grpc.DialOption {
+	t.Helper()
+	pair := got(tls.LoadX509KeyPair(certificate, key))(t)
+	return grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{pair}, RootCAs: authorities, ServerName: "handlers.example",
+	}))
 }

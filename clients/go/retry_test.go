@@ -1,0 +1,303 @@
+package callback_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"callback.example/callback"
+	v1 "callback.example/callback/internal/v1"
+)
+
+// scriptedOwner is a real gRPC server for owners that answers by a script: for failures that a Callback server does not
+// show on request.
+type scriptedOwner struct {
+	v1.UnimplementedCallbacksServiceServer
+	mutex sync.Mutex
+	// errors are the errors of the next requests. A request after them succeeds.
+	errors   []error
+	requests []*v1.GenerateCallbackUrlRequest
+	metadata []metadata.MD
+	// watches are the scripts of the next watches.
+	watches []func(*v1.WatchCallsRequest, grpc.ServerStreamingServer[v1.WatchCallsResponse]) error
+}
+
+func (o *scriptedOwner) next(ctx context.Context, request *v1.GenerateCallbackUrlRequest) error {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	received, _ := metadata.FromIncomingContext(ctx)
+	o.metadata = append(o.metadata, received)
+	o.requests = append(o.requests, request)
+	if len(o.errors) == 0 {
+		return nil
+	}
+	err := o.errors[0]
+	o.errors = o.errors[1:]
+	return err
+}
+
+func (o *scriptedOwner) GenerateCallbackUrl(
+	ctx context.Context, request *v1.GenerateCallbackUrlRequest,
+) (*v1.GenerateCallbackUrlResponse, error) {
+	if err := o.next(ctx, request); err != nil {
+		return nil, err
+	}
+	return &v1.GenerateCallbackUrlResponse{CallbackCaseId: "made"}, nil
+}
+
+func (o *scriptedOwner) WatchCalls(
+	request *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse],
+) error {
+	o.mutex.Lock()
+	script := o.watches[0]
+	o.watches = o.watches[1:]
+	o.mutex.Unlock()
+	return script(request, stream)
+}
+
+// ids returns the request ids of the requests that arrived.
+func (o *scriptedOwner) ids() []string {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	var ids []string
+	for _, request := range o.requests {
+		ids = append(ids, request.GetRequestId())
+	}
+	return ids
+}
+
+func newScriptedOwner(
+	t *testing.T, failures []error, options ...callback.ClientOption,
+) (*scriptedOwner, *callback.Client) {
+	t.Helper()
+	owner := &scriptedOwner{errors: failures}
+	target := serveGRPC(t, func(server *grpc.Server) { v1.RegisterCallbacksServiceServer(server, owner) })
+	client := got(callback.NewClient(target, options...))(t)
+	t.Cleanup(func() { _ = client.Close() })
+	return owner, client
+}
+
+func refusal(code codes.Code, reason callback.Reason, pause time.Duration) error {
+	refused := status.New(code, "refused")
+	info := &errdetails.ErrorInfo{Reason: string(reason), Domain: "callback"}
+	refused, err := refused.WithDetails(info, &errdetails.RetryInfo{RetryDelay: durationpb.New(pause)})
+	if err != nil {
+		panic(err)
+	}
+	return refused.Err()
+}
+
+var unavailable = status.Error(codes.Unavailable, "the store is away")
+
+func TestARequestIsSentAgainWithTheSameIDWhileTheServerIsUnavailable(t *testing.T) {
+	owner, client := newScriptedOwner(t, []error{unavailable, refusal(codes.Unavailable, callback.ReasonStoreUnavailable, 0)})
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+	ids := owner.ids()
+	if len(ids) != 3 || ids[0] == "" || ids[1] != ids[0] || ids[2] != ids[0] {
+		t.Fatal(ids)
+	}
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+	if again := owner.ids(); again[3] == ids[0] {
+		t.Fatal("two callbacks with one id")
+	}
+}
+
+func TestAnOwnRequestIDIsKept(t *testing.T) {
+	owner, client := newScriptedOwner(t, []error{unavailable})
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""), callback.WithRequestID("order-5"))))
+	if ids := owner.ids(); !slices.Equal(ids, []string{"order-5", "order-5"}) {
+		t.Fatal(ids)
+	}
+}
+
+func TestAServerWithoutRequestIDsGetsOneRequestWithout(t *testing.T) {
+	unsupported := refusal(codes.FailedPrecondition, callback.ReasonRequestIDUnsupported, 0)
+	owner, client := newScriptedOwner(t, []error{unsupported, unavailable})
+	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
+	if ids := owner.ids(); len(ids) != 2 || ids[0] == "" || ids[1] != "" || !errors.Is(err, callback.ErrUnavailable) {
+		t.Fatal(ids, err) // a second one without an id could make a second case
+	}
+	owner, client = newScriptedOwner(t, []error{unsupported})
+	_, err = client.GenerateCallbackURL(t.Context(), "record", callback.Text(""), callback.WithRequestID("order-5"))
+	if ids := owner.ids(); len(ids) != 1 || !errors.Is(err, callback.ReasonRequestIDUnsupported) {
+		t.Fatal(ids, err)
+	}
+}
+
+func TestARefusalIsNotSentAgain(t *testing.T) {
+	for _, code := range []codes.Code{codes.InvalidArgument, codes.Internal, codes.ResourceExhausted, codes.DeadlineExceeded} {
+		owner, client := newScriptedOwner(t, []error{status.Error(code, "no")})
+		_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
+		var refused *callback.Error
+		if !errors.As(err, &refused) || refused.Code != code || len(owner.ids()) != 1 || status.Code(err) != code {
+			t.Fatal(code, err)
+		}
+	}
+}
+
+func TestAClientWithoutRetriesSendsARequestOnceAndWithoutAnID(t *testing.T) {
+	owner, client := newScriptedOwner(t, []error{unavailable}, callback.WithoutRetries())
+	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
+	if ids := owner.ids(); !slices.Equal(ids, []string{""}) || !errors.Is(err, callback.ErrUnavailable) {
+		t.Fatal(ids, err)
+	}
+}
+
+func TestARetryThatWouldComeTooLateIsNotMade(t *testing.T) {
+	late := refusal(codes.Unavailable, callback.ReasonStoreUnavailable, time.Hour)
+	owner, client := newScriptedOwner(t, []error{late})
+	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
+	var refused *callback.Error
+	if !errors.As(err, &refused) || refused.RetryAfter != time.Hour || len(owner.ids()) != 1 {
+		t.Fatal(err)
+	}
+}
+
+func TestARequestEndsWithItsContext(t *testing.T) {
+	_, client := newScriptedOwner(t, slices.Repeat([]error{unavailable}, 1000))
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); !errors.Is(err, callback.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.GenerateCallbackURL(ended, "record", callback.Text("")); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	must(t, client.Close())
+	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
+	var refused *callback.Error
+	if !errors.As(err, &refused) || refused.Code != codes.Canceled {
+		t.Fatal(err)
+	}
+}
+
+func TestNobodyAtTheTargetIsAnErrorThatNamesIt(t *testing.T) {
+	client := got(callback.NewClient("127.0.0.1:1", callback.WithTimeout(200*time.Millisecond)))(t)
+	defer func() { must(t, client.Close()) }()
+	_, err := client.GetCallback(t.Context(), "x")
+	if !errors.Is(err, callback.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Fatal(err)
+	}
+}
+
+func TestATokenAndTheTraceContextAreSent(t *testing.T) {
+	before := otel.GetTextMapPropagator()
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	defer otel.SetTextMapPropagator(before)
+	tokens := []string{"token-1", "token-2"}
+	owner, client := newScriptedOwner(t, nil, callback.WithTokenSource(func(context.Context) (string, error) {
+		if len(tokens) == 0 {
+			return "", errors.New("the vault is closed")
+		}
+		token := tokens[0]
+		tokens = tokens[1:]
+		return token, nil
+	}))
+	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+	ctx := trace.ContextWithSpanContext(t.Context(), span)
+	for range 2 {
+		must(t, ignore(client.GenerateCallbackURL(ctx, "record", callback.Text(""))))
+	}
+	for index, want := range []string{"Bearer token-1", "Bearer token-2"} {
+		received := owner.metadata[index]
+		if !slices.Equal(received.Get("authorization"), []string{want}) ||
+			!slices.Equal(received.Get("traceparent"), []string{"00-01000000000000000000000000000000-0200000000000000-00"}) {
+			t.Fatal(received)
+		}
+	}
+	if _, err := client.GetCallback(ctx, "x"); !errors.Is(err, callback.ErrUnauthenticated) {
+		t.Fatal(err)
+	}
+}
+
+func TestAHandlerOfAServerHasTheTraceContext(t *testing.T) {
+	before := otel.GetTextMapPropagator()
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	defer otel.SetTextMapPropagator(before)
+	var handlers callback.Handlers
+	seen := make(chan trace.TraceID, 2)
+	handlers.Handle("a", func(ctx context.Context, _ *callback.Call) (callback.Answer, error) {
+		seen <- trace.SpanContextFromContext(ctx).TraceID()
+		return callback.Answer{}, nil
+	})
+	target := serveGRPC(t, func(server *grpc.Server) { must(t, callback.RegisterHandlers(server, &handlers)) })
+	connection := got(grpc.NewClient(target, insecureTransport()))(t)
+	defer func() { must(t, connection.Close()) }()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-01000000000000000000000000000000-0200000000000000-00")
+	stub := v1.NewCallbackHandlerServiceClient(connection)
+	request := &v1.HandleCallbackRequest{CallbackActivity: "a"}
+	must(t, ignore(stub.HandleCallback(ctx, request)))
+	if id := receive(t, seen); id != (trace.TraceID{1}) {
+		t.Fatal(id)
+	}
+	for activity, call := range map[string]func() error{
+		"other": func() error {
+			return ignore(stub.HandleCallback(ctx, &v1.HandleCallbackRequest{CallbackActivity: "other"}))
+		},
+		"notification": func() error {
+			return ignore(stub.HandleNotification(ctx, &v1.HandleNotificationRequest{Notification: request}))
+		},
+	} {
+		if err := call(); status.Code(err) != codes.Unimplemented {
+			t.Fatal(activity, err)
+		}
+	}
+	must(t, ignore(stub.RefuseAnswer(ctx, &v1.RefuseAnswerRequest{CallId: "1"})))
+}
+
+func TestABrokenWatchContinuesFromItsPosition(t *testing.T) {
+	type stream = grpc.ServerStreamingServer[v1.WatchCallsResponse]
+	owner, client := newScriptedOwner(t, nil)
+	event := func(name string) *v1.CallEvent { return &v1.CallEvent{CallId: name, ResumeToken: "after-" + name} }
+	var tokens []string
+	sending := func(failure error, responses ...*v1.WatchCallsResponse) func(*v1.WatchCallsRequest, stream) error {
+		return func(request *v1.WatchCallsRequest, stream stream) error {
+			tokens = append(tokens, request.GetResumeToken())
+			for _, response := range responses {
+				if err := stream.Send(response); err != nil {
+					return err
+				}
+			}
+			return failure
+		}
+	}
+	start := &v1.WatchCallsResponse{ResumeToken: "start"}
+	owner.watches = []func(*v1.WatchCallsRequest, stream) error{
+		sending(unavailable, start),
+		sending(nil, start, &v1.WatchCallsResponse{
+			Events: []*v1.CallEvent{event("1"), event("2")}, ResumeToken: "after-2",
+		}),
+		sending(refusal(codes.ResourceExhausted, callback.ReasonWatcherTooSlow, 0), &v1.WatchCallsResponse{ResumeToken: "idle"}),
+		sending(refusal(codes.OutOfRange, callback.ReasonWatchPositionLost, 0)),
+	}
+	watch := got(client.WatchCalls(t.Context(), callback.WatchQuery{}))(t)
+	var seen []string
+	for event, err := range watch.Events() {
+		if err != nil {
+			if !errors.Is(err, callback.ReasonWatchPositionLost) {
+				t.Fatal(err)
+			}
+			break
+		}
+		seen = append(seen, event.CallID)
+	}
+	if !slices.Equal(seen, []string{"1", "2"}) || !slices.Equal(tokens, []string{"", "start", "after-2", "idle"}) {
+		t.Fatal(seen, tokens)
+	}
+}

@@ -1,0 +1,182 @@
+package callback_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"callback.example/callback"
+	v1 "callback.example/callback/internal/v1"
+)
+
+// authority is a certificate authority with its files.
+type authority struct {
+	t           *testing.T
+	directory   string
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	// file has its certificate.
+	file string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	result := &authority{t: t, directory: t.TempDir()}
+	template := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	result.certificate, result.key = result.sign(template)
+	result.file = result.write("ca.pem", "CERTIFICATE", result.certificate.Raw)
+	return result
+}
+
+func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	a.t.Helper()
+	key := got(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(a.t)
+	template.SerialNumber = got(rand.Int(rand.Reader, big.NewInt(1<<62)))(a.t)
+	template.Subject = pkix.Name{CommonName: "test"}
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	parent, signer := a.certificate, a.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der := got(x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer))(a.t)
+	return got(x509.ParseCertificate(der))(a.t), key
+}
+
+// issue writes a certificate for names, and its key.
+func (a *authority) issue(name string, names ...string) (certificateFile, keyFile string) {
+	a.t.Helper()
+	certificate, key := a.sign(&x509.Certificate{DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	encoded := got(x509.MarshalECPrivateKey(key))(a.t)
+	return a.write(name+".pem", "CERTIFICATE", certificate.Raw), a.write(name+".key", "EC PRIVATE KEY", encoded)
+}
+
+func (a *authority) write(name, kind string, content []byte) string {
+	a.t.Helper()
+	path := filepath.Join(a.directory, name)
+	must(a.t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600))
+	return path
+}
+
+func TestAClientTrustsTheAuthorityInItsFiles(t *testing.T) {
+	ours, others := newAuthority(t), newAuthority(t)
+	certificate, key := ours.issue("server", "localhost")
+	owner := &scriptedOwner{}
+	target := serveGRPC(t, func(server *grpc.Server) { v1.RegisterCallbacksServiceServer(server, owner) },
+		grpc.Creds(got(credentials.NewServerTLSFromFile(certificate, key))(t)))
+	request := func(files callback.TLSFiles) error {
+		client := got(callback.NewClient(target, callback.WithTLSFiles(files), callback.WithoutRetries()))(t)
+		defer func() { must(t, client.Close()) }()
+		return ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text("")))
+	}
+	must(t, request(callback.TLSFiles{CA: ours.file}))
+	must(t, request(callback.TLSFiles{CA: ours.file, ServerName: "localhost"}))
+	for name, files := range map[string]callback.TLSFiles{
+		"another authority": {CA: others.file},
+		"another name":      {CA: ours.file, ServerName: "other.example"},
+	} {
+		if err := request(files); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Error(name, err)
+		}
+	}
+
+	// A new file takes effect with the next connection. Meanwhile a file that is not usable changes nothing.
+	log, file := &logLines{}, filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(file, got(os.ReadFile(others.file))(t), 0o600))
+	client := got(callback.NewClient(target, callback.WithTLSFiles(callback.TLSFiles{CA: file}), log.option()))(t)
+	defer func() { must(t, client.Close()) }()
+	must(t, os.WriteFile(file, []byte("broken"), 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); err == nil {
+		t.Fatal("a server of another authority was accepted")
+	}
+	if !strings.Contains(log.String(), "tls_files_unusable") {
+		t.Fatal(log)
+	}
+	must(t, os.WriteFile(file, got(os.ReadFile(ours.file))(t), 0o600))
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+}
+
+func TestAHandlerServerAcceptsOnlyClientsWithCertainNames(t *testing.T) {
+	ours := newAuthority(t)
+	certificate, key := ours.issue("handlers", "handlers.example")
+	var handlers callback.Handlers
+	handlers.Handle("a", accepting)
+	listener := got(net.Listen("tcp", "127.0.0.1:0"))(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- callback.Serve(ctx, listener, &handlers, callback.WithServerTLSFiles(callback.ServerTLSFiles{
+			Cert: certificate, Key: key, ClientCA: ours.file, ClientNames: []string{"server.example"},
+		}))
+	}()
+	handle := func(name string) error {
+		certificate, key := ours.issue("client", name)
+		pool := x509.NewCertPool()
+		pool.AddCert(ours.certificate)
+		connection := got(grpc.NewClient(listener.Addr().String(), clientTLS(t, certificate, key, pool)))(t)
+		defer func() { must(t, connection.Close()) }()
+		request := &v1.HandleCallbackRequest{CallbackActivity: "a"}
+		return ignore(v1.NewCallbackHandlerServiceClient(connection).HandleCallback(t.Context(), request))
+	}
+	must(t, handle("server.example"))
+	if err := handle("other.example"); err == nil {
+		t.Fatal("a client with another name was accepted")
+	}
+	stop()
+	must(t, receive(t, ended))
+}
+
+func TestFilesThatCannotBeUsedAreRefused(t *testing.T) {
+	ours := newAuthority(t)
+	certificate, _ := ours.issue("one")
+	_, key := ours.issue("two")
+	for name, files := range map[string]callback.TLSFiles{
+		"no file":       {CA: filepath.Join(t.TempDir(), "none.pem")},
+		"no content":    {CA: key},
+		"no key":        {Cert: certificate},
+		"different key": {Cert: certificate, Key: key},
+	} {
+		if _, err := callback.NewClient("127.0.0.1:1", callback.WithTLSFiles(files)); err == nil {
+			t.Error(name)
+		}
+	}
+	if _, err := callback.NewClient("127.0.0.1:1", callback.WithTokenFile(filepath.Join(t.TempDir(), "none"))); err == nil {
+		t.Error("no token file")
+	}
+}
+
+func TestATokenWithoutTLSToAnotherMachineIsLogged(t *testing.T) {
+	for target, isLogged := range map[string]bool{
+		"callback:50051": true, "dns:///callback:50051": true, "10.0.0.1:1": true,
+		"127.0.0.1:50051": false, "localhost:1": false, "[::1]:1": false, "unix:/run/callback.sock": false,
+		"ipv4:127.0.0.1:1,127.0.0.2:1": false, "ipv4:127.0.0.1:1,10.0.0.2:1": true,
+	} {
+		log := &logLines{}
+		client, err := callback.NewClient(target, callback.WithToken("secret"), log.option())
+		must(t, err)
+		must(t, client.Close())
+		if strings.Contains(log.String(), "token_sent_in_plain_text") != isLogged || strings.Contains(log.String(), "secret") {
+			t.Error(target, log)
+		}
+	}
+	for _, target := range []string{"", "callback", "callback:", ":50051", "callback:0", "callback:65536", "dns:///callback", "ipv4:127.0.0.1"} {
+		if _, err := callback.NewClient(target); err == nil {
+			t.Error(target)
+		}
+	}
+}
