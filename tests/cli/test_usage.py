@@ -236,7 +236,19 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge", "console"),
-        *("token", "config", "doctor", "repair", "losses", "prove", "profiles", "verify", "send", "completion"),
+        *(
+            "token",
+            "config",
+            "doctor",
+            "repair",
+            "losses",
+            "prove",
+            "conform",
+            "profiles",
+            "verify",
+            "send",
+            "completion",
+        ),
     }
 
 

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "callback.testing": {"callback"},
     "callback.testing.fixtures": {"callback", "pytest"},
     "callback_cli": {"callback", "click", "rich", "google"},
+    "callback_conform": {"callback.v1", "cryptography", "google", "grpc", "grpc_status"},
     "callback_console": {
         *SETTINGS,
         "authlib",
@@ -79,6 +80,7 @@ MAY_IMPORT = {
 MAY_IMPORT_LATE = {
     "callback": {"callback.certificate_names"},  # it requires an extra
     "callback_cli": {
+        "callback_conform",
         "callback_up",
         "callback_prove",
         "callback_server",

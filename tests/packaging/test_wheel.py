@@ -77,6 +77,17 @@ for package in {sorted(PACKAGES)}:
     assert done.returncode == 0, done.stderr
 
 
+def test_its_command_line_drives_its_worker_through_a_scenario(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    python, worker = [sys.executable, "-P"], ROOT / "clients/conformance/python/worker.py"
+    conform = [*python, "-m", "callback_cli", "conform", "--only", "a handler rejects", "--format", "tap"]
+    done = subprocess.run(
+        [*conform, "--", *python, worker],
+        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, "ok 1 - a handler rejects" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "callback": ROOT / "clients/python/callback",
     "callback_cli": ROOT / "clients/cli/callback_cli",
+    "callback_conform": ROOT / "clients/conformance/callback_conform",
     "callback_console": ROOT / "clients/console/callback_console",
     "callback_edge": ROOT / "edge/callback_edge",
     "callback_process": ROOT / "server/callback_process",

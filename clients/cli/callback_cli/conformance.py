@@ -1,0 +1,50 @@
+"""The command that drives a worker program in any language through the scenarios of the contract: conform."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from callback_cli.options import examples
+from callback_cli.processes import needs_extra
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=examples("callback conform -- python worker.py", "callback conform --format tap -- ./worker"),
+)
+@click.argument("command", metavar="-- COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--only", "names", metavar="NAME", multiple=True, help="Run this scenario alone. Repeatable.")
+@click.option(
+    "--known-failures",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The names of the scenarios that are known to fail, one a line. They run too.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "tap"]),
+    default="table",
+    show_default=True,
+    help="A table, or TAP version 14 for programs.",
+)
+def conform(
+    command: tuple[str, ...],
+    names: tuple[str, ...],
+    known_failures: Path | None,
+    format_: str,
+) -> None:
+    """Drive a worker program in any language through the scenarios of the contract.
+
+    A scripted server on loopback starts COMMAND, with its address in the environment, and speaks the real protocol.
+    clients/conformance/README.md in the source says what the program has to do. The exit code is 1 if a scenario fails
+    that is not a known failure, or if a known failure passes.
+    """
+    with needs_extra("client-names"):
+        from callback_conform.main import known_failures_of, run
+    known = [] if known_failures is None else known_failures_of(known_failures)
+    try:
+        sys.exit(run(command, kind="worker", names=names, known=known, format_=format_))
+    except LookupError as error:
+        raise click.UsageError(str(error)) from None

@@ -1,0 +1,75 @@
+"""A relay in front of the scripted server, which can let connections hang as a network does that loses packets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from asyncio import StreamReader, StreamWriter
+from typing import Final, Self
+
+_CHUNK_BYTES: Final = 1 << 18
+
+
+class Relay:
+    """Forwards connections to a port of loopback. Use it as an async context manager, which listens."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        """The port that it listens on."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._server.close()
+        for connection in self._connections.values():
+            connection.abort()
+        while self._connections:
+            await asyncio.wait(self._connections)
+        await self._server.wait_closed()
+
+    def freeze(self) -> None:
+        """Forward nothing more on the connections that there are now."""
+        for connection in self._connections.values():
+            connection.is_frozen = True
+
+    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        connection = _Connection((reader, writer), there)
+        task = asyncio.create_task(connection.forward())
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
+        await task
+
+
+class _Connection:
+    """One connection, and the one behind it."""
+
+    def __init__(self, here: tuple[StreamReader, StreamWriter], there: tuple[StreamReader, StreamWriter]) -> None:
+        self._here, self._there = here, there
+        self.is_frozen = False
+
+    async def forward(self) -> None:
+        """Forward both ways until an end breaks."""
+        ways = ((self._here[0], self._there[1]), (self._there[0], self._here[1]))
+        await asyncio.gather(*(self._forward(*way) for way in ways))
+
+    def abort(self) -> None:
+        """Break both connections."""
+        for _, writer in (self._here, self._there):
+            writer.transport.abort()
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(_CHUNK_BYTES):
+                if not self.is_frozen:
+                    writer.write(chunk)
+                    await writer.drain()
+        self.abort()

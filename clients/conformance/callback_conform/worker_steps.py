@@ -1,0 +1,381 @@
+"""Runs the scenarios of workers, one after the other, with one program for as long as they pass."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2
+from callback.v1 import worker_service_pb2 as pb
+from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
+from callback_conform.certificates import make_certificates
+from callback_conform.changes import PATIENCE_S, Changes, ScenarioError
+from callback_conform.program import Launch, Program
+from callback_conform.relay import Relay
+from callback_conform.scenarios import Scenario, Step
+from callback_conform.worker_server import ACTIVITY, MAX_CALLS, OPTIONS, Stream, WorkerServer
+
+NEVER_S: Final = 0.3
+"""How long a step waits for what must not happen, in seconds, unless it says so."""
+_UNKNOWN: Final = b"\xc2\x3e\x03new"
+"""A field with the number 1000, which no release has."""
+
+
+class WorkerRunner:
+    """The scripted server and the program under test. Use it as an async context manager."""
+
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
+        """Create a runner.
+
+        Args:
+            launch: Starts the program under test.
+            patience_s: How long a step waits for what a correct program does at once, in seconds.
+            pace: A factor for the times in the scenarios. Below 1 for a program whose own times are as short.
+        """
+        self._launch = launch
+        self._pace = pace
+        self._changes = Changes(patience_s)
+        self._server = WorkerServer(self._changes)
+        self._program: Program | None = None
+        self._is_tls = False
+        self._streams: dict[str, Stream] = {}
+        self._stream: Stream | None = None
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._token_file = self._folder / "token"
+        self._ca_file = self._folder / "ca.pem"
+        certificates = make_certificates()
+        self._ca_file.write_bytes(certificates.authority)
+        server = grpc.aio.server(options=OPTIONS)
+        add_WorkerServiceServicer_to_server(self._server, server)
+        self._relays = []
+        credentials = grpc.ssl_server_credentials([(certificates.key, certificates.certificate)])
+        for port in (
+            server.add_insecure_port("127.0.0.1:0"),
+            server.add_secure_port("127.0.0.1:0", credentials),
+        ):
+            self._relays.append(await self._stack.enter_async_context(Relay(port)))
+        await server.start()
+        self._stack.push_async_callback(server.stop, 0)
+        self._stack.push_async_callback(self._kill)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def run(self, scenario: Scenario) -> str | None:
+        """Run a scenario, and return what the program did wrong; None if nothing."""
+        is_tls = "tls" in scenario.needs
+        is_usable = self._program is not None and self._program.exit_code is None and is_tls is self._is_tls
+        if not is_usable or "fresh" in scenario.needs:
+            await self._start(is_tls)
+        self._streams, self._stream = {}, None
+        problem: str | None = None
+        try:
+            for number, step in enumerate(scenario.steps, 1):
+                try:
+                    await self._run_step(step)
+                    self._check_protocol()
+                except ScenarioError as error:
+                    raise ScenarioError(f"step {number}, {_text(step)}: {error}") from None
+            self._check_leftovers()
+        except ScenarioError as error:
+            broken = self._broken()
+            problem = "\n".join([str(error), *(each for each in broken if each not in str(error))])
+        self._end_streams()
+        if problem is not None or "fresh" in scenario.needs:
+            await self._kill()
+        self._server.refusal = None
+        self._server.broken.clear()
+        if self._program is not None:
+            self._program.lines.clear()
+        return problem
+
+    # ---- The program ----
+
+    async def _start(self, is_tls: bool) -> None:
+        await self._kill()
+        self._server.opened.clear()
+        self._server.attempts.clear()
+        self._is_tls = is_tls
+        self._token_file.write_text("first")
+        host = "localhost" if is_tls else "127.0.0.1"
+        variables = {
+            "CALLBACK_TARGET": f"{host}:{self._relays[is_tls].port}",
+            "CALLBACK_CA_FILE": str(self._ca_file) if is_tls else "",
+            "CALLBACK_TOKEN_FILE": str(self._token_file),
+            "CALLBACK_ACTIVITY": ACTIVITY,
+            "CALLBACK_MAX_CALLS": str(MAX_CALLS),
+        }
+        self._program = await self._launch(variables, self._changes)
+
+    async def _kill(self) -> None:
+        if self._program is not None:
+            await self._program.kill()
+            self._program = None
+
+    def _running(self) -> Program:
+        if self._program is None:
+            raise ScenarioError("no program runs")
+        return self._program
+
+    # ---- Streams and what they say ----
+
+    def _current(self) -> Stream:
+        if self._stream is None:
+            raise ScenarioError("the scenario has no stream yet")
+        return self._stream
+
+    def _broken(self) -> list[str]:
+        streams = {*self._streams.values(), *self._server.opened}
+        return [*self._server.broken, *(each for stream in streams for each in stream.broken)]
+
+    def _check_protocol(self) -> None:
+        if broken := self._broken():
+            raise ScenarioError("the worker broke the protocol: " + "; ".join(broken))
+
+    def _check_leftovers(self) -> None:
+        for stream in self._streams.values():
+            if left := [each.WhichOneof("message") for each in stream.received]:
+                raise ScenarioError(f"the worker also sent {', '.join(map(str, left))}")
+
+    def _end_streams(self) -> None:
+        """End the streams of a scenario: the next one begins with a new stream."""
+        for stream in {*self._streams.values(), *self._server.opened}:
+            stream.end({"code": "UNAVAILABLE", "message": "the scenario is over"})
+        self._server.opened.clear()
+
+    def _within_s(self, step: Step) -> float | None:
+        return step["within_s"] * self._pace if "within_s" in step else None
+
+    # ---- Steps ----
+
+    async def _run_step(self, step: Step) -> None:
+        (method,) = [found for name in step if (found := getattr(self, f"_step_{name}", None)) is not None]
+        await method(step)
+
+    async def _step_connect(self, step: Step) -> None:
+        """Take the next stream of the worker, and welcome it."""
+        stream = await self._changes.wait_for(self._next_opened, "stream", self._within_s(step))
+        if (token := step.get("token")) is not None and stream.token != token:
+            raise ScenarioError(f"the token is {stream.token!r}, not {token!r}")
+        self._streams[step["connect"]] = self._stream = stream
+        if step.get("welcome", True):
+            stream.send(pb.WorkResponse(messages=[pb.ServerMessage(welcome=pb.Welcome())]))
+
+    def _next_opened(self) -> Stream | None:
+        self._server.opened = [each for each in self._server.opened if not each.has_ended]
+        return self._server.opened.pop(0) if self._server.opened else None
+
+    async def _step_use(self, step: Step) -> None:
+        """Choose the stream of the next steps."""
+        self._stream = self._streams[step["use"]]
+
+    async def _step_send(self, step: Step) -> None:
+        """Send messages, in one batch."""
+        stream = self._current()
+        messages = [_message(each, stream.max_message_bytes) for each in step["send"]]
+        stream.send(pb.WorkResponse(messages=messages))
+
+    async def _step_expect(self, step: Step) -> None:
+        """Wait for a message of the worker, and compare it."""
+        stream, wanted = self._current(), step["expect"]
+        (kind,) = [each for each in wanted if each in ("accept", "result", "drain")]
+
+        def take() -> pb.WorkerMessage | None:
+            for message in stream.received:
+                if message.WhichOneof("message") == kind and (
+                    kind == "drain" or getattr(message, kind).call_id == wanted[kind]
+                ):
+                    stream.received.remove(message)
+                    return message
+            if stream.has_ended:
+                raise ScenarioError(f"the worker ended the stream before {kind}")
+            return None
+
+        message = await self._changes.wait_for(take, kind, self._within_s(step))
+        if wanted.get("accept_is_optional"):
+            stream.received = [each for each in stream.received if each.accept.call_id != wanted[kind]]
+        if kind == "result" and (problem := _difference(message.result, wanted)):
+            raise ScenarioError(problem)
+
+    async def _step_line(self, step: Step) -> None:
+        """Wait for a line of the program."""
+        program, line = self._running(), step["line"]
+        await self._changes.wait_for(lambda: _take(program.lines, line), f"line {line!r}", self._within_s(step))
+
+    async def _step_never(self, step: Step) -> None:
+        """Wait a moment for what must not happen: a line, a message, a stream, or the end of the stream."""
+        wanted = step["never"]
+        (kind,) = wanted
+        find: Callable[[], object | None]
+        if kind == "line":
+            lines = self._running().lines
+            find = lambda: True if wanted["line"] in lines else None  # noqa: E731  # one of four
+        elif kind == "stream":
+            find = lambda: self._server.opened or None  # noqa: E731  # one of four
+        elif kind == "end":
+            stream = self._current()
+            find = lambda: stream.has_ended or None  # noqa: E731  # one of four
+        else:
+            received = self._current().received
+            find = lambda: next(  # noqa: E731  # one of four
+                (each for each in received if each.WhichOneof("message") == kind), None
+            )
+        await self._changes.never(find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._pace)
+
+    async def _step_end(self, step: Step) -> None:
+        """End the stream."""
+        self._current().end(step["end"])
+
+    async def _step_ended(self, step: Step) -> None:
+        """Wait until the worker has ended the stream, or has left it."""
+        stream = self._current()
+        await self._changes.wait_for(lambda: stream.has_ended or None, "end of the stream", self._within_s(step))
+
+    async def _step_refuse(self, step: Step) -> None:
+        """Refuse each new stream from now on; null: take them again."""
+        self._server.refusal = step["refuse"]
+        self._server.attempts.clear()
+
+    async def _step_attempts(self, step: Step) -> None:
+        """Wait for so many streams, and check the pauses between them."""
+        wanted, attempts = step["attempts"], self._server.attempts
+        count = wanted["count"]
+        await self._changes.wait_for(lambda: len(attempts) >= count or None, f"{count} attempts", self._within_s(step))
+        pauses = [later - earlier for earlier, later in itertools.pairwise(attempts)]
+        for number, (pause, (least, most)) in enumerate(zip(pauses, wanted.get("pauses_s", ()), strict=False), 1):
+            if not least * self._pace <= pause <= most * self._pace:
+                raise ScenarioError(f"pause {number} is {pause:.2f} s, not {least} to {most} s")
+        if wanted.get("differ") and len({round(pause, 3) for pause in pauses}) == 1:
+            raise ScenarioError("all pauses are equal: there is no jitter")
+
+    async def _step_terminate(self, _step: Step) -> None:
+        """Ask the program to stop, as SIGTERM does."""
+        self._running().terminate()
+
+    async def _step_exit(self, step: Step) -> None:
+        """Wait for the end of the program."""
+        program = self._running()
+        code = await self._changes.wait_for(lambda: program.exit_code, "end of the program", self._within_s(step))
+        if (code == 0) is not (step["exit"] == "ok"):
+            raise ScenarioError(f"the exit code is {code}")
+
+    async def _step_token_file(self, step: Step) -> None:
+        """Replace the token in the file, at once."""
+        made = self._folder / "token.new"
+        made.write_text(step["token_file"])
+        made.rename(self._token_file)
+
+    async def _step_freeze(self, _step: Step) -> None:
+        """Forward nothing more on the connections that there are."""
+        for relay in self._relays:
+            relay.freeze()
+
+
+def _message(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
+    (kind,) = [each for each in given if each in _MESSAGES]
+    return _MESSAGES[kind](given, max_message_bytes)
+
+
+def _offer(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
+    timeout_s, now = given.get("timeout_s", 60), time.time()
+    offer = handler_pb.HandleCallbackRequest(
+        call_id=given["offer"],
+        callback_system_case=f"case-of-{given['offer']}",
+        callback_activity=given.get("activity", ACTIVITY),
+        callback_activity_case=given.get("do", "accept"),
+        attempt=1,
+        request_method="post",
+        request_headers=[callback_pb2.Header(name=name, value=value) for name, value in given.get("headers", ())],
+        request_query=[callback_pb2.QueryParameter(name=name, value=value) for name, value in given.get("query", ())],
+        request_body=bytes(given.get("body_bytes", 0)),
+        response=callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_code=200),
+        deadline=_time(now + timeout_s - given.get("clock_behind_s", 0)),
+        timeout=Duration(seconds=timeout_s),
+        reason=callback_pb2.CallReason.Value(f"CALL_REASON_{given.get('reason', 'CALL')}"),
+        owner="conform",
+    )
+    if given.get("unknown_field"):
+        offer.MergeFromString(_UNKNOWN)
+    message = pb.ServerMessage(offer=offer)
+    if given.get("is_largest"):
+        _fill(message, max_message_bytes)
+    return message
+
+
+def _fill(message: pb.ServerMessage, size: int) -> None:
+    """Make the body so long that a batch with this message alone has `size` bytes."""
+    offer = message.offer
+    offer.request_body = bytes(size - 1000)
+    offer.request_body = bytes(size - 1000 + size - pb.WorkResponse(messages=[message]).ByteSize())
+
+
+def _time(seconds: float) -> Timestamp:
+    made = Timestamp()
+    made.FromMilliseconds(round(seconds * 1000))
+    return made
+
+
+def _unknown() -> pb.ServerMessage:
+    return pb.ServerMessage.FromString(_UNKNOWN)
+
+
+_MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any], int], pb.ServerMessage]]] = {
+    "offer": _offer,
+    "confirm": lambda given, _: pb.ServerMessage(confirm=pb.Confirm(call_id=given["confirm"])),
+    "withdraw": lambda given, _: pb.ServerMessage(withdraw=pb.Withdraw(call_id=given["withdraw"])),
+    "drain": lambda _given, _: pb.ServerMessage(drain=pb.Drain()),
+    "store_epochs": lambda given, _: pb.ServerMessage(store_epochs=given["store_epochs"].encode()),
+    "answer_refused": lambda given, _: pb.ServerMessage(
+        answer_refused=handler_pb.RefuseAnswerRequest(
+            call_id=given["answer_refused"], callback_activity=ACTIVITY, problem="a test"
+        )
+    ),
+    "unknown": lambda _given, _: _unknown(),
+}
+
+
+def _difference(result: pb.Result, wanted: Mapping[str, Any]) -> str | None:
+    """Return how a Result differs from what a scenario expects; None if it does not."""
+    outcome = str(result.WhichOneof("outcome"))
+    if outcome not in (outcomes := wanted.get("outcome", "response").split(" or ")) and outcomes != ["any"]:
+        said = f": {result.error}" if outcome == "error" else ""
+        return f"the outcome is {outcome}{said}, not {' or '.join(outcomes)}"
+    answer = result.response
+    actual = {
+        "verdict": handler_pb.Verdict.Name(answer.verdict).removeprefix("VERDICT_"),
+        "code": answer.response.response_code,
+        "body_bytes": len(answer.response.response_body),
+        "headers": [[each.name.lower(), each.value] for each in answer.response.response_headers.headers],
+    }
+    for name, value in actual.items():
+        if name in wanted and value != wanted[name]:
+            return f"{name} is {value!r}, not {wanted[name]!r}"
+    return None
+
+
+def _take(lines: list[str], line: str) -> bool | None:
+    if line not in lines:
+        return None
+    lines.remove(line)
+    return True
+
+
+def _text(step: Step) -> str:
+    return ", ".join(f"{name} {value}" for name, value in step.items())

@@ -1,0 +1,314 @@
+"""A worker of the generated stubs alone, in this process, that keeps every rule of the protocol except one.
+
+It is a program under test for `callback_conform`, with the handlers that clients/conformance/README.md describes.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from pathlib import Path
+
+import grpc
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2
+from callback.v1 import worker_service_pb2 as pb
+from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+MIB = 1 << 20
+FINAL = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+class FaultyWorker:
+    """The program. `fault` is the rule that it breaks, by a name below; empty: none."""
+
+    def __init__(self, fault, variables, changes):
+        self.fault = fault
+        self.lines = []
+        self.exit_code = None
+        self._variables = variables
+        self._changes = changes
+        self._slots = asyncio.Semaphore(1 if fault == "one slot" else int(variables["CALLBACK_MAX_CALLS"]))
+        self._token = Path(variables["CALLBACK_TOKEN_FILE"]).read_text()
+        self._streams = set()
+        self.handling = set()
+        """The tasks of the calls of all streams."""
+        self._has_been_welcome = False
+        self._is_stopping = False
+        self._running = asyncio.create_task(self._run())
+
+    @classmethod
+    def launch(cls, fault):
+        """Return how to start a worker with a fault."""
+
+        async def start(variables, changes):
+            return cls(fault, variables, changes)
+
+        return start
+
+    def say(self, event, call_id):
+        self.lines.append(f"{event} {call_id}")
+        self._changes.notify()
+
+    def write(self, _line):
+        """It reads nothing."""
+
+    def terminate(self):
+        self._is_stopping = True
+        if self.fault == "stops at once" or not self._streams:
+            self._running.cancel()
+            return
+        for stream in self._streams:
+            stream.drain()
+
+    async def kill(self):
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self):
+        tasks = set()
+        try:
+            await self._stay_connected(tasks)
+            self.exit_code = 0
+        except grpc.aio.AioRpcError:
+            self.exit_code = 1
+        finally:
+            left = [*tasks, *self.handling]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            self.exit_code = self.exit_code or 0
+            self._changes.notify()
+
+    async def _stay_connected(self, tasks):
+        pause_s = 0.2
+        while not self._is_stopping:
+            stream = _Stream(self, self._slots)
+            task = asyncio.create_task(stream.run(self._channel(), self._metadata()))
+            self._streams.add(stream)
+            tasks.add(task)
+            task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
+            await stream.leaving.wait()
+            if stream.is_welcome:
+                self._has_been_welcome, pause_s = True, 0.2
+            if task.done() and (error := task.exception()) is not None:
+                code = error.code() if isinstance(error, grpc.aio.AioRpcError) else None
+                is_first = not self._has_been_welcome or self.fault == "each refusal is final"
+                if code in FINAL and is_first and self.fault != "no refusal is final":
+                    raise error
+            elif task.done() and self.fault == "OK is final":
+                return
+            await asyncio.sleep(0.001 if self.fault == "no pause" else pause_s * random.uniform(0.5, 1))
+            pause_s = min(2 * pause_s, 5)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _channel(self):
+        options = [
+            ("grpc.max_receive_message_length", 2 * MIB if self.fault == "promises too much" else 4 * MIB),
+            ("grpc.use_local_subchannel_pool", 1),
+            *([] if self.fault == "no pings" else [("grpc.keepalive_time_ms", 5_000)]),
+        ]
+        target, ca_file = self._variables["CALLBACK_TARGET"], self._variables["CALLBACK_CA_FILE"]
+        if ca_file and self.fault != "no TLS":
+            credentials = grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+            return grpc.aio.secure_channel(target, credentials, options=options)
+        return grpc.aio.insecure_channel(target, options=options)
+
+    def _metadata(self):
+        if self.fault == "no token":
+            return []
+        if self.fault != "the token of the start":
+            self._token = Path(self._variables["CALLBACK_TOKEN_FILE"]).read_text()
+        return [("authorization", f"Bearer {self._token}")]
+
+    def hello(self):
+        activity = self._variables["CALLBACK_ACTIVITY"]
+        return pb.Hello(
+            callback_activities=[activity],
+            notification_activities=[activity],
+            max_calls=int(self._variables["CALLBACK_MAX_CALLS"]),
+        )
+
+    async def decide(self, offer):
+        """Run the handler of a call."""
+        is_notification = offer.reason in (callback_pb2.CALL_REASON_REMINDER, callback_pb2.CALL_REASON_EXPIRY)
+        if is_notification and self.fault != "a notification is a call":
+            self.say("notified", offer.call_id)
+            return accepted()
+        self.say("started", offer.call_id)
+        try:
+            match offer.callback_activity_case:
+                case "reject":
+                    return handler_pb.HandleCallbackResponse(
+                        verdict=handler_pb.VERDICT_REJECTED, response=callback_pb2.Response(response_code=422)
+                    )
+                case "fail":
+                    raise RuntimeError
+                case "wait":
+                    await asyncio.Event().wait()
+                case "sleep":
+                    await asyncio.sleep(0.3)
+                case "large":
+                    return accepted(response_body=bytes(17 * MIB))
+                case "five":
+                    return accepted(response_body=bytes(5 * MIB))
+                case "echo":
+                    values = [each.value for each in offer.request_headers if each.name == "x-value"]
+                    if self.fault == "ASCII alone":
+                        values = [value.encode("ascii", "replace").decode() for value in values]
+                    headers = callback_pb2.ResponseHeaders(
+                        headers=[callback_pb2.ResponseHeader(name="x-echo", value=value) for value in values]
+                    )
+                    return accepted(response_headers=headers)
+        except asyncio.CancelledError:
+            self.say("cancelled", offer.call_id)
+            raise
+        return accepted(response_body=b"done")
+
+
+def accepted(**response):
+    """Return the decision that accepts, with this response."""
+    return handler_pb.HandleCallbackResponse(
+        verdict=handler_pb.VERDICT_ACCEPTED, response=callback_pb2.Response(response_code=201, **response)
+    )
+
+
+class _Stream:
+    """One stream of the worker."""
+
+    def __init__(self, program, slots):
+        self.program = program
+        self.leaving = asyncio.Event()
+        self.is_welcome = False
+        self._slots = slots
+        self._calls = {}
+        self._outgoing = asyncio.Queue()
+        self._is_draining = False
+
+    @property
+    def _fault(self):
+        return self.program.fault
+
+    def send(self, **message):
+        self._outgoing.put_nowait(pb.WorkRequest(messages=[pb.WorkerMessage(**message)]))
+
+    def drain(self):
+        self._is_draining = True
+        self.send(drain=pb.Drain())
+
+    async def run(self, channel, metadata):
+        """Serve the stream until its end. Raises the error that ended it."""
+        call = WorkerServiceStub(channel).Work(metadata=metadata)
+        self.send(hello=self.program.hello())
+        writing = asyncio.create_task(self._write(call))
+        try:
+            async with asyncio.timeout(None if self._fault == "waits for Welcome" else 10) as limit:
+                async for response in call:
+                    limit.reschedule(None)
+                    self.is_welcome = True
+                    self._receive(response.messages)
+        except TimeoutError:
+            pass
+        finally:
+            writing.cancel()
+            call.cancel()
+            if self._fault != "handlers go on":
+                for each in self._calls.values():
+                    each.task.cancel()
+            self.leaving.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await channel.close()
+
+    async def _write(self, call):
+        while True:
+            await call.write(await self._outgoing.get())
+
+    def _receive(self, messages):
+        for message in messages[:1] if self._fault == "the first of a batch" else messages:
+            kind = message.WhichOneof("message")
+            if kind is None and self._fault == "no unknown messages":
+                raise ValueError
+            if kind == "offer":
+                call = self._calls[message.offer.call_id] = _Call(message.offer)
+                call.task = asyncio.create_task(self._handle(call))
+                self.program.handling.add(call.task)
+                call.task.add_done_callback(lambda _, call=call: self._finish(call))
+            elif kind == "confirm":
+                if (call := self._call(message.confirm.call_id)) is not None:
+                    call.confirmed.set()
+            elif kind == "withdraw":
+                self._withdraw(message.withdraw.call_id)
+                if self._fault == "a withdrawal ends its batch":
+                    return
+            elif kind == "drain":
+                self.leaving.set()
+                if self._fault == "Drain ends the stream":
+                    raise ValueError
+
+    def _call(self, call_id):
+        return self._calls[call_id] if self._fault == "no unknown calls" else self._calls.get(call_id)
+
+    def _withdraw(self, call_id):
+        call = self._calls.get(call_id)
+        if call is None:
+            if self._fault == "two results":
+                self.send(result=pb.Result(call_id=call_id, declined=pb.Declined()))
+        elif self._fault == "a confirmed call is not withdrawn" and call.confirmed.is_set():
+            pass
+        elif self._fault != "no withdrawals":
+            call.task.cancel()
+
+    async def _handle(self, call):
+        offer = call.offer
+        is_ours = offer.callback_activity == self.program.hello().callback_activities[0]
+        if (is_ours or self._fault == "every activity") and (not self._is_draining or self._fault == "takes more"):
+            try:
+                await self._accept(call, call.result)
+            except RuntimeError:
+                call.result.error = "failed"
+                if self._fault == "an error ends the stream":
+                    self.send(hello=self.program.hello())
+            except TimeoutError:
+                pass
+
+    def _finish(self, call):
+        """Send the result: also of a call that is withdrawn before its task has begun."""
+        self.program.handling.discard(call.task)
+        del self._calls[call.offer.call_id]
+        self.send(result=call.result)
+
+    async def _accept(self, call, result):
+        offer = call.offer
+        async with self._slots:
+            self.send(accept=pb.Accept(call_id=offer.call_id))
+            if self._fault == "an error for a withdrawn call":
+                result.error = "withdrawn"
+            if self._fault != "starts before Confirm":
+                await call.confirmed.wait()
+            result.error = "cancelled"
+            limit_s = {
+                "the deadline is a time": offer.deadline.ToSeconds() - time.time(),
+                "the timeout is its own": offer.timeout.ToSeconds(),
+            }.get(self._fault)
+            async with asyncio.timeout(limit_s):
+                answer = await self.program.decide(offer)
+            limit = {"sends what is too large": 64, "4 MiB for answers": 4}.get(self._fault, 16) * MIB - 1024
+            if answer.ByteSize() > limit:
+                result.error = "too large"
+            elif self._fault == "a rejection is an error" and answer.verdict == handler_pb.VERDICT_REJECTED:
+                result.error = "rejected"
+            else:
+                result.response.CopyFrom(answer)
+
+
+class _Call:
+    def __init__(self, offer):
+        self.offer = offer
+        self.result = pb.Result(call_id=offer.call_id, declined=pb.Declined())
+        self.confirmed = asyncio.Event()
