@@ -5,13 +5,16 @@ hashes, and continues there. `python3 tasks.py` prints the docstring of each tas
 """
 
 import ast
+import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 
 if sys.version_info < (3, 11):  # noqa: UP036  # the message is for users of an older Python
     sys.exit(f"Callback needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.13 tasks.py …")
@@ -195,9 +198,10 @@ def lock(*arguments: str) -> None:
 
 
 def build() -> None:
-    """Build the wheel and the source distribution into dist/."""
+    """Build the wheel, the source distribution and the archive of the contract into dist/."""
     enter("dev")
     run("python", "-m", "hatchling", "build", "--directory", "dist")
+    print(archive_contract(ROOT / "dist"))
 
 
 def docs(*arguments: str) -> None:
@@ -453,6 +457,44 @@ def contract_files() -> "FileDescriptorSet":
     with tempfile.NamedTemporaryFile() as made:
         run(sys.executable, "-m", "grpc_tools.protoc", *include, f"--descriptor_set_out={made.name}", *sources)
         return descriptor_pb2.FileDescriptorSet.FromString(Path(made.name).read_bytes())
+
+
+BUF_MODULE = """\
+version: v2
+modules:
+  - path: .
+lint:
+  use: [STANDARD, COMMENTS]
+  ignore: [buf, google]
+breaking:
+  use: [WIRE_JSON]
+  ignore: [buf, google]
+"""
+"""The buf.yaml of the archive of the contract: one module, with the files of other projects that it imports."""
+
+
+def archive_contract(folder: Path) -> Path:
+    """Write the contract with everything that it imports as a tar file into a folder, and return its path.
+
+    It is a buf module, and the include path of protoc: `protoc -I DIR callback/v1/*.proto`.
+    """
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    name = f"callback-proto-{version}"
+    contract = ROOT / "proto"
+    files = {"buf.yaml": BUF_MODULE.encode(), "LICENSE": (ROOT / "LICENSE").read_bytes()}
+    for root in (contract / "callback", contract / "third_party" / "buf", contract / "third_party" / "google"):
+        files |= {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.proto")}
+    archive = folder / f"{name}.tar.gz"
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for path, content in sorted(files.items()):
+            entry = tarfile.TarInfo(f"{name}/{path}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return archive
 
 
 RULES = "callback/v1/rules.proto"

@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,20 @@ def test_each_shared_rule_reaches_the_generated_stubs():
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallbackRequest())}
     assert len(rules) == 10
     assert {name: found.get(name) for name in rules} == rules
+
+
+def test_the_archive_of_the_contract_compiles_alone(monkeypatch, tmp_path):
+    """With protoc, and as a module of buf."""
+    monkeypatch.syspath_prepend(ROOT)
+    archive = importlib.import_module("tasks").archive_contract(tmp_path)
+    with tarfile.open(archive) as content:
+        content.extractall(tmp_path, filter="data")
+    module = tmp_path / archive.name.removesuffix(".tar.gz")
+    sources = sorted(str(path.relative_to(module)) for path in (module / "callback").rglob("*.proto"))
+    assert [Path(name).name for name in sources] == sorted(path.name for path in RULES.parent.glob("*.proto"))
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--descriptor_set_out={tmp_path}/protoc.binpb"]
+    subprocess.run([*protoc, *sources], cwd=module, check=True)
+    buf = Path(sys.executable).with_name("buf")
+    subprocess.run([buf, "build", ".", "-o", f"{tmp_path}/buf.binpb"], cwd=module, check=True)
+    subprocess.run([buf, "lint", "."], cwd=module, check=True)
+    assert archive.read_bytes() == importlib.import_module("tasks").archive_contract(tmp_path).read_bytes()

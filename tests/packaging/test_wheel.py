@@ -37,6 +37,13 @@ def test_it_contains_every_file_of_the_packages_and_nothing_else(names):
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    contract = [ROOT / "proto", ROOT / "proto" / "third_party"]
+    expected |= {
+        f"callback/protos/{path.relative_to(folder)}"
+        for folder in contract
+        for path in folder.rglob("*.proto")
+        if folder == contract[1] or contract[1] not in path.parents
+    }
     assert {name for name in names if ".dist-info/" not in name} == expected
     for kind in (".lua", "py.typed", ".html", ".pyi"):
         assert any(name.endswith(kind) for name in expected), kind
