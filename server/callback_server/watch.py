@@ -43,6 +43,8 @@ log = get_logger()
 
 READ_INTERVAL_S: Final = 0.1
 """Interval between two reads of new events, in seconds."""
+LATEST_READ_INTERVAL_S: Final = 0.3
+"""The same while all watchers want the latest event only. A read asks every partition, and costs as much as a call."""
 STORE_RETRY_S: Final = 1.0
 """How long the reader waits before it reads again from a store that was unreachable, in seconds."""
 STORE_WAIT_S: Final = 3.0
@@ -181,7 +183,7 @@ class WatchHub:
                 continue
             pause_s = STORE_RETRY_S
             try:
-                pause_s = 0 if await self._read(position) else READ_INTERVAL_S
+                pause_s = 0 if await self._read(position) else self._read_interval_s()
             except StoreError as error:
                 log.warning("events_not_read", error=str(error))
             except Exception:  # the watchers have no other reader
@@ -193,6 +195,9 @@ class WatchHub:
         self._stopping.set()
         for watcher in self._watchers:
             watcher.wake.set()
+
+    def _read_interval_s(self) -> float:
+        return LATEST_READ_INTERVAL_S if all(each.latest_only for each in self._watchers) else READ_INTERVAL_S
 
     def _raise_if_stopping(self) -> None:
         if self._stopping.is_set():

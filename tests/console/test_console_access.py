@@ -19,7 +19,7 @@ from support.store import free_port
 from support.system import running_system
 from support.wait import wait_until
 
-from callback import AsyncCallbackClient, CallbackError, CallFilter, Redirect, Response
+from callback import AsyncCallbackClient, CallbackError, CallFilter, Redirect, Response, UnavailableError
 from callback_console.sessions import Sessions
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
@@ -80,14 +80,31 @@ async def test_signing_out_ends_the_session_everywhere(world):
 
 async def test_a_session_ends_after_its_time_with_its_token_and_its_live_pages():
     sessions = Sessions(0.1)
-    key = await sessions.open(AsyncCallbackClient())
+    key = await sessions.open("token", AsyncCallbackClient())
     session = sessions.find(key)
-    with session.watching(CASE) as watch:
+    with session.live_page(CASE) as page:
         await wait_until(lambda: sessions.find(key) is None, what="the end of the session")
-        assert not session.is_open
-        assert await watch.receive() == []  # it is closed
+        assert await page.receive() is None  # it is closed
         with pytest.raises(CallbackError, match="closed"):
-            await session.client.get_callback(CASE)
+            await session.identity.client.get_callback(CASE)
+
+
+async def test_sessions_with_the_same_token_share_a_client_until_the_last_one_ends():
+    sessions = Sessions(60)
+    clients = [AsyncCallbackClient("127.0.0.1:1", timeout=0.01) for _ in range(3)]
+    keys = [await sessions.open(*each) for each in zip(("one", "one", "another"), clients, strict=True)]
+    first, second, third = [sessions.find(key).identity for key in keys]
+    assert (first is second, first is third) == (True, False)
+    await sessions.close(keys[0])
+    with pytest.raises(UnavailableError):
+        await second.client.get_callback(CASE)
+    await sessions.close(keys[1])
+    for client in clients[:2]:
+        with pytest.raises(CallbackError, match="closed"):
+            await client.get_callback(CASE)
+    again = sessions.find(await sessions.open("one", AsyncCallbackClient())).identity
+    assert again is not first
+    await sessions.close_all()
 
 
 async def test_signing_in_again_ends_the_session_before(world):
@@ -102,15 +119,15 @@ async def test_signing_in_again_ends_the_session_before(world):
 
 async def test_the_oldest_session_and_its_oldest_live_page_make_room(monkeypatch):
     monkeypatch.setattr("callback_console.sessions._MAX_SESSIONS", 2)
-    monkeypatch.setattr("callback_console.sessions._MAX_WATCHES", 2)
+    monkeypatch.setattr("callback_console.sessions._MAX_LIVE_PAGES", 2)
     sessions = Sessions(60)
-    first, second, third = [await sessions.open(AsyncCallbackClient()) for _ in range(3)]
+    first, second, third = [await sessions.open("token", AsyncCallbackClient()) for _ in range(3)]
     assert [sessions.find(key) is not None for key in (first, second, third)] == [False, True, True]
     session = sessions.find(third)
-    with session.watching(CASE) as one, session.watching(CASE) as two, session.watching(CASE) as three:
-        assert session.watches == [two, three]
-        assert await one.receive() == []  # it is closed
-    assert session.watches == []
+    with session.live_page(CASE) as one, session.live_page(CASE) as two, session.live_page(CASE) as three:
+        assert session.live_pages == [two, three]
+        assert await one.receive() is None  # it is closed
+    assert session.live_pages == []
     await sessions.close_all()
 
 
@@ -154,6 +171,33 @@ async def test_a_live_page_of_a_case_that_does_not_exist_ends(world):
     async with world.visitor("orders") as http:
         answer = await http.get("/events", params={"case": CASE})
         assert (answer.status_code, answer.text) == (200, "")
+
+
+async def test_a_change_reaches_the_live_pages_of_all_people_with_a_token_and_nobody_else_sees_it(world):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    live = {"HX-Request": "true"}
+    async with (
+        world.visitor("orders") as one,
+        world.visitor("orders") as two,
+        world.visitor("stranger") as other,
+        one.stream("GET", "/events") as first,
+        two.stream("GET", "/events") as second,
+        other.stream("GET", "/events") as third,
+    ):
+        streams = [each.aiter_lines() for each in (first, second, third)]
+        for lines in streams:
+            assert await anext(lines) == "event: change"
+        await world.client.close_callback(made.case_id)
+
+        async def sees(visitor, lines):
+            async for line in lines:  # a change before this one may come first
+                if line == "event: change":
+                    answer = await visitor.get("/callbacks?status=CLOSED", headers=live)
+                    if f"/callbacks/{made.case_id}" in answer.text:
+                        return
+
+        await asyncio.gather(sees(one, streams[0]), sees(two, streams[1]))
+        assert f"/callbacks/{made.case_id}" not in (await other.get("/callbacks?status=CLOSED", headers=live)).text
 
 
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://127.0.0.1"])

@@ -279,7 +279,7 @@ async def test_a_session_lives_as_long_as_its_token(console, issuer, at_issuer):
     [age] = re.findall(r"Max-Age=(\d+)", cookie)
     assert 0 < int(age) <= 90  # with the minute by which clocks may differ
     sessions = Sessions(60)
-    key = await sessions.open(AsyncCallbackClient(), lifetime_s=0.1)
+    key = await sessions.open("token", AsyncCallbackClient(), lifetime_s=0.1)
     await wait_until(lambda: sessions.find(key) is None, what="the end of the session")
 
 

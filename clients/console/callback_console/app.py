@@ -115,7 +115,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
 
     @app.get("/")
     async def home() -> ResponseReturnValue:
-        return redirect("/overview" if session().is_admin else "/waiting", 303)
+        return redirect("/overview" if session().identity.is_admin else "/waiting", 303)
 
     @app.get("/static/<name>")
     async def static(name: str) -> ResponseReturnValue:

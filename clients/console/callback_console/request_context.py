@@ -40,7 +40,7 @@ def session() -> Session:
 
 def client() -> AsyncCallbackClient:
     """Return the client of the person who signed in."""
-    return session().client
+    return session().identity.client
 
 
 def words() -> Words:
@@ -51,8 +51,8 @@ def words() -> Words:
 
 
 async def learn_role() -> None:
-    """Ask the server whether the person who signed in is an administrator, once in a session."""
-    person = session()
+    """Ask the server whether the person who signed in is an administrator, once for a token."""
+    person = session().identity
     if person.is_admin is None:
         try:
             await person.client.list_paused_activities()
@@ -71,7 +71,7 @@ async def page(template: str, **values: Any) -> str:
         t=language.text,
         w=language,
         has_session=g.get("session") is not None,
-        is_admin=g.get("session") is not None and session().is_admin,
+        is_admin=g.get("session") is not None and session().identity.is_admin,
         notice=notice if notice in NOTICES else "",
         **values,
     )

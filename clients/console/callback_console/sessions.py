@@ -1,6 +1,6 @@
 """Sessions of people who signed in, in the memory of this process.
 
-A cookie has only the key of a session. The token stays here, inside the client of the server.
+A cookie has only the key of a session. The token stays here. Sessions with the same token share an identity.
 """
 
 import asyncio
@@ -11,60 +11,74 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from callback import AsyncCallbackClient, AsyncCallWatch
+from callback import AsyncCallbackClient
+from callback_console.feeds import Feed, LivePage
 from callback_console.replays import DeadCalls, Replay
 
 _MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""
-_MAX_WATCHES: Final = 16
+_MAX_LIVE_PAGES: Final = 16
 """Maximum number of live pages of a session. A further one ends the oldest."""
+
+
+@dataclass(eq=False)
+class Identity:
+    """What sessions with the same token share."""
+
+    token: str | None
+    client: AsyncCallbackClient
+    """Client of the server, with the token."""
+    session_count: int = 0
+    is_admin: bool | None = None
+    """Whether the token is one of an administrator. None: not asked yet."""
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    """Feeds of its live pages, by the id of the case. Empty: that of all cases."""
+
+    @contextmanager
+    def live_page(self, case_id: str) -> Iterator[LivePage]:
+        """Return a page that is told of the changes of one case, or of all if the id is empty, until the block ends."""
+        feed = self.feeds.get(case_id) or Feed(self.client, case_id, self.feeds)
+        page = LivePage()
+        feed.add(page)
+        try:
+            yield page
+        finally:
+            feed.remove(page)
 
 
 @dataclass(eq=False)
 class Session:
     """Session of one person."""
 
-    client: AsyncCallbackClient
-    """Client of the server, with the token of the person."""
+    identity: Identity
     timer: asyncio.TimerHandle
     """Timer that ends the session."""
     is_of_issuer: bool
     """Whether the person signed in at the OpenID provider."""
-    is_open: bool = True
-    """Whether its live pages may continue."""
-    is_admin: bool | None = None
-    """Whether the person is an administrator. None: not asked yet."""
-    watches: list[AsyncCallWatch] = field(default_factory=list)
-    """Watches of its live pages."""
+    live_pages: list[LivePage] = field(default_factory=list)
     replays: dict[DeadCalls, Replay] = field(default_factory=dict)
     """The last replay of each group of dead calls. They end with the session."""
 
     @contextmanager
-    def watching(self, case_id: str) -> Iterator[AsyncCallWatch]:
-        """Return a watch of one case, or of all if the id is empty. It ends with the block or with the session."""
-        watch = self.client.watch_calls(case_id=case_id, latest_only=True)
-        if len(self.watches) == _MAX_WATCHES:
-            self.watches.pop(0).close()
-        self.watches.append(watch)
-        try:
-            yield watch
-        finally:
-            watch.close()
-            if watch in self.watches:
-                self.watches.remove(watch)
+    def live_page(self, case_id: str) -> Iterator[LivePage]:
+        """Return a page that is told of the changes of one case, or of all if the id is empty.
+
+        It ends with the block or with the session.
+        """
+        if len(self.live_pages) == _MAX_LIVE_PAGES:
+            self.live_pages.pop(0).close()
+        with self.identity.live_page(case_id) as page:
+            self.live_pages.append(page)
+            try:
+                yield page
+            finally:
+                if page in self.live_pages:
+                    self.live_pages.remove(page)
 
     def end_live_pages(self) -> None:
         """End its live pages."""
-        self.is_open = False
-        for watch in self.watches:
-            watch.close()
-
-    async def close(self) -> None:
-        """End its live pages and replays, and close its client."""
-        self.end_live_pages()
-        for replay in self.replays.values():
-            replay.stop()
-        await self.client.close()
+        for page in self.live_pages:
+            page.close()
 
 
 class Sessions:
@@ -77,17 +91,36 @@ class Sessions:
     def __init__(self, lifetime_s: float) -> None:
         self._lifetime_s = lifetime_s
         self._sessions: dict[str, Session] = {}
+        self._identities: dict[str | None, Identity] = {}
+        """Identities by token."""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(
-        self, client: AsyncCallbackClient, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
+        self,
+        token: str | None,
+        client: AsyncCallbackClient,
+        *,
+        lifetime_s: float = math.inf,
+        is_of_issuer: bool = False,
     ) -> str:
-        """Open a session, and return its key. It ends earlier if the lifetime of its token is shorter."""
+        """Open a session, and return its key.
+
+        Args:
+            token: Token of the person. None: the server has no principals.
+            client: Client with this token. The session closes it.
+            lifetime_s: Time in which the token expires, in seconds. The session ends then, if not earlier.
+            is_of_issuer: Whether the person signed in at the OpenID provider.
+        """
         if len(self._sessions) == _MAX_SESSIONS:
             await self.close(next(iter(self._sessions)))
+        identity = self._identities.setdefault(token, Identity(token, client))
+        identity.session_count += 1
+        identity.is_admin = None  # it may have changed since another session asked
+        if identity.client is not client:
+            await client.close()
         key = secrets.token_urlsafe(32)
         timer = asyncio.get_running_loop().call_later(min(self._lifetime_s, lifetime_s), self._end, key)
-        self._sessions[key] = Session(client, timer, is_of_issuer)
+        self._sessions[key] = Session(identity, timer, is_of_issuer)
         return key
 
     def find(self, key: str) -> Session | None:
@@ -98,7 +131,13 @@ class Sessions:
         """Close a session, if there is one with this key."""
         if session := self._sessions.pop(key, None):
             session.timer.cancel()
-            await session.close()
+            session.end_live_pages()
+            for replay in session.replays.values():
+                replay.stop()
+            session.identity.session_count -= 1
+            if not session.identity.session_count:
+                del self._identities[session.identity.token]
+                await session.identity.client.close()
 
     def end_live_pages(self) -> None:
         """End the live pages of all sessions, which otherwise never end."""

@@ -1,7 +1,7 @@
 """Sign in with a token or at the OpenID provider, and sign out.
 
 1. The token goes to the server once, to see whether it is valid and may list callbacks. After that, it exists only in
-   the client of the session.
+   the identity of the session.
 2. An ID token of the OpenID provider is a token like any other, and the session ends when it expires.
 3. Where the server has no principals, a session opens without a token. The console then serves browsers on this machine
    only, as the server serves clients on this machine only.
@@ -90,7 +90,7 @@ async def sign_in() -> Answer:
     except BaseException:
         await client.close()
         raise
-    return await _open(client, _next_path())
+    return await _open(token, client, _next_path())
 
 
 @blueprint.get("/sign-in/openid")
@@ -150,7 +150,8 @@ async def _sign_in_person(person: Person, next_path: str) -> Answer:
             raise SignInError("openid_not_accepted", HTTPStatus.BAD_GATEWAY) from error
         return await page("no_access.html", person=person), HTTPStatus.FORBIDDEN
     lifetime_s = person.expires + LEEWAY_S - time.time()  # as long as the server accepts it
-    return await _open(_new_client(person.id_token), next_path, lifetime_s=lifetime_s, is_of_issuer=True)
+    client = _new_client(person.id_token)
+    return await _open(person.id_token, client, next_path, lifetime_s=lifetime_s, is_of_issuer=True)
 
 
 @blueprint.post("/sign-out")
@@ -176,7 +177,7 @@ async def _is_without_principals() -> bool:
 async def _sign_in_without_token() -> Answer:
     if not settings().is_local:
         return await page("error.html", title="without_principals", detail=""), 403
-    return await _open(_new_client(None), _next_path())
+    return await _open(None, _new_client(None), _next_path())
 
 
 def _new_client(token: str | None, *, retry: bool = False) -> AsyncCallbackClient:
@@ -191,11 +192,16 @@ def _new_client(token: str | None, *, retry: bool = False) -> AsyncCallbackClien
 
 
 async def _open(
-    client: AsyncCallbackClient, next_path: str, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
+    token: str | None,
+    client: AsyncCallbackClient,
+    next_path: str,
+    *,
+    lifetime_s: float = math.inf,
+    is_of_issuer: bool = False,
 ) -> Response:
     await sessions().close(request.cookies.get(cookie_name(), ""))  # this browser no longer uses that one
     answer = _redirect(next_path)
-    key = await sessions().open(client, lifetime_s=lifetime_s, is_of_issuer=is_of_issuer)
+    key = await sessions().open(token, client, lifetime_s=lifetime_s, is_of_issuer=is_of_issuer)
     _set_cookie(answer, cookie_name(), key, math.ceil(min(settings().session_s, lifetime_s)))
     return answer
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import operator
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -43,7 +42,6 @@ from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import Argument, Kind, argument_bindings
 
-MAX_CONCURRENT_BATCHES: Final = 8
 PARTITIONS_PER_BATCH: Final = 16
 """How many scripts are sent together to read all partitions. Calls must get in between."""
 _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
@@ -186,8 +184,8 @@ class Scripts:
         self._on_report = on_report
         self._epochs = epochs
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
-        self._batches = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
-        """Limits the reads of all partitions, so that they do not take the connections that calls need."""
+        self._reads = Pipeline(client)
+        """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
 
     async def run(self, script: Script, partition: int, arguments: PackedArguments) -> Any:
         """Run `script` on a partition with the arguments that its `pack` returned, and return its answer.
@@ -258,23 +256,31 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        partitions = list(arguments)
-        batches = [partitions[at : at + PARTITIONS_PER_BATCH] for at in range(0, len(partitions), PARTITIONS_PER_BATCH)]
+        partitions, found = list(arguments), dict[int, list[Any]]()
+        for at in range(0, len(partitions), PARTITIONS_PER_BATCH):
+            batch = [(each, keys.tag(each)) for each in partitions[at : at + PARTITIONS_PER_BATCH]]
+            with store_errors():
+                replies = await asyncio.gather(
+                    *(self._reads.send(tag, "EVALSHA", script.sha, 1, tag, *arguments[each]) for each, tag in batch),
+                    return_exceptions=True,
+                )
+                for (partition, tag), reply in zip(batch, replies, strict=True):
+                    if isinstance(reply, NoScriptError):
+                        found[partition], _ = await self._evaluate(script, tag, arguments[partition])
+                    elif isinstance(reply, BaseException):
+                        raise reply
+                    else:
+                        found[partition] = reply
+        return found
 
-        async def run_batch(batch: Sequence[int]) -> list[Any]:
-            async with self._batches:
-                with store_errors():
-                    pipeline = self.client.pipeline(transaction=False)
-                    for partition in batch:
-                        pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *arguments[partition])
-                    replies = await pipeline.execute(raise_on_error=False)
-            for at, reply in enumerate(replies):
-                if isinstance(reply, Exception):  # the store does not know the script yet, or the error comes again
-                    replies[at], _ = await self._evaluate(script, keys.tag(batch[at]), arguments[batch[at]])
-            return replies
+    async def read_together(self, commands: Iterable[Sequence[str | int]]) -> list[Any]:
+        """Send commands that only read, each about the key in its second word, and return their replies.
 
-        replies = await asyncio.gather(*(run_batch(batch) for batch in batches))
-        return dict(zip(partitions, itertools.chain.from_iterable(replies), strict=True))
+        Raises:
+            StoreError: The store could not be reached or gave no answer.
+        """
+        with store_errors():
+            return await asyncio.gather(*(self._reads.send(str(each[1]), *each) for each in commands))
 
     async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> tuple[Any, Epoch | None]:
         """Run a script and return its reply, and the epoch in which it was sent."""

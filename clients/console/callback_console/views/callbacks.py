@@ -11,6 +11,7 @@ from quart.typing import ResponseReturnValue
 
 from callback import CallbackResolvedError, CallbackStatus, CallStatus
 from callback.masking import masked, masked_response
+from callback_console.live import rendered_once
 from callback_console.reasons import why, why_uncalled
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, response_of
@@ -32,6 +33,7 @@ _UNITS: Final = ("minutes", "hours", "days")
 
 
 @blueprint.get("/callbacks")
+@rendered_once
 async def show_list() -> str:
     """Show the callbacks that match the filters of the address."""
     filters = {name: request.args.get(name, "").strip() for name in _FILTERS}
@@ -75,6 +77,7 @@ def _time(text: str) -> datetime | None:
 
 
 @blueprint.get("/callbacks/<case_id>")
+@rendered_once
 async def show(case_id: str) -> str:
     """Show a callback."""
     token = request.args.get("page", "")

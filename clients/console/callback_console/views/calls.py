@@ -11,6 +11,7 @@ from callback.masking import masked, masked_response
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
+from callback_console.live import rendered_once
 from callback_console.reasons import why
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, with_choice
@@ -25,6 +26,7 @@ _OTHER_CALLS: Final = 20
 
 
 @blueprint.get("/calls/<call_id>")
+@rendered_once
 async def show(call_id: str) -> str:
     """Show a call."""
     call, callback = await _read(call_id)

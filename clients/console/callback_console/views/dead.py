@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 from quart import Blueprint, abort, redirect, request
 from quart.typing import ResponseReturnValue
 
-from callback import Call, Callback, CallFilter, PausedActivity, PermissionDeniedError
+from callback import Call, Callback, CallFilter, PausedActivity
 from callback.masking import masked
+from callback_console.live import rendered_once
 from callback_console.reasons import why_dead
 from callback_console.replays import REASONS, DeadCalls, Replay
 from callback_console.request_context import client, done, page, session
@@ -39,6 +40,7 @@ class DeadGroup:
 
 
 @blueprint.get("/dead")
+@rendered_once
 async def show() -> str:
     """Show the dead calls of the person, or for an administrator those of an owner."""
     owner, token = request.args.get("owner", "").strip(), request.args.get("page", "")
@@ -143,10 +145,7 @@ def _group(values: Mapping[str, str]) -> DeadCalls:
 
 async def _paused() -> Sequence[PausedActivity] | None:
     """Return the paused activities. None if the person may not pause any."""
-    try:
-        return await client().list_paused_activities()
-    except PermissionDeniedError:
-        return None
+    return await client().list_paused_activities() if session().identity.is_admin else None
 
 
 def _owner(owner: str) -> dict[str, str]:

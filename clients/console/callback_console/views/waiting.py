@@ -8,6 +8,7 @@ from typing import Final
 from quart import Blueprint, request
 
 from callback import Call, Callback, CallFilter
+from callback_console.live import rendered_once
 from callback_console.request_context import client, page
 
 blueprint: Final = Blueprint("waiting", __name__)
@@ -35,6 +36,7 @@ def seconds_left(call: Call, callback: Callback) -> float:
 
 
 @blueprint.get("/waiting")
+@rendered_once
 async def show() -> str:
     """Show the held calls of the person, or for an administrator those of an owner."""
     owner = request.args.get("owner", "").strip()

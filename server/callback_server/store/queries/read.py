@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
-
-from redis.asyncio.client import Pipeline
-from redis.asyncio.cluster import ClusterPipeline
+from typing import Any, Final
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
@@ -57,16 +54,13 @@ async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool)
     """
     if not case_ids:
         return []
-    pipeline = scripts.client.pipeline(transaction=False)
+    texts = ("content", "body", "fallback", "closed_response") if bodies else ("content",)
+    commands = list[tuple[str, str]]()
     for case_id in case_ids:
         partition = keys.partition_of(case_id)
-        pipeline.hgetall(keys.key(partition, "case", case_id))
-        pipeline.get(keys.key(partition, "content", case_id))
-        if bodies:
-            pipeline.get(keys.key(partition, "body", case_id))
-            pipeline.get(keys.key(partition, "fallback", case_id))
-            pipeline.get(keys.key(partition, "closed_response", case_id))
-    replies = iter(await _replies(pipeline))
+        commands.append(("HGETALL", keys.key(partition, "case", case_id)))
+        commands += [("GET", keys.key(partition, name, case_id)) for name in texts]
+    replies = iter(await scripts.read_together(commands))
     cases: list[Case | None] = []
     for case_id in case_ids:
         fields, content = next(replies), next(replies)
@@ -147,9 +141,8 @@ async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = Fals
         StoreError: The store did not answer.
     """
     partition = keys.partition_of(case_id_of_call(call_id))
-    pipeline = scripts.client.pipeline(transaction=False)
-    pipeline.hmget(keys.key(partition, "call", call_id), *_CALL_FIELDS, *_BODY_FIELDS)
-    (fields,) = await _replies(pipeline)
+    key = keys.key(partition, "call", call_id)
+    (fields,) = await scripts.read_together([("HMGET", key, *_CALL_FIELDS, *_BODY_FIELDS)])
     if not _is_kept(fields) and not (also_deleted and fields[0]):
         return None
     bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
@@ -168,13 +161,9 @@ async def list_calls(
     """
     partition = keys.partition_of(case_id)
     highest = "+inf" if before is None else f"({before}"
-    with store_errors():
-        ids = cast(
-            "list[bytes]",
-            await scripts.client.zrevrangebyscore(
-                keys.key(partition, "calls", case_id), highest, "-inf", start=0, num=limit + 1
-            ),
-        )
+    key = keys.key(partition, "calls", case_id)
+    command = ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1)
+    (ids,) = await scripts.read_together([command])
     calls = await read_calls(scripts, [call_id.decode() for call_id in ids[:limit]])
     return calls, calls[-1].attempt if len(ids) > limit and calls else None
 
@@ -199,12 +188,11 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
     """
     if not call_ids:
         return []
-    pipeline = scripts.client.pipeline(transaction=False)
+    commands = list[tuple[str, ...]]()
     for call_id in call_ids:
         key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
-        pipeline.hmget(key, *_CALL_FIELDS)
-        pipeline.hstrlen(key, "request_body")
-    replies = iter(await _replies(pipeline))
+        commands += [("HMGET", key, *_CALL_FIELDS), ("HSTRLEN", key, "request_body")]
+    replies = iter(await scripts.read_together(commands))
     found = [(call_id, next(replies), next(replies)) for call_id in call_ids]
     return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
 
@@ -236,16 +224,6 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
         answer=unpack_answer(answer) if answer else None,
         failure=CallFailure(failure.decode()) if failure else None,
     )
-
-
-async def _replies(pipeline: Pipeline | ClusterPipeline) -> list[Any]:
-    """Return the replies of a pipeline, or raise its first error unchanged: redis-py would change its text."""
-    with store_errors():
-        replies = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-    return replies
 
 
 def _call(

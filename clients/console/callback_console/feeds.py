@@ -1,0 +1,120 @@
+"""Feeds: changes, for the live pages of people with the same token.
+
+Such people see the same. So their pages share one watch of the server for each feed, and a view renders its part once
+after a change, however many pages show it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Final
+
+from callback import AsyncCallbackClient, CallbackError
+
+_PART_S: Final = 0.5
+"""How long a part is shared, in seconds: some of what it shows changes without an event, such as a pause."""
+
+
+class LivePage:
+    """A page that is told of changes until it is closed."""
+
+    def __init__(self) -> None:
+        self._wake = asyncio.Event()
+        self._has_changed = False
+        self._is_closed = False
+
+    def tell(self, *, has_changed: bool) -> None:
+        """Tell it of a change, or only that the feed goes on."""
+        self._has_changed = self._has_changed or has_changed
+        self._wake.set()
+
+    def close(self) -> None:
+        """End it."""
+        self._is_closed = True
+        self._wake.set()
+
+    async def receive(self) -> bool | None:
+        """Wait, and return whether something has changed. None: the page is closed."""
+        await self._wake.wait()
+        self._wake.clear()
+        if self._is_closed:
+            return None
+        has_changed, self._has_changed = self._has_changed, False
+        return has_changed
+
+
+class Feed:
+    """Changes of one case, or of all that a person may see. It watches while it has pages.
+
+    Args:
+        client: The client of the person.
+        case_id: Id of the case. Empty: all cases.
+        feeds: Feeds with pages, by the id of the case. It is one of them until it ends.
+    """
+
+    def __init__(self, client: AsyncCallbackClient, case_id: str, feeds: "dict[str, Feed]") -> None:
+        self._pages: set[LivePage] = set()
+        self._is_live = False
+        self._parts: dict[Hashable, asyncio.Task[str]] = {}
+        self._watch = client.watch_calls(case_id=case_id, latest_only=True)
+        self._case_id = case_id
+        self._feeds = feeds
+        feeds[case_id] = self
+        self._running = asyncio.create_task(self._run())
+
+    def add(self, page: LivePage) -> None:
+        """Tell a page of each change, and of one at the beginning, for what changed before the feed was there."""
+        self._pages.add(page)
+        if self._is_live:
+            page.tell(has_changed=True)
+
+    def remove(self, page: LivePage) -> None:
+        """Tell a page nothing more."""
+        self._pages.discard(page)
+        if not self._pages:
+            self._leave()  # at once, so that no page is added to it
+            self._running.cancel()
+
+    async def part(self, key: Hashable, render: Callable[[], Coroutine[Any, Any, str]]) -> str:
+        """Return what a view renders, once for all who ask for the same part after a change.
+
+        Args:
+            key: Everything on which the part depends, apart from the token.
+            render: Renders the part.
+
+        Raises:
+            Exception: The view failed.
+        """
+        if key not in self._parts:
+            task = self._parts[key] = asyncio.create_task(render())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # those who asked may have left
+            asyncio.get_running_loop().call_later(_PART_S, self._forget, key, task)
+        return await asyncio.shield(self._parts[key])
+
+    def _forget(self, key: Hashable, task: asyncio.Task[str]) -> None:
+        if self._parts.get(key) is task:
+            del self._parts[key]
+
+    async def _run(self) -> None:
+        try:
+            # After an error the feed ends. Its pages then say that they are not live, and connect again.
+            with contextlib.suppress(CallbackError):
+                async with self._watch:
+                    self._is_live = True
+                    self._tell(has_changed=True)
+                    while True:
+                        self._tell(has_changed=bool(await self._watch.receive()))
+        finally:
+            self._leave()
+            for page in self._pages:
+                page.close()
+
+    def _leave(self) -> None:
+        if self._feeds.get(self._case_id) is self:
+            del self._feeds[self._case_id]
+
+    def _tell(self, *, has_changed: bool) -> None:
+        if has_changed:
+            self._parts.clear()
+        for page in self._pages:
+            page.tell(has_changed=has_changed)

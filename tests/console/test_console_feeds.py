@@ -1,0 +1,140 @@
+"""Feeds of the console: live pages with the same token share a watch of the server, and what a view renders."""
+
+import asyncio
+import contextlib
+
+import grpc
+import pytest
+from support.clients import CASE
+from support.wait import wait_until
+
+from callback import NotFoundError
+from callback_console import feeds
+from callback_console.sessions import Identity
+
+
+class Watch:
+    """A watch of a server that says what a test puts into `said`: whether there are events, or an error."""
+
+    def __init__(self):
+        self.said = asyncio.Queue()
+        self.is_closed = False
+
+    async def __aenter__(self):
+        if isinstance(said := await self.said.get(), Exception):
+            raise said
+
+    async def __aexit__(self, *_error):
+        self.is_closed = True
+
+    async def receive(self):
+        if isinstance(said := await self.said.get(), Exception):
+            raise said
+        return ["event"] if said else []
+
+
+class Server:
+    """A client of a server with such watches. `watches` are all of them."""
+
+    def __init__(self):
+        self.watches = []
+
+    def watch_calls(self, *, case_id, latest_only):
+        assert (case_id, latest_only) == (CASE, True)
+        self.watches.append(Watch())
+        return self.watches[-1]
+
+
+@pytest.fixture
+async def identity(monkeypatch):
+    monkeypatch.setattr(feeds, "_PART_S", 3600)
+    made = Identity("token", Server())
+    yield made
+    assert made.feeds == {}
+
+
+async def test_pages_share_a_watch_that_ends_with_the_last_one(identity):
+    with contextlib.ExitStack() as second_leaves, contextlib.ExitStack() as first_leaves:
+        first = first_leaves.enter_context(identity.live_page(CASE))
+        second = second_leaves.enter_context(identity.live_page(CASE))
+        (watch,) = identity.client.watches
+        for said in (True, True, False):  # the first is the start of the watch
+            watch.said.put_nowait(said)
+            assert [await first.receive(), await second.receive()] == [said, said]
+        with identity.live_page(CASE) as third:
+            assert await third.receive()  # for what changed before
+        first_leaves.close()
+        watch.said.put_nowait(True)
+        assert await second.receive()
+        second_leaves.close()
+        assert identity.feeds == {}
+        await wait_until(lambda: watch.is_closed, what="the end of the watch")
+    with identity.live_page(CASE):
+        assert len(identity.client.watches) == 2
+
+
+async def test_a_page_that_is_slow_is_told_once_of_all_changes(identity):
+    with identity.live_page(CASE) as slow, identity.live_page(CASE) as page:
+        (watch,) = identity.client.watches
+        for said in (True, True, False):
+            watch.said.put_nowait(said)
+            assert await page.receive() == said
+        assert await slow.receive()
+        watch.said.put_nowait(False)
+        assert await slow.receive() is False
+
+
+@pytest.mark.parametrize("at", [0, 1])
+async def test_an_error_of_the_server_ends_the_pages(identity, at):
+    with identity.live_page(CASE) as first, identity.live_page(CASE) as second:
+        (watch,) = identity.client.watches
+        for _ in range(at):
+            watch.said.put_nowait(True)
+            assert await first.receive()
+        watch.said.put_nowait(NotFoundError("gone", code=grpc.StatusCode.NOT_FOUND))
+        while (said := await second.receive()) is not None:
+            assert said
+        assert await first.receive() is None
+
+
+class View:
+    """A view whose `count`-th page a test finishes."""
+
+    def __init__(self):
+        self.pages = []
+
+    async def render(self):
+        self.pages.append(asyncio.get_running_loop().create_future())
+        return await self.pages[-1]
+
+
+async def test_a_part_is_rendered_once_after_a_change_for_all_who_ask(identity):
+    view = View()
+    with identity.live_page(CASE) as page:
+        feed = identity.feeds[CASE]
+        identity.client.watches[0].said.put_nowait(True)
+        assert await page.receive()
+        leaver, *asking = [asyncio.create_task(feed.part("a", view.render)) for _ in range(3)]
+        other = asyncio.create_task(feed.part("b", view.render))
+        await asyncio.sleep(0)  # they begin
+        await asyncio.sleep(0)  # what they render begins
+        leaver.cancel()
+        identity.client.watches[0].said.put_nowait(True)
+        assert await page.receive()
+        again = asyncio.create_task(feed.part("a", view.render))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for number, text in enumerate(("first", "of b", "second"), 0):
+            view.pages[number].set_result(text)
+        assert [*await asyncio.gather(*asking), await other, await again] == ["first", "first", "of b", "second"]
+
+
+async def test_what_a_view_raises_reaches_all_who_ask(identity):
+    view = View()
+    with identity.live_page(CASE):
+        asking = [asyncio.create_task(identity.feeds[CASE].part("a", view.render)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        view.pages[0].set_exception(ValueError("no"))
+        assert [str(each) for each in await asyncio.gather(*asking, return_exceptions=True)] == ["no", "no"]
+        await asyncio.sleep(0)
