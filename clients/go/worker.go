@@ -429,7 +429,7 @@ func (s *workerStream) onOffer(request *v1.HandleCallbackRequest) {
 func (s *workerStream) onConfirm(callID string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if call := s.calls[callID]; call != nil && !call.isConfirmed {
+	if call := s.calls[callID]; call != nil && call.ctx.Err() == nil && !call.isConfirmed {
 		call.isConfirmed = true
 		close(call.confirmed)
 	}
@@ -463,9 +463,6 @@ func (s *workerStream) handle(call *workerCall) {
 	select {
 	case <-call.confirmed:
 	case <-call.ctx.Done():
-		return
-	}
-	if call.ctx.Err() != nil { // withdrawn at the same moment
 		return
 	}
 	result.Outcome = &v1.Result_Error{Error: errHandlerFailed.Error()} // if the handler ends its goroutine

@@ -120,11 +120,14 @@ func TestACallThatIsWithdrawnBeforeItsConfirmationNeverStarts(t *testing.T) {
 	if result := stream.result("1"); result.GetDeclined() == nil {
 		t.Fatal(result)
 	}
-	stream.send(offer("3"))
-	stream.accepted("3")
-	stream.send(withdraw("3"), confirm("3")) // a confirmation that comes too late
-	if result := stream.result("3"); result.GetDeclined() == nil {
-		t.Fatal(result)
+	for number := range 20 {
+		callID := fmt.Sprint("late-", number)
+		stream.send(offer(callID))
+		stream.accepted(callID)
+		stream.send(withdraw(callID), confirm(callID)) // a confirmation that comes too late
+		if result := stream.result(callID); result.GetDeclined() == nil {
+			t.Fatal(result)
+		}
 	}
 	if len(handler.started) != 0 {
 		t.Fatal("a withdrawn call has started")
