@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from support.conformance import failures, is_long
 from support.faulty_worker import FaultyWorker
 from support.tree import ROOT
 
@@ -100,16 +101,3 @@ async def test_the_worker_with_planted_faults_passes_without_one():
 async def test_the_worker_of_the_python_package_passes_every_scenario(tmp_path):
     launch = launch_command([sys.executable, str(WORKER)], Path(tmp_path, "errors"))
     assert await failures(launch, [*SCENARIOS.values()]) == []
-
-
-async def failures(launch, scenarios):
-    """Run scenarios in four groups at the same time, the long ones in two of them. Return what went wrong."""
-    long, short = [each for each in scenarios if is_long(each)], [each for each in scenarios if not is_long(each)]
-    groups = [long[::2], long[1::2], short[::2], short[1::2]]
-    results = await asyncio.gather(*(run_scenarios(group, launch) for group in groups if group))
-    return [(each.scenario.name, each.problem) for group in results for each in group if each.problem is not None]
-
-
-def is_long(scenario):
-    """Return whether a scenario lasts for seconds by itself."""
-    return scenario.name.startswith(("a worker without a Welcome", "a connection that hangs", "a server that is not"))

@@ -7,38 +7,42 @@ import os
 import subprocess
 
 import pytest
+from support.conformance import failures
 from support.languages import callback_command, require_language
 from support.tree import ROOT
 
+from callback_conform.program import launch_command
+from callback_conform.scenarios import load
+
 CLIENT = ROOT / "clients" / "go"
+CONFORMANCE = ROOT / "clients" / "conformance" / "go"
 
 
 @pytest.fixture(scope="module")
 def go():
     require_language("Go")
 
-    def run(*command):
+    def run(*command, folder=CLIENT):
         environment = os.environ | {"CALLBACK_COMMAND": callback_command()}
-        ended = subprocess.run(
-            command,
-            cwd=CLIENT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        ended = subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **output)
         assert ended.returncode == 0, ended.stdout
         return ended.stdout
 
     return run
 
 
-def test_the_go_client_is_formatted_and_go_vet_finds_nothing(go):
-    assert go("gofmt", "-l", ".") == ""
-    go("go", "vet", "./...")
-    go("go", "mod", "verify")
+@pytest.mark.parametrize("folder", [CLIENT, CONFORMANCE], ids=["client", "conformance"])
+def test_the_code_is_formatted_and_go_vet_finds_nothing(go, folder):
+    assert go("gofmt", "-l", ".", folder=folder) == ""
+    go("go", "vet", "./...", folder=folder)
 
 
 def test_the_tests_of_the_go_client_pass(go):
     go("go", "test", "-race", "-count=1", "./...")  # -count=1: a cached result knows nothing of a change of the server
+
+
+async def test_the_worker_of_the_go_module_passes_every_scenario(go, tmp_path):
+    go("go", "build", "-race", "-ldflags=-s -w", "-o", str(tmp_path / "worker"), ".", folder=CONFORMANCE)
+    launch = launch_command([str(tmp_path / "worker")], tmp_path / "errors")
+    assert await failures(launch, load("worker")) == []

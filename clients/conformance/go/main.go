@@ -1,0 +1,83 @@
+// Command worker is the worker under test of callback conform, for the Go module. See clients/conformance/README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"callback.example/callback"
+)
+
+func main() {
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	slots, err := strconv.Atoi(os.Getenv("CALLBACK_MAX_CALLS"))
+	if err != nil {
+		return err
+	}
+	options := []callback.WorkerOption{
+		callback.WithTokenFile(os.Getenv("CALLBACK_TOKEN_FILE")),
+		callback.WithSlots(slots),
+	}
+	if authority := os.Getenv("CALLBACK_CA_FILE"); authority != "" {
+		options = append(options, callback.WithTLSFiles(callback.TLSFiles{CA: authority}))
+	}
+	var handlers callback.Handlers
+	handlers.Handle(os.Getenv("CALLBACK_ACTIVITY"), handle)
+	handlers.HandleNotification(os.Getenv("CALLBACK_ACTIVITY"), notified)
+	worker, err := callback.NewWorker(os.Getenv("CALLBACK_TARGET"), &handlers, options...)
+	if err != nil {
+		return err
+	}
+	return worker.Run(ctx)
+}
+
+func handle(ctx context.Context, call *callback.Call) (callback.Answer, error) {
+	fmt.Println("started", call.CallID)
+	stopWatching := context.AfterFunc(ctx, func() { fmt.Println("cancelled", call.CallID) })
+	defer stopWatching()
+	response := callback.Text("").WithCode(201)
+	switch call.ActivityCase {
+	case "reject":
+		return callback.Reject(callback.Text("no").WithCode(422)), nil
+	case "fail":
+		return callback.Answer{}, errors.New("it fails, as it was told to")
+	case "wait":
+		<-ctx.Done()
+		return callback.Answer{}, ctx.Err()
+	case "sleep":
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return callback.Answer{}, ctx.Err()
+		}
+	case "large":
+		response.Body = []byte(strings.Repeat("x", 17<<20))
+	case "five":
+		response.Body = []byte(strings.Repeat("x", 5<<20))
+	case "echo":
+		for _, value := range call.Headers.Values("x-value") {
+			response = response.WithHeader("x-echo", value)
+		}
+	}
+	return callback.Accept(response), nil
+}
+
+func notified(_ context.Context, notification *callback.Notification) (callback.Answer, error) {
+	fmt.Println("notified", notification.CallID)
+	return callback.Answer{}, nil
+}

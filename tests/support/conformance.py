@@ -1,0 +1,18 @@
+"""Runs of the conformance scenarios, for the workers of every language."""
+
+import asyncio
+
+from callback_conform.main import run_scenarios
+
+
+async def failures(launch, scenarios):
+    """Run scenarios in four groups at the same time, the long ones in two of them. Return what went wrong."""
+    long, short = [each for each in scenarios if is_long(each)], [each for each in scenarios if not is_long(each)]
+    groups = [long[::2], long[1::2], short[::2], short[1::2]]
+    results = await asyncio.gather(*(run_scenarios(group, launch) for group in groups if group))
+    return [(each.scenario.name, each.problem) for group in results for each in group if each.problem is not None]
+
+
+def is_long(scenario):
+    """Return whether a scenario lasts for seconds by itself."""
+    return scenario.name.startswith(("a worker without a Welcome", "a connection that hangs", "a server that is not"))
