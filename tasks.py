@@ -50,6 +50,7 @@ SYSTEM_PACKAGES = {
     "gcc": "gcc libc6-dev",
     "haproxy": "haproxy",
     "nginx": "nginx",
+    "promtool": "prometheus",
     "redis-server": "redis-server",
     "slowhttptest": "slowhttptest",
     "strace": "strace",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,15 +75,24 @@ class Statistics:
 class StatisticsRecorder:
     """Stores what this process does, and what waits in the store."""
 
-    def __init__(self, scripts: Scripts, *, replica: str, owners: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        replica: str,
+        owners: Callable[[], Sequence[str]],
+        count_unserved: Callable[[], Awaitable[int]],
+    ) -> None:
         """Create a recorder.
 
         Args:
             scripts: The scripts on the store.
             replica: The id of this process.
             owners: Returns the owners whose cases are counted.
+            count_unserved: Returns the number of activities with deliveries that wait, which nothing serves.
         """
         self._scripts = scripts
+        self._count_unserved = count_unserved
         self._replica = replica
         self._owners = owners
         self._minute = _minute_now()
@@ -121,7 +130,10 @@ class StatisticsRecorder:
             if now == minute:
                 self._stored = counts
         if self._gauges is None:
-            self._gauges = _gauges(await count_work(self._scripts, self._owners()))
+            work = await count_work(self._scripts, self._owners())
+            metrics.UNSERVED_ACTIVITIES.set(await self._count_unserved())
+            _show(work)
+            self._gauges = _gauges(work)
 
 
 async def read_call_statistics(scripts: Scripts) -> tuple[list[Statistics], tuple[Stage, ...]]:
@@ -154,6 +166,17 @@ def _gauges(work: Work) -> Counter[str]:
     total = work.total
     values = (1, total.open_cases, total.waiting_calls, total.dead_calls, work.deliveries, work.delay_ms)
     return Counter({f"{GAUGE}{name}": value for name, value in zip(_GAUGES, values, strict=True)})
+
+
+def _show(work: Work) -> None:
+    """Set the metrics of what waits in the store. Every server has the same values, at most a minute old."""
+    total = work.total
+    metrics.OPEN_CALLBACKS.set(total.open_cases)
+    metrics.HELD_CALLS.set(total.waiting_calls)
+    metrics.OLDEST_HELD_CALL_SECONDS.set(work.held_ms / 1000)
+    metrics.DEAD_CALLS.set(total.dead_calls)
+    metrics.WAITING_DELIVERIES.set(work.deliveries)
+    metrics.OLDEST_WAITING_DELIVERY_SECONDS.set(work.delay_ms / 1000)
 
 
 def _work(counts: Mapping[str, int]) -> Work | None:

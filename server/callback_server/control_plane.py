@@ -32,6 +32,7 @@ from callback_process.effective import mask_url
 from callback_process.entry_point import StartError
 from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
+from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
@@ -217,8 +218,13 @@ class ControlPlane:
         authenticator = Authenticator(
             principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
         )
+        served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
+        metrics.add_activities((*served.without_workers, *settings.activities))
         self.statistics = StatisticsRecorder(
-            self.scripts, replica=self.replica_bus.replica, owners=authenticator.owners
+            self.scripts,
+            replica=self.replica_bus.replica,
+            owners=authenticator.owners,
+            count_unserved=served.count_unserved,
         )
         policy = Policy(
             box_url=settings.box_url,
@@ -241,7 +247,7 @@ class ControlPlane:
                 authenticator,
                 self.held,
                 self.watch_hub,
-                ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica),
+                served,
                 SelfCheck(settings),
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),

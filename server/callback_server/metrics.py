@@ -1,9 +1,12 @@
 """Metrics of a server process, by Prometheus' conventions.
 
-Labels are bounded: none names a case, an owner, a label or a path. A series that alerts count starts at 0 with the
-process, because a series that starts at 1 has no rate.
+Labels are bounded: none names a case, an owner, a label or a path. Activities are named if they are declared, or served
+by a worker of this process; the others are together. A series that alerts count starts at 0 with the process, or when
+its activity becomes known, because a series that starts at 1 has no rate.
 """
 
+import functools
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -20,11 +23,33 @@ INVOKE_METHOD: Final = "StreamInvocations"
 """The method in metrics and logs of an invocation: each is counted and timed, and not the stream. Look-ups are timed
 apart."""
 
+MAX_ACTIVITIES: Final = 200
+"""How many activities have series of their own, at most."""
+OTHER_ACTIVITIES: Final = "(other)"
+"""The label of all other activities."""
+
 CALLS: Final = Counter(
-    "callback_calls", "Calls that ended in this process, by outcome and, for failures, by reason", ["outcome", "reason"]
+    "callback_calls",
+    "Calls that ended in this process, by activity, outcome and, for failures, by reason",
+    ["activity", "outcome", "reason"],
 )
 DELIVERIES: Final = Counter(
-    "callback_deliveries", "Delivery attempts that ended in this process, by the outcome of the delivery", ["outcome"]
+    "callback_deliveries",
+    "Delivery attempts that ended in this process, by activity, outcome of the delivery and, for failures, by reason",
+    ["activity", "outcome", "reason"],
+)
+OPEN_CALLBACKS: Final = Gauge("callback_open_callbacks", "Callbacks that are not closed, in the store")
+HELD_CALLS: Final = Gauge("callback_held_calls", "Held calls that wait for an answer, in the store")
+OLDEST_HELD_CALL_SECONDS: Final = Gauge(
+    "callback_oldest_held_call_seconds", "For how long the oldest held call has waited for an answer"
+)
+DEAD_CALLS: Final = Gauge("callback_dead_calls", "Calls and notifications whose delivery is dead, in the store")
+WAITING_DELIVERIES: Final = Gauge("callback_waiting_deliveries", "Deliveries that wait or run, in the store")
+OLDEST_WAITING_DELIVERY_SECONDS: Final = Gauge(
+    "callback_oldest_waiting_delivery_seconds", "How long ago the oldest waiting delivery became due"
+)
+UNSERVED_ACTIVITIES: Final = Gauge(
+    "callback_unserved_activities", "Activities with deliveries that wait, which no server and no worker serves"
 )
 NOTIFICATIONS: Final = Counter(
     "callback_notifications",
@@ -133,11 +158,48 @@ for fault in ("entry_without_case", "missing_entry", "wrong_type"):
     STORE_FAULTS.labels(fault)
 for file in ("certificate", "handler_tls", "principals"):
     RELOADS_FAILED.labels(file)
-for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
-    CALLS.labels(status, "")
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
-    DELIVERIES.labels(delivery)
     for reason in (Reason.REMINDER, Reason.EXPIRY):
         NOTIFICATIONS.labels(reason, delivery)
-for failure in set(CallFailure) - {CallFailure.NO_HANDLER}:
-    CALLS.labels(CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED, failure)
+
+_activities: set[str] = set()
+
+
+def add_activities(names: Iterable[str]) -> None:
+    """Give activities series of their own from now on, as long as there are not too many."""
+    for name in names:
+        if name not in _activities and len(_activities) < MAX_ACTIVITIES:
+            _activities.add(name)
+            _start_series(name)
+    calls_series.cache_clear()
+    deliveries_series.cache_clear()
+
+
+@functools.lru_cache(4096)
+def calls_series(activity: str, outcome: str, reason: str) -> Counter:
+    """Return the series of the ended calls of an activity. Looking it up by its labels is slow."""
+    return CALLS.labels(_label(activity), outcome, reason)
+
+
+@functools.lru_cache(4096)
+def deliveries_series(activity: str, outcome: str, reason: str) -> Counter:
+    """Return the series of the delivery attempts of an activity."""
+    return DELIVERIES.labels(_label(activity), outcome, reason)
+
+
+def _label(activity: str) -> str:
+    return activity if activity in _activities else OTHER_ACTIVITIES
+
+
+def _start_series(label: str) -> None:
+    for status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
+        CALLS.labels(label, status, "")
+    for delivery in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
+        DELIVERIES.labels(label, delivery, "")
+    for failure in set(CallFailure) - {CallFailure.NO_HANDLER}:
+        CALLS.labels(label, CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED, failure)
+        for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DEAD):
+            DELIVERIES.labels(label, delivery, failure)
+
+
+_start_series(OTHER_ACTIVITIES)

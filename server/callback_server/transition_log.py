@@ -7,8 +7,6 @@ case closed.
 
 from __future__ import annotations
 
-import functools
-
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
@@ -25,8 +23,6 @@ from callback_server.domain.timeouts import (
 )
 
 log = get_logger()
-_calls = functools.cache(metrics.CALLS.labels)
-"""The cached series: looking one up for each call is slow, and their number is bounded."""
 
 
 def log_report(timeout: Timeout | EntryWithoutCase | WrongType) -> None:
@@ -72,35 +68,47 @@ def log_missing_entry(listed_in: str, name: str) -> None:
     log.error("missing_entry", listed_in=listed_in, case_id=case_id_of_call(name), name=name)
 
 
-def log_call_ended(call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None) -> None:
-    """Log and count the end of a call, after it is recorded."""
-    _calls(outcome.status, outcome.failure or "").inc()
-    log.info(
-        "call_ended",
-        call_id=call_id,
-        case_id=case_id_of_call(call_id),
-        activity=activity,
-        status=outcome.status,
+def log_call_ended(
+    call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None, *, owner: str = ""
+) -> None:
+    """Log and count the end of a call, after it is recorded. A failed one is a warning, with its owner if known."""
+    metrics.calls_series(activity, outcome.status, outcome.failure or "").inc()
+    fields = {
+        "call_id": call_id,
+        "case_id": case_id_of_call(call_id),
+        "activity": activity,
+        "status": outcome.status,
         **_effect_fields(effect),
         **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
-    )
+    }
+    if outcome.status is CallStatus.FAILED:
+        log.warning("call_ended", **fields, **({"owner": owner} if owner else {}))
+    else:
+        log.info("call_ended", **fields)
 
 
 def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
-    """Log and count an attempt of a delivery, after its end is recorded."""
+    """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner."""
     is_call = grant.reason is Reason.CALL
-    (metrics.DELIVERIES.labels(status) if is_call else metrics.NOTIFICATIONS.labels(grant.reason, status)).inc()
-    log.info(
-        "delivery_tried",
-        call_id=grant.call_id,
-        case_id=case_id_of_call(grant.call_id),
-        activity=grant.activity,
-        attempt=grant.attempt,
-        status=status,
+    failure = (outcome and outcome.failure) or ""
+    if is_call:
+        metrics.deliveries_series(grant.activity, status, failure).inc()
+    else:
+        metrics.NOTIFICATIONS.labels(grant.reason, status).inc()
+    fields = {
+        "call_id": grant.call_id,
+        "case_id": case_id_of_call(grant.call_id),
+        "activity": grant.activity,
+        "attempt": grant.attempt,
+        "status": status,
         **({} if is_call else {"reason": grant.reason}),
         **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
-    )
+    }
+    if status is DeliveryStatus.DEAD:
+        log.warning("delivery_tried", **fields, owner=grant.owner)
+    else:
+        log.info("delivery_tried", **fields)
 
 
 def _effect_fields(effect: CaseEffect | None) -> dict[str, str]:

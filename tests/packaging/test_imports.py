@@ -171,8 +171,8 @@ SERVER_ROOMS = {
     ),
     "control_plane": (
         "access", "call_statistics", "calls", "domain", "epoch_exchange", "epoch_keeper", "handlers", "limits",
-        "replica_bus", "rpc", "self_check", "settings", "store", "store_health", "transition_log", "verification",
-        "watch",
+        "metrics", "replica_bus", "rpc", "self_check", "settings", "store", "store_health", "transition_log",
+        "verification", "watch",
     ),
     "main": ("contract", "control_plane", "settings"),
     "__main__": ("main", "settings"),

@@ -12,7 +12,8 @@ from support.leases import end_leases
 from support.system import own_store, running_system
 from support.wait import wait_until
 
-from callback import Reject, Response
+from callback import AnswerMode, Handlers, Reject, Response, Worker
+from callback_server import metrics as server_metrics
 from callback_server.domain.call import CallFailure
 
 
@@ -75,16 +76,17 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
 
         now = await metrics(system, system.server)
         calls = {
-            (sample.labels["outcome"], sample.labels["reason"]): sample.value
+            (sample.labels["activity"], sample.labels["outcome"], sample.labels["reason"]): sample.value
             for sample in now.families["callback_calls"].samples
             if sample.name == "callback_calls_total" and sample.value
         }
         assert calls == {
-            ("SUCCEEDED", ""): 6,
-            ("REJECTED", ""): 1,
-            ("FAILED", "HANDLER_ERROR"): 1,
-            ("FAILED", "INVALID_RESPONSE"): 1,
-            ("NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
+            ("record", "SUCCEEDED", ""): 4,
+            ("work", "SUCCEEDED", ""): 2,
+            ("work", "REJECTED", ""): 1,
+            ("work", "FAILED", "HANDLER_ERROR"): 1,
+            ("work", "FAILED", "INVALID_RESPONSE"): 1,
+            ("nobody", "NOT_STARTED", "HANDLER_UNREACHABLE"): 1,
         }
         assert now("callback_refused_total", method="StreamInvocations", reason="CALLBACK_CLOSED", limit="") == 2
         assert now("callback_refused_total", method="StreamInvocations", reason="STATE_UNKNOWN", limit="") == 1
@@ -96,6 +98,20 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
         assert now("callback_request_seconds_count", method="StreamInvocations") == 13
         assert now("callback_calls_in_flight") == 0
         assert now("callback_store_up") == 1
+
+        levels = {(each["status"], each["level"], each.get("owner")) for each in system.server.events("call_ended")}
+        assert levels == {
+            ("SUCCEEDED", "info", None), ("REJECTED", "info", None), ("NOT_STARTED", "info", None),
+            ("FAILED", "warning", "local"),
+        }  # fmt: skip
+        acknowledged = await system.client.generate_callback_url(
+            "work", Response("ok"), activity_case="reject", answer_mode=AnswerMode.ACK
+        )
+        await system.http.get(acknowledged.url)
+        [dead] = await wait_until(lambda: system.server.events("delivery_tried"))
+        assert (dead["level"], dead["status"], dead["owner"], dead["activity"]) == ("warning", "DEAD", "local", "work")
+        now = await metrics(system, system.server)
+        assert now("callback_deliveries_total", activity="work", outcome="DEAD", reason="") == 1
 
 
 async def test_a_look_up_is_timed_apart_from_calls(store_of, tmp_path):
@@ -179,6 +195,8 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
     async with running_system(tmp_path, store_of()) as system:
         made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
         await system.http.get(made.url)
+        unserved = await system.client.generate_callback_url("unserved", Response("ok"))
+        await system.http.get(unserved.url)
         for process in (system.server, system.edge):
             for name, family in (await metrics(system, process)).families.items():
                 if not name.startswith("callback_"):
@@ -190,7 +208,31 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
                     assert name.endswith("_seconds")
                 for sample in family.samples:
                     told = {*sample.labels, *sample.labels.values()}
-                    assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "record"})
+                    assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "unserved"})
+        # What is neither declared nor served by a worker is counted together.
+        not_started = {"outcome": "NOT_STARTED", "reason": "HANDLER_UNREACHABLE"}
+        assert (await metrics(system, system.server))("callback_calls_total", activity="(other)", **not_started) == 1
+        handlers = Handlers()
+
+        @handlers.activity("unserved")
+        async def served(_call):
+            return None
+
+        async with Worker(handlers, system.grpc).working():
+            assert (await system.http.get(unserved.url)).status_code == 200
+        now = await metrics(system, system.server)
+        assert now("callback_calls_total", activity="unserved", outcome="SUCCEEDED", reason="") == 1
+
+
+async def test_no_more_activities_have_series_of_their_own_than_are_allowed(monkeypatch):
+    monkeypatch.setattr(server_metrics, "_activities", set())
+    monkeypatch.setattr(server_metrics, "MAX_ACTIVITIES", 2)
+    try:
+        server_metrics.add_activities(["bounded-1", "bounded-2", "bounded-3"])
+        labels = [server_metrics.calls_series(f"bounded-{n}", "SUCCEEDED", "")._labelvalues[0] for n in (1, 2, 3)]
+        assert labels == ["bounded-1", "bounded-2", server_metrics.OTHER_ACTIVITIES]
+    finally:
+        server_metrics.calls_series.cache_clear()
 
 
 async def test_series_for_alerts_start_at_0(store_of, tmp_path):

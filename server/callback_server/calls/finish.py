@@ -75,4 +75,4 @@ def log_finished(grant: Grant, outcome: Outcome, finished: FinishResult) -> None
     if finished.delivery is not None:
         log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms)
     if finished.delivery is not DeliveryStatus.PENDING:
-        log_call_ended(grant.call_id, grant.activity, outcome, finished.effect)
+        log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)

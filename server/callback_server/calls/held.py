@@ -161,7 +161,7 @@ class HeldCalls:
                 response, version = finished.response, finished.version
                 continue
             if unsure or not finished.again:  # else another client gave the same answer before
-                log_call_ended(call_id, case.activity, outcome, finished.effect)
+                log_call_ended(call_id, case.activity, outcome, finished.effect, owner=case.owner)
             return True
 
     async def resolve(self, case: Case, decision: Decision, *, answered_by: str) -> int:

@@ -381,7 +381,7 @@ class CallInvoker:
         if grant.recorded:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
             outcome = grant.resolved or self._dispatcher.outcome_of_response(grant.response)
-            log_call_ended(grant.call_id, grant.activity, outcome, grant.effect)
+            log_call_ended(grant.call_id, grant.activity, outcome, grant.effect, owner=grant.owner)
             if grant.lease_left_ms:
                 self._deliveries.start_first_attempt(grant, request)
         else:

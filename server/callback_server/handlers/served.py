@@ -15,8 +15,11 @@ from callback_server.handlers.workers.worker import NOTIFICATIONS, notification_
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.find_slots import find_slots
+from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.scripts import Scripts
 
+PAGE: Final = 100
+"""How many activities are counted at once."""
 READ_INTERVAL_S: Final = 0.25
 """How long the workers of other servers, once read, are used for new callbacks, in seconds."""
 
@@ -91,6 +94,22 @@ class ServedActivities:
             StoreError: The store did not answer.
         """
         return WorkerCounts(Counter(self._workers.worker_counts()) + await self._read_elsewhere())
+
+    async def count_unserved(self) -> int:
+        """Return the number of activities with deliveries that wait, which nothing serves.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        served = (await self.worker_counts()).activities | self.without_workers
+        unserved, after = 0, ""
+        while True:
+            loads, after = await list_activities(
+                self._scripts, owner="", served=(), only=None, of_deliveries=True, after=after, limit=PAGE
+            )
+            unserved += sum(bool(each.deliveries) and each.activity not in served for each in loads)
+            if not after:
+                return unserved
 
     async def takes_calls(self, activity: str) -> bool:
         """Return whether the calls of an activity have a handler now, as far as this server knows."""

@@ -89,6 +89,7 @@ class WorkerPool:
     def join(self, worker: Worker) -> None:
         """Add a worker, which gets calls from now on."""
         self._workers[worker] = None
+        metrics.add_activities(route.removeprefix(NOTIFICATIONS) for route in worker.routes)
         for route in worker.routes:
             self._serving[route][worker] = None
         self._has_workers.set()

@@ -37,6 +37,8 @@ class Work:
     """How long ago the earliest of them became due, in milliseconds. 0: none is due."""
     owners: dict[str, OwnerWork] = field(default_factory=dict)
     """By owner."""
+    held_ms: int = 0
+    """For how long the oldest held call of these owners has waited, in milliseconds. 0: none waits."""
 
     @property
     def total(self) -> OwnerWork:
@@ -59,10 +61,11 @@ async def count_work(scripts: Scripts, owners: Sequence[str]) -> Work:
     for at in range(0, max(len(owners), 1), OWNERS):
         counted = owners[at : at + OWNERS]
         arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owners=counted))
-        for deliveries, delay_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
+        for deliveries, delay_ms, held_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
             if at == 0:
                 work.deliveries += deliveries
                 work.delay_ms = max(work.delay_ms, delay_ms)
+            work.held_ms = max(work.held_ms, held_ms)
             for owner, cases, waiting, dead in zip(counted, flat[::3], flat[1::3], flat[2::3], strict=True):
                 of_owner = work.owners[owner]
                 of_owner.open_cases += cases
