@@ -86,7 +86,7 @@ async def test_each_scenario_catches_a_planted_fault():
 
     async def problem(scenario, fault):
         pace = 0.2 if is_long(scenario) else 1
-        (result,) = await run_scenarios([scenario], FaultyWorker.launch(fault), patience_s=10, pace=pace)
+        (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=10, pace=pace)
         return result.problem or "passed"
 
     problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (fault, _) in FAULTS.items()))

@@ -1,15 +1,15 @@
-"""Runs of the conformance scenarios, for the workers of every language."""
+"""Runs of the conformance scenarios, for the workers and clients of every language."""
 
 import asyncio
 
 from callback_conform.main import run_scenarios
 
 
-async def failures(launch, scenarios):
+async def failures(launch, scenarios, kind="worker"):
     """Run scenarios in four groups at the same time, the long ones in two of them. Return what went wrong."""
     long, short = [each for each in scenarios if is_long(each)], [each for each in scenarios if not is_long(each)]
     groups = [long[::2], long[1::2], short[::2], short[1::2]]
-    results = await asyncio.gather(*(run_scenarios(group, launch) for group in groups if group))
+    results = await asyncio.gather(*(run_scenarios(kind, group, launch) for group in groups if group))
     return [(each.scenario.name, each.problem) for group in results for each in group if each.problem is not None]
 
 

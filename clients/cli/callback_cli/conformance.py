@@ -1,4 +1,4 @@
-"""The command that drives a worker program in any language through the scenarios of the contract: conform."""
+"""The command that drives a worker or client program in any language through the scenarios of the contract: conform."""
 
 import sys
 from pathlib import Path
@@ -11,9 +11,10 @@ from callback_cli.processes import needs_extra
 
 @click.command(
     context_settings={"ignore_unknown_options": True},
-    epilog=examples("callback conform -- python worker.py", "callback conform --format tap -- ./worker"),
+    epilog=examples("callback conform -- python worker.py", "callback conform --client --format tap -- ./driver"),
 )
 @click.argument("command", metavar="-- COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--client", "is_client", is_flag=True, help="COMMAND is a client driver. Default: a worker.")
 @click.option("--only", "names", metavar="NAME", multiple=True, help="Run this scenario alone. Repeatable.")
 @click.option(
     "--known-failures",
@@ -31,11 +32,12 @@ from callback_cli.processes import needs_extra
 )
 def conform(
     command: tuple[str, ...],
+    is_client: bool,
     names: tuple[str, ...],
     known_failures: Path | None,
     format_: str,
 ) -> None:
-    """Drive a worker program in any language through the scenarios of the contract.
+    """Drive a worker or client program in any language through the scenarios of the contract.
 
     A scripted server on loopback starts COMMAND, with its address in the environment, and speaks the real protocol.
     clients/conformance/README.md in the source says what the program has to do. The exit code is 1 if a scenario fails
@@ -45,6 +47,6 @@ def conform(
         from callback_conform.main import known_failures_of, run
     known = [] if known_failures is None else known_failures_of(known_failures)
     try:
-        sys.exit(run(command, kind="worker", names=names, known=known, format_=format_))
+        sys.exit(run(command, kind="client" if is_client else "worker", names=names, known=known, format_=format_))
     except LookupError as error:
         raise click.UsageError(str(error)) from None

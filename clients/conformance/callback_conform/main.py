@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from callback_conform.changes import PATIENCE_S
+from callback_conform.client_steps import ClientRunner
 from callback_conform.program import Launch, launch_command
 from callback_conform.report import Result, exit_code, table, tap
 from callback_conform.scenarios import Scenario, load
@@ -34,7 +35,7 @@ def run(command: Sequence[str], *, kind: str, names: Collection[str], known: Col
         raise LookupError(f"there is no such scenario of a {kind}: {', '.join(sorted(unknown))}")
     scenarios = [each for each in scenarios if not names or each.name in names]
     with tempfile.NamedTemporaryFile(prefix="callback-conform-") as log:
-        results = asyncio.run(run_scenarios(scenarios, launch_command(command, Path(log.name))))
+        results = asyncio.run(run_scenarios(kind, scenarios, launch_command(command, Path(log.name))))
         report = tap if format_ == "tap" else table
         print(report(results, known))  # noqa: T201  # its output
         code = exit_code(results, known)
@@ -45,11 +46,12 @@ def run(command: Sequence[str], *, kind: str, names: Collection[str], known: Col
 
 
 async def run_scenarios(
-    scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1
+    kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1
 ) -> list[Result]:
-    """Run scenarios of workers, one after the other. `patience_s` and `pace` are those of `WorkerRunner`."""
+    """Run scenarios of a kind, one after the other. `patience_s` and `pace` are those of `Runner`."""
     results = []
-    async with WorkerRunner(launch, patience_s=patience_s, pace=pace) as runner:
+    runner_class = WorkerRunner if kind == "worker" else ClientRunner
+    async with runner_class(launch, patience_s=patience_s, pace=pace) as runner:
         for scenario in scenarios:
             began = time.monotonic()
             problem = await runner.run(scenario)

@@ -25,11 +25,15 @@ class Relay:
 
     async def __aexit__(self, *_error: object) -> None:
         self._server.close()
-        for connection in self._connections.values():
-            connection.abort()
+        self.cut()
         while self._connections:
             await asyncio.wait(self._connections)
         await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Break the connections that there are now."""
+        for connection in self._connections.values():
+            connection.abort()
 
     def freeze(self) -> None:
         """Forward nothing more on the connections that there are now."""

@@ -24,15 +24,6 @@ DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """The largest message of a worker that does not say it, in bytes."""
 LEAST_MAX_MESSAGE_BYTES: Final = 1024 * 1024
 
-OPTIONS: Final[list[tuple[str, int]]] = [
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 64 * 1024 * 1024),
-    # As the real server: it disconnects a worker that pings more often than every 4 s.
-    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.so_reuseport", 0),
-]
-
 
 class Stream:
     """One stream of the worker."""

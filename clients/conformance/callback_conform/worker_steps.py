@@ -1,15 +1,11 @@
-"""Runs the scenarios of workers, one after the other, with one program for as long as they pass."""
+"""The steps of the scenarios of workers."""
 
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -19,12 +15,11 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as pb
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
-from callback_conform.certificates import make_certificates
-from callback_conform.changes import PATIENCE_S, Changes, ScenarioError
-from callback_conform.program import Launch, Program
-from callback_conform.relay import Relay
-from callback_conform.scenarios import Scenario, Step
-from callback_conform.worker_server import ACTIVITY, MAX_CALLS, OPTIONS, Stream, WorkerServer
+from callback_conform.changes import PATIENCE_S, ScenarioError
+from callback_conform.program import Launch
+from callback_conform.runner import Runner
+from callback_conform.scenarios import Step
+from callback_conform.worker_server import ACTIVITY, MAX_CALLS, Stream, WorkerServer
 
 NEVER_S: Final = 0.3
 """How long a step waits for what must not happen, in seconds, unless it says so."""
@@ -32,107 +27,24 @@ _UNKNOWN: Final = b"\xc2\x3e\x03new"
 """A field with the number 1000, which no release has."""
 
 
-class WorkerRunner:
-    """The scripted server and the program under test. Use it as an async context manager."""
+class WorkerRunner(Runner):
+    """The scripted server of workers, and the worker under test."""
 
     def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
-        """Create a runner.
-
-        Args:
-            launch: Starts the program under test.
-            patience_s: How long a step waits for what a correct program does at once, in seconds.
-            pace: A factor for the times in the scenarios. Below 1 for a program whose own times are as short.
-        """
-        self._launch = launch
-        self._pace = pace
-        self._changes = Changes(patience_s)
+        super().__init__(launch, patience_s=patience_s, pace=pace)
         self._server = WorkerServer(self._changes)
-        self._program: Program | None = None
-        self._is_tls = False
         self._streams: dict[str, Stream] = {}
         self._stream: Stream | None = None
 
-    async def __aenter__(self) -> Self:
-        self._stack = AsyncExitStack()
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        self._token_file = self._folder / "token"
-        self._ca_file = self._folder / "ca.pem"
-        certificates = make_certificates()
-        self._ca_file.write_bytes(certificates.authority)
-        server = grpc.aio.server(options=OPTIONS)
+    def _add_to(self, server: grpc.aio.Server) -> None:
+        """Add the service of workers."""
         add_WorkerServiceServicer_to_server(self._server, server)
-        self._relays = []
-        credentials = grpc.ssl_server_credentials([(certificates.key, certificates.certificate)])
-        for port in (
-            server.add_insecure_port("127.0.0.1:0"),
-            server.add_secure_port("127.0.0.1:0", credentials),
-        ):
-            self._relays.append(await self._stack.enter_async_context(Relay(port)))
-        await server.start()
-        self._stack.push_async_callback(server.stop, 0)
-        self._stack.push_async_callback(self._kill)
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
-
-    async def run(self, scenario: Scenario) -> str | None:
-        """Run a scenario, and return what the program did wrong; None if nothing."""
-        is_tls = "tls" in scenario.needs
-        is_usable = self._program is not None and self._program.exit_code is None and is_tls is self._is_tls
-        if not is_usable or "fresh" in scenario.needs:
-            await self._start(is_tls)
-        self._streams, self._stream = {}, None
-        problem: str | None = None
-        try:
-            for number, step in enumerate(scenario.steps, 1):
-                try:
-                    await self._run_step(step)
-                    self._check_protocol()
-                except ScenarioError as error:
-                    raise ScenarioError(f"step {number}, {_text(step)}: {error}") from None
-            self._check_leftovers()
-        except ScenarioError as error:
-            broken = self._broken()
-            problem = "\n".join([str(error), *(each for each in broken if each not in str(error))])
-        self._end_streams()
-        if problem is not None or "fresh" in scenario.needs:
-            await self._kill()
-        self._server.refusal = None
-        self._server.broken.clear()
-        if self._program is not None:
-            self._program.lines.clear()
-        return problem
-
-    # ---- The program ----
-
-    async def _start(self, is_tls: bool) -> None:
-        await self._kill()
+    def _begin_program(self) -> Mapping[str, str]:
+        """Forget the streams of the program before."""
         self._server.opened.clear()
         self._server.attempts.clear()
-        self._is_tls = is_tls
-        self._token_file.write_text("first")
-        host = "localhost" if is_tls else "127.0.0.1"
-        variables = {
-            "CALLBACK_TARGET": f"{host}:{self._relays[is_tls].port}",
-            "CALLBACK_CA_FILE": str(self._ca_file) if is_tls else "",
-            "CALLBACK_TOKEN_FILE": str(self._token_file),
-            "CALLBACK_ACTIVITY": ACTIVITY,
-            "CALLBACK_MAX_CALLS": str(MAX_CALLS),
-        }
-        self._program = await self._launch(variables, self._changes)
-
-    async def _kill(self) -> None:
-        if self._program is not None:
-            await self._program.kill()
-            self._program = None
-
-    def _running(self) -> Program:
-        if self._program is None:
-            raise ScenarioError("no program runs")
-        return self._program
+        return {"CALLBACK_ACTIVITY": ACTIVITY, "CALLBACK_MAX_CALLS": str(MAX_CALLS)}
 
     # ---- Streams and what they say ----
 
@@ -142,32 +54,27 @@ class WorkerRunner:
         return self._stream
 
     def _broken(self) -> list[str]:
+        """Return how the worker has broken the protocol."""
         streams = {*self._streams.values(), *self._server.opened}
-        return [*self._server.broken, *(each for stream in streams for each in stream.broken)]
+        broken = [*self._server.broken, *(each for stream in streams for each in stream.broken)]
+        return [f"the worker broke the protocol: {each}" for each in broken]
 
-    def _check_protocol(self) -> None:
-        if broken := self._broken():
-            raise ScenarioError("the worker broke the protocol: " + "; ".join(broken))
-
-    def _check_leftovers(self) -> None:
+    def _check_end(self) -> None:
+        """Check that the worker sent nothing that no step has taken."""
         for stream in self._streams.values():
             if left := [each.WhichOneof("message") for each in stream.received]:
                 raise ScenarioError(f"the worker also sent {', '.join(map(str, left))}")
 
-    def _end_streams(self) -> None:
-        """End the streams of a scenario: the next one begins with a new stream."""
+    def _end_scenario(self) -> None:
+        """End the streams: the next scenario begins with a new one."""
         for stream in {*self._streams.values(), *self._server.opened}:
             stream.end({"code": "UNAVAILABLE", "message": "the scenario is over"})
         self._server.opened.clear()
-
-    def _within_s(self, step: Step) -> float | None:
-        return step["within_s"] * self._pace if "within_s" in step else None
+        self._server.refusal = None
+        self._server.broken.clear()
+        self._streams, self._stream = {}, None
 
     # ---- Steps ----
-
-    async def _run_step(self, step: Step) -> None:
-        (method,) = [found for name in step if (found := getattr(self, f"_step_{name}", None)) is not None]
-        await method(step)
 
     async def _step_connect(self, step: Step) -> None:
         """Take the next stream of the worker, and welcome it."""
@@ -265,28 +172,6 @@ class WorkerRunner:
         if wanted.get("differ") and len({round(pause, 3) for pause in pauses}) == 1:
             raise ScenarioError("all pauses are equal: there is no jitter")
 
-    async def _step_terminate(self, _step: Step) -> None:
-        """Ask the program to stop, as SIGTERM does."""
-        self._running().terminate()
-
-    async def _step_exit(self, step: Step) -> None:
-        """Wait for the end of the program."""
-        program = self._running()
-        code = await self._changes.wait_for(lambda: program.exit_code, "end of the program", self._within_s(step))
-        if (code == 0) is not (step["exit"] == "ok"):
-            raise ScenarioError(f"the exit code is {code}")
-
-    async def _step_token_file(self, step: Step) -> None:
-        """Replace the token in the file, at once."""
-        made = self._folder / "token.new"
-        made.write_text(step["token_file"])
-        made.rename(self._token_file)
-
-    async def _step_freeze(self, _step: Step) -> None:
-        """Forward nothing more on the connections that there are."""
-        for relay in self._relays:
-            relay.freeze()
-
 
 def _message(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
     (kind,) = [each for each in given if each in _MESSAGES]
@@ -375,7 +260,3 @@ def _take(lines: list[str], line: str) -> bool | None:
         return None
     lines.remove(line)
     return True
-
-
-def _text(step: Step) -> str:
-    return ", ".join(f"{name} {value}" for name, value in step.items())

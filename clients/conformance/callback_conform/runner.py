@@ -1,0 +1,177 @@
+"""Runs scenarios, one after the other, with one program for as long as they pass: what workers and clients share."""
+
+from __future__ import annotations
+
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+
+from callback_conform.certificates import make_certificates
+from callback_conform.changes import PATIENCE_S, Changes, ScenarioError
+from callback_conform.program import Launch, Program
+from callback_conform.relay import Relay
+from callback_conform.scenarios import Scenario, Step
+
+OPTIONS: Final[list[tuple[str, int]]] = [
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    # As the real server: it disconnects a program that pings more often than every 4 s.
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),
+]
+
+
+class Runner(ABC):
+    """The scripted server and the program under test. Use it as an async context manager.
+
+    A method `_step_NAME` runs the steps with the key NAME.
+    """
+
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
+        """Create a runner.
+
+        Args:
+            launch: Starts the program under test.
+            patience_s: How long a step waits for what a correct program does at once, in seconds.
+            pace: A factor for the times in the scenarios. Below 1 for a program whose own times are as short.
+        """
+        self._launch = launch
+        self._pace = pace
+        self._changes = Changes(patience_s)
+        self._program: Program | None = None
+        self._is_tls = False
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._token_file = self._folder / "token"
+        self._ca_file = self._folder / "ca.pem"
+        certificates = make_certificates()
+        self._ca_file.write_bytes(certificates.authority)
+        server = grpc.aio.server(options=OPTIONS)
+        self._add_to(server)
+        self._relays = []
+        credentials = grpc.ssl_server_credentials([(certificates.key, certificates.certificate)])
+        for port in (
+            server.add_insecure_port("127.0.0.1:0"),
+            server.add_secure_port("127.0.0.1:0", credentials),
+        ):
+            self._relays.append(await self._stack.enter_async_context(Relay(port)))
+        await server.start()
+        self._stack.push_async_callback(server.stop, 0)
+        self._stack.push_async_callback(self._kill)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def run(self, scenario: Scenario) -> str | None:
+        """Run a scenario, and return what the program did wrong; None if nothing."""
+        is_tls = "tls" in scenario.needs
+        is_usable = self._program is not None and self._program.exit_code is None and is_tls is self._is_tls
+        if not is_usable or "fresh" in scenario.needs:
+            await self._start(is_tls)
+        problem: str | None = None
+        try:
+            for number, step in enumerate(scenario.steps, 1):
+                try:
+                    (method,) = [found for name in step if (found := getattr(self, f"_step_{name}", None)) is not None]
+                    await method(step)
+                    if broken := self._broken():
+                        raise ScenarioError("; ".join(broken))
+                except ScenarioError as error:
+                    raise ScenarioError(f"step {number}, {_text(step)}: {error}") from None
+            self._check_end()
+        except ScenarioError as error:
+            problem = "\n".join([str(error), *(each for each in self._broken() if each not in str(error))])
+        self._end_scenario()
+        if problem is not None or "fresh" in scenario.needs:
+            await self._kill()
+        if self._program is not None:
+            self._program.lines.clear()
+        return problem
+
+    @abstractmethod
+    def _add_to(self, server: grpc.aio.Server) -> None:
+        """Add the scripted services to the server."""
+
+    @abstractmethod
+    def _begin_program(self) -> Mapping[str, str]:
+        """Prepare for a new program, and return the environment variables that it gets besides the common ones."""
+
+    @abstractmethod
+    def _broken(self) -> list[str]:
+        """Return how the program has broken the rules that hold always."""
+
+    @abstractmethod
+    def _check_end(self) -> None:
+        """Raise a ScenarioError if the program did more than the scenario expects."""
+
+    @abstractmethod
+    def _end_scenario(self) -> None:
+        """Forget what belongs to the scenario."""
+
+    # ---- The program ----
+
+    async def _start(self, is_tls: bool) -> None:
+        await self._kill()
+        self._is_tls = is_tls
+        self._token_file.write_text("first")
+        host = "localhost" if is_tls else "127.0.0.1"
+        variables = {
+            "CALLBACK_TARGET": f"{host}:{self._relays[is_tls].port}",
+            "CALLBACK_CA_FILE": str(self._ca_file) if is_tls else "",
+            "CALLBACK_TOKEN_FILE": str(self._token_file),
+            **self._begin_program(),
+        }
+        self._program = await self._launch(variables, self._changes)
+
+    async def _kill(self) -> None:
+        if self._program is not None:
+            await self._program.kill()
+            self._program = None
+
+    def _running(self) -> Program:
+        if self._program is None:
+            raise ScenarioError("no program runs")
+        return self._program
+
+    def _within_s(self, step: Step) -> float | None:
+        return step["within_s"] * self._pace if "within_s" in step else None
+
+    # ---- Steps ----
+
+    async def _step_terminate(self, _step: Step) -> None:
+        """Ask the program to stop, as SIGTERM does."""
+        self._running().terminate()
+
+    async def _step_exit(self, step: Step) -> None:
+        """Wait for the end of the program."""
+        program = self._running()
+        code = await self._changes.wait_for(lambda: program.exit_code, "end of the program", self._within_s(step))
+        if (code == 0) is not (step["exit"] == "ok"):
+            raise ScenarioError(f"the exit code is {code}")
+
+    async def _step_token_file(self, step: Step) -> None:
+        """Replace the token in the file, at once."""
+        made = self._folder / "token.new"
+        made.write_text(step["token_file"])
+        made.rename(self._token_file)
+
+    async def _step_freeze(self, _step: Step) -> None:
+        """Forward nothing more on the connections that there are."""
+        for relay in self._relays:
+            relay.freeze()
+
+
+def _text(step: Step) -> str:
+    return ", ".join(f"{name} {value}" for name, value in step.items())
