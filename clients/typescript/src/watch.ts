@@ -36,7 +36,7 @@ export interface CallWatch extends AsyncIterableIterator<CallEvent>, AsyncDispos
    * event matched the filter, and after the watch is closed.
    */
   receive(): Promise<CallEvent[]>;
-  /** End the watch. Closing twice has no effect. */
+  /** End the watch: it yields no more events. Closing twice has no effect. */
   close(): void;
   [Symbol.asyncIterator](): CallWatch;
 }
@@ -113,6 +113,7 @@ class Watch implements CallWatch {
 
   close(): void {
     this.#isClosed = true;
+    this.#events = [];
     this.#signal?.removeEventListener("abort", this.#abort);
     this.#connection.offClose(this.#abort);
     this.#stream?.cancel();

@@ -1,3 +1,12 @@
 /** All tests, in one process: they share one system. */
 
+import { after } from "node:test";
+import { pushServer, system } from "./system.js";
+import "./client.test.js";
+import "./requests.test.js";
 import "./worker.test.js";
+
+after(async () => {
+  await system.stop();
+  await pushServer.stop();
+});

@@ -101,14 +101,19 @@ export class WorkerStream {
 
   /** End the stream with an error. */
   fail(code: status, reason = ""): void {
-    const metadata = new Metadata();
-    if (reason !== "") {
-      const info = create(ErrorInfoSchema, { domain: "callback", reason });
-      const details = create(StatusSchema, { code, message: "refused", details: [anyPack(ErrorInfoSchema, info)] });
-      metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, details)));
-    }
-    this.#stream.emit("error", { code, details: "refused", metadata });
+    this.#stream.emit("error", refusalOf(code, reason));
   }
+}
+
+/** Return an error as gRPC sends it, with a reason as the server of Callback does. */
+export function refusalOf(code: status, reason = ""): { code: status; details: string; metadata: Metadata } {
+  const metadata = new Metadata();
+  if (reason !== "") {
+    const info = create(ErrorInfoSchema, { domain: "callback", reason });
+    const details = create(StatusSchema, { code, message: "refused", details: [anyPack(ErrorInfoSchema, info)] });
+    metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, details)));
+  }
+  return { code, details: "refused", metadata };
 }
 
 /** A server for workers. */
@@ -176,7 +181,8 @@ export function definitionOf(service: DescService): Parameters<Server["addServic
         responseStream: method.methodKind !== "unary",
         requestSerialize: (message: unknown) => Buffer.from(toBinary(method.input, message as never)),
         requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
-        responseSerialize: (message: unknown) => Buffer.from(toBinary(method.output, message as never)),
+        responseSerialize: (message: unknown) =>
+          Buffer.from(toBinary(method.output, create(method.output, message as never))),
         responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
       },
     ]),

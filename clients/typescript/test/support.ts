@@ -1,6 +1,7 @@
 /** Helpers of the tests. */
 
 import { EventEmitter, once } from "node:events";
+import { setTimeout as after } from "node:timers/promises";
 import type { Logger } from "@callback/client";
 
 /** A promise with its functions. */
@@ -22,10 +23,13 @@ export class Events implements Logger {
   warn = (values: Readonly<Record<string, unknown>>, event: string): void => this.#add(values, event);
   error = (values: Readonly<Record<string, unknown>>, event: string): void => this.#add(values, event);
 
-  /** Wait for an event, and return its values. */
-  async of(event: string): Promise<Readonly<Record<string, unknown>>> {
+  /** Wait for an event with certain values, and return all its values. */
+  async of(event: string, values: Readonly<Record<string, unknown>> = {}): Promise<Readonly<Record<string, unknown>>> {
+    const given = Object.entries(values);
     for (;;) {
-      const found = this.all.find((each) => each.event === event);
+      const found = this.all.find(
+        (each) => each.event === event && given.every(([name, value]) => each.values[name] === value),
+      );
       if (found !== undefined) {
         return found.values;
       }
@@ -39,9 +43,33 @@ export class Events implements Logger {
   }
 }
 
-/** A promise that rejects when a signal aborts, and how often it has done so. */
+/** A promise that rejects when a signal aborts. */
 export function untilAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
+}
+
+/** Ask until there is an answer, for at most a minute. */
+export async function until<T>(ask: () => T | Promise<T>): Promise<NonNullable<Exclude<T, false>>> {
+  const end = performance.now() + 60_000;
+  for (;;) {
+    const answer = await ask();
+    if (answer) {
+      return answer as NonNullable<Exclude<T, false>>;
+    }
+    if (performance.now() > end) {
+      throw new Error(`still not so: ${ask}`);
+    }
+    await after(20);
+  }
+}
+
+/** Return all items of a list. */
+export async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) {
+    all.push(item);
+  }
+  return all;
 }

@@ -1,0 +1,320 @@
+/** The client and handlers with a running system: what a caller gets, and what is recorded of it. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  Accept,
+  CallAnsweredError,
+  CallbackClosedError,
+  CallNotReplayableError,
+  DeadlineExceededError,
+  InvalidRequestError,
+  NotFoundError,
+  PageResponse,
+  Redirect,
+  Reject,
+  RequestIdReusedError,
+  Response,
+} from "@callback/client";
+import { allOf, Deferred, until } from "./support.js";
+import { aborted, events, handle, notified, pushServer, system } from "./system.js";
+
+const { client } = system;
+const NEVER = "0".repeat(32);
+
+for (const activity of ["order", "pushed"] as const) {
+  describe(`a handler of the activity ${activity}`, () => {
+    test("gets the request with its bytes, and its answer reaches the caller", async () => {
+      const body = new Uint8Array([0, 255, 10, 200]);
+      handle(activity, (call) => {
+        assert.deepEqual([call.activity, call.activityCase, call.labels], [activity, "order 5", { shop: "nl" }]);
+        assert.deepEqual([call.method, call.attempt, call.verified], ["post", 1, false]);
+        assert.deepEqual(call.query.getAll("id"), ["5", "6"]);
+        assert.deepEqual([call.headers.get("X-One"), call.headers.getAll("x-two")], ["1", ["a", "\u00e9"]]);
+        assert.deepEqual(new Uint8Array(call.body), body);
+        assert.deepEqual(call.traceContext, { traceparent: "00-1-2-01" });
+        return Response.json({ ok: true }, { code: 201, headers: { "x-three": "\u00e9" } });
+      });
+      const given = { activityCase: "order 5", labels: { shop: "nl" } };
+      const made = await client.generateCallbackUrl(activity, new Response("thanks"), given);
+      const headers = [
+        ["X-One", "1"],
+        ["X-Two", "a"],
+        ["X-Two", "\u00e9"],
+        ["traceparent", "00-1-2-01"],
+      ] as const;
+      const reply = await system.send(`${made.url}?id=5&id=6`, { body, headers });
+      assert.deepEqual([reply.status, reply.json(), reply.headers.get("x-three")], [201, { ok: true }, "\u00e9"]);
+      const [call] = await allOf(client.listCalls(made.caseId));
+      const whole = await client.getCall(call?.callId ?? "");
+      assert.deepEqual([whole.status, new Uint8Array(whole.body), whole.bodySize], ["SUCCEEDED", body, 4]);
+      assert.equal(whole.response?.code, 201);
+    });
+
+    test("rejects with a Reject, and fails with any other error", async () => {
+      handle(activity, (call) => {
+        throw call.query.has("wrong") ? new Reject("no trxid") : new Error("the bank is closed");
+      });
+      for (const [query, status, text] of [
+        ["wrong=1", 422, "no trxid"],
+        ["", 502, undefined],
+      ] as const) {
+        const made = await client.generateCallbackUrl(activity, new Redirect("/thanks"));
+        const reply = await system.send(`${made.url}?${query}`);
+        assert.equal(reply.status, status);
+        assert(text === undefined || reply.text() === text);
+        const [call] = await allOf(client.listCalls(made.caseId));
+        assert.deepEqual([call?.status, call?.failure], text ? ["REJECTED", undefined] : ["FAILED", "HANDLER_ERROR"]);
+        assert.doesNotMatch(call?.failureDetail ?? "", /bank/);
+      }
+    });
+
+    test("is told why its answer cannot be rendered", async () => {
+      handle(activity, () => new Response("x", { code: 302 }));
+      const made = await client.generateCallbackUrl(activity, new Response());
+      assert.equal((await system.send(made.url)).status, 502);
+      const callId = (await allOf(client.listCalls(made.caseId)))[0]?.callId;
+      assert.match(String((await events.of("answer_refused", { callId }))["problem"]), /200-299/);
+    });
+  });
+}
+
+describe("the deadline of a call", () => {
+  test("aborts the signal of its handler by the message of the server", async () => {
+    const made = await client.generateCallbackUrl("brief", new Response());
+    assert.equal((await system.send(made.url)).status, 504);
+    await until(() => aborted.length > 0);
+    assert.match(aborted[0] ?? "", /withdrawn/);
+  });
+});
+
+describe("a client", () => {
+  test("gets the same URL for the same request id, and an error for other content", async () => {
+    const requestId = crypto.randomUUID();
+    const first = await client.generateCallbackUrl("record", new Response("a"), { requestId });
+    const second = await client.generateCallbackUrl("record", new Response("a"), { requestId });
+    assert.equal(second.url, first.url);
+    const other = client.generateCallbackUrl("record", new Response("b"), { requestId });
+    await assert.rejects(other, RequestIdReusedError);
+  });
+
+  test("gives a callback each attribute, and reads it back", async () => {
+    const timeToLiveMs = 3_600_000;
+    const { caseId, expireTime } = await client.generateCallbackUrl("order", new Response("body", { code: 202 }), {
+      activityCase: "5",
+      allowMultipleCalls: true,
+      answerDeadlineMs: 2_500,
+      answerMode: "HANDLER",
+      closedResponse: new PageResponse("Closed", "Already done", { linkLabel: "Home", linkUrl: "/" }),
+      fallback: new Redirect("/wait"),
+      getGuard: "CONFIRM",
+      labels: { a: "1" },
+      noRepeat: true,
+      notify: ["REMINDER", "EXPIRY"],
+      prompt: { title: "Pay?", text: "Now", choices: { yes: "Pay", no: "Later" } },
+      remindAfterMs: [60_000, 90_500],
+      repeatWindowMs: 1_500,
+      timeToLiveMs,
+    });
+    const read = await client.getCallback(caseId);
+    assert.equal(read.expireTime?.getTime(), expireTime?.getTime());
+    assert.equal(read.expireTime && read.expireTime.getTime() - read.createTime.getTime(), timeToLiveMs);
+    assert.deepEqual(read.response, new Response("body", { code: 202 }));
+    assert.deepEqual(new TextDecoder().decode(read.response.body), "body");
+    assert.deepEqual(read.prompt, { title: "Pay?", text: "Now", choices: { yes: "Pay", no: "Later" } });
+    assert.deepEqual(read.fallback?.redirectUrl, "/wait");
+    assert.deepEqual([read.closedResponse?.type, read.closedResponse?.linkLabel], ["PAGE", "Home"]);
+    assert.deepEqual(
+      [read.status, read.getGuard, read.answerMode, read.answerDeadlineMs, read.repeatWindowMs, read.noRepeat],
+      ["OPEN", "CONFIRM", "HANDLER", 2_500, 1_500, true],
+    );
+    assert.deepEqual(
+      [read.remindAfterMs, read.notify],
+      [
+        [60_000, 90_500],
+        ["REMINDER", "EXPIRY"],
+      ],
+    );
+  });
+
+  test("sets and resets attributes of a response", async () => {
+    const { caseId } = await client.generateCallbackUrl("record", new Response("old", { headers: { "x-a": "1" } }));
+    const changed = await client.setResponse(caseId, new Response(undefined, { type: "CASE", code: 404 }), {
+      reset: ["headers"],
+    });
+    const { code, headers, body } = changed.response;
+    assert.deepEqual([code, headers?.size ?? 0, new TextDecoder().decode(body)], [404, 0, "old"]);
+    const wrong = client.setResponse(caseId, new Response("x"), { reset: ["body"] });
+    await assert.rejects(wrong, /both set and reset/);
+  });
+
+  test("answers a held call, once", async () => {
+    const made = await client.generateCallbackUrl("form", new Redirect("/thanks"), { labels: { test: "held" } });
+    const waiting = system.send(made.url);
+    const call = await until(async () => (await allOf(client.listCalls(made.caseId)))[0]);
+    const listed = await allOf(client.listOwnerCalls("WAITING"));
+    assert(listed.some(({ callId }) => callId === call.callId));
+    const answered = await client.answerCall(call.callId, new Accept({ response: new Redirect("/answered") }));
+    assert.deepEqual([answered.status, answered.answeredBy], ["SUCCEEDED", "local"]);
+    assert.equal((await waiting).location, "https://shop.example/answered");
+    await assert.rejects(client.answerCall(call.callId, new Reject()), (error) => {
+      assert(error instanceof CallAnsweredError);
+      assert.deepEqual([error.status, error.code], ["SUCCEEDED", "FAILED_PRECONDITION"]);
+      return true;
+    });
+  });
+
+  test("resolves a callback before its call", async () => {
+    const made = await client.generateCallbackUrl("form", new Response("?"), { answerMode: "HOLD" });
+    assert.equal((await client.resolveCallback(made.caseId, new Response("resolved"))).resolved, true);
+    assert.equal((await system.send(made.url)).text(), "resolved");
+    await assert.rejects(client.resolveCallback(made.caseId, new Accept({ close: true })), TypeError);
+  });
+
+  test("extends and closes a callback, and then gets the reason why it is closed", async () => {
+    const { caseId } = await client.generateCallbackUrl("record", new Response("x"));
+    const expireTime = new Date(Date.now() + 7 * 86_400_000);
+    const extended = await client.extendCallback(caseId, expireTime);
+    assert.equal(extended.expireTime?.getTime(), expireTime.getTime());
+    assert.equal((await client.closeCallback(caseId)).closeReason, "CLOSED_BY_OWNER");
+    await assert.rejects(client.setResponse(caseId, new Response("y")), (error) => {
+      assert(error instanceof CallbackClosedError);
+      assert.equal(error.closeReason, "CLOSED_BY_OWNER");
+      return true;
+    });
+    await assert.rejects(client.waitForCall(caseId, { timeoutMs: 60_000 }), CallbackClosedError);
+  });
+
+  test("lists callbacks page by page", async () => {
+    const labels = { list: crypto.randomUUID() };
+    const made = [];
+    for (let index = 0; index < 3; index += 1) {
+      made.unshift((await client.generateCallbackUrl("record", new Response("x"), { labels })).caseId);
+    }
+    const listed = await allOf(client.listCallbacks({ labels, pageSize: 1, status: "OPEN" }));
+    assert.deepEqual(
+      listed.map(({ caseId }) => caseId),
+      made,
+    );
+    const page = await client.listCallbacksPage({ labels, pageSize: 2 });
+    assert.deepEqual([page.items.length, page.nextPageToken !== ""], [2, true]);
+    assert.deepEqual(await allOf(client.listCallbacks({ labels, createdBefore: new Date(0) })), []);
+  });
+
+  test("waits for a call, also for one that ended before, and for the next one", async () => {
+    const made = await client.generateCallbackUrl("record", new Response("x"), { allowMultipleCalls: true });
+    await system.send(made.url, { json: { id: 1 } });
+    const first = await client.waitForCall(made.caseId, { timeoutMs: 60_000 });
+    assert.deepEqual(first.json(), { id: 1 });
+    const next = client.waitForCall(made.caseId, { timeoutMs: 60_000, after: first.attempt });
+    await system.send(made.url, { form: { id: ["2", "3"] } });
+    assert.deepEqual((await next).form().asJson(), { id: ["2", "3"] });
+    const never = client.waitForCall(made.caseId, { timeoutMs: 1, after: 2 });
+    await assert.rejects(never, DeadlineExceededError);
+  });
+
+  test("replays an acknowledged call, and erases it", async () => {
+    const [first, second] = [new Deferred<boolean>(), new Deferred<boolean>()];
+    handle("order", ({ replayed }) => (replayed ? second : first).resolve(replayed));
+    const made = await client.generateCallbackUrl("order", new Response("ok"), { answerMode: "ACK" });
+    assert.equal((await system.send(made.url, { body: "secret" })).text(), "ok");
+    assert.equal(await first.promise, false);
+    const call = await until(async () => {
+      const [listed] = await allOf(client.listCalls(made.caseId));
+      return listed?.delivery?.status === "DELIVERED" ? listed : undefined;
+    });
+    assert.equal((await client.replayCall(call.callId)).callId, call.callId);
+    assert.equal(await second.promise, true);
+    await until(async () => (await client.getCall(call.callId)).delivery?.status === "DELIVERED");
+    assert.equal(await client.eraseCalls(made.caseId), 1);
+    assert.equal((await client.getCall(call.callId)).erased, true);
+    await assert.rejects(client.replayCall(call.callId), CallNotReplayableError);
+  });
+
+  test("gets a reminder in the handler of notifications", async () => {
+    const given = { notify: ["REMINDER"], remindAfterMs: [1_000] } as const;
+    const { caseId } = await client.generateCallbackUrl("order", new Response("x"), given);
+    await until(() => notified.has(caseId));
+    assert.deepEqual(notified.get(caseId), ["REMINDER"]);
+  });
+
+  test("reads activities, statistics and findings, and pauses an activity", async () => {
+    const activities = await allOf(client.listActivities({ pageSize: 2 }));
+    const kinds = Object.fromEntries(activities.map(({ activity, kind }) => [activity, kind]));
+    assert.deepEqual([kinds["order"], kinds["pushed"], kinds["record"]], ["WORKERS", "PUSH", "BUILT_IN"]);
+    await client.pauseActivity("paused", { reason: "the bank is closed" });
+    const [paused] = await client.listPausedActivities();
+    assert.deepEqual([paused?.activity, paused?.reason], ["paused", "the bank is closed"]);
+    await client.resumeActivity("paused");
+    assert((await client.getStatistics()).work.openCallbackCount > 0);
+    assert((await client.listFindings()).some(({ level }) => level === "OK"));
+  });
+
+  test("throws typed errors, with every invalid field", async () => {
+    await assert.rejects(client.getCallback(NEVER), NotFoundError);
+    await assert.rejects(client.generateCallbackUrl("", new Response(undefined, { code: 99 })), (error) => {
+      assert(error instanceof InvalidRequestError);
+      assert.deepEqual([error.reason, error.code], ["INVALID_REQUEST", "INVALID_ARGUMENT"]);
+      assert.deepEqual(error.violations.map(({ field }) => field).sort(), [
+        "callback_activity",
+        "response.response_code",
+      ]);
+      return true;
+    });
+    await assert.rejects(client.generateCallbackUrl("record", "text" as never), TypeError);
+    await assert.rejects(client.generateCallbackUrl("record", new Response(), { getGuard: "ON" as never }), TypeError);
+    await assert.rejects(
+      client.generateCallbackUrl("record", new Response(new Uint8Array(2 ** 24))),
+      InvalidRequestError,
+    );
+  });
+
+  test("cancels a request by its signal", async () => {
+    const reason = new Error("enough");
+    await assert.rejects(client.getCallback(NEVER, { signal: AbortSignal.abort(reason) }), reason);
+    const abort = new AbortController();
+    const waiting = client.waitForCall((await client.generateCallbackUrl("record", new Response("x"))).caseId, {
+      timeoutMs: 60_000,
+      signal: abort.signal,
+    });
+    abort.abort(reason);
+    await assert.rejects(waiting, reason);
+  });
+});
+
+describe("a watch", () => {
+  test("yields the events in order, and resumes after the last one that it has seen", async () => {
+    const labels = { watch: crypto.randomUUID() };
+    const watch = await client.watchCalls({ labels });
+    assert.notEqual(watch.resumeToken, "");
+    const made = await client.generateCallbackUrl("record", new Response("x"), { labels });
+    await system.send(made.url);
+    let token = "";
+    for await (const event of watch) {
+      assert.deepEqual([event.type, event.caseId, event.caseStatus], ["CASE_CREATED", made.caseId, "OPEN"]);
+      token = event.resumeToken;
+      break;
+    }
+    assert.equal(watch.resumeToken, token);
+    assert.deepEqual(await watch.next(), { done: true, value: undefined });
+    await using resumed = await client.watchCalls({ labels, resumeToken: token });
+    const { value } = await resumed.next();
+    assert.deepEqual([value?.type, value?.callStatus, value?.closeReason], ["CALL_ENDED", "SUCCEEDED", "CONSUMED"]);
+  });
+
+  test("ends by its signal with the reason, and with an error if it is closed with its client", async () => {
+    const abort = new AbortController();
+    const watch = await client.watchCalls({ signal: abort.signal, labels: { none: "none" } });
+    const next = watch.next();
+    abort.abort(new Error("enough"));
+    await assert.rejects(next, /enough/);
+    await assert.rejects(client.watchCalls({ caseId: NEVER }), NotFoundError);
+  });
+});
+
+describe("a handler server", () => {
+  test("listens on the port that it says", () => {
+    assert.match(pushServer.address, /^127\.0\.0\.1:\d+$/);
+    assert.equal(pushServer.address, `127.0.0.1:${pushServer.port}`);
+  });
+});

@@ -1,0 +1,280 @@
+/** Requests with a server that a test controls: what is sent again, what is not, and what is sent with each request. */
+
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { inspect } from "node:util";
+import {
+  CallbackClient,
+  CallbackError,
+  type ClientOptions,
+  DeadlineExceededError,
+  Headers,
+  IncomingCall,
+  Query,
+  Redirect,
+  RequestIdUnsupportedError,
+  Response,
+  UnavailableError,
+  WatchPositionLostError,
+} from "@callback/client";
+import {
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  status,
+} from "@grpc/grpc-js";
+import {
+  CallbacksService,
+  type GenerateCallbackUrlRequest,
+  type WatchCallsRequest,
+} from "#gen/callback/v1/callbacks_service_pb.js";
+import { definitionOf, refusalOf } from "./scripted-server.js";
+import { Events } from "./support.js";
+
+const CASE = "5f0c".repeat(8);
+const MADE = { callbackUrl: "https://box.example/cb/s3cret", callbackState: "s3cret", callbackCaseId: CASE };
+
+type Generate = ServerUnaryCall<GenerateCallbackUrlRequest, typeof MADE>;
+type Watch = ServerWritableStream<WatchCallsRequest, { events: unknown[]; resumeToken: string }>;
+
+/** A server that keeps requests, and does with each what the next step of its script says. */
+class Requests implements AsyncDisposable {
+  readonly generated: GenerateCallbackUrlRequest[] = [];
+  readonly metadata: Metadata[] = [];
+  readonly script: (object | "hang")[] = [];
+  readonly events = new Events();
+  readonly client: CallbackClient;
+  readonly #server: Server;
+  readonly #watches: Watch[] = [];
+  readonly #news = new EventEmitter();
+
+  private constructor(server: Server, port: number, options: ClientOptions) {
+    this.#server = server;
+    this.client = new CallbackClient({ target: `127.0.0.1:${port}`, logger: this.events, ...options });
+  }
+
+  static async start(options: ClientOptions = {}): Promise<Requests> {
+    const server = new Server();
+    let requests!: Requests;
+    server.addService(definitionOf(CallbacksService), {
+      generateCallbackUrl: (call: Generate, done: (error: object | null, reply?: typeof MADE) => void) => {
+        requests.generated.push(call.request);
+        requests.metadata.push(call.metadata);
+        const next = requests.script.shift();
+        requests.#news.emit("news");
+        if (next !== "hang") {
+          done(next ?? null, MADE);
+        }
+      },
+      watchCalls: (call: Watch) => {
+        requests.#watches.push(call);
+        requests.#news.emit("news");
+      },
+    });
+    const port = await new Promise<number>((resolve) => {
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (_, bound) => resolve(bound));
+    });
+    requests = new Requests(server, port, options);
+    return requests;
+  }
+
+  /** Take the next watch. */
+  async watch(): Promise<Watch> {
+    while (this.#watches.length === 0) {
+      await once(this.#news, "news");
+    }
+    return this.#watches.shift() as Watch;
+  }
+
+  /** Resolve when a request arrives. */
+  async arrival(): Promise<void> {
+    await once(this.#news, "news");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client.close();
+    this.#server.forceShutdown();
+  }
+}
+
+describe("a request", () => {
+  test("is sent again with the same request id while the server or its store is unreachable", async () => {
+    await using server = await Requests.start();
+    server.script.push(refusalOf(status.UNAVAILABLE), refusalOf(status.UNAVAILABLE, "STORE_UNAVAILABLE"));
+    const made = await server.client.generateCallbackUrl("record", new Response("x"));
+    assert.equal(made.url, MADE.callbackUrl);
+    const ids = new Set(server.generated.map(({ requestId }) => requestId));
+    assert.deepEqual([server.generated.length, ids.size, [...ids][0]?.length], [3, 1, 36]);
+  });
+
+  test("is sent once after a refusal, and without retries", async () => {
+    await using server = await Requests.start({ retry: false });
+    server.script.push(refusalOf(status.INTERNAL, "INTERNAL"), refusalOf(status.UNAVAILABLE));
+    const refused = server.client.generateCallbackUrl("record", new Response("x"));
+    await assert.rejects(refused, (error) => error instanceof CallbackError && error.reason === "INTERNAL");
+    await assert.rejects(server.client.generateCallbackUrl("record", new Response("x")), UnavailableError);
+    assert.deepEqual(
+      server.generated.map(({ requestId }) => requestId),
+      ["", ""],
+    );
+  });
+
+  test("is sent without a request id to a server that has none, unless the program gave one", async () => {
+    await using server = await Requests.start();
+    const refusal = refusalOf(status.FAILED_PRECONDITION, "REQUEST_ID_UNSUPPORTED");
+    server.script.push(refusal);
+    await server.client.generateCallbackUrl("record", new Response("x"));
+    assert.deepEqual([server.generated.length, server.generated[1]?.requestId], [2, ""]);
+    server.script.push(refusal);
+    const given = server.client.generateCallbackUrl("record", new Response("x"), { requestId: "order 5" });
+    await assert.rejects(given, RequestIdUnsupportedError);
+  });
+
+  test("ends at its timeout, at the abort of its signal, and when its client is closed", async () => {
+    await using server = await Requests.start();
+    server.script.push("hang", "hang", "hang");
+    const late = server.client.generateCallbackUrl("record", new Response("x"), { timeoutMs: 50 });
+    await assert.rejects(late, DeadlineExceededError);
+    const abort = new AbortController();
+    const arrival = server.arrival();
+    const options = { signal: abort.signal, timeoutMs: 3_600_000 };
+    const aborted = server.client.generateCallbackUrl("record", new Response("x"), options);
+    const rejected = assert.rejects(aborted, /enough/);
+    await arrival;
+    abort.abort(new Error("enough"));
+    await rejected;
+    const second = server.arrival();
+    const closed = server.client.generateCallbackUrl("record", new Response("x"), { timeoutMs: 3_600_000 });
+    const ended = assert.rejects(closed, (error) => error instanceof CallbackError && error.code === "CANCELLED");
+    await second;
+    server.client.close();
+    await ended;
+    await assert.rejects(server.client.getCallback(CASE), /closed/);
+  });
+
+  test("carries the token, which is read again from its file, and the trace context", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "callback-test-"));
+    const tokenFile = join(folder, "token");
+    await writeFile(tokenFile, "first");
+    const traceContext = { traceparent: "00-1-2-01" };
+    await using server = await Requests.start({ tokenFile, traceContext: () => traceContext });
+    await server.client.generateCallbackUrl("record", new Response("x"));
+    await writeFile(tokenFile, "second");
+    await server.client.generateCallbackUrl("record", new Response("x"));
+    const sent = server.metadata.map((each) => [each.get("authorization")[0], each.get("traceparent")[0]]);
+    assert.deepEqual(sent, [
+      ["Bearer first", "00-1-2-01"],
+      ["Bearer second", "00-1-2-01"],
+    ]);
+    await rm(folder, { recursive: true });
+  });
+
+  test("says that there is no server, and names the target", async () => {
+    const client = new CallbackClient({ target: "127.0.0.1:1", timeoutMs: 1, logger: new Events() });
+    await assert.rejects(client.getCallback(CASE), /127\.0\.0\.1:1/);
+    for (const [options, problem] of [
+      [{ target: "callback" }, /has no port/],
+      [{ token: "a", tokenFile: "b" }, /exclude each other/],
+      [{ timeoutMs: Number.POSITIVE_INFINITY }, /positive number/],
+      [{ tls: { certFile: "a" } }, /must be given together/],
+    ] as const) {
+      assert.throws(() => new CallbackClient(options), problem);
+    }
+  });
+});
+
+describe("a watch whose stream breaks", () => {
+  test("continues from its position, also much later than its timeout", async (t) => {
+    await using server = await Requests.start();
+    const opening = server.client.watchCalls();
+    const first = await server.watch();
+    first.write({ events: [], resumeToken: "at start" });
+    const watch = await opening;
+    first.write({ events: [{ callbackCaseId: CASE, resumeToken: "one" }], resumeToken: "one" });
+    assert.equal((await watch.next()).value?.caseId, CASE);
+    const next = watch.next();
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, "now", () => now() + 3_600_000); // the timeout is that of a reconnection
+    first.emit("error", refusalOf(status.UNAVAILABLE));
+    const second = await server.watch();
+    assert.equal(second.request.resumeToken, "one");
+    second.emit("error", refusalOf(status.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW"));
+    const third = await server.watch();
+    third.write({ events: [], resumeToken: "two" });
+    third.write({ events: [{ callbackCaseId: CASE, resumeToken: "three" }], resumeToken: "three" });
+    assert.equal((await next).value?.resumeToken, "three");
+    assert.equal(watch.resumeToken, "three");
+    const lost = watch.next();
+    third.emit("error", refusalOf(status.OUT_OF_RANGE, "WATCH_POSITION_LOST"));
+    await assert.rejects(lost, WatchPositionLostError);
+  });
+
+  test("ends when its client is closed", async () => {
+    await using server = await Requests.start();
+    const opening = server.client.watchCalls();
+    (await server.watch()).write({ events: [], resumeToken: "t" });
+    const ended = assert.rejects((await opening).next(), /closed/);
+    server.client.close();
+    await ended;
+  });
+});
+
+describe("debug output", () => {
+  test("has no URL, state, token, header, query or body", async () => {
+    await using server = await Requests.start({ token: "s3cret" });
+    const made = await server.client.generateCallbackUrl("record", new Response("x"));
+    const request = { body: Buffer.from("s3cret"), headers: new Headers({ cookie: "s3cret" }), queryString: "s3cret" };
+    const call = new IncomingCall({ activity: "a", query: new Query({ code: "s3cret" }), ...request });
+    for (const value of [made, call, server.client, new Response("s3cret", { headers: { "x-a": "s3cret" } })]) {
+      for (const text of [inspect(value), inspect(value, { showHidden: true }), JSON.stringify(value)]) {
+        assert.doesNotMatch(text, /s3cret/);
+      }
+    }
+    assert.match(inspect(made), /url: '\*\*\*'/);
+    assert.deepEqual(
+      [made.url, made.state, call.text(), call.query.get("code")],
+      [MADE.callbackUrl, MADE.callbackState, "s3cret", "s3cret"],
+    );
+  });
+});
+
+describe("headers and query", () => {
+  test("keep order and repeated names, and give the first value of a name", () => {
+    const headers = new Headers([
+      ["Set-Cookie", "a"],
+      ["X", "1"],
+      ["set-cookie", "b"],
+    ]);
+    assert.deepEqual([headers.get("SET-COOKIE"), headers.getAll("set-cookie"), headers.size], ["a", ["a", "b"], 2]);
+    assert.deepEqual(headers.asJson(), { "Set-Cookie": ["a", "b"], X: "1" });
+    assert.deepEqual([...headers].length, 3);
+    const query = new Query(new URLSearchParams("a=1&A=2&a=3"));
+    assert.deepEqual([query.get("a"), query.getAll("A"), query.has("b")], ["1", ["2"], false]);
+    assert.deepEqual(new Query({ a: ["1", "2"] }).pairs, [
+      ["a", "1"],
+      ["a", "2"],
+    ]);
+    assert.throws(() => new Query({ a: 1 as never }), TypeError);
+  });
+});
+
+describe("a response", () => {
+  test("has the type of its class, and rejects values of other types", () => {
+    assert.equal(new Redirect("/x").type, "REDIRECT");
+    assert.equal(new Response(undefined, { type: "CASE" }).type, undefined);
+    assert.equal(Response.html("<p>").headers?.get("content-type"), "text/html; charset=utf-8");
+    for (const wrong of [
+      () => new Response(1 as never),
+      () => new Response("", { code: "200" as never }),
+      () => Response.json(undefined),
+    ]) {
+      assert.throws(wrong, TypeError);
+    }
+  });
+});

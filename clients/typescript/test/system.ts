@@ -1,0 +1,59 @@
+/** The running system that all tests share, with the handlers of the tests. */
+
+import {
+  type Answer,
+  type Handler,
+  type HandlerContext,
+  HandlerServer,
+  Handlers,
+  type IncomingCall,
+} from "@callback/client";
+import { type System, startSystem } from "@callback/client/testing";
+import { Events } from "./support.js";
+
+const replaced = new Map<string, Handler>();
+
+/** Let a handler decide the calls of an activity, until the next one replaces it. */
+export function handle(activity: "order" | "pushed", handler: Handler): void {
+  replaced.set(activity, handler);
+}
+
+function decide(call: IncomingCall, context: HandlerContext): Answer | Promise<Answer> {
+  return replaced.get(call.activity)?.(call, context);
+}
+
+/** The notifications that arrived, by the id of their case. */
+export const notified = new Map<string, string[]>();
+
+const handlers = new Handlers()
+  .activity("order", decide)
+  .activity("brief", async (_, { signal }) => {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    aborted.push(String(signal.reason));
+  })
+  .notification("order", ({ caseId, reason }) => {
+    notified.set(caseId, [...(notified.get(caseId) ?? []), reason]);
+  });
+
+/** Why the signals of the activity `brief` aborted. */
+export const aborted: string[] = [];
+
+export const events = new Events();
+export const pushServer = await new HandlerServer(new Handlers().activity("pushed", decide), "127.0.0.1:0", {
+  logger: events,
+}).start();
+
+export const system: System = await startSystem({
+  handlers,
+  logger: events,
+  config: `
+[server]
+platform_url = "https://shop.example"
+
+[activities.brief]
+deadline_s = 0.5
+
+[activities.pushed]
+target = "${pushServer.address}"
+`,
+});
