@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import trustme
 from support.languages import callback_command, require_language
 from support.tree import ROOT
 
@@ -20,10 +21,28 @@ def built():
     run("npm", "run", "--silent", "build")
 
 
-def run(*command):
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """Make certificates of two authorities for the tests of TLS, and return their folder."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ours, others = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(folder / "ca.pem")
+    others.cert_pem.write_to_path(folder / "other-ca.pem")
+    for name, certificate in {
+        "server": ours.issue_cert("127.0.0.1"),
+        "client": ours.issue_cert("callback.internal"),
+        "other": others.issue_cert("127.0.0.1"),
+    }.items():
+        certificate.private_key_pem.write_to_path(folder / f"{name}.key")
+        certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+    return folder
+
+
+def run(*command, **environment):
     """Run a program in the folder of the client. Fail with its output if it fails."""
-    environment = {**os.environ, "CALLBACK_COMMAND": callback_command()}
-    ended = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, cwd=PACKAGE, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, f"{' '.join(command)}:\n{ended.stdout}{ended.stderr}"
     return ended.stdout
 
@@ -32,8 +51,8 @@ def test_its_style_is_that_of_biome(built):
     run("npm", "run", "--silent", "lint")
 
 
-def test_its_tests_pass(built):
-    run("npm", "run", "--silent", "test")
+def test_its_tests_pass(built, certificates):
+    run("npm", "run", "--silent", "test", CALLBACK_COMMAND=callback_command(), TEST_CERTIFICATES=str(certificates))
 
 
 def test_its_lock_file_names_no_registry():

@@ -8,9 +8,8 @@ import type { Answer, Reject } from "./decisions.js";
 import type { CallFilter } from "./enums.js";
 import { CallbackClosedError, CallbackError, DeadlineExceededError, RequestIdUnsupportedError } from "./errors.js";
 import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
-import { ErrorReason } from "./reasons.js";
-import type { Call } from "./request.js";
 import type {
+  ClientOptions,
   GenerateOptions,
   ListCallbacksOptions,
   ListOptions,
@@ -18,10 +17,12 @@ import type {
   RequestOptions,
   SetResponseOptions,
   WatchOptions,
-} from "./requests.js";
+} from "./options.js";
+import { ErrorReason } from "./reasons.js";
+import type { Call } from "./request.js";
 import * as requests from "./requests.js";
 import type { Response } from "./response.js";
-import { type ClientOptions, Connection } from "./rpc.js";
+import { Connection } from "./rpc.js";
 import type { Activity, Callback, Finding, GeneratedCallback, Page, PausedActivity, Statistics } from "./values.js";
 import { type CallWatch, openWatch } from "./watch.js";
 

@@ -263,24 +263,67 @@ function namesOf(subjectAltName = ""): string[] {
   return names;
 }
 
+/** Gives gRPC the contents of PEM files, and gives them again when usable ones have taken their place. */
+class PemProvider implements experimental.CertificateProvider {
+  readonly #files: PemFiles;
+  readonly #authorityListeners = new Set<experimental.CaCertificateUpdateListener>();
+  readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(files: PemFiles) {
+    this.#files = files;
+    this.#timer = setInterval(() => {
+      if (files.reloadIfChanged()) {
+        this.#tell();
+      }
+    }, FILES_INTERVAL_MS).unref();
+  }
+
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#authorityListeners.add(listener);
+    process.nextTick(() => this.#tell());
+  }
+
+  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#authorityListeners.delete(listener);
+  }
+
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.add(listener);
+    process.nextTick(() => this.#tell());
+  }
+
+  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.delete(listener);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tell(): void {
+    const { ca, cert, key } = this.#files.contents;
+    for (const listener of this.#authorityListeners) {
+      // Undefined: a client may present a certificate, which is not verified. Null would refuse every client.
+      listener({ caCertificate: ca as Buffer });
+    }
+    for (const listener of this.#identityListeners) {
+      listener(cert === undefined || key === undefined ? null : { certificate: cert, privateKey: key });
+    }
+  }
+}
+
 /** Return the credentials of a server, which follow their files, and the function that stops to follow them. */
 function credentialsOf(tls: ServerTls | undefined, logger: Logger): [ServerCredentials, () => void] {
   if (tls === undefined) {
     return [ServerCredentials.createInsecure(), () => {}];
   }
   const { certFile, keyFile, clientCaFile } = tls;
-  new PemFiles({ caFile: clientCaFile, certFile, keyFile }, logger); // gRPC would fail each connection, without a reason
-  const provider = new experimental.FileWatcherCertificateProvider({
-    certificateFile: certFile,
-    privateKeyFile: keyFile,
-    ...(clientCaFile !== undefined && { caCertificateFile: clientCaFile }),
-    refreshIntervalMs: FILES_INTERVAL_MS,
-  });
-  const authorities = clientCaFile === undefined ? null : provider;
+  const provider = new PemProvider(new PemFiles({ caFile: clientCaFile, certFile, keyFile }, logger));
   const credentials = experimental.createCertificateProviderServerCredentials(
-    authorities as NonNullable<typeof authorities>,
+    provider,
     provider,
     clientCaFile !== undefined,
   );
-  return [credentials, () => {}];
+  return [credentials, () => provider.stop()];
 }

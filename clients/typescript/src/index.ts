@@ -6,7 +6,6 @@
  */
 
 export { CallbackClient } from "./client.js";
-export type { TokenOptions } from "./connection/bearer-token.js";
 export type { Tls } from "./connection/tls.js";
 export { Accept, type AcceptAttributes, type Answer, Reject } from "./decisions.js";
 export * from "./enums.js";
@@ -19,10 +18,8 @@ export {
 } from "./handler-server.js";
 export { type Handler, type HandlerContext, Handlers, type NotificationHandler } from "./handlers.js";
 export type { Logger } from "./logger.js";
-export { Headers, Pairs, type PairsLike, Query } from "./pairs.js";
-export { ErrorReason } from "./reasons.js";
-export { Call, IncomingCall, Request, type TraceContext } from "./request.js";
 export type {
+  ClientOptions,
   GenerateOptions,
   ListCallbacksOptions,
   ListOptions,
@@ -30,10 +27,13 @@ export type {
   RequestOptions,
   Resettable,
   SetResponseOptions,
+  TokenOptions,
   WatchOptions,
-} from "./requests.js";
+} from "./options.js";
+export { Headers, Pairs, type PairsLike, Query } from "./pairs.js";
+export { ErrorReason } from "./reasons.js";
+export { Call, IncomingCall, Request, type TraceContext } from "./request.js";
 export { PageResponse, Redirect, Response, type ResponseAttributes } from "./response.js";
-export type { ClientOptions } from "./rpc.js";
 export * from "./values.js";
 export type { CallWatch } from "./watch.js";
 export { type RunningWorker, Worker, type WorkerOptions } from "./worker.js";

@@ -3,34 +3,15 @@
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import type { Client, ClientReadableStream, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
 import { Backoff, DEFAULT_TIMEOUT_MS, pause, requireTimeout } from "./connection/backoff.js";
-import { type TokenOptions, tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
+import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel, pathOf, readerOf, writerOf } from "./connection/channel.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
 import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
-import { PemFiles, type Tls } from "./connection/tls.js";
+import { PemFiles } from "./connection/tls.js";
 import { CallbackError } from "./errors.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
+import type { ClientOptions, RequestOptions } from "./options.js";
 import type { TraceContext } from "./request.js";
-import type { RequestOptions } from "./requests.js";
-
-/** The options of a client. */
-export interface ClientOptions extends TokenOptions {
-  /** `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`. */
-  readonly target?: string;
-  /**
-   * The authorities to trust, and the client's certificate. Default: no TLS. A token then crosses the network in plain
-   * text, which is logged once as a warning unless the target is on this machine.
-   */
-  readonly tls?: Tls | undefined;
-  /** The timeout of each request in milliseconds, unless it is given another one. Default: 10,000. */
-  readonly timeoutMs?: number;
-  /** False sends every request once, and throws at once if the server is unreachable: for interactive programs. */
-  readonly retry?: boolean;
-  /** Returns the trace context to send with each request, such as what OpenTelemetry injects into an empty object. */
-  readonly traceContext?: () => TraceContext;
-  /** Where to log. Default: standard error. */
-  readonly logger?: Logger;
-}
 
 type Method<Input extends DescMessage, Output extends DescMessage> = DescMethod & { input: Input; output: Output };
 

@@ -10,7 +10,7 @@ import {
   type WatchCallsRequest,
   type WatchCallsResponse,
 } from "./gen/callback/v1/callbacks_service_pb.js";
-import type { WatchOptions } from "./requests.js";
+import type { WatchOptions } from "./options.js";
 import type { Connection } from "./rpc.js";
 import type { CallEvent } from "./values.js";
 
@@ -41,7 +41,7 @@ export interface CallWatch extends AsyncIterableIterator<CallEvent>, AsyncDispos
   [Symbol.asyncIterator](): CallWatch;
 }
 
-/** Open a watch: it misses no event from now on. */
+/** Open a watch: it misses no event from now on. @internal */
 export async function openWatch(
   connection: Connection,
   request: WatchCallsRequest,

@@ -26,12 +26,13 @@
 import { hostname } from "node:os";
 import { inspect } from "node:util";
 import type { Metadata } from "@grpc/grpc-js";
-import { type TokenOptions, tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
+import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel } from "./connection/channel.js";
 import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles, type Tls } from "./connection/tls.js";
 import type { Handlers } from "./handlers.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
+import type { TokenOptions } from "./options.js";
 import { stopSignal } from "./process.js";
 import { WorkConnection } from "./work-connection.js";
 

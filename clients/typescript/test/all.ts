@@ -3,7 +3,10 @@
 import { after } from "node:test";
 import { pushServer, system } from "./system.js";
 import "./client.test.js";
+import "./examples.test.js";
+import "./package.test.js";
 import "./requests.test.js";
+import "./tls.test.js";
 import "./worker.test.js";
 
 after(async () => {

@@ -9,15 +9,8 @@
 import { readFileSync } from "node:fs";
 import { Metadata } from "@grpc/grpc-js";
 import type { Logger } from "../logger.js";
+import type { TokenOptions } from "../options.js";
 import { isLocal } from "./targets.js";
-
-/** How a client proves who it is. */
-export interface TokenOptions {
-  /** The bearer token, or a function that returns it and is called with every request, or with every connection. */
-  readonly token?: string | (() => string | Promise<string>) | undefined;
-  /** A file with the bearer token. It is read again with every request, or with every connection. */
-  readonly tokenFile?: string | URL | undefined;
-}
 
 /**
  * Return the function that gives the metadata of each request.

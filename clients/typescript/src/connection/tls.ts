@@ -91,7 +91,7 @@ function readChecked(files: Tls): PemContents {
   const { caFile, certFile, keyFile } = files;
   if (contents.ca !== undefined) {
     check(`${caFile}`, () => createSecureContext({ ca: contents.ca }));
-    if (!contents.ca.includes("-----BEGIN")) {
+    if (!/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(contents.ca.toString("latin1"))) {
       throw new TypeError(`${caFile}: no usable PEM content`);
     }
   }

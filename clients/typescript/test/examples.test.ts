@@ -1,0 +1,25 @@
+/** The examples: a web application and a worker in one process. */
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { start as startExpress } from "../examples/express.js";
+import { start as startFastify } from "../examples/fastify.js";
+import { system } from "./system.js";
+
+for (const [name, start] of [
+  ["Express", startExpress],
+  ["Fastify", startFastify],
+] as const) {
+  describe(`a shop with ${name}`, () => {
+    test("is told of a payment by its own worker", async () => {
+      const shop = await start({ port: 0, target: system.target });
+      const order = `${shop.url}/orders/5`;
+      assert.deepEqual(await (await fetch(order)).json(), { paid: false });
+      const { url } = (await (await fetch(`${order}/payment`, { method: "POST" })).json()) as { url: string };
+      const reply = await system.visit(url, { query: { status: "paid" } });
+      assert.equal(reply.location, "https://shop.example/orders/5");
+      assert.deepEqual(await (await fetch(order)).json(), { paid: true });
+      await shop.stop();
+    });
+  });
+}
