@@ -138,12 +138,16 @@ export class HandlerServer {
     const stop = (): Promise<void> => {
       stopped ??= new Promise((resolve) => {
         health.setStatus(service, "NOT_SERVING");
-        const late = setTimeout(() => server.forceShutdown(), this.#graceMs);
-        server.tryShutdown(() => {
+        const end = (): void => {
           clearTimeout(late);
           release();
           resolve();
-        });
+        };
+        const late = setTimeout(() => {
+          server.forceShutdown();
+          end(); // a connection without a handshake would hold up the shutdown without end
+        }, this.#graceMs);
+        server.tryShutdown(end);
       });
       return stopped;
     };

@@ -16,7 +16,7 @@ import {
 } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { CallbacksService } from "#gen/callback/v1/callbacks_service_pb.js";
 import { definitionOf, refusalOf } from "./scripted-server.js";
-import { Events, until } from "./support.js";
+import { Events } from "./support.js";
 
 const CERTIFICATES = process.env["TEST_CERTIFICATES"] ?? "";
 const METHOD = "/callback.v1.CallbackHandlerService/HandleCallback";
@@ -125,15 +125,13 @@ describe("TLS", { skip: CERTIFICATES === "" && "TEST_CERTIFICATES is not set" },
     const tls = { certFile: file("changing.pem"), keyFile: file("changing.key") };
     await copyFile(join(CERTIFICATES, "other.pem"), tls.certFile);
     await copyFile(join(CERTIFICATES, "other.key"), tls.keyFile);
-    await using server = await new HandlerServer(handlers, "127.0.0.1:0", {
-      tls,
-      graceMs: 0,
-      logger: new Events(),
-    }).start();
+    const events = new Events();
+    await using server = await new HandlerServer(handlers, "127.0.0.1:0", { tls, graceMs: 0, logger: events }).start();
     await assert.rejects(ask(server.address), { code: status.UNAVAILABLE });
     await copyFile(file("server.key"), tls.keyFile);
     await copyFile(file("server.pem"), tls.certFile);
-    await until(() => ask(server.address).catch(() => undefined));
+    await events.of("tls_files_reloaded");
+    await ask(server.address);
   });
 
   test("refuses files that cannot be used, and names them", () => {
