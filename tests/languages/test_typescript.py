@@ -1,13 +1,18 @@
 """The TypeScript client: its types, its style, its tests with a running system, and the package that users install."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import trustme
+from support.conformance import failures
 from support.languages import callback_command, require_language
 from support.tree import ROOT
+
+from callback_conform.program import launch_command
+from callback_conform.scenarios import load
 
 PACKAGE = ROOT / "clients" / "typescript"
 INSTALL = "from generators.typescript import install_packages; install_packages()"
@@ -53,6 +58,14 @@ def test_its_style_is_that_of_biome(built):
 
 def test_its_tests_pass(built, certificates):
     run("npm", "run", "--silent", "test", CALLBACK_COMMAND=callback_command(), TEST_CERTIFICATES=str(certificates))
+
+
+async def test_its_worker_passes_every_scenario(built, tmp_path):
+    worker = PACKAGE / "build" / "conformance" / "worker.mjs"  # inside the package, which then finds itself by its name
+    worker.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "clients" / "conformance" / "typescript" / "worker.mjs", worker)
+    launch = launch_command(["node", str(worker)], tmp_path / "errors")
+    assert await failures(launch, load("worker")) == []
 
 
 def test_its_lock_file_names_no_registry():

@@ -16,6 +16,7 @@ import {
   RequestIdReusedError,
   Response,
 } from "@callback/client";
+import { Client, credentials } from "@grpc/grpc-js";
 import { allOf, Deferred, until } from "./support.js";
 import { aborted, events, handle, notified, pushServer, system } from "./system.js";
 
@@ -80,12 +81,16 @@ for (const activity of ["order", "pushed"] as const) {
 }
 
 describe("the deadline of a call", () => {
-  test("aborts the signal of its handler by the message of the server", async () => {
-    const made = await client.generateCallbackUrl("brief", new Response());
-    assert.equal((await system.send(made.url)).status, 504);
-    await until(() => aborted.length > 0);
-    assert.match(aborted[0] ?? "", /withdrawn/);
-  });
+  for (const [activity, why] of [
+    ["brief", /the server has withdrawn the call/],
+    ["pushed-brief", /the server has cancelled the call/],
+  ] as const) {
+    test(`aborts the signal of a handler of the activity ${activity}`, async () => {
+      const made = await client.generateCallbackUrl(activity, new Response());
+      assert.equal((await system.send(made.url)).status, 504);
+      assert.match(await until(() => aborted.get(activity)), why);
+    });
+  }
 });
 
 describe("a client", () => {
@@ -231,11 +236,16 @@ describe("a client", () => {
     await assert.rejects(client.replayCall(call.callId), CallNotReplayableError);
   });
 
-  test("gets a reminder in the handler of notifications", async () => {
+  test("gets reminders in the handlers of notifications", async () => {
     const given = { notify: ["REMINDER"], remindAfterMs: [1_000] } as const;
-    const { caseId } = await client.generateCallbackUrl("order", new Response("x"), given);
-    await until(() => notified.has(caseId));
-    assert.deepEqual(notified.get(caseId), ["REMINDER"]);
+    const cases = [];
+    for (const activity of ["order", "pushed"]) {
+      cases.push((await client.generateCallbackUrl(activity, new Response("x"), given)).caseId);
+    }
+    for (const caseId of cases) {
+      await until(() => notified.has(caseId));
+      assert.deepEqual(notified.get(caseId), ["REMINDER"]);
+    }
   });
 
   test("reads activities, statistics and findings, and pauses an activity", async () => {
@@ -313,8 +323,24 @@ describe("a watch", () => {
 });
 
 describe("a handler server", () => {
-  test("listens on the port that it says", () => {
-    assert.match(pushServer.address, /^127\.0\.0\.1:\d+$/);
+  test("listens on the port that it says, and says that it serves", async () => {
     assert.equal(pushServer.address, `127.0.0.1:${pushServer.port}`);
+    const health = new Client(pushServer.address, credentials.createInsecure());
+    const reply = await new Promise<Buffer | undefined>((resolve, reject) => {
+      const bytes = (given: Buffer): Buffer => given;
+      const service = Buffer.from("callback.v1.CallbackHandlerService");
+      const request = Buffer.concat([Buffer.from([10, service.length]), service]);
+      health.makeUnaryRequest("/grpc.health.v1.Health/Check", bytes, bytes, request, (error, given) =>
+        error === null ? resolve(given) : reject(error),
+      );
+    });
+    assert.deepEqual([...(reply ?? [])], [8, 1]); // the status SERVING
+    health.close();
+  });
+
+  test("fails a call of an activity without a handler, and logs it", async () => {
+    const made = await client.generateCallbackUrl("pushed-unknown", new Response());
+    assert.equal((await system.send(made.url)).status, 502);
+    assert.equal((await events.of("handler_missing"))["activity"], "pushed-unknown");
   });
 });

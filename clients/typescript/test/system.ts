@@ -22,26 +22,32 @@ function decide(call: IncomingCall, context: HandlerContext): Answer | Promise<A
   return replaced.get(call.activity)?.(call, context);
 }
 
+/** Why the signals of the activities `brief` and `pushed-brief` aborted. */
+export const aborted = new Map<string, string>();
+
+async function untilWithdrawn({ activity }: IncomingCall, { signal }: HandlerContext): Promise<void> {
+  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  aborted.set(activity, String(signal.reason));
+}
+
 /** The notifications that arrived, by the id of their case. */
 export const notified = new Map<string, string[]>();
 
 const handlers = new Handlers()
   .activity("order", decide)
-  .activity("brief", async (_, { signal }) => {
-    await new Promise((resolve) => signal.addEventListener("abort", resolve));
-    aborted.push(String(signal.reason));
-  })
+  .activity("brief", untilWithdrawn)
   .notification("order", ({ caseId, reason }) => {
     notified.set(caseId, [...(notified.get(caseId) ?? []), reason]);
   });
 
-/** Why the signals of the activity `brief` aborted. */
-export const aborted: string[] = [];
-
 export const events = new Events();
-export const pushServer = await new HandlerServer(new Handlers().activity("pushed", decide), "127.0.0.1:0", {
-  logger: events,
-}).start();
+const pushed = new Handlers()
+  .activity("pushed", decide)
+  .activity("pushed-brief", untilWithdrawn)
+  .notification("pushed", ({ caseId, reason }) => {
+    notified.set(caseId, [...(notified.get(caseId) ?? []), reason]);
+  });
+export const pushServer = await new HandlerServer(pushed, "127.0.0.1:0", { logger: events }).start();
 
 export const system: System = await startSystem({
   handlers,
@@ -54,6 +60,13 @@ platform_url = "https://shop.example"
 deadline_s = 0.5
 
 [activities.pushed]
+target = "${pushServer.address}"
+
+[activities.pushed-brief]
+target = "${pushServer.address}"
+deadline_s = 0.5
+
+[activities.pushed-unknown]
 target = "${pushServer.address}"
 `,
 });
