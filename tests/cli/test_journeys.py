@@ -39,6 +39,10 @@ def make_handlers(trxid_is_needed):
     return handlers
 
 
+WITH_CONSOLE = ("callback_console.replays", "callback_console.words")
+"""Modules that `replay --activity` imports."""
+
+
 @contextlib.asynccontextmanager
 async def running_process(*arguments, **environment):
     """Run `callback server` or `callback edge` as a program, give its `ready` event, and stop it afterwards."""
@@ -340,11 +344,8 @@ async def test_a_caller_gets_the_fallback_at_the_answer_deadline_and_the_call_co
 async def test_a_dead_call_is_listed_replayed_and_delivered(system):
     case, path = await generate(system, "--activity", "order-paid", "--answer-mode", "ack", "--body", "thank you")
     assert (await system.http.post(path)).text == "thank you"
-    [dead] = [
-        each
-        for each in await shown(system, "calls", "--dead", until=bool)
-        if each["callbackCaseId"] == case and each["delivery"]["attempts"] == 1
-    ]
+    [dead] = [each for each in await shown(system, "calls", "--dead", until=has(case)) if has(case)([each])]
+    assert dead["delivery"]["attempts"] == 1
     assert (await system.callback("pause", "order-paid")).output == "order-paid is paused.\n"
     assert "order-paid" in (await system.callback("paused")).output
     system.trxid_is_needed.clear()
@@ -356,6 +357,37 @@ async def test_a_dead_call_is_listed_replayed_and_delivered(system):
     assert delivered["delivery"]["attempts"] == 2
     assert delivered["status"] == "SUCCEEDED"
     system.trxid_is_needed.set()
+
+
+def has(*cases):
+    """Return a condition: whether calls of all these callbacks are in a list."""
+    return lambda calls: {*cases} <= {each["callbackCaseId"] for each in calls}
+
+
+async def test_all_dead_calls_of_an_activity_are_replayed_after_a_preview_and_none_twice(system):
+    cases = []
+    for _ in range(3):
+        case, path = await generate(system, "--activity", "order-paid", "--answer-mode", "ack")
+        assert (await system.http.post(path)).status_code == 200
+        cases.append(case)
+    dead = await shown(system, "calls", "--dead", "--activity", "order-paid", until=has(*cases))
+    ran = await system.callback("replay", "--activity", "order-paid", "--dry-run", preloaded=WITH_CONSOLE)
+    assert ran.output == (
+        f"{len(dead)} calls would be replayed.\n  {len(dead)}x The handler rejected the data of the request.\n"
+    )
+    command = ("replay", "--activity", "order-paid")
+    none = await system.callback(*command, "--since", "1ms", "--dry-run", "--json", preloaded=WITH_CONSOLE)
+    assert none.json == {"callCount": 0, "reasons": []}
+    assert (await system.callback("calls", "--dead", "--activity", "order-paid", "--json")).json == dead
+    system.trxid_is_needed.clear()
+    ran = await system.callback(*command, "--since", "1h", preloaded=WITH_CONSOLE)
+    assert (ran.code, ran.output) == (0, f"Replayed {len(dead)} calls.\n")
+    assert f"{len(dead)} of {len(dead)} replayed" in ran.errors
+    for call in dead:
+        await shown(system, "call", call["callId"], until=lambda call: call["delivery"]["status"] == "DELIVERED")
+    system.trxid_is_needed.set()
+    again = await system.callback(*command, "--json", preloaded=WITH_CONSOLE)
+    assert json.loads(again.output) == {"replayedCallCount": 0, "refusedCallCount": 0}
 
 
 async def test_pausing_an_activity_without_deliveries_is_refused_with_advice(system):

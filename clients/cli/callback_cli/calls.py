@@ -1,4 +1,4 @@
-"""Commands about calls: calls, call, wait, watch, replay."""
+"""Commands about calls: calls, call, wait, watch."""
 
 import math
 import sys
@@ -120,22 +120,6 @@ def get_call(connection: Connection, *, call_id: str, show_secrets: bool | None)
     JSON has every byte. On a terminal, states and credentials in it are masked as ***, as in text.
     """
     show_call(connection, lambda client: client.get_call(call_id), show_secrets=show_secrets)
-
-
-@click.command(
-    cls=ServerCommand, epilog=examples("callback replay CALL", "callback calls --dead   # lists the calls to replay")
-)
-@click.argument("call_id", metavar="CALL")
-@options.show_secrets
-@with_connection
-def replay(connection: Connection, *, call_id: str, show_secrets: bool | None) -> None:
-    """Run the handler of a recorded call again.
-
-    As with --answer-mode ack, the server retries until the handler succeeds; `callback call CALL` shows the progress.
-    The replay does not change what the caller got, nor the callback, unless the handler closes it. A delivery
-    that waits for its next attempt is attempted now.
-    """
-    show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
 
 
 @click.command(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from callback import CallbackClient, CallbackError, Handlers, Tls, Worker
+from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import errors, json_view, options, search
 from callback_cli.template import Template
@@ -65,6 +65,15 @@ class Connection:
             )
         with self.reporting(), client:
             return operation(client)
+
+    def async_client(self) -> AsyncCallbackClient:
+        """Return a client for many concurrent requests, which retries while the server is unreachable.
+
+        Raises:
+            click.exceptions.Exit: A token or TLS file is unusable. The error has been printed on standard error.
+        """
+        with _reading_files():
+            return AsyncCallbackClient(self.target, tls=self.tls, token=self.token, token_file=self.token_file)
 
     def print_all(self, views: Sequence[json_view.Json], template: Template | None) -> None:
         """Print views as a JSON array, or each as a line of a template. Secrets in it are already masked."""

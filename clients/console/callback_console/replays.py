@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from callback import (
@@ -25,13 +26,15 @@ _CONCURRENT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class DeadCalls:
-    """Dead calls of one activity that died for one reason."""
+    """Dead calls of one activity, all of them or those that died for one reason."""
 
     activity: str
-    reason: str
-    """One of `REASONS`."""
+    reason: str = ""
+    """One of `REASONS`. Empty: any of them."""
     owner: str = ""
     """Their owner. Empty: the person."""
+    since: datetime | None = None
+    """When the oldest of them came. None: at any time."""
 
     async def pages(self, client: AsyncCallbackClient) -> AsyncIterator[Sequence[Call]]:
         """Yield the calls, newest first, without their bodies. A page can be empty."""
@@ -40,10 +43,14 @@ class DeadCalls:
             page = await client.list_owner_calls_page(
                 CallFilter.DEAD, owner=self.owner, activity=self.activity, page_size=_PAGE_SIZE, page_token=token
             )
-            yield [call for call in page.items if why_dead(call.delivery) == self.reason]
+            yield [call for call in page.items if self._has(call)]
             token = page.next_page_token
             if not token:
                 return
+
+    def _has(self, call: Call) -> bool:
+        is_recent = self.since is None or call.start_time >= self.since
+        return is_recent and self.reason in ("", why_dead(call.delivery))
 
 
 class Replay:
@@ -76,6 +83,10 @@ class Replay:
     def is_stopped(self) -> bool:
         """Whether a person stopped it."""
         return self._task.cancelled()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until it has ended, at most for a time."""
+        await asyncio.wait([self._task], timeout=timeout_s)
 
     def stop(self) -> None:
         """Stop it. Calls that are replayed already stay so."""

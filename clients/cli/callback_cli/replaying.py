@@ -1,0 +1,123 @@
+"""The command `replay`: run the handler of a call again, or those of all dead calls of an activity."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from callback import Call
+from callback_cli import errors, json_view, options, search
+from callback_cli.calls import show_call
+from callback_cli.connection import Connection, ServerCommand, with_connection
+from callback_cli.options import examples
+from callback_cli.processes import needs_extra
+
+_PROGRESS_S = 1.0
+"""The time between two lines of progress, in seconds."""
+
+
+@click.command(
+    cls=ServerCommand,
+    epilog=examples(
+        "callback replay CALL",
+        "callback calls --dead   # lists the calls to replay",
+        "callback replay --activity order-paid --since 2h --dry-run",
+        "callback replay --activity order-paid --since 2h",
+    ),
+)
+@click.argument("call_id", metavar="[CALL]", default="")
+@click.option("--activity", metavar="A", callback=options.not_blank, help="Replay all dead calls of this activity.")
+@click.option(
+    "--since",
+    metavar="1h",
+    callback=options.duration,
+    help="With --activity: only calls that came in this time before now.",
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    default="",
+    help="With --activity: only calls of this owner (role admin).  [default: your own; for an administrator, all]",
+)
+@click.option("--dry-run", is_flag=True, help="With --activity: count the calls by what they died of, and replay none.")
+@options.show_secrets
+@with_connection
+def replay(
+    connection: Connection,
+    *,
+    call_id: str,
+    activity: str,
+    since: timedelta | None,
+    owner: str,
+    dry_run: bool,
+    show_secrets: bool | None,
+) -> None:
+    """Run the handler of a recorded call again, or of all dead calls of an activity.
+
+    As with --answer-mode ack, the server retries until the handler succeeds; `callback call CALL` shows the progress.
+    The replay does not change what the caller got, nor the callback, unless the handler closes it. A delivery
+    that waits for its next attempt is attempted now.
+
+    With --activity, a call that is replayed is not dead any more. So the command can be stopped and run again: it goes
+    on with the others.
+    """
+    if bool(call_id) == bool(activity):
+        raise click.UsageError("Give either CALL or --activity.")
+    if call_id:
+        if since or owner or dry_run:
+            raise click.UsageError("--since, --owner and --dry-run require --activity.")
+        show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
+        return
+    owners = connection.run(lambda client: search.owners_of(client, owner))
+    earliest = None if since is None else datetime.now(UTC) - since
+    with connection.reporting():
+        asyncio.run(_replay_all(connection, activity, owners, earliest, dry_run=dry_run))
+
+
+async def _replay_all(
+    connection: Connection, activity: str, owners: Sequence[str], earliest: datetime | None, *, dry_run: bool
+) -> None:
+    with needs_extra("server"):
+        from callback_console.reasons import why_dead
+        from callback_console.replays import DeadCalls, Replay
+        from callback_console.words import Words
+    groups = [DeadCalls(activity, owner=owner, since=earliest) for owner in owners]
+    async with connection.async_client() as client:
+        dead = [call for group in groups for call in await _calls_of(group.pages(client))]
+        if dry_run:
+            reasons = Counter(why_dead(call.delivery) for call in dead)
+            words = Words("en")
+            _show_preview(connection, {words.text(name): count for name, count in reasons.most_common()}, len(dead))
+            return
+        replayed, refused, problem = 0, 0, ""
+        for group in groups:
+            running = Replay(group, len(dead), client)
+            while running.is_running:
+                await running.wait(_PROGRESS_S)
+                click.echo(f"{replayed + running.replayed:,} of {len(dead):,} replayed", err=True)
+            replayed, refused, problem = replayed + running.replayed, refused + running.refused, running.error
+            if problem:
+                break
+    if connection.as_json:
+        click.echo(json_view.dumps({"replayedCallCount": replayed, "refusedCallCount": refused}))
+    else:
+        click.echo(f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else ""))
+    if problem:
+        click.echo(f"Error: stopped early: {problem}. Run the command again to go on.", err=True)
+        raise click.exceptions.Exit(errors.EXIT_REFUSED)
+
+
+async def _calls_of(pages: AsyncIterator[Sequence[Call]]) -> list[Call]:
+    return [call async for page in pages for call in page]
+
+
+def _show_preview(connection: Connection, counts: dict[str, int], total: int) -> None:
+    if connection.as_json:
+        views = [{"reason": reason, "count": count} for reason, count in counts.items()]
+        click.echo(json_view.dumps({"callCount": total, "reasons": views}))
+        return
+    click.echo(f"{total:,} calls would be replayed.")
+    for reason, count in counts.items():
+        click.echo(f"  {count:,}x {reason}")
