@@ -58,7 +58,7 @@ SYSTEM_PACKAGES = {
     "xmlsec1": "xmlsec1",
 }
 """Programs that tests run, and the Debian packages that contain them."""
-LANGUAGES = {"Go": ("go", "go version", "1.24"), "Node": ("node npm", "node --version", "20.0")}
+LANGUAGES = {"Go": ("go gcc", "go version", "1.24"), "Node": ("node npm", "node --version", "20.0")}
 """The languages of the other clients: programs that their tasks run, the command that prints the version of the
 toolchain, and the least version."""
 BENCH_PACKAGES = {"h2load": "nghttp2-client", "webhook": "webhook", "wrk": "wrk"}

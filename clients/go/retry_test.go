@@ -301,3 +301,24 @@ func TestABrokenWatchContinuesFromItsPosition(t *testing.T) {
 		t.Fatal(seen, tokens)
 	}
 }
+
+func TestAClosedWatchHasNoMoreEvents(t *testing.T) {
+	owner, client := newScriptedOwner(t, nil)
+	owner.watches = append(owner.watches, func(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
+		must(t, stream.Send(&v1.WatchCallsResponse{Events: []*v1.CallEvent{{CallId: "1"}, {CallId: "2"}}}))
+		<-stream.Context().Done()
+		return nil
+	})
+	watch := got(client.WatchCalls(t.Context(), callback.WatchQuery{}))(t)
+	var seen []string
+	for range 2 {
+		for event, err := range watch.Events() {
+			must(t, err)
+			seen = append(seen, event.CallID)
+			watch.Close()
+		}
+	}
+	if !slices.Equal(seen, []string{"1"}) {
+		t.Fatal(seen)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -338,6 +339,7 @@ func (s *workerStream) sendAll(rpc grpc.BidiStreamingClient[v1.WorkRequest, v1.W
 		case <-s.ctx.Done():
 			return
 		}
+		runtime.Gosched() // goroutines that are ready to send add their messages first: one batch costs less than several
 		for batch := s.nextBatch(); len(batch) > 0; batch = s.nextBatch() {
 			if rpc.Send(&v1.WorkRequest{Messages: batch}) != nil {
 				return // Recv gets the status

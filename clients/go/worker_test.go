@@ -294,7 +294,7 @@ func TestMessagesThatAreReadyTogetherAreSentTogether(t *testing.T) {
 			t.Fatal(len(request.GetMessages()))
 		}
 	}
-	if batches > 150 { // 200 results that end together need 4 batches; on a busy machine more
+	if batches > 100 { // results that are ready together need 4 batches, and on a busy machine some more
 		t.Fatal(batches)
 	}
 }
