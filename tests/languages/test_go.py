@@ -42,7 +42,9 @@ def test_the_tests_of_the_go_client_pass(go):
     go("go", "test", "-race", "-count=1", "./...")  # -count=1: a cached result knows nothing of a change of the server
 
 
-async def test_the_worker_of_the_go_module_passes_every_scenario(go, tmp_path):
-    go("go", "build", "-race", "-ldflags=-s -w", "-o", str(tmp_path / "worker"), ".", folder=CONFORMANCE)
-    launch = launch_command([str(tmp_path / "worker")], tmp_path / "errors")
-    assert await failures(launch, load("worker")) == []
+@pytest.mark.parametrize("kind", ["worker", "client"])
+async def test_the_go_module_passes_every_scenario(go, tmp_path, kind):
+    program = str(tmp_path / "program")
+    # With the race detector, because the packages are then compiled already, for the other tests.
+    go("go", "build", "-race", "-ldflags=-s -w", "-o", program, f"./{kind}", folder=CONFORMANCE)
+    assert await failures(launch_command([program], tmp_path / "errors"), load(kind), kind) == []
