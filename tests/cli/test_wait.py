@@ -9,11 +9,14 @@ from asyncio.subprocess import PIPE
 
 import grpc
 import pytest
-from support.clients import CASE, call_message, callback_message
+from click.testing import CliRunner
+from support.clients import CASE, Refusal, call_message, callback_message
 from support.wait import wait_until
 
+from callback import CallbackClient
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_cli.main import cli
 
 CLOSED = {"status": resources.CALLBACK_STATUS_CLOSED, "close_reason": resources.CLOSE_REASON_EXPIRED}
 
@@ -120,6 +123,33 @@ async def test_wait_continues_after_a_short_outage_of_the_server(server, case, w
     output, _ = await asyncio.wait_for(program.communicate(), 60)
     assert program.returncode == 0
     assert f"Call {CASE}-{4:016x}".encode() in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "timeout_s"),
+    [
+        (["wait", CASE, "--after", "2", "--timeout", "15m"], 900),
+        (["wait", CASE, "--after", "2"], 365 * 86_400),
+        (["watch"], 365 * 86_400),
+    ],
+)
+async def test_an_outage_is_survived_up_to_the_timeout_of_the_command(server, case, monkeypatch, arguments, timeout_s):
+    made = []
+
+    class NotedClient(CallbackClient):
+        def __init__(self, *given, **options):
+            made.append((options["retry"], options.get("timeout")))
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr("callback_cli.connection.CallbackClient", NotedClient)
+    case(3)
+    begun = messages.WatchCallsResponse(resume_token="a")
+    lost = Refusal(grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST", "events are no longer kept")
+    server.answers["WatchCalls"] = [[begun], lost]
+    environment = {"CALLBACK_TARGET": server.address}
+    ran = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env=environment)
+    assert ran.exit_code == (0 if arguments[0] == "wait" else 1), ran.output
+    assert made == [(False, None), (True, timeout_s)]
 
 
 async def test_an_unreachable_server_is_reported_at_once(callback, unused_port):

@@ -147,7 +147,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
     Each line has the time, the change, the callback or call, its activity, and its new status. --json prints one object
     per line, with a `resumeToken` for --resume-token. If no change matches, an object with only a new `resumeToken` is
     printed about every 15 seconds, because the store deletes old events. If the connection breaks, the command
-    reconnects and continues without a gap.
+    reconnects, however long that takes, and continues without a gap.
     """
     view = TextView()
 
@@ -176,7 +176,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
                     click.echo(json_view.line({"resumeToken": events.resume_token}))
                 shown = events.resume_token
 
-    connection.run(show, retry=True)
+    connection.run(show, retry_s=math.inf)
 
 
 @click.command(
@@ -208,7 +208,8 @@ def wait(
     """Wait for the next call of a callback, and show it.
 
     It waits until the call has ended, shows it like `callback call`, and exits with code 0. It exits with code 124
-    after the timeout, and with code 4 if the callback is closed, so that no call can arrive. Ctrl-C stops it.
+    after the timeout, and with code 4 if the callback is closed, so that no call can arrive. Ctrl-C stops it. If the
+    server becomes unreachable, it goes on waiting up to the timeout.
     """
     if timeout is not None and not timeout:
         raise click.BadParameter("the timeout must be longer than 0", param_hint="--timeout")
@@ -219,7 +220,9 @@ def wait(
         click.echo(f"Waiting for call {number + 1} of {case_id}.", err=True)
     seconds = math.inf if timeout is None else timeout.total_seconds()
     try:
-        call = connection.run(lambda client: client.wait_for_call(case_id, after=number, timeout=seconds), retry=True)
+        call = connection.run(
+            lambda client: client.wait_for_call(case_id, after=number, timeout=seconds), retry_s=seconds
+        )
     except TimeoutError:
         message = f"no call {number + 1} of {case_id} within {seconds:g} s"
         click.echo(errors.timed_out(message, as_json=connection.as_json), err=True)

@@ -22,6 +22,9 @@ from callback_cli.text_view import plain
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 """The environment variable for the token itself. There is no such option, because process lists would show it."""
 
+_LONGEST_RETRY_S = 365 * 86_400.0
+"""A time that no command runs for, in seconds."""
+
 _Result = TypeVar("_Result")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -48,12 +51,13 @@ class Connection:
         """
         return (not self.as_json or sys.stdout.isatty()) if show_secrets is None else not show_secrets
 
-    def run(self, operation: Callable[[CallbackClient], _Result], *, retry: bool = False) -> _Result:
+    def run(self, operation: Callable[[CallbackClient], _Result], *, retry_s: float | None = None) -> _Result:
         """Run an operation with a client, and return its result.
 
         Args:
             operation: The operation.
-            retry: Whether to retry while the server is unreachable, for a command that waits anyway.
+            retry_s: How long to retry each request while the server is unreachable, in seconds, for a command that
+                waits anyway; `math.inf` for as long as the command runs. None: not at all.
 
         Raises:
             click.exceptions.Exit: The server refused or did not answer, or a token or TLS file is unusable. The error
@@ -61,7 +65,12 @@ class Connection:
         """
         with _reading_files():
             client = CallbackClient(
-                self.target, tls=self.tls, token=self.token, token_file=self.token_file, retry=retry
+                self.target,
+                tls=self.tls,
+                token=self.token,
+                token_file=self.token_file,
+                retry=retry_s is not None,
+                **({} if retry_s is None else {"timeout": min(retry_s, _LONGEST_RETRY_S)}),
             )
         with self.reporting(), client:
             return operation(client)
