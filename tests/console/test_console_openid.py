@@ -324,6 +324,37 @@ def b64(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
+CONFIGURATION = {
+    "issuer": "https://issuer.example", "end_session_endpoint": "https://issuer.example/leave",
+    **{name: f"https://issuer.example/{name}" for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {}, {"end_session_endpoint": "http://issuer.example/leave"},
+        {"issuer": "https://evil.example"}, {"issuer": None}, {"jwks_uri": None},
+        {"authorization_endpoint": "http://issuer.example"}, {"token_endpoint": "http://issuer.example"},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_configuration_of_another_issuer_or_without_https_is_not_used(monkeypatch, change):
+    async def get_json(_client, url):
+        assert url == "https://issuer.example/.well-known/openid-configuration"
+        return CONFIGURATION | change
+
+    monkeypatch.setattr(openid, "_get_json", get_json)
+    provider = openid.OpenId(OpenIdSettings(issuer="https://issuer.example", client_id=CLIENT_ID))
+    if change.keys() <= {"end_session_endpoint"}:
+        _, url = await provider.begin("http://127.0.0.1/", "/")
+        assert url.startswith("https://issuer.example/authorization_endpoint?")
+        assert (provider.sign_out_url("http://127.0.0.1/") is None) == bool(change)
+    else:
+        with pytest.raises(openid.SignInError, match="openid_wrong"):
+            await provider.begin("http://127.0.0.1/", "/")
+
+
 async def test_while_the_provider_is_down_people_sign_in_with_their_token(world):
     settings = OpenIdSettings(issuer=f"https://127.0.0.1:{free_port()}", client_id=CLIENT_ID)
     async with running_console(world.system.grpc, openid=settings) as console, person(console) as http:

@@ -31,15 +31,21 @@ from callback import (
     CloseReason,
     Delivery,
     DeliveryStatus,
+    Finding,
+    FindingLevel,
     GetGuard,
     Headers,
+    MinuteStatistics,
     NotFoundError,
+    OutcomeCount,
     Page,
     Prompt,
     Query,
     Response,
     ResponseType,
+    Statistics,
     UnavailableError,
+    WorkStatistics,
 )
 from callback._converters import call_from_proto, callback_from_proto
 from callback_console.bodies import BodyForm, Line, shown_body
@@ -53,7 +59,7 @@ from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
 from callback_console.views import callbacks
 from callback_console.views.dead import dead_groups
-from callback_console.views.overview import served_activities
+from callback_console.views.overview import overview, served_activities, worst_first
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 
@@ -242,6 +248,47 @@ def test_a_line_is_interrupted_where_there_is_no_value():
     assert (plot.bottom, plot.top, plot.grid) == (ms, 100 * ms, (60.0,))
     assert plot.paths == (("claim", "M0.0 120.0H150.0L150.0 0.0H300.0M450.0 60.0H600.0"), ("finish", ""))
     assert lines([]).top == 10 * ms
+
+
+def minute(number, seconds, *outcomes, refusals=None, work=None):
+    """Statistics of a minute. An outcome is a status, a failure or None, and a count."""
+    return MinuteStatistics(
+        start_time=datetime(2026, 11, 27, 4, number, tzinfo=UTC),
+        duration=timedelta(seconds=seconds),
+        outcomes=tuple(OutcomeCount(status=each[0], failure=each[1], count=each[2]) for each in outcomes),
+        refusals=refusals or {},
+        stages=(),
+        work=work,
+    )
+
+
+def test_the_figures_are_those_of_the_hour_and_what_is_now_that_of_its_last_two_minutes():
+    succeeded, failed, rejected = CallStatus.SUCCEEDED, CallStatus.FAILED, CallStatus.REJECTED
+    lost, raised, work = CallFailure.HANDLER_LOST, CallFailure.HANDLER_ERROR, WorkStatistics(dead_call_count=3)
+    minutes = (
+        minute(0, 60, (succeeded, None, 600), refusals={"STATE_UNKNOWN": 1, "TOO_MANY_CALLS": 1}),
+        minute(1, 60, (failed, lost, 1), (succeeded, None, 60), (failed, raised, 2), work=work),
+        minute(2, 20, (rejected, None, 20), (CallStatus.NOT_STARTED, None, 4), refusals={"TOO_MANY_CALLS": 2}),
+    )  # fmt: skip
+    it = overview(Statistics(minutes=minutes, stages=(), owners=(), work=WorkStatistics()))
+    assert it.now_per_second == pytest.approx(87 / 80)
+    assert (it.call_count, it.failed_count) == (687, 7)
+    assert it.outcomes == [
+        ("SUCCEEDED", "", 660), ("REJECTED", "", 20), ("FAILED", "HANDLER_ERROR", 2), ("FAILED", "HANDLER_LOST", 1),
+        ("NOT_STARTED", "", 4),
+    ]  # fmt: skip
+    assert it.refusals == [("TOO_MANY_CALLS", 3), ("STATE_UNKNOWN", 1)]
+    assert [each.per_second for each in it.minutes] == pytest.approx([10, 63 / 60, 24 / 20])
+    per_second = [[("SUCCEEDED", 10.0), ("REJECTED", 0.0)], [("SUCCEEDED", 1.0), ("FAILED", 0.05)], [("REJECTED", 1.0)]]
+    assert it.calls.top == columns(per_second).top
+    assert it.history["dead_call_count"] == sparkline([None, 3.0, None])
+    assert overview(Statistics(minutes=(), stages=(), owners=(), work=WorkStatistics())).now_per_second == 0
+
+
+def test_findings_are_listed_with_the_worst_first():
+    levels = [FindingLevel.OK, FindingLevel.UNKNOWN, FindingLevel.PROBLEM, FindingLevel.WARNING, FindingLevel.PROBLEM]
+    findings = [Finding(level=level, check=str(at), seen="", advice="") for at, level in enumerate(levels)]
+    assert [each.check for each in worst_first(findings)] == ["2", "4", "3", "1", "0"]
 
 
 def test_a_sparkline_ends_at_its_largest_value():

@@ -55,6 +55,8 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         await recorder.write()  # it stores the same again
         found = await statistics(services)
         assert len(found.minutes) == call_statistics.MINUTES
+        *before, present = [each.duration.seconds for each in found.minutes]
+        assert ({*before}, present < 60) == ({60}, True)
         assert outcomes(found) == {"CALL_STATUS_SUCCEEDED": 3}
         [refused] = [each for minute in found.minutes for each in minute.refusals]
         assert (refused.reason, refused.count) == ("STATE_UNKNOWN", 1)
@@ -77,6 +79,23 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
 
 async def none():
     return 0
+
+
+async def test_a_lease_that_ends_is_an_interrupted_call_and_the_failure_of_a_call_no_refusal(store_of):
+    async with running_services(store_of()) as services:
+        metrics.LEASES_ENDED.inc()
+        for reason in ("HANDLER_FAILED", "HANDLER_NOT_STARTED", "TOO_MANY_CALLS"):
+            metrics.REFUSED.labels(metrics.INVOKE_METHOD, reason, "").inc()
+        await services.control_plane.statistics.write()
+        found = await statistics(services)
+        assert outcomes(found) == {"CALL_STATUS_INTERRUPTED": 1}
+        assert [each.reason for minute in found.minutes for each in minute.refusals] == ["TOO_MANY_CALLS"]
+
+
+def test_the_present_minute_is_as_long_as_the_servers_have_stored_it(monkeypatch):
+    monkeypatch.setattr(call_statistics.time, "time", lambda: 60_017.9)
+    lengths = [call_statistics._statistics(1000, {}, is_last=is_last).seconds for is_last in (True, False)]
+    assert lengths == [15, 60]
 
 
 async def test_what_was_done_before_a_minute_ends_stays_in_that_minute_and_expires(store_of, monkeypatch):

@@ -9,7 +9,16 @@ from typing import Final
 
 from quart import Blueprint
 
-from callback import Activity, CallStatus, FindingLevel, MinuteStatistics, OutcomeCount, Statistics, WorkStatistics
+from callback import (
+    Activity,
+    CallStatus,
+    Finding,
+    FindingLevel,
+    MinuteStatistics,
+    OutcomeCount,
+    Statistics,
+    WorkStatistics,
+)
 from callback_console.plots import Columns, Lines, columns, lines, sparkline
 from callback_console.request_context import client, page
 
@@ -92,13 +101,17 @@ async def show() -> str:
 @blueprint.get("/overview/findings")
 async def show_findings() -> str:
     """Show what a server finds in a check of itself. That can take seconds, so the overview loads it by itself."""
-    findings = await client().list_findings()
-    found = sorted(findings, key=lambda each: _SEVERITIES.index(each.level))
+    found = worst_first(await client().list_findings())
     return await page(
         "findings.html",
         findings=[each for each in found if each.level is not FindingLevel.OK],
         passed=[each for each in found if each.level is FindingLevel.OK],
     )
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings, the worst first, and those of the same level in their order."""
+    return sorted(findings, key=lambda each: _SEVERITIES.index(each.level))
 
 
 def overview(statistics: Statistics) -> Overview:
