@@ -60,12 +60,15 @@ def test_its_tests_pass(built, certificates):
     run("npm", "run", "--silent", "test", CALLBACK_COMMAND=callback_command(), TEST_CERTIFICATES=str(certificates))
 
 
-async def test_its_worker_passes_every_scenario(built, tmp_path):
-    worker = PACKAGE / "build" / "conformance" / "worker.mjs"  # inside the package, which then finds itself by its name
-    worker.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / "clients" / "conformance" / "typescript" / "worker.mjs", worker)
-    launch = launch_command(["node", str(worker)], tmp_path / "errors")
-    assert await failures(launch, load("worker")) == []
+@pytest.mark.parametrize("kind", ["worker", "client"])
+async def test_it_passes_every_scenario_of_conformance(built, tmp_path, kind):
+    program = (
+        PACKAGE / "build" / "conformance" / f"{kind}.mjs"
+    )  # inside the package, which then finds itself by its name
+    program.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "clients" / "conformance" / "typescript" / program.name, program)
+    launch = launch_command(["node", str(program)], tmp_path / "errors")
+    assert await failures(launch, load(kind), kind) == []
 
 
 def test_its_lock_file_names_no_registry():
