@@ -162,6 +162,17 @@ async def test_a_saml_response_is_accepted_by_the_library_of_services(system, tm
     assert answer.name_id.text == '<ann> & "bob"'
 
 
+async def test_a_secret_that_no_header_can_have_is_an_error_that_does_not_show_it(unused_port, tmp_path):
+    (tmp_path / "secret").write_text("hunter2\nsecond\n")
+    url = f"http://127.0.0.1:{unused_port}/cb/x"
+    ran = await run_callback(
+        "send", url, "--provider", "gitlab", "--secret-file", str(tmp_path / "secret"), preloaded=PRELOADED
+    )
+    assert ran.code == 2
+    assert "the secret has a line break" in ran.errors
+    assert "hunter2" not in ran.errors
+
+
 async def test_an_unknown_provider_and_an_unreachable_url_are_errors(unused_port, tmp_path):
     send = functools.partial(run_callback, "send", preloaded=PRELOADED)
     ran = await send("http://127.0.0.1:1/cb/x", "--provider", "nobody")

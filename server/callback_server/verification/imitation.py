@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from callback_server.verification.template import Template
 
 SENDERS: Final = (*PROVIDERS, *RETURNS)
 """Names of those that can be imitated."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""A character that no value of a header has (RFC 9110, 5.5)."""
 _FILE: Final = Path("secret")
 """File in the settings, which is not read: its content is given."""
 
@@ -165,7 +168,10 @@ def _provided(
             _sign_with_key(message, settings, read_private_key(secret), now, is_own_body=body is not None)
         case SharedSecretSettings():
             place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
-            message.put(place, secret.decode("latin-1").rstrip("\r\n"))
+            text = secret.decode("latin-1").rstrip("\r\n")
+            if place.kind == "header" and _CONTROL.search(text):
+                raise ImitationError(f"the secret has a line break or a control character, which no {place} can have")
+            message.put(place, text)
         case JwtSettings():
             _add_token(message, settings, read_private_key(secret), now)
         case _:
