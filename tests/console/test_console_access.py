@@ -153,6 +153,29 @@ async def test_a_session_ends_when_the_server_no_longer_knows_the_token(world):
         assert answer.headers["hx-redirect"].startswith("/sign-in")
 
 
+async def test_an_administrator_who_loses_the_role_gets_the_pages_of_an_owner(world):
+    principals = world.system.directory / "principals.toml"
+    before = principals.read_text()
+    world.tokens["changer"] = add_token(principals, "changer", [Role.ADMIN], None)
+    entry = principals.read_text().removeprefix(before)
+
+    async def enters():
+        async with world.visitor() as http:
+            return (await http.post("/sign-in", data={"token": world.tokens["changer"]})).status_code == 303
+
+    await wait_until(enters, what="a new principal")
+    async with world.visitor("changer") as http:
+        assert "/overview" in (await http.get("/dead")).text
+        principals.write_text(before + entry.replace('"admin"', '"owner"'))
+
+        async def is_owner():
+            answer = await http.get("/dead")
+            return answer.status_code == 200 and "/overview" not in answer.text
+
+        await wait_until(is_owner, what="the pages of an owner")
+    principals.write_text(before)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example", ""])
 async def test_a_request_for_another_host_is_refused(world, host):
     async with world.visitor() as http:

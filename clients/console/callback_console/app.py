@@ -135,6 +135,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     @app.errorhandler(CallbackError)
     async def show_refusal(error: CallbackError) -> ResponseReturnValue:
         title, status = next((title, status) for kind, title, status in _STATUS_OF if isinstance(error, kind))
+        if isinstance(error, PermissionDeniedError) and g.session is not None:
+            session().identity.is_admin = None  # the token may have lost the role, so the next page asks again
         return await _error(title, status, str(error))
 
     @app.errorhandler(HTTPException)
