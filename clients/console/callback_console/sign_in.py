@@ -35,8 +35,9 @@ _OWN_PATH: Final = re.compile(r"/(?![/\\])[!-~]{0,2000}")
 sign-in, so its length has a limit."""
 
 _RETURN_PATH: Final = "/sign-in/return"
-_MAX_SIGN_INS: Final = 8
-"""Maximum number of sign-ins that a browser has begun. A further one ends them."""
+_MAX_SIGN_INS_BYTES: Final = 4096
+"""Maximum size of the cookies of the sign-ins that a browser has begun. If they are larger, another one ends them:
+a browser sends all of them with each request, and many a proxy refuses a `Cookie` header of more than 8 KiB."""
 
 Answer = Response | tuple[str, int]
 """What a view returns."""
@@ -106,8 +107,8 @@ async def sign_in_at_issuer() -> Answer:
     except SignInError as error:
         return await _form(error.notice, error.status)
     answer = _redirect(url)
-    begun = [name for name in request.cookies if name.startswith(_sign_in_cookie_name())]
-    if len(begun) >= _MAX_SIGN_INS:  # a browser sends all of them with each request
+    begun = {name: value for name, value in request.cookies.items() if name.startswith(_sign_in_cookie_name())}
+    if sum(len(name) + len(value) for name, value in begun.items()) > _MAX_SIGN_INS_BYTES:
         for name in begun:
             _delete_cookie(answer, name)
     _set_cookie(answer, _sign_in_cookie_name(sign_in.state), provider.to_cookie(sign_in), SIGN_IN_S)
