@@ -123,7 +123,9 @@ class _Lines:
                 **event,
             }
             # Masking JSON is safe: no pattern matches a quote or a backslash, so every string keeps its end.
-            return mask(_json(line))
+            masked = mask(_json(line))
+            # A line is ASCII: so it is JSON in every encoding of standard error, and sends no command to a terminal.
+            return masked if masked.isascii() else json.dumps(orjson.loads(masked))
         except Exception:
             return _lost(__name__)
 

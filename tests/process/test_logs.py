@@ -124,6 +124,14 @@ def test_text_that_is_not_unicode_is_written():
     assert line["path"] == "\udcff"
 
 
+def test_a_line_is_ascii_so_that_it_is_json_in_every_encoding_and_no_command_for_a_terminal():
+    (line,) = lines("""
+sys.stderr.reconfigure(encoding="ascii")
+log.info("read", path="\\u20ac \\x9b31m", count=1)
+""")
+    assert (line["path"], line["count"]) == ("\u20ac \x9b31m", 1)
+
+
 def test_an_event_that_cannot_be_written_is_reported_and_never_raises():
     lost, after = lines("""
 class Odd:
