@@ -45,8 +45,11 @@ def conform(
     """
     with needs_extra("client-names"):
         from callback_conform.main import known_failures_of, run
-    known = [] if known_failures is None else known_failures_of(known_failures)
+        from callback_conform.program import CommandError
     try:
+        known = [] if known_failures is None else known_failures_of(known_failures)
         sys.exit(run(command, kind="client" if is_client else "worker", names=names, known=known, format_=format_))
-    except LookupError as error:
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{known_failures} is not UTF-8") from None
+    except (LookupError, CommandError) as error:
         raise click.UsageError(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from callback_conform.changes import Changes
+
+
+class CommandError(Exception):
+    """The command cannot be started. The text says why."""
 
 
 class Program(Protocol):
@@ -59,12 +64,14 @@ class Process:
     def terminate(self) -> None:
         """Send SIGTERM."""
         if self.exit_code is None:
-            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                self._process.send_signal(signal.SIGTERM)
 
     async def kill(self) -> None:
         """Kill it with its children, and wait until it has ended."""
         if self.exit_code is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(self._process.pid, signal.SIGKILL)
         await self._reading
 
     async def _read(self) -> None:
@@ -77,19 +84,22 @@ class Process:
 
 
 def launch_command(command: Sequence[str], log: Path) -> Launch:
-    """Return how to start a command. Its standard error is added to the file `log`."""
+    """Return how to start a command. Its standard error is added to the file `log`. Starting raises CommandError."""
 
     async def launch(variables: Mapping[str, str], changes: Changes) -> Program:
         with log.open("ab") as errors:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, **variables},
-                start_new_session=True,
-                limit=64 * 1024 * 1024,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=errors,
+                    env={**os.environ, **variables},
+                    start_new_session=True,
+                    limit=64 * 1024 * 1024,
+                )
+            except OSError as error:
+                raise CommandError(f"{command[0]} cannot be started: {error.strerror}") from None
         return Process(process, changes)
 
     return launch

@@ -87,7 +87,11 @@ class WorkerRunner(Runner):
 
     def _next_opened(self) -> Stream | None:
         self._server.opened = [each for each in self._server.opened if not each.has_ended]
-        return self._server.opened.pop(0) if self._server.opened else None
+        if self._server.opened:
+            return self._server.opened.pop(0)
+        if (code := self._running().exit_code) is not None:
+            raise ScenarioError(f"the program has ended, with the exit code {code}")
+        return None
 
     async def _step_use(self, step: Step) -> None:
         """Choose the stream of the next steps."""

@@ -1,0 +1,28 @@
+"""`callback conform` with a command that cannot be a worker under test: it says so, and at once."""
+
+import pytest
+from support.clients import run_callback
+
+PRELOADED = ("callback_conform.main",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--", "/nowhere/worker"], 2, "/nowhere/worker cannot be started: No such file or directory"),
+        (["--known-failures", "{latin}", "--", "true"], 2, "is not UTF-8"),
+        (["--only", "nothing", "--", "true"], 2, "there is no such scenario of a worker: nothing"),
+    ],
+)
+async def test_an_argument_that_is_not_usable_is_an_error(tmp_path, arguments, code, said):
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    given = [each.format(latin=tmp_path / "latin") for each in arguments]
+    ran = await run_callback("conform", *given, preloaded=PRELOADED)
+    assert (ran.code, "Traceback" in ran.errors) == (code, False)
+    assert said in ran.errors
+
+
+async def test_a_program_that_ends_fails_a_scenario_with_its_exit_code():
+    ran = await run_callback("conform", "--only", "a handler rejects", "--", "false", preloaded=PRELOADED)
+    assert ran.code == 1
+    assert "step 1, connect a: the program has ended, with the exit code 1" in ran.output
