@@ -156,6 +156,8 @@ CODES = [
     ),
     (b"HTTP/1.1 302 Away\r\nLocation: /done\r\n\r\n", 302, "https://platform.example/done", "SUCCEEDED"),
     (b"HTTP/1.1 302 Away\r\nLocation: done\r\n\r\n", 302, "http://127.0.0.1:{port}/done", "SUCCEEDED"),
+    (b"HTTP/1.1 302 Away\r\nLocation: //shop.example/a\r\n\r\n", 302, "http://shop.example/a", "SUCCEEDED"),
+    (b"HTTP/1.1 302 Away\r\nLocation: http://[\r\n\r\n", 502, None, "FAILED"),
     (b"HTTP/1.1 422 No\r\n\r\nno trxid", 422, None, "REJECTED"),
     (b"HTTP/1.1 500 Broken\r\n\r\nbroken", 500, None, "REJECTED"),
     (b"HTTP/1.1 304 Same\r\n\r\n", 502, None, "FAILED"),

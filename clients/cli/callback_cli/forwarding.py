@@ -157,7 +157,12 @@ def _decision(url: SplitResult, code: int, headers: Headers, body: bytes) -> Acc
     """Return what a response means. Raise Reject, or ForwardingError."""
     if code in _REDIRECTS and "location" in headers:
         location = headers["location"]
-        return Accept(Redirect(location if location.startswith("/") else urljoin(url.geturl(), location)))
+        if location.startswith("/") and not location.startswith("//"):
+            return Accept(Redirect(location))
+        try:
+            return Accept(Redirect(urljoin(url.geturl(), location)))
+        except ValueError:
+            raise ForwardingError(f"the response has the code {code} with a Location that is no URL") from None
     if not (200 <= code <= 299 or 400 <= code <= 599):
         raise ForwardingError(f"the response has the code {code}, which a callback cannot give")
     kept = [(name, value) for name, value in _of_the_message(headers) if not _OF_THE_EDGE.fullmatch(name.lower())]
