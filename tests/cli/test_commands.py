@@ -589,6 +589,36 @@ async def test_calls_are_searched_across_callbacks_by_outcome_reason_and_time(se
     assert "  failed  order-paid" in ran.output
 
 
+@pytest.mark.parametrize("dropped_at", ["ListCalls", "GetCallback"])
+async def test_a_callback_that_is_dropped_while_calls_are_searched_is_left_out(server, callback, dropped_at):
+    other = "ab" * 16
+    answers = {
+        "ListCalls": lambda case: messages.ListCallsResponse(
+            calls=[
+                call_message(call_id=f"{case}-{'1' * 16}", callback_case_id=case, status=resources.CALL_STATUS_FAILED)
+            ]
+        ),
+        "GetCallback": lambda case: messages.GetCallbackResponse(callback=callback_message(callback_case_id=case)),
+    }
+
+    def answer(name):
+        async def one(request):
+            if name == dropped_at and request.callback_case_id == other:
+                return Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND")
+            return answers[name](request.callback_case_id)
+
+        return one
+
+    server.answers |= {name: answer(name) for name in answers}
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(
+        callbacks=[callback_message(callback_case_id=case) for case in (other, CASE)]
+    )
+    found = (await callback("calls", "--failed", "--json")).json
+    assert [each["callId"] for each in found] == [f"{CASE}-{'1' * 16}"]
+    ran = await callback("list")
+    assert (ran.code, ran.output.count("order-paid")) == (0, 2)
+
+
 @pytest.mark.parametrize(("count", "words"), [(0, "0 calls"), (1, "1 call"), (7, "7 calls")])
 async def test_erase_prints_how_many_calls_it_erased(server, callback, count, words):
     server.answers["EraseCalls"] = messages.EraseCallsResponse(erased_call_count=count)

@@ -114,11 +114,13 @@ class ScriptedServer(CallbacksServiceServicer):
         answer = self.answers[name]
         if isinstance(answer, list):
             answer = answer.pop(0)
+        if callable(answer):
+            answer = await answer(request)
         if isinstance(answer, Refusal):
             await context.abort_with_status(answer.wire())
         if isinstance(answer, grpc.StatusCode):
             await context.abort(answer, "says gRPC")
-        return await answer(request) if callable(answer) else answer
+        return answer
 
 
 def _method(name):

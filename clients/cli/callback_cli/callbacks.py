@@ -322,7 +322,7 @@ def list_callbacks(
     if waiting:
         if status or activity or labels or last_call or since or failed or reason:
             raise click.UsageError(
-                "--waiting cannot be combined with --status, --activity, --label, --last-call or --since, --failed or "
+                "--waiting cannot be combined with --status, --activity, --label, --last-call, --since, --failed or "
                 "--reason."
             )
         more = show_calls(

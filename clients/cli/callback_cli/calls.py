@@ -3,12 +3,22 @@
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import click
 
-from callback import Call, Callback, CallbackClient, CallFailure, CallFilter, CallStatus, CallWatch
+from callback import (
+    Call,
+    Callback,
+    CallbackClient,
+    CallFailure,
+    CallFilter,
+    CallStatus,
+    CallWatch,
+    NotFoundError,
+)
 from callback.masking import masked
 from callback_cli import errors, json_view, options
 from callback_cli.connection import Connection, ServerCommand, with_connection
@@ -258,7 +268,11 @@ def show_calls(
 
     def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
         found = list(islice(operation(client), limit + 1))
-        cases = {case: client.get_callback(case) for case in {call.case_id for call in found}}
+        cases = {}
+        for case in {call.case_id for call in found}:
+            with suppress(NotFoundError):  # it was dropped since it was listed
+                cases[case] = client.get_callback(case)
+        found = [each for each in found if each.case_id in cases]
         if connection.masks_secrets(show_secrets):
             found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
         return found, cases

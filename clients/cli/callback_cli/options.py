@@ -52,6 +52,8 @@ def in_utf_8(command: click.Command) -> click.Command:
     return command
 
 
+_MAX_DURATION = timedelta(days=36_500)
+"""A hundred years. A time that is much longer before or after now has no date."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -69,9 +71,12 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
             f"{text!r} is not a duration. Use a value such as 90s, 15m, 1h, 7d or 1h30m.", param=parameter
         )
     try:
-        return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())
+        found = sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())
     except (OverflowError, ValueError):  # ValueError: more digits than Python reads
-        raise click.BadParameter(f"{text!r} is too long.", param=parameter) from None
+        found = timedelta.max
+    if found > _MAX_DURATION:
+        raise click.BadParameter(f"{text!r} is too long.", param=parameter)
+    return found
 
 
 def durations(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[timedelta, ...]:

@@ -10,7 +10,16 @@ from itertools import islice
 
 import click
 
-from callback import Call, Callback, CallbackClient, CallbackStatus, CallFilter, CallStatus, PermissionDeniedError
+from callback import (
+    Call,
+    Callback,
+    CallbackClient,
+    CallbackStatus,
+    CallFilter,
+    CallStatus,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from callback_cli.errors import EXIT_NOT_FOUND
 
 MAX_PAGE = 1_000
@@ -75,7 +84,9 @@ def newest_calls(client: CallbackClient, callbacks: Iterable[Callback]) -> dict[
     """Return the newest recorded call of each callback that has one, by the id of the callback."""
 
     def newest(case_id: str) -> Call | None:
-        return next(iter(client.list_calls_page(case_id, page_size=1).items), None)
+        with suppress(NotFoundError):  # it was dropped since it was listed
+            return next(iter(client.list_calls_page(case_id, page_size=1).items), None)
+        return None
 
     ids = [each.case_id for each in callbacks if each.call_count]
     with ThreadPoolExecutor(_CONCURRENT) as threads:
@@ -87,11 +98,16 @@ def calls_of(client: CallbackClient, callbacks: Iterable[Callback]) -> Iterator[
     searched = islice(callbacks, MAX_SEARCHED)
     with ThreadPoolExecutor(_CONCURRENT) as threads:
         while some := list(islice(searched, _AT_ONCE)):
-            yield from zip(some, threads.map(lambda each: _calls(client, each), some), strict=True)
+            for callback, calls in zip(some, threads.map(lambda each: _calls(client, each), some), strict=True):
+                if calls is not None:
+                    yield callback, calls
 
 
-def _calls(client: CallbackClient, callback: Callback) -> Sequence[Call]:
-    return list(client.list_calls(callback.case_id, page_size=100)) if callback.call_count else ()
+def _calls(client: CallbackClient, callback: Callback) -> Sequence[Call] | None:
+    """Return the calls of a callback. None: it was dropped since it was listed."""
+    with suppress(NotFoundError):
+        return list(client.list_calls(callback.case_id, page_size=100)) if callback.call_count else ()
+    return None
 
 
 def full_case_id(client: CallbackClient, given: str) -> str:

@@ -89,10 +89,7 @@ def token(
         raise click.UsageError("--role worker requires --activity NAME, or --activity '*' for all activities.")
     if any(not 1 <= len(each) <= 200 for each in activities):
         raise click.BadParameter("the name of an activity has 1 to 200 characters.", param_hint="--activity")
-    try:
-        end = None if expires is None else datetime.now(UTC) + expires
-    except OverflowError:
-        raise click.BadParameter("the time is too long.", param_hint="--expires") from None
+    end = None if expires is None else datetime.now(UTC) + expires
     if expires is not None and not expires:
         raise click.BadParameter("the time must be longer than 0.", param_hint="--expires")
     try:
