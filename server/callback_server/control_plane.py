@@ -147,7 +147,7 @@ class ControlPlane:
         )
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
-        self.workers = WorkerPool(self.scripts, self.replica_bus)
+        self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
         self.dispatcher = HandlerDispatcher(
             handlers=handlers,
             workers=self.workers,

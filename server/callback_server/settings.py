@@ -286,6 +286,10 @@ class ServerSettings(ProcessSettings):
     has are recorded and answered."""
     reflection: bool = False
     """Whether gRPC reflection is served, for development."""
+    check_workers: bool = False
+    """Whether the server confirms the first call of each worker only after 0.2 seconds, for development. If the worker
+    does not wait for that, the call fails, and `worker_did_not_wait` in the log names the worker. With several servers
+    such a worker would run calls that another one has."""
     log_level: LogLevel = "INFO"
     """The lowest level of log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)

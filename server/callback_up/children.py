@@ -140,6 +140,7 @@ def server(
         "CALLBACK_GRPC_BIND": str(bind),
         "CALLBACK_BOX_URL": settings.box_url or box_url,
         "CALLBACK_REFLECTION": str(settings.has_reflection),
+        "CALLBACK_CHECK_WORKERS": "true",
         "CALLBACK_ADMIN_BIND": str(admin),
         "CALLBACK_DRAIN_S": str(settings.drain_s),
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",

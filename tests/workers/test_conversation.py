@@ -9,6 +9,7 @@ import time
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
@@ -157,6 +158,34 @@ async def test_a_result_before_the_confirm_fails_the_call_which_goes_to_no_other
         await hasty.result(await hasty.next("offer"))
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
         assert not patient.of("offer")
+
+
+async def test_a_server_that_checks_workers_names_the_one_that_does_not_wait(store_of):
+    async with running_services(store_of(), activities=ACTIVITIES, check_workers=True) as services:
+        async with raw_worker(services.worker_stub) as worker:
+            await worker.hello("act", name="hasty")
+            called = await Called.make(services, "act")
+            call = await worker.next("offer")
+            with capture_logs() as logs:
+                await worker.send(
+                    worker_service_pb2.WorkRequest(
+                        messages=[
+                            worker_service_pb2.WorkerMessage(accept=worker_service_pb2.Accept(call_id=call.call_id)),
+                            worker_service_pb2.WorkerMessage(
+                                result=worker_service_pb2.Result(call_id=call.call_id, response=ACCEPTED)
+                            ),
+                        ]
+                    )
+                )
+                assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+        async with raw_worker(services.worker_stub, "act") as worker:
+            serving = asyncio.create_task(worker.serve())
+            for _ in range(2):
+                await (await Called.make(services, "act")).answer
+            await worker.close()
+            await serving
+    (warning,) = (event for event in logs if event["event"] == "worker_did_not_wait")
+    assert (warning["worker"], warning["call_id"]) == ("hasty", call.call_id)
 
 
 async def test_a_call_without_a_worker_waits_for_one(services):

@@ -63,6 +63,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
             on_slot_free=self._pool.on_slot_free,
             notification_activities=hello.notification_activities,
             max_message_bytes=min(hello.max_message_bytes or DEFAULT_MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES),
+            name=hello.name,
         )
         facts = {"worker": hello.name, "principal": principal.name}
         log.info(

@@ -46,8 +46,9 @@ class Assignment(ABC):
     def __init__(self, call_id: str) -> None:
         self._loop = asyncio.get_running_loop()
         self.call_id = call_id
-        self.request_confirm: Callable[[], None] | None = None
-        """Requests the confirmation from the coordinator. None: this process is the coordinator."""
+        self.request_confirm: Callable[[], object] | None = None
+        """Requests the confirmation: from the coordinator, or after a delay. None: an accepted call is confirmed at
+        once."""
         self.accepted = False
         self.confirmed = False
         self.is_stream_lost = False

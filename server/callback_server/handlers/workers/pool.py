@@ -41,6 +41,8 @@ ends at once then, so that thousands of them do not keep others from their handl
 MAX_STREAMS_LOST: Final = 2
 """How many workers may lose their stream while a call is offered to them. Then it is offered to no other: it may be the
 cause."""
+CHECK_S: Final = 0.2
+"""How long the confirmation of the first call of a worker is delayed where workers are checked, in seconds."""
 CHANGE_S: Final = 0.1
 """Time until it announces an activity that has free slots again, or has no more, in seconds."""
 
@@ -65,7 +67,15 @@ class _UnassignedCall:
 class WorkerPool:
     """The handler of every activity without a push handler: the workers of all replicas."""
 
-    def __init__(self, scripts: Scripts, replica_bus: ReplicaBus) -> None:
+    def __init__(self, scripts: Scripts, replica_bus: ReplicaBus, *, checks_workers: bool = False) -> None:
+        """Create a pool without workers.
+
+        Args:
+            scripts: The scripts on the store.
+            replica_bus: The messages between replicas.
+            checks_workers: Whether the first call of each worker is confirmed only after CHECK_S.
+        """
+        self._checks_workers = checks_workers
         self._scripts = scripts
         self._replica_bus = replica_bus
         self._workers: dict[Worker, None] = {}
@@ -146,6 +156,8 @@ class WorkerPool:
                 assignment = await self._wait_for_slot(call, left_s)
             if assignment is None:
                 continue
+            if self._checks_workers and isinstance(assignment, LocalAssignment):
+                assignment.delay_first_confirm(CHECK_S)
             assignment.offer(message, until - loop.time())
             if self._is_stopped:  # since the call got its slot
                 assignment.withdraw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
@@ -11,8 +12,11 @@ from typing import Final
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
+from callback_process.logs import get_logger
 from callback_server.handlers.messages import duration
 from callback_server.handlers.workers.assignment import Assignment
+
+log = get_logger()
 
 DECLINE_PAUSE_S: Final = 1.0
 """How long a worker that has declined a call gets no other call, in seconds: the server does not know why."""
@@ -46,6 +50,7 @@ class Worker:
         on_slot_free: Callable[[Worker], None],
         notification_activities: Collection[str] = (),
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        name: str = "",
     ) -> None:
         """Create a worker.
 
@@ -55,6 +60,7 @@ class Worker:
             on_slot_free: Called whenever a slot may have become free.
             notification_activities: The activities whose notifications it handles.
             max_message_bytes: The largest message that it takes, in bytes.
+            name: Its name in the log.
         """
         self.number = next(_numbers)
         """Identifies the worker among all that were ever connected to this process."""
@@ -66,6 +72,9 @@ class Worker:
         """Whether the worker gets no more calls."""
         self.calls_lost = 0
         """The number of calls that were lost with its stream."""
+        self.was_checked = False
+        """Whether the confirmation of its first call was delayed."""
+        self._name = name
         self._on_slot_free = on_slot_free
         self._assignments: dict[str, LocalAssignment] = {}
         self._unanswered: set[LocalAssignment] = set()
@@ -115,7 +124,9 @@ class Worker:
             case "result":
                 if (assignment := self._assignments.pop(message.result.call_id, None)) is not None:
                     self._unanswered.discard(assignment)
-                    if message.result.WhichOneof("outcome") == "declined" and not assignment.withdrawn:
+                    if message.result.WhichOneof("outcome") != "declined":
+                        self._check_waited(assignment)
+                    elif not assignment.withdrawn:
                         self._pause()
                     assignment.complete(message.result)
                     self._on_slot_free(self)
@@ -186,6 +197,15 @@ class Worker:
                 room -= 1
         return batch
 
+    def _check_waited(self, assignment: LocalAssignment) -> None:
+        if not (assignment.confirmed or assignment.withdrawn):
+            log.warning(
+                "worker_did_not_wait",
+                worker=self._name,
+                call_id=assignment.call_id,
+                problem="it ran a call before Confirm; with several servers another worker may run the same call",
+            )
+
     def _close_if_drained(self) -> None:
         if self.draining and all(assignment.withdrawn for assignment in self._assignments.values()):
             self._close()
@@ -221,6 +241,12 @@ class LocalAssignment(Assignment):
         super().__init__(call_id)
         self.worker = worker
         self.withdrawn = False
+
+    def delay_first_confirm(self, delay_s: float) -> None:
+        """Confirm the call only after `delay_s` seconds, if it is the first one of its worker."""
+        if not self.worker.was_checked:
+            self.worker.was_checked = True
+            self.request_confirm = functools.partial(self._loop.call_later, delay_s, self.confirm)
 
     def _send_offer(self, request: handler_pb2.HandleCallbackRequest, timeout_s: float) -> None:
         """Send the call, with its deadline and the time until then."""
