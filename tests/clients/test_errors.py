@@ -1,6 +1,8 @@
 """Every failure is an exception of one tree, with reason, fields and facts. No gRPC error reaches the caller."""
 
 import asyncio
+import copy
+import pickle
 from datetime import timedelta
 
 import grpc
@@ -225,3 +227,15 @@ def test_both_clients_have_a_method_for_every_rpc(client_type):
     methods = messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name
     snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
     assert all(callable(getattr(client_type, name)) for name in snake)
+
+
+@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy], ids=["pickle", "copy"])
+def test_an_error_passes_to_another_process_as_it_is(again):
+    error = TooManyOpenCallbacksError(
+        "too many", code=Code.RESOURCE_EXHAUSTED, reason=ErrorReason.TOO_MANY_OPEN_CALLBACKS, facts={"limit": "5"},
+        violations=(FieldViolation("a", "is wrong", "rule"),), retry_after=timedelta(seconds=2),
+    )  # fmt: skip
+    error.add_note("order 5")
+    found = again(error)
+    assert (type(found), found.args, vars(found)) == (type(error), error.args, vars(error))
+    assert (str(found), found.limit) == (str(error), 5)

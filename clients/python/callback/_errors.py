@@ -4,9 +4,11 @@ Each error carries its reason and the metadata of the `ErrorInfo` as fields, so 
 message or know gRPC. `ErrorReason`, the list of reasons, is generated from the contract.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -66,6 +68,14 @@ class CallbackError(Exception):
         self.facts = dict(facts or {})
         self.violations = violations
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error be pickled: task queues and process pools pass it on. By default it would lose its facts."""
+        given: dict[str, Any] = {
+            "code": self.code, "reason": self.reason, "facts": self.facts, "violations": self.violations,
+            "retry_after": self.retry_after,
+        }  # fmt: skip
+        return functools.partial(type(self), **given), (self.message,), self.__dict__
 
     def __str__(self) -> str:
         # The violations contain everything that the message says.
