@@ -57,7 +57,7 @@ FAULTS = {
         "Drain ends the stream",
         "no accept",
     ),
-    "the server ends the stream without an error: the worker connects again": ("OK is final", "no stream"),
+    "the server ends the stream without an error: the worker connects again": ("OK is final", "no stream|has ended"),
     "a worker without a Welcome ends the stream and connects again": ("waits for Welcome", "no end of the stream"),
     "a connection that hangs is noticed by pings, which are not too frequent": ("no pings", "no stream"),
     "a token that is replaced in its file comes with the next stream": ("the token of the start", "token"),

@@ -24,7 +24,7 @@ LARGE = bytes(5 * MIB)
 SOON = Retries(initial_ms=50, max_ms=50)
 ACTIVITIES = {
     "act": Activity("act", 60_000, SOON),
-    "brief": Activity("brief", 3_000),
+    "brief": Activity("brief", 6_000),
     "soon": Activity("soon", 600, SOON),
 }
 
