@@ -7,6 +7,7 @@ import "./examples.test.js";
 import "./package.test.js";
 import "./requests.test.js";
 import "./tls.test.js";
+import "./vectors.test.js";
 import "./worker.test.js";
 
 after(async () => {
