@@ -48,8 +48,11 @@ func run() error {
 
 func handle(ctx context.Context, call *callback.Call) (callback.Answer, error) {
 	fmt.Println("started", call.CallID)
-	stopWatching := context.AfterFunc(ctx, func() { fmt.Println("cancelled", call.CallID) })
-	defer stopWatching()
+	defer func() {
+		if ctx.Err() != nil {
+			fmt.Println("cancelled", call.CallID)
+		}
+	}()
 	response := callback.Text("").WithCode(201)
 	switch call.ActivityCase {
 	case "reject":
