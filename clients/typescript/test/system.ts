@@ -49,7 +49,7 @@ const pushed = new Handlers()
   });
 export const pushServer = await new HandlerServer(pushed, "127.0.0.1:0", { logger: events }).start();
 
-export const system: System = await startSystem({
+const starting = startSystem({
   handlers,
   logger: events,
   config: `
@@ -70,3 +70,6 @@ deadline_s = 0.5
 target = "${pushServer.address}"
 `,
 });
+// Without a system there are no tests, and the server would keep the process alive.
+starting.catch(() => pushServer.stop());
+export const system: System = await starting;
