@@ -3,6 +3,8 @@
 import pytest
 from support.clients import run_callback
 
+from callback_conform.scenarios import load
+
 PRELOADED = ("callback_conform.main",)
 
 
@@ -22,7 +24,14 @@ async def test_an_argument_that_is_not_usable_is_an_error(tmp_path, arguments, c
     assert said in ran.errors
 
 
-async def test_a_program_that_ends_fails_a_scenario_with_its_exit_code():
-    ran = await run_callback("conform", "--only", "a handler rejects", "--", "false", preloaded=PRELOADED)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "a handler rejects"], "the program has ended, with the exit code 1"),
+        (["--client", "--only", load("client")[0].name], "the driver has ended with 1"),
+    ],
+)
+async def test_a_program_that_ends_fails_a_scenario_with_its_exit_code(arguments, said):
+    ran = await run_callback("conform", *arguments, "--", "false", preloaded=PRELOADED)
     assert ran.code == 1
-    assert "step 1, connect a: the program has ended, with the exit code 1" in ran.output
+    assert said in ran.output

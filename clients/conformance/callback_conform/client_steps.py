@@ -63,9 +63,11 @@ class ClientRunner(Runner):
 
     async def _step_request(self, step: Step) -> None:
         """Wait for the next request, compare it, and answer it."""
-        method = step["request"]
+        method, program = step["request"], self._running()
 
         def take() -> Request | None:
+            if not self._server.requests and program.exit_code is not None:
+                raise ScenarioError(f"the driver has ended with {program.exit_code}")
             return self._server.requests.pop(0) if self._server.requests else None
 
         request = await self._changes.wait_for(take, f"request {method}", self._within_s(step))
