@@ -1,5 +1,7 @@
 /** Log output: events with one `snake_case` name each, and their values. */
 
+import { inspect } from "node:util";
+
 /** A logger with the methods of pino and of Fastify's `log`. */
 export interface Logger {
   info(values: Readonly<Record<string, unknown>>, event: string): void;
@@ -23,5 +25,8 @@ function textOf(value: unknown): string {
   if (value instanceof Error) {
     return value.stack ?? String(value);
   }
-  return typeof value === "string" && /^[!-~]+$/.test(value) ? value : JSON.stringify(value);
+  if (typeof value === "string") {
+    return /^[!-~]+$/.test(value) ? value : JSON.stringify(value);
+  }
+  return inspect(value, { breakLength: Number.POSITIVE_INFINITY }); // a handler can throw anything, which JSON may not have
 }

@@ -65,8 +65,8 @@ export class Response extends Concealing {
     if (bytes !== undefined && !(bytes instanceof Uint8Array)) {
       throw new TypeError(`body must be bytes or text, not ${typeof bytes}`);
     }
-    if (code !== undefined && typeof code !== "number") {
-      throw new TypeError(`code must be a number, not ${typeof code}`);
+    if (code !== undefined && (code | 0) !== code) {
+      throw new TypeError(`code must be a whole number, not ${String(code)}`);
     }
     for (const [name, value] of Object.entries({ redirectUrl, type, heading, text, linkLabel, linkUrl })) {
       if (value !== undefined && typeof value !== "string") {

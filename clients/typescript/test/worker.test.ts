@@ -203,6 +203,24 @@ describe("a worker", () => {
     }
   });
 
+  test("fails a call whose handler throws what JSON cannot represent, or sets a code that is no whole number", async () => {
+    const circular: { self?: unknown } = {};
+    circular.self = circular;
+    const handler: Handler = (call) => {
+      if (call.callId === "circular") {
+        throw circular;
+      }
+      return new Response("x", { code: 200.5 });
+    };
+    await using up = await working(handler, { maxCalls: 1, logger: undefined });
+    for (const callId of ["circular", "code"]) {
+      up.stream.offer(callId);
+      await up.stream.next("accept");
+      up.stream.confirm(callId);
+      assert.deepEqual(await endOf(up.stream), [callId, "error"]);
+    }
+  });
+
   test("sends what is ready in batches of at most 64 messages", async () => {
     await using up = await working(() => {}, { maxCalls: 200 });
     const callIds = Array.from({ length: 200 }, (_, index) => `c${index}`);
