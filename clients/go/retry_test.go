@@ -322,3 +322,37 @@ func TestAClosedWatchHasNoMoreEvents(t *testing.T) {
 		t.Fatal(seen)
 	}
 }
+
+func TestAWatchThatWaitedLongerThanItsReconnectTimeoutReconnects(t *testing.T) {
+	const timeout = 250 * time.Millisecond
+	type stream = grpc.ServerStreamingServer[v1.WatchCallsResponse]
+	owner, client := newScriptedOwner(t, nil)
+	owner.watches = []func(*v1.WatchCallsRequest, stream) error{
+		func(_ *v1.WatchCallsRequest, stream stream) error {
+			must(t, stream.Send(&v1.WatchCallsResponse{ResumeToken: "start"}))
+			<-time.After(2 * timeout) // nothing happens for so long
+			return unavailable
+		},
+		func(_ *v1.WatchCallsRequest, stream stream) error {
+			return stream.Send(&v1.WatchCallsResponse{Events: []*v1.CallEvent{{CallId: "1"}}})
+		},
+		func(*v1.WatchCallsRequest, stream) error {
+			return refusal(codes.Unavailable, callback.ReasonStoreUnavailable, time.Hour)
+		},
+	}
+	watch := got(client.WatchCalls(t.Context(), callback.WatchQuery{ReconnectTimeout: timeout}))(t)
+	var seen []string
+	for event, err := range watch.Events() {
+		if err != nil {
+			// The server asks for a pause that is longer than the timeout: there is nothing to wait for.
+			if !errors.Is(err, callback.ReasonStoreUnavailable) {
+				t.Fatal(err)
+			}
+			break
+		}
+		seen = append(seen, event.CallID)
+	}
+	if !slices.Equal(seen, []string{"1"}) {
+		t.Fatal(seen)
+	}
+}

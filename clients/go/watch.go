@@ -118,7 +118,7 @@ var errWatchClosed = errors.New("callback: the watch is closed")
 
 // receive receives the next message. If the stream breaks, it opens another one from the current position.
 func (w *Watch) receive() error {
-	started := time.Now()
+	var lost time.Time // when the connection was lost
 	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
 	for {
 		message, err := w.next()
@@ -130,10 +130,16 @@ func (w *Watch) receive() error {
 			return nil
 		}
 		w.stream = nil
+		if lost.IsZero() {
+			lost = time.Now()
+		}
 		var refused *Error
-		isLate := w.timeout > 0 && time.Since(started) >= w.timeout
-		canResume := errors.As(err, &refused) && refused.canResumeWatch() && w.client.connection.retry
-		if !canResume || isLate || !sleep(w.ctx, pauses.take(refused.RetryAfter)) {
+		if !errors.As(err, &refused) || !refused.canResumeWatch() || !w.client.connection.retry {
+			return err
+		}
+		pause := pauses.take(refused.RetryAfter)
+		isLate := w.timeout > 0 && time.Since(lost)+pause >= w.timeout
+		if isLate || !sleep(w.ctx, pause) {
 			return err
 		}
 	}
