@@ -37,7 +37,13 @@ async def prove(settings: Settings, history: History) -> None:
 
     with Ports() as ports:
         stores = [
-            Store(f"store-{n}", ports.take(), settings.directory, durability=settings.durability, settings=SETTINGS)
+            Store(
+                f"store-{n}",
+                ports.take(),
+                settings.directory,
+                durability=settings.durability,
+                settings=(*SETTINGS, *_replica_settings(settings.durability)),
+            )
             for n in (1, 2, 3)
         ]
         async with contextlib.AsyncExitStack() as stack:
@@ -77,6 +83,16 @@ async def prove(settings: Settings, history: History) -> None:
                 await wait_for_successes(workload, settings.min_successes)
                 primary, replica, spare = replica, spare, primary
                 say(f"failover {cycle + 1} of {settings.cycles}")
+
+
+def _replica_settings(durability: str) -> tuple[str, ...]:
+    """Return what docs/operations.md says for stores of `replicated:N`.
+
+    Without it, the old primary that comes back can begin an epoch of its own in a partition that had no call since the
+    failover. The servers then refuse the right primary there, until an operator accepts the loss.
+    """
+    _, _, replicas = durability.partition("replicated:")
+    return ("--min-replicas-to-write", replicas) if replicas else ()
 
 
 async def follow(replica: Store, link: Tunnel) -> None:
