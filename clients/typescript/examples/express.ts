@@ -34,8 +34,10 @@ export async function start({ port = 3000, target = "127.0.0.1:50051" } = {}) {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async stop(): Promise<void> {
+      const closed = once(server, "close");
       server.close();
       await worker.stop(); // running calls finish first
+      await closed; // and so do requests
       client.close();
     },
   };

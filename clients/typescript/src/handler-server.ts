@@ -28,6 +28,7 @@ import {
 import type { Handlers } from "./handlers.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
 import { stopSignal } from "./process.js";
+import { callAfter } from "./timer.js";
 import { DEFAULT_GRACE_MS } from "./worker.js";
 
 /** TLS of a handler server: its certificate, and the Callback servers that it accepts. */
@@ -143,10 +144,10 @@ export class HandlerServer {
           release();
           resolve();
         };
-        const late = setTimeout(() => {
+        const late = callAfter(this.#graceMs, () => {
           server.forceShutdown();
           end(); // a connection without a handshake would hold up the shutdown without end
-        }, this.#graceMs);
+        });
         server.tryShutdown(end);
       });
       return stopped;

@@ -10,6 +10,7 @@ import { HelloSchema } from "./gen/callback/v1/worker_service_pb.js";
 import type { Handlers } from "./handlers.js";
 import type { Logger } from "./logger.js";
 import { Slots } from "./slots.js";
+import { callAfter } from "./timer.js";
 import { WorkStream } from "./work-stream.js";
 
 const BACKOFF = { firstMs: 200, longestMs: 5_000 };
@@ -81,11 +82,11 @@ export class WorkConnection {
     for (const stream of streams) {
       stream.drain();
     }
-    const late = setTimeout(() => {
+    const late = callAfter(this.#options.graceMs, () => {
       for (const stream of streams) {
         stream.cancel();
       }
-    }, this.#options.graceMs);
+    });
     await ended;
     clearTimeout(late);
   }

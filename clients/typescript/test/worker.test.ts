@@ -313,6 +313,31 @@ describe("a worker", () => {
     await aborted.promise;
   });
 
+  test("that stops with an infinite grace waits for running calls", async () => {
+    const [running, end, signals] = [new Deferred(), new Deferred(), [] as AbortSignal[]];
+    const handler: Handler = async (_, { signal }) => {
+      signals.push(signal);
+      running.resolve();
+      await end.promise;
+    };
+    await using up = await working(handler, { graceMs: Number.POSITIVE_INFINITY });
+    up.stream.offer("c");
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    await running.promise;
+    const stopping = up.worker.stop();
+    await up.stream.next("drain");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // a timer that overflows ends after 1 ms
+    end.resolve();
+    assert.deepEqual(await endOf(up.stream), ["c", "response"]);
+    assert.deepEqual(
+      signals.map(({ aborted }) => aborted),
+      [false],
+    );
+    up.stream.end();
+    await stopping;
+  });
+
   test("reads its token file with every connection, and keeps the last token while the file is unusable", async () => {
     const folder = await mkdtemp(join(tmpdir(), "callback-test-"));
     const tokenFile = join(folder, "token");
