@@ -184,7 +184,7 @@ class Scripts:
         self._on_report = on_report
         self._epochs = epochs
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
-        self._reads = Pipeline(client)
+        self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
 
     async def run(self, script: Script, partition: int, arguments: PackedArguments) -> Any:
