@@ -541,6 +541,18 @@ async def test_a_beginning_of_several_ids_is_refused_and_one_of_none_is_not_foun
     assert (ran.code, ran.errors) == (3, "Error: none of the newest 10,000 begins with abcdef\n")
 
 
+async def test_a_short_beginning_is_refused_where_more_callbacks_exist_than_a_search_looks_at(server, callback):
+    listed = [callback_message(callback_case_id=CASE)]
+    listed += [callback_message(callback_case_id=f"{number:032x}") for number in range(10_000)]
+    server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=listed)
+    server.answers["CloseCallback"] = messages.CloseCallbackResponse(callback=callback_message())
+    ran = await callback("close", CASE[:8])
+    assert ran.code == 2
+    assert "use at least 12 digits of the id" in ran.errors
+    assert not [each for each in server.requests if isinstance(each, messages.CloseCallbackRequest)]
+    assert (await callback("close", CASE[:12])).code == 0
+
+
 async def test_a_call_is_found_by_the_beginnings_of_its_parts(server, callback):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())

@@ -31,6 +31,8 @@ _CONCURRENT = 8
 """The number of concurrent requests."""
 _AT_ONCE = 100
 _OWN_LENGTH = 16
+_SURE_LENGTH = 12
+"""The number of digits that no two of many millions of callbacks share: an id is a hash."""
 _CASE_PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _CALL_PREFIX = re.compile(r"([0-9a-f]{4,32})-([0-9a-f]{1,15})|([0-9a-f]{4,31})-([0-9a-f]{16})")
 
@@ -114,13 +116,18 @@ def full_case_id(client: CallbackClient, given: str) -> str:
     """Return the id of the one callback that begins with a prefix, or what is given if it is no prefix.
 
     Raises:
-        click.UsageError: Several callbacks begin with it.
+        click.UsageError: Several callbacks begin with it, or may do so.
         click.exceptions.Exit: None does. The error has been printed on standard error.
     """
     if not _CASE_PREFIX.fullmatch(given):
         return given
-    newest = islice(callbacks_of(client, owners_of(client, "")), MAX_SEARCHED)
-    return _only(given, [each.case_id for each in newest if each.case_id.startswith(given)])
+    ids = [each.case_id for each in islice(callbacks_of(client, owners_of(client, "")), MAX_SEARCHED + 1)]
+    if len(ids) > MAX_SEARCHED and len(given) < _SURE_LENGTH:  # a command could close or erase another one
+        raise click.UsageError(
+            f"only the newest {MAX_SEARCHED:,} callbacks are searched, and an older one may begin with {given} too:"
+            f" use at least {_SURE_LENGTH} digits of the id."
+        )
+    return _only(given, [each for each in ids[:MAX_SEARCHED] if each.startswith(given)])
 
 
 def full_call_id(client: CallbackClient, given: str) -> str:
