@@ -34,7 +34,7 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.pages import attempt, page_size, read_token
+from callback_server.rpc.pages import attempt, page_size, page_that_fits, read_token
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import VisibleCases
 from callback_server.self_check import SelfCheck
@@ -320,7 +320,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         )
         if request.callback_activity and not caller.may_generate(request.callback_activity):
             return pb2.ListCallbacksResponse()
-        async with self._listing[caller.name]:
+
+        async def read(limit: int) -> pb2.ListCallbacksResponse:
             case_ids, more = await list_cases(
                 self._scripts,
                 owner=owner,
@@ -328,18 +329,22 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 status=status,
                 labels=request.labels,
                 after=after,
-                limit=page_size(request.page_size, MAX_CASES_PER_PAGE),
+                limit=limit,
                 last_call=converters.call_status_from(request.last_call_status),
                 created_after_us=created_after_us or 0,
                 created_before_us=created_before_us,
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
-        return pb2.ListCallbacksResponse(
-            # A case that was deleted or changed its status since the index was read does not match any more.
-            callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
-            next_page_token=more.token() if more else "",
-            searched_to=converters.timestamp(more.created_us // 1000) if more else None,
-        )
+            return pb2.ListCallbacksResponse(
+                # A case that was deleted or changed its status since the index was read does not match any more.
+                callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
+                next_page_token=more.token() if more else "",
+                searched_to=converters.timestamp(more.created_us // 1000) if more else None,
+            )
+
+        async with self._listing[caller.name]:
+            limit = page_size(request.page_size, MAX_CASES_PER_PAGE)
+            return await page_that_fits(read, limit, lambda page: page.callbacks)
 
     @rpc(Role.OWNER, or_answers=True)
     async def GetCall(  # noqa: N802  # gRPC's name
@@ -356,16 +361,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Return a page of the calls of a case."""
         require_valid(request)
         case = await self._visible.case(request.callback_case_id, caller)
-        calls, more = await list_calls(
-            self._scripts,
-            case.id,
-            before=read_token(attempt, request.page_token),
-            limit=page_size(request.page_size, MAX_CALLS_PER_PAGE),
-        )
-        return pb2.ListCallsResponse(
-            calls=await self._visible.shown(case, calls),
-            next_page_token=str(more) if more else "",
-        )
+        before = read_token(attempt, request.page_token)
+
+        async def read(limit: int) -> pb2.ListCallsResponse:
+            calls, more = await list_calls(self._scripts, case.id, before=before, limit=limit)
+            shown = await self._visible.shown(case, calls)
+            return pb2.ListCallsResponse(calls=shown, next_page_token=str(more) if more else "")
+
+        return await page_that_fits(read, page_size(request.page_size, MAX_CALLS_PER_PAGE), lambda page: page.calls)
 
     @rpc(Role.OWNER, or_answers=True)
     async def ListOwnerCalls(  # noqa: N802  # gRPC's name
@@ -377,20 +380,25 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         after = read_token(CallCursor.from_token, request.page_token)
         if request.callback_activity and not caller.may_generate(request.callback_activity):
             return pb2.ListOwnerCallsResponse()
-        async with self._listing[caller.name]:
+
+        async def read(limit: int) -> pb2.ListOwnerCallsResponse:
             call_ids, more = await list_owner_calls(
                 self._scripts,
                 _FILTERS[request.filter],
                 owner=owner,
                 activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 after=after,
-                limit=page_size(request.page_size, MAX_CALLS_PER_PAGE),
+                limit=limit,
             )
             calls = await read_calls(self._scripts, call_ids)
-        return pb2.ListOwnerCallsResponse(
-            calls=[converters.call_to(call) for call in calls],
-            next_page_token=more.token() if more else "",
-        )
+            return pb2.ListOwnerCallsResponse(
+                calls=[converters.call_to(call) for call in calls],
+                next_page_token=more.token() if more else "",
+            )
+
+        async with self._listing[caller.name]:
+            limit = page_size(request.page_size, MAX_CALLS_PER_PAGE)
+            return await page_that_fits(read, limit, lambda page: page.calls)
 
     @rpc(Role.OWNER)
     async def EraseCalls(  # noqa: N802  # gRPC's name

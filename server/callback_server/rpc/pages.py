@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sized
 from typing import Final, TypeVar
+
+from google.protobuf.message import Message
 
 from callback_server.errors import InvalidRequestError, Violation
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Message)
 
 DEFAULT_PAGE_SIZE: Final = 50
 """How many items a page has if its request does not say."""
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
+"""The maximum size of a page, in bytes: the largest message that gRPC accepts by default."""
 
 
 def page_size(requested: int, most: int) -> int:
     """Return how many items a page has: the default for 0, and at most `most`."""
     return min(requested or DEFAULT_PAGE_SIZE, most)
+
+
+async def page_that_fits(read: Callable[[int], Awaitable[P]], limit: int, items: Callable[[P], Sized]) -> P:
+    """Return a page of at most `MAX_PAGE_BYTES`, or with one item.
+
+    A page that would be larger is read again with fewer items. So its token is always the one of its last item.
+
+    Args:
+        read: Returns the page with at most so many items.
+        limit: The maximum number of items.
+        items: Returns the items of a page.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    page = await read(limit)
+    while limit > 1 and (size := page.ByteSize()) > MAX_PAGE_BYTES:
+        limit = max(1, len(items(page)) * MAX_PAGE_BYTES // size)
+        page = await read(limit)
+    return page
 
 
 def attempt(token: str) -> int:

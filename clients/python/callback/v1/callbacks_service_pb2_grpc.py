@@ -33,6 +33,9 @@ class CallbacksServiceStub:
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
+    A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
+    a `next_page_token`.
+
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
     UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
@@ -156,6 +159,9 @@ class CallbacksServiceServicer:
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
+    a `next_page_token`.
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
@@ -465,6 +471,9 @@ class CallbacksService:
     An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
     `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
+
+    A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
+    a `next_page_token`.
 
     Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
     itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with

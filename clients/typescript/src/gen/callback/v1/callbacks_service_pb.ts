@@ -2179,6 +2179,9 @@ export const CallEventTypeSchema: GenEnum<CallEventType> = /*@__PURE__*/
  * `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
  * GenerateCallbackUrl is safe to retry with the same `request_id`.
  *
+ * A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
+ * a `next_page_token`.
+ *
  * Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
  * itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
  * UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner

@@ -1,0 +1,81 @@
+"""Pages of large items fit into the 4 MiB that gRPC accepts by default: they end early, and nothing is missing."""
+
+import asyncio
+
+import pytest
+from support.services import response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+
+CASES = 220
+"""More than fit into a page: the list of callbacks has up to 1,000 on one."""
+CALLS = 9
+"""More than fit into a page."""
+LONG = "\U0001f600"
+"""A character of four bytes: the limits of texts count characters."""
+CASE = {
+    "callback_activity": "form",
+    "response": response(
+        response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-long", value="v" * 8000)])
+    ),
+    "allow_multiple_calls": True,
+    "labels": {f"label-{number}": LONG * 200 for number in range(16)},
+}
+REQUEST = {"request_method": "post", "request_headers": [pb.Header(name="x-long", value="v" * 512 * 1024)]}
+
+
+@pytest.fixture(scope="module")
+async def large(store_of):
+    """Services, and the ids of their callbacks, oldest first. The first one has held calls."""
+    async with running_services(store_of()) as services:
+        asked = rpc.GenerateCallbackUrlRequest(**CASE)
+        made = [await services.callbacks.GenerateCallbackUrl(asked) for _ in range(CASES)]
+        ids = [each.callback_case_id for each in made]
+        request = edge.InvokeRequest(state=made[0].callback_state, **REQUEST)
+        callers = [asyncio.ensure_future(services.edge.Invoke(request)) for _ in range(CALLS)]
+
+        async def all_wait():
+            case = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=ids[0]))
+            return case.callback.call_count == CALLS
+
+        await wait_until(all_wait, what="the held calls")
+        yield services, ids
+        await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=ids[0]))
+        await asyncio.gather(*callers)
+
+
+async def pages(method, asked, items):
+    """Return the items of each page. The stub has the limit of gRPC."""
+    found = []
+    while True:
+        page = await method(asked)
+        found.append(items(page))
+        asked.page_token = page.next_page_token
+        if not asked.page_token:
+            return found
+
+
+async def test_pages_of_large_callbacks_fit(large):
+    services, ids = large
+    asked = rpc.ListCallbacksRequest(page_size=1000)
+    found = await pages(
+        services.callbacks.ListCallbacks, asked, lambda page: [each.callback_case_id for each in page.callbacks]
+    )
+    assert [each for page in found for each in page] == ids[::-1]
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("of_owner", [False, True])
+async def test_pages_of_large_calls_fit(large, of_owner):
+    services, ids = large
+    method, asked = services.callbacks.ListCalls, rpc.ListCallsRequest(callback_case_id=ids[0], page_size=100)
+    if of_owner:
+        method = services.callbacks.ListOwnerCalls
+        asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, page_size=100)
+    found = await pages(method, asked, lambda page: [(each.call_id, len(each.request_headers)) for each in page.calls])
+    calls = [each for page in found for each in page]
+    assert (len({*calls}), len(calls), {count for _, count in calls}) == (CALLS, CALLS, {1})
+    assert [len(page) for page in found] == [7, 2]
