@@ -141,6 +141,7 @@ func callOf(message *v1.HandleCallbackRequest, deadline time.Time) *Call {
 		Deadline:     deadline,
 		Replayed:     message.GetReplayed(),
 		Owner:        message.GetOwner(),
+		Traceparent:  message.GetTraceparent(),
 	}
 }
 
@@ -156,6 +157,7 @@ func notificationOf(message *v1.HandleCallbackRequest, deadline time.Time) *Noti
 		Deadline:     deadline,
 		Replayed:     message.GetReplayed(),
 		Owner:        message.GetOwner(),
+		Traceparent:  message.GetTraceparent(),
 	}
 }
 

@@ -185,6 +185,9 @@ type Call struct {
 	Replayed bool
 	// Owner is the principal that generated the case.
 	Owner string
+	// Traceparent is the W3C trace context of this attempt, as the header traceparent has it: the parent of the handler's
+	// own spans. Empty if the call is not traced.
+	Traceparent string
 }
 
 // String describes the call without its contents.
@@ -221,6 +224,8 @@ type Notification struct {
 	Replayed bool
 	// Owner is the principal that generated the case.
 	Owner string
+	// Traceparent is as in [Call].
+	Traceparent string
 }
 
 // Delivery is the delivery of a call to its handler after the caller got its response, or of a notification.

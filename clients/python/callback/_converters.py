@@ -272,6 +272,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         deadline=_deadline(message),
         replayed=message.replayed,
         owner=message.owner,
+        traceparent=message.traceparent,
     )
 
 
@@ -295,6 +296,7 @@ def notification_from_proto(message: callback_handler_service_pb2.HandleCallback
         deadline=_deadline(message),
         replayed=message.replayed,
         owner=message.owner,
+        traceparent=message.traceparent,
     )
 
 

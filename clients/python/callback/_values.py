@@ -735,6 +735,9 @@ class IncomingCall(Request):
     """Whether the owner replayed the call (`replay_call`)."""
     owner: str = ""
     """The principal that generated the case; `local` where no principals are configured."""
+    traceparent: str = ""
+    """The W3C trace context of this attempt, as the header `traceparent` has it: the parent of the handler's own spans.
+    Empty: the call is not traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -762,6 +765,8 @@ class Notification:
     """Whether the owner replayed the notification (`replay_call`)."""
     owner: str = ""
     """The owner of the case."""
+    traceparent: str = ""
+    """The W3C trace context of this attempt, as the header `traceparent` has it. Empty: it is not traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

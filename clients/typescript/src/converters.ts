@@ -192,6 +192,7 @@ export function incomingCallFrom(message: handler.HandleCallbackRequest): Incomi
     deadline: deadlineOf(message),
     replayed: message.replayed,
     owner: message.owner,
+    traceparent: message.traceparent,
   });
 }
 
@@ -207,6 +208,7 @@ export function notificationFrom(message: handler.HandleCallbackRequest): values
     deadline: deadlineOf(message),
     replayed: message.replayed,
     owner: message.owner,
+    traceparent: message.traceparent,
   };
 }
 

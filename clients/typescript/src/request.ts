@@ -40,6 +40,7 @@ const INCOMING_DEFAULTS = {
   deadline: LATEST,
   replayed: false,
   owner: "",
+  traceparent: "",
 };
 
 const CALL_DEFAULTS = {
@@ -156,6 +157,11 @@ export class IncomingCall extends Request {
   declare readonly replayed: boolean;
   /** The principal that generated the case; `local` where no principals are configured. */
   declare readonly owner: string;
+  /**
+   * The W3C trace context of this attempt, as the header `traceparent` has it: the parent of the handler's own spans.
+   * Empty: the call is not traced. `traceContext` is that of the caller.
+   */
+  declare readonly traceparent: string;
 
   constructor(values: Partial<Attributes<IncomingCall>> & Pick<IncomingCall, "activity">) {
     super({ ...INCOMING_DEFAULTS, ...values } as Partial<Attributes<Request>>);

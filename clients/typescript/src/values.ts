@@ -264,6 +264,8 @@ export interface Notification {
   readonly replayed: boolean;
   /** The owner of the case. */
   readonly owner: string;
+  /** The W3C trace context of this attempt, as the header `traceparent` has it. Empty: it is not traced. */
+  readonly traceparent: string;
 }
 
 /**

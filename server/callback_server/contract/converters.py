@@ -86,6 +86,7 @@ def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
         query_string=message.request_query_string,
         client_address=message.client_address,
         body=message.request_body,
+        traceparent=message.traceparent,
     )
 
 

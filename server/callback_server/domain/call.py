@@ -70,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """The value of the choice that a person made. Empty: the case has no choices."""
     verification_failure: str = ""
     """Why the request did not pass a profile that only reports. Empty: it passed, or there was no such profile."""
+    traceparent: str = ""
+    """The W3C trace context in which the request is handled. Empty: it is not traced."""
 
     def values(self, name: str) -> list[str]:
         """Return the values of a header. `name` is in lower case."""

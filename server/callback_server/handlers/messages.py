@@ -40,6 +40,7 @@ def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2
         replayed=grant.replayed,
         reason=converters.reason_to(grant.reason),
         owner=grant.owner,
+        traceparent=request.traceparent,
     )
 
 

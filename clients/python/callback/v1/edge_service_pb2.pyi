@@ -215,10 +215,15 @@ class InvocationResult(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     SEND_BODY_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
+    CREATOR_TRACEPARENT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number is the number of the invocation."""
     caller_gone: _builtins.bool
     """caller_gone says that the server knows that the caller will not get the result, from `gone_numbers`."""
+    creator_traceparent: _builtins.str
+    """creator_traceparent is the W3C trace context that generated the case, for a link from the span of the request. Empty:
+    there was none, the server does not trace, or the request is no call.
+    """
     @_builtins.property
     def response(self) -> Global___InvokeResponse:
         """response is the response to render."""
@@ -246,10 +251,11 @@ class InvocationResult(_message.Message):
         status: _status_pb2.Status | None = ...,
         send_body: Global___SendBody | None = ...,
         caller_gone: _builtins.bool = ...,
+        creator_traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_gone", b"caller_gone", "number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_gone", b"caller_gone", "creator_traceparent", b"creator_traceparent", "number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status", "send_body"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -328,6 +334,7 @@ class InvokeRequest(_message.Message):
     REQUEST_BODY_FIELD_NUMBER: _builtins.int
     CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
     PREFERS_PAGE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """state is the secret from the URL or the form: a version 4 UUID in lower case. Any other value fails with
     STATE_UNKNOWN. At most 200 characters.
@@ -347,6 +354,10 @@ class InvokeRequest(_message.Message):
     prefers_page: _builtins.bool
     """prefers_page says that the caller is a browser, which shows a page while it waits. Where the case has no
     `answer_deadline`, such a caller is told to wait after 2 seconds.
+    """
+    traceparent: _builtins.str
+    """traceparent is the W3C trace context of the request at the edge, as the header `traceparent` has it: never the header
+    that the caller sent. Empty: the edge does not trace.
     """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
@@ -368,10 +379,11 @@ class InvokeRequest(_message.Message):
         request_body: _builtins.bytes = ...,
         client_address: _builtins.str = ...,
         prefers_page: _builtins.bool = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "prefers_page", b"prefers_page", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "state", b"state", "state_query_parameter", b"state_query_parameter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "prefers_page", b"prefers_page", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "state", b"state", "state_query_parameter", b"state_query_parameter", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -511,7 +511,8 @@ export const WorkerService: GenService<{
    *     because Declined then makes the call FAILED with HANDLER_LOST.
    * C7. A notification (`reason` REMINDER or EXPIRY) is handled by a function for notifications, never by one for calls.
    * C8. The `call_id` of an offer is the same as before if the call is offered again. The server never offers a call to a
-   *     worker that still occupies a slot with it.
+   *     worker that still occupies a slot with it. `traceparent` of an offer is the trace context of the attempt, which
+   *     has no metadata of its own; a worker may ignore it.
    *
    * MESSAGES
    *
