@@ -42,6 +42,8 @@ PYTHON = ROOT / "clients" / "python"
 GO = ROOT / "clients" / "go"
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
 """Locks: what runs; the same with tools for development and tests; the same with tools for plots."""
+OLDEST_LOCK = ROOT / "requirements" / "oldest.lock"
+"""The client alone, with the oldest versions that pyproject.toml allows: `tests/packaging/test_installed.py`."""
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",
@@ -192,6 +194,7 @@ def lock(*arguments: str) -> None:
     enter("dev")
     compile_lock = ["uv", "pip", "compile", "pyproject.toml", "--quiet", "--universal", "--python-version", "3.11"]
     compile_lock += ["--generate-hashes", "--no-emit-index-url", "--custom-compile-command", "python3 tasks.py lock"]
+    run(*compile_lock, "--resolution", "lowest-direct", "--output-file", OLDEST_LOCK)
     compile_lock += ["--extra", "up", *arguments]
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])

@@ -1,12 +1,23 @@
 """The built distribution: its content, and its use without the source tree."""
 
 import email
+import hashlib
+import re
 import subprocess
 import sys
+import tomllib
+import venv
 import zipfile
+from importlib import metadata
+from pathlib import Path
 
 import pytest
+from soak.counts import SOAK, count
+from support.conformance import failures
 from support.tree import PACKAGES, ROOT
+
+from callback_conform.program import launch_command
+from callback_conform.scenarios import load
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +72,9 @@ def test_its_metadata_has_the_entry_point_and_the_license(wheel):
         "callback_cli.main:main",
     ]
     assert files["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    metadata = email.message_from_bytes(files["METADATA"])
-    assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("Apache-2.0", ">=3.11")
-    assert metadata.get_all("Provides-Extra") == ["client-names", "server", "up"]
+    fields = email.message_from_bytes(files["METADATA"])
+    assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", ">=3.11")
+    assert fields.get_all("Provides-Extra") == ["cli", "client-names", "server", "up"]
 
 
 def test_everything_can_be_imported_from_it_alone(wheel, tmp_path):
@@ -93,6 +104,92 @@ def test_its_command_line_drives_its_worker_through_a_scenario(wheel, tmp_path):
         env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert (done.returncode, "ok 1 - a handler rejects" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+LOCKS = {"oldest": "oldest.lock", "newest": "up.lock"}
+"""Versions of the dependencies: the oldest that pyproject.toml allows, and those of everything else in this run."""
+
+
+@pytest.fixture(scope="module", params=LOCKS if SOAK else ["oldest"])
+def installed(request, wheel, tmp_path_factory):
+    """Install the wheel as a library, without extras, into an empty environment. Return its Python."""
+    folder = tmp_path_factory.mktemp(request.param)
+    needed = re.findall(r"^[\w-]+(?===)", (ROOT / "requirements/oldest.lock").read_text(), re.MULTILINE)
+    entries = re.split(r"\n(?=\w)", (ROOT / "requirements" / LOCKS[request.param]).read_text())
+    chosen = [entry for entry in entries if entry.partition("==")[0] in needed]
+    assert len(chosen) == len(needed)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    listed = folder / "requirements.txt"
+    listed.write_text("\n".join([*chosen, f"callback @ {wheel.as_uri()} --hash=sha256:{digest}"]))
+    venv.create(folder / "env", symlinks=True)
+    python = folder / "env/bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(listed)], check=True)
+    return python
+
+
+def output_of(python, program):
+    """Run a program in an environment, and return its standard output."""
+    done = subprocess.run([python, "-P", "-c", program], capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_library_has_no_command_line_and_needs_what_its_metadata_says(installed):
+    program = """
+import sys
+from importlib.metadata import distributions, requires
+import callback, callback.testing, callback.masking, callback.v1.callbacks_service_pb2_grpc
+assert not {"click", "rich"} & set(sys.modules)
+base = [each for each in requires("callback") if "extra" not in each]
+print(*sorted(each.metadata["Name"] for each in distributions()))
+print(*sorted(re.split(r"\\W", each.replace("-", "_"))[0].replace("_", "-") for each in base))
+"""
+    present, base = output_of(installed, f"import re{program}").splitlines()
+    assert set(present.split()) == {*base.split(), "callback", "typing_extensions"}
+    assert base.split() == ["googleapis-common-protos", "grpcio", "grpcio-health-checking", "grpcio-status", "protobuf"]
+
+
+def test_the_command_line_of_a_library_says_how_to_install_it(installed):
+    done = subprocess.run([installed.with_name("callback")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: the command line requires click. Install it with: pip install 'callback[cli]'\n"
+
+
+SHORT = {
+    "worker": (
+        "a call is offered, accepted, confirmed and answered",
+        "a notification is handled by the function for notifications",
+        "values of headers hold every byte from 0x80 to 0xFF",
+    ),
+    "client": (
+        "a request is sent with its fields and token, and its answer is returned",
+        "each wrong field is named",
+        "a watch that is lost goes on after its last event, without gap or double",
+    ),
+}
+"""By kind: the scenarios outside of a soak, which runs all."""
+
+
+@pytest.mark.parametrize("kind", SHORT)
+async def test_an_installed_library_passes_the_scenarios_also_with_the_oldest_dependencies(installed, kind, tmp_path):
+    chosen = [each for each in load(kind) if each.name in count(SHORT[kind], {one.name for one in load(kind)})]
+    program = ROOT / f"clients/conformance/python/{kind}.py"
+    launch = launch_command([str(installed), "-P", str(program)], Path(tmp_path, "errors"))
+    assert chosen
+    assert await failures(launch, chosen, kind) == []
+
+
+def test_the_stubs_are_of_the_oldest_versions_and_are_tried_with_protobuf_6_and_7():
+    """The installed library has protobuf 6, and everything else in this run has protobuf 7."""
+    oldest = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements/oldest.lock").read_text(), re.MULTILINE))
+    stubs = PACKAGES["callback"] / "v1"
+    assert f"# Protobuf Python Version: {oldest['protobuf']}\n" in (stubs / "callback_pb2.py").read_text()
+    grpc_stubs = (stubs / "callbacks_service_pb2_grpc.py").read_text()
+    assert f"GRPC_GENERATED_VERSION = '{oldest['grpcio']}'\n" in grpc_stubs
+    assert (oldest["protobuf"].split(".")[0], metadata.version("protobuf").split(".")[0]) == ("6", "7")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {f"protobuf>={oldest['protobuf']},<8", f"grpcio>={oldest['grpcio']},<2"} <= set(declared)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import os
 import sys
 from importlib import metadata
 
-import click
+try:
+    import click
+except ModuleNotFoundError:  # the package was installed as a library
+    sys.exit("Error: the command line requires click. Install it with: pip install 'callback[cli]'")
 
 from callback_cli import (
     activities,

@@ -5,7 +5,7 @@ import warnings
 
 from callback.v1 import callback_handler_service_pb2 as callback_dot_v1_dot_callback__handler__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.80.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class CallbackHandlerServiceStub:
+class CallbackHandlerServiceStub(object):
     """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
     any number of activities. The configuration of the server declares each activity with the address of the service.
     """
@@ -53,7 +53,7 @@ class CallbackHandlerServiceStub:
                 _registered_method=True)
 
 
-class CallbackHandlerServiceServicer:
+class CallbackHandlerServiceServicer(object):
     """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
     any number of activities. The configuration of the server declares each activity with the address of the service.
     """
@@ -113,7 +113,7 @@ def add_CallbackHandlerServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class CallbackHandlerService:
+class CallbackHandlerService(object):
     """CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
     any number of activities. The configuration of the server declares each activity with the address of the service.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from callback.v1 import callbacks_service_pb2 as callback_dot_v1_dot_callbacks__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.80.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class CallbacksServiceStub:
+class CallbacksServiceStub(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
@@ -152,7 +152,7 @@ class CallbacksServiceStub:
                 _registered_method=True)
 
 
-class CallbacksServiceServicer:
+class CallbacksServiceServicer(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
@@ -464,7 +464,7 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class CallbacksService:
+class CallbacksService(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 

@@ -5,7 +5,7 @@ import warnings
 
 from callback.v1 import edge_service_pb2 as callback_dot_v1_dot_edge__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.80.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class EdgeServiceStub:
+class EdgeServiceStub(object):
     """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
     principals are configured, the edge needs a principal with the role `edge`.
     """
@@ -48,7 +48,7 @@ class EdgeServiceStub:
                 _registered_method=True)
 
 
-class EdgeServiceServicer:
+class EdgeServiceServicer(object):
     """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
     principals are configured, the edge needs a principal with the role `edge`.
     """
@@ -100,7 +100,7 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EdgeService:
+class EdgeService(object):
     """EdgeService is the service for edges only: an edge sends HTTP requests and gets the responses to render. Where
     principals are configured, the edge needs a principal with the role `edge`.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from callback.v1 import worker_service_pb2 as callback_dot_v1_dot_worker__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.80.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class WorkerServiceStub:
+class WorkerServiceStub(object):
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
@@ -45,7 +45,7 @@ class WorkerServiceStub:
                 _registered_method=True)
 
 
-class WorkerServiceServicer:
+class WorkerServiceServicer(object):
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
@@ -160,7 +160,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class WorkerService:
+class WorkerService(object):
     """WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
     over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
     activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
