@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -46,7 +47,7 @@ def mask(text: str) -> str:
     return _TOKEN.sub(MASK, text)
 
 
-def configure(process: str, level: str = "INFO") -> None:
+def configure(process: str, level: str = "INFO", present: Callable[[str], str] | None = None) -> None:
     """Send all logs of this process to standard error as masked JSON lines.
 
     Call it once, before anything else in a process. Loggers of libraries arrive through the root logger. Hypercorn's do
@@ -55,8 +56,9 @@ def configure(process: str, level: str = "INFO") -> None:
     Args:
         process: Name of this process in each line, such as `server`.
         level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        present: Returns a finished line as it is to be written. None: as it is.
     """
-    handler = _StandardError(sys.stderr)
+    handler = _StandardError(sys.stderr, present)
     lines = _Lines(process)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -141,11 +143,17 @@ def _lost(logger: str) -> str:
 class _StandardError(logging.StreamHandler[Any]):
     """Handler that writes lines. It never prints a record that it failed to write, as the default handler does."""
 
+    def __init__(self, stream: Any, present: Callable[[str], str] | None) -> None:
+        super().__init__(stream)
+        self._present = present
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
         self.write(_lost(record.name))
 
     def write(self, line: str) -> None:
         """Write a line and flush it."""
+        if self._present is not None:
+            line = self._present(line)
         # If standard error itself is gone, the error cannot be reported anywhere.
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
             self.stream.write(f"{line}\n")

@@ -165,7 +165,13 @@ class ProcessSettings(BaseSettings):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            problems += [cls._describe(detail, origins) for detail in error.errors(include_url=False)]
+            places = {
+                name: f"[{cls.table}] of {origin}"
+                if origin == str(config_file) and name not in cls.shared_tables
+                else origin
+                for name, origin in origins.items()
+            }
+            problems += [cls._describe(detail, places) for detail in error.errors(include_url=False)]
         if problems:
             raise SettingsError(problems)
         return settings, origins
@@ -195,7 +201,12 @@ class ProcessSettings(BaseSettings):
             raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
         except ValueError as error:  # not UTF-8, or not TOML: the message names line and column, not the text
             raise SettingsError([f"{path}: not valid TOML: {error}"]) from None
-        problems = [f"{path}: {name}: unknown; known: {_listed(TABLES)}" for name in sorted(document.keys() - TABLES)]
+        problems = [
+            f"{path}: {name}: unknown; known: {_listed(TABLES)}"
+            if isinstance(document[name], dict)
+            else f"{path}: {name}: must be in the table of its process: [server], [edge] or [console]"
+            for name in sorted(document.keys() - TABLES)
+        ]
         problems += [
             f"{path}: {name}: must be a table, [{name}]"
             for name in sorted(document.keys() & TABLES)

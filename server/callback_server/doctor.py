@@ -73,6 +73,12 @@ def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
 async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
     """Check the key that the URLs of a `request_id` are derived from."""
     if settings.state_key_file is None:
+        if settings.state_key is None:
+            yield Finding.warning(
+                "state_key_file",
+                "not set: a request with a request_id is refused",
+                f"make a file with head -c 32 /dev/urandom, the same for all servers, set {_place('state_key_file')}",
+            )
         return
     finding = check_secret_file("state_key_file", settings.state_key_file)
     yield finding
@@ -81,6 +87,31 @@ async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
     except ValueError as error:
         if not finding.is_problem:
             yield Finding.problem("state_key_file", str(error), "make it with: head -c 32 /dev/urandom")
+
+
+async def check_urls(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Check that the bases of URLs are set. Both defaults are for one machine."""
+    if "box_url" in settings.model_fields_set:
+        yield Finding.ok("box_url", settings.box_url)
+    else:
+        yield Finding.warning(
+            "box_url",
+            f"not set: callbacks begin with {settings.box_url}, which only programs on this machine can call",
+            f"set {_place('box_url')} to the public address of the edges",
+        )
+    if settings.platform_url is not None:
+        yield Finding.ok("platform_url", settings.platform_url)
+    else:
+        yield Finding.warning(
+            "platform_url",
+            "not set: a redirect or a link to a /path is refused",
+            f"set {_place('platform_url')} to the address of your site, as in https://shop.example",
+        )
+
+
+def _place(name: str) -> str:
+    """Return a setting with the places where it can be set."""
+    return f"{name} in [{ServerSettings.table}] or {ServerSettings.variable(name)}"
 
 
 async def check_certificates(settings: ServerSettings) -> AsyncIterator[Finding]:
@@ -515,6 +546,7 @@ async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
 
 
 CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (
+    check_urls,
     check_state_key,
     check_certificates,
     check_principals,

@@ -64,7 +64,10 @@ class RequestIdUnsupportedError(CallbackError):
     reason = "REQUEST_ID_UNSUPPORTED"
 
     def __init__(self) -> None:
-        super().__init__("this server has no state_key, so it cannot return the same URL again; leave request_id empty")
+        super().__init__(
+            "a request_id needs the setting state_key_file, which is not set: in [server] of the settings file, or in "
+            "CALLBACK_STATE_KEY_FILE"
+        )
 
 
 class CaseNotFoundError(CallbackError):

@@ -44,6 +44,8 @@ class UpServerSettings(ProcessSettings):
     """Address of the server's probes. Any free port is fine."""
     box_url: str | None = None
     """Base of the URLs, if it is not the edge's own address (for example the address of a tunnel)."""
+    platform_url: str | None = None
+    """Base of redirects to `/path`."""
     state_key: SecretStr | None = None
     """Replaces the key in the data directory."""
     state_key_file: Path | None = None
@@ -145,6 +147,8 @@ def server(
         "CALLBACK_DRAIN_S": str(settings.drain_s),
         "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
     }
+    if settings.platform_url is not None:
+        environment["CALLBACK_PLATFORM_URL"] = settings.platform_url
     if settings.state_key is None and settings.state_key_file is None:
         environment["CALLBACK_STATE_KEY_FILE"] = str(directory.state_key)
     return Child(

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from callback_process import logs
@@ -14,6 +16,7 @@ from callback_process.stop import stop_on_signals
 from callback_up import children, data
 from callback_up.demo import make_demo
 from callback_up.errors import UpError
+from callback_up.people import readable
 from callback_up.ports import reserve
 from callback_up.supervisor import Supervisor
 
@@ -26,12 +29,15 @@ def run(
     has_console: bool = True,
     demo: bool = False,
     until_eof: bool = False,
+    box_url: str | None = None,
+    platform_url: str | None = None,
+    as_json: bool | None = None,
     config: Path | None = None,
 ) -> int:
     """Run store, server, edge and console until SIGTERM or SIGINT. Call it on the main thread.
 
     Print `ready edge=HOST:PORT grpc=HOST:PORT console=HOST:PORT` on standard output when all are healthy. Logs go to
-    standard error.
+    standard error, as text for people if it is a terminal, and else as JSON.
 
     Args:
         data_dir: Directory of all data; None means `data.default_path()`.
@@ -42,6 +48,10 @@ def run(
         has_console: Whether there is a console.
         demo: Generate two callbacks when ready, and print how to try them.
         until_eof: Also stop when standard input ends.
+        box_url: The base of the generated URLs; None means the setting, else the address of the edge.
+        platform_url: The base of redirects to `/path`; None means the setting.
+        as_json: Whether the logs and the ready line are JSON. None: the logs are, unless standard error is a terminal,
+            and the ready line is not.
         config: Settings file of all processes; None means the file that CALLBACK_CONFIG names, if any.
 
     Returns:
@@ -56,14 +66,17 @@ def run(
             _print_error(f"{option} {error}")
             return 2
     try:
-        server_settings = children.UpServerSettings.load(config, grpc_bind=grpc)
+        server_settings = children.UpServerSettings.load(
+            config, grpc_bind=grpc, box_url=box_url, platform_url=platform_url
+        )
         edge_settings = children.UpEdgeSettings.load(config, bind=edge)
         console_settings = children.UpConsoleSettings.load(config, bind=console)
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
         return 2
-    logs.configure("up", server_settings.log_level)
+    for_people = sys.stderr.isatty() if as_json is None else not as_json
+    logs.configure("up", server_settings.log_level, readable if for_people else None)
     try:
         with contextlib.ExitStack() as held:
             directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
@@ -100,7 +113,7 @@ def run(
                 edge_settings, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
             )
             kept = [store, server, edge_child]
-            ready = f"ready edge={edge_address} grpc={grpc_address}"
+            ready = {"edge": str(edge_address), "grpc": str(grpc_address)}
             if of_console:
                 address, admin = of_console
                 kept.append(
@@ -108,9 +121,14 @@ def run(
                         console_settings, bind=address, admin=admin, target=grpc_address, config=config, after=store
                     )
                 )
-                ready += f" console={address}"
-            supervisor = Supervisor(kept, inherit=[directory.lock])
-            asyncio.run(_run(supervisor, ready, grpc_address, demo=demo, until_eof=until_eof))
+                ready["console"] = str(address)
+            on_line = _print_readable if for_people else None
+            supervisor = Supervisor(kept, inherit=[directory.lock], on_line=on_line)
+            asyncio.run(
+                _run(
+                    supervisor, _ready_line(ready, as_json=bool(as_json)), grpc_address, demo=demo, until_eof=until_eof
+                )
+            )
     except UpError as error:
         _print_error(str(error))
         return error.exit_code
@@ -127,6 +145,17 @@ async def _run(supervisor: Supervisor, ready: str, grpc: Address, *, demo: bool,
     if until_eof:
         _set_at_eof(stopping)
     await supervisor.run(stopping, when_ready)
+
+
+def _ready_line(addresses: Mapping[str, str], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"event": "ready", **addresses})
+    return " ".join(["ready", *(f"{name}={address}" for name, address in addresses.items())])
+
+
+def _print_readable(line: str) -> None:
+    sys.stderr.write(readable(line) + "\n")
+    sys.stderr.flush()
 
 
 def _set_at_eof(stopping: asyncio.Event) -> None:

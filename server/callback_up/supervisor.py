@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,21 +54,26 @@ class Child:
     after: "Child | None" = None
     """Child that must be healthy before this one starts."""
     on_line: Callable[[str], None] | None = None
-    """Receives each line of the child's output. None: the output goes to standard error."""
+    """Receives each line of the child's output. None: the function of the supervisor does."""
 
 
 class Supervisor:
     """Supervisor of children. Call `run` once, on the main thread: children die with the thread that starts them."""
 
-    def __init__(self, children: Sequence[Child], *, inherit: Sequence[int] = ()) -> None:
+    def __init__(
+        self, children: Sequence[Child], *, inherit: Sequence[int] = (), on_line: Callable[[str], None] | None = None
+    ) -> None:
         """Create a supervisor. Children start in the given order, and stop in the reverse order.
 
         Args:
             children: The children, each after those that it needs.
             inherit: File descriptors that all children keep open.
+            on_line: Receives each line of the output of children that have no such function of their own. None: their
+                output goes to standard error.
         """
         self._children = children
         self._inherit = tuple(inherit)
+        self._on_line = on_line
         self._healthy = {child: asyncio.Event() for child in children}
         self._processes: dict[Child, Process] = {}
         self._readers = TaskSet()
@@ -143,20 +148,21 @@ class Supervisor:
             str(os.getpid()),
             str(int(child.death_signal)),
         ]
+        on_line = child.on_line or self._on_line
         process = await asyncio.create_subprocess_exec(
             *shim,
             *child.command,
             stdin=DEVNULL,
-            stdout=PIPE if child.on_line else sys.stderr.fileno(),  # standard output is reserved for the ready line
-            stderr=None,
+            stdout=PIPE if on_line else sys.stderr.fileno(),  # standard output is reserved for the ready line
+            stderr=STDOUT if on_line else None,
             env={**os.environ, **child.environment},
             pass_fds=self._inherit,
             start_new_session=True,
         )
         self._processes[child] = process
         log.info("child_started", child=child.name, child_pid=process.pid)
-        if child.on_line and process.stdout:
-            self._readers.start(_read(process.stdout, child.on_line))
+        if on_line and process.stdout:
+            self._readers.start(_read(process.stdout, on_line))
         return process
 
     async def _becomes_healthy(self, child: Child, process: Process) -> bool:

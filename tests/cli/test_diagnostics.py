@@ -204,6 +204,9 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
             "CALLBACK_STORE_URL": system.store.url,
             "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
             "CALLBACK_EDGE_TRUSTED_PROXIES": "[]",
+            "CALLBACK_BOX_URL": "https://box.example",
+            "CALLBACK_PLATFORM_URL": "https://shop.example",
+            "CALLBACK_STATE_KEY": "k" * 32,
         }
         ran = await run("doctor", **environment)
         as_json = await run("doctor", "--json", **environment)
@@ -227,6 +230,14 @@ async def test_doctor_exits_with_1_and_advice_after_a_problem():
         "store",
         "edge server_target",
     ]
+
+
+async def test_doctor_warns_of_what_a_production_file_lacks_and_says_where_it_goes(write):
+    ran = await run("doctor", "server", "--json", "--config", str(write("")), **NOWHERE)
+    advice = {each["check"]: each["advice"] for each in json.loads(ran.output) if each["level"] == "warning"}
+    assert advice.keys() == {"box_url", "platform_url", "state_key_file"}
+    for name, text in advice.items():
+        assert f"{name} in [server] or CALLBACK_{name.upper()}" in text
 
 
 @pytest.mark.parametrize("process", ["server", "edge"])

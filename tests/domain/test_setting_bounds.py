@@ -173,7 +173,9 @@ def test_invalid_settings_are_refused_by_name(tmp_path, table, line, said):
     path.write_text(f"[{table}]\n{line}\n")
     with pytest.raises(SettingsError) as caught:
         (EdgeSettings if table == "edge" else ServerSettings).load(path)
-    assert any(problem.startswith(said.format(path=path)) for problem in caught.value.problems), caught.value.problems
+    is_shared = said.startswith(("{path}", "activities", "profiles"))
+    said = said.format(path=path if is_shared else f"[{table.partition('.')[0]}] of {path}")
+    assert any(problem.startswith(said) for problem in caught.value.problems), caught.value.problems
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,14 @@ def test_all_errors_are_reported_at_once_with_name_origin_and_expected_value(wri
         f"activities.paid.extra ({path}): unknown",
         "grace_s (CALLBACK_GRACE_S): must be greater than 0",
         "grpc_bind (option): must be HOST:PORT, as in 127.0.0.1:8080",
-        f"log_level ({path}): must be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'",
-        f"speed ({path}): unknown; known: alternative_domains, grace_s, grpc_bind, log_level, state_key",
+        f"log_level ([server] of {path}): must be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'",
+        f"speed ([server] of {path}): unknown; known: alternative_domains, grace_s, grpc_bind, log_level, state_key",
     ]
+
+
+def test_a_setting_outside_of_the_tables_of_processes_is_told_where_it_goes(write):
+    path = write('box_url = "https://box.example"')
+    assert problems(path) == [f"{path}: box_url: must be in the table of its process: [server], [edge] or [console]"]
 
 
 def test_a_list_that_is_neither_json_nor_comma_separated_is_refused(monkeypatch):

@@ -218,7 +218,8 @@ def test_the_production_setup_of_the_readme(tour):
         answer = httpx.post(f"{origin}/sign-in", headers={"Origin": origin}, data={"token": token})
         page = httpx.get(f"{origin}/callbacks", cookies=answer.cookies)
         assert f"/callbacks/{tour.printed['CASE']}" in page.text
-        tour.run(doctor)
+        for line in tour.run(doctor).splitlines():
+            assert line.startswith("ok  "), line
 
 
 ANSWERING = """# answering.py

