@@ -122,6 +122,17 @@ def soak(*arguments: str) -> None:
     run_pytest("--timeout=0", *arguments)
 
 
+def matrix(*arguments: str) -> None:
+    """Install each client as a package, and run every conformance scenario with each: `matrix [--format table|tap]`.
+
+    It takes some minutes. It needs Go and Node.
+    """
+    enter("dev")
+    if problems := [problem for language in LANGUAGES if (problem := language_problem(language))]:
+        sys.exit(f"the matrix needs every language: {'; '.join(problems)}")
+    run("python", ROOT / "tests" / "languages" / "matrix.py", *arguments)
+
+
 def bench(*arguments: str) -> None:
     """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, list the benchmarks."""
     enter("bench")
@@ -220,7 +231,7 @@ def docs(*arguments: str) -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (up, quick, test, soak, bench, lint, types, generate, lock, build, docs)
+    task.__name__: task for task in (up, quick, test, soak, matrix, bench, lint, types, generate, lock, build, docs)
 }
 
 

@@ -141,12 +141,11 @@ class Process:
 
 
 class Handler(Process):
-    """A process with handlers. Each of its starts has a diary."""
+    """A process with handlers. Each of its starts has a diary, whose path is the last argument of the command."""
 
-    def __init__(self, how: str, name: str, address: str, directory: Path) -> None:
-        """Create one that is a client of a server (`pull`) or a server (`push`) at an address."""
-        super().__init__("worker" if how == "pull" else "handler", name, [], directory)
-        self._arguments = how, address
+    def __init__(self, kind: str, name: str, command: Sequence[str], directory: Path) -> None:
+        """Create one; the arguments are those of `Process`."""
+        super().__init__(kind, name, command, directory)
         self._directory = directory
         self._diaries: list[Path] = []
         self._ends: list[float] = []
@@ -156,7 +155,7 @@ class Handler(Process):
         diary = self._directory / f"{self.name}.{len(self._diaries)}.diary"
         diary.touch()
         self._diaries.append(diary)
-        self._spawn(python("callback_prove.worker", *self._arguments, str(diary)))
+        self._spawn([*self._command, str(diary)])
 
     async def _wait(self) -> None:
         await super()._wait()
@@ -329,8 +328,14 @@ class System:
             for n, (address, admin) in enumerate(edges, 1)
         ]  # fmt: skip
         self.handlers = [
-            *(Handler("pull", f"worker-{n}", self.target, directory) for n in range(1, size.workers + 1)),
-            *(Handler("push", f"handler-{n}", str(address), directory) for n, address in enumerate(pushed, 1)),
+            *(
+                Handler("worker", f"worker-{n}", python("callback_prove.worker", "pull", self.target), directory)
+                for n in range(1, size.workers + 1)
+            ),
+            *(
+                Handler("handler", f"handler-{n}", python("callback_prove.worker", "push", str(address)), directory)
+                for n, address in enumerate(pushed, 1)
+            ),
         ]
 
     @contextlib.asynccontextmanager

@@ -62,7 +62,7 @@ _NO_RESPONSE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.T
 
 
 class Workload:
-    """The clients of a system. Use it as an async context manager, which connects and watches."""
+    """The clients of a system. They are connected inside `connected` or `running`."""
 
     def __init__(
         self,
@@ -99,9 +99,15 @@ class Workload:
         """Number of callers that got a success, by mode."""
 
     @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Close all connections after the body."""
+        async with self.client, self._http:
+            yield
+
+    @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Watch and answer held calls in the body, and close all connections afterwards."""
-        async with self.client, self._http:
+        async with self.connected():
             watch = self.client.watch_calls(timeout=math.inf)
             await watch.__aenter__()
             self._history.add(WatchStarted(at=time.time()))
@@ -155,11 +161,11 @@ class Workload:
             path = urlsplit(made.url).path
             bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
             await asyncio.gather(
-                *(self._call(mode, made.case_id, self._edges[n % len(self._edges)], path, body)
+                *(self.call(mode, made.case_id, self._edges[n % len(self._edges)], path, body)
                   for n, body in enumerate(bodies))
             )  # fmt: skip
 
-    async def _call(self, mode: str, case_id: str, edge: str, path: str, body: str) -> None:
+    async def call(self, mode: str, case_id: str, edge: str, path: str, body: str) -> None:
         """Send the request of one caller until it succeeds, or the caller gives up."""
         method = "POST"
         for _ in range(TRIES):

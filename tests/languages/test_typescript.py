@@ -1,29 +1,18 @@
 """The TypeScript client: its types, its style, its tests with a running system, and the package that users install."""
 
 import os
-import shutil
 import subprocess
-import sys
 
 import pytest
 import trustme
 from support.conformance import failures
-from support.languages import callback_command, require_language
+from support.languages import callback_command
 from support.tree import ROOT
 
 from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
 PACKAGE = ROOT / "clients" / "typescript"
-INSTALL = "from generators.typescript import install_packages; install_packages()"
-
-
-@pytest.fixture(scope="session")
-def built():
-    """Install the packages of the lock file, and compile the client."""
-    require_language("Node")
-    subprocess.run([sys.executable, "-c", INSTALL], cwd=ROOT, check=True)
-    run("npm", "run", "--silent", "build")
 
 
 @pytest.fixture(scope="session")
@@ -61,14 +50,8 @@ def test_its_tests_pass(built, certificates):
 
 
 @pytest.mark.parametrize("kind", ["worker", "client"])
-async def test_it_passes_every_scenario_of_conformance(built, tmp_path, kind):
-    program = (
-        PACKAGE / "build" / "conformance" / f"{kind}.mjs"
-    )  # inside the package, which then finds itself by its name
-    program.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / "clients" / "conformance" / "typescript" / program.name, program)
-    launch = launch_command(["node", str(program)], tmp_path / "errors")
-    assert await failures(launch, load(kind), kind) == []
+async def test_the_installed_package_passes_every_scenario(node_commands, tmp_path, kind):
+    assert await failures(launch_command(node_commands[kind], tmp_path / "errors"), load(kind), kind) == []
 
 
 def test_its_lock_file_names_no_registry():

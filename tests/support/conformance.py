@@ -5,12 +5,19 @@ import asyncio
 from callback_conform.main import run_scenarios
 
 
-async def failures(launch, scenarios, kind="worker"):
-    """Run scenarios in four groups at the same time, the long ones in two of them. Return what went wrong."""
+async def results(launch, scenarios, kind="worker"):
+    """Run scenarios in four groups at the same time, the long ones in two of them. Return the results by name."""
     long, short = [each for each in scenarios if is_long(each)], [each for each in scenarios if not is_long(each)]
     groups = [long[::2], long[1::2], short[::2], short[1::2]]
-    results = await asyncio.gather(*(run_scenarios(kind, group, launch) for group in groups if group))
-    return [(each.scenario.name, each.problem) for group in results for each in group if each.problem is not None]
+    found = await asyncio.gather(*(run_scenarios(kind, group, launch) for group in groups if group))
+    by_name = {each.scenario.name: each for group in found for each in group}
+    return {each.name: by_name[each.name] for each in scenarios}
+
+
+async def failures(launch, scenarios, kind="worker"):
+    """Run scenarios as `results` does. Return what went wrong, each with the name of its scenario."""
+    found = await results(launch, scenarios, kind)
+    return [(name, each.problem) for name, each in found.items() if each.problem is not None]
 
 
 def is_long(scenario):
