@@ -171,15 +171,17 @@ def types() -> None:
 def generate(*arguments: str) -> None:
     """Generate code and docs: `--check` changes nothing, and fails if a generated file is out of date.
 
-    It generates the stubs, the reasons and the OpenAPI document from the contract, the synchronous client from the
-    asyncio one, docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the
-    diagram and table of docs/life-of-a-callback.md from the life table. With Node, it also generates the messages of
-    the TypeScript client, and with Go the stubs, reasons, version and licence of the Go client.
+    It generates the stubs, the reasons, the compiled contract of server reflection and the OpenAPI document from the
+    contract, the synchronous client from the asyncio one, docs/settings.md from the settings, docs/provider-list.md
+    from the files of the providers, and the diagram and table of docs/life-of-a-callback.md from the life table. With
+    Node, it also generates the messages of the TypeScript client, and with Go the stubs, reasons, version and licence
+    of the Go client.
     """
     enter("dev")
     changes = (
         {PYTHON / name: content for name, content in stale_code().items()}
         | stale_go_code()
+        | stale_reflected_contract()
         | stale_openapi()
         | stale_typescript_client()
         | stale_settings_page()
@@ -550,6 +552,23 @@ def write_out_rules(files: "FileDescriptorSet") -> None:
         if options.HasExtension(field_rules):
             write_out(options.Extensions[field_rules])
             field.options.ParseFromString(options.SerializeToString(deterministic=True))
+
+
+def stale_reflected_contract() -> dict[Path, bytes | None]:
+    """Return the compiled contract that server reflection returns, if it is not what the contract says.
+
+    It has the comments of the contract, without positions in files that have none, and not those of other projects.
+    """
+    from google.protobuf.descriptor_pb2 import SourceCodeInfo
+
+    path = ROOT / "server" / "callback_server" / "rpc" / "contract.binpb"
+    files = contract_files()
+    for file in files.file:
+        places = file.source_code_info.location if file.name.startswith("callback/") else []
+        commented = [place for place in places if place.leading_comments or place.trailing_comments]
+        file.source_code_info.CopyFrom(SourceCodeInfo(location=commented))
+    content = files.SerializeToString(deterministic=True)
+    return {} if path.exists() and path.read_bytes() == content else {path: content}
 
 
 def stale_openapi() -> dict[Path, bytes | None]:

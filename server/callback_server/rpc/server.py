@@ -8,8 +8,6 @@ from typing import Final
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_to_server
@@ -24,6 +22,7 @@ from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Servicer, require_roles
+from callback_server.rpc.reflection import add_reflection
 from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
 
 _GUARDED: Final = (
@@ -136,9 +135,7 @@ def make_server(
     _add(router, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status.servicer, router.as_server)
     if reflect:
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        servicer = reflection.aio.ReflectionServicer(names)
-        add_ServerReflectionServicer_to_server(servicer, router.as_server)  # type: ignore[no-untyped-call]  # generated
+        add_reflection(router, (*SERVICES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))
 
 
