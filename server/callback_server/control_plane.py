@@ -143,7 +143,11 @@ class ControlPlane:
         self.epochs = epochs = self._epoch_keeper.epochs
         self._epoch_exchange = EpochExchange(epochs, files.state_key)
         self.scripts = Scripts(
-            self.client, self._report, replicas=durability.replicas, epochs=epochs, guard=EpochGuard(epochs)
+            self.client,
+            self._report,
+            replicas=durability.replicas,
+            epochs=epochs,
+            guard=EpochGuard(epochs, replicas=durability.replicas),
         )
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)

@@ -17,6 +17,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.epochs import Epoch, EpochChangedError, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.recording import Recording
 from callback_server.store.transitions.open_epoch import open_epoch
 from callback_server.store.transitions.record_loss import record_loss
@@ -31,10 +32,10 @@ EPOCHS = keys.key(PARTITION, "epochs")
 class Server:
     """What a server has of a store: cases in one partition, and what it knows of its epochs."""
 
-    def __init__(self, client, epochs=None):
+    def __init__(self, client, epochs=None, *, replicas=0):
         self.reports = []
         self.epochs = epochs or Epochs(self.reports.append)
-        self.cases = Cases(client, epochs=self.epochs)
+        self.cases = Cases(client, epochs=self.epochs, replicas=replicas)
 
     async def new(self, count=1):
         return [await self.cases.new(partition=PARTITION) for _ in range(count)]
@@ -124,6 +125,24 @@ async def test_a_primary_is_reported_once_for_all_partitions_and_whether_it_was_
         await late.cases.new(partition=1)
         await late.cases.new(partition=2)
         assert late.reports == [PrimaryChanged(1, was_known=False)]
+
+
+async def test_a_list_from_an_old_primary_is_refused(connected, plain):
+    async def list_all(server):
+        return await list_cases(
+            server.cases.scripts, owner="shop", activities=(), status=None, labels={}, after=None, limit=10
+        )
+
+    async with connected() as server, connected(server.epochs) as second:
+        (case,) = await server.new()
+        assert await list_all(server) == ([case.id], None)
+        old = await saved(plain)
+        await plain.hset(EPOCHS, "primary", "another")
+        await second.new()
+        await restore(plain, old)
+        for each in (server, second):  # with a connection for lists, and without one
+            with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                await list_all(each)
 
 
 async def test_a_store_without_the_known_epoch_is_refused_and_not_written_to(connected, plain):
@@ -394,3 +413,40 @@ async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_
                 assert [loss.steps for loss in server.losses] == [3]
             with pytest.raises(StoreError, match="epoch 1 in place of 2"):
                 await server.new()
+
+
+async def test_a_server_that_meets_another_primary_refuses_the_old_one_in_every_partition_at_once(tmp_path):
+    with running_stores(tmp_path, 2) as (first, second):
+        await follows(second, f"127.0.0.1:{first.port}")
+        async with connect(first.url) as client, redis.asyncio.Redis(port=second.port) as plain:
+            server = Server(client)
+            for partition in range(4):
+                await server.cases.new(partition=partition)
+            await client.wait(1, 0)
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+            async with connect(second.url) as other:
+                await Server(other, server.epochs).cases.new(partition=0)
+            async with connect(first.url) as again:
+                for partition in range(4):
+                    with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                        await Server(again, server.epochs).cases.new(partition=partition)
+
+
+async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epoch(tmp_path):
+    with running_stores(tmp_path, 2) as (first, second):
+        await follows(second, f"127.0.0.1:{first.port}")
+        async with connect(first.url) as client:
+            server = Server(client, replicas=1)
+            await server.new()
+            first.kill()
+        async with redis.asyncio.Redis(port=second.port) as plain:
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+        first.start()
+        async with connect(first.url) as client:
+            with pytest.raises(StoreError, match="0 of 1 replicas are attached to it") as refused:
+                await Server(client, server.epochs, replicas=1).new()
+            assert not refused.value.maybe_done
+        await follows(first, f"127.0.0.1:{second.port}")
+        async with connect(second.url) as client:
+            await Server(client, server.epochs, replicas=1).new()
+        assert (server.number, server.losses, server.epochs.problem) == (2, [], "")

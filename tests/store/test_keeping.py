@@ -41,7 +41,7 @@ class Cases:
     def __init__(self, client, *, replicas=0, epochs=None):
         self.client = client
         self.due = []
-        guard = None if epochs is None else EpochGuard(epochs)
+        guard = None if epochs is None else EpochGuard(epochs, replicas=replicas)
         self.scripts = Scripts(client, self.due.append, replicas=replicas, epochs=epochs, guard=guard)
 
     async def new(

@@ -2,7 +2,8 @@
 
 1. Each partition lists its epochs: a number, a random id, and how many events it had then. Who meets another primary
    than the last one (by run id and replication id) begins the next epoch in one script, before it does anything else
-   there (see open_epoch.lua). A restart, a failover and a slot that has moved do that.
+   there (see open_epoch.lua). A restart, a failover and a slot that has moved do that. Before it goes on, it asks for
+   all other partitions, so that an old primary is recognized in each of them, also where nothing happened since.
 2. A connection does nothing on a partition before the store has shown the newest epoch that is known here. A store
    without it is an old primary that came back, or a backup: it is refused. The same number with another id is refused
    too.
@@ -103,6 +104,8 @@ class Epochs:
         self._known: dict[str, Known] = {}
         self._refused: dict[str, str] = {}
         """The partitions whose epoch is refused, and why."""
+        self.unseen: Final = set[str]()
+        """The partitions to ask for at once, because another one has another primary, which they probably have too."""
         self.changed = asyncio.Event()
         """Set when an epoch becomes known."""
 
@@ -173,6 +176,10 @@ class Epochs:
             is_next, ours.epoch = ours.epoch.number != epoch.number, epoch
             ours.is_found = ours.is_found and not is_next
             self.changed.set()
+            if is_next:
+                self.unseen.update(
+                    other for other, each in self._known.items() if each.epoch.replication_id != epoch.replication_id
+                )
             if is_new and is_next:
                 self._on_report(PrimaryChanged(epoch.number, was_known=True))
         if events_before >= 0 and ours.counted_number < epoch.number:

@@ -18,6 +18,9 @@ class Sent:
 class Guard(Protocol):
     """Decides whether a connection may work on a partition. An epoch is the same object while it is the newest."""
 
+    unseen: set[str]
+    """The partitions to ask for before anything else is sent, because the store of another one has changed."""
+
     def current(self, tag: str) -> Any:
         """Return the newest known epoch of a partition. None: none is known."""
 
@@ -30,8 +33,9 @@ class Guard(Protocol):
         Args:
             tag: The tag of the partition.
             asked: The newest known epoch when the question was sent.
-            reply: The reply to it, which is no error.
+            reply: The reply to it. An error is raised.
 
         Raises:
             NotSentError: The store is refused.
+            RedisError: The reply is an error.
         """

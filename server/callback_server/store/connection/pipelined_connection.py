@@ -96,7 +96,9 @@ class PipelinedConnection(asyncio.Protocol):
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
-        if self._guard is not None and (unknown := self._unknown_partitions(self._guard, commands)):
+        if self._guard is not None and (
+            unknown := self._unknown_partitions(self._guard, commands) or [*self._guard.unseen]
+        ):
             self._held = commands
             self._asked.extend((tag, self._guard.current(tag)) for tag in unknown)
             self._write([hiredis.pack_command(self._guard.question(tag)) for tag in unknown])  # type: ignore[arg-type]  # any length
@@ -185,8 +187,6 @@ class PipelinedConnection(asyncio.Protocol):
     def _judge(self, tag: str, asked: Any, value: Any) -> None:
         """Take the reply of the store about a partition. With the last one, send the commands that are not refused."""
         try:
-            if isinstance(value, Exception):
-                raise value
             self._epochs[tag] = cast("Guard", self._guard).judge(tag, asked, value)
         except Exception as error:  # it belongs to the commands
             refused = [command for command in self._held if keys.tag_of(command[2]) == tag]

@@ -9,10 +9,12 @@
 -- KEYS: partition
 -- ARGV: epoch_id (random), known_number (of the newest epoch that the sender knows, 0 = none), known_id,
 --       known_replication_id (of its primary), counted_number (of the epoch whose steps the sender has counted),
---       accepts (whether the operator accepts what this store has)
+--       replicas (how many must be attached where an epoch begins), accepts (whether the operator accepts what this
+--       store has)
 -- Returns: OK, the number, the id and the replication id of the epoch, the number of the newest one until now (0 =
 --          none), and how many events the partition had when the first epoch after the counted one began (-1 = it is
---          the newest); OTHER with the number of the newest epoch: the store does not have what the sender knows.
+--          the newest); OTHER with the number of the newest epoch: the store does not have what the sender knows; FEW
+--          with the number of the replicas that are attached: no epoch has begun.
 -- Transition: none.
 -- @arguments
 
@@ -43,6 +45,9 @@ local goes_on = run_id ~= '' and not string.find(former_id, '[^0]')
   and string.sub(stored[1] or '', 1, #run_id + 1) == run_id .. ':'
 local number = last
 if stored[1] ~= primary and not goes_on or gives_up then
+  -- An old primary that comes back has no replica. An epoch that it began would exclude the present one.
+  local _, attached = string.gsub(replication, 'state=online', '')
+  if attached < replicas and not accepts then return {'FEW', attached} end
   number = math.max(last, known_number) + 1
   -- Epochs begin less than once a second. So the time is higher than all that any server knows.
   if accepts then number = math.max(number, tonumber(redis.call('TIME')[1])) end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any, Final
 
+from callback_server.store.connection.errors import NotSentError
 from callback_server.store.epochs import Epoch, Epochs
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import PackedArguments, Script, Scripts
@@ -15,7 +16,7 @@ SCRIPT: Final = Script(
         *texts("epoch_id"),
         *numbers("known_number"),
         *texts("known_id", "known_replication_id"),
-        *numbers("counted_number"),
+        *numbers("counted_number", "replicas"),
         *flags("accepts"),
     ],
 )
@@ -36,6 +37,7 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
             known_id="",
             known_replication_id="",
             counted_number=0,
+            replicas=0,
             accepts=True,
         ),
     )
@@ -45,9 +47,17 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
 class EpochGuard:
     """Lets a connection work on a partition once the store has shown the newest known epoch."""
 
-    def __init__(self, epochs: Epochs) -> None:
+    def __init__(self, epochs: Epochs, *, replicas: int = 0) -> None:
+        """Create a guard.
+
+        Args:
+            epochs: What is known of the epochs of the store.
+            replicas: How many replicas a primary must have to begin an epoch.
+        """
         self._epochs = epochs
+        self._replicas = replicas
         self.current = epochs.current
+        self.unseen = epochs.unseen
 
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
@@ -58,12 +68,21 @@ class EpochGuard:
 
         Raises:
             OtherEpochError: The store does not have the known epoch.
+            NotSentError: It has too few replicas to begin the next one.
+            RedisError: The reply is an error.
         """
+        self.unseen.discard(tag)
+        if isinstance(reply, Exception):
+            raise reply
         word, number, *rest = reply
         if word == b"OK":
             id_, replication_id, newest_before, events_before = rest
             epoch = Epoch(number, id_.decode(), replication_id.decode())
             return self._epochs.adopt(tag, asked, epoch, newest_before=newest_before, events_before=events_before)
+        if word == b"FEW":
+            raise NotSentError(
+                f"the primary has changed or restarted, and {number} of {self._replicas} replicas are attached to it"
+            )
         if asked is not self.current(tag) or asked is None:
             return None
         raise self._epochs.refuse(tag, asked, number)
@@ -77,6 +96,7 @@ class EpochGuard:
             known_id=epoch.id,
             known_replication_id=epoch.replication_id,
             counted_number=0 if known is None else known.counted_number,
+            replicas=self._replicas,
             accepts=False,
         )
 
