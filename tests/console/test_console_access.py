@@ -1,6 +1,7 @@
 """Access to the console: sessions, origins, hosts, and what each role may see."""
 
 import asyncio
+import datetime
 import html
 import re
 import secrets
@@ -19,8 +20,9 @@ from support.store import free_port
 from support.system import running_system
 from support.wait import wait_until
 
-from callback import AsyncCallbackClient, CallbackError, CallFilter, Redirect, Response, UnavailableError
+from callback import AsyncCallbackClient, CallbackError, CallFilter, CallStatus, Redirect, Response, UnavailableError
 from callback_console.sessions import Sessions
+from callback_console.views import dead
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
 
@@ -400,6 +402,40 @@ async def test_callbacks_are_found_by_their_newest_call_and_by_time_as_far_as_th
         assert "sse-connect" in text
         assert (await listed(http, until="2020-01-01T00:00"))[0] == []
         assert "A time has the form" in (await listed(http, until="yesterday"))[1]
+
+
+async def test_failing_callbacks_are_searched_a_page_at_a_time_which_says_how_far_the_search_has_come(
+    world, monkeypatch
+):
+    monkeypatch.setattr(dead, "_FAILING", 2)
+
+    # The search for callbacks that FAILED comes further back than that for those whose call was NOT_STARTED.
+    urls, cases = [], set()
+    for activity, options in [("form", {"hold_time": datetime.timedelta(seconds=0.1)})] * 3 + [("unserved", {})] * 3:
+        made = await world.client.generate_callback_url(activity, Response("ok"), **options)
+        urls.append(made.url)
+        cases.add(made.case_id)
+    await asyncio.gather(*map(world.system.http.post, urls))
+
+    async def have_failed():
+        found = [
+            {each.case_id async for each in world.client.list_callbacks(last_call_status=status)}
+            for status in (CallStatus.FAILED, CallStatus.NOT_STARTED)
+        ]
+        return cases <= found[0] | found[1]
+
+    await wait_until(have_failed, what="every call to fail")
+    async with world.visitor("orders") as http:
+        seen, addresses = set(), ["/dead/failing"]
+        while not cases <= seen:
+            text = (await http.get(addresses[-1])).text
+            seen |= {*re.findall(r'href="/calls/([0-9a-f]{32})-', text)}
+            addresses += re.findall(r'Searched back to.*href="(/dead/failing\?until=[^"]+)"', text) or ["/no-more"]
+            assert addresses.count(addresses[-1]) == 1, text  # it has come further
+        assert len(addresses) > 1
+        assert (await http.get("/dead/group?activity=x&status=FAILED&reason=nonsense")).status_code == 404
+    async with world.visitor("stranger") as http:
+        assert (await http.get("/dead/failing?owner=orders")).status_code == 403
 
 
 async def test_only_an_administrator_sees_the_overview(world):

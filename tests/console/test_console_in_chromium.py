@@ -368,8 +368,10 @@ async def is_accessible(page):
     assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
 
 
-async def headings(page):
-    return [" ".join(text.split()) for text in await page.locator("section h2").all_inner_texts()]
+async def groups_of(page, kind):
+    """Return the headings of the groups of `dead` or `failing` calls."""
+    headings = await page.locator(f"h3[id^={kind}-]").all_inner_texts()
+    return [" ".join(text.split()) for text in headings]
 
 
 async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_together(browser, world):
@@ -397,13 +399,13 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
 
         await wait_until(are_four, what="dead calls")
         async with signed_in(browser, world) as page:
-            await page.get_by_role("link", name="Dead").click()
+            await page.get_by_role("link", name="Failing").click()
             await page.get_by_role("heading", name="ship-order").wait_for()
-            assert await headings(page) == ["ship-order 3", "bill-order 1"]
+            assert await groups_of(page, "dead") == ["ship-order 3", "bill-order 1"]
             assert await page.get_by_text("Pause").count() == 0  # it needs an administrator
             await press(page.get_by_text("Show the calls").first)
-            assert await page.locator("#calls-1 tbody tr").count() == 3
-            assert EVIL in await page.locator("#calls-1").inner_text()
+            assert await page.locator("#calls-dead-1 tbody tr").count() == 3
+            assert EVIL in await page.locator("#calls-dead-1").inner_text()
             await is_accessible(page)
             await press(page.get_by_role("link", name="Replay all").first)
             await page.get_by_text("Calls to replay: 3").wait_for()
@@ -413,7 +415,7 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
             await page.get_by_text("Replayed: 3 of 3.").wait_for()
             await page.get_by_text("The replay has ended").wait_for()
             await page.goto(f"{world.url}/dead")
-            assert await headings(page) == ["bill-order 1"]
+            assert await groups_of(page, "dead") == ["bill-order 1"]
             assert len(await dead()) == 1
         async with (
             signed_in(browser, world, "operator") as page,
@@ -435,6 +437,46 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
             await press(page.get_by_role("button", name="Replay"))
             await page.get_by_text("The handler runs again").wait_for()
             assert await dead() == []
+
+
+async def test_failed_calls_are_grouped_by_activity_and_reason_and_replayed_together(browser, world):
+    handlers, is_broken = Handlers(), True
+
+    async def decide(_call):
+        if is_broken:
+            raise ValueError(EVIL)
+        return Accept()
+
+    for activity in ("mail-order", "print-order"):
+        handlers.activity(activity)(decide)
+    labels = {"evil": EVIL}
+    async with Worker(handlers, world.system.grpc, token=world.tokens["work"]).working():
+        for activity, count in (("print-order", 1), ("mail-order", 3)):
+            for _ in range(count):
+                made = await world.client.generate_callback_url(activity, Response("ok"), labels=labels)
+                assert (await world.system.http.post(made.url)).status_code == 502
+        async with signed_in(browser, world) as page:
+            await page.get_by_role("link", name="Failing").click()
+            group = page.locator("#failing section:has-text('mail-order')")
+            assert "The handler returned an error." in await group.inner_text()
+            assert {"mail-order 3", "print-order 1"} <= {*await groups_of(page, "failing")}
+            assert await group.get_by_text("Pause").count() == 0  # it needs an administrator
+            await group.get_by_text("Show the calls").click()
+            assert await group.locator("tbody tr").count() == 3
+            assert EVIL in await group.inner_text()
+            await is_accessible(page)
+            await group.get_by_role("link", name="Replay all").click()
+            await page.get_by_text("Calls to replay: 3").wait_for()
+            await page.get_by_text("It may have run before").wait_for()
+            is_broken = False
+            await page.get_by_role("button", name="Replay all of them").click()
+            await page.get_by_text("Replayed: 3 of 3.").wait_for()
+            await page.get_by_text("The replay has ended").wait_for()
+            await page.goto(f"{world.url}/dead/failing")
+            assert "mail-order 3" not in await groups_of(page, "failing")
+            await page.locator("section:has-text('print-order') summary").click()
+            await page.locator("section:has-text('print-order')").get_by_role("button", name="Replay").click()
+            await page.get_by_text("The handler runs again").wait_for()
 
 
 WHY = {
@@ -537,3 +579,10 @@ async def test_why_the_callbacks_of_a_customer_fail_is_said_in_three_clicks(brow
                 text = " ".join((await page.locator("#state").inner_text()).split())
                 for sentence in sentences:
                     assert sentence in text, (activity, text)
+            await page.get_by_role("link", name="Failing").click()
+            await page.locator("h3[id^=failing-]").first.wait_for()
+            failing = {f"{each} 1" for each in ("raises", "redirects", "hasty", "unserved", "lost", "form")}
+            found = {*await groups_of(page, "failing")}
+            assert found - {"late 1"} == failing  # that one fails at its deadline, if this took so long
+            form = page.locator("#failing section:has-text('No person or service answered')")
+            assert await form.get_by_text("Replay").count() == 0  # it has no handler

@@ -52,12 +52,12 @@ from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.plots import columns, lines, nice_top, sparkline
-from callback_console.reasons import why, why_uncalled
-from callback_console.replays import REASONS, DeadCalls, Replay
+from callback_console.reasons import FAILURES, why, why_failed, why_uncalled
+from callback_console.replays import FAILED_REASONS, REASONS, DeadCalls, FailedCalls, Replay
+from callback_console.request_context import time_of
 from callback_console.response_form import decision_of, with_choice
 from callback_console.settings import ConsoleSettings
 from callback_console.timeline import timeline
-from callback_console.views import callbacks
 from callback_console.views.dead import dead_groups
 from callback_console.views.overview import overview, served_activities, worst_first
 from callback_console.words import TEXTS, Words, best_language
@@ -322,7 +322,7 @@ def test_activities_of_several_owners_are_added_and_what_nothing_serves_comes_fi
 
 def test_there_is_a_text_for_each_reason_why_a_call_or_a_callback_is_as_it_is():
     """Such a text has a name that is made of values of the server, so that no page names it."""
-    found = {f"failure.{each.value}" for each in CallFailure} | set(REASONS)
+    found = {f"failure.{each.value}" for each in CallFailure} | {*REASONS, *FAILED_REASONS}
     failures, deliveries = (None, *CallFailure), (None, *(Delivery(status=each) for each in DeliveryStatus))
     dead = [Delivery(status=DeliveryStatus.DEAD, failure=each) for each in CallFailure]
     for mode, status, failure in product(AnswerMode, CallStatus, failures):
@@ -336,6 +336,9 @@ def test_there_is_a_text_for_each_reason_why_a_call_or_a_callback_is_as_it_is():
         changes = {"close_reason": reason, "status": status, "get_guard": guard, "verification_profile": profile}
         found.add(why_uncalled(replace(callback, **changes)))
     assert len(found) > 40
+    failed = [Call(call_id="c", case_id="c", status=each, failure=of) for each, of in product(FAILURES, failures)]
+    said = {why_failed(call, replace(callback, answer_mode=mode)) for call, mode in product(failed, AnswerMode)}
+    assert said == set(FAILED_REASONS)
     assert found - TEXTS["en"].keys() == set()
 
 
@@ -389,6 +392,39 @@ async def test_a_replay_takes_the_calls_of_its_group_from_all_pages_and_counts_t
     await wait_until(lambda: not replay.is_running)
     assert (replay.replayed, replay.refused, replay.error, replay.is_stopped) == (21, 1, "", False)
     assert sorted(server.replayed) == sorted(["a", *map(str, range(20))])
+
+
+class FailingServer(DeadServer):
+    """A client of a server with callbacks whose newest call, named as they are, was lost. `failed` are other calls."""
+
+    def __init__(self, *pages, **failed):
+        super().__init__(*pages)
+        self.failed = failed
+
+    async def list_callbacks_page(self, *, last_call_status, owner, activity, page_size, page_token):
+        assert (last_call_status, owner, activity, page_size) == (CallStatus.FAILED, "orders", "ship", 50)
+        number = int(page_token or 0)
+        callbacks = [replace(callback_from_proto(callback_message()), case_id=each) for each in self.pages[number]]
+        return Page(tuple(callbacks), str(number + 1) if number + 1 < len(self.pages) else "")
+
+    async def list_calls_page(self, case_id, *, page_size):
+        assert page_size == 1
+        if case_id == "deleted":
+            raise NotFoundError("deleted", code=grpc.StatusCode.NOT_FOUND)
+        lost = {"status": CallStatus.FAILED, "failure": CallFailure.HANDLER_LOST}
+        call = replace(recorded(), call_id=case_id, **lost | self.failed.get(case_id, {}))
+        return Page((call,) if case_id != "uncalled" else (), "")
+
+
+async def test_a_replay_of_failed_calls_takes_those_of_its_group_that_still_fail_and_have_no_delivery():
+    server = FailingServer(
+        ["a", "deleted", "uncalled", "b"], [], ["c", "slow", "succeeded", "replayed", "erased"],
+        slow={"failure": CallFailure.DEADLINE_EXCEEDED}, succeeded={"status": CallStatus.SUCCEEDED},
+        replayed={"delivery": Delivery(status=DeliveryStatus.PENDING)}, erased={"erased": True},
+    )  # fmt: skip
+    replay = Replay(FailedCalls("ship", CallStatus.FAILED, "failure.HANDLER_LOST", "orders"), 3, server)
+    await wait_until(lambda: not replay.is_running)
+    assert (replay.error, replay.refused, sorted(server.replayed)) == ("", 0, ["a", "b", "c"])
 
 
 async def test_a_replay_ends_at_an_error_of_the_server_and_says_so():
@@ -477,4 +513,4 @@ def test_vendored_files_are_unchanged_and_each_is_listed():
     ],
 )
 def test_a_time_in_an_address_is_one_of_the_calendar_or_none(text, time):
-    assert callbacks._time(text) == time
+    assert time_of(text) == time

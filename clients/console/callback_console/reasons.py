@@ -17,6 +17,8 @@ from callback import (
 
 REJECTED = "why.REJECTED.HANDLER"
 """Reason of a delivery that its handler rejected."""
+FAILURES = (CallStatus.FAILED, CallStatus.NOT_STARTED, CallStatus.INTERRUPTED)
+"""Statuses of a call that failed: it has no decision of its handler."""
 
 
 def why_uncalled(callback: Callback) -> str:
@@ -41,6 +43,11 @@ def why_dead(delivery: Delivery | None) -> str:
     """Return why a delivery is dead."""
     failure = delivery.failure if delivery else None
     return f"failure.{failure.value}" if failure else REJECTED
+
+
+def why_failed(call: Call, callback: Callback) -> str:
+    """Return why a call with one of `FAILURES` failed."""
+    return next(_of_status(call, callback))
 
 
 def _of_status(call: Call, callback: Callback) -> Iterator[str]:

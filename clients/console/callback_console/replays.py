@@ -1,4 +1,4 @@
-"""Replay of all dead calls of an activity that died for one reason: in the background, with progress."""
+"""Replay of all calls of an activity that died or failed for one reason: in the background, with progress."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,17 +9,25 @@ from typing import Final
 from callback import (
     AsyncCallbackClient,
     Call,
+    Callback,
     CallbackError,
     CallFailure,
     CallFilter,
     CallNotReplayableError,
+    CallStatus,
     NotFoundError,
 )
-from callback_console.reasons import REJECTED, why_dead
+from callback_console.reasons import FAILURES, REJECTED, why_dead, why_failed
 
 REASONS: Final = (REJECTED, *(f"failure.{each.value}" for each in CallFailure))
 """All reasons why a delivery can be dead: names of texts."""
+FAILED_REASONS: Final = (*REASONS[1:], "why.FAILED.HOLD", "why.INTERRUPTED")
+"""All reasons why a call can have failed: names of texts."""
+WITHOUT_HANDLER: Final = frozenset(("record", "form"))
+"""Activities whose calls have no handler to run again."""
 _PAGE_SIZE: Final = 100
+_SEARCHED: Final = 50
+"""How many callbacks are on a page of failed calls: the server is asked for the newest call of each."""
 _CONCURRENT: Final = 8
 """How many calls are replayed at once."""
 
@@ -53,16 +61,63 @@ class DeadCalls:
         return is_recent and self.reason in ("", why_dead(call.delivery))
 
 
+@dataclass(frozen=True, slots=True)
+class FailedCalls:
+    """Newest calls of callbacks of one activity that failed for one reason, except those that were replayed."""
+
+    activity: str
+    status: CallStatus
+    """One of `FAILURES`."""
+    reason: str
+    """One of `FAILED_REASONS`."""
+    owner: str = ""
+    """Their owner. Empty: the person."""
+
+    async def pages(self, client: AsyncCallbackClient) -> AsyncIterator[Sequence[Call]]:
+        """Yield the calls, those of the newest callbacks first, without their bodies. A page can be empty."""
+        token = ""
+        while True:
+            page = await client.list_callbacks_page(
+                last_call_status=self.status,
+                owner=self.owner,
+                activity=self.activity,
+                page_size=_SEARCHED,
+                page_token=token,
+            )
+            found = await newest_failed(client, page.items)
+            yield [call for call, callback in found if why_failed(call, callback) == self.reason]
+            token = page.next_page_token
+            if not token:
+                return
+
+
+async def newest_failed(client: AsyncCallbackClient, callbacks: Sequence[Callback]) -> list[tuple[Call, Callback]]:
+    """Return the newest call of each callback, without those that did not fail, were replayed or are erased."""
+    calls = await asyncio.gather(*(_newest(client, each.case_id) for each in callbacks))
+    return [
+        (call, callback)
+        for call, callback in zip(calls, callbacks, strict=True)
+        if call is not None and call.status in FAILURES and call.delivery is None and not call.erased
+    ]
+
+
+async def _newest(client: AsyncCallbackClient, case_id: str) -> Call | None:
+    try:
+        return next(iter((await client.list_calls_page(case_id, page_size=1)).items), None)
+    except NotFoundError:  # the callback was deleted since
+        return None
+
+
 class Replay:
     """One replay, from its start on.
 
     Args:
-        calls: The calls to replay: those that are dead when the replay comes to them.
+        calls: The calls to replay: those that are dead or failed when the replay comes to them.
         expected: How many there are, as far as the person knows.
         client: The client of the person.
     """
 
-    def __init__(self, calls: DeadCalls, expected: int, client: AsyncCallbackClient) -> None:
+    def __init__(self, calls: DeadCalls | FailedCalls, expected: int, client: AsyncCallbackClient) -> None:
         self.expected = expected
         self.replayed = 0
         """How many calls are replayed."""

@@ -1,5 +1,6 @@
 """What a view uses of its request: the session, the words of the language, and the answer to a form."""
 
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -48,6 +49,15 @@ def words() -> Words:
     if "words" not in g:
         g.words = Words(best_language(request.accept_languages))
     return cast("Words", g.words)
+
+
+def time_of(text: str) -> datetime | None:
+    """Return a time in UTC, as an address or a field of a form has it. None if it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second is of a time that is in the calendar only where its offset is
+        return None
 
 
 async def learn_role() -> None:

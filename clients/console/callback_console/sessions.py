@@ -13,7 +13,7 @@ from typing import Final
 
 from callback import AsyncCallbackClient
 from callback_console.feeds import Feed, LivePage
-from callback_console.replays import DeadCalls, Replay
+from callback_console.replays import DeadCalls, FailedCalls, Replay
 
 _MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""
@@ -56,8 +56,8 @@ class Session:
     is_of_issuer: bool
     """Whether the person signed in at the OpenID provider."""
     live_pages: list[LivePage] = field(default_factory=list)
-    replays: dict[DeadCalls, Replay] = field(default_factory=dict)
-    """The last replay of each group of dead calls. They end with the session."""
+    replays: dict[DeadCalls | FailedCalls, Replay] = field(default_factory=dict)
+    """The last replay of each group of calls. They end with the session."""
 
     @contextmanager
     def live_page(self, case_id: str) -> Iterator[LivePage]:

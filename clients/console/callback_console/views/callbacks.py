@@ -13,7 +13,7 @@ from callback import CallbackResolvedError, CallbackStatus, CallStatus
 from callback.masking import masked, masked_response
 from callback_console.live import rendered_once
 from callback_console.reasons import why, why_uncalled
-from callback_console.request_context import client, done, page
+from callback_console.request_context import client, done, page, time_of
 from callback_console.response_form import decision_of, response_of
 from callback_console.timeline import timeline
 
@@ -38,7 +38,7 @@ async def show_list() -> str:
     """Show the callbacks that match the filters of the address."""
     filters = {name: request.args.get(name, "").strip() for name in _FILTERS}
     label = _LABEL.fullmatch(filters["label"])
-    times = {name: _time(filters[name]) for name in ("from", "until")}
+    times = {name: time_of(filters[name]) for name in ("from", "until")}
     found = await client().list_callbacks_page(
         status=CallbackStatus(filters["status"]) if filters["status"] in _STATUSES else None,
         last_call_status=CallStatus(filters["last"]) if filters["last"] in _LAST else None,
@@ -65,15 +65,6 @@ async def show_list() -> str:
         searched_to=found.searched_to if is_search or len(found.items) < _PAGE_SIZE else None,
         older=urlencode({**given, "page": found.next_page_token}) if found.next_page_token else "",
     )
-
-
-def _time(text: str) -> datetime | None:
-    """Return a time in UTC, as a field of a form has it. None if it is none."""
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):  # the second is of a time that is in the calendar only where its offset is
-        return None
 
 
 @blueprint.get("/callbacks/<case_id>")

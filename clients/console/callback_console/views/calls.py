@@ -13,14 +13,13 @@ from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
 from callback_console.live import rendered_once
 from callback_console.reasons import why
+from callback_console.replays import WITHOUT_HANDLER
 from callback_console.request_context import client, done, page
 from callback_console.response_form import decision_of, with_choice
 from callback_console.views.waiting import seconds_left
 
 blueprint: Final = Blueprint("calls", __name__)
 
-_WITHOUT_HANDLER: Final = frozenset(("record", "form"))
-"""Activities whose calls have no handler to run again."""
 _OTHER_CALLS: Final = 20
 """How many calls of the same callback are offered for a comparison."""
 
@@ -106,7 +105,7 @@ def is_held(call: Call, callback: Callback) -> bool:
 def _can_replay(call: Call, callback: Callback) -> bool:
     if call.reason is not CallReason.CALL:
         return True
-    return call.end_time is not None and not call.erased and callback.activity not in _WITHOUT_HANDLER
+    return call.end_time is not None and not call.erased and callback.activity not in WITHOUT_HANDLER
 
 
 async def _read(call_id: str) -> tuple[Call, Callback]:

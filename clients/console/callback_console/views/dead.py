@@ -1,21 +1,34 @@
-"""View *Dead*: calls whose delivery is dead, by activity and reason. Also their replay, and pauses of activities."""
+"""View *Dead and failing*: by activity and reason. Also replays, and pauses of activities.
+
+Dead calls are those whose delivery is dead. A callback is failing if its newest call failed. The server has a list of
+the dead calls, but has to look for failing callbacks. So these are not live, and load by themselves.
+"""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
 from quart import Blueprint, abort, redirect, request
 from quart.typing import ResponseReturnValue
 
-from callback import Call, Callback, CallFilter, PausedActivity
+from callback import Call, Callback, CallFilter, CallStatus, PausedActivity
 from callback.masking import masked
 from callback_console.live import rendered_once
-from callback_console.reasons import why_dead
-from callback_console.replays import REASONS, DeadCalls, Replay
-from callback_console.request_context import client, done, page, session
+from callback_console.reasons import FAILURES, why_dead, why_failed
+from callback_console.replays import (
+    FAILED_REASONS,
+    REASONS,
+    WITHOUT_HANDLER,
+    DeadCalls,
+    FailedCalls,
+    Replay,
+    newest_failed,
+)
+from callback_console.request_context import client, done, page, session, time_of
 
 blueprint: Final = Blueprint("dead", __name__)
 
@@ -24,19 +37,34 @@ _PREVIEWED_PAGES: Final = 20
 """How many pages of calls a preview counts."""
 _SHOWN: Final = 20
 """How many calls a preview lists."""
+_FAILING: Final = 50
+"""How many callbacks of each status a search for failing ones returns."""
+_MOMENT: Final = timedelta(milliseconds=1)
+"""What a time of the server is exact to. Others can have the time to which a search has come."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeadGroup:
-    """Some dead calls of one activity that died for one reason, with their callbacks, newest first."""
+class Group:
+    """Some calls of one activity that died or failed for one reason, with their callbacks, newest first."""
 
-    all: DeadCalls
+    all: DeadCalls | FailedCalls
     calls: Sequence[tuple[Call, Callback]]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What names the group in an address or a form."""
+        status = {"status": self.all.status.value} if isinstance(self.all, FailedCalls) else {}
+        return {**status, "activity": self.all.activity, "reason": self.all.reason, **_owner(self.all.owner)}
 
     @property
     def query(self) -> str:
         """The query of the address of the group."""
-        return urlencode({"activity": self.all.activity, "reason": self.all.reason, **_owner(self.all.owner)})
+        return urlencode(self.names)
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether its calls have a handler to run again."""
+        return self.all.activity not in WITHOUT_HANDLER
 
 
 @blueprint.get("/dead")
@@ -58,6 +86,39 @@ async def show() -> str:
     )
 
 
+@blueprint.get("/dead/failing")
+async def show_failing() -> str:
+    """Show the callbacks whose newest call failed, as far as a search has come. The view loads it by itself."""
+    owner, until = request.args.get("owner", "").strip(), time_of(request.args.get("until", ""))
+    pages = await asyncio.gather(
+        *(
+            client().list_callbacks_page(
+                last_call_status=status,
+                owner=owner,
+                created_before=until,
+                page_size=_FAILING,
+            )
+            for status in FAILURES
+        )
+    )
+    # The searches come to different times. The page has what all of them have seen.
+    searched_to = max((each.searched_to for each in pages if each.searched_to), default=None)
+    seen = [each for found in pages for each in found.items if searched_to is None or each.create_time >= searched_to]
+    older = searched_to and searched_to + _MOMENT
+    if older and older == until:  # more than a page of them at one time
+        older -= _MOMENT
+    paused = await _paused()
+    return await page(
+        "failing.html",
+        groups=failing_groups(await newest_failed(client(), seen), owner),
+        paused_names=[each.activity for each in paused or ()],
+        may_pause=paused is not None,
+        searched_to=searched_to,
+        older=older and urlencode({**_owner(owner), "until": older.isoformat()}),
+        is_first=until is None,
+    )
+
+
 @blueprint.get("/dead/group")
 async def show_group() -> str:
     """Show how many calls of a group are dead, the newest of them, and the progress of their replay."""
@@ -71,11 +132,12 @@ async def show_group() -> str:
             count, pages = count + len(found), pages + 1
             if pages == _PREVIEWED_PAGES:
                 break
-    groups = dead_groups(newest, await _callbacks(newest), calls.owner)
+    callbacks = await _callbacks(newest)
+    shown = Group(calls, [_masked(each, callbacks[each.case_id]) for each in newest])
     paused = await _paused()
     return await page(
         "dead_group.html",
-        group=groups[0] if groups else DeadGroup(calls, ()),
+        group=shown,
         count=count,
         are_more=pages == _PREVIEWED_PAGES,
         replay=replay,
@@ -91,7 +153,7 @@ async def replay_all() -> ResponseReturnValue:
     replays = session().replays
     if calls not in replays or not replays[calls].is_running:
         replays[calls] = Replay(calls, int(count[:9]) if count.isdecimal() else 0, client())
-    return redirect(f"/dead/group?{DeadGroup(calls, ()).query}", 303)
+    return redirect(f"/dead/group?{Group(calls, ()).query}", 303)
 
 
 @blueprint.post("/dead/group/stop")
@@ -100,7 +162,7 @@ async def stop() -> ResponseReturnValue:
     calls = _group(await request.form)
     if calls in session().replays:
         session().replays[calls].stop()
-    return redirect(f"/dead/group?{DeadGroup(calls, ()).query}", 303)
+    return redirect(f"/dead/group?{Group(calls, ()).query}", 303)
 
 
 @blueprint.post("/dead/pause")
@@ -119,15 +181,37 @@ async def resume() -> ResponseReturnValue:
     return done("/dead", "resumed", **_owner(form.get("owner", "")))
 
 
-def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner: str) -> list[DeadGroup]:
-    """Return the groups, the largest first, with credentials masked: a handler can write them into its detail."""
-    found: dict[DeadCalls, list[tuple[Call, Callback]]] = defaultdict(list)
-    for call in calls:
-        callback = callbacks[call.case_id]
-        group = DeadCalls(callback.activity, why_dead(call.delivery), owner)
-        found[group].append((masked(call, callback.state_query_parameter), callback))
-    groups = [DeadGroup(group, members) for group, members in found.items()]
+def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner: str) -> list[Group]:
+    """Return the groups of dead calls, the largest first."""
+    return _grouped(
+        (DeadCalls(callbacks[call.case_id].activity, why_dead(call.delivery), owner), call, callbacks[call.case_id])
+        for call in calls
+    )
+
+
+def failing_groups(found: Iterable[tuple[Call, Callback]], owner: str) -> list[Group]:
+    """Return the groups of failed calls, the largest first."""
+    return _grouped(
+        (FailedCalls(callback.activity, call.status, why_failed(call, callback), owner), call, callback)
+        for call, callback in found
+    )
+
+
+def _grouped(calls: Iterable[tuple[DeadCalls | FailedCalls, Call, Callback]]) -> list[Group]:
+    found: dict[DeadCalls | FailedCalls, list[tuple[Call, Callback]]] = defaultdict(list)
+    for group, call, callback in calls:
+        found[group].append(_masked(call, callback))
+    groups = [Group(group, sorted(members, key=_start, reverse=True)) for group, members in found.items()]
     return sorted(groups, key=lambda each: -len(each.calls))
+
+
+def _start(member: tuple[Call, Callback]) -> datetime:
+    return member[0].start_time
+
+
+def _masked(call: Call, callback: Callback) -> tuple[Call, Callback]:
+    """Return a call with credentials masked, which a handler can write into its detail, and its callback."""
+    return masked(call, callback.state_query_parameter), callback
 
 
 async def _callbacks(calls: Sequence[Call]) -> Mapping[str, Callback]:
@@ -135,12 +219,15 @@ async def _callbacks(calls: Sequence[Call]) -> Mapping[str, Callback]:
     return dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
 
 
-def _group(values: Mapping[str, str]) -> DeadCalls:
+def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:
     """Return the group that a form or an address names."""
-    reason = values.get("reason", "")
-    if reason not in REASONS:
+    activity, reason = values.get("activity", ""), values.get("reason", "")
+    owner, status = values.get("owner", "").strip(), values.get("status", "")
+    if reason in FAILED_REASONS and status in FAILURES:
+        return FailedCalls(activity, CallStatus(status), reason, owner)
+    if reason not in REASONS or status:
         abort(404)
-    return DeadCalls(values.get("activity", ""), reason, values.get("owner", "").strip())
+    return DeadCalls(activity, reason, owner)
 
 
 async def _paused() -> Sequence[PausedActivity] | None:

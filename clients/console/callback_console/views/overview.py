@@ -11,7 +11,6 @@ from quart import Blueprint
 
 from callback import (
     Activity,
-    CallStatus,
     Finding,
     FindingLevel,
     MinuteStatistics,
@@ -20,6 +19,7 @@ from callback import (
     WorkStatistics,
 )
 from callback_console.plots import Columns, Lines, columns, lines, sparkline
+from callback_console.reasons import FAILURES
 from callback_console.request_context import client, page
 
 blueprint: Final = Blueprint("overview", __name__)
@@ -34,7 +34,6 @@ _STAGES: Final = ("claim", "verify", "handler", "finish")
 """The stages that have a text."""
 _WORK: Final = tuple(each.name for each in fields(WorkStatistics))
 _SEVERITIES: Final = (FindingLevel.PROBLEM, FindingLevel.WARNING, FindingLevel.UNKNOWN, FindingLevel.OK)
-_FAILURES: Final = frozenset((CallStatus.FAILED, CallStatus.NOT_STARTED, CallStatus.INTERRUPTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def overview(statistics: Statistics) -> Overview:
         ],
         refusals=refusals.most_common(),
         call_count=outcomes.total(),
-        failed_count=sum(count for (status, _), count in outcomes.items() if status in _FAILURES),
+        failed_count=sum(count for (status, _), count in outcomes.items() if status in FAILURES),
         history={
             name: sparkline([None if each.work is None else _number(each.work, name) for each in statistics.minutes])
             for name in _WORK
