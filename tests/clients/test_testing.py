@@ -388,7 +388,7 @@ def test_a_missing_package_is_reported(tmp_path, monkeypatch):
         "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(SystemStartError, match=re.escape("pip install 'callback[up]'")), running_system():
+    with pytest.raises(SystemStartError, match=re.escape("with its extra [up]")), running_system():
         pass
 
 

@@ -80,6 +80,7 @@ MAY_IMPORT = {
 MAY_IMPORT_LATE = {
     "callback": {"callback.certificate_names"},  # it requires an extra
     "callback_cli": {
+        "jq",
         "callback_conform",
         "callback_up",
         "callback_prove",

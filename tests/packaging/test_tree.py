@@ -52,7 +52,7 @@ def asked(group):
             yield item
 
 
-@pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev"), ("bench", "bench")])
+@pytest.mark.parametrize(("lock", "group"), [("up", "build"), ("dev", "dev"), ("bench", "bench"), ("guides", "guides")])
 def test_a_lock_has_a_matching_version_of_every_requirement(lock, group):
     versions = locked(lock)
     extras = PROJECT["project"]["optional-dependencies"]
@@ -63,13 +63,13 @@ def test_a_lock_has_a_matching_version_of_every_requirement(lock, group):
             assert any(requirement.specifier.contains(version) for version in found), requirement
 
 
-@pytest.mark.parametrize(("more", "less"), [("dev", "up"), ("bench", "dev")])
+@pytest.mark.parametrize(("more", "less"), [("dev", "up"), ("bench", "dev"), ("guides", "dev")])
 def test_tests_and_benchmarks_use_the_versions_that_run(more, less):
     versions, those = locked(less), locked(more)
     assert {name: those.get(name) for name in versions} == versions
 
 
-@pytest.mark.parametrize("lock", ["up", "dev", "bench"])
+@pytest.mark.parametrize("lock", ["up", "dev", "bench", "guides"])
 def test_everything_in_a_lock_has_a_hash(lock):
     text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
@@ -83,7 +83,8 @@ def test_the_tasks_explain_themselves_on_a_bare_python():
     )
     listed = re.findall(r"^  (\w+) +\S", done.stdout, flags=re.MULTILINE)
     assert listed == [
-        "up", "quick", "test", "soak", "matrix", "bench", "lint", "types", "generate", "lock", "build", "docs",
+        "up", "quick", "test", "soak", "guides", "matrix", "bench", "lint", "types", "generate", "lock", "build",
+        "sbom", "docs",
     ]  # fmt: skip
 
 

@@ -153,7 +153,10 @@ print(*sorted(re.split(r"\\W", each.replace("-", "_"))[0].replace("_", "-") for 
 def test_the_command_line_of_a_library_says_how_to_install_it(installed):
     done = subprocess.run([installed.with_name("callback")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: the command line requires click. Install it with: pip install 'callback[cli]'\n"
+    assert (
+        done.stderr
+        == "Error: the command line requires click: install Callback with its extra [cli], see docs/install.md\n"
+    )
 
 
 SHORT = {

@@ -50,7 +50,7 @@ def paused(connection: Connection) -> None:
     """List the paused activities, with who paused each, when and why (role admin)."""
     values = connection.run(lambda client: client.list_paused_activities())
     if connection.as_json:
-        click.echo(json_view.dumps([json_view.paused_activity(value) for value in values]))
+        connection.print_json([json_view.paused_activity(value) for value in values])
     else:
         TextView().paused_activities(values)
 
@@ -74,7 +74,7 @@ def list_activities(connection: Connection, *, owner: str) -> None:
     """
     values = connection.run(lambda client: [*client.list_activities(owner=owner)])
     if connection.as_json:
-        click.echo(json_view.dumps([json_view.activity(value) for value in values]))
+        connection.print_json([json_view.activity(value) for value in values])
     else:
         TextView().activities(values)
 
@@ -88,7 +88,7 @@ def statistics(connection: Connection) -> None:
     """
     value = connection.run(lambda client: client.get_statistics())
     if connection.as_json:
-        click.echo(json_view.dumps(json_view.statistics(value)))
+        connection.print_json(json_view.statistics(value))
     else:
         TextView().statistics(value)
 
@@ -99,6 +99,6 @@ def _view(activity: str, *, paused: bool) -> json_view.Json:
 
 def _show(connection: Connection, activity: str, outcome: str, *, paused: bool) -> None:
     if connection.as_json:
-        click.echo(json_view.dumps(_view(activity, paused=paused)))
+        connection.print_json(_view(activity, paused=paused))
     else:
         click.echo(f"{activity} {outcome}.")

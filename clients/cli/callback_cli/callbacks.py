@@ -238,7 +238,7 @@ def generate(
         )
     )
     if connection.as_json:
-        click.echo(json_view.dumps(json_view.generated(value)))
+        connection.print_json(json_view.generated(value))
     else:
         TextView().generated(value)
         for warning in value.warnings:
@@ -264,36 +264,12 @@ def generate(
 )
 @options.activity_filter
 @options.label_filter
-@click.option(
-    "--last-call",
-    type=click.Choice(
-        [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
-    ),
-    help="Only callbacks whose newest call has this status.",
-)
+@options.call_status_filter("--last-call", "Only callbacks whose newest call has this status.")
 @options.outcome_options
-@click.option(
-    "--since",
-    metavar="1h",
-    callback=options.duration,
-    help="Only callbacks that were generated in this time before now: 90s, 15m, 1h, 7d.",
-)
+@options.since_filter("Only callbacks that were generated")
 @click.option("--waiting", is_flag=True, help="List the held calls that wait for an answer, instead of callbacks.")
-@click.option(
-    "--owner",
-    metavar="NAME",
-    default="",
-    help="List the callbacks or calls of this owner (role admin, or a worker with answers).  [default: your own; for "
-    "an administrator, those of every owner]",
-)
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="The maximum number to list.",
-)
+@options.owner_filter("List the callbacks or calls of this owner (role admin, or a worker with answers).")
+@options.limit_option(DEFAULT_LIMIT)
 @options.show_secrets
 @options.format_option
 @with_connection
@@ -303,10 +279,10 @@ def list_callbacks(
     status: str | None,
     activity: str,
     labels: dict[str, str],
-    last_call: str | None,
+    last_call: CallStatus | None,
     failed: bool,
     reason: CallFailure | None,
-    since: timedelta | None,
+    since: datetime | None,
     waiting: bool,
     owner: str,
     limit: int,
@@ -341,7 +317,7 @@ def list_callbacks(
             activity=activity,
             labels=labels,
             owner=owner,
-            last_calls=FAILED if failed else (None if last_call is None else CallStatus(last_call.upper()),),
+            last_calls=FAILED if failed else (last_call,),
             reason=reason,
             since=since,
             show_secrets=show_secrets,
@@ -361,7 +337,7 @@ def _show_cases(
     owner: str,
     last_calls: Sequence[CallStatus | None],
     reason: CallFailure | None,
-    since: timedelta | None,
+    since: datetime | None,
     show_secrets: bool | None,
     limit: int,
     template: Template | None,
@@ -377,7 +353,7 @@ def _show_cases(
             activity=activity,
             labels=labels,
             last_calls=last_calls,
-            created_after=None if since is None else datetime.now(UTC) - since,
+            created_after=since,
             page_size=min(limit + 1, MAX_PAGE),
         )
         if reason is not None:
@@ -585,7 +561,7 @@ def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
         click.confirm(f"Erase the recorded content of the calls of {case_id}?", abort=True, err=True)
     count = connection.run(lambda client: client.erase_calls(case_id))
     if connection.as_json:
-        click.echo(json_view.dumps({"erasedCallCount": count}))
+        connection.print_json({"erasedCallCount": count})
     else:
         click.echo(f"Erased the recorded content of {count} call{'' if count == 1 else 's'}.")
 
@@ -594,7 +570,7 @@ def _show(connection: Connection, value: Callback, *, show_secrets: bool | None)
     if connection.masks_secrets(show_secrets):
         value = _masked(value)
     if connection.as_json:
-        click.echo(json_view.dumps(json_view.callback(value)))
+        connection.print_json(json_view.callback(value))
     else:
         TextView().callback(value)
 

@@ -40,31 +40,13 @@ from callback_cli.text_view import TextView
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
-@click.option(
-    "--status",
-    type=click.Choice(
-        [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
-    ),
-    help="Only calls with this status.",
-)
+@options.call_status_filter("--status", "Only calls with this status.")
 @options.outcome_options
 @options.activity_filter
 @options.label_filter
-@click.option(
-    "--since",
-    metavar="1h",
-    callback=options.duration,
-    help="Only calls that came in this time before now: 90s, 15m, 1h, 7d.",
-)
-@click.option(
-    "--owner",
-    metavar="NAME",
-    default="",
-    help="Only calls of this owner (role admin).  [default: your own; for an administrator, those of every owner]",
-)
-@click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), default=1_000, show_default=True, help="The maximum number."
-)
+@options.since_filter("Only calls that came")
+@options.owner_filter("Only calls of this owner (role admin).")
+@options.limit_option(1_000)
 @options.show_secrets
 @options.format_option
 @with_connection
@@ -73,12 +55,12 @@ def list_calls(
     *,
     case_id: str,
     dead: bool,
-    status: str | None,
+    status: CallStatus | None,
     failed: bool,
     reason: CallFailure | None,
     activity: str,
     labels: dict[str, str],
-    since: timedelta | None,
+    since: datetime | None,
     owner: str,
     limit: int,
     show_secrets: bool | None,
@@ -94,14 +76,13 @@ def list_calls(
         raise click.UsageError("--dead and --label cannot be combined.")
     if failed and status:
         raise click.UsageError("--failed and --status cannot be combined.")
-    statuses = FAILED if failed else () if status is None else (CallStatus(status.upper()),)
-    earliest = None if since is None else datetime.now(UTC) - since
+    statuses = FAILED if failed else () if status is None else (status,)
 
     def is_chosen(call: Call) -> bool:
         return (
             (not statuses or call.status in statuses)
             and has_failed_for(call, reason)
-            and (earliest is None or call.start_time >= earliest)
+            and (since is None or call.start_time >= since)
         )
 
     def listed(client: CallbackClient) -> Iterator[Call]:
@@ -118,9 +99,7 @@ def list_calls(
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
-@click.command(
-    "call", cls=ServerCommand, epilog=examples("callback call CALL", "callback call CALL --json | jq -r .requestBody")
-)
+@click.command("call", cls=ServerCommand, epilog=examples("callback call CALL", "callback call CALL --jq .requestBody"))
 @click.argument("call_id", metavar="CALL")
 @options.show_secrets
 @with_connection
@@ -179,11 +158,11 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
             while True:
                 for event in (received := events.receive()):
                     if connection.as_json:
-                        click.echo(json_view.line(json_view.event(event)))
+                        connection.print_line(json_view.event(event))
                     else:
                         view.event(event)
                 if connection.as_json and not received and events.resume_token != shown:
-                    click.echo(json_view.line({"resumeToken": events.resume_token}))
+                    connection.print_line({"resumeToken": events.resume_token})
                 shown = events.resume_token
 
     connection.run(show, retry_s=math.inf)
@@ -194,7 +173,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
     epilog=examples(
         "callback wait CASE",
         "callback wait CASE --after 0 --timeout 10m   # also returns an earlier call",
-        "callback wait CASE --json | jq -r .requestBody",
+        "callback wait CASE --jq .requestBody",
     ),
 )
 @click.argument("case_id", metavar="CASE")
@@ -287,6 +266,6 @@ def show_calls(
 
 def _show(connection: Connection, call: Call, activity: str) -> None:
     if connection.as_json:
-        click.echo(json_view.dumps(json_view.call(call)))
+        connection.print_json(json_view.call(call))
     else:
         TextView().call(call, activity)

@@ -16,6 +16,7 @@ import click
 from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import errors, json_view, options, search
+from callback_cli.query import Query
 from callback_cli.template import Template
 from callback_cli.text_view import plain
 
@@ -43,6 +44,8 @@ class Connection:
     """A file with the token, as an alternative. It is read with each request."""
     as_json: bool
     """Whether to print JSON."""
+    query: Query | None = None
+    """What to print of the JSON. None: all of it."""
 
     def masks_secrets(self, show_secrets: bool | None) -> bool:
         """Return whether to mask secrets in the output; `show_secrets` is the option, None if it is not given.
@@ -84,10 +87,28 @@ class Connection:
         with _reading_files():
             return AsyncCallbackClient(self.target, tls=self.tls, token=self.token, token_file=self.token_file)
 
+    def print_json(self, view: json_view.Json | list[json_view.Json]) -> None:
+        """Print a view as JSON, or what `--jq` makes of it. Secrets in it are already masked.
+
+        Raises:
+            click.exceptions.Exit: The program of `--jq` cannot use the view. The error has been printed.
+        """
+        if self.query is None:
+            click.echo(json_view.dumps(view))
+        else:
+            self.query.print(view)
+
+    def print_line(self, view: json_view.Json) -> None:
+        """Print a view as JSON on one line, or what `--jq` makes of it, as `print_json` does."""
+        if self.query is None:
+            click.echo(json_view.line(view))
+        else:
+            self.query.print(view)
+
     def print_all(self, views: Sequence[json_view.Json], template: Template | None) -> None:
         """Print views as a JSON array, or each as a line of a template. Secrets in it are already masked."""
         if template is None:
-            click.echo(json_view.dumps(list(views)))
+            self.print_json(list(views))
         else:
             for view in views:
                 click.echo(plain(template.fill(view), keep="\t\n"))
@@ -165,11 +186,13 @@ def _connection(name: str, **settings: Any) -> Callable[[Callable[..., None]], C
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the connection options and `--json` to a command, and pass it a `Connection` as its first argument."""
+    """Add the connection options, `--json` and `--jq` to a command, whose first argument is then a `Connection`."""
 
     @click.option(
         "--json", "as_json", is_flag=True, help="Print JSON, also for errors of the server. Usage errors stay text."
     )
+    @click.option("--jq", "query", metavar="PROGRAM", callback=Query.option,
+        help="Print what this jq program makes of the JSON, such as .status; text without quotes.")  # fmt: skip
     @_connection("--target", metavar="HOST:PORT", type=options.target, default=DEFAULT_TARGET, show_default=True,
         help="The address of the server.")  # fmt: skip
     @_connection("--token-file", metavar="FILE", type=_FILE,
@@ -186,6 +209,7 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     def with_session(
         *,
         as_json: bool,
+        query: Query | None,
         target: str,
         token_file: Path | None,
         tls: bool,
@@ -195,9 +219,12 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
         server_name: str | None,
         **arguments: Any,
     ) -> None:
+        if query is not None and arguments.get("template") is not None:
+            raise click.UsageError("--jq and --format cannot be combined.")
+        as_json = as_json or query is not None
         tls_files = _tls(ca_file, cert_file, key_file, server_name)
         token, token_file = _token(token_file)
-        connection = Connection(target, tls_files or (Tls() if tls else None), token, token_file, as_json)
+        connection = Connection(target, tls_files or (Tls() if tls else None), token, token_file, as_json, query)
         if connection.tls is None and (token or token_file) and not is_local(target):
             click.echo(
                 errors.warning(f"the token is sent to {target} in plain text. Use --tls.", as_json=as_json), err=True

@@ -132,7 +132,7 @@ def _show(connection: Connection, forwarded: "Forwarded") -> None:
             view["responseCode"] = forwarded.code
         if forwarded.left_out:
             view["headersLeftOut"] = list(forwarded.left_out)
-        click.echo(json_view.line(view))
+        connection.print_line(view)
         return
     result = forwarded.problem if forwarded.code is None else str(forwarded.code)
     if forwarded.left_out:

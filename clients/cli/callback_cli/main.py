@@ -9,7 +9,7 @@ from importlib import metadata
 try:
     import click
 except ModuleNotFoundError:  # the package was installed as a library
-    sys.exit("Error: the command line requires click. Install it with: pip install 'callback[cli]'")
+    sys.exit("Error: the command line requires click: install Callback with its extra [cli], see docs/install.md")
 
 from callback_cli import (
     activities,

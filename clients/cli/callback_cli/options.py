@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -82,6 +82,55 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
 def durations(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[timedelta, ...]:
     """Return each text as a duration."""
     return tuple(each for text in texts if (each := duration(context, parameter, text)) is not None)
+
+
+def _time_before_now(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    ago = duration(context, parameter, text)
+    return None if ago is None else datetime.now(UTC) - ago
+
+
+def since_filter(which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--since` to a command, which receives it as a time or None. `which` says what it selects, for the help."""
+    return click.option(
+        "--since",
+        metavar="1h",
+        callback=_time_before_now,
+        help=f"{which} in this time before now: 90s, 15m, 1h, 7d.",
+    )
+
+
+def owner_filter(which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--owner` to a command that searches. It receives "" without one. `which` says what it selects."""
+    return click.option(
+        "--owner",
+        metavar="NAME",
+        default="",
+        help=f"{which}  [default: your own; for an administrator, those of every owner]",
+    )
+
+
+def call_status_filter(name: str, which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add an option for the status of a call to a command, which receives a CallStatus or None."""
+    return click.option(
+        name,
+        type=click.Choice(
+            [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
+        ),
+        callback=lambda _context, _parameter, text: None if text is None else CallStatus(text.upper()),
+        help=which,
+    )
+
+
+def limit_option(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add `--limit` to a command that lists."""
+    return click.option(
+        "--limit",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help="The maximum number to list.",
+    )
 
 
 def pairs(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -188,6 +188,8 @@ def needs_extra(extra: str) -> Iterator[None]:
         if error.name is None or error.name.startswith("callback"):
             raise  # a bug in this package, not a missing one
         click.echo(
-            f"Error: this command requires {error.name}. Install it with: pip install 'callback[{extra}]'", err=True
+            f"Error: this command requires {error.name}: install Callback with its extra [{extra}],"
+            " see docs/install.md",
+            err=True,
         )
         sys.exit(EXIT_UNAVAILABLE)

@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import click
 
 from callback import Call
-from callback_cli import errors, json_view, options, search
+from callback_cli import errors, options, search
 from callback_cli.calls import show_call
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
@@ -29,18 +29,8 @@ _PROGRESS_S = 1.0
 )
 @click.argument("call_id", metavar="[CALL]", default="")
 @click.option("--activity", metavar="A", callback=options.not_blank, help="Replay all dead calls of this activity.")
-@click.option(
-    "--since",
-    metavar="1h",
-    callback=options.duration,
-    help="With --activity: only calls that came in this time before now.",
-)
-@click.option(
-    "--owner",
-    metavar="NAME",
-    default="",
-    help="With --activity: only calls of this owner (role admin).  [default: your own; for an administrator, all]",
-)
+@options.since_filter("With --activity: only calls that came")
+@options.owner_filter("With --activity: only calls of this owner (role admin).")
 @click.option("--dry-run", is_flag=True, help="With --activity: count the calls by what they died of, and replay none.")
 @options.show_secrets
 @with_connection
@@ -49,7 +39,7 @@ def replay(
     *,
     call_id: str,
     activity: str,
-    since: timedelta | None,
+    since: datetime | None,
     owner: str,
     dry_run: bool,
     show_secrets: bool | None,
@@ -71,9 +61,8 @@ def replay(
         show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
         return
     owners = connection.run(lambda client: search.owners_of(client, owner))
-    earliest = None if since is None else datetime.now(UTC) - since
     with connection.reporting():
-        asyncio.run(_replay_all(connection, activity, owners, earliest, dry_run=dry_run))
+        asyncio.run(_replay_all(connection, activity, owners, since, dry_run=dry_run))
 
 
 async def _replay_all(
@@ -101,7 +90,7 @@ async def _replay_all(
             if problem:
                 break
     if connection.as_json:
-        click.echo(json_view.dumps({"replayedCallCount": replayed, "refusedCallCount": refused}))
+        connection.print_json({"replayedCallCount": replayed, "refusedCallCount": refused})
     else:
         click.echo(f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else ""))
     if problem:
@@ -116,7 +105,7 @@ async def _calls_of(pages: AsyncIterator[Sequence[Call]]) -> list[Call]:
 def _show_preview(connection: Connection, counts: dict[str, int], total: int) -> None:
     if connection.as_json:
         views = [{"reason": reason, "count": count} for reason, count in counts.items()]
-        click.echo(json_view.dumps({"callCount": total, "reasons": views}))
+        connection.print_json({"callCount": total, "reasons": views})
         return
     click.echo(f"{total:,} calls would be replayed.")
     for reason, count in counts.items():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import click
 
@@ -56,8 +56,8 @@ class Group:
 @click.argument("given", metavar="[CALL|CASE]", default="")
 @options.activity_filter
 @options.label_filter
-@click.option("--owner", metavar="NAME", default="", help="Only callbacks of this owner (role admin).")
-@click.option("--since", metavar="1h", callback=options.duration, help="Only what happened in this time before now.")
+@options.owner_filter("Only callbacks of this owner (role admin).")
+@options.since_filter("Only what happened")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what went well.")
 @with_connection
 def trace(
@@ -67,7 +67,7 @@ def trace(
     activity: str,
     labels: dict[str, str],
     owner: str,
-    since: timedelta | None,
+    since: datetime | None,
     shows_all: bool,
 ) -> None:
     """Say why a call or a callback is as it is, or why the callbacks of a customer fail.
@@ -82,11 +82,10 @@ def trace(
     if given:
         _show_one(connection, *connection.run(lambda client: _one(client, given)), explain)
         return
-    earliest = None if since is None else datetime.now(UTC) - since
 
     def grouped(client: CallbackClient) -> tuple[list[Group], dict[str, Activity]]:
         found = search.callbacks_of(client, search.owners_of(client, owner), activity=activity, labels=labels)
-        groups = groups_of(search.calls_of(client, found), explain, earliest=earliest, shows_all=shows_all)
+        groups = groups_of(search.calls_of(client, found), explain, earliest=since, shows_all=shows_all)
         return groups, _activities(client)
 
     _show_groups(connection, *connection.run(grouped))
@@ -189,7 +188,7 @@ def _show_one(
                 for call, sentences, details in entries
             ],
         }
-        click.echo(json_view.dumps(view))
+        connection.print_json(view)
     else:
         TextView().trace(callback, entries, now)
 
@@ -208,7 +207,7 @@ def _show_groups(connection: Connection, groups: Sequence[Group], activities: di
             }
             for each in groups
         ]
-        click.echo(json_view.dumps(views))
+        connection.print_json(views)
         return
     view = TextView()
     for each in groups:

@@ -11,7 +11,9 @@ from typing import Final
 try:
     from cryptography import x509
 except ImportError as error:  # it is in an extra, because most clients do not need it
-    raise ImportError("names of certificates require cryptography: pip install 'callback[client-names]'") from error
+    raise ImportError(
+        "they require cryptography: install Callback with its extra [client-names], see docs/install.md"
+    ) from error
 
 _PLAIN: Final = re.compile(r"[!-~]+")
 _UNREADABLE: Final = (

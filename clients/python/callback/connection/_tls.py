@@ -56,8 +56,8 @@ class ServerTls:
         client_ca_file: PEM file of certificate authorities. Every client must present a certificate of one of them
             (mutual TLS). Default: clients need no certificate.
         client_names: URIs or DNS names of the accepted clients. One of them must be among the subject alternative names
-            of the client's certificate, exactly. Requires `client_ca_file`, and the package cryptography: `pip install
-            'callback[client-names]'`. Default: every client with a certificate of these authorities.
+            of the client's certificate, exactly. Requires `client_ca_file`, and the extra `client-names` of this
+            package. Default: every client with a certificate of these authorities.
 
     Raises:
         ValueError: `client_names` is given without `client_ca_file`, or is a single text.

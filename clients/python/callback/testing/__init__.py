@@ -1,6 +1,6 @@
 """Callback for tests: a running system with the handlers under test, and requests of outside systems to it.
 
-It requires `pip install 'callback[up]'` and, for the fixtures, pytest. In `conftest.py`:
+It requires the extra `up` of this package and, for the fixtures, pytest. In `conftest.py`:
 
     import pytest
     from shop.handlers import handlers  # a callback.Handlers

@@ -195,7 +195,7 @@ def running_system(
         directory: An empty directory for data and log. Default: a temporary one, which is removed afterwards.
 
     Raises:
-        SystemStartError: The system did not start: a setting is not valid, or `callback[up]` is not installed.
+        SystemStartError: The system did not start: a setting is not valid, or the extra `up` is not installed.
         ValueError: The configuration is not TOML.
     """
     declared = tomllib.loads(config).get("activities", {})
