@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import textwrap
+import threading
 from asyncio.subprocess import PIPE
 
 import grpc
@@ -242,12 +243,90 @@ async def test_calls_run_concurrently():
         await asyncio.gather(*(ask_handler(listening.address, handle_request()) for _ in range(2)))
 
 
-def test_a_plain_function_is_refused_when_it_is_decorated():
-    with pytest.raises(TypeError, match=r"'order-paid' is not a coroutine function.*to_thread"):
+async def test_calls_of_plain_functions_run_concurrently_in_threads():
+    both, threads = threading.Barrier(2), set()
 
-        @Handlers().activity("order-paid")
-        def handler(_call):
-            return None
+    def handler(_call):
+        threads.add(threading.current_thread())
+        both.wait(30)
+        return Response(b"plain")
+
+    handlers = Handlers()
+    handlers.activity("order-paid")(handler)
+    async with handlers.listen("127.0.0.1:0") as listening:
+        answers = await asyncio.gather(*(ask_handler(listening.address, handle_request()) for _ in range(2)))
+    assert [each.response.response_body for each in answers] == [b"plain", b"plain"]
+    assert len(threads - {threading.main_thread()}) == 2
+
+
+async def test_a_plain_function_can_return_what_a_coroutine_function_returns():
+    async def answer(_call):
+        return Response(b"awaited")
+
+    assert (await decide(lambda call: answer(call))).response.response_body == b"awaited"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), StopIteration("x"), SystemExit("x"), asyncio.CancelledError("x")])
+async def test_what_a_plain_function_raises_fails_its_call(error, caplog):
+    def handler(_call):
+        raise error
+
+    assert await status_of(handler) == (Code.INTERNAL, "the handler failed")
+    assert CALL in caplog.text
+
+
+async def test_a_plain_function_rejects_a_call():
+    def handler(_call):
+        raise Reject("no trxid")
+
+    message = messages.HandleCallbackResponse(
+        verdict=messages.VERDICT_REJECTED, response=response(response_body=b"no trxid")
+    )
+    assert await decide(handler) == message
+
+
+async def test_a_call_that_finds_no_thread_before_its_deadline_never_starts_and_a_stop_waits_for_threads(caplog):
+    begun, may_end = [], threading.Event()
+
+    def handler(call):
+        begun.append(call)
+        assert may_end.wait(30)
+        return Response(b"first")
+
+    handlers = Handlers()
+    handlers.activity("order-paid")(handler)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(may_end.set)
+        listening = await stack.enter_async_context(handlers.listen("127.0.0.1:0", grace=0, max_threads=1))
+        first = asyncio.create_task(ask_handler(listening.address, handle_request()))
+        await wait_until(lambda: begun)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask_handler(listening.address, handle_request(), timeout=0.5)
+        assert caught.value.code() is Code.DEADLINE_EXCEEDED
+        await wait_until(lambda: "handler_cancelled" in caplog.text)
+        stopping = asyncio.create_task(stack.pop_all().aclose())
+        await wait_until(lambda: "handler_continues" in caplog.text)
+        assert not stopping.done()
+        may_end.set()
+        await stopping
+    assert len(begun) == 1
+    await asyncio.gather(first, return_exceptions=True)  # it was cancelled
+
+
+def _generator(_call):
+    yield None
+
+
+async def _async_generator(_call):
+    yield None
+
+
+@pytest.mark.parametrize(
+    "handler", [_generator, _async_generator, "order-paid", None], ids=["generator", "async generator", "text", "None"]
+)
+def test_what_cannot_return_an_answer_is_refused_when_it_is_registered(handler):
+    with pytest.raises(TypeError, match="'order-paid' must be a function that returns its answer"):
+        Handlers().activity("order-paid")(handler)
 
 
 async def test_partials_and_objects_with_an_async_call_are_handlers():

@@ -294,6 +294,8 @@ def test_a_handler_is_replaced_inside_a_block(system, url):
         with system.handling("echo", answers("two")):
             assert system.visit(url).text == "two"
         assert system.visit(url).text == "one"
+        with system.handling("echo", lambda _call: Response("plain")):
+            assert system.visit(url).text == "plain"
     assert system.visit(url).json()["method"] == "get"
 
 
@@ -311,7 +313,7 @@ def test_a_reminder_reaches_the_handler_of_notifications_and_no_handler_of_calls
 
 
 def test_an_invalid_replacement_is_refused_at_once(system):
-    with pytest.raises(TypeError, match="coroutine"), system.handling("echo", lambda _call: None):
+    with pytest.raises(TypeError, match="must be a function"), system.handling("echo", "two"):
         pass
     with pytest.raises(ValueError, match="no activity 'ecco', only echo"), system.handling("ecco", echo):
         pass

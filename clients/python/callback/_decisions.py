@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, overload
 
 from callback._converters import response_to_proto
 from callback._values import IncomingCall, Notification, Response
@@ -49,11 +50,45 @@ class Reject(Exception):  # noqa: N818  # a handler's decision, not an error
 Answer = Response | Accept | None
 """The types that a handler may return."""
 
-Handler = Callable[[IncomingCall], Awaitable[Answer]]
-"""A coroutine function that decides on a call."""
+Handler = Callable[[IncomingCall], Awaitable[Answer] | Answer]
+"""A function that decides on a call: a coroutine function, or a plain function, which runs in a thread."""
 
-NotificationHandler = Callable[[Notification], Awaitable[Answer]]
-"""A coroutine function that takes a notification."""
+NotificationHandler = Callable[[Notification], Awaitable[Answer] | Answer]
+"""A function that takes a notification: a coroutine function, or a plain function, which runs in a thread."""
+
+
+class _HandlerFunction(Protocol):
+    def __call__(self, call: IncomingCall, /) -> Awaitable[Answer] | Answer: ...
+
+
+class _NotificationFunction(Protocol):
+    def __call__(self, notification: Notification, /) -> Awaitable[Answer] | Answer: ...
+
+
+_Handler = TypeVar("_Handler", bound=_HandlerFunction)
+_NotificationHandler = TypeVar("_NotificationHandler", bound=_NotificationFunction)
+
+
+class HandlerDecorator(Protocol):
+    """A decorator that registers a handler, and returns it unchanged.
+
+    The second overload never matches: with it, mypy says which type a function has that is no handler, and which type a
+    handler has. Otherwise it names a type variable. This takes a bound that is a protocol.
+    """
+
+    @overload
+    def __call__(self, function: _Handler, /) -> _Handler: ...
+    @overload
+    def __call__(self, function: Handler, /) -> Handler: ...  # type: ignore[overload-cannot-match]  # see above
+
+
+class NotificationHandlerDecorator(Protocol):
+    """As `HandlerDecorator`, for a handler of notifications."""
+
+    @overload
+    def __call__(self, function: _NotificationHandler, /) -> _NotificationHandler: ...
+    @overload
+    def __call__(self, function: NotificationHandler, /) -> NotificationHandler: ...  # type: ignore[overload-cannot-match]  # see above
 
 
 def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackResponse:

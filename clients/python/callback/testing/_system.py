@@ -17,14 +17,14 @@ import sys
 import tempfile
 import threading
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from callback._decisions import Answer, Handler
+from callback._decisions import Answer, Handler, NotificationHandler
 from callback._multi_mapping import Headers, Pairs, PairsLike
 from callback._values import IncomingCall
 from callback.client._async_client import AsyncCallbackClient
@@ -101,13 +101,13 @@ class System:
 
         Args:
             activity: An activity of the handlers or of the configuration.
-            handler: A coroutine function, as for `Handlers.activity`.
+            handler: A function, as for `Handlers.activity`.
 
         Raises:
-            TypeError: The handler is not a coroutine function.
+            TypeError: The handler is not a function.
             ValueError: The system has no such activity. Its activities are fixed at its start.
         """
-        with self._handling.replaced(activity, handler):
+        with self._handling.handlers.replaced(activity, handler):
             yield
 
     def send(
@@ -199,7 +199,7 @@ def running_system(
         ValueError: The configuration is not TOML.
     """
     declared = tomllib.loads(config).get("activities", {})
-    handling = _HandlerThread(handlers or Handlers(), declared)
+    handling = _HandlerThread(_HandlersUnderTest(handlers or Handlers(), declared))
     with ExitStack() as stack:
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callback-")))
         config_file, log = home / "callback.toml", home / "callback.log"
@@ -274,19 +274,64 @@ def _worker_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class _HandlerThread:
-    """A worker in a thread, with the handlers under test and their temporary replacements."""
+class _HandlersUnderTest(Handlers):
+    """The handlers under test, and their temporary replacements, for all activities of the configuration too."""
 
-    def __init__(self, under_test: Handlers, declared: dict[str, Any]) -> None:
-        self.activities = tuple(dict.fromkeys([*under_test.activities, *declared]))
+    def __init__(self, under_test: Handlers, declared: Iterable[str]) -> None:
+        super().__init__()
         self._under_test = under_test
-        self._replacements: dict[str, Handler] = {}
+        self._activities = tuple(dict.fromkeys([*under_test.activities, *declared]))
+        self._replacements: dict[str, Handler | None] = {}
+
+    @property
+    def activities(self) -> tuple[str, ...]:
+        """Those of the handlers under test and of the configuration."""
+        return self._activities
+
+    @property
+    def notification_activities(self) -> tuple[str, ...]:
+        """Those of the handlers under test."""
+        return self._under_test.notification_activities
+
+    def get(self, activity: str) -> Handler | None:
+        """Return the handler that decides now. It raises an error if there is none."""
+        return self._replacements.get(activity) or self._under_test.get(activity) or _undecided
+
+    def get_notification(self, activity: str) -> NotificationHandler | None:
+        """Return that of the handlers under test."""
+        return self._under_test.get_notification(activity)
+
+    @contextmanager
+    def replaced(self, activity: str, handler: Handler) -> Iterator[None]:
+        """Replace a handler inside a `with` block."""
+        if activity not in self._activities:
+            known = ", ".join(self._activities) or "none"
+            raise ValueError(f"the system has no activity {activity!r}, only {known}. Declare it in `callback_config`.")
+        replacement = Handlers()
+        replacement.activity(activity)(handler)  # raises if it is not a handler
+        before = self._replacements.get(activity)
+        self._replacements[activity] = replacement.get(activity)
+        try:
+            yield
+        finally:
+            self._replacements[activity] = before
+
+
+async def _undecided(call: IncomingCall) -> Answer:
+    raise LookupError(f"no handler for {call.activity!r}. Set one with `handling`.")
+
+
+class _HandlerThread:
+    """A worker in a thread, with the handlers under test."""
+
+    def __init__(self, handlers: _HandlersUnderTest) -> None:
+        self.handlers = handlers
         self._working: Future[None] | None = None
         self._stopping = asyncio.Event()  # used on the worker's loop
 
     def start(self, target: str) -> None:
         """Start the worker on its loop. Return when it is connected."""
-        if not (self.activities or self._under_test.notification_activities):
+        if not (self.handlers.activities or self.handlers.notification_activities):
             return
         started: Future[None] = Future()
         self._working = asyncio.run_coroutine_threadsafe(self._work(target, started), _worker_loop())
@@ -299,40 +344,11 @@ class _HandlerThread:
             self._working.result()
 
     async def _work(self, target: str, started: Future[None]) -> None:
-        dispatching = Handlers()
-        for name in self.activities:
-            dispatching.activity(name)(self._decide)
-        for name in self._under_test.notification_activities:
-            if (handler := self._under_test.get_notification(name)) is not None:
-                dispatching.notification(name)(handler)
         try:
-            async with Worker(dispatching, target, grace=0).working():
+            async with Worker(self.handlers, target, grace=0).working():
                 started.set_result(None)
                 await self._stopping.wait()
         except Exception as error:
             if started.done():
                 raise
             started.set_exception(error)
-
-    @contextmanager
-    def replaced(self, activity: str, handler: Handler) -> Iterator[None]:
-        """Replace a handler inside a `with` block."""
-        if activity not in self.activities:
-            known = ", ".join(self.activities) or "none"
-            raise ValueError(f"the system has no activity {activity!r}, only {known}. Declare it in `callback_config`.")
-        Handlers().activity(activity)(handler)  # raises if it is not a handler
-        before = self._replacements.get(activity)
-        self._replacements[activity] = handler
-        try:
-            yield
-        finally:
-            if before is None:
-                del self._replacements[activity]
-            else:
-                self._replacements[activity] = before
-
-    async def _decide(self, call: IncomingCall) -> Answer:
-        handler = self._replacements.get(call.activity) or self._under_test.get(call.activity)
-        if handler is None:
-            raise LookupError(f"no handler for {call.activity!r}. Set one with `handling`.")
-        return await handler(call)

@@ -10,6 +10,7 @@ from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
+from callback.worker._threads import HandlerThreads, PlainFunction
 
 MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
 """The largest answer, in bytes. The server accepts no larger message: it would end the stream."""
@@ -25,16 +26,16 @@ class HandlerFailedError(Exception):
 
 
 async def decide(
-    handler: Handler | NotificationHandler, request: messages.HandleCallbackRequest
+    handler: Handler | NotificationHandler, request: messages.HandleCallbackRequest, threads: HandlerThreads
 ) -> messages.HandleCallbackResponse:
-    """Run a handler of calls, or of notifications, and return its decision.
+    """Run a handler of calls, or of notifications, and return its decision. A plain function runs in a thread.
 
     Raises:
         HandlerFailedError: The handler made no decision, or one that cannot be sent.
     """
     activity, call_id = request.callback_activity, request.call_id
     try:
-        answer = await _decision(handler, request)
+        answer = await _decision(handler, request, threads)
     except asyncio.CancelledError:
         if is_being_cancelled():  # by the deadline, a stop, or a lost connection
             _log.warning("handler_cancelled activity=%r call_id=%s", activity, call_id)
@@ -64,11 +65,11 @@ def log_answer_refused(refusal: messages.RefuseAnswerRequest) -> None:
 
 
 async def _decision(
-    handler: Handler | NotificationHandler, request: messages.HandleCallbackRequest
+    handler: Any, request: messages.HandleCallbackRequest, threads: HandlerThreads
 ) -> messages.HandleCallbackResponse:
     try:
-        given: Any = notification_from_proto(request) if is_notification(request) else incoming_call_from_proto(request)
-        answer = await handler(given)
+        given = notification_from_proto(request) if is_notification(request) else incoming_call_from_proto(request)
+        answer = await (threads.run(handler, given) if type(handler) is PlainFunction else handler(given))
     except Reject as rejection:
         return decision_to_proto(rejection)
     if isinstance(answer, Reject):

@@ -27,8 +27,10 @@ The result of a call is the same in both cases:
    caller disconnects.
 6. A handler of notifications (`@handlers.notification("order-paid")`) is told of reminders and of the expiry. Without
    one, a program gets calls alone.
-7. Handlers are coroutine functions. A blocking function would delay every other call, and could not be cancelled: run
-   blocking work with `await asyncio.to_thread(…)`.
+7. A handler is a coroutine function, or a plain function (`def`) for code that blocks, such as Django's ORM. Each call
+   of a plain function runs in a thread, with the context variables of the program. A thread cannot be ended: where a
+   coroutine function is cancelled, a plain function runs to its end, its answer is dropped, its slot stays occupied
+   until then, and a stop waits for it. `call.deadline` tells it how long its answer counts.
 """
 
 import asyncio
@@ -44,7 +46,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from callback._decisions import Handler, NotificationHandler
+from callback._decisions import Handler, HandlerDecorator, NotificationHandler, NotificationHandlerDecorator
 from callback.connection._channel_options import SERVER_OPTIONS
 from callback.connection._tls import ServerTls, server_credentials
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -52,17 +54,18 @@ from callback.v1 import callback_handler_service_pb2_grpc as services
 from callback.worker._execution import HandlerFailedError, decide, log_answer_refused
 from callback.worker._listen_address import check_listen_address, is_unix
 from callback.worker._process import log_to_standard_error, stop_signals
+from callback.worker._threads import HandlerThreads, PlainFunction
 
 DEFAULT_GRACE_S = 10.0
 """How long running calls may continue after a stop, in seconds, unless another time is given."""
+DEFAULT_MAX_THREADS = 100
+"""The number of concurrent calls of plain functions in a handler server, unless another number is given."""
 
 _SERVICE = messages.DESCRIPTOR.services_by_name["CallbackHandlerService"].full_name
 
 _log = logging.getLogger("callback.handlers")
 
 
-_Handler = TypeVar("_Handler", bound=Handler)
-_NotificationHandler = TypeVar("_NotificationHandler", bound=NotificationHandler)
 _AnyHandler = TypeVar("_AnyHandler")
 
 
@@ -94,49 +97,67 @@ class Handlers:
         return tuple(self._notification_handlers)
 
     def get(self, activity: str) -> Handler | None:
-        """Return the handler of the calls of an activity, or None if it has none."""
+        """Return the handler of the calls of an activity, or None if it has none. It wraps a plain function."""
         return self._handlers.get(activity)
 
     def get_notification(self, activity: str) -> NotificationHandler | None:
-        """Return the handler of the notifications of an activity, or None if it has none."""
+        """Return the handler of the notifications of an activity, as `get` does, or None if it has none."""
         return self._notification_handlers.get(activity)
 
-    def activity(self, name: str) -> Callable[[_Handler], _Handler]:
-        """Register the decorated coroutine function as the handler of an activity, and return it unchanged.
+    def activity(self, name: str) -> HandlerDecorator:
+        """Register the decorated function as the handler of an activity, and return it unchanged.
 
         Raises:
-            TypeError: It is not a coroutine function.
+            TypeError: It is not a function, or it is a generator.
             ValueError: The name is empty, or already has a handler.
         """
         return _registration(name, self._handlers)
 
-    def notification(self, name: str) -> Callable[[_NotificationHandler], _NotificationHandler]:
-        """Register the decorated coroutine function for the notifications of an activity, and return it unchanged.
+    def notification(self, name: str) -> NotificationHandlerDecorator:
+        """Register the decorated function for the notifications of an activity, and return it unchanged.
 
         It gets a `Notification`: a reminder or the expiry of a callback that asks for them (`notify`). What it returns
         or raises counts as for a call: None takes the notification; a `Reject` refuses it for good; any other exception
         fails the attempt, and the server tries again later. There is no caller, so a response has no effect.
 
         Raises:
-            TypeError: It is not a coroutine function.
+            TypeError: It is not a function, or it is a generator.
             ValueError: The name is empty, or already has a handler of notifications.
         """
         return _registration(name, self._notification_handlers)
 
-    def add_to(self, server: grpc.aio.Server, *, client_names: Collection[str] | None = None) -> None:
+    def add_to(
+        self,
+        server: grpc.aio.Server,
+        *,
+        client_names: Collection[str] | None = None,
+        max_threads: int = DEFAULT_MAX_THREADS,
+    ) -> None:
         """Add the handler service to an existing gRPC server, as an alternative to `serve`.
 
         Args:
             server: The server, before its start.
             client_names: The accepted names of Callback servers, as in `ServerTls`. Default: every client that the gRPC
                 server accepts.
+            max_threads: As for `serve`. The exit of the program waits for plain functions that run.
 
         Raises:
             ImportError: `client_names` is given, and cryptography is not installed.
+            ValueError: `max_threads` is less than 1.
         """
-        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self, client_names), server)
+        self._add_to(server, client_names, HandlerThreads(max_threads))
 
-    def run(self, address: str, *, tls: ServerTls | None = None, grace: float = DEFAULT_GRACE_S) -> None:
+    def _add_to(self, server: grpc.aio.Server, client_names: Collection[str] | None, threads: HandlerThreads) -> None:
+        services.add_CallbackHandlerServiceServicer_to_server(_Servicer(self, client_names, threads), server)
+
+    def run(
+        self,
+        address: str,
+        *,
+        tls: ServerTls | None = None,
+        grace: float = DEFAULT_GRACE_S,
+        max_threads: int = DEFAULT_MAX_THREADS,
+    ) -> None:
         """Serve as the main job of a program. An error of `serve` ends the program with one line on standard error.
 
         The log of this library goes to standard error too, unless the program has configured logging. The arguments are
@@ -147,7 +168,7 @@ class Handlers:
         """
         log_to_standard_error()
         try:
-            asyncio.run(self.serve(address, tls=tls, grace=grace))
+            asyncio.run(self.serve(address, tls=tls, grace=grace, max_threads=max_threads))
         except (OSError, ValueError) as error:
             sys.exit(str(error))
 
@@ -157,6 +178,7 @@ class Handlers:
         *,
         tls: ServerTls | None = None,
         grace: float = DEFAULT_GRACE_S,
+        max_threads: int = DEFAULT_MAX_THREADS,
     ) -> None:
         """Serve until SIGTERM, SIGINT or cancellation. Then accept no new calls, and let running calls finish.
 
@@ -166,13 +188,16 @@ class Handlers:
         Args:
             address: `host:port` (`[::1]:50061` for IPv6) or `unix:/path`.
             tls: The certificate of this server, and the Callback servers that it accepts. Default: no TLS.
-            grace: How long running calls may continue after a stop, in seconds. Later they are cancelled.
+            grace: How long running calls may continue after a stop, in seconds. Later they are cancelled. The server
+                still waits for plain functions: a thread cannot be ended.
+            max_threads: The number of concurrent calls of plain functions. Further ones wait, up to their deadlines.
 
         Raises:
             OSError: The server cannot listen on the address, or a file of `tls` cannot be read.
-            ValueError: The address is malformed, or a file of `tls` has no usable content.
+            ValueError: The address is malformed, `max_threads` is less than 1, or a file of `tls` has no usable
+                content.
         """
-        async with self.listen(address, tls=tls, grace=grace) as listening:
+        async with self.listen(address, tls=tls, grace=grace, max_threads=max_threads) as listening:
             with stop_signals() as stop:
                 _log.info(
                     "handlers_listening address=%s activities=%s", listening.address, ",".join(self._handlers) or "none"
@@ -187,6 +212,7 @@ class Handlers:
         *,
         tls: ServerTls | None = None,
         grace: float = DEFAULT_GRACE_S,
+        max_threads: int = DEFAULT_MAX_THREADS,
     ) -> AsyncIterator[Listening]:
         """Serve inside an `async with` block, for tests. Port 0 selects a free port.
 
@@ -195,8 +221,8 @@ class Handlers:
 
         The arguments and errors are those of `serve`.
         """
-        server = grpc.aio.server(options=SERVER_OPTIONS)
-        self.add_to(server, client_names=None if tls is None else tls.client_names)
+        server, threads = grpc.aio.server(options=SERVER_OPTIONS), HandlerThreads(max_threads)
+        self._add_to(server, None if tls is None else tls.client_names, threads)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         await servicer.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -207,6 +233,7 @@ class Handlers:
         finally:
             await servicer.enter_graceful_shutdown()
             await server.stop(grace)
+            await threads.close()
 
 
 class _Servicer(services.CallbackHandlerServiceServicer):
@@ -215,13 +242,15 @@ class _Servicer(services.CallbackHandlerServiceServicer):
     Args:
         handlers: The handlers.
         client_names: The accepted names of Callback servers. None accepts every client.
+        threads: The threads of plain functions.
 
     Raises:
         ImportError: `client_names` is given, and cryptography is not installed.
     """
 
-    def __init__(self, handlers: Handlers, client_names: Collection[str] | None) -> None:
+    def __init__(self, handlers: Handlers, client_names: Collection[str] | None, threads: HandlerThreads) -> None:
         self._handlers = handlers
+        self._threads = threads
         self._client_names = None if client_names is None else frozenset(client_names)
         if client_names is not None:
             from callback.certificate_names import names_of  # requires the extra `client-names`
@@ -241,7 +270,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
             _log.error("handler_missing activity=%r call_id=%s", activity, call_id)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
         try:
-            return await decide(handler, request)
+            return await decide(handler, request, self._threads)
         except HandlerFailedError as failure:
             await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
@@ -259,7 +288,9 @@ class _Servicer(services.CallbackHandlerServiceServicer):
             problem = f"no handler for the notifications of the activity {activity!r} here"
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, problem)
         try:
-            return messages.HandleNotificationResponse(decision=await decide(handler, request.notification))
+            return messages.HandleNotificationResponse(
+                decision=await decide(handler, request.notification, self._threads)
+            )
         except HandlerFailedError as failure:
             await context.abort(grpc.StatusCode.INTERNAL, str(failure))
         raise AssertionError("abort does not return")
@@ -292,20 +323,21 @@ def _registration(name: str, table: dict[str, Any]) -> Callable[[_AnyHandler], _
             raise ValueError("the name of an activity must not be empty")
         if name in table:
             raise ValueError(f"the activity {name!r} already has a handler")
-        if not _is_coroutine_function(handler):
-            raise TypeError(
-                f"the handler of {name!r} is not a coroutine function: define it with `async def`,"
-                " and run blocking work with `await asyncio.to_thread(…)`"
-            )
-        table[name] = handler
+        if not callable(handler) or _yields(handler):
+            raise TypeError(f"the handler of {name!r} must be a function that returns its answer")
+        table[name] = handler if _is_kind(handler, inspect.iscoroutinefunction) else PlainFunction(handler)
         return handler
 
     return register
 
 
-def _is_coroutine_function(handler: object) -> bool:
-    """Return whether a handler is an `async def`, a partial of one, or an object whose `__call__` is one."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+def _yields(handler: object) -> bool:
+    return _is_kind(handler, inspect.isgeneratorfunction) or _is_kind(handler, inspect.isasyncgenfunction)
+
+
+def _is_kind(handler: object, is_kind: Callable[[object], bool]) -> bool:
+    """Return whether a handler is a function of a kind, a partial of one, or an object whose `__call__` is one."""
+    return is_kind(handler) or is_kind(type(handler).__call__)
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:

@@ -18,7 +18,7 @@ The result of a call is described at `Handlers`. In addition:
    during a call, the worker cancels the handler, because no server would accept its result, and the server ends the
    call with HANDLER_LOST.
 3. A handler is cancelled at its deadline; a result after that has no effect. The handler occupies a slot of the worker
-   until it has ended.
+   until it has ended. A plain function is not interrupted: see `Handlers`.
 4. The worker reconnects by itself, with exponential backoff and jitter. It detects a server that vanished within ten
    seconds.
 5. The worker logs which of its activities get no calls from the server, because its configuration has a handler server
@@ -59,6 +59,7 @@ from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback.worker._execution import HandlerFailedError, decide, is_notification, log_answer_refused
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
+from callback.worker._threads import HandlerThreads
 
 DEFAULT_MAX_CALLS = 100
 """The number of concurrent calls, unless another number is given."""
@@ -98,9 +99,10 @@ class Worker:
         token: The bearer token, or a function that returns it and is called with every connection.
         token_file: A file with the bearer token. It is read with every connection, so that a new token takes effect
             without a restart. While the file is unusable, the last token stays in use.
-        max_calls: The number of concurrent calls, 1 to 1,000. Handlers share one event loop, so only asynchronous
-            waiting overlaps.
-        grace: How long running calls may continue after a stop, in seconds. Later they are cancelled.
+        max_calls: The number of concurrent calls (slots), 1 to 1,000. Coroutine functions share one event loop, so
+            only their asynchronous waiting overlaps. Plain functions have as many threads as there are slots.
+        grace: How long running calls may continue after a stop, in seconds. Later they are cancelled. The worker still
+            waits for plain functions: a thread cannot be ended.
         name: The name of the worker in the server's log. Default: the host name and the process id.
 
     Raises:
@@ -191,9 +193,10 @@ class Worker:
         if not (self._handlers.activities or self._handlers.notification_activities):
             raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
         welcome = welcome or asyncio.Event()
-        slots = asyncio.Semaphore(self._max_calls)  # shared, because a draining stream runs beside its successor
+        # Shared, because a draining stream runs beside its successor.
+        slots, threads = asyncio.Semaphore(self._max_calls), HandlerThreads(self._max_calls)
         streams: set[_Stream] = set()
-        connecting = asyncio.create_task(self._stay_connected(streams, slots, welcome))
+        connecting = asyncio.create_task(self._stay_connected(streams, slots, threads, welcome))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -211,14 +214,23 @@ class Worker:
             for stream in streams:
                 stream.ended.cancel()
             await asyncio.gather(connecting, stopping, *(stream.ended for stream in streams), return_exceptions=True)
+            await threads.close()
 
-    async def _stay_connected(self, streams: set["_Stream"], slots: asyncio.Semaphore, welcome: asyncio.Event) -> None:
+    async def _stay_connected(
+        self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
+    ) -> None:
         """Keep a stream to a server, and open another one when it ends or the server is draining."""
         backoff, unexplained = _backoff(), 0
         while True:
             try:
                 stream = _Stream(
-                    self._channel(), self._metadata(), self._hello(), self._handlers, slots, self._keep_store_epochs
+                    self._channel(),
+                    self._metadata(),
+                    self._hello(),
+                    self._handlers,
+                    slots,
+                    threads,
+                    self._keep_store_epochs,
                 )
             except ValueError as error:  # a token function returned a malformed token
                 if not welcome.is_set():
@@ -291,11 +303,13 @@ class _Stream:
         hello: messages.Hello,
         handlers: Handlers,
         slots: asyncio.Semaphore,
+        threads: HandlerThreads,
         keep_store_epochs: Callable[[bytes], None],
     ) -> None:
         self._handlers = handlers
         self._keep_store_epochs = keep_store_epochs
         self._slots = slots
+        self._threads = threads
         self._calls: dict[str, _Call] = {}
         self._outgoing: deque[messages.WorkRequest] = deque()
         """The messages to send, each as a batch of one: to merge batches copies each message once."""
@@ -438,7 +452,7 @@ class _Stream:
             await call.confirmed.wait()
             call.result.error = "the handler was cancelled"
             try:
-                call.result.response.CopyFrom(await decide(handler, call.request))
+                call.result.response.CopyFrom(await decide(handler, call.request, self._threads))
             except HandlerFailedError as failure:
                 call.result.error = str(failure)
 

@@ -1,0 +1,153 @@
+"""Handlers of a worker that are plain functions: each call runs in a thread, which nothing can end."""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+
+import pytest
+from support.calls import Called
+from support.services import refusal, running_services
+from support.wait import DEADLINE_S, wait_until
+
+from callback import Handlers, Response, Worker
+from callback.v1 import callback_pb2 as pb
+from callback_prove.tunnel import Tunnel
+from callback_server.domain.activity import Activity
+
+ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 1_500)}
+TENANT = contextvars.ContextVar("TENANT", default="nobody")
+
+
+class Blocking:
+    """A plain function for tests: it records its calls, and blocks its thread until it may continue."""
+
+    def __init__(self):
+        self.begun = []
+        self.ended = []
+        self.may_end = threading.Event()
+
+    def __call__(self, call):
+        self.begun.append(call)
+        assert self.may_end.wait(DEADLINE_S)
+        self.ended.append(call)
+        return Response(b"done", code=201)
+
+    async def has_begun(self, count=1):
+        """Wait until so many calls have begun."""
+        await wait_until(lambda: len(self.begun) >= count, what=f"{count} calls that have begun")
+
+
+@pytest.fixture
+async def services(store_of):
+    async with running_services(store_of(), activities=ACTIVITIES) as up:
+        yield up
+
+
+@pytest.fixture
+def blocking():
+    function = Blocking()
+    yield function
+    function.may_end.set()  # also after a failure, because the end of the process waits for the threads
+
+
+def worker(services, target=None, *, max_calls=2, grace=10, **functions):
+    handlers = Handlers()
+    for name, function in functions.items():
+        handlers.activity(name)(function)
+    return Worker(handlers, target or services.address, max_calls=max_calls, grace=grace)
+
+
+async def code_of(called):
+    return (await called.answer).response.response_code
+
+
+def waiting(services):
+    return len(services.control_plane.workers._waiting)
+
+
+async def test_plain_functions_block_neither_each_other_nor_a_coroutine_function(services, blocking):
+    async def coroutine(_call):
+        return Response(b"", code=202)
+
+    async with worker(services, act=blocking, soon=coroutine, max_calls=3).working():
+        blocked = [await Called.make(services, "act") for _ in range(2)]
+        await blocking.has_begun(2)
+        assert await code_of(await Called.make(services, "soon")) == 202
+        blocking.may_end.set()
+        assert [await code_of(each) for each in blocked] == [201, 201]
+
+
+async def test_a_plain_function_has_the_context_of_the_program_and_does_not_change_it(services):
+    seen = []
+
+    def function(_call):
+        seen.append(TENANT.get())
+        TENANT.set("of a call")
+
+    TENANT.set("shop")
+    async with worker(services, act=function, max_calls=1).working():
+        for _ in range(2):
+            await (await Called.make(services, "act")).answer
+    assert (seen, TENANT.get()) == (["shop", "shop"], "shop")
+
+
+async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_is_dropped(services, blocking, caplog):
+    async with worker(services, act=blocking, soon=blocking, max_calls=1).working():
+        late = await Called.make(services, "soon")
+        assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        await wait_until(lambda: "handler_continues activity='soon'" in caplog.text)
+        next_one = await Called.make(services, "act")
+        await wait_until(lambda: waiting(services) == 1, what="a call that waits for a slot")
+        assert (len(blocking.begun), blocking.ended) == (1, [])
+        blocking.may_end.set()
+        assert await code_of(next_one) == 201
+    assert len(blocking.ended) == 2
+    assert (await late.recorded()).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
+
+
+async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream_waits_for_its_slot(services, blocking):
+    async with (
+        Tunnel(services.address) as tunnel,
+        worker(services, tunnel.address, act=blocking, max_calls=1).working(),
+    ):
+        lost = await Called.make(services, "act")
+        await blocking.has_begun()
+        tunnel.cut()
+        assert (await refusal(lost.answer)).reason == "HANDLER_LOST"
+        next_one = await Called.make(services, "act")
+        await wait_until(lambda: services.control_plane.workers._workers, what="the next stream")
+        assert (len(blocking.begun), blocking.ended) == (1, [])
+        blocking.may_end.set()
+        assert await code_of(next_one) == 201
+
+
+async def test_a_stop_within_the_grace_sends_the_answer_of_a_plain_function(services, blocking):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(worker(services, act=blocking).working())
+        called = await Called.make(services, "act")
+        await blocking.has_begun()
+        stopping = asyncio.create_task(stack.aclose())
+        workers = services.control_plane.workers._workers
+        await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
+        blocking.may_end.set()
+        assert await code_of(called) == 201
+        await stopping
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["connected", "lost"])
+async def test_a_stop_waits_for_plain_functions_beyond_the_grace(services, blocking, caplog, is_lost):
+    async with Tunnel(services.address) as tunnel, contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(worker(services, tunnel.address, act=blocking, grace=0.1).working())
+        called = await Called.make(services, "act")
+        await blocking.has_begun()
+        if is_lost:
+            tunnel.cut()
+            assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+        stopping = asyncio.create_task(stack.pop_all().aclose())
+        await wait_until(lambda: caplog.text.count("handler_continues") == 1 + is_lost)
+        assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+        assert not stopping.done()
+        blocking.may_end.set()
+        await stopping
+    assert len(blocking.ended) == 1
