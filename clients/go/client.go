@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -51,6 +52,16 @@ func NewClient(target string, options ...ClientOption) (*Client, error) {
 
 // Close closes the connection. Requests in progress, and later ones, fail with the code Canceled.
 func (c *Client) Close() error { return c.opened.Close() }
+
+// failure returns the error of a request for an error of gRPC. A server that stops cancels requests: it is unavailable.
+func (c *Client) failure(ctx context.Context, err error) *Error {
+	refused := fromRPCError(err, c.connection.target)
+	isOurs := ctx.Err() != nil || c.opened.GetState() == connectivity.Shutdown
+	if refused.Code == codes.Canceled && !isOurs {
+		refused.Code = codes.Unavailable
+	}
+	return refused
+}
 
 // String names the target.
 func (c *Client) String() string { return "Client(target=" + c.connection.target + ")" }
@@ -608,7 +619,7 @@ func invoke[Request, Reply any](
 		if err == nil {
 			return reply, nil
 		}
-		refused := fromRPCError(err, client.connection.target)
+		refused := client.failure(ctx, err)
 		pause := pauses.take(refused.RetryAfter)
 		if !retry || !refused.isRetryable() || pause >= time.Until(deadline) || !sleep(ctx, pause) {
 			return nil, refused

@@ -408,6 +408,12 @@ func TestAnErrorHasItsReason(t *testing.T) {
 		!strings.Contains(err.Error(), "response.response_code: must be 200-299 or 400-599") {
 		t.Fatal(err)
 	}
+	for _, code := range []int64{1<<32 + 200, -1<<32 + 200} { // 200 in 32 bits
+		_, err := system.Client.GenerateCallbackURL(t.Context(), "record", callback.Text("").WithCode(int(code)))
+		if !errors.Is(err, callback.ReasonInvalidRequest) {
+			t.Fatal(code, err)
+		}
+	}
 	id := "order-" + rand.Text()
 	first := generate(t, "record", callback.Text(""), callback.WithRequestID(id))
 	if again := generate(t, "record", callback.Text(""), callback.WithRequestID(id)); again.URL != first.URL {

@@ -12,6 +12,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -86,14 +87,21 @@ func (c *connection) outgoing(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// withTraceContext returns the context of a handler, with the trace context that its server sent.
-func withTraceContext(ctx context.Context) context.Context {
+// withTraceContext returns the context of a handler, with the trace context that its server sent. A span of the program's
+// own interceptors is the better parent.
+func withTraceContext(ctx context.Context, traceparent string) context.Context {
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
 	fields := propagation.MapCarrier{}
 	received, _ := metadata.FromIncomingContext(ctx)
 	for name, values := range received {
 		if len(values) > 0 {
 			fields[name] = values[0]
 		}
+	}
+	if traceparent != "" { // of a worker, whose stream has the metadata of no call
+		fields["traceparent"] = traceparent
 	}
 	return otel.GetTextMapPropagator().Extract(ctx, fields)
 }

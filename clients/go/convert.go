@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -314,7 +315,8 @@ func responseMessage(response *Response) *v1.Response {
 		ResponseLinkUrl:     given(response.LinkURL),
 	}
 	if response.Code != 0 {
-		message.ResponseCode = proto.Int32(int32(response.Code))
+		// The server refuses a code that is none: a larger one must not become one by losing its upper bits.
+		message.ResponseCode = proto.Int32(int32(min(max(response.Code, -1), math.MaxInt32)))
 	}
 	if response.Headers != nil {
 		message.ResponseHeaders = &v1.ResponseHeaders{}

@@ -105,7 +105,7 @@ func decide(
 	decider func(context.Context) (Answer, error), maxBytes int,
 ) (*v1.HandleCallbackResponse, error) {
 	logger = logger.With("activity", request.GetCallbackActivity(), "call_id", request.GetCallId())
-	answer, err := recovered(ctx, decider)
+	answer, err := recovered(withTraceContext(ctx, request.GetTraceparent()), decider)
 	if err != nil && ctx.Err() != nil { // by the deadline, a stop, or a lost connection
 		logger.Warn("handler_cancelled", "error", err)
 		return nil, errors.New("the handler was cancelled")

@@ -112,7 +112,7 @@ func (s *handlerServer) HandleCallback(
 		s.settings.logger.Error("handler_missing", "activity", request.GetCallbackActivity(), "call_id", request.GetCallId())
 		return nil, status.Errorf(codes.Unimplemented, "no handler for the activity %q here", request.GetCallbackActivity())
 	}
-	decision, err := decide(withTraceContext(ctx), s.settings.logger, request, decider, maxAnswerBytes)
+	decision, err := decide(ctx, s.settings.logger, request, decider, maxAnswerBytes)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
@@ -128,7 +128,7 @@ func (s *handlerServer) HandleNotification(
 		problem := "no handler for the notifications of the activity %q here"
 		return nil, status.Errorf(codes.Unimplemented, problem, notification.GetCallbackActivity())
 	}
-	decision, err := decide(withTraceContext(ctx), s.settings.logger, notification, decider, maxAnswerBytes)
+	decision, err := decide(ctx, s.settings.logger, notification, decider, maxAnswerBytes)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}

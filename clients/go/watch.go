@@ -154,7 +154,7 @@ func (w *Watch) next() (*v1.WatchCallsResponse, error) {
 			return nil, err
 		}
 		if w.stream, err = w.client.stub.WatchCalls(ctx, w.request); err != nil {
-			return nil, fromRPCError(err, connection.target)
+			return nil, w.client.failure(w.ctx, err)
 		}
 	}
 	message, err := w.stream.Recv()
@@ -162,7 +162,7 @@ func (w *Watch) next() (*v1.WatchCallsResponse, error) {
 		return nil, &Error{Code: codes.Unavailable, Message: "the server ended the watch"}
 	}
 	if err != nil {
-		return nil, fromRPCError(err, connection.target)
+		return nil, w.client.failure(w.ctx, err)
 	}
 	return message, nil
 }

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -103,6 +106,30 @@ func TestAHandlerRunsOnlyOnceItsCallIsConfirmed(t *testing.T) {
 		if response.GetVerdict() != v1.Verdict_VERDICT_ACCEPTED || string(response.GetResponse().GetResponseBody()) != "done" {
 			t.Fatal(response)
 		}
+	}
+}
+
+func TestAHandlerOfAWorkerHasTheTraceContextOfItsAttempt(t *testing.T) {
+	before := otel.GetTextMapPropagator()
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	defer otel.SetTextMapPropagator(before)
+	server, seen := newScriptedServer(t), make(chan trace.SpanContext, 1)
+	runWorker(t, server.target, func(ctx context.Context, call *callback.Call) (callback.Answer, error) {
+		seen <- trace.SpanContextFromContext(ctx)
+		return callback.Accept(callback.Text(call.Traceparent)), nil
+	})
+	stream := server.welcomed()
+	const traceparent = "00-01000000000000000000000000000000-0200000000000000-01"
+	offered := offer("1")
+	offered.GetOffer().Traceparent = traceparent
+	stream.send(offered)
+	stream.accepted("1")
+	stream.send(confirm("1"))
+	if span := receive(t, seen); span.TraceID() != (trace.TraceID{1}) || span.SpanID() != (trace.SpanID{2}) || !span.IsSampled() {
+		t.Fatal(span)
+	}
+	if body := stream.result("1").GetResponse().GetResponse().GetResponseBody(); string(body) != traceparent {
+		t.Fatal(string(body))
 	}
 }
 

@@ -22,6 +22,7 @@ FAULTS = {
     "the fields of an answer that are unknown are ignored": ("no unknown fields", "no case_id"),
     "STORE_UNAVAILABLE is retried with the same request": ("no retries", "no request"),
     "SERVER_STOPPING is retried with the same request": ("a new id", "differs"),
+    "a request that a stopping server cancels is sent again": ("no retries", "no request"),
     "a request whose connection breaks is sent again with the same request_id": ("a new id", "differs"),
     "a pause that the server asks for is kept": ("no pause", "it came"),
     "two requests have different request ids": ("one id", "earlier request"),

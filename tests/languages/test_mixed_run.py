@@ -69,7 +69,8 @@ class Program:
         try:
             yield self
         finally:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                self._process.kill()
             await self._process.wait()
             await reading
 

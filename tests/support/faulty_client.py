@@ -111,7 +111,10 @@ class FaultyClient:
                 return await getattr(self._stub, method)(request, timeout=left_s, metadata=self._metadata())
             except grpc.aio.AioRpcError as error:
                 pause_s = PAUSE_S if self.fault == "no pause" else self._object(error)["retry_after_s"] or PAUSE_S
-                is_retryable = error.code() is grpc.StatusCode.UNAVAILABLE or self.fault == "retries everything"
+                is_retryable = (
+                    error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+                    or self.fault == "retries everything"
+                )
                 is_over = loop.time() + pause_s >= end and self.fault != "retries without end"
                 if not is_retryable or self.fault == "no retries" or is_over:
                     raise

@@ -247,6 +247,8 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             text = f"cannot reach {target}: {message}"
+        case grpc.StatusCode.CANCELLED:  # by a server that stops: this program raises no gRPC error when it cancels
+            code, text = grpc.StatusCode.UNAVAILABLE, f"{target} cancelled the request: {message}"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             text = f"{target} did not respond in time"
         case grpc.StatusCode.UNIMPLEMENTED:

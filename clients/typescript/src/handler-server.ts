@@ -104,15 +104,18 @@ export class HandlerServer {
    * Serve until SIGTERM, SIGINT, or the abort of a signal. Then accept no new calls, and let running calls finish. A second
    * SIGTERM or SIGINT has its usual effect.
    *
-   * @throws Error: As for `start`.
+   * @throws Error: As for `start`, and if calls still ran when `graceMs` was over. They are lost.
    */
   async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     using stop = stopSignal(signal);
-    await using running = await this.start();
+    const running = await this.#listen();
     const activities = this.#handlers.activities.join(",") || "none";
     this.#logger.info({ address: running.address, activities }, "handlers_listening");
     await stop.requested;
     this.#logger.info({ graceMs: this.#graceMs }, "stopping");
+    if (!(await running.stop())) {
+      throw new Error("the grace of the handler server ended before all of its calls did");
+    }
   }
 
   /**
@@ -122,6 +125,13 @@ export class HandlerServer {
    * @throws TypeError: A file of `tls` has no usable content.
    */
   async start(): Promise<RunningHandlerServer> {
+    const { address, port, stop } = await this.#listen();
+    const end = async (): Promise<void> => void (await stop());
+    return { address, port, stop: end, [Symbol.asyncDispose]: end };
+  }
+
+  /** Listen. `stop` returns whether the running calls have finished within the grace. */
+  async #listen(): Promise<{ address: string; port: number; stop: () => Promise<boolean> }> {
     const server = new Server(SERVER_OPTIONS);
     const service = CallbackHandlerService.typeName;
     const health = new HealthImplementation({ [service]: "SERVING" });
@@ -135,20 +145,21 @@ export class HandlerServer {
       throw error;
     });
     const isUnix = this.#address.startsWith("unix:");
-    let stopped: Promise<void> | undefined;
-    const stop = (): Promise<void> => {
+    let stopped: Promise<boolean> | undefined;
+    const stop = (): Promise<boolean> => {
       stopped ??= new Promise((resolve) => {
         health.setStatus(service, "NOT_SERVING");
-        const end = (): void => {
+        const end = (isInTime: boolean): void => {
           clearTimeout(late);
           release();
-          resolve();
+          resolve(isInTime);
         };
         const late = callAfter(this.#graceMs, () => {
+          this.#logger.warn({ graceMs: this.#graceMs }, "grace_exceeded");
           server.forceShutdown();
-          end(); // a connection without a handshake would hold up the shutdown without end
+          end(false); // a connection without a handshake would hold up the shutdown without end
         });
-        server.tryShutdown(end);
+        server.tryShutdown(() => end(true));
       });
       return stopped;
     };
@@ -156,7 +167,6 @@ export class HandlerServer {
       address: isUnix ? this.#address : this.#address.replace(/\d+$/, String(port)),
       port: isUnix ? 0 : port,
       stop,
-      [Symbol.asyncDispose]: stop,
     };
   }
 

@@ -4,7 +4,7 @@ import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Backoff, pause, requireTimeout } from "./connection/backoff.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
 import { eventFrom } from "./converters.js";
-import { UnavailableError, WatcherTooSlowError } from "./errors.js";
+import { CallbackError, UnavailableError, WatcherTooSlowError } from "./errors.js";
 import {
   CallbacksService,
   type WatchCallsRequest,
@@ -61,6 +61,8 @@ class Watch implements CallWatch {
   #messages: AsyncIterator<WatchCallsResponse> | undefined;
   #events: CallEvent[] = [];
   #isClosed = false;
+  /** The end of the last request for events: concurrent ones wait for it, as those of a generator do. */
+  #turn: Promise<unknown> = Promise.resolve();
   readonly #abort = (): void => this.close();
 
   constructor(connection: Connection, request: WatchCallsRequest, timeoutMs: number, signal: AbortSignal | undefined) {
@@ -81,7 +83,11 @@ class Watch implements CallWatch {
     return this;
   }
 
-  async next(): Promise<IteratorResult<CallEvent, undefined>> {
+  next(): Promise<IteratorResult<CallEvent, undefined>> {
+    return this.#inTurn(() => this.#next());
+  }
+
+  async #next(): Promise<IteratorResult<CallEvent, undefined>> {
     for (;;) {
       const event = this.#nextEvent();
       if (event !== undefined) {
@@ -100,7 +106,11 @@ class Watch implements CallWatch {
     return { done: true, value: undefined };
   }
 
-  async receive(): Promise<CallEvent[]> {
+  receive(): Promise<CallEvent[]> {
+    return this.#inTurn(() => this.#receive());
+  }
+
+  async #receive(): Promise<CallEvent[]> {
     if (this.#events.length === 0) {
       await this.fetch();
     }
@@ -144,7 +154,7 @@ class Watch implements CallWatch {
         const error = isServiceError(cause) ? fromRpcError(cause, this.#connection.target) : cause;
         backoff ??= new Backoff(this.#timeoutMs, { longestMs: 1_000 });
         const canResume = isRetryable(error) || error instanceof WatcherTooSlowError;
-        const wait = backoff.nextPauseMs();
+        const wait = backoff.nextPauseMs(error instanceof CallbackError ? error.retryAfterMs : 0);
         if (!this.#connection.retry || !canResume || wait >= backoff.remainingMs) {
           this.close();
           throw error;
@@ -153,6 +163,12 @@ class Watch implements CallWatch {
       }
     }
     this.#throwIfEnded();
+  }
+
+  #inTurn<T>(take: () => Promise<T>): Promise<T> {
+    const taken = this.#turn.then(take);
+    this.#turn = taken.catch(() => {}); // its caller gets the error
+    return taken;
   }
 
   async #open(): Promise<AsyncIterator<WatchCallsResponse>> {

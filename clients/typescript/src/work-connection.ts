@@ -51,7 +51,7 @@ export class WorkConnection {
   #isWelcome = false;
   #onWelcome!: () => void;
   #onFailed!: (error: unknown) => void;
-  #stopped: Promise<void> | undefined;
+  #stopped: Promise<boolean> | undefined;
   /** What the last server knows of its store, for the next one. It is not read here. */
   #storeEpochs: Uint8Array = new Uint8Array();
 
@@ -69,26 +69,31 @@ export class WorkConnection {
     void this.#stayConnected().catch((error: unknown) => this.#onFailed(error));
   }
 
-  /** Accept no new calls, let running calls finish, and disconnect. */
-  stop(): Promise<void> {
+  /** Accept no new calls, let running calls finish, and disconnect. Return whether they have within the grace. */
+  stop(): Promise<boolean> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
 
-  async #stop(): Promise<void> {
+  async #stop(): Promise<boolean> {
+    const { graceMs, logger } = this.#options;
+    let isInTime = true;
     this.#stopping.abort();
     const streams = [...this.#streams];
     const ended = Promise.all(streams.map((stream) => stream.ended));
     for (const stream of streams) {
       stream.drain();
     }
-    const late = callAfter(this.#options.graceMs, () => {
+    const late = callAfter(graceMs, () => {
+      isInTime = false;
+      logger.warn({ graceMs }, "grace_exceeded");
       for (const stream of streams) {
         stream.cancel();
       }
     });
     await ended;
     clearTimeout(late);
+    return isInTime;
   }
 
   async #stayConnected(): Promise<void> {

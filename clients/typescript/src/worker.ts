@@ -71,7 +71,7 @@ export interface WorkerOptions extends TokenOptions {
 export interface RunningWorker extends AsyncDisposable {
   /**
    * Accept no new calls, let running calls finish, and disconnect. Calls that still run after `graceMs` are lost: their
-   * signals abort. A second call has no other effect.
+   * signals abort, which is logged. A second call has no other effect.
    */
   stop(): Promise<void>;
 }
@@ -121,13 +121,16 @@ export class Worker {
    * @throws CallbackError: The server refuses the first connection of this worker: the token is wrong, or the principal
    *   may not handle one of the activities. A later refusal, such as during the replacement of a token, is logged, and the
    *   worker tries again.
+   * @throws Error: Calls still ran when `graceMs` was over. They are lost.
    */
   async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     using stop = stopSignal(signal);
     const connection = this.#connect();
     await Promise.race([connection.failed, stop.requested]);
     this.#options.logger.info({ graceMs: this.#options.graceMs }, "stopping");
-    await connection.stop();
+    if (!(await connection.stop())) {
+      throw new Error("the grace of the worker ended before all of its calls did");
+    }
   }
 
   /**
@@ -157,7 +160,7 @@ export class Worker {
     } finally {
       signal?.removeEventListener("abort", abort);
     }
-    const stop = (): Promise<void> => connection.stop();
+    const stop = async (): Promise<void> => void (await connection.stop());
     return { stop, [Symbol.asyncDispose]: stop };
   }
 

@@ -2,12 +2,15 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
 import {
   Accept,
   CallAnsweredError,
   CallbackClosedError,
   CallNotReplayableError,
   DeadlineExceededError,
+  HandlerServer,
+  Handlers,
   InvalidRequestError,
   NotFoundError,
   PageResponse,
@@ -17,7 +20,8 @@ import {
   Response,
 } from "@callback/client";
 import { Client, credentials } from "@grpc/grpc-js";
-import { allOf, Deferred, until } from "./support.js";
+import { HandleCallbackRequestSchema } from "#gen/callback/v1/callback_handler_service_pb.js";
+import { allOf, Deferred, Events, until, untilAborted } from "./support.js";
 import { aborted, events, handle, notified, pushServer, system } from "./system.js";
 
 const { client } = system;
@@ -342,5 +346,27 @@ describe("a handler server", () => {
     const made = await client.generateCallbackUrl("pushed-unknown", new Response());
     assert.equal((await system.send(made.url)).status, 502);
     assert.equal((await events.of("handler_missing"))["activity"], "pushed-unknown");
+  });
+
+  test("that runs as the job of a program fails if calls outlast its grace", async () => {
+    const [running, stop, log] = [new Deferred(), new AbortController(), new Events()];
+    const handlers = new Handlers().activity("slow", async (_, { signal }) => {
+      running.resolve();
+      await untilAborted(signal);
+    });
+    const server = new HandlerServer(handlers, "127.0.0.1:0", { graceMs: 1, logger: log });
+    const ended = assert.rejects(server.run({ signal: stop.signal }), /the grace of the handler server/);
+    const { address } = await log.of("handlers_listening");
+    const caller = new Client(String(address), credentials.createInsecure());
+    const bytes = (given: Buffer): Buffer => given;
+    const request = Buffer.from(
+      toBinary(HandleCallbackRequestSchema, create(HandleCallbackRequestSchema, { callbackActivity: "slow" })),
+    );
+    const path = "/callback.v1.CallbackHandlerService/HandleCallback";
+    caller.makeUnaryRequest(path, bytes, bytes, request, () => {});
+    await running.promise;
+    stop.abort();
+    await ended;
+    caller.close();
   });
 });

@@ -215,6 +215,38 @@ describe("a watch whose stream breaks", () => {
     await assert.rejects(lost, WatchPositionLostError);
   });
 
+  test("gives concurrent requests for events one event each, in their order", async () => {
+    await using server = await Requests.start();
+    const opening = server.client.watchCalls();
+    const stream = await server.watch();
+    stream.write({ events: [], resumeToken: "at start" });
+    const watch = await opening;
+    const taken = Promise.all([watch.next(), watch.next(), watch.next()]);
+    stream.write({ events: [{ resumeToken: "1" }, { resumeToken: "2" }], resumeToken: "2" });
+    stream.write({ events: [{ resumeToken: "3" }], resumeToken: "3" });
+    assert.deepEqual(
+      (await taken).map(({ value }) => value?.resumeToken),
+      ["1", "2", "3"],
+    );
+    assert.equal(watch.resumeToken, "3");
+    const ended = Promise.all([watch.next(), watch.receive()]);
+    watch.close();
+    assert.deepEqual(await ended, [{ done: true, value: undefined }, []]);
+  });
+
+  test("waits as long as the server says before it connects again", async () => {
+    await using server = await Requests.start();
+    const opening = server.client.watchCalls({ timeoutMs: 10_000 });
+    const stream = await server.watch();
+    stream.write({ events: [], resumeToken: "at start" });
+    const watch = await opening;
+    const lost = watch.next();
+    // Longer than the timeout: it is given up at once, and not tried before.
+    stream.emit("error", refusalOf(status.UNAVAILABLE, "SERVER_STOPPING", 60_000));
+    const another = server.watch().then(() => assert.fail("it did not wait"));
+    await assert.rejects(Promise.race([lost, another]), UnavailableError);
+  });
+
   test("ends when its client is closed", async () => {
     await using server = await Requests.start();
     const opening = server.client.watchCalls();

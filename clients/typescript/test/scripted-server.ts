@@ -2,7 +2,7 @@
 
 import { EventEmitter, once } from "node:events";
 import { create, type DescService, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
+import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream, type status } from "@grpc/grpc-js";
 import {
   type ServerMessageSchema,
@@ -12,7 +12,7 @@ import {
   type WorkResponse,
   WorkResponseSchema,
 } from "#gen/callback/v1/worker_service_pb.js";
-import { ErrorInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "#gen/google/rpc/status_pb.js";
 
 type ToWorker = MessageInitShape<typeof ServerMessageSchema>["message"];
@@ -105,12 +105,20 @@ export class WorkerStream {
   }
 }
 
-/** Return an error as gRPC sends it, with a reason as the server of Callback does. */
-export function refusalOf(code: status, reason = ""): { code: status; details: string; metadata: Metadata } {
+/** Return an error as gRPC sends it, with a reason and a pause as the server of Callback does. */
+export function refusalOf(
+  code: status,
+  reason = "",
+  retryAfterMs?: number,
+): { code: status; details: string; metadata: Metadata } {
   const metadata = new Metadata();
   if (reason !== "") {
     const info = create(ErrorInfoSchema, { domain: "callback", reason });
     const details = create(StatusSchema, { code, message: "refused", details: [anyPack(ErrorInfoSchema, info)] });
+    if (retryAfterMs !== undefined) {
+      const retry = create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
+      details.details.push(anyPack(RetryInfoSchema, retry));
+    }
     metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, details)));
   }
   return { code, details: "refused", metadata };

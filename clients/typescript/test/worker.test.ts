@@ -311,6 +311,25 @@ describe("a worker", () => {
     await up.worker.stop();
     await up.stream.cancelled();
     await aborted.promise;
+    assert.deepEqual(await up.events.of("grace_exceeded"), { graceMs: 1 });
+  });
+
+  test("that runs as the job of a program fails if calls outlast its grace", async () => {
+    await using server = await ScriptedServer.start();
+    const [running, stop] = [new Deferred(), new AbortController()];
+    const handlers = new Handlers().activity("act", async (_, { signal }) => {
+      running.resolve();
+      await untilAborted(signal);
+    });
+    const options = { target: server.target, graceMs: 1, logger: new Events() };
+    const ended = assert.rejects(new Worker(handlers, options).run({ signal: stop.signal }), /the grace of the worker/);
+    const stream = await server.welcomed();
+    stream.offer("c");
+    await stream.next("accept");
+    stream.confirm("c");
+    await running.promise;
+    stop.abort();
+    await ended;
   });
 
   test("that stops with an infinite grace waits for running calls", async () => {

@@ -892,6 +892,8 @@ class AsyncCallbackClient:
                     raise
                 raise self._closed_error() from failure
             except grpc.RpcError as failure:
+                if self._closed:
+                    raise self._closed_error() from failure
                 error = from_rpc_error(failure, self._target)
                 pause = backoff.next_pause(error.retry_after)
                 if once or not self._retry or not is_retryable(error) or pause >= backoff.remaining:

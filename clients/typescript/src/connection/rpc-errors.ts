@@ -91,10 +91,14 @@ export function isRetryable(error: unknown): error is errors.UnavailableError {
 function foreign(code: errors.StatusCode, message: string, target: string, cause: ServiceError): errors.CallbackError {
   const texts: Partial<Record<errors.StatusCode, string>> = {
     UNAVAILABLE: `cannot reach ${target}: ${message}`,
+    CANCELLED: `${target} cancelled the request: ${message}`,
     DEADLINE_EXCEEDED: `${target} did not respond in time`,
     UNIMPLEMENTED: `${target} is not a Callback server of a compatible version: ${message}`,
   };
-  return new (BY_CODE[code] ?? errors.CallbackError)(texts[code] ?? `${target}: ${message}`, { code, cause });
+  const text = texts[code] ?? `${target}: ${message}`;
+  // A server that stops cancels requests. Those that this program cancels have no error of gRPC.
+  const meant = code === "CANCELLED" ? "UNAVAILABLE" : code;
+  return new (BY_CODE[meant] ?? errors.CallbackError)(text, { code: meant, cause });
 }
 
 /** Return the `google.rpc.Status` of an error. Undefined if it is missing or malformed. */
