@@ -129,7 +129,7 @@ def guides(*arguments: str) -> None:
     `test` skips these tests, because the libraries are large.
     """
     enter("guides")
-    run_pytest("tests/guides", *arguments)
+    run_pytest("tests/flows/test_other_systems.py", *arguments)
 
 
 def sbom(*arguments: str) -> None:

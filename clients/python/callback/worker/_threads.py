@@ -68,7 +68,10 @@ class HandlerThreads:
 
     async def close(self) -> None:
         """Wait until the functions that run have ended, and end the threads."""
-        await asyncio.to_thread(self._pool.shutdown)
+        try:
+            await asyncio.to_thread(self._pool.shutdown)
+        except RuntimeError:  # the interpreter is ending, as in `atexit`, and has waited for the threads of all pools
+            self._pool.shutdown(wait=False)
 
 
 def _outcome(context: contextvars.Context, function: PlainFunction, given: Any) -> tuple[Any, BaseException | None]:
