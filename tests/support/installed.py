@@ -3,6 +3,7 @@
 `install_python`, `install_go` and `install_node` return the commands of the worker and of the client driver.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -49,15 +50,17 @@ def install_node(folder, *programs):
     return {each.stem: [shutil.which("node"), shutil.copy(each, folder)] for each in programs}
 
 
-def install_go(folder, *programs):
+def install_go(folder, *programs, flags=("-race",)):
     """Install the Go module from a module proxy, with an empty module cache, and build programs that require it.
 
     Args:
         folder: The folder of the proxy, the cache and the module with the programs.
         programs: More programs to build, each a file. Their commands are in the result by the name of the file.
+        flags: Flags of the build. The race detector is that of the other tests, which then find the packages compiled.
     """
-    proxy, cache, module = folder / "proxy", folder / "cache", folder / "module"
-    publish_go(proxy)
+    proxy, module = folder / "proxy", folder / "module"
+    # Go remembers what a folder of a module cache imports, because a version never changes. This one does.
+    cache = folder / f"cache-{publish_go(proxy)}"
     shutil.copytree(PROGRAMS / "go", module)
     present = run("go", "env", "GOMODCACHE", "GOPROXY", at=module).split()
     variables = {
@@ -72,14 +75,16 @@ def install_go(folder, *programs):
         (module / program.stem).mkdir()
         shutil.copy(program, module / program.stem / "main.go")
     names = [*KINDS, *(program.stem for program in programs)]
-    # With the race detector, because the packages are then compiled already, for the other tests.
-    build = ["go", "build", "-race", "-ldflags=-s -w", "-o", f"{folder / 'bin'}/"]
+    build = ["go", "build", *flags, "-ldflags=-s -w", "-o", f"{folder / 'bin'}/"]
     run(*build, *(f"./{name}" for name in names), at=module, **variables)
     return {name: [str(folder / "bin" / name)] for name in names}
 
 
 def publish_go(proxy):
-    """Write the Go module into a folder that is a module proxy: https://go.dev/ref/mod#goproxy-protocol."""
+    """Write the Go module into a folder that is a module proxy: https://go.dev/ref/mod#goproxy-protocol.
+
+    Return a hash of the module.
+    """
     versions = proxy / GO_MODULE / "@v"
     versions.mkdir(parents=True)
     name = f"v{VERSION}"
@@ -87,10 +92,13 @@ def publish_go(proxy):
     (versions / f"{name}.info").write_text(json.dumps({"Version": name}))
     shutil.copy(GO / "go.mod", versions / f"{name}.mod")
     others = [path.parent for path in GO.rglob("go.mod") if path.parent != GO]  # modules of their own
+    content = hashlib.sha256()
     with zipfile.ZipFile(versions / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(GO.rglob("*")):
             if path.is_file() and not any(path.is_relative_to(other) for other in others):
                 archive.write(path, f"{GO_MODULE}@{name}/{path.relative_to(GO)}")
+                content.update(f"{path.relative_to(GO)}\n{path.stat().st_size}\n".encode() + path.read_bytes())
+    return content.hexdigest()[:16]
 
 
 def run(*command, at, **variables):
