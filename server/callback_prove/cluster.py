@@ -2,7 +2,8 @@
 
 Each cycle has one of these faults, in a random order: a primary is killed; a replica takes over in a planned way; a
 primary is suspended for longer than the node timeout, loses its slots, and continues; a slot with data moves to another
-primary, in the classic way (key by key) or in that of Valkey 9 (as a whole).
+primary, in the classic way (key by key) or in that of Valkey 9 (as a whole); a primary and its replica join, get slots
+in both ways, give them back and leave.
 """
 
 import asyncio
@@ -10,13 +11,15 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import redis
 
+from callback_process.addresses import Address
 from callback_prove.errors import ProveError
+from callback_prove.failover import REPLICATION
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
 from callback_prove.system import START_S, Ports, Store, System
@@ -28,6 +31,8 @@ NODE_TIMEOUT_S: Final = 2.0
 """Time without an answer after which the other nodes hold an election, in seconds."""
 SUSPENDED_S: Final = 3 * NODE_TIMEOUT_S
 """Length of a suspension: time for an election."""
+SERVED_S: Final = 2.0
+"""Time for which a node that joined serves its slots, in seconds."""
 KEYS: Final = 100
 """Number of keys that move at a time in the classic way."""
 MIGRATE_MS: Final = 5000
@@ -36,23 +41,33 @@ MIGRATE_MS: Final = 5000
 class Node(Store):
     """A store that is a node of a cluster."""
 
-    def __init__(self, name: str, ports: Ports, directory: Path, durability: str) -> None:
-        """Create a node that belongs to no cluster yet."""
-        self.bus = ports.take()
-        """Address for the other nodes."""
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        bus: Address,
+        directory: Path,
+        *,
+        durability: str,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """Create a node that belongs to no cluster yet. `bus` is its address for the other nodes."""
+        self.bus = bus
         settings = [
-            "--cluster-enabled", "yes", "--cluster-port", str(self.bus.port),
-            "--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000)), "--repl-diskless-sync-delay", "0",
+            "--cluster-enabled", "yes", "--cluster-port", str(bus.port), "--protected-mode", "no",
+            "--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000)), *REPLICATION,
+            "--cluster-allow-replica-migration", "no",  # otherwise a primary without slots becomes one more replica
         ]  # fmt: skip
-        super().__init__(name, ports.take(), directory, durability=durability, settings=settings)
+        super().__init__(name, address, directory, durability=durability, settings=settings, wrapper=wrapper)
 
 
 class Cluster:
-    """Six stores that form a cluster."""
+    """Stores that form a cluster: first the primaries, then their replicas."""
 
-    def __init__(self, nodes: list[Node]) -> None:
-        """Create a cluster of running, empty stores."""
-        self.nodes = nodes
+    def __init__(self, nodes: Sequence[Node], *, spares: Sequence[Node] = ()) -> None:
+        """Create a cluster of running, empty stores. The spares do not belong to it yet."""
+        self.nodes = [*nodes]
+        self.spares = spares
         self.url = f"redis+cluster://{','.join(str(node.address) for node in nodes)}"
 
     async def form(self) -> None:
@@ -67,12 +82,45 @@ class Cluster:
         for n, node in enumerate(primaries):
             start, end = n * SLOTS // PRIMARIES, (n + 1) * SLOTS // PRIMARIES
             await node.execute("CLUSTER", "ADDSLOTSRANGE", start, end - 1)
-        for node in self.nodes[1:]:
-            first = self.nodes[0]
-            await node.execute("CLUSTER", "MEET", first.address.host, first.address.port, first.bus.port)
+        await self._meet(self.nodes[1:])
         for primary, replica in zip(primaries, replicas, strict=True):
             await self._retry(replica, "CLUSTER", "REPLICATE", await id_of(primary))
         await self.wait_until_whole()
+
+    async def add_spares(self) -> Node:
+        """Let the spares join as a primary and its replica. Return the primary, which has no slot yet.
+
+        Raises:
+            ProveError: They do not join in time.
+        """
+        primary, replica = self.spares
+        await self._meet(self.spares)
+        await self._retry(replica, "CLUSTER", "REPLICATE", await id_of(primary))
+        for node in self.nodes:
+            await self._retry(node, "CLUSTER", "COUNT-FAILURE-REPORTS", await id_of(primary))
+        self.nodes += self.spares
+        await self.wait_until_whole()
+        return primary
+
+    async def remove_spares(self) -> None:
+        """Let the spares leave. They have no slot.
+
+        Raises:
+            ProveError: The cluster does not become whole in time.
+        """
+        self.nodes = [node for node in self.nodes if node not in self.spares]
+        left = [await id_of(spare) for spare in self.spares]
+        for spare in reversed(self.spares):
+            await spare.execute("CLUSTER", "RESET", "HARD")
+        for node in self.nodes:
+            for each in left:
+                await node.execute("CLUSTER", "FORGET", each)
+        await self.wait_until_whole()
+
+    async def _meet(self, nodes: Sequence[Node]) -> None:
+        first = self.nodes[0]
+        for node in nodes:
+            await node.execute("CLUSTER", "MEET", first.address.host, first.address.port, first.bus.port)
 
     async def _retry(self, node: Store, *words: str) -> None:
         """Execute a command once the node knows the others."""
@@ -105,7 +153,7 @@ class Cluster:
             return False
         replicas = [role for role in roles if role[0] == "slave"]
         return (
-            len(replicas) == len(self.nodes) - PRIMARIES
+            2 * len(replicas) == len(self.nodes)
             and all(role[3] == "connected" for role in replicas)
             and all(len(role[2]) == 1 for role in roles if role[0] == "master")
         )
@@ -150,9 +198,45 @@ async def take_over(cluster: Cluster, choices: random.Random) -> Store:
     return node
 
 
-async def move_classic(cluster: Cluster, choices: random.Random) -> Store:
-    """Move a slot with data to another primary, key by key."""
-    source, target, slot = await _slot_to_move(cluster, choices)
+async def move_by_keys(cluster: Cluster, choices: random.Random) -> Store:
+    """Move a slot with data to another primary in the classic way."""
+    source, target = choices.sample(await cluster.of_role("master"), 2)
+    return await _move(_move_by_keys, source, target)
+
+
+async def move_whole(cluster: Cluster, choices: random.Random) -> Store:
+    """Move a slot with data to another primary in the way of Valkey 9."""
+    source, target = choices.sample(await cluster.of_role("master"), 2)
+    return await _move(_move_whole, source, target)
+
+
+async def add_and_remove(cluster: Cluster, choices: random.Random) -> Store:
+    """Let a primary and its replica join, move slots to it in both ways and back, and let them leave."""
+    (source,) = choices.sample(await cluster.of_role("master"), 1)
+    new = await cluster.add_spares()
+    for move in (_move_by_keys, _move_whole):
+        await _move(move, source, new)
+    await asyncio.sleep(SERVED_S)  # it serves them under load
+    while await new.execute("DBSIZE"):
+        for move in (_move_by_keys, _move_whole):
+            await _move(move, new, source)
+    await cluster.remove_spares()
+    return new
+
+
+Move = Callable[[Store, Store, int], Awaitable[None]]
+"""A way to move a slot from a store to another one."""
+
+
+async def _move(move: Move, source: Store, target: Store) -> Store:
+    """Move a slot with data, if the source has one. Return the source."""
+    key = await source.execute("RANDOMKEY")
+    if key is not None:
+        await move(source, target, int(await source.execute("CLUSTER", "KEYSLOT", key)))
+    return source
+
+
+async def _move_by_keys(source: Store, target: Store, slot: int) -> None:
     source_id, target_id = await id_of(source), await id_of(target)
     await target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
     await source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
@@ -160,34 +244,21 @@ async def move_classic(cluster: Cluster, choices: random.Random) -> Store:
         await source.execute("MIGRATE", target.address.host, target.address.port, "", 0, MIGRATE_MS, "KEYS", *keys)
     for node in (target, source):
         await node.execute("CLUSTER", "SETSLOT", slot, "NODE", target_id)
-    return source
 
 
-async def move_whole(cluster: Cluster, choices: random.Random) -> Store:
-    """Move a slot with data to another primary with the command of Valkey 9."""
-    source, target, slot = await _slot_to_move(cluster, choices)
+async def _move_whole(source: Store, target: Store, slot: int) -> None:
     await source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", await id_of(target))
 
-    async def is_moved() -> bool:
+    async def is_over() -> bool:
         states = {job["state"] for job in await source.execute("CLUSTER", "GETSLOTMIGRATIONS")}
         return states <= {"success", "failed", "canceled", "cancelled"}
 
-    await wait_until(is_moved, timeout_s=START_S)
-    return source
+    await wait_until(is_over, timeout_s=START_S)
 
 
-async def _slot_to_move(cluster: Cluster, choices: random.Random) -> tuple[Store, Store, int]:
-    source, target = choices.sample(await cluster.of_role("master"), 2)
-    key = await source.execute("RANDOMKEY")
-    if key is None:
-        source, target = target, source
-        key = await source.execute("RANDOMKEY")
-    return source, target, int(await source.execute("CLUSTER", "KEYSLOT", key))
-
-
-FAULTS: Final[tuple[Callable[[Cluster, random.Random], Awaitable[Store]], ...]] = (
-    kill, suspend, take_over, move_classic, move_whole,
-)  # fmt: skip
+Fault = Callable[[Cluster, random.Random], Awaitable[Store]]
+"""A fault of a cluster, which returns the node that it hit first."""
+FAULTS: Final[Sequence[Fault]] = (kill, suspend, take_over, move_by_keys, move_whole, add_and_remove)
 
 
 async def prove(settings: Settings, history: History) -> None:
@@ -196,24 +267,38 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
     with Ports() as ports:
-        nodes = [Node(f"node-{n}", ports, settings.directory, settings.durability) for n in range(1, 2 * PRIMARIES + 1)]
-        async with contextlib.AsyncExitStack() as stack:
-            for node in nodes:
-                await stack.enter_async_context(running(node))
-            cluster = Cluster(nodes)
-            await cluster.form()
-            system = System(settings.directory, ports, cluster.url, settings.size, durability=settings.durability)
-            workload = await stack.enter_async_context(under_load(system, history, settings))
-            plan = list[Callable[[Cluster, random.Random], Awaitable[Store]]]()
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                plan = plan or choices.sample(FAULTS, len(FAULTS))
-                fault = plan.pop()
-                began = time.time()
-                broken = await fault(cluster, choices)
-                history.add(Injected(at=began, fault=fault.__name__, process=broken.name))
-                await cluster.wait_until_whole()
-                say(f"fault {cycle + 1} of {settings.cycles}: {fault.__name__} of {broken.name}")
+        nodes = [
+            Node(f"node-{n}", ports.take(), ports.take(), settings.directory, durability=settings.durability)
+            for n in range(1, 2 * PRIMARIES + 3)
+        ]
+        cluster = Cluster(nodes[: 2 * PRIMARIES], spares=nodes[2 * PRIMARIES :])
+        await prove_with_faults(cluster, FAULTS, ports, settings, history)
+
+
+async def prove_with_faults(
+    cluster: Cluster, faults: Sequence[Fault], ports: Ports, settings: Settings, history: History
+) -> None:
+    """Run a proof with a cluster that does not run yet. Each fault comes equally often.
+
+    Raises:
+        ProveError: The proof has no result.
+    """
+    choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
+    async with contextlib.AsyncExitStack() as stack:
+        for node in (*cluster.nodes, *cluster.spares):
+            await stack.enter_async_context(running(node))
+        await cluster.form()
+        system = System(settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability)
+        workload = await stack.enter_async_context(under_load(system, history, settings))
+        plan = list[Fault]()
+        for cycle in range(settings.cycles):
             await wait_for_successes(workload, settings.min_successes)
+            plan = plan or choices.sample(faults, len(faults))
+            fault = plan.pop()
+            began = time.time()
+            broken = await fault(cluster, choices)
+            history.add(Injected(at=began, fault=fault.__name__, process=broken.name))
+            await cluster.wait_until_whole()
+            say(f"fault {cycle + 1} of {settings.cycles}: {fault.__name__} of {broken.name}")
+        await wait_for_successes(workload, settings.min_successes)

@@ -20,7 +20,7 @@ from callback_prove.wait import wait_until
 
 LONGEST_S: Final = 2.0
 """Longest time for which the replica is cut off, and for which the address leads to the old primary, in seconds."""
-SETTINGS: Final = ("--repl-diskless-sync-delay", "0")
+REPLICATION: Final = ("--repl-diskless-sync-delay", "0")
 """By default, a primary waits 5 seconds for more replicas before it sends its data."""
 
 
@@ -42,7 +42,7 @@ async def prove(settings: Settings, history: History) -> None:
                 ports.take(),
                 settings.directory,
                 durability=settings.durability,
-                settings=(*SETTINGS, *_replica_settings(settings.durability)),
+                settings=REPLICATION,
             )
             for n in (1, 2, 3)
         ]
@@ -52,14 +52,14 @@ async def prove(settings: Settings, history: History) -> None:
             for store in stores:
                 await stack.enter_async_context(running(store))
 
-            def lead_to(store: Store) -> None:
-                address.target = str(store.address)
-                address.cut()
-
             primary, replica, spare = stores
-            await follow(replica, links[primary])
+            await follow(replica, links[primary].address)
             system = System(
-                settings.directory, ports, f"redis://{address.address}", settings.size, durability=settings.durability
+                settings.directory,
+                ports,
+                f"redis://{address.address}",
+                size=settings.size,
+                durability=settings.durability,
             )
             workload = await stack.enter_async_context(under_load(system, history, settings))
             for cycle in range(settings.cycles):
@@ -72,36 +72,26 @@ async def prove(settings: Settings, history: History) -> None:
                 await replica.execute("REPLICAOF", "NO", "ONE")
                 links[primary].cut()
                 links[primary].is_losing_answers = False
-                await follow(spare, links[replica])
-                lead_to(replica)
+                await follow(spare, links[replica].address)
+                address.lead_to(str(replica.address))
                 await wait_for_successes(workload, settings.min_successes)
                 await primary.start()
                 note("return", primary)
-                lead_to(primary)
+                address.lead_to(str(primary.address))
                 await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                lead_to(replica)
+                address.lead_to(str(replica.address))
                 await wait_for_successes(workload, settings.min_successes)
                 primary, replica, spare = replica, spare, primary
                 say(f"failover {cycle + 1} of {settings.cycles}")
 
 
-def _replica_settings(durability: str) -> tuple[str, ...]:
-    """Return what docs/operations.md says for stores of `replicated:N`.
-
-    Without it, the old primary that comes back can begin an epoch of its own in a partition that had no call since the
-    failover. The servers then refuse the right primary there, until an operator accepts the loss.
-    """
-    _, _, replicas = durability.partition("replicated:")
-    return ("--min-replicas-to-write", replicas) if replicas else ()
-
-
-async def follow(replica: Store, link: Tunnel) -> None:
-    """Make a store a replica of the primary behind a link, and wait until it has its data.
+async def follow(replica: Store, address: str) -> None:
+    """Make a store a replica of the primary at an address (`HOST:PORT`), and wait until it has its data.
 
     Raises:
         ProveError: It does not get the data in time.
     """
-    host, _, port = link.address.rpartition(":")
+    host, _, port = address.rpartition(":")
     await replica.execute("REPLICAOF", host, port)
 
     async def is_up() -> bool:

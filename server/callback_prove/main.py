@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from callback_prove import cluster, failover, power_loss, processes
+from callback_prove import cluster, failover, network, power_loss, processes, sentinel
 from callback_prove.checker import Violation, check
 from callback_prove.errors import ProveError
 from callback_prove.history import History
@@ -31,7 +31,9 @@ PROOFS: Final[Mapping[str, Proof]] = {
     "processes": Proof(processes.prove),
     "power-loss": Proof(power_loss.prove),
     "failover": Proof(failover.prove, "replicated:1"),
+    "sentinel": Proof(sentinel.prove, "replicated:1"),
     "cluster": Proof(cluster.prove, "replicated:1"),
+    "network": Proof(network.prove, "replicated:1"),
 }
 """All proofs, by name."""
 HISTORY: Final = "history.ndjson"

@@ -33,7 +33,7 @@ async def prove(settings: Settings, history: History) -> None:
     library = compile_library(settings.directory)
     with Ports() as ports:
         store = SyncedStore("store-1", ports, settings.directory, library, settings.durability)
-        system = System(settings.directory, ports, store.url, settings.size, durability=settings.durability)
+        system = System(settings.directory, ports, store.url, size=settings.size, durability=settings.durability)
         async with running(store), under_load(system, history, settings) as workload:
             lost_bytes = 0
             for cycle in range(settings.cycles):

@@ -19,7 +19,7 @@ async def prove(settings: Settings, history: History) -> None:
     """
     with Ports() as ports:
         store = Store("store-1", ports.take(), settings.directory, durability=settings.durability)
-        system = System(settings.directory, ports, store.url, settings.size, durability=settings.durability)
+        system = System(settings.directory, ports, store.url, size=settings.size, durability=settings.durability)
         injector = Injector(
             [store, *system.servers, *system.edges, *system.handlers],
             history,

@@ -179,6 +179,7 @@ class Store(Process):
         *,
         durability: str = "always",
         settings: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Create a store.
@@ -189,6 +190,7 @@ class Store(Process):
             directory: Directory of the log and the data.
             durability: Setting `store_durability` of the servers.
             settings: More settings, as arguments of the program.
+            wrapper: Command that runs the program. Empty: none.
             environment: More environment variables.
 
         Raises:
@@ -200,8 +202,8 @@ class Store(Process):
         self.data.mkdir()
         fsync = "everysec" if durability == "everysec" else "always"
         command = [
-            find_store(), "--bind", address.host, "--port", str(address.port), "--dir", str(self.data), "--save", "",
-            "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
+            *wrapper, find_store(), "--bind", address.host, "--port", str(address.port), "--dir", str(self.data),
+            "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
             "--auto-aof-rewrite-percentage", "0", *settings,
         ]  # fmt: skip
         super().__init__("store", name, command, directory, environment=environment, is_ready=self._pong)
@@ -218,8 +220,17 @@ class Store(Process):
         Raises:
             redis.RedisError: It is unreachable, or replied with an error.
         """
-        async with redis.asyncio.Redis(host=self.address.host, port=self.address.port, decode_responses=True) as client:
-            return await client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis has no type for it
+        return await execute(self.address, *words)
+
+
+async def execute(address: Address, *words: str | int) -> Any:
+    """Execute one command at a store or a Sentinel, and return its reply.
+
+    Raises:
+        redis.RedisError: It is unreachable, or replied with an error.
+    """
+    async with redis.asyncio.Redis(host=address.host, port=address.port, decode_responses=True) as client:
+        return await client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis has no type for it
 
 
 def find_store() -> str:
@@ -274,15 +285,13 @@ class Size:
 class System:
     """Servers, edges and handlers on a store."""
 
-    def __init__(
-        self, directory: Path, ports: Ports, store_url: str, size: Size, *, durability: str = "always"
-    ) -> None:
+    def __init__(self, directory: Path, ports: Ports, *store_urls: str, size: Size, durability: str = "always") -> None:
         """Create the processes.
 
         Args:
             directory: Directory of their logs.
             ports: Source of their addresses.
-            store_url: URL of the store.
+            store_urls: URLs of the store. The servers have one each, in turn.
             size: Number of processes.
             durability: Setting `store_durability` of the servers.
         """
@@ -299,7 +308,6 @@ class System:
             activities[ACTIVITIES["push"]] = {**activity, "target": _target(pushed)}
         self.activities = [*activities]
         common = {
-            "CALLBACK_STORE_URL": store_url,
             "CALLBACK_STORE_DURABILITY": durability,
             "CALLBACK_BOX_URL": f"http://{self.edge_addresses[0]}",
             "CALLBACK_STATE_KEY": secrets.token_hex(),
@@ -310,7 +318,10 @@ class System:
         self.servers = [
             Process(
                 "server", f"server-{n}", python("callback_server"), directory,
-                environment={**common, "CALLBACK_GRPC_BIND": str(address), "CALLBACK_ADMIN_BIND": str(admin)},
+                environment={
+                    **common, "CALLBACK_STORE_URL": store_urls[(n - 1) % len(store_urls)],
+                    "CALLBACK_GRPC_BIND": str(address), "CALLBACK_ADMIN_BIND": str(admin),
+                },
                 is_ready=_readiness(admin),
             )
             for n, (address, admin) in enumerate(servers, 1)

@@ -40,6 +40,11 @@ class Tunnel:
         self.cut()
         await self._server.wait_closed()
 
+    def lead_to(self, target: str) -> None:
+        """Lead to another address, and break every connection."""
+        self.target = target
+        self.cut()
+
     def cut(self) -> None:
         """Break every connection, as a failure of the network does."""
         for connection in self._connections:

@@ -159,7 +159,7 @@ async def _visit(page, case_id, url):
 async def test_clients_of_all_languages_keep_every_promise_while_servers_restart(tmp_path, go_commands, node_commands):
     with Ports() as ports, History(tmp_path / "history.ndjson") as history:
         store = Store("store-1", ports.take(), tmp_path)
-        system = System(tmp_path, ports, store.url, Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
+        system = System(tmp_path, ports, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
         (python,) = system.handlers
         node = Handler("worker", "node-1", [*node_commands["mixed_worker"], system.target], tmp_path)
         system.handlers.append(node)

@@ -46,7 +46,7 @@ async def test_the_same_power_loss_does_lose_where_everysec_was_accepted(tmp_pat
     assert await prove_in_cycles("power-loss", tmp_path, "everysec", 3, quiet_s=0)
 
 
-@pytest.mark.parametrize("name", ["failover", *(["cluster"] if SOAK else [])])
+@pytest.mark.parametrize("name", ["failover", "sentinel", *(["cluster", "network"] if SOAK else [])])
 async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
     assert await prove_in_cycles(name, tmp_path, "replicated:1", count(1, 50)) == []
 
@@ -89,10 +89,17 @@ def test_a_proof_that_breaks_off_is_no_broken_promise(tmp_path, monkeypatch, cap
     assert str(tmp_path / "proof" / HISTORY) in output.err
 
 
-def test_a_proof_without_a_compiler_says_what_to_install(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("power-loss", "needs a C compiler: install gcc"),
+        ("network", "needs network namespaces: run it as root on Linux, with the program ip"),
+    ],
+)
+def test_a_proof_that_needs_more_of_the_machine_says_what(tmp_path, monkeypatch, capsys, name, needed):
     monkeypatch.setenv("PATH", "")
-    assert run("power-loss", directory=tmp_path / "proof", **OPTIONS) == 69
+    assert run(name, directory=tmp_path / "proof", **OPTIONS) == 69
     output = capsys.readouterr()
     assert output.out == ""
-    assert "needs a C compiler: install gcc" in output.err
+    assert needed in output.err
     assert str(tmp_path / "proof" / HISTORY) in output.err

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -131,8 +131,12 @@ def console(config: Path | None, bind: str | None, admin: str | None, server: st
     sys.exit(_run(lambda: run(ConsoleSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
 
 
+PROOFS: Final = ("processes", "power-loss", "failover", "sentinel", "cluster", "network")
+"""The names of the proofs."""
+
+
 @click.command(epilog=examples("callback prove processes --seconds 600", "callback prove failover --cycles 50"))
-@click.argument("name", metavar="NAME", type=click.Choice(["processes", "power-loss", "failover", "cluster"]))
+@click.argument("name", metavar="NAME", type=click.Choice(PROOFS))
 @click.option("--seconds", type=click.FloatRange(0), help="processes: the length of the load.  [default: 60]")
 @click.option("--cycles", type=click.IntRange(1), help="The other proofs: the number of faults.  [default: 10]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The seed of the choice of faults.")
@@ -140,7 +144,7 @@ def console(config: Path | None, bind: str | None, admin: str | None, server: st
     "--durability",
     type=click.Choice(["always", "everysec", "replicated:1"]),
     help="The setting store_durability. power-loss does lose with everysec, failover with always.  [default: always; "
-    "of failover and cluster: replicated:1]",
+    "of those with replicas: replicated:1]",
 )
 @click.option(
     "--directory",
@@ -151,14 +155,19 @@ def console(config: Path | None, bind: str | None, admin: str | None, server: st
 def prove(name: str, seconds: float | None, cycles: int | None, **options: Any) -> None:
     """Prove what is promised: break a system of its own under load, and check the history.
 
-    NAME is one of `processes` (servers, edges, handlers and the store are killed, stopped and suspended at random),
-    `power-loss` (the machine of the store loses its power; needs Linux and a C compiler), `failover` (a replica that is
-    behind takes over from a primary that is killed and comes back) and `cluster` (primaries of a cluster are killed and
-    suspended, and slots move).
+    NAME is one of:
+
+    \b
+    processes   servers, edges, handlers and the store are killed, stopped and suspended at random
+    power-loss  the machine of the store loses its power; needs Linux and a C compiler
+    failover    a replica that is behind takes over from a primary that is killed and comes back
+    sentinel    a primary that Sentinels watch is killed or suspended, and comes back
+    cluster     primaries of a cluster are killed and suspended, slots move, nodes are added and removed
+    network     hosts of a cluster are cut off from each other; needs Linux, root and network namespaces
 
     Nothing but this command uses the system. It prints what was done and each broken promise. The exit code is then 1,
     and the history of every step is kept.
-    """
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins with this
     with needs_extra("up"):
         from callback_prove.main import run
     if seconds is not None and name != "processes":

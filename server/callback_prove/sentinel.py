@@ -1,0 +1,163 @@
+"""Proof: three Sentinels watch a primary and its replica, which take over from each other under load.
+
+Half of the servers ask the Sentinels for the primary. The other half reach it at one address, which follows later, as
+that of a load balancer does, and leads to the old primary again for a while. In each cycle the primary is killed or
+suspended for longer than the Sentinels wait, comes back as a primary, and becomes a replica once they notice it.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from callback_process.addresses import Address
+from callback_prove.errors import ProveError
+from callback_prove.failover import LONGEST_S, REPLICATION, follow
+from callback_prove.history import History, Injected
+from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
+from callback_prove.system import START_S, Ports, Process, Store, System, execute, find_store
+from callback_prove.tunnel import Tunnel
+from callback_prove.wait import wait_until
+
+SENTINELS: Final = 3
+SERVICE: Final = "callbacks"
+DOWN_AFTER_MS: Final = 1000
+FAILOVER_TIMEOUT_MS: Final = 5000
+PUBLISH_PERIOD_MS: Final = 250
+"""How often Sentinels talk. After four of these periods they make a primary that came back a replica: by default 8
+seconds."""
+FAULTS: Final = ("kill", "suspend")
+
+
+class Sentinel(Process):
+    """A Sentinel that watches a primary."""
+
+    def __init__(self, name: str, address: Address, primary: Store, directory: Path) -> None:
+        """Create a Sentinel.
+
+        Raises:
+            ProveError: This machine has no Valkey or Redis.
+        """
+        self.address = address
+        data = directory / name
+        data.mkdir()
+        file = data / "sentinel.conf"
+        file.write_text(
+            f"sentinel monitor {SERVICE} {primary.address.host} {primary.address.port} {SENTINELS // 2 + 1}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
+            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n",
+            encoding="utf-8",
+        )
+        command = [
+            find_store(), str(file), "--sentinel", "--bind", address.host, "--port", str(address.port),
+            "--dir", str(data),
+        ]  # fmt: skip
+        super().__init__("sentinel", name, command, directory, is_ready=self._is_ready_to_watch)
+
+    async def _is_ready_to_watch(self) -> bool:
+        try:
+            await execute(self.address, "SENTINEL", "DEBUG", "PUBLISH-PERIOD", PUBLISH_PERIOD_MS)
+        except redis.RedisError:  # it does not listen yet
+            return False
+        return True
+
+    async def primary(self) -> str:
+        """Return the address of the primary that it names, `HOST:PORT`."""
+        return ":".join(await execute(self.address, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE))
+
+    async def knows_all(self) -> bool:
+        """Return whether it knows the replica and the other Sentinels."""
+        replicas = await execute(self.address, "SENTINEL", "REPLICAS", SERVICE)
+        others = await execute(self.address, "SENTINEL", "SENTINELS", SERVICE)
+        return len(replicas) == 1 and len(others) == SENTINELS - 1
+
+
+async def prove(settings: Settings, history: History) -> None:
+    """Run the proof. Each fault comes equally often.
+
+    Raises:
+        ProveError: The proof has no result.
+    """
+    choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
+    with Ports() as ports:
+        primary, replica = (
+            Store(f"store-{n}", ports.take(), settings.directory, durability=settings.durability, settings=REPLICATION)
+            for n in (1, 2)
+        )
+        sentinels = [
+            Sentinel(f"sentinel-{n}", ports.take(), primary, settings.directory) for n in range(1, SENTINELS + 1)
+        ]
+        async with contextlib.AsyncExitStack() as stack:
+            address = await stack.enter_async_context(Tunnel(str(primary.address)))
+            for store in (primary, replica):
+                await stack.enter_async_context(running(store))
+            await follow(replica, str(primary.address))
+            for sentinel in sentinels:
+                await stack.enter_async_context(running(sentinel))
+            await _wait_until_each(sentinels, replica, primary)
+            hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
+            system = System(
+                settings.directory,
+                ports,
+                f"redis+sentinel://{hosts}/{SERVICE}",
+                f"redis://{address.address}",
+                size=settings.size,
+                durability=settings.durability,
+            )
+            workload = await stack.enter_async_context(under_load(system, history, settings))
+            plan = list[str]()
+            for cycle in range(settings.cycles):
+                await wait_for_successes(workload, settings.min_successes)
+                plan = plan or choices.sample(FAULTS, len(FAULTS))
+                fault = plan.pop()
+                history.add(Injected(at=time.time(), fault=fault, process=primary.name))
+                if fault == "kill":
+                    await primary.kill()
+                else:
+                    primary.signal(signal.SIGSTOP)
+                await _wait_until_named(sentinels, replica)
+                await asyncio.sleep(choices.uniform(0, LONGEST_S))
+                address.lead_to(str(replica.address))
+                history.add(Injected(at=time.time(), fault="return", process=primary.name))
+                if fault == "kill":
+                    await primary.start()
+                else:
+                    primary.signal(signal.SIGCONT)
+                address.lead_to(str(primary.address))
+                await asyncio.sleep(choices.uniform(0, LONGEST_S))
+                address.lead_to(str(replica.address))
+                primary, replica = replica, primary
+                await _wait_until_each(sentinels, replica, primary)
+                say(f"failover {cycle + 1} of {settings.cycles}: {fault} of {replica.name}")
+            await wait_for_successes(workload, settings.min_successes)
+
+
+async def _wait_until_named(sentinels: Sequence[Sentinel], primary: Store) -> None:
+    """Wait until all Sentinels name a primary. Raises ProveError if that takes too long."""
+
+    async def is_named() -> bool:
+        return {await sentinel.primary() for sentinel in sentinels} == {str(primary.address)}
+
+    if not await wait_until(is_named, timeout_s=START_S):
+        raise ProveError(f"the Sentinels do not make {primary.name} the primary; see the log {sentinels[0].log}")
+
+
+async def _wait_until_each(sentinels: Sequence[Sentinel], replica: Store, primary: Store) -> None:
+    """Wait until a replica follows the primary, and all Sentinels know everything. Raises ProveError if not in time."""
+
+    async def is_whole() -> bool:
+        try:
+            role = await replica.execute("ROLE")
+        except redis.RedisError:  # it starts
+            return False
+        follows = role[0] == "slave" and role[2] == primary.address.port and role[3] == "connected"
+        return follows and all([await sentinel.knows_all() for sentinel in sentinels])
+
+    if not await wait_until(is_whole, timeout_s=START_S):
+        raise ProveError(f"{replica.name} does not become a replica again; see the log {sentinels[0].log}")
