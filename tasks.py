@@ -236,6 +236,7 @@ def lock(*arguments: str) -> None:
     run(*compile_lock, "--resolution", "lowest-direct", "--output-file", OLDEST_LOCK)
     compile_lock += ["--extra", "up", *arguments]
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
+    compile_lock += ["--extra", "otel"]
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
     for kind in ("bench", "guides"):
         run(*compile_lock, "--group", kind, "--constraint", LOCKS["dev"], "--output-file", LOCKS[kind])

@@ -11,7 +11,7 @@ from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 
 
-def create_app(settings: EdgeSettings, upstream: ServerClient) -> Quart:
+def create_app(settings: EdgeSettings, upstream: ServerClient, exchanges: ExchangeFactory | None = None) -> Quart:
     """Create the application.
 
     Quart creates one `asgi_http_class` for each request. Here this is an `Exchange`: it answers a callback URL (`/cb/`,
@@ -22,9 +22,10 @@ def create_app(settings: EdgeSettings, upstream: ServerClient) -> Quart:
     Args:
         settings: The limits, and the operator's templates.
         upstream: Makes the calls. The caller opens and closes it.
+        exchanges: Creates the exchanges, in place of a factory of its own.
     """
     app = create_page_app(settings)
-    app.asgi_http_class = ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
+    app.asgi_http_class = exchanges or ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
     return app
 
 

@@ -10,14 +10,14 @@ The stop:
    its restart.
 3. The listener accepts no more connections, and waits for running requests until the end of `grace_s`.
 4. Calls whose callers disconnected may continue until the same time. Then every call ends with OUTCOME_UNKNOWN.
-5. The connections to the servers close.
+5. The connections to the servers close, and what is left of the traces is sent.
 """
 
 import asyncio
 import contextlib
 import socket
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
 from callback_edge.app import create_app
 from callback_edge.brand import BrandError
@@ -32,6 +32,14 @@ from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
 from callback_process.entry_point import StartError
 from callback_process.listener import address_of, listen
+
+if TYPE_CHECKING:
+    from callback_edge.tracing import Tracing
+
+FLUSH_S: Final = 5.0
+"""The longest time in which a stop sends what is left of the traces, in seconds, within the grace."""
+MIN_FLUSH_S: Final = 0.5
+"""The same after a grace that is used up: before the forced end of the process."""
 
 
 class Edge:
@@ -51,11 +59,14 @@ class Edge:
     ) -> None:
         self._settings = settings
         self._listening = listening
+        self._tracing = _load_tracing() if settings.tracing else None
+        self._flush_s = FLUSH_S
         try:
-            self.upstream = upstream or ServerClient(settings)
+            self.upstream = upstream or (self._tracing.client(settings) if self._tracing else ServerClient(settings))
         except CredentialsError as error:
             raise StartError(str(error)) from error
-        self.app = create_app(settings, self.upstream)
+        exchanges = self._tracing.exchanges(self.upstream, settings) if self._tracing else None
+        self.app = create_app(settings, self.upstream, exchanges)
         self.listener: HttpListener
         """Server of the callers, from the start on."""
         self.pages: Pages
@@ -68,6 +79,9 @@ class Edge:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as parts:
+            if self._tracing is not None:
+                tracing = self._tracing
+                parts.push_async_callback(lambda: tracing.stop(self._flush_s))
             try:
                 self.pages = await Pages.render(self.app, self._settings.load_brand())
                 public = parts.enter_context(self._listening or passed_socket() or listen(self._settings.bind))
@@ -99,6 +113,16 @@ class Edge:
         loop.call_at(end, self.upstream.give_up)
         await self.listener.stop(self._settings.grace_s)
         await self.upstream.wait_idle(max(0, end - loop.time()))  # calls whose callers disconnected
+        self._flush_s = min(FLUSH_S, max(MIN_FLUSH_S, end - loop.time()))
 
     async def _why_not_ready(self) -> str:
         return "stopping" if self._is_stopping else self.upstream.why_not_ready()
+
+
+def _load_tracing() -> "Tracing":
+    """Return the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
+    try:
+        from callback_edge.tracing import Tracing
+    except ImportError as error:
+        raise StartError(str(error)) from error
+    return Tracing()

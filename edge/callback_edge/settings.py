@@ -141,6 +141,9 @@ class EdgeSettings(ProcessSettings):
     brand_color_dark: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] | None = None
     """The same colour for the dark scheme of a browser, where the page is `#1a2027`. None: `brand_color`, as light as
     it needs to be."""
+    tracing: bool = False
+    """Whether to send traces by OpenTelemetry (OTLP over gRPC), to where the variables `OTEL_…` of the environment say.
+    It needs the extra `otel`."""
     log_level: LogLevel = "INFO"
     """Lowest level to log."""
 

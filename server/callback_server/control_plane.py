@@ -13,17 +13,20 @@ soon as the server is ready.
 Stop order (`stop`): readiness for edges ends; after `drain_s` readiness for all clients ends, new work is refused, the
 callers of held calls are told to wait elsewhere, calls and deliveries end within `grace_s`, other replicas are
 notified. Shortly before the grace ends, the calls that no handler has yet are ended as NOT_STARTED. `async with` then
-cancels what still runs. A call that is cancelled keeps its lease, and the sweeper of another process ends it.
+cancels what still runs, and sends what is left of the traces. A call that is cancelled keeps its lease, and the sweeper
+of another process ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import grpc
 
@@ -79,6 +82,13 @@ from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
 from callback_server.watch import WatchHub
 
+if TYPE_CHECKING:
+    from callback_server.tracing import Tracing
+
+FLUSH_S: Final = 5.0
+"""The longest time in which a stop sends what is left of the traces, in seconds, within the grace."""
+MIN_FLUSH_S: Final = 0.5
+"""The same after a grace that is used up: before the forced end of the process."""
 RECORD_S: Final = 1.0
 """How long before the end of the grace the calls that no handler has are ended, in seconds: time to record and answer
 them. Half of a grace that is shorter than twice this."""
@@ -119,6 +129,8 @@ class ControlPlane:
             StartError: A file that the settings name cannot be used.
         """
         files = _read_files(settings)
+        self._tracing = tracing = _load_tracing() if settings.tracing else None
+        self._flush_s = FLUSH_S
         activities = settings.to_activities()
         cookie_domains = settings.to_cookie_domains()
         recording = settings.to_recording()
@@ -152,7 +164,8 @@ class ControlPlane:
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
-        self.dispatcher = HandlerDispatcher(
+        new_dispatcher = HandlerDispatcher if tracing is None else partial(tracing.dispatcher, settings.activities)
+        self.dispatcher = new_dispatcher(
             handlers=handlers,
             workers=self.workers,
             activities=activities,
@@ -194,7 +207,7 @@ class ControlPlane:
             held=self.held,
             deliveries=self.deliveries,
         )
-        self.invoker = CallInvoker(
+        self.invoker = (CallInvoker if tracing is None else tracing.invoker)(
             self.scripts,
             claims=claims,
             dispatcher=self.dispatcher,
@@ -244,7 +257,7 @@ class ControlPlane:
         )
         max_open = settings.max_open_cases_per_owner
         self._server = make_server(
-            CallbacksServicer(
+            (CallbacksServicer if tracing is None else tracing.callbacks_servicer)(
                 self.scripts,
                 policy,
                 recording,
@@ -291,6 +304,9 @@ class ControlPlane:
             StopRequestedError: A stop was requested before the store was ready.
         """
         async with contextlib.AsyncExitStack() as stack:
+            if self._tracing is not None:
+                tracing = self._tracing
+                stack.push_async_callback(lambda: tracing.stop(self._flush_s))
             stack.push_async_callback(self.client.aclose)
             stack.push_async_callback(self._bus_client.aclose)
             await self._wait_for_store()
@@ -337,6 +353,7 @@ class ControlPlane:
         grace_s = max(MIN_GRACE_S, self._settings.grace_s)
         work = [asyncio.create_task(self._server.stop(grace_s)), asyncio.create_task(self.drain())]
         record_s = min(RECORD_S, grace_s / 2)
+        end = time.monotonic() + grace_s
         done, running = await asyncio.wait(work, timeout=grace_s - record_s)
         if running:
             self.workers.stop()
@@ -345,6 +362,7 @@ class ControlPlane:
             done, _ = await asyncio.wait(work, timeout=record_s)
         # Always send the queued messages: callers on other replicas wait for them.
         await asyncio.gather(self.workers.announce_none(), self.replica_bus.flush())
+        self._flush_s = min(FLUSH_S, max(MIN_FLUSH_S, end - time.monotonic()))
         return len(done) == len(work)
 
     async def drain(self) -> None:
@@ -439,6 +457,15 @@ def _read_files(settings: ServerSettings) -> _Files:
         )
     except (SettingsError, CredentialsError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+def _load_tracing() -> Tracing:
+    """Return the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
+    try:
+        from callback_server.tracing import Tracing
+    except ImportError as error:
+        raise StartError(str(error)) from error
+    return Tracing()
 
 
 def _read_principals(settings: ServerSettings) -> PrincipalsFile | None:

@@ -290,6 +290,9 @@ class ServerSettings(ProcessSettings):
     """Whether the server confirms the first call of each worker only after 0.2 seconds, for development. If the worker
     does not wait for that, the call fails, and `worker_did_not_wait` in the log names the worker. With several servers
     such a worker would run calls that another one has."""
+    tracing: bool = False
+    """Whether to send traces by OpenTelemetry (OTLP over gRPC), to where the variables `OTEL_…` of the environment say.
+    It needs the extra `otel`."""
     log_level: LogLevel = "INFO"
     """The lowest level of log events that are written."""
     activities: dict[str, ActivitySettings] = Field(default_factory=dict)

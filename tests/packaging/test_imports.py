@@ -46,6 +46,7 @@ MAY_IMPORT = {
     },
     "callback_edge": {*WEB, *RPC, *SETTINGS, "callback.targets", "prometheus_client", "protovalidate"},
     "callback_process": {*SETTINGS, "h11", "prometheus_client", "orjson", "structlog", "uvloop"},
+    "callback_process.traces": {"callback_process", "opentelemetry"},
     "callback_prove": {"callback", "callback_process", "callback_up", "httpcore", "msgspec", "redis"},
     "callback_server": {
         *RPC,
@@ -170,10 +171,11 @@ SERVER_ROOMS = {
         "access", "call_statistics", "calls", "contract", "domain", "epoch_exchange", "errors", "handlers", "limits",
         "metrics", "self_check", "settings", "store", "watch",
     ),
+    "tracing": ("calls", "domain", "errors", "handlers", "rpc", "settings", "store"),
     "control_plane": (
         "access", "call_statistics", "calls", "domain", "epoch_exchange", "epoch_keeper", "handlers", "limits",
-        "metrics", "replica_bus", "rpc", "self_check", "settings", "store", "store_health", "transition_log",
-        "verification", "watch",
+        "metrics", "replica_bus", "rpc", "self_check", "settings", "store", "store_health", "tracing",
+        "transition_log", "verification", "watch",
     ),
     "main": ("contract", "control_plane", "settings"),
     "__main__": ("main", "settings"),

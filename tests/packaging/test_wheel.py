@@ -74,7 +74,7 @@ def test_its_metadata_has_the_entry_point_and_the_license(wheel):
     assert files["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     fields = email.message_from_bytes(files["METADATA"])
     assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", ">=3.11")
-    assert fields.get_all("Provides-Extra") == ["cli", "client-names", "server", "up"]
+    assert fields.get_all("Provides-Extra") == ["cli", "client-names", "otel", "server", "up"]
 
 
 def test_everything_can_be_imported_from_it_alone(wheel, tmp_path):

@@ -39,8 +39,10 @@ class RequestRecord:
         self.caller = caller
         """Caller of the request."""
         self._started_at = self._answered_at = time.perf_counter()
-        self._status = 0
-        self._code = ""
+        self.status = 0
+        """Status of the response. 0: there is none yet."""
+        self.code = ""
+        """Code of the problem that is the response. Empty: the response is none."""
         self._reference = ""
         self._response_bytes = 0
         self.call_id = ""
@@ -61,7 +63,7 @@ class RequestRecord:
             problem: The problem.
             is_logged: Whether the caller of this method logs the reference, also if the access log does not.
         """
-        self._code = problem.code
+        self.code = problem.code
         if problem.status >= 400 and not self.call_id and (is_logged or self._has_log_line(problem.status)):
             self._reference = secrets.token_hex(8)
         return self.call_id if problem.status >= 400 and self.call_id else self._reference
@@ -71,7 +73,7 @@ class RequestRecord:
 
     def set_answer(self, status: int, size: int) -> None:
         """Record the status of the response and the size of its body."""
-        self._status = status
+        self.status = status
         self._response_bytes = size
         self._answered_at = time.perf_counter()
 
@@ -86,23 +88,23 @@ class RequestRecord:
         Args:
             request_bytes: Bytes of its body that were read.
         """
-        if not self._status:
-            self._status, self._code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
+        if not self.status:
+            self.status, self.code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
         seconds = self._answered_at - self._started_at
         metrics.REQUESTS_IN_FLIGHT.dec()
         metrics.REQUEST_SECONDS.observe(seconds)
         metrics.REQUEST_BYTES.inc(request_bytes)
         metrics.RESPONSE_BYTES.inc(self._response_bytes)
-        metrics.requests(self._method, self._family, f"{self._status // 100}xx").inc()
-        if self._code:
-            metrics.problems(self._code).inc()
-        if self._has_log_line(self._status):
+        metrics.requests(self._method, self._family, f"{self.status // 100}xx").inc()
+        if self.code:
+            metrics.problems(self.code).inc()
+        if self._has_log_line(self.status):
             log.info(
                 "request_ended",
                 method=self._method,
                 family=self._family,
-                status=self._status,
-                code=self._code,
+                status=self.status,
+                code=self.code,
                 duration_ms=round(seconds * 1000, 1),
                 request_bytes=request_bytes,
                 response_bytes=self._response_bytes,

@@ -31,7 +31,10 @@ class CallAnswer(msgspec.Struct, frozen=True):
 class ActiveCall:
     """A request between its arrival and its answer."""
 
-    __slots__ = ("answer", "call_id", "is_caller_gone", "is_claimed", "method", "prefers_page", "released", "state")
+    __slots__ = (
+        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "prefers_page",
+        "released", "state",
+    )  # fmt: skip
 
     def __init__(self, call_id: str, state: str = "", *, method: str = "get", prefers_page: bool = False) -> None:
         self.call_id = call_id
@@ -48,6 +51,8 @@ class ActiveCall:
         """Whether the request has become a call."""
         self.is_caller_gone = False
         """Whether it is known that the caller will not get the answer."""
+        self.creator_traceparent = ""
+        """The trace context that generated the case, for the edge. Empty: none, or this process does not trace."""
 
     def release(self) -> None:
         """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""

@@ -125,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """When a caller without an answer is told to wait, of a case without a fallback. None: the default."""
     remind_after_ms: tuple[int, ...] = ()
     """How long after its creation the handler is reminded of the case, ascending."""
+    traceparent: str = ""
+    """The W3C trace context that generated the case, for links to it. Empty: none."""
 
 
 class NewCase(msgspec.Struct, frozen=True):

@@ -104,6 +104,10 @@ class HandlerDispatcher:
             outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
         return HandlerResult(outcome, reply)
 
+    async def dispatch_again(self, grant: Grant, request: Request) -> HandlerResult:
+        """Ask the handler of a delivery once more, as `dispatch` does."""
+        return await self.dispatch(grant, request)
+
     def outcome(self, result: HandlerResult, base: Response) -> Outcome:
         """Return the outcome of a call; `base` is the case's response."""
         if isinstance(result.decision, Decision):

@@ -85,12 +85,14 @@ class PushHandler:
         connection = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
         left_s = max(end - time.monotonic(), 0.001)
         message = question(grant, request, timeout_s=left_s)
+        metadata = (("traceparent", request.traceparent),) if request.traceparent else None
         try:
             if grant.reason is Reason.CALL:
-                answer = await connection.stub.HandleCallback(message, timeout=left_s)
+                answer = await connection.stub.HandleCallback(message, timeout=left_s, metadata=metadata)
             else:
                 notification = handler_pb2.HandleNotificationRequest(notification=message)
-                answer = (await connection.stub.HandleNotification(notification, timeout=left_s)).decision
+                sent = connection.stub.HandleNotification(notification, timeout=left_s, metadata=metadata)
+                answer = (await sent).decision
         except grpc.aio.AioRpcError as error:
             if grant.reason is not Reason.CALL and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 detail = f"the handler of {self._activity} takes no notifications"

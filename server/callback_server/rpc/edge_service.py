@@ -241,6 +241,8 @@ class _InvocationStream:
             self._unsent_bytes -= size
             call = self._calls.get(number)
             result = message.results.add(number=number, caller_gone=call is not None and call.is_caller_gone)
+            if call is not None and call.creator_traceparent:
+                result.creator_traceparent = call.creator_traceparent
             if isinstance(outcome, CallAnswer):
                 result.response.call_id = outcome.call_id
                 result.response.cookie_host = outcome.cookie_host

@@ -171,6 +171,7 @@ class AsyncCallbackClient:
         closed_response: Response | None = None,
         remind_after: Collection[timedelta] = (),
         notify: Collection[CallReason] = (),
+        traceparent: str = "",
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -217,6 +218,8 @@ class AsyncCallbackClient:
                 reminder, until the case is closed or resolved. Requires REMINDER in `notify`.
             notify: The notifications that the handler gets (`Handlers.notification`): REMINDER, EXPIRY, or both.
                 Default: none.
+            traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that traces
+                keeps it, and links the calls to it. Default: none.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -253,12 +256,14 @@ class AsyncCallbackClient:
         )
         backoff = self._backoff(timeout)
         try:
-            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff)
+            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, traceparent=traceparent)
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
-            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
+            reply = await self._call(
+                lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True, traceparent=traceparent
+            )
         made = generated_from_proto(reply)
         for warning in made.warnings:
             _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
@@ -881,12 +886,14 @@ class AsyncCallbackClient:
         backoff: Backoff,
         *,
         once: bool = False,
+        traceparent: str = "",
     ) -> _Reply:
         """Send a request, with retries until its timeout. Raise every gRPC error as a `CallbackError`."""
+        traced = (("traceparent", traceparent),) if traceparent else ()
         while True:
             rpc = method(CallbacksServiceStub(self._connection()))
             try:
-                return await rpc(request, timeout=backoff.remaining, metadata=self._metadata())
+                return await rpc(request, timeout=backoff.remaining, metadata=(*self._metadata(), *traced))
             except grpc_io.CANCELLED as failure:
                 if not self._closed or grpc_io.is_being_cancelled():
                     raise

@@ -171,6 +171,7 @@ class CallbackClient:
         closed_response: Response | None = None,
         remind_after: Collection[timedelta] = (),
         notify: Collection[CallReason] = (),
+        traceparent: str = "",
         timeout: float | None = None,
     ) -> GeneratedCallback:
         """Store a case durably, and return its URL.
@@ -217,6 +218,8 @@ class CallbackClient:
                 reminder, until the case is closed or resolved. Requires REMINDER in `notify`.
             notify: The notifications that the handler gets (`Handlers.notification`): REMINDER, EXPIRY, or both.
                 Default: none.
+            traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that traces
+                keeps it, and links the calls to it. Default: none.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -253,12 +256,14 @@ class CallbackClient:
         )
         backoff = self._backoff(timeout)
         try:
-            reply = self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff)
+            reply = self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, traceparent=traceparent)
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
-            reply = self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True)
+            reply = self._call(
+                lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True, traceparent=traceparent
+            )
         made = generated_from_proto(reply)
         for warning in made.warnings:
             _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
@@ -875,12 +880,14 @@ class CallbackClient:
         backoff: Backoff,
         *,
         once: bool = False,
+        traceparent: str = "",
     ) -> _Reply:
         """Send a request, with retries until its timeout. Raise every gRPC error as a `CallbackError`."""
+        traced = (("traceparent", traceparent),) if traceparent else ()
         while True:
             rpc = method(CallbacksServiceStub(self._connection()))
             try:
-                return rpc(request, timeout=backoff.remaining, metadata=self._metadata())
+                return rpc(request, timeout=backoff.remaining, metadata=(*self._metadata(), *traced))
             except grpc_io.CANCELLED as failure:
                 if not self._closed or grpc_io.is_being_cancelled():
                     raise

@@ -1,0 +1,271 @@
+"""Traces of a server: spans for generating a callback, for a call, and for each attempt to have a handler decide on it.
+
+1. The span of a call continues the trace of the edge, and is linked to the trace context that generated the callback.
+   That context is the one in the metadata of GenerateCallbackUrl, and is stored with the case. The trace context of the
+   call is stored with its request.
+2. The first attempt to ask a handler is a child of the call. Each later one is a root, because it can come days later
+   and in another process, with links to the call and to the context that generated the callback. So is an attempt of a
+   notification, which has no call.
+3. The handler gets the trace context of its attempt, also if it is not sampled.
+4. No attribute holds anything of a request or a response, nor the text of an error.
+
+The traced parts are used in place of those of the same names, so that a process that does not trace has nothing to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from google.rpc import code_pb2
+from msgspec.structs import replace
+
+from callback_process.traces import (
+    Span,
+    SpanKind,
+    Traces,
+    add_link,
+    current_span,
+    is_sampled,
+    running,
+    set_failed,
+    traceparent_of,
+    well_formed,
+)
+from callback_server import errors
+from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.invoke import CallInvoker
+from callback_server.domain.call import Grant, Outcome, Request
+from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.notification import Reason
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
+from callback_server.rpc.callbacks_service import CallbacksServicer
+from callback_server.rpc.status import internal_error, status_of
+
+if TYPE_CHECKING:
+    import grpc
+    from google.rpc import status_pb2
+
+    from callback.v1 import callbacks_service_pb2 as pb2
+    from callback_server.domain.case import NewCase
+    from callback_server.settings import ActivitySettings
+    from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict
+
+_GENERATE: Final = "callback.v1.CallbacksService/GenerateCallbackUrl"
+_INVOKE: Final = "callback.v1.EdgeService/StreamInvocations"
+_HANDLE: Final = "callback.v1.CallbackHandlerService/HandleCallback"
+_NOTIFY: Final = "callback.v1.CallbackHandlerService/HandleNotification"
+_FAULTS: Final = frozenset(
+    (
+        code_pb2.UNKNOWN,
+        code_pb2.DEADLINE_EXCEEDED,
+        code_pb2.UNIMPLEMENTED,
+        code_pb2.INTERNAL,
+        code_pb2.UNAVAILABLE,
+        code_pb2.DATA_LOSS,
+    )
+)
+"""The codes that are a fault of the server, by the conventions for gRPC."""
+
+_creator: ContextVar[str] = ContextVar("_creator", default="")
+"""The trace context of the RPC that generates a callback."""
+
+
+class Tracing(Traces):
+    """The traces of a server, and its parts that trace."""
+
+    def __init__(self) -> None:
+        super().__init__("callback-server")
+
+    def dispatcher(self, declared: Mapping[str, ActivitySettings], **arguments: Any) -> HandlerDispatcher:
+        """Return a dispatcher with these arguments. The declared activities have the targets of push handlers."""
+        targets = {name: activity.target for name, activity in declared.items() if activity.target is not None}
+        return _TracedDispatcher(self, targets, **arguments)
+
+    def invoker(self, *arguments: Any, **named: Any) -> CallInvoker:
+        """Return an invoker with these arguments."""
+        return _TracedInvoker(self, *arguments, **named)
+
+    def callbacks_servicer(self, *arguments: Any, **named: Any) -> CallbacksServicer:
+        """Return a servicer of `CallbacksService` with these arguments."""
+        return _TracedCallbacksServicer(self, *arguments, **named)
+
+
+class _TracedCallbacksServicer(CallbacksServicer):
+    """Keeps the trace context that generates a callback."""
+
+    def __init__(self, traces: Traces, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._traces = traces
+
+    async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
+        self,
+        request: pb2.GenerateCallbackUrlRequest,
+        context: grpc.aio.ServicerContext[pb2.GenerateCallbackUrlRequest, pb2.GenerateCallbackUrlResponse],
+    ) -> pb2.GenerateCallbackUrlResponse:
+        """Store a case and return its URL, in a span."""
+        given = next((value for key, value in context.invocation_metadata() or () if key == "traceparent"), "")
+        creator = well_formed(given) if isinstance(given, str) else ""
+        span = self._traces.start(_GENERATE, SpanKind.SERVER, _rpc(_GENERATE), parent=creator)
+        token = _creator.set(creator)
+        code = code_pb2.CANCELLED
+        try:
+            reply = await super().GenerateCallbackUrl(request, context)
+            code = code_pb2.OK
+            if span.is_recording():
+                span.set_attribute("callback.activity", request.callback_activity)
+                span.set_attribute("callback.case_id", reply.callback_case_id)
+            return reply
+        except Exception:
+            refused = context.code()  # it was refused by `abort`
+            code = refused.value[0] if refused else code_pb2.UNKNOWN
+            raise
+        finally:
+            _creator.reset(token)
+            _end_rpc(span, code)
+
+    GenerateCallbackUrl.role = CallbacksServicer.GenerateCallbackUrl.role  # type: ignore[attr-defined]  # see `rpc`
+
+    async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
+        if creator := _creator.get():
+            case = replace(case, settings=replace(case.settings, traceparent=creator))
+        return await super()._create(case)
+
+
+class _TracedInvoker(CallInvoker):
+    """Runs each call in a span."""
+
+    def __init__(self, traces: Traces, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._traces = traces
+
+    def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
+        """Start the call of the case that `state` reaches."""
+        span = self._traces.start(_INVOKE, SpanKind.SERVER, _INVOKE_ATTRIBUTES, parent=request.traceparent)
+        request = replace(request, traceparent=traceparent_of(span))
+        if not span.is_recording():
+            return super().invoke(state, parameter, request, prefers_page=prefers_page)
+        try:
+            with running(span):
+                call = super().invoke(state, parameter, request, prefers_page=prefers_page)
+        except Exception as error:
+            _end_call(span, error)
+            raise
+        call.answer.add_done_callback(functools.partial(_answered, span))
+        return call
+
+    async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
+        call.creator_traceparent = grant.settings.traceparent
+        span = current_span()
+        if span.is_recording():
+            span.set_attributes(_of_call(grant))
+            add_link(span, grant.settings.traceparent)
+        return await super()._call(grant, request, call)
+
+
+class _TracedDispatcher(HandlerDispatcher):
+    """Asks each handler in a span."""
+
+    def __init__(self, traces: Traces, targets: Mapping[str, str], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._traces = traces
+        self._targets = targets
+
+    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
+        """Ask the handler of a call for its decision: as a child of the call."""
+        parent = request.traceparent if grant.reason is Reason.CALL else ""
+        if parent and not is_sampled(parent):
+            return await super().dispatch(grant, request)
+        return await self._ask(grant, request, parent, () if parent else (grant.settings.traceparent,))
+
+    async def dispatch_again(self, grant: Grant, request: Request) -> HandlerResult:
+        """Ask the handler once more: as a root."""
+        return await self._ask(grant, request, "", (request.traceparent, grant.settings.traceparent))
+
+    async def _ask(self, grant: Grant, request: Request, parent: str, links: tuple[str, ...]) -> HandlerResult:
+        target = self._targets.get(grant.activity)
+        if target is None:
+            name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
+        else:
+            method = _HANDLE if grant.reason is Reason.CALL else _NOTIFY
+            name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
+        span = self._traces.start(name, kind, {**attributes, **_of_call(grant)}, parent=parent, links=links)
+        try:
+            result = await super().dispatch(grant, replace(request, traceparent=traceparent_of(span)))
+            if span.is_recording():
+                _set_result(span, result)
+            return result
+        finally:
+            span.end()
+
+
+def _rpc(method: str) -> dict[str, str | int | bool]:
+    return {"rpc.system.name": "grpc", "rpc.method": method}
+
+
+_INVOKE_ATTRIBUTES: Final = _rpc(_INVOKE)
+
+
+def _of_target(target: str) -> dict[str, str | int | bool]:
+    """Return the address of a push handler, which is `HOST:PORT`, with or without a scheme of gRPC."""
+    host, _, port = target.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return {"server.address": target}
+    return {"server.address": host.strip("[]"), "server.port": int(port)}
+
+
+def _message(grant: Grant) -> dict[str, str | int | bool]:
+    return {
+        "messaging.system": "callback",
+        "messaging.operation.name": "offer",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": grant.activity,
+        "messaging.message.id": grant.call_id,
+    }
+
+
+def _of_call(grant: Grant) -> dict[str, str | int | bool]:
+    return {
+        "callback.activity": grant.activity,
+        "callback.case_id": case_id_of_call(grant.call_id),
+        "callback.call_id": grant.call_id,
+        "callback.attempt": grant.attempt,
+        "callback.reason": grant.reason.value,
+    }
+
+
+def _set_result(span: Span, result: HandlerResult) -> None:
+    decided = result.decision
+    if not isinstance(decided, Outcome):
+        span.set_attribute("callback.verdict", "ACCEPTED" if decided.accepted else "REJECTED")
+    elif decided.failure is not None:
+        set_failed(span, decided.failure.value)
+
+
+def _answered(span: Span, answer: asyncio.Future[CallAnswer]) -> None:
+    if answer.cancelled():
+        _end_rpc(span, code_pb2.CANCELLED)
+    else:
+        _end_call(span, answer.exception())
+
+
+def _end_call(span: Span, error: BaseException | None) -> None:
+    if error is None:
+        _end_rpc(span, code_pb2.OK)
+        return
+    reason = error.reason if isinstance(error, errors.CallbackError) else "INTERNAL"
+    status: status_pb2.Status = status_of(error) if isinstance(error, errors.CallbackError) else internal_error()
+    span.set_attribute("callback.error_reason", reason)
+    _end_rpc(span, status.code, reason)
+
+
+def _end_rpc(span: Span, code: int, reason: str = "") -> None:
+    if span.is_recording():
+        name = code_pb2.Code.Name(code)  # one of gRPC, too
+        span.set_attribute("rpc.response.status_code", name)
+        if code in _FAULTS:
+            set_failed(span, reason or name)
+    span.end()
