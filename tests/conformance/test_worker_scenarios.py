@@ -16,69 +16,119 @@ from callback_conform.scenarios import load
 SCENARIOS = {scenario.name: scenario for scenario in load("worker")}
 WORKER = ROOT / "clients/conformance/python/worker.py"
 FAULTS = {
-    "a call is offered, accepted, confirmed and answered": ("no token", "token"),
-    "a handler does not start before Confirm": ("starts before Confirm", "C3|no line started c1"),
-    "a handler rejects": ("a rejection is an error", "outcome is error"),
-    "a handler that fails makes an error, and the stream goes on": ("an error ends the stream", "S1"),
-    "a call that is withdrawn in the batch of its offer does not start": ("no withdrawals", "no result"),
-    "a call that is withdrawn after Accept does not start": ("an error for a withdrawn call", "C3"),
+    "a call is offered, accepted, confirmed and answered": ("S4", "no token", "token"),
+    "a handler does not start before Confirm": ("C3", "starts before Confirm", "C3|no line started c1"),
+    "a handler rejects": ("C1", "a rejection is an error", "outcome is error"),
+    "a handler that fails makes an error, and the stream goes on": ("M3", "an error ends the stream", "S1"),
+    "a call that is withdrawn in the batch of its offer does not start": ("C4", "no withdrawals", "no result"),
+    "a call that is withdrawn after Accept does not start": ("C4", "an error for a withdrawn call", "C3"),
     "a call that is withdrawn after Confirm is cancelled, and its slot is free after its Result": (
+        "C4",
         "a confirmed call is not withdrawn",
         "cancelled c1",
     ),
-    "a withdrawal after the Result has no effect": ("two results", "C1"),
-    "messages about unknown calls have no effect": ("no unknown calls", "ended the stream"),
-    "several calls in one batch are handled as if each had come alone": ("the first of a batch", "no accept"),
+    "a withdrawal after the Result has no effect": ("M2", "two results", "C1"),
+    "messages about unknown calls have no effect": ("M2", "no unknown calls", "ended the stream"),
+    "several calls in one batch are handled as if each had come alone": ("M1", "the first of a batch", "no accept"),
     "a batch of offer, confirmation of another call and withdrawal of a third takes effect in order": (
+        "M1",
         "a withdrawal ends its batch",
         "no result",
     ),
-    "messages and fields that are unknown are ignored": ("no unknown messages", "ended the stream"),
-    "a call of another activity is declined": ("every activity", "no result"),
-    "a notification is handled by the function for notifications": ("a notification is a call", "notified n1"),
-    "a slow call delays no other": ("one slot", "no accept"),
+    "messages and fields that are unknown are ignored": ("M2", "no unknown messages", "ended the stream"),
+    "a call of another activity is declined": ("C6", "every activity", "no result"),
+    "a call is accepted within 5 seconds, also while another one runs": ("C2", "accepts late", "no accept within 5 s"),
+    "a call that is confirmed only after 4.5 seconds is handled": (
+        "C2",
+        "gives up before Confirm",
+        "no result|started c1",
+    ),
+    "a call that waits for a slot of an earlier stream is declined when it is withdrawn": (
+        "C2",
+        "a waiting call is not withdrawn",
+        "no result",
+    ),
+    "a call that is offered again has the same call_id, and is handled": ("C8", "each call_id once", "no accept"),
+    "a notification is handled by the function for notifications": ("C7", "a notification is a call", "notified n1"),
+    "a slow call delays no other": ("C1", "one slot", "no accept"),
     "a deadline that lies in the past by the worker's clock changes nothing": (
+        "C5",
         "the deadline is a time",
         "outcome is",
     ),
     "a call that outlasts its timeout by the worker's clock is cancelled by the server alone": (
+        "C5",
         "the timeout is its own",
         "outcome is error",
     ),
-    "values of headers hold every byte from 0x80 to 0xFF": ("ASCII alone", "headers"),
-    "a call as large as the messages of the worker is handled": ("promises too much", "ended the stream"),
-    "an answer that is too large fails its call alone": ("sends what is too large", "ended the stream|no result"),
-    "an answer of 5 MiB is sent": ("4 MiB for answers", "outcome is error"),
+    "values of headers hold every byte from 0x80 to 0xFF": ("M6", "ASCII alone", "headers"),
+    "a call as large as the messages of the worker is handled": ("M5", "promises too much", "ended the stream"),
+    "an answer that is too large fails its call alone": ("M4", "sends what is too large", "ended the stream|no result"),
+    "an answer of 5 MiB is sent": ("M4", "4 MiB for answers", "outcome is error"),
     "the worker connects again after its stream is lost, and cancels the handlers of that stream": (
+        "S6",
         "handlers go on",
         "cancelled c1",
     ),
     "the server drains: the worker connects again, and both streams have calls": (
+        "S7",
         "Drain ends the stream",
         "no accept",
     ),
-    "the server ends the stream without an error: the worker connects again": ("OK is final", "no stream|has ended"),
-    "a worker without a Welcome ends the stream and connects again": ("waits for Welcome", "no end of the stream"),
-    "a connection that hangs is noticed by pings, which are not too frequent": ("no pings", "no stream"),
-    "a token that is replaced in its file comes with the next stream": ("the token of the start", "token"),
-    "a refusal of the token after the first Welcome is not final": ("each refusal is final", "attempts"),
-    **{
-        f"the refusal {reason} before the first Welcome is final": ("no refusal is final", "no end of the program")
-        for reason in ("UNAUTHENTICATED", "ACTIVITY_NOT_ALLOWED", "INVALID_REQUEST")
-    },
-    "a server that is not ready is tried again, with growing pauses and jitter": ("no pause", "pause"),
+    "the server ends the stream without an error: the worker connects again": (
+        "S3",
+        "OK is final",
+        "no stream|has ended",
+    ),
+    "a worker without a Welcome ends the stream and connects again": (
+        "S1",
+        "waits for Welcome",
+        "no end of the stream",
+    ),
+    "a connection that hangs is noticed by pings, which are not too frequent": ("S5", "no pings", "no stream"),
+    "each stream has a connection of its own": ("S2", "one connection", "S2"),
+    "a token that is replaced in its file comes with the next stream": ("S4", "the token of the start", "token"),
+    "a refusal of the token after the first Welcome is not final": ("S3", "each refusal is final", "attempts"),
+    "the refusal UNAUTHENTICATED before the first Welcome is final": (
+        "S3",
+        "no refusal is final",
+        "no end of the program",
+    ),
+    "the refusal ACTIVITY_NOT_ALLOWED before the first Welcome is final": (
+        "S3",
+        "no refusal is final",
+        "no end of the program",
+    ),
+    "the refusal INVALID_REQUEST before the first Welcome is final": (
+        "S3",
+        "no refusal is final",
+        "no end of the program",
+    ),
+    "a server that is not ready is tried again, with growing pauses and jitter": ("S4", "no pause", "pause"),
+    "after a Welcome the pauses begin with the shortest one again": ("S4", "pauses that only grow", "4 attempts"),
     "a worker that stops finishes the calls that it has accepted, declines others, and exits": (
+        "S8",
         "takes more",
         "no result",
     ),
-    "a worker that stops without calls exits once the server has ended the stream": ("stops at once", "drain"),
-    "a worker connects with TLS": ("no TLS", "no stream"),
+    "a worker that stops without calls exits once the server has ended the stream": ("S8", "stops at once", "drain"),
+    "a worker that stops does not half-close its stream": ("S9", "half-closes", "S9"),
+    "a worker connects with TLS": ("S4", "no TLS", "no stream"),
 }
-"""By scenario: the fault that it catches, and a pattern of what it says then."""
+"""By scenario: the rule that its fault breaks, the fault, and a pattern of what the scenario says then."""
+RULES = re.findall(r"^ *// ([SCM]\d+)\. ", (ROOT / "proto/callback/v1/worker_service.proto").read_text(), re.MULTILINE)
+"""The names of the rules in the text of the protocol."""
 
 
 def test_each_scenario_has_a_planted_fault():
     assert FAULTS.keys() == SCENARIOS.keys()
+
+
+def test_each_rule_of_the_protocol_has_a_scenario_which_catches_that_it_is_broken():
+    assert len(RULES) == len({*RULES})
+    assert {rule for each in SCENARIOS.values() for rule in each.rules} == {*RULES}
+    assert {rule for rule, _, _ in FAULTS.values()} == {*RULES}
+    assert [name for name, (rule, _, _) in FAULTS.items() if rule not in SCENARIOS[name].rules] == []
 
 
 async def test_each_scenario_catches_a_planted_fault():
@@ -89,9 +139,9 @@ async def test_each_scenario_catches_a_planted_fault():
         (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=10, pace=pace)
         return result.problem or "passed"
 
-    problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (fault, _) in FAULTS.items()))
+    problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (_, fault, _) in FAULTS.items()))
     said = zip(FAULTS.items(), problems, strict=True)
-    assert [(name, fault, text) for (name, (fault, says)), text in said if not re.search(says, text)] == []
+    assert [(name, fault, text) for (name, (_, fault, says)), text in said if not re.search(says, text)] == []
 
 
 async def test_the_worker_with_planted_faults_passes_without_one():

@@ -37,6 +37,8 @@ class FaultyWorker:
         self._slots = asyncio.Semaphore(1 if fault == "one slot" else int(variables["CALLBACK_MAX_CALLS"]))
         self._token = Path(variables["CALLBACK_TOKEN_FILE"]).read_text()
         self._streams = set()
+        self.seen = set()
+        """The ids of all calls that were offered."""
         self.handling = set()
         """The tasks of the calls of all streams."""
         self._has_been_welcome = False
@@ -96,7 +98,8 @@ class FaultyWorker:
             task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
             await stream.leaving.wait()
             if stream.is_welcome:
-                self._has_been_welcome, pause_s = True, 0.2
+                self._has_been_welcome = True
+                pause_s = pause_s if self.fault == "pauses that only grow" else 0.2
             if task.done() and (error := task.exception()) is not None:
                 code = error.code() if isinstance(error, grpc.aio.AioRpcError) else None
                 is_first = not self._has_been_welcome or self.fault == "each refusal is final"
@@ -111,7 +114,7 @@ class FaultyWorker:
     def _channel(self):
         options = [
             ("grpc.max_receive_message_length", 2 * MIB if self.fault == "promises too much" else 4 * MIB),
-            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.use_local_subchannel_pool", int(self.fault != "one connection")),
             *([] if self.fault == "no pings" else [("grpc.keepalive_time_ms", 5_000)]),
         ]
         target, ca_file = self._variables["CALLBACK_TARGET"], self._variables["CALLBACK_CA_FILE"]
@@ -227,7 +230,11 @@ class _Stream:
 
     async def _write(self, call):
         while True:
-            await call.write(await self._outgoing.get())
+            request = await self._outgoing.get()
+            await call.write(request)
+            if self._fault == "half-closes" and request.messages[0].HasField("drain"):
+                await call.done_writing()
+                return
 
     def _receive(self, messages):
         for message in messages[:1] if self._fault == "the first of a batch" else messages:
@@ -235,6 +242,9 @@ class _Stream:
             if kind is None and self._fault == "no unknown messages":
                 raise ValueError
             if kind == "offer":
+                if self._fault == "each call_id once" and message.offer.call_id in self.program.seen:
+                    continue
+                self.program.seen.add(message.offer.call_id)
                 call = self._calls[message.offer.call_id] = _Call(message.offer)
                 call.task = asyncio.create_task(self._handle(call))
                 self.program.handling.add(call.task)
@@ -259,9 +269,13 @@ class _Stream:
         if call is None:
             if self._fault == "two results":
                 self.send(result=pb.Result(call_id=call_id, declined=pb.Declined()))
-        elif self._fault == "a confirmed call is not withdrawn" and call.confirmed.is_set():
-            pass
-        elif self._fault != "no withdrawals":
+            return
+        is_ignored = {
+            "a waiting call is not withdrawn": not call.is_accepted,
+            "a confirmed call is not withdrawn": call.confirmed.is_set(),
+            "no withdrawals": True,
+        }.get(self._fault, False)
+        if not is_ignored:
             call.task.cancel()
 
     async def _handle(self, call):
@@ -286,11 +300,15 @@ class _Stream:
     async def _accept(self, call, result):
         offer = call.offer
         async with self._slots:
+            if self._fault == "accepts late" and len(self._calls) > 1:
+                await asyncio.sleep(6)
+            call.is_accepted = True
             self.send(accept=pb.Accept(call_id=offer.call_id))
             if self._fault == "an error for a withdrawn call":
                 result.error = "withdrawn"
             if self._fault != "starts before Confirm":
-                await call.confirmed.wait()
+                async with asyncio.timeout(0.3 if self._fault == "gives up before Confirm" else None):
+                    await call.confirmed.wait()
             result.error = "cancelled"
             limit_s = {
                 "the deadline is a time": offer.deadline.ToSeconds() - time.time(),
@@ -311,4 +329,5 @@ class _Call:
     def __init__(self, offer):
         self.offer = offer
         self.result = pb.Result(call_id=offer.call_id, declined=pb.Declined())
+        self.is_accepted = False
         self.confirmed = asyncio.Event()

@@ -23,13 +23,18 @@ MAX_BATCH_BYTES: Final = 256 * 1024
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """The largest message of a worker that does not say it, in bytes."""
 LEAST_MAX_MESSAGE_BYTES: Final = 1024 * 1024
+HALF_CLOSE_S: Final = 0.5
+"""How long after the last request a stream is half-closed, in seconds. gRPC reports the end of the requests also if the
+worker has cancelled the stream or is lost, and then cancels the RPC at once."""
 
 
 class Stream:
     """One stream of the worker."""
 
-    def __init__(self, hello: pb.Hello, token: str, changes: Changes) -> None:
+    def __init__(self, hello: pb.Hello, peer: str, token: str, changes: Changes) -> None:
         self.hello = hello
+        self.peer = peer
+        """The connection, as gRPC names it."""
         self.token = token
         """The bearer token that came with the stream. Empty if none did."""
         self.received: list[pb.WorkerMessage] = []
@@ -142,7 +147,7 @@ class WorkerServer(services.WorkerServiceServicer):
             await refuse(context, {"code": "INVALID_ARGUMENT", "reason": "INVALID_REQUEST", "message": problem})
         metadata = dict(context.invocation_metadata() or ())
         token = str(metadata.get("authorization", "")).removeprefix("Bearer ")
-        stream = Stream(first.messages[0].hello, token, self._changes)
+        stream = Stream(first.messages[0].hello, context.peer(), token, self._changes)
         reading = asyncio.create_task(_read(request_iterator, stream))
         self.opened.append(stream)
         self._changes.notify()
@@ -161,6 +166,8 @@ async def _read(requests: AsyncIterator[pb.WorkRequest], stream: Stream) -> None
     try:
         async for request in requests:
             stream.receive(request)
+        await asyncio.sleep(HALF_CLOSE_S)
+        stream.broken.append("S9: the worker half-closed the stream")
     finally:
         stream.lost()
 

@@ -81,6 +81,8 @@ class WorkerRunner(Runner):
         stream = await self._changes.wait_for(self._next_opened, "stream", self._within_s(step))
         if (token := step.get("token")) is not None and stream.token != token:
             raise ScenarioError(f"the token is {stream.token!r}, not {token!r}")
+        if any(stream.peer == each.peer for each in self._streams.values() if not each.has_ended):
+            raise ScenarioError("S2: two streams have the same connection")
         self._streams[step["connect"]] = self._stream = stream
         if step.get("welcome", True):
             stream.send(pb.WorkResponse(messages=[pb.ServerMessage(welcome=pb.Welcome())]))
