@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from callback.targets import channel_target
 from callback_edge import metrics
 from callback_process import logs
 from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
@@ -32,7 +33,7 @@ class Tls:
         """Create a channel with these credentials."""
         if self.server_name is not None:
             options = (*options, ("grpc.ssl_target_name_override", self.server_name))
-        return grpc.aio.secure_channel(target, self.credentials, options=options)
+        return grpc.aio.secure_channel(channel_target(target), self.credentials, options=options)
 
 
 def token(file: Path | None) -> FileReloader[str]:

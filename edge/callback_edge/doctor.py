@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from callback.targets import is_local
+from callback.targets import is_local, servers_of
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
 from callback_edge.app import create_page_app
@@ -105,10 +105,8 @@ async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
         tls = credentials.tls(settings.server_tls).value
     except CredentialsError:
         return  # check_token or check_files reports it
-    scheme, colon, addresses = settings.server_target.partition(":")
-    # Several addresses are checked one by one: together, one that answers would hide the others.
-    targets = [f"{scheme}{colon}{address}" for address in addresses.split(",")]
-    for target in targets:
+    # Several servers are checked one by one: together, one that answers would hide the others.
+    for target in servers_of(settings.server_target):
         channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
         async with channel:
             finding = await _check_health("edge server_target", target, channel)

@@ -1,13 +1,12 @@
 """Settings of the edge."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import is_local, target_problem
+from callback.targets import has_several, is_local, target_problem
 from callback_edge import brand
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
@@ -15,21 +14,10 @@ from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSecon
 
 
 def _grpc_target(text: str) -> str:
-    """Return a target in gRPC's syntax: `A:1,B:2` is `ipv4:A:1,B:2`. gRPC has no list of names."""
-    parts = text.removeprefix("ipv4:").removeprefix("ipv6:").split(",")
-    if len(parts) == 1:
-        if problem := target_problem(text):
-            raise ValueError(problem)
-        return text
-    try:
-        addresses = [parse_bind(part.strip()) for part in parts]
-        (version,) = {ipaddress.ip_address(address.host).version for address in addresses}
-    except ValueError:
-        raise ValueError(
-            "must be a list of IP addresses, all IPv4 or all IPv6, as in 10.0.0.1:50051,10.0.0.2:50051,"
-            " or one name that resolves to all of them"
-        ) from None
-    return f"ipv{version}:{','.join(str(address) for address in addresses)}"
+    target = ",".join(part.strip() for part in text.split(","))
+    if problem := target_problem(target):
+        raise ValueError(problem)
+    return target
 
 
 Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-path"})]
@@ -54,8 +42,9 @@ class EdgeSettings(ProcessSettings):
     admin_bind: Bind = "127.0.0.1:8081"
     """Address of `/healthz`, `/readyz` and `/metrics`. Callers must not reach it. Port 0 picks a free port."""
     server_target: Annotated[str, Field(min_length=1), AfterValidator(_grpc_target)] = "127.0.0.1:50051"
-    """Servers: `HOST:PORT`, where a host may resolve to several addresses, or `IP:PORT,IP:PORT`. The edge spreads calls
-    over those that are serving. It resolves a name again when a connection is lost."""
+    """Servers: `HOST:PORT`, where a host may resolve to several addresses, or several as `HOST:PORT,HOST:PORT`. The
+    edge spreads calls over those that are serving. It resolves a single name again when a connection is lost, and the
+    names of a list once, at the start."""
     server_token_file: Path | None = None
     """File with the token of a principal that has the role `edge`. The edge reads it again when it changes. None: the
     edge sends no token."""
@@ -200,7 +189,7 @@ class EdgeSettings(ProcessSettings):
 
     @model_validator(mode="after")
     def _has_server_name(self) -> Self:
-        if self.server_tls and self.server_tls.server_name is None and "," in self.server_target:
+        if self.server_tls and self.server_tls.server_name is None and has_several(self.server_target):
             raise ValueError("server_tls needs a server_name, because server_target has several addresses")
         return self
 

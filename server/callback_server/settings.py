@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import target_problem
+from callback.targets import has_several, target_problem
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.domain.activity import Activity
@@ -118,7 +118,8 @@ class ActivitySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Annotated[str, AfterValidator(_grpc_target)] | None = None
-    """The address of the handler: `host:port` or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
+    """The address of the handler: `host:port`, several as `host:port,host:port` (the first one that can be reached is
+    used), or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
     deadline_s: float | None = Field(default=None, gt=0, le=300)
     """The deadline of the handler, in seconds. None: 8."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
@@ -138,6 +139,8 @@ class ActivitySettings(BaseModel):
     def _tls_of_target(self) -> ActivitySettings:
         if self.tls is not None and self.target is None:
             raise ValueError("tls needs target: it is for the connection to the handler; workers connect to the server")
+        if self.tls is not None and self.tls.server_name is None and has_several(self.target or ""):
+            raise ValueError("tls needs a server_name, because target has several addresses")
         return self
 
 

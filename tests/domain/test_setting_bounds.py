@@ -139,7 +139,7 @@ from callback_server.settings import ServerSettings
         (
             "activities.a",
             'target = "10.0.0.1,10.0.0.2:1"',
-            "activities.a.target ({path}): is not valid. Use HOST:PORT or",
+            "activities.a.target ({path}): has no port",
         ),
         ("activities.a", 'target = "dns:///orders"', "activities.a.target ({path}): has no port. Use HOST:PORT"),
         ("activities.a", 'target = "ipv4:10.0.0.1,10.0.0.2:1"', "activities.a.target ({path}): has no port"),

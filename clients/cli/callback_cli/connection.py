@@ -194,7 +194,7 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--jq", "query", metavar="PROGRAM", callback=Query.option,
         help="Print what this jq program makes of the JSON, such as .status; text without quotes.")  # fmt: skip
     @_connection("--target", metavar="HOST:PORT", type=options.target, default=DEFAULT_TARGET, show_default=True,
-        help="The address of the server.")  # fmt: skip
+        help="The address of the server, or several: HOST:PORT,HOST:PORT.")  # fmt: skip
     @_connection("--token-file", metavar="FILE", type=_FILE,
         help=f"A file with the bearer token. Default: the token in {TOKEN_VARIABLE}.")  # fmt: skip
     @_connection("--tls", is_flag=True, help="Use TLS. Each of the options below implies it.")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import DEFAULT_TARGET, is_local, target_problem
+from callback.targets import DEFAULT_TARGET, has_several, is_local, target_problem
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 
@@ -67,7 +67,8 @@ class ConsoleSettings(ProcessSettings):
     of its own: browsers send a cookie to every port of a host, so also to an edge there. Requests with another `Host`
     are refused. None: `http://` and the address of `bind`."""
     server_target: Annotated[str, Field(min_length=1), AfterValidator(_target)] = DEFAULT_TARGET
-    """Server: `HOST:PORT`, where a host may resolve to several addresses."""
+    """Server: `HOST:PORT`, where a host may resolve to several addresses, or several as `HOST:PORT,HOST:PORT`: the
+    first one that can be reached is used. The names of a list are resolved once."""
     server_tls: TlsSettings | None = None
     """TLS to the server. `{}` trusts the system's certificate authorities. Without a client certificate: each request
     has the identity of the person who signed in. None: plain text."""
@@ -101,6 +102,12 @@ class ConsoleSettings(ProcessSettings):
             raise ValueError(
                 "tokens would travel in plain text: bind to loopback, or set public_url to the https URL of the proxy"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_server_name(self) -> Self:
+        if self.server_tls and self.server_tls.server_name is None and has_several(self.server_target):
+            raise ValueError("server_tls needs a server_name, because server_target has several addresses")
         return self
 
     @model_validator(mode="after")

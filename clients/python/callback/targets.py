@@ -1,10 +1,11 @@
-"""Checks of gRPC targets: whether a target names an address and a port, and whether it is on this machine.
+"""Targets of gRPC: whether one names an address and a port, whether it is on this machine, and several servers in one.
 
 A target must name its port because gRPC would silently use port 443. A token in plain text must not leave this machine.
 """
 
 import ipaddress
 import re
+import socket
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """The address at which `callback up` listens."""
@@ -22,7 +23,7 @@ def target_problem(target: str) -> str | None:
     if _WITHOUT_PORT.fullmatch(target):
         return None
     scheme, addresses = _parts(target)
-    parts = addresses.split(",") if scheme in ("ipv4", "ipv6") else [addresses]
+    parts = [addresses] if scheme == "dns" else addresses.split(",")
     if all((given := _HOST_PORT.fullmatch(part)) and 0 < int(given[1]) <= 65_535 for part in parts):
         return None
     if any(re.fullmatch(_HOST, part) for part in parts):
@@ -30,14 +31,60 @@ def target_problem(target: str) -> str | None:
     return "is not valid. Use HOST:PORT or a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
 
 
-def check_target(target: str) -> None:
+def check_target(target: str, *, needs_name: bool = False) -> None:
     """Check that a target is valid.
+
+    Args:
+        target: The target.
+        needs_name: Whether TLS is used without the name in the server's certificate: then there must be one server.
 
     Raises:
         ValueError: It is not. The message says what is wrong with it.
     """
     if problem := target_problem(target):
         raise ValueError(f"the target {target!r} {problem}")
+    if needs_name and has_several(target):
+        raise ValueError(f"the target {target!r} has several servers, so TLS needs the server_name of all")
+
+
+def has_several(target: str) -> bool:
+    """Return whether a target lists several servers, separated by commas."""
+    return "," in _parts(target)[1]
+
+
+def servers_of(target: str) -> list[str]:
+    """Return each server of a target as a target of its own."""
+    scheme, servers = _parts(target)
+    if scheme == "dns" or _WITHOUT_PORT.fullmatch(target):
+        return [target]
+    return [f"{scheme}:{each}" if scheme else each for each in servers.split(",")]
+
+
+def channel_target(target: str) -> str:
+    """Return a valid target as gRPC takes it: it knows no list of names, so `a:1,b:1` becomes a list of addresses.
+
+    The names are looked up now. A name without an address is left out; if none has one, gRPC is left to say so.
+    """
+    scheme, servers = _parts(target)
+    if scheme or "," not in servers or _WITHOUT_PORT.fullmatch(target):
+        return target
+    found: list[str] = []
+    of_ipv4, has_ipv6_only = [], False
+    for server in servers.split(","):
+        host, _, port = server.rpartition(":")
+        try:
+            places = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError:
+            continue
+        ipv4 = [str(place[0]) for family, *_, place in places if family is socket.AF_INET]
+        ipv6 = [str(place[0]) for family, *_, place in places if family is socket.AF_INET6]
+        has_ipv6_only |= not ipv4
+        of_ipv4 += [f"{each}:{port}" for each in ipv4]
+        # A list has addresses of one kind. An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, 2.5.5.2).
+        found += [f"[{each}]:{port}" for each in ([f"::ffff:{one}" for one in ipv4] or ipv6)]
+    if not found:
+        return f"dns:///{servers.partition(',')[0]}"
+    return f"ipv6:{','.join(dict.fromkeys(found))}" if has_ipv6_only else f"ipv4:{','.join(dict.fromkeys(of_ipv4))}"
 
 
 def is_local(target: str) -> bool:

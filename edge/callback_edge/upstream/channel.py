@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import grpc
 import grpc.aio
 
+from callback.targets import channel_target
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
 from callback_edge.upstream.epoch_relay import EpochRelay
@@ -88,7 +89,7 @@ class ServerChannel:
         epochs: EpochRelay,
     ) -> None:
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(channel_target(target), options=_CHANNEL_OPTIONS)
         else:
             self._channel = tls.channel(target, _CHANNEL_OPTIONS)
         self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)

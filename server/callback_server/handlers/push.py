@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 import grpc
 
+from callback.targets import channel_target
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import FileReloader, tls_files, tls_reloader
@@ -210,8 +211,9 @@ def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredential
     """Return a channel to a handler; without credentials it is in plain text."""
     # In spite of its name, this option limits the duration of one attempt to connect.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
+    target = channel_target(settings.target or "")
     if credentials is None:
-        return grpc.aio.insecure_channel(settings.target or "", options=options)
+        return grpc.aio.insecure_channel(target, options=options)
     if settings.tls is not None and settings.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
-    return grpc.aio.secure_channel(settings.target or "", credentials, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=options)

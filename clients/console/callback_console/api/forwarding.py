@@ -24,6 +24,7 @@ from callback import Tls
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles
+from callback.targets import channel_target
 from callback.v1 import callbacks_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_console.api.codecs import Received
@@ -206,9 +207,11 @@ class Forwarding(MetadataInterceptor[None]):
         """Return the channel. The first request opens it, and changed files of TLS replace it."""
         if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
             options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-            self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
+            self._channel = grpc.aio.secure_channel(
+                channel_target(self._target), self._tls.credentials, options=options
+            )
         elif self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(channel_target(self._target), options=CHANNEL_OPTIONS)
         return self._channel
 
 

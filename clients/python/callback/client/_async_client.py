@@ -65,7 +65,7 @@ from callback.connection._backoff import (
 from callback.connection._bearer_token import token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import Tls, TlsFiles
-from callback.targets import DEFAULT_TARGET, check_target
+from callback.targets import DEFAULT_TARGET, channel_target, check_target
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
@@ -90,7 +90,8 @@ class AsyncCallbackClient:
     condition). A value of the wrong type raises a `TypeError` that names it.
 
     Args:
-        target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`.
+        target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`. With
+            several, as in `a:50051,b:50051`, it uses the first one that it can reach; names are looked up once.
         tls: The authorities to trust, and the client's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged once as a warning unless the target is on this machine.
         token: The bearer token, or a function that returns it and is called with every request.
@@ -117,7 +118,7 @@ class AsyncCallbackClient:
         timeout: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
     ) -> None:
-        check_target(target)
+        check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
@@ -858,9 +859,11 @@ class AsyncCallbackClient:
             # to the event loop that runs when it is created.
             if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
                 options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc_io.secure_channel(self._target, self._tls.credentials, options=options)
+                self._channel = grpc_io.secure_channel(
+                    channel_target(self._target), self._tls.credentials, options=options
+                )
             elif self._channel is None:
-                self._channel = grpc_io.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+                self._channel = grpc_io.insecure_channel(channel_target(self._target), options=CHANNEL_OPTIONS)
             return self._channel
 
     def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":

@@ -52,7 +52,7 @@ from callback.connection._backoff import Backoff
 from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from callback.connection._tls import Tls, TlsFiles
-from callback.targets import DEFAULT_TARGET, check_target
+from callback.targets import DEFAULT_TARGET, channel_target, check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -125,7 +125,7 @@ class Worker:
     ) -> None:
         if not 1 <= max_calls <= 1000:
             raise ValueError(f"max_calls must be 1 to 1,000, not {max_calls}")
-        check_target(target)
+        check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._handlers = handlers
         self._target = target
         self._tls = None if tls is None else TlsFiles(tls)
@@ -270,10 +270,10 @@ class Worker:
 
     def _channel(self) -> grpc.aio.Channel:
         if self._tls is None:
-            return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            return grpc.aio.insecure_channel(channel_target(self._target), options=_OPTIONS)
         self._tls.reload_if_changed()  # each stream has its own channel, with the current files
         options = (*_OPTIONS, *self._tls.channel_options)
-        return grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
+        return grpc.aio.secure_channel(channel_target(self._target), self._tls.credentials, options=options)
 
     def _served(self) -> list[str]:
         """Return the activities whose calls or notifications the worker handles."""
