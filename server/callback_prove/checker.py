@@ -6,7 +6,7 @@ without a response may have had any effect that the promises allow.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ from callback_prove.history import (
     Recorded,
     RecordedCall,
     Requested,
+    Restarted,
     Watched,
     WatchLost,
     WatchStarted,
@@ -48,6 +49,7 @@ class Promise(StrEnum):
     NOTHING_DONE = "A 503 with Retry-After means that nothing was done"
     ENDS = "Each call ends, at the latest with its lease"
     CODE = "A caller gets only the documented codes"
+    AVAILABLE = "No call fails while processes are restarted one after the other, except while the store fails over"
     WATCHED = "A watch gets each event once, or is told that it lost some"
 
 
@@ -87,8 +89,9 @@ def check(steps: Iterable[AnyStep], *, max_attempts: int) -> list[Violation]:
         steps: The history, in any order.
         max_attempts: Number of attempts after which a delivery is dead.
     """
+    steps = [*steps]
     cases, is_watch_complete = _by_case(steps)
-    found = []
+    found = [*_failed_in_restarts(steps)]
     for case_id, case in cases.items():
         if case.recorded is None:
             continue  # the proof ended before it was read
@@ -96,6 +99,33 @@ def check(steps: Iterable[AnyStep], *, max_attempts: int) -> list[Violation]:
         if is_watch_complete:
             found += [Violation(Promise.WATCHED, case_id, what) for what in _missed(case, case.recorded)]
     return found
+
+
+def is_failure(request: Requested) -> bool:
+    """Return whether a call failed. A handler that rejects it or fails decides so."""
+    return request.code not in {*SUCCESSES, 422, 502}
+
+
+def _failed_in_restarts(steps: Sequence[AnyStep]) -> Iterator[Violation]:
+    """Yield the calls that failed, and the handlers' runs that were broken off, outside of the times when they may."""
+    restarts = [step for step in steps if isinstance(step, Restarted)]
+    if not restarts:
+        return
+
+    def is_expected(began: float, ended: float) -> bool:
+        return any(each.may_fail and began <= each.ended and ended >= each.began for each in restarts)
+
+    for step in steps:
+        if isinstance(step, Requested) and is_failure(step) and not is_expected(step.began, step.ended):
+            yield Violation(Promise.AVAILABLE, step.case_id, f"a caller got {step.code or 'no response'}")
+        if isinstance(step, Generated) and not step.case_id and not is_expected(step.began, step.at):
+            yield Violation(Promise.AVAILABLE, "", "a client got no URL")
+        if (
+            isinstance(step, Ran)
+            and step.outcome in {"killed", "cancelled"}
+            and not is_expected(step.began, step.ended)
+        ):
+            yield Violation(Promise.AVAILABLE, step.case_id, f"the handler of {step.call_id} was {step.outcome}")
 
 
 def missed_events(steps: Iterable[AnyStep]) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ SUSPENDED_S: Final = 3 * NODE_TIMEOUT_S
 """Length of a suspension: time for an election."""
 SERVED_S: Final = 2.0
 """Time for which a node that joined serves its slots, in seconds."""
+LOOK_S: Final = 0.2
+"""Interval between two looks at all nodes, in seconds."""
 KEYS: Final = 100
 """Number of keys that move at a time in the classic way."""
 MIGRATE_MS: Final = 5000
@@ -140,7 +142,7 @@ class Cluster:
         Raises:
             ProveError: That takes too long.
         """
-        if not await wait_until(self._is_whole, timeout_s=START_S):
+        if not await wait_until(self._is_whole, timeout_s=START_S, pause_s=LOOK_S):
             raise ProveError("the cluster does not recover; see the logs of its nodes")
 
     async def _is_whole(self) -> bool:
@@ -189,13 +191,18 @@ async def suspend(cluster: Cluster, choices: random.Random) -> Store:
 async def take_over(cluster: Cluster, choices: random.Random) -> Store:
     """Let a replica take over from its primary, as for maintenance."""
     node = choices.choice(await cluster.of_role("slave"))
+    await fail_over_to(node)
+    return node
+
+
+async def fail_over_to(node: Store) -> None:
+    """Let a replica take over from its primary."""
     await node.execute("CLUSTER", "FAILOVER")
 
     async def is_primary() -> bool:
         return bool((await node.execute("ROLE"))[0] == "master")
 
     await wait_until(is_primary, timeout_s=START_S)
-    return node
 
 
 async def move_by_keys(cluster: Cluster, choices: random.Random) -> Store:
@@ -261,6 +268,20 @@ Fault = Callable[[Cluster, random.Random], Awaitable[Store]]
 FAULTS: Final[Sequence[Fault]] = (kill, suspend, take_over, move_by_keys, move_whole, add_and_remove)
 
 
+@contextlib.asynccontextmanager
+async def running_cluster(cluster: Cluster) -> AsyncIterator[None]:
+    """Run the nodes and spares of a cluster in the body.
+
+    Raises:
+        ProveError: They do not start, or do not form a cluster.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for node in (*cluster.nodes, *cluster.spares):
+            await stack.enter_async_context(running(node))
+        await cluster.form()
+        yield
+
+
 async def prove(settings: Settings, history: History) -> None:
     """Run the proof. Each fault comes equally often.
 
@@ -286,9 +307,7 @@ async def prove_with_faults(
     """
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
     async with contextlib.AsyncExitStack() as stack:
-        for node in (*cluster.nodes, *cluster.spares):
-            await stack.enter_async_context(running(node))
-        await cluster.form()
+        await stack.enter_async_context(running_cluster(cluster))
         system = System(settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability)
         workload = await stack.enter_async_context(under_load(system, history, settings))
         plan = list[Fault]()

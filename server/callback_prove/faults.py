@@ -28,8 +28,7 @@ async def kill(process: Process, _pause_s: float) -> None:
 
 async def stop(process: Process, _pause_s: float) -> None:
     """Stop it gracefully, and start it again."""
-    await process.stop()
-    await process.start()
+    await process.restart()
 
 
 async def pause(process: Process, pause_s: float) -> None:

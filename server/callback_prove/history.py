@@ -23,6 +23,8 @@ class Generated(Step, frozen=True, kw_only=True, tag="generated"):
     """A URL that a client generated, or asked for in vain."""
 
     at: float
+    began: float = 0.0
+    """When the client asked for it."""
     mode: str
     """Name of the mode of the case: a key of `MODES`."""
     case_id: str
@@ -95,6 +97,16 @@ class Injected(Step, frozen=True, kw_only=True, tag="injected"):
     process: str
 
 
+class Restarted(Step, frozen=True, kw_only=True, tag="restarted"):
+    """A planned restart of a process."""
+
+    began: float
+    ended: float
+    process: str
+    may_fail: bool
+    """Whether calls may fail meanwhile: the store fails over, or waits for a replica."""
+
+
 class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is recorded at the end."""
 
@@ -118,7 +130,7 @@ class Recorded(Step, frozen=True, kw_only=True, tag="recorded"):
     calls: tuple[RecordedCall, ...] = ()
 
 
-AnyStep = Generated | Requested | Answered | Ran | WatchStarted | Watched | WatchLost | Injected | Recorded
+AnyStep = Generated | Requested | Answered | Ran | WatchStarted | Watched | WatchLost | Injected | Restarted | Recorded
 
 _Kind = TypeVar("_Kind")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from callback_prove import cluster, failover, network, power_loss, processes, sentinel
+from callback_prove import cluster, failover, network, power_loss, processes, rolling_restart, sentinel
 from callback_prove.checker import Violation, check
 from callback_prove.errors import ProveError
 from callback_prove.history import History
@@ -25,6 +25,7 @@ class Proof:
 
     prove: Callable[[Settings, History], Awaitable[None]]
     durability: str = "always"
+    cycles: int = 10
 
 
 PROOFS: Final[Mapping[str, Proof]] = {
@@ -34,6 +35,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     "sentinel": Proof(sentinel.prove, "replicated:1"),
     "cluster": Proof(cluster.prove, "replicated:1"),
     "network": Proof(network.prove, "replicated:1"),
+    "rolling-restart": Proof(rolling_restart.prove, "replicated:1", cycles=1),
 }
 """All proofs, by name."""
 HISTORY: Final = "history.ndjson"
@@ -59,6 +61,7 @@ def run(
     seed: int,
     seconds: float | None,
     cycles: int | None,
+    rate: float | None = None,
 ) -> int:
     """Run a proof, and print its report on standard output. Progress goes to standard error.
 
@@ -70,6 +73,7 @@ def run(
         seed: Seed of all choices.
         seconds: Length of the load. None: the default.
         cycles: Number of repetitions. None: the default.
+        rate: Number of requests per second. None: the default.
 
     Returns:
         The exit code: 0, 1 if a promise is broken, 69 if the proof has no result, 130 after Ctrl-C.
@@ -80,7 +84,10 @@ def run(
         home = Path(tempfile.mkdtemp(prefix="callback-prove-")) if directory is None else directory.absolute()
     except OSError as error:
         return _fail(f"the directory cannot be made: {error}")
-    settings = Settings(directory=home, durability=durability or PROOFS[name].durability, seed=seed)
+    proof = PROOFS[name]
+    settings = Settings(
+        directory=home, durability=durability or proof.durability, seed=seed, cycles=proof.cycles, rate=rate
+    )
     if seconds is not None:
         settings = replace(settings, seconds=seconds)
     if cycles is not None:

@@ -41,6 +41,8 @@ class Settings:
     size: Size = field(default_factory=Size)
     callers: int = 2
     """Number of callers of each mode."""
+    rate: float | None = None
+    """Number of requests per second. None: as many as the callers send."""
     min_successes: int = 5
     """Number of successes of each mode before and after the faults, without which a proof says nothing."""
     quiet_s: float = QUIET_S
@@ -81,7 +83,9 @@ async def under_load(system: System, history: History, settings: Settings) -> As
         async with workload.running():
             telling = asyncio.create_task(_tell(history))
             try:
-                async with workload.calling(settings.callers):
+                async with (
+                    workload.calling(settings.callers) if settings.rate is None else workload.calling_at(settings.rate)
+                ):
                     yield workload
                 say("waiting for the end of all calls, and reading what is recorded")
                 case_ids = [step.case_id for step in of_type(history.steps, Generated) if step.case_id]

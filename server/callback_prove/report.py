@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Final
 
-from callback_prove.checker import SUCCESSES, Violation
+from callback_prove.checker import SUCCESSES, Violation, is_failure
 from callback_prove.history import (
     NO_ANSWER,
     Answered,
@@ -19,6 +19,7 @@ from callback_prove.history import (
     Ran,
     Recorded,
     Requested,
+    Restarted,
     Watched,
     of_type,
 )
@@ -82,6 +83,13 @@ def _faults(steps: Sequence[AnyStep]) -> Iterator[str]:
     faults = Counter(
         f"{step.fault} {step.process.rpartition('-')[0] or step.process}" for step in of_type(steps, Injected)
     )
+    if restarts := of_type(steps, Restarted):
+        failed = [request for request in of_type(steps, Requested) if is_failure(request)]
+        expected = sum(
+            any(each.may_fail and request.began <= each.ended and request.ended >= each.began for each in restarts)
+            for request in failed
+        )
+        yield f"restarts: {len(restarts)}; failed calls: {len(failed)}, {expected} of them while the store failed over"
     yield f"faults: {faults.total()}" + "".join(f"; {name} {count}" for name, count in sorted(faults.items()))
 
 

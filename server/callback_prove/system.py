@@ -135,6 +135,15 @@ class Process:
             await self.kill()
             raise ProveError(f"{self.name} did not stop in {STOP_S:.0f} s; see its log: {self.log}") from None
 
+    async def restart(self) -> None:
+        """Stop it gracefully, start it again, and wait until it is ready.
+
+        Raises:
+            ProveError: It did not stop in time, ended, or is not ready in time.
+        """
+        await self.stop()
+        await self.start()
+
     async def _wait(self) -> None:
         if self._process is not None:
             await asyncio.to_thread(self._process.wait, STOP_S)
@@ -285,7 +294,15 @@ class Size:
 class System:
     """Servers, edges and handlers on a store."""
 
-    def __init__(self, directory: Path, ports: Ports, *store_urls: str, size: Size, durability: str = "always") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ports: Ports,
+        *store_urls: str,
+        size: Size,
+        durability: str = "always",
+        drain_s: float = 0,
+    ) -> None:
         """Create the processes.
 
         Args:
@@ -294,6 +311,7 @@ class System:
             store_urls: URLs of the store. The servers have one each, in turn.
             size: Number of processes.
             durability: Setting `store_durability` of the servers.
+            drain_s: Setting `drain_s` of servers and edges, in seconds.
         """
         servers = [(ports.take(), ports.take()) for _ in range(size.servers)]
         edges = [(ports.take(), ports.take()) for _ in range(size.edges)]
@@ -312,7 +330,7 @@ class System:
             "CALLBACK_BOX_URL": f"http://{self.edge_addresses[0]}",
             "CALLBACK_STATE_KEY": secrets.token_hex(),
             "CALLBACK_ACTIVITIES": json.dumps(activities),
-            "CALLBACK_DRAIN_S": "0",
+            "CALLBACK_DRAIN_S": str(drain_s),
             "CALLBACK_GRACE_S": str(GRACE_S),
         }
         self.servers = [
@@ -331,7 +349,7 @@ class System:
                 "edge", f"edge-{n}", python("callback_edge"), directory,
                 environment={
                     "CALLBACK_EDGE_BIND": str(address), "CALLBACK_EDGE_ADMIN_BIND": str(admin),
-                    "CALLBACK_EDGE_SERVER_TARGET": self.target, "CALLBACK_EDGE_DRAIN_S": "0",
+                    "CALLBACK_EDGE_SERVER_TARGET": self.target, "CALLBACK_EDGE_DRAIN_S": str(drain_s),
                     "CALLBACK_EDGE_GRACE_S": str(GRACE_S),
                 },
                 is_ready=_readiness(admin),

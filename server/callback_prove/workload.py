@@ -5,11 +5,12 @@ Every step goes to the history. The clients run in this process, which has no fa
 
 import asyncio
 import contextlib
+import itertools
 import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -95,6 +96,8 @@ class Workload:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._number = 0
+        self.avoided = set[str]()
+        """Addresses of edges that get no new requests, as a load balancer does with one that is not ready."""
         self.successes = Counter[str]()
         """Number of callers that got a success, by mode."""
 
@@ -138,32 +141,52 @@ class Workload:
             raise
         finally:
             stopping.set()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if result is not None:
-                raise result
+            await _wait_for(tasks)
+
+    @contextlib.asynccontextmanager
+    async def calling_at(self, rate: float) -> AsyncIterator[None]:
+        """Do as `calling`, with a number of requests per second, however long their responses take."""
+        tasks = list[asyncio.Task[None]]()
+
+        async def start() -> None:
+            loop = asyncio.get_running_loop()
+            due = loop.time()
+            for mode in itertools.cycle(self._modes):
+                tasks.append(asyncio.create_task(self._make_and_call_once(mode)))
+                due += REQUESTS / rate
+                await asyncio.sleep(due - loop.time())
+
+        starting = asyncio.create_task(start())
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await _wait_for(tasks)
 
     async def _make_and_call(self, mode: str, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            self._number += 1
-            number = self._number
-            try:
-                made = await self.client.generate_callback_url(
-                    MODES[mode].activity or self._activities[number % len(self._activities)],
-                    Response("done", 202),
-                    **MODES[mode].options,
-                    timeout=CLIENT_TIMEOUT_S,
-                )
-            except UnavailableError:
-                self._history.add(Generated(at=time.time(), mode=mode, case_id=""))
-                continue
-            self._history.add(Generated(at=time.time(), mode=mode, case_id=made.case_id))
-            path = urlsplit(made.url).path
-            bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-            await asyncio.gather(
-                *(self.call(mode, made.case_id, self._edges[n % len(self._edges)], path, body)
-                  for n, body in enumerate(bodies))
-            )  # fmt: skip
+            await self._make_and_call_once(mode)
+
+    async def _make_and_call_once(self, mode: str) -> None:
+        self._number += 1
+        number, began = self._number, time.time()
+        try:
+            made = await self.client.generate_callback_url(
+                MODES[mode].activity or self._activities[number % len(self._activities)],
+                Response("done", 202),
+                **MODES[mode].options,
+                timeout=CLIENT_TIMEOUT_S,
+            )
+        except UnavailableError:
+            self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=""))
+            return
+        self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=made.case_id))
+        path = urlsplit(made.url).path
+        bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
+        edges = [edge for edge in self._edges if edge not in self.avoided]
+        await asyncio.gather(
+            *(self.call(mode, made.case_id, edges[n % len(edges)], path, body) for n, body in enumerate(bodies))
+        )
 
     async def call(self, mode: str, case_id: str, edge: str, path: str, body: str) -> None:
         """Send the request of one caller until it succeeds, or the caller gives up."""
@@ -271,6 +294,13 @@ class Workload:
             close_reason=str(case.close_reason or ""),
             calls=tuple(map(_recorded, calls)),
         )
+
+
+async def _wait_for(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Wait for the ends of tasks. Raise the first error of one."""
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if result is not None:
+            raise result
 
 
 def _has_ended(case: Recorded) -> bool:

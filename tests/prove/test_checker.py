@@ -13,6 +13,7 @@ from callback_prove.history import (
     Recorded,
     RecordedCall,
     Requested,
+    Restarted,
     Watched,
     WatchLost,
     WatchStarted,
@@ -46,8 +47,16 @@ def watched(*events):
     return [WatchStarted(at=0), *(Watched(at=2, type=name, case_id=CASE, call_id=call) for name, call in events)]
 
 
+def restarted(*, may_fail, began=0.5, ended=3.0):
+    return Restarted(began=began, ended=ended, process="node-1", may_fail=may_fail)
+
+
 ALL_EVENTS = (("CASE_CREATED", ""), ("CALL_STARTED", CALL), ("CALL_ENDED", CALL))
 SOUND = [
+    [generated("single"), requested(503), recorded(status="OPEN", reason=""), restarted(may_fail=True)],
+    [generated("retryable"), requested(502), ran(outcome="failed"),
+     recorded(call_of("FAILED"), status="OPEN", reason=""), restarted(may_fail=False)],
+    [Generated(at=4, began=2, mode="single", case_id=""), restarted(may_fail=True)],
     [generated("single"), requested(200, CALL), ran(), recorded(call_of()), *watched(*ALL_EVENTS)],
     [generated("single"), requested(0), ran(outcome="killed"), recorded(call_of("INTERRUPTED"), reason="INTERRUPTED")],
     [generated("single"), requested(0), recorded(status="OPEN", reason="")],
@@ -68,6 +77,15 @@ SOUND = [
 ]  # fmt: skip
 
 BROKEN = [
+    (Promise.AVAILABLE,
+     [generated("single"), requested(503), recorded(status="OPEN", reason=""), restarted(may_fail=False)]),
+    (Promise.AVAILABLE,
+     [generated("single"), requested(503), recorded(status="OPEN", reason=""),
+      restarted(may_fail=True, began=2.5), restarted(may_fail=False)]),
+    (Promise.AVAILABLE, [Generated(at=4, began=3.5, mode="single", case_id=""), restarted(may_fail=True)]),
+    (Promise.AVAILABLE,
+     [generated("retryable"), requested(502), ran(outcome="cancelled"),
+      recorded(call_of("FAILED"), status="OPEN", reason=""), restarted(may_fail=False)]),
     (Promise.URL_KEPT, [generated("single"), Recorded(case_id=CASE, status="")]),
     (Promise.SUCCESS_KEPT, [generated("single"), requested(200, CALL), recorded(status="OPEN", reason="")]),
     (Promise.SUCCESS_KEPT, [generated("multiple"), requested(200, CALL),
