@@ -2,13 +2,17 @@
 
 import asyncio
 import copy
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 
 import grpc
 import pytest
 from support.clients import CASE, Refusal
+from support.wait import DEADLINE_S
 
+import callback
 from callback import (
     AsyncCallbackClient,
     CallAnsweredError,
@@ -25,6 +29,7 @@ from callback import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
+    Reject,
     RequestIdReusedError,
     RequestIdUnsupportedError,
     Response,
@@ -229,13 +234,45 @@ def test_both_clients_have_a_method_for_every_rpc(client_type):
     assert all(callable(getattr(client_type, name)) for name in snake)
 
 
-@pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy], ids=["pickle", "copy"])
-def test_an_error_passes_to_another_process_as_it_is(again):
-    error = TooManyOpenCallbacksError(
+ERRORS = [
+    each for name in callback.__all__
+    if isinstance(each := getattr(callback, name), type) and issubclass(each, CallbackError)
+]  # fmt: skip
+
+
+def full(kind):
+    error = kind(
         "too many", code=Code.RESOURCE_EXHAUSTED, reason=ErrorReason.TOO_MANY_OPEN_CALLBACKS, facts={"limit": "5"},
         violations=(FieldViolation("a", "is wrong", "rule"),), retry_after=timedelta(seconds=2),
     )  # fmt: skip
     error.add_note("order 5")
-    found = again(error)
-    assert (type(found), found.args, vars(found)) == (type(error), error.args, vars(error))
-    assert (str(found), found.limit) == (str(error), 5)
+    return error
+
+
+def reject():
+    error = Reject(Response("no trxid", code=400), no_repeat=True)
+    error.add_note("order 5")
+    return error
+
+
+def content(error):
+    """Return all that an error has."""
+    return type(error), error.args, vars(error), str(error), repr(error)
+
+
+PICKLES = [lambda error, p=protocol: pickle.loads(pickle.dumps(error, p)) for protocol in range(6)]
+
+
+@pytest.mark.parametrize("again", [*PICKLES, copy.copy, copy.deepcopy])
+def test_each_error_is_the_same_after_pickle_and_copy(again):
+    for error in [*map(full, ERRORS), reject()]:
+        assert content(again(error)) == content(error)
+    assert again(full(TooManyOpenCallbacksError)).limit == 5
+
+
+def test_each_error_that_a_process_of_a_pool_raises_arrives_as_it_is():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for error in [*map(full, ERRORS), reject()]:
+            with pytest.raises(type(error)) as caught:
+                pool.submit(exec, "raise error", {"error": error}).result(DEADLINE_S)
+            assert content(caught.value) == content(error)

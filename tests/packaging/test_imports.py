@@ -79,7 +79,7 @@ MAY_IMPORT = {
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 
 MAY_IMPORT_LATE = {
-    "callback": {"callback.certificate_names"},  # it requires an extra
+    "callback": {"callback.certificate_names", "pydantic_core"},  # an extra, and what pydantic brings
     "callback_cli": {
         "jq",
         "callback_conform",

@@ -102,7 +102,7 @@ async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_
         assert (len(blocking.begun), blocking.ended) == (1, [])
         blocking.may_end.set()
         assert await code_of(next_one) == 201
-    assert len(blocking.ended) == 2
+    assert (len(blocking.ended), caplog.text.count("handler_cancelled activity='soon'")) == (2, 1)
     assert (await late.recorded()).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, overload
 
 from callback._converters import response_to_proto
+from callback._dictionaries import Value
 from callback._values import IncomingCall, Notification, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
 
 
 @dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Value):
     """The decision to accept a call.
 
     Args:

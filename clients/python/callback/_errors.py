@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from callback._dictionaries import Value
 from callback._reasons import ErrorReason
 from callback._values import CallStatus, CloseReason
 
@@ -24,7 +25,7 @@ _DOMAIN = "callback"
 
 
 @dataclass(frozen=True, slots=True)
-class FieldViolation:
+class FieldViolation(Value):
     """One invalid field of a request."""
 
     field: str

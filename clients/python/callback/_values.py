@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from callback._dictionaries import Value
 from callback._multi_mapping import Headers, PairsLike, Query
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -134,7 +135,7 @@ class GetGuard(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Value):
     """What the page of a callback with the guard CONFIRM asks: `Prompt("Pay 500 euros?", choices={"yes": "Pay"})`.
 
     All of it is shown as text, not HTML.
@@ -219,7 +220,7 @@ def require(name: str, value: object, expected: type, words: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Response:
+class Response(Value):
     """Response to a caller: code, body and headers.
 
     The type redirect (see `Redirect`) uses only the URL. The type page (see `PageResponse`) uses the code, heading,
@@ -401,7 +402,7 @@ class ActivityKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
+class Activity(Value):
     """An activity: how it is served, and what waits for it."""
 
     activity: str
@@ -426,7 +427,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageDuration:
+class StageDuration(Value):
     """How long a stage of calls took. The quantiles are estimates from buckets."""
 
     stage: str
@@ -442,7 +443,7 @@ class StageDuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeCount:
+class OutcomeCount(Value):
     """A number of calls with the same outcome."""
 
     status: CallStatus
@@ -454,7 +455,7 @@ class OutcomeCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkStatistics:
+class WorkStatistics(Value):
     """What waits in the store."""
 
     open_callback_count: int = 0
@@ -470,7 +471,7 @@ class WorkStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MinuteStatistics:
+class MinuteStatistics(Value):
     """What all servers have done in one minute. A server adds what it has done every 5 seconds."""
 
     start_time: datetime
@@ -493,7 +494,7 @@ class MinuteStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerStatistics:
+class OwnerStatistics(Value):
     """What one owner has in the store."""
 
     owner: str
@@ -507,7 +508,7 @@ class OwnerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
+class Statistics(Value):
     """What the servers have done in the last hour, and what waits now."""
 
     minutes: tuple[MinuteStatistics, ...]
@@ -534,7 +535,7 @@ class FindingLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Value):
     """Result of one check of a server."""
 
     check: str
@@ -548,7 +549,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PausedActivity:
+class PausedActivity(Value):
     """An activity whose deliveries are paused."""
 
     activity: str
@@ -573,7 +574,7 @@ class WarningReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackWarning:
+class CallbackWarning(Value):
     """What may be wrong with a request that was accepted."""
 
     reason: WarningReason
@@ -583,7 +584,7 @@ class CallbackWarning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratedCallback:
+class GeneratedCallback(Value):
     """The URL of a new case. The server returns it only once: store it, and treat it as a secret."""
 
     url: str = field(repr=False)
@@ -599,7 +600,7 @@ class GeneratedCallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class Callback(Value):
     """A case: a URL that an outside system can call, and the settings of its calls."""
 
     case_id: str
@@ -669,7 +670,7 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Value):
     """An HTTP request to a case, as it arrived."""
 
     call_id: str = ""
@@ -741,7 +742,7 @@ class IncomingCall(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(Value):
     """What a handler is told without a call: a reminder is due, or the case has expired."""
 
     reason: CallReason
@@ -770,7 +771,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Value):
     """The delivery of a call to its handler, after the caller got its response, or of a notification.
 
     The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is DELIVERED or
@@ -842,7 +843,7 @@ class Call(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallEvent:
+class CallEvent(Value):
     """A change of a case or a call."""
 
     type: CallEventType

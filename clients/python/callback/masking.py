@@ -15,9 +15,7 @@ from dataclasses import replace
 from urllib.parse import unquote_plus
 
 from callback import Call, Delivery, Headers, Query, Response
-
-MASK = "***"
-"""Text in the place of a masked value."""
+from callback._dictionaries import MASK as MASK
 
 _CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"

@@ -214,7 +214,6 @@ class Worker:
             for stream in streams:
                 stream.ended.cancel()
             await asyncio.gather(connecting, stopping, *(stream.ended for stream in streams), return_exceptions=True)
-            await threads.close()
 
     async def _stay_connected(
         self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
