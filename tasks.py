@@ -526,7 +526,8 @@ def archive_contract(folder: Path) -> Path:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     name = f"callback-proto-{version}"
     contract = ROOT / "proto"
-    files = {"buf.yaml": BUF_MODULE.encode(), "LICENSE": (ROOT / "LICENSE").read_bytes()}
+    readme = (contract / "BUILDING.md").read_bytes()
+    files = {"buf.yaml": BUF_MODULE.encode(), "LICENSE": (ROOT / "LICENSE").read_bytes(), "README.md": readme}
     for root in (contract / "callback", contract / "third_party" / "buf", contract / "third_party" / "google"):
         files |= {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.proto")}
     archive = folder / f"{name}.tar.gz"

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 from support.conformance import failures, is_long
 from support.faulty_worker import FaultyWorker
 from support.tree import ROOT
@@ -73,7 +74,7 @@ FAULTS = {
     "the server drains: the worker connects again, and both streams have calls": (
         "S7",
         "Drain ends the stream",
-        "no accept",
+        "S7: the worker ended",
     ),
     "the server ends the stream without an error: the worker connects again": (
         "S3",
@@ -151,3 +152,33 @@ async def test_the_worker_with_planted_faults_passes_without_one():
 async def test_the_worker_of_the_python_package_passes_every_scenario(tmp_path):
     launch = launch_command([sys.executable, str(WORKER)], Path(tmp_path, "errors"))
     assert await failures(launch, [*SCENARIOS.values()]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "said"),
+    [
+        (
+            "a call is offered, accepted, confirmed and answered",
+            "each result twice",
+            "step 6, expect result c1, verdict ACCEPTED, code 201: the worker broke the protocol: "
+            "C1: a Result for 'c1', which is not offered, or has a Result already",
+        ),
+        (
+            "values of headers hold every byte from 0x80 to 0xFF",
+            "ASCII alone",
+            "step 5, expect result c1, code 201, headers [[x-echo; a\\x80\\x81\\x82\\x83\\x84\\x85\\x86\\x87\\x88\\x8… "
+            "(130 characters)]; [x-echo; plain]]: headers is [[x-echo; a???????????????????????????????????????… "
+            "(130 characters)]; [x-echo; plain]], not [[x-echo; a\\x80\\x81\\x82\\x83\\x84\\x85\\x86\\x87\\x88\\x8… "
+            "(130 characters)]; [x-echo; plain]]: character 2 is '?', not '\\x80'",
+        ),
+    ],
+    ids=["two results", "long headers"],
+)
+async def test_a_failure_names_its_cause(name, fault, said):
+    (result,) = await run_scenarios("worker", [SCENARIOS[name]], FaultyWorker.launch(fault))
+    assert result.problem == said
+
+
+async def test_a_confirmed_call_that_is_withdrawn_may_be_declined():
+    names = [each for each in SCENARIOS if each.startswith("a call that is withdrawn after Confirm")]
+    assert await failures(FaultyWorker.launch("declines what is cancelled"), [SCENARIOS[name] for name in names]) == []

@@ -14,7 +14,7 @@ from support.conformance import results
 from support.installed import KINDS, build_node, install_go, install_node, install_python
 
 from callback_conform.program import launch_command
-from callback_conform.report import tap
+from callback_conform.report import Tap
 from callback_conform.scenarios import load
 
 
@@ -80,7 +80,7 @@ def main():
         folder = Path(made)
         found = asyncio.run(run(install(folder), folder))
     every = in_one_list(found)
-    print(tap(every, ()) if format_ == "tap" else table(found))
+    print(Tap([each.scenario for each in every], ()).whole(every) if format_ == "tap" else table(found))
     return int(any(each.problem is not None for each in every))
 
 

@@ -2,7 +2,7 @@
 
 from languages.matrix import in_one_list, table
 
-from callback_conform.report import Result, tap
+from callback_conform.report import Result, Tap
 from callback_conform.scenarios import Scenario
 
 
@@ -35,7 +35,9 @@ def test_the_table_has_a_line_for_each_scenario_and_says_what_failed():
 
 
 def test_the_list_has_the_language_of_each_result():
-    lines = [line for line in tap(in_one_list(FOUND), ()).splitlines() if " ok " in f" {line} "]
+    every = in_one_list(FOUND)
+    text = Tap([each.scenario for each in every], ()).whole(every)
+    lines = [line for line in text.splitlines() if " ok " in f" {line} "]
     assert lines == [
         "ok 1 - Go worker: a handler rejects",
         "not ok 2 - Node worker: a handler rejects",

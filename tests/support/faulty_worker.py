@@ -295,7 +295,8 @@ class _Stream:
         """Send the result: also of a call that is withdrawn before its task has begun."""
         self.program.handling.discard(call.task)
         del self._calls[call.offer.call_id]
-        self.send(result=call.result)
+        results = [pb.WorkerMessage(result=call.result)] * (2 if self._fault == "each result twice" else 1)
+        self._outgoing.put_nowait(pb.WorkRequest(messages=results))
 
     async def _accept(self, call, result):
         offer = call.offer
@@ -309,7 +310,8 @@ class _Stream:
             if self._fault != "starts before Confirm":
                 async with asyncio.timeout(0.3 if self._fault == "gives up before Confirm" else None):
                     await call.confirmed.wait()
-            result.error = "cancelled"
+            if self._fault != "declines what is cancelled":
+                result.error = "cancelled"
             limit_s = {
                 "the deadline is a time": offer.deadline.ToSeconds() - time.time(),
                 "the timeout is its own": offer.timeout.ToSeconds(),

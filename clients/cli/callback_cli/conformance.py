@@ -13,9 +13,16 @@ from callback_cli.processes import needs_extra
     context_settings={"ignore_unknown_options": True},
     epilog=examples("callback conform -- python worker.py", "callback conform --client --format tap -- ./driver"),
 )
-@click.argument("command", metavar="-- COMMAND…", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", metavar="-- COMMAND…", nargs=-1, type=click.UNPROCESSED)
 @click.option("--client", "is_client", is_flag=True, help="COMMAND is a client driver. Default: a worker.")
-@click.option("--only", "names", metavar="NAME", multiple=True, help="Run this scenario alone. Repeatable.")
+@click.option("--list", "is_list", is_flag=True, help="Print the rules and the name of each scenario, and run none.")
+@click.option(
+    "--only",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Run this scenario alone: its name, or a beginning that no other one has. Repeatable.",
+)
 @click.option(
     "--known-failures",
     metavar="FILE",
@@ -33,6 +40,7 @@ from callback_cli.processes import needs_extra
 def conform(
     command: tuple[str, ...],
     is_client: bool,
+    is_list: bool,
     names: tuple[str, ...],
     known_failures: Path | None,
     format_: str,
@@ -40,15 +48,21 @@ def conform(
     """Drive a worker or client program in any language through the scenarios of the contract.
 
     A scripted server on loopback starts COMMAND, with its address in the environment, and speaks the real protocol.
-    clients/conformance/README.md in the source says what the program has to do. The exit code is 1 if a scenario fails
-    that is not a known failure, or if a known failure passes.
+    README.md in the folder of the package callback_conform says what the program has to do. The exit code is 1 if a
+    scenario fails that is not a known failure, or if a known failure passes.
     """
     with needs_extra("client-names"):
-        from callback_conform.main import known_failures_of, run
+        from callback_conform.main import known_failures_of, list_scenarios, run
         from callback_conform.program import CommandError
+    kind = "client" if is_client else "worker"
+    if is_list:
+        click.echo(list_scenarios(kind))
+        return
+    if not command:
+        raise click.UsageError("Missing argument '-- COMMAND…'.")
     try:
         known = [] if known_failures is None else known_failures_of(known_failures)
-        sys.exit(run(command, kind="client" if is_client else "worker", names=names, known=known, format_=format_))
+        sys.exit(run(command, kind=kind, names=names, known=known, format_=format_))
     except UnicodeDecodeError:
         raise click.UsageError(f"{known_failures} is not UTF-8") from None
     except (LookupError, CommandError) as error:

@@ -1,7 +1,8 @@
-"""The result of a run: TAP, or a table, and the exit code."""
+"""The result of a run: TAP or a table, line by line, and the exit code."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -23,41 +24,86 @@ def exit_code(results: Sequence[Result], known: Collection[str]) -> int:
     return int(any((each.problem is not None) != (each.scenario.name in known) for each in results))
 
 
-def tap(results: Sequence[Result], known: Collection[str]) -> str:
-    """Return the results as TAP version 14. A known failure has the directive TODO."""
-    lines = ["TAP version 14", f"1..{len(results)}"]
-    for number, each in enumerate(results, 1):
-        is_known = each.scenario.name in known
-        word = "ok" if each.problem is None else "not ok"
-        lines.append(f"{word} {number} - {_escaped(each.scenario.name)}{' # TODO known failure' if is_known else ''}")
-        lines += ["  ---", f"  rules: [{', '.join(each.scenario.rules)}]", f"  seconds: {each.seconds:.3f}"]
-        if each.problem is not None:
-            lines += ["  message: |", *(f"    {line}" for line in each.problem.splitlines())]
+class Report(ABC):
+    """A report that grows with each result. Each method returns lines."""
+
+    def __init__(self, scenarios: Sequence[Scenario], known: Collection[str]) -> None:
+        """Create the report of a run of these scenarios. `known` are the names of known failures."""
+        self._scenarios = scenarios
+        self._known = known
+        self._results: list[Result] = []
+
+    @abstractmethod
+    def head(self) -> list[str]:
+        """Return what comes before the first result."""
+
+    def entry(self, result: Result) -> list[str]:
+        """Return what a result adds."""
+        self._results.append(result)
+        return self._entry(result, is_known=result.scenario.name in self._known)
+
+    @abstractmethod
+    def _entry(self, result: Result, *, is_known: bool) -> list[str]:
+        """Return what a result adds, which is the last of `_results`."""
+
+    @abstractmethod
+    def foot(self) -> list[str]:
+        """Return what comes after the last result."""
+
+    def whole(self, results: Sequence[Result]) -> str:
+        """Return the text of a run that is over."""
+        entries = [line for each in results for line in self.entry(each)]
+        return "\n".join([*self.head(), *entries, *self.foot()])
+
+
+class Tap(Report):
+    """TAP version 14. A known failure has the directive TODO."""
+
+    def head(self) -> list[str]:
+        """Return the version and the plan."""
+        return ["TAP version 14", f"1..{len(self._scenarios)}"]
+
+    def _entry(self, result: Result, *, is_known: bool) -> list[str]:
+        word = "ok" if result.problem is None else "not ok"
+        name = f"{_escaped(result.scenario.name)}{' # TODO known failure' if is_known else ''}"
+        lines = [f"{word} {len(self._results)} - {name}"]
+        lines += ["  ---", f"  rules: [{', '.join(result.scenario.rules)}]", f"  seconds: {result.seconds:.3f}"]
+        if result.problem is not None:
+            lines += ["  message: |", *(f"    {line}" for line in result.problem.splitlines())]
         elif is_known:
             lines.append("  message: it is listed as a known failure, and passes")
-        lines.append("  ...")
-    return "\n".join(lines)
+        return [*lines, "  ..."]
+
+    def foot(self) -> list[str]:
+        """Return nothing: the plan comes first."""
+        return []
 
 
-def table(results: Sequence[Result], known: Collection[str]) -> str:
-    """Return the results as a table for people, with a summary."""
-    width = max((len(each.scenario.name) for each in results), default=0)
-    lines = []
-    for each in results:
-        is_known = each.scenario.name in known
+class Table(Report):
+    """A table for people, with a summary."""
+
+    def head(self) -> list[str]:
+        """Return nothing: the first result is the first line."""
+        return []
+
+    def _entry(self, result: Result, *, is_known: bool) -> list[str]:
+        width = max(len(each.name) for each in self._scenarios)
         word = {(True, False): "passed", (True, True): "PASSED", (False, True): "known"}.get(
-            (each.problem is None, is_known), "FAILED"
+            (result.problem is None, is_known), "FAILED"
         )
-        rules = " ".join(each.scenario.rules)
-        lines.append(f"{word:7} {each.scenario.name:{width}}  {each.seconds:6.2f} s  {rules}".rstrip())
-        if each.problem is not None:
-            lines += [f"        {line}" for line in each.problem.splitlines()]
+        rules = " ".join(result.scenario.rules)
+        lines = [f"{word:7} {result.scenario.name:{width}}  {result.seconds:6.2f} s  {rules}".rstrip()]
+        if result.problem is not None:
+            lines += [f"        {line}" for line in result.problem.splitlines()]
         elif is_known:
             lines.append("        it is listed as a known failure, and passes")
-    passed = sum(each.problem is None for each in results)
-    failures = sum(each.problem is not None and each.scenario.name in known for each in results)
-    lines.append(f"{passed} of {len(results)} passed, {failures} failed as known")
-    return "\n".join(lines)
+        return lines
+
+    def foot(self) -> list[str]:
+        """Return the summary."""
+        passed = sum(each.problem is None for each in self._results)
+        failures = sum(each.problem is not None and each.scenario.name in self._known for each in self._results)
+        return [f"{passed} of {len(self._results)} passed, {failures} failed as known"]
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,7 @@ from callback_conform.certificates import make_certificates
 from callback_conform.changes import PATIENCE_S, Changes, ScenarioError
 from callback_conform.program import Launch, Program
 from callback_conform.relay import Relay
-from callback_conform.scenarios import Scenario, Step
+from callback_conform.scenarios import Scenario, Step, plain
 
 OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -89,7 +89,7 @@ class Runner(ABC):
                     if broken := self._broken():
                         raise ScenarioError("; ".join(broken))
                 except ScenarioError as error:
-                    raise ScenarioError(f"step {number}, {_text(step)}: {error}") from None
+                    raise ScenarioError(f"step {number}, {plain(step)}: {error}") from None
             self._check_end()
         except ScenarioError as error:
             problem = "\n".join([str(error), *(each for each in self._broken() if each not in str(error))])
@@ -171,7 +171,3 @@ class Runner(ABC):
         """Forward nothing more on the connections that there are."""
         for relay in self._relays:
             relay.freeze()
-
-
-def _text(step: Step) -> str:
-    return ", ".join(f"{name} {value}" for name, value in step.items())

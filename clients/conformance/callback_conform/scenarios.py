@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 Step = Mapping[str, Any]
 """One step: its name, and what it needs."""
+MAX_PLAIN: Final = 40
+"""How much of a text is shown to people, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,20 @@ def load(kind: str) -> list[Scenario]:
     """Return the scenarios for programs of a kind: `worker` or `client`."""
     content = json.loads(resources.files(__package__).joinpath(f"{kind}.json").read_text())
     return [Scenario(each["name"], each["rules"], each["steps"], frozenset(each.get("needs", ()))) for each in content]
+
+
+def plain(value: Any) -> str:
+    """Return a step, or a value in it, as text for people: names and values without quotes, and no long text."""
+    match value:
+        case dict():
+            return ", ".join(f"{name} {plain(each)}".strip() for name, each in value.items())
+        case list():
+            return f"[{'; '.join(map(plain, value))}]"
+        case None:
+            return "nothing"
+        case bool():
+            return "" if value else "no"
+        case str():
+            shown = value[:MAX_PLAIN].encode("unicode_escape").decode()[:MAX_PLAIN]
+            return shown if len(value) <= len(shown) else f"{shown}… ({len(value)} characters)"
+    return str(value)

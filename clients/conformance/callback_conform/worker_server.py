@@ -48,6 +48,9 @@ class Stream:
         self._offered: set[str] = set()
         self._accepted: set[str] = set()
         self._confirmed: set[str] = set()
+        self._withdrawn: set[str] = set()
+        self._has_drained = False
+        self._is_ending = False
 
     @property
     def max_message_bytes(self) -> int:
@@ -61,10 +64,15 @@ class Stream:
                 self._offered.add(message.offer.call_id)
             elif message.HasField("confirm"):
                 self._confirmed.add(message.confirm.call_id)
+            elif message.HasField("withdraw"):
+                self._withdrawn.add(message.withdraw.call_id)
+            elif message.HasField("drain"):
+                self._has_drained = True
         self._outgoing.put_nowait(response)
 
     def end(self, refusal: Mapping[str, Any]) -> None:
         """End the stream after what was sent; the code OK ends it without an error."""
+        self._is_ending = True
         self._outgoing.put_nowait(refusal)
 
     async def outgoing(self) -> AsyncIterator[pb.WorkResponse | Mapping[str, Any]]:
@@ -89,6 +97,8 @@ class Stream:
 
     def lost(self) -> None:
         """Take note that the stream is over."""
+        if self._has_drained and not (self._is_ending or self.has_ended):
+            self.broken.append("S7: the worker ended the stream that the server had drained, before the server did")
         self.has_ended = True
         self._changes.notify()
 
@@ -110,13 +120,13 @@ class Stream:
         call, outcome = result.call_id, result.WhichOneof("outcome")
         if call not in self._offered:
             self.broken.append(f"C1: a Result for {call!r}, which is not offered, or has a Result already")
-        if outcome is None:
+        elif outcome is None:
             self.broken.append(f"C1: the Result for {call!r} has no outcome")
         elif outcome != "declined" and call not in self._confirmed:
             self.broken.append(f"C3: {outcome} for {call!r} before Confirm")
-        elif outcome == "declined" and call in self._confirmed:
+        elif outcome == "declined" and call in self._confirmed - self._withdrawn:
             self.broken.append(f"C6: Declined for {call!r} after Confirm")
-        for calls in (self._offered, self._accepted, self._confirmed):
+        for calls in (self._offered, self._accepted, self._confirmed, self._withdrawn):
             calls.discard(call)
 
 

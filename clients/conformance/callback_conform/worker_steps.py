@@ -18,7 +18,7 @@ from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_ser
 from callback_conform.changes import PATIENCE_S, ScenarioError
 from callback_conform.program import Launch
 from callback_conform.runner import Runner
-from callback_conform.scenarios import Step
+from callback_conform.scenarios import MAX_PLAIN, Step, plain
 from callback_conform.worker_server import ACTIVITY, MAX_CALLS, Stream, WorkerServer
 
 NEVER_S: Final = 0.3
@@ -257,8 +257,18 @@ def _difference(result: pb.Result, wanted: Mapping[str, Any]) -> str | None:
     }
     for name, value in actual.items():
         if name in wanted and value != wanted[name]:
-            return f"{name} is {value!r}, not {wanted[name]!r}"
+            return f"{name} is {plain(value)}, not {plain(wanted[name])}{_first_difference(value, wanted[name])}"
     return None
+
+
+def _first_difference(actual: Any, wanted: Any) -> str:
+    """Return where the first texts that differ begin to differ, if they are too long to be shown; else nothing."""
+    if isinstance(actual, list) and isinstance(wanted, list):
+        return next((_first_difference(*pair) for pair in zip(actual, wanted, strict=False) if pair[0] != pair[1]), "")
+    if not (isinstance(actual, str) and isinstance(wanted, str) and len(wanted) > MAX_PLAIN):
+        return ""
+    same = next((at for at, (one, other) in enumerate(zip(actual, wanted, strict=False)) if one != other), len(wanted))
+    return f": character {same + 1} is {actual[same : same + 1]!a}, not {wanted[same : same + 1]!a}"
 
 
 def _take(lines: list[str], line: str) -> bool | None:

@@ -396,8 +396,8 @@ Global___Confirm: _TypeAlias = Confirm  # noqa: Y015
 
 @_typing.final
 class Withdraw(_message.Message):
-    """Withdraw takes a call back: the worker does not start its handler, or may cancel it. The worker still sends a Result,
-    Declined or any other, which only frees the slot.
+    """Withdraw takes a call back: the worker does not start its handler, or cancels it, if its language can. The worker still
+    sends a Result, which only frees the slot: Declined if the call was not confirmed, else one of any kind.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -64,30 +64,38 @@ class WorkerServiceServicer(object):
         v                   v                                   v ends the stream with OK
         ended <------------ ended                               ended
 
-        S1. The worker opens the stream and sends Hello, alone in its WorkRequest, within 10 seconds. The server replies with
-        Welcome, or ends the stream with an error. A worker that has no Welcome after 10 seconds ends the stream.
+        S1. The worker opens the stream and sends Hello, alone in its WorkRequest, within 10 seconds. The server replies
+        with Welcome, which is its first message and comes once, or ends the stream with an error. A worker that has no
+        Welcome 10 seconds after it began to connect ends the stream, and connects again (S4).
         S2. Each stream has a connection of its own, to any address of the target: so workers spread over the servers. A
         server passes on the calls of the whole deployment, so one stream is enough.
         S3. Until its first Welcome, a worker ends with the error if a stream fails with INVALID_ARGUMENT, UNAUTHENTICATED,
-        PERMISSION_DENIED or UNIMPLEMENTED: its configuration is wrong. After any other error, and after each error once
-        it has had a Welcome, it connects again: a token may be about to be replaced. gRPC reports INTERNAL, without
-        metadata of the server, in place of the error if the server ends the stream while the worker sends Hello.
-        S4. Before it connects again, the worker waits: 0.2 seconds, then twice as long each time, at most 5 seconds, each
-        time multiplied by a random number from 0.5 to 1. After a Welcome it begins at 0.2 seconds again. It reads its
-        token and its TLS files again for each stream.
+        PERMISSION_DENIED or UNIMPLEMENTED: its configuration is wrong. After any other end, also with OK, and after
+        each error once it has had a Welcome on any stream, it connects again: a token may be about to be replaced. gRPC
+        reports INTERNAL, without metadata of the server, in place of the error if the server ends the stream while the
+        worker sends Hello.
+        S4. The worker opens its first stream at once. Before each other one it waits: 0.2 seconds, then twice as long each
+        time, at most 5 seconds, each time multiplied by a random number from 0.5 to 1. After a Welcome it begins at 0.2
+        seconds again. It reads the files with its token and for TLS again for each stream. If it cannot use one, or if
+        the file is empty, it ends at its start; later it goes on with the last content that it could use. White space
+        around a token in a file is not part of the token.
         S5. The worker sends an HTTP/2 PING every 5 to 30 seconds, also while it has no calls, and takes the connection for
-        lost if there is no reply within 3 to 10 seconds. A server refuses PINGs that come more often than every 4 seconds. It
-        sends PINGs of its own every 15 seconds, and takes the connection for lost after 10 seconds without a reply.
+        lost if there is no reply within 3 to 10 seconds. It may leave out PINGs while data arrives. A server refuses
+        PINGs that come more often than every 4 seconds, but not those that a gRPC library sends because data has
+        arrived, as that for Go does to measure the bandwidth. The server sends PINGs of its own every 15 seconds, and
+        takes the connection for lost after 10 seconds without a reply.
         S6. If the stream is lost, each of its calls has ended for the worker. It cancels their handlers: no server accepts
-        a Result on another stream. A confirmed call ends with HANDLER_LOST. Another worker gets a call that was not
-        confirmed; but if two workers lose their streams while they have the call and before it is confirmed, it ends
-        with WORKERS_LOST and no other worker gets it.
-        S7. The server sends Drain when it stops, and after 48 to 60 minutes: so the worker is authenticated again. The worker
-        opens another stream after the first pause of S4, and keeps the old one until the server ends it. The calls of
-        the old stream go on there. Both streams together have at most `max_calls` calls that run.
-        S8. A worker that stops sends Drain. Of its calls, those that it has accepted go on: also one that is confirmed only
-        now. It sends Declined for each other, and for an offer that arrives later. The server ends the stream with OK
-        when it has the Result of each call. A worker that cannot wait ends the stream itself, which is S6.
+        a Result on another stream. A handler that goes on keeps its slot until it ends. A confirmed call ends with
+        HANDLER_LOST. Another worker gets a call that was not confirmed; but if two workers lose their streams while
+        they have the call and before it is confirmed, it ends with WORKERS_LOST and no other worker gets it.
+        S7. The server sends Drain when it stops, and after 48 to 60 minutes: so the worker is authenticated again. The
+        worker opens another stream, as S4 says, and keeps the old one until the server ends it. The end of the old one,
+        whatever it is, opens no further stream. The calls of the old stream go on there. All streams together have at
+        most `max_calls` calls that are accepted and have no Result yet.
+        S8. A worker that stops sends Drain on each stream that has a Welcome, ends one without, and opens no other. Of its
+        calls, those that it has accepted go on: also one that is confirmed only now. It sends Declined for each other,
+        before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
+        Result of each call that is not withdrawn. A worker that cannot wait ends the stream itself, which is S6.
         S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
 
         A CALL, as the worker sees it
@@ -101,10 +109,11 @@ class WorkerServiceServicer(object):
 
         C1. Each offered call has exactly one Result, on the stream of its offer. It occupies a slot until then, also after
         Withdraw. The server never has more calls with the worker than `max_calls`, so a worker accepts each offer at
-        once, except while an earlier stream (S7) has calls.
+        once, except while calls of an earlier stream (S7), or handlers that go on after one (S6), occupy slots. It then
+        sends neither Accept nor Result until a slot is free.
         C2. The worker sends Accept within 5 seconds, and the server Confirm or Withdraw within 5 seconds of that. If the
         worker sends neither Accept nor Result in time, the server withdraws the call, and the worker gets no more calls
-        until it sends one of them.
+        until it sends one of them. The worker has no time limit for Confirm.
         C3. The worker runs its handler after Confirm and never before: until then the call may go to another worker, and
         afterwards it never does. A response or an error before Confirm makes the call FAILED with HANDLER_ERROR.
         C4. Withdraw can come at each step: before Accept, after it, and after Confirm. After Accept and before Confirm, the
@@ -116,26 +125,28 @@ class WorkerServiceServicer(object):
         another worker gets the call, and this one gets none for a second. After Confirm it sends an error instead,
         because Declined then makes the call FAILED with HANDLER_LOST.
         C7. A notification (`reason` REMINDER or EXPIRY) is handled by a function for notifications, never by one for calls.
-        C8. The `call_id` of an offer is the same as before if the call is offered again. The server never offers a call to a
-        worker that still occupies a slot with it. `traceparent` of an offer is the trace context of the attempt, which
-        has no metadata of its own; a worker may ignore it.
+        A `reason` that the worker does not know is that of a notification. Without one, the offer is a call.
+        C8. The `call_id` of an offer is the same as before if the call is offered again. The server never offers a call to
+        a worker that still occupies a slot with it, and never sends Confirm before Accept, or twice. `traceparent` of
+        an offer is the trace context of the attempt, which has no metadata of its own; a worker may ignore it.
 
         MESSAGES
 
         M1. Both sides put all messages that they have ready into one WorkRequest or WorkResponse, in order: at most 64
-        messages and 256 KiB, or one larger message alone. The receiver handles them in their order, as if each had come
-        alone.
+        messages, and at most 256 KiB when it is serialized, or one larger message alone. The receiver handles them in
+        their order, as if each had come alone.
         M2. A receiver ignores a message that it does not know, and a field that it does not know: the other side may be
         newer. A message about an unknown call has no effect.
-        M3. A wrong message ends its call and not the stream, on both sides: a Result without an outcome makes its call FAILED
-        with HANDLER_ERROR, a decision that breaks the contract makes it FAILED with INVALID_RESPONSE, and a worker
-        that cannot use an offer sends Declined, or an error after Confirm. Three things end the stream, with
+        M3. A wrong message ends its call and not the stream, on both sides: a Result without an outcome makes its call
+        FAILED with HANDLER_ERROR, a decision that breaks the contract makes it FAILED with INVALID_RESPONSE, and a
+        worker that cannot use an offer sends Declined, or an error after Confirm. Three things end the stream, with
         INVALID_REQUEST: a wrong Hello, a second Hello, and a WorkRequest without a message or with more than 64.
-        M4. A server accepts messages of at most 16 MiB. gRPC ends the stream for a larger one, so a worker whose Result would
-        be larger than 16 MiB less 1 KiB sends an error in its place.
-        M5. The worker accepts messages of at most `max_message_bytes`. A call that does not fit into such a message is not
-        offered to it. If no worker that is connected takes the call until its deadline, it ends with TOO_LARGE, and its
-        handler has not started.
+        M4. A server accepts messages of at most 16 MiB. gRPC ends the stream for a larger one, so a worker whose
+        HandleCallbackResponse, serialized, is larger than 16 MiB less 1 KiB sends an error in its place. It does the
+        same for one that it cannot serialize, such as one with text that is not UTF-8.
+        M5. The worker accepts messages of at most `max_message_bytes`; the limit of its gRPC library is not below that. A call
+        that does not fit into such a message is not offered to it. If no worker that is connected takes the call until
+        its deadline, it ends with TOO_LARGE, and its handler has not started.
         M6. Values of headers can have every byte from 0x80 to 0xFF: each is the character with the same number.
 
         Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
