@@ -127,7 +127,7 @@ func WithVerificationProfile(name string) GenerateOption {
 // WithGetGuard sets how to treat a GET that may not come from a person.
 func WithGetGuard(guard GetGuard) GenerateOption {
 	return func(request *v1.GenerateCallbackUrlRequest) {
-		request.GetGuard = numberOf[v1.GetGuard](guard, v1.GetGuard_name, v1.GetGuard_value)
+		request.GetGuard = numberOf[v1.GetGuard](guard)
 	}
 }
 
@@ -140,7 +140,7 @@ func WithPrompt(prompt Prompt) GenerateOption {
 // activity form, it is HOLD.
 func WithAnswerMode(mode AnswerMode) GenerateOption {
 	return func(request *v1.GenerateCallbackUrlRequest) {
-		request.AnswerMode = numberOf[v1.AnswerMode](mode, v1.AnswerMode_name, v1.AnswerMode_value)
+		request.AnswerMode = numberOf[v1.AnswerMode](mode)
 	}
 }
 
@@ -193,7 +193,7 @@ func WithRemindAfter(times ...time.Duration) GenerateOption {
 func WithNotify(reasons ...CallReason) GenerateOption {
 	return func(request *v1.GenerateCallbackUrlRequest) {
 		for _, reason := range reasons {
-			number := numberOf[v1.CallReason](reason, v1.CallReason_name, v1.CallReason_value)
+			number := numberOf[v1.CallReason](reason)
 			request.Notify = append(request.Notify, number)
 		}
 	}
@@ -406,11 +406,11 @@ func (c *Client) ListCallbacksPage(ctx context.Context, query CallbackQuery) (*P
 	reply, err := invoke(ctx, c, c.stub.ListCallbacks, &v1.ListCallbacksRequest{
 		PageSize:         query.PageSize,
 		PageToken:        query.PageToken,
-		Status:           numberOf[v1.CallbackStatus](query.Status, v1.CallbackStatus_name, v1.CallbackStatus_value),
+		Status:           numberOf[v1.CallbackStatus](query.Status),
 		CallbackActivity: query.Activity,
 		Labels:           query.Labels,
 		Owner:            query.Owner,
-		LastCallStatus:   numberOf[v1.CallStatus](query.LastCallStatus, v1.CallStatus_name, v1.CallStatus_value),
+		LastCallStatus:   numberOf[v1.CallStatus](query.LastCallStatus),
 		CreatedAfter:     timestampOf(query.CreatedAfter),
 		CreatedBefore:    timestampOf(query.CreatedBefore),
 	}, c.connection.retry)
@@ -465,7 +465,7 @@ func (c *Client) ListCallsPage(ctx context.Context, query CallQuery) (*PageOf[*R
 		}, c.connection.retry)
 	} else {
 		reply, err = invoke(ctx, c, c.stub.ListOwnerCalls, &v1.ListOwnerCallsRequest{
-			Filter:           numberOf[v1.CallFilter](query.Filter, v1.CallFilter_name, v1.CallFilter_value),
+			Filter:           numberOf[v1.CallFilter](query.Filter),
 			Owner:            query.Owner,
 			CallbackActivity: query.Activity,
 			PageSize:         query.PageSize,

@@ -18,8 +18,8 @@ func callbackOf(message *v1.Callback) *Callback {
 	return &Callback{
 		CaseID:              message.GetCallbackCaseId(),
 		Owner:               message.GetOwner(),
-		Status:              wordOf[CallbackStatus](message.GetStatus(), v1.CallbackStatus_name),
-		CloseReason:         wordOf[CloseReason](message.GetCloseReason(), v1.CloseReason_name),
+		Status:              wordOf[CallbackStatus](message.GetStatus()),
+		CloseReason:         wordOf[CloseReason](message.GetCloseReason()),
 		Activity:            message.GetCallbackActivity(),
 		ActivityCase:        message.GetCallbackActivityCase(),
 		StateQueryParameter: message.GetStateQueryParameter(),
@@ -33,8 +33,8 @@ func callbackOf(message *v1.Callback) *Callback {
 		CloseTime:           timeOf(message.GetCloseTime()),
 		CallCount:           message.GetCallCount(),
 		VerificationProfile: message.GetVerificationProfile(),
-		GetGuard:            or(wordOf[GetGuard](message.GetGetGuard(), v1.GetGuard_name), GuardOff),
-		AnswerMode:          or(wordOf[AnswerMode](message.GetAnswerMode(), v1.AnswerMode_name), ModeHandler),
+		GetGuard:            or(wordOf[GetGuard](message.GetGetGuard()), GuardOff),
+		AnswerMode:          or(wordOf[AnswerMode](message.GetAnswerMode()), ModeHandler),
 		AnswerDeadline:      message.GetAnswerDeadline().AsDuration(),
 		Fallback:            responseOf(message.GetFallback()),
 		Ordered:             message.GetOrdered(),
@@ -58,7 +58,7 @@ func generatedOf(message *v1.GenerateCallbackUrlResponse) *GeneratedCallback {
 		ExpireTime: timeOf(message.GetExpireTime()),
 		Warnings: each(message.GetWarnings(), func(warning *v1.Warning) Warning {
 			return Warning{
-				Reason: or(wordOf[WarningReason](warning.GetReason(), v1.WarningReason_name), WarningReasonUnknown),
+				Reason: or(wordOf[WarningReason](warning.GetReason()), WarningReasonUnknown),
 				Text:   warning.GetText(),
 			}
 		}),
@@ -70,23 +70,10 @@ func recordedCallOf(message *v1.Call) *RecordedCall {
 		message = &v1.Call{}
 	}
 	return &RecordedCall{
-		Request: Request{
-			CallID:              message.GetCallId(),
-			CaseID:              message.GetCallbackCaseId(),
-			Attempt:             message.GetAttempt(),
-			Method:              message.GetRequestMethod(),
-			Headers:             each(message.GetRequestHeaders(), headerOf),
-			Query:               each(message.GetRequestQuery(), parameterOf),
-			QueryString:         message.GetRequestQueryString(),
-			Body:                message.GetRequestBody(),
-			ClientAddress:       message.GetClientAddress(),
-			VerificationProfile: message.GetVerificationProfile(),
-			MessageID:           message.GetMessageId(),
-			Choice:              message.GetCallbackChoice(),
-		},
-		Status:              wordOf[CallStatus](message.GetStatus(), v1.CallStatus_name),
+		Request:             requestOf(message, message.GetCallbackCaseId()),
+		Status:              wordOf[CallStatus](message.GetStatus()),
 		Reason:              reasonOf(message.GetReason()),
-		Failure:             wordOf[CallFailure](message.GetFailure(), v1.CallFailure_name),
+		Failure:             wordOf[CallFailure](message.GetFailure()),
 		FailureDetail:       message.GetFailureDetail(),
 		BodySize:            message.GetRequestBodySize(),
 		VerificationFailure: message.GetVerificationFailure(),
@@ -104,15 +91,47 @@ func recordedCallOf(message *v1.Call) *RecordedCall {
 	}
 }
 
+// received is a message with the request of a caller.
+type received interface {
+	GetCallId() string
+	GetAttempt() int64
+	GetRequestMethod() string
+	GetRequestHeaders() []*v1.Header
+	GetRequestQuery() []*v1.QueryParameter
+	GetRequestQueryString() string
+	GetRequestBody() []byte
+	GetClientAddress() string
+	GetVerificationProfile() string
+	GetMessageId() string
+	GetCallbackChoice() string
+}
+
+func requestOf(message received, caseID string) Request {
+	return Request{
+		CallID:              message.GetCallId(),
+		CaseID:              caseID,
+		Attempt:             message.GetAttempt(),
+		Method:              message.GetRequestMethod(),
+		Headers:             each(message.GetRequestHeaders(), pairOf[*v1.Header]),
+		Query:               each(message.GetRequestQuery(), pairOf[*v1.QueryParameter]),
+		QueryString:         message.GetRequestQueryString(),
+		Body:                message.GetRequestBody(),
+		ClientAddress:       message.GetClientAddress(),
+		VerificationProfile: message.GetVerificationProfile(),
+		MessageID:           message.GetMessageId(),
+		Choice:              message.GetCallbackChoice(),
+	}
+}
+
 func deliveryOf(message *v1.Delivery) *Delivery {
 	if message == nil {
 		return nil
 	}
 	return &Delivery{
-		Status:          wordOf[DeliveryStatus](message.GetStatus(), v1.DeliveryStatus_name),
+		Status:          wordOf[DeliveryStatus](message.GetStatus()),
 		Attempts:        message.GetAttempts(),
 		NextAttemptTime: timeOf(message.GetNextAttemptTime()),
-		Failure:         wordOf[CallFailure](message.GetFailure(), v1.CallFailure_name),
+		Failure:         wordOf[CallFailure](message.GetFailure()),
 		FailureDetail:   message.GetFailureDetail(),
 		Response:        responseOf(message.GetResponse()),
 		Paused:          message.GetPaused(),
@@ -121,20 +140,7 @@ func deliveryOf(message *v1.Delivery) *Delivery {
 
 func callOf(message *v1.HandleCallbackRequest, deadline time.Time) *Call {
 	return &Call{
-		Request: Request{
-			CallID:              message.GetCallId(),
-			CaseID:              message.GetCallbackSystemCase(),
-			Attempt:             message.GetAttempt(),
-			Method:              message.GetRequestMethod(),
-			Headers:             each(message.GetRequestHeaders(), headerOf),
-			Query:               each(message.GetRequestQuery(), parameterOf),
-			QueryString:         message.GetRequestQueryString(),
-			Body:                message.GetRequestBody(),
-			ClientAddress:       message.GetClientAddress(),
-			VerificationProfile: message.GetVerificationProfile(),
-			MessageID:           message.GetMessageId(),
-			Choice:              message.GetCallbackChoice(),
-		},
+		Request:      requestOf(message, message.GetCallbackSystemCase()),
 		Activity:     message.GetCallbackActivity(),
 		ActivityCase: message.GetCallbackActivityCase(),
 		Response:     responseOf(message.GetResponse()),
@@ -173,25 +179,25 @@ func deadlineOf(message *v1.HandleCallbackRequest) time.Time {
 
 func eventOf(message *v1.CallEvent) Event {
 	return Event{
-		Type:           or(wordOf[EventType](message.GetType(), v1.CallEventType_name), EventTypeUnknown),
+		Type:           or(wordOf[EventType](message.GetType()), EventTypeUnknown),
 		CaseID:         message.GetCallbackCaseId(),
 		CallID:         message.GetCallId(),
 		Activity:       message.GetCallbackActivity(),
 		Owner:          message.GetOwner(),
 		Time:           timeOf(message.GetTime()),
-		CaseStatus:     wordOf[CallbackStatus](message.GetCaseStatus(), v1.CallbackStatus_name),
-		CloseReason:    wordOf[CloseReason](message.GetCloseReason(), v1.CloseReason_name),
-		CallStatus:     wordOf[CallStatus](message.GetCallStatus(), v1.CallStatus_name),
-		DeliveryStatus: wordOf[DeliveryStatus](message.GetDeliveryStatus(), v1.DeliveryStatus_name),
+		CaseStatus:     wordOf[CallbackStatus](message.GetCaseStatus()),
+		CloseReason:    wordOf[CloseReason](message.GetCloseReason()),
+		CallStatus:     wordOf[CallStatus](message.GetCallStatus()),
+		DeliveryStatus: wordOf[DeliveryStatus](message.GetDeliveryStatus()),
 		ResumeToken:    message.GetResumeToken(),
-		Reason:         wordOf[CallReason](message.GetReason(), v1.CallReason_name),
+		Reason:         wordOf[CallReason](message.GetReason()),
 	}
 }
 
 func activityOf(message *v1.Activity) Activity {
 	return Activity{
 		Name:                    message.GetCallbackActivity(),
-		Kind:                    wordOf[ActivityKind](message.GetKind(), v1.ActivityKind_name),
+		Kind:                    wordOf[ActivityKind](message.GetKind()),
 		WorkerCount:             message.GetWorkerCount(),
 		Paused:                  message.GetPaused(),
 		DeliveryCount:           message.GetDeliveryCount(),
@@ -212,7 +218,7 @@ func pausedActivityOf(message *v1.PausedActivity) PausedActivity {
 func findingOf(message *v1.Finding) Finding {
 	return Finding{
 		Check:  message.GetCheck(),
-		Level:  wordOf[FindingLevel](message.GetLevel(), v1.FindingLevel_name),
+		Level:  wordOf[FindingLevel](message.GetLevel()),
 		Seen:   message.GetSeen(),
 		Advice: message.GetAdvice(),
 	}
@@ -240,8 +246,8 @@ func minuteOf(message *v1.MinuteStatistics) MinuteStatistics {
 		Duration:  message.GetDuration().AsDuration(),
 		Outcomes: each(message.GetOutcomes(), func(outcome *v1.OutcomeCount) OutcomeCount {
 			return OutcomeCount{
-				Status:  wordOf[CallStatus](outcome.GetCallStatus(), v1.CallStatus_name),
-				Failure: wordOf[CallFailure](outcome.GetCallFailure(), v1.CallFailure_name),
+				Status:  wordOf[CallStatus](outcome.GetCallStatus()),
+				Failure: wordOf[CallFailure](outcome.GetCallFailure()),
 				Count:   outcome.GetCount(),
 			}
 		}),
@@ -283,7 +289,7 @@ func responseOf(message *v1.Response) *Response {
 		return nil
 	}
 	response := &Response{
-		Type:        wordOf[ResponseType](message.GetResponseType(), v1.ResponseType_name),
+		Type:        wordOf[ResponseType](message.GetResponseType()),
 		RedirectURL: message.GetResponseRedirectUrl(),
 		Body:        message.ResponseBody,
 		Code:        int(message.GetResponseCode()),
@@ -295,7 +301,7 @@ func responseOf(message *v1.Response) *Response {
 	if message.GetResponseHeaders() != nil {
 		response.Headers = Headers{}
 		for _, header := range message.GetResponseHeaders().GetHeaders() {
-			response.Headers = append(response.Headers, Pair{Name: header.GetName(), Value: header.GetValue()})
+			response.Headers = append(response.Headers, pairOf(header))
 		}
 	}
 	return response
@@ -306,7 +312,7 @@ func responseMessage(response *Response) *v1.Response {
 		return nil
 	}
 	message := &v1.Response{
-		ResponseType:        numberOf[v1.ResponseType](response.Type, v1.ResponseType_name, v1.ResponseType_value),
+		ResponseType:        numberOf[v1.ResponseType](response.Type),
 		ResponseRedirectUrl: given(response.RedirectURL),
 		ResponseBody:        response.Body,
 		ResponseHeading:     given(response.Heading),
@@ -373,17 +379,16 @@ func promptMessage(prompt Prompt) *v1.Prompt {
 	}
 }
 
-func headerOf(message *v1.Header) Pair {
-	return Pair{Name: message.GetName(), Value: message.GetValue()}
-}
-
-func parameterOf(message *v1.QueryParameter) Pair {
+func pairOf[Message interface {
+	GetName() string
+	GetValue() string
+}](message Message) Pair {
 	return Pair{Name: message.GetName(), Value: message.GetValue()}
 }
 
 // reasonOf returns a reason. A server of the release before sends none, and knows calls alone.
 func reasonOf(number v1.CallReason) CallReason {
-	return or(wordOf[CallReason](number, v1.CallReason_name), OfCall)
+	return or(wordOf[CallReason](number), OfCall)
 }
 
 func timeOf(timestamp *timestamppb.Timestamp) time.Time {

@@ -1,6 +1,10 @@
 package callback
 
-import "strings"
+import (
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
 
 // Each enum has the words of the contract without their prefix, and UNKNOWN for one of a later release. Empty means
 // that there is none.
@@ -232,25 +236,35 @@ const (
 )
 
 // wordOf returns the word for a number of the contract: empty for unspecified, UNKNOWN for one of a later release.
-func wordOf[Word ~string, Number ~int32](number Number, names map[int32]string) Word {
-	if number == 0 {
+func wordOf[Word ~string](number protoreflect.Enum) Word {
+	if number.Number() == 0 {
 		return ""
 	}
-	name, known := names[int32(number)]
-	if !known {
+	values := number.Descriptor().Values()
+	value := values.ByNumber(number.Number())
+	if value == nil {
 		return unknown
 	}
-	return Word(strings.TrimPrefix(name, strings.TrimSuffix(names[0], "UNSPECIFIED")))
+	return Word(strings.TrimPrefix(string(value.Name()), prefixOf(values)))
 }
 
 // numberOf returns the number of the contract for a word. The server refuses the number of a word that does not exist.
-func numberOf[Number ~int32, Word ~string](word Word, names map[int32]string, values map[string]int32) Number {
+func numberOf[Number interface {
+	~int32
+	protoreflect.Enum
+}, Word ~string](word Word) Number {
 	if word == "" {
 		return 0
 	}
-	number, known := values[strings.TrimSuffix(names[0], "UNSPECIFIED")+string(word)]
-	if !known {
+	values := Number(0).Descriptor().Values()
+	value := values.ByName(protoreflect.Name(prefixOf(values) + string(word)))
+	if value == nil {
 		return -1
 	}
-	return Number(number)
+	return Number(value.Number())
+}
+
+// prefixOf returns what the names of all values of an enum begin with.
+func prefixOf(values protoreflect.EnumValueDescriptors) string {
+	return strings.TrimSuffix(string(values.ByNumber(0).Name()), "UNSPECIFIED")
 }

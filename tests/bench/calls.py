@@ -60,9 +60,16 @@ TABLE = {
 }
 
 RIVALS = {
-    "webhook": Row(measures.rivals, "recorded call ÷ adnanh/webhook, 32 connections"),
-    "restate": Row(measures.rivals, "push handler ÷ Restate with a handler of its SDK, 32 connections"),
+    "webhook": Row(measures.others, "recorded call ÷ adnanh/webhook, 32 connections"),
+    "restate": Row(measures.others, "push handler ÷ Restate with a handler of its SDK, 32 connections"),
+    "restate-push-node": Row(measures.others, "processor time with a push handler in Node ÷ Restate with the same"),
+    "restate-pull-node": Row(measures.others, "processor time with a worker in Node ÷ Restate with the same handler"),
 }
+LANGUAGES = {
+    "worker-go": Row(measures.others, "processor time of a worker in Go ÷ the same in Python"),
+    "worker-node": Row(measures.others, "processor time of a worker in Node ÷ the same in Python"),
+}
+ALL = TABLE | RIVALS | LANGUAGES
 
 
 async def measure(rows, options, keep):
@@ -92,7 +99,7 @@ def merged(runs, part):
 def table(values, earlier):
     """Print the table, and return whether every requirement is met."""
     all_met = True
-    for name, row in (TABLE | RIVALS).items():
+    for name, row in ALL.items():
         if name not in values:
             continue
         if not (each := values[name]):
@@ -115,10 +122,10 @@ def main(options):
     """Measure, print and write the results. Return the exit code: 1 if a requirement is not met."""
     runs = runs_of(options.resume) if options.resume and options.resume.exists() else []
     earlier = runs_of(options.compare) if options.compare else []
-    names = options.only or [*TABLE, *(RIVALS if options.rivals else ())]
+    names = options.only or [*TABLE, *(RIVALS if options.rivals else ()), *(LANGUAGES if options.languages else ())]
     if not options.only:
         names = [name for name in names if name not in merged(runs, "values")]
-    rows = {name: row for name, row in (TABLE | RIVALS).items() if name in names}
+    rows = {name: row for name, row in ALL.items() if name in names}
     found = surroundings()
     print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
     print(", ".join(f"{name} {fact}" for name, fact in found["machine"].items()))
@@ -162,9 +169,8 @@ def arguments():
         "--into", type=Path, default=Path("bench-results"), metavar="DIR", help="where to write (default bench-results)"
     )
     parser.add_argument("--rivals", action="store_true", help="with rows for other programs that answer such calls")
-    parser.add_argument(
-        "--only", action="append", choices=[*TABLE, *RIVALS], help="only this row of the table; repeatable"
-    )
+    parser.add_argument("--languages", action="store_true", help="with rows for workers in other languages")
+    parser.add_argument("--only", action="append", choices=[*ALL], help="only this row of the table; repeatable")
     return parser.parse_args()
 
 

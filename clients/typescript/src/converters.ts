@@ -3,7 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs, type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Answer, decisionOf, Reject } from "./decisions.js";
-import * as enums from "./enums.js";
+import type { CallReason } from "./enums.js";
 import * as handler from "./gen/callback/v1/callback_handler_service_pb.js";
 import * as pb from "./gen/callback/v1/callback_pb.js";
 import * as service from "./gen/callback/v1/callbacks_service_pb.js";
@@ -16,8 +16,8 @@ export function callbackFrom(message: pb.Callback): values.Callback {
   return {
     caseId: message.callbackCaseId,
     owner: message.owner,
-    status: wordOf(enums.CallbackStatus, pb.CallbackStatus, message.status) ?? "UNKNOWN",
-    closeReason: wordOf(enums.CloseReason, pb.CloseReason, message.closeReason),
+    status: wordOf(pb.CallbackStatus, message.status) ?? "UNKNOWN",
+    closeReason: wordOf(pb.CloseReason, message.closeReason),
     activity: message.callbackActivity,
     activityCase: message.callbackActivityCase,
     stateQueryParameter: message.stateQueryParameter,
@@ -31,8 +31,8 @@ export function callbackFrom(message: pb.Callback): values.Callback {
     closeTime: dateOf(message.closeTime),
     callCount: Number(message.callCount),
     verificationProfile: message.verificationProfile,
-    getGuard: wordOf(enums.GetGuard, pb.GetGuard, message.getGuard) ?? "OFF",
-    answerMode: wordOf(enums.AnswerMode, pb.AnswerMode, message.answerMode) ?? "HANDLER",
+    getGuard: wordOf(pb.GetGuard, message.getGuard) ?? "OFF",
+    answerMode: wordOf(pb.AnswerMode, message.answerMode) ?? "HANDLER",
     answerDeadlineMs: msOf(message.answerDeadline),
     fallback: responseFrom(message.fallback),
     ordered: message.ordered,
@@ -59,7 +59,7 @@ export function generatedFrom(message: service.GenerateCallbackUrlResponse): val
     caseId: message.callbackCaseId,
     expireTime: dateOf(message.expireTime),
     warnings: message.warnings.map(({ reason, text }) => ({
-      reason: wordOf(enums.WarningReason, service.WarningReason, reason) ?? "UNKNOWN",
+      reason: wordOf(service.WarningReason, reason) ?? "UNKNOWN",
       text,
     })),
   });
@@ -67,22 +67,12 @@ export function generatedFrom(message: service.GenerateCallbackUrlResponse): val
 
 export function callFrom(message: pb.Call): Call {
   return new Call({
-    callId: message.callId,
+    ...requestOf(message),
     caseId: message.callbackCaseId,
-    attempt: Number(message.attempt),
-    method: message.requestMethod,
-    headers: headersFrom(message.requestHeaders),
-    query: queryFrom(message.requestQuery),
-    queryString: message.requestQueryString,
-    body: message.requestBody,
-    clientAddress: message.clientAddress,
-    verificationProfile: message.verificationProfile,
-    messageId: message.messageId,
     verificationFailure: message.verificationFailure,
-    choice: message.callbackChoice,
-    status: wordOf(enums.CallStatus, pb.CallStatus, message.status) ?? "UNKNOWN",
+    status: wordOf(pb.CallStatus, message.status) ?? "UNKNOWN",
     reason: reasonOf(message.reason),
-    failure: wordOf(enums.CallFailure, pb.CallFailure, message.failure),
+    failure: wordOf(pb.CallFailure, message.failure),
     failureDetail: message.failureDetail,
     bodySize: Number(message.requestBodySize),
     response: responseFrom(message.response),
@@ -101,25 +91,25 @@ export function callFrom(message: pb.Call): Call {
 
 export function eventFrom(message: service.CallEvent): values.CallEvent {
   return {
-    type: wordOf(enums.CallEventType, service.CallEventType, message.type) ?? "UNKNOWN",
+    type: wordOf(service.CallEventType, message.type) ?? "UNKNOWN",
     caseId: message.callbackCaseId,
     callId: message.callId,
     activity: message.callbackActivity,
     owner: message.owner,
     time: dateOf(message.time) ?? new Date(0),
-    caseStatus: wordOf(enums.CallbackStatus, pb.CallbackStatus, message.caseStatus) ?? "UNKNOWN",
-    closeReason: wordOf(enums.CloseReason, pb.CloseReason, message.closeReason),
-    callStatus: wordOf(enums.CallStatus, pb.CallStatus, message.callStatus),
-    deliveryStatus: wordOf(enums.DeliveryStatus, pb.DeliveryStatus, message.deliveryStatus),
+    caseStatus: wordOf(pb.CallbackStatus, message.caseStatus) ?? "UNKNOWN",
+    closeReason: wordOf(pb.CloseReason, message.closeReason),
+    callStatus: wordOf(pb.CallStatus, message.callStatus),
+    deliveryStatus: wordOf(pb.DeliveryStatus, message.deliveryStatus),
     resumeToken: message.resumeToken,
-    reason: wordOf(enums.CallReason, pb.CallReason, message.reason),
+    reason: wordOf(pb.CallReason, message.reason),
   };
 }
 
 export function activityFrom(message: service.Activity): values.Activity {
   return {
     activity: message.callbackActivity,
-    kind: wordOf(enums.ActivityKind, service.ActivityKind, message.kind) ?? "UNKNOWN",
+    kind: wordOf(service.ActivityKind, message.kind) ?? "UNKNOWN",
     workerCount: message.workerCount,
     paused: message.paused,
     deliveryCount: Number(message.deliveryCount),
@@ -140,7 +130,7 @@ export function pausedFrom(message: service.PausedActivity): values.PausedActivi
 export function findingFrom(message: service.Finding): values.Finding {
   return {
     check: message.check,
-    level: wordOf(enums.FindingLevel, service.FindingLevel, message.level) ?? "UNKNOWN",
+    level: wordOf(service.FindingLevel, message.level) ?? "UNKNOWN",
     seen: message.seen,
     advice: message.advice,
   };
@@ -152,8 +142,8 @@ export function statisticsFrom(message: service.GetStatisticsResponse): values.S
       startTime: dateOf(minute.startTime) ?? new Date(0),
       durationMs: msOf(minute.duration) ?? 0,
       outcomes: minute.outcomes.map((each) => ({
-        status: wordOf(enums.CallStatus, pb.CallStatus, each.callStatus) ?? "UNKNOWN",
-        failure: wordOf(enums.CallFailure, pb.CallFailure, each.callFailure),
+        status: wordOf(pb.CallStatus, each.callStatus) ?? "UNKNOWN",
+        failure: wordOf(pb.CallFailure, each.callFailure),
         count: Number(each.count),
       })),
       refusals: Object.fromEntries(minute.refusals.map(({ reason, count }) => [reason, Number(count)])),
@@ -173,18 +163,8 @@ export function statisticsFrom(message: service.GetStatisticsResponse): values.S
 
 export function incomingCallFrom(message: handler.HandleCallbackRequest): IncomingCall {
   return new IncomingCall({
-    callId: message.callId,
+    ...requestOf(message),
     caseId: message.callbackSystemCase,
-    attempt: Number(message.attempt),
-    method: message.requestMethod,
-    headers: headersFrom(message.requestHeaders),
-    query: queryFrom(message.requestQuery),
-    queryString: message.requestQueryString,
-    body: message.requestBody,
-    clientAddress: message.clientAddress,
-    verificationProfile: message.verificationProfile,
-    messageId: message.messageId,
-    choice: message.callbackChoice,
     activity: message.callbackActivity,
     activityCase: message.callbackActivityCase,
     response: responseFrom(message.response) ?? new Response(undefined, { type: "CASE" }),
@@ -209,6 +189,23 @@ export function notificationFrom(message: handler.HandleCallbackRequest): values
     replayed: message.replayed,
     owner: message.owner,
     traceparent: message.traceparent,
+  };
+}
+
+/** Return what a recorded call and one for a handler have of the request of a caller. */
+function requestOf(message: pb.Call | handler.HandleCallbackRequest) {
+  return {
+    callId: message.callId,
+    attempt: Number(message.attempt),
+    method: message.requestMethod,
+    headers: headersFrom(message.requestHeaders),
+    query: queryFrom(message.requestQuery),
+    queryString: message.requestQueryString,
+    body: message.requestBody,
+    clientAddress: message.clientAddress,
+    verificationProfile: message.verificationProfile,
+    messageId: message.messageId,
+    choice: message.callbackChoice,
   };
 }
 
@@ -261,7 +258,7 @@ function responseFrom(message: pb.Response | undefined): Response | undefined {
   if (message === undefined) {
     return undefined;
   }
-  const type = wordOf(enums.ResponseType, pb.ResponseType, message.responseType);
+  const type = wordOf(pb.ResponseType, message.responseType);
   return new Response(message.responseBody, {
     type: type === undefined || type === "UNKNOWN" ? "CASE" : type,
     redirectUrl: message.responseRedirectUrl,
@@ -276,10 +273,10 @@ function responseFrom(message: pb.Response | undefined): Response | undefined {
 
 function deliveryFrom(message: pb.Delivery): values.Delivery {
   return {
-    status: wordOf(enums.DeliveryStatus, pb.DeliveryStatus, message.status) ?? "UNKNOWN",
+    status: wordOf(pb.DeliveryStatus, message.status) ?? "UNKNOWN",
     attempts: message.attempts,
     nextAttemptTime: dateOf(message.nextAttemptTime),
-    failure: wordOf(enums.CallFailure, pb.CallFailure, message.failure),
+    failure: wordOf(pb.CallFailure, message.failure),
     failureDetail: message.failureDetail,
     response: responseFrom(message.response),
     paused: message.paused,
@@ -315,17 +312,16 @@ function queryFrom(messages: readonly { name: string; value: string }[]): Query 
 }
 
 /** Return a reason. A server of the release before sends none, and knows calls alone. */
-function reasonOf(number: pb.CallReason): enums.CallReason {
-  return wordOf(enums.CallReason, pb.CallReason, number) ?? "CALL";
+function reasonOf(number: pb.CallReason): CallReason {
+  return wordOf(pb.CallReason, number) ?? "CALL";
 }
 
 /** Return the word for an enum's number: undefined for unspecified, UNKNOWN for a number of a newer server. */
-function wordOf<Word extends string>(
-  words: Readonly<Record<string, Word>>,
-  names: Readonly<Record<number, string>>,
+function wordOf<Names extends Readonly<Record<string, string | number>>>(
+  names: Names,
   number: number,
-): Word | "UNKNOWN" | undefined {
-  return number === 0 ? undefined : (words[names[number] ?? ""] ?? "UNKNOWN");
+): Exclude<keyof Names & string, "UNSPECIFIED"> | "UNKNOWN" | undefined {
+  return number === 0 ? undefined : ((names[number] ?? "UNKNOWN") as Exclude<keyof Names & string, "UNSPECIFIED">);
 }
 
 function msOf(duration: Duration | undefined): number | undefined {

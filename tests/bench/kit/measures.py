@@ -11,7 +11,7 @@ from bench.kit.in_flight import GENERATE
 from bench.kit.load import h2load, in_flight, open_loop, overload, wrk
 from bench.kit.loading import load
 from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
-from bench.kit.stage import CASES, PULL, PUSH, quotients
+from bench.kit.stage import CASES, PULL, PULL_GO, PULL_NODE, PUSH, PUSH_NODE, quotients
 from google.rpc.http_pb2 import HttpRequest
 from support.replicas import follows, running_stores
 from support.wait import wait_until
@@ -40,6 +40,10 @@ COMPARED = {
     "webhook": ("record", "webhook", "per_second", 32),
     "restate": (PUSH, "restate", "per_second", 32),
     "latency": ("record", "chain", "p50_us", 1),
+    "worker-go": (PULL_GO, PULL, "worker_us", 32),
+    "worker-node": (PULL_NODE, PULL, "worker_us", 32),
+    "restate-push-node": (PUSH_NODE, "restate", "all_us", 32),
+    "restate-pull-node": (PULL_NODE, "restate", "all_us", 32),
 }
 """By row: the subject, the subject to compare it with, the compared figure, and the number of connections."""
 
@@ -59,12 +63,16 @@ async def calls(stage, rows):
     return values, {"calls": seen}
 
 
-async def rivals(stage, rows):
-    """Measure whole calls and rival programs, one after the other. A rival that cannot be installed has no values."""
+async def others(stage, rows):
+    """Measure whole calls and programs that need more than this repository, one row after the other.
+
+    A row has no values if one of its programs cannot be installed.
+    """
     values, seen = {}, {}
     for row in rows:
         try:
-            await stage.subject(COMPARED[row][1])
+            for name in COMPARED[row][:2]:
+                await stage.subject(name)
         except NotInstalledError as error:
             print(f"  {row}: {error}", flush=True)
             values[row], seen[row] = [], str(error)
@@ -72,7 +80,7 @@ async def rivals(stage, rows):
         found, rounds = await calls(stage, [row])
         values |= found
         seen[row] = rounds["calls"]
-    return values, {"rivals": seen}
+    return values, {"others": seen}
 
 
 async def connections(stage, _rows):

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 from bench.baselines.chain_server import CASES
 from prometheus_client.parser import text_string_to_metric_families
+from support.installed import build_node, install_go, install_node
+from support.languages import language_problem
 from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
@@ -37,7 +39,8 @@ async def charged(processes, load):
     before = {name: processor_s(pid) for name, pid in processes.items()}
     seen = await load
     used_us = {name: (processor_s(pid) - before[name]) * 1e6 for name, pid in processes.items()}
-    return {**seen, "processor_us": {name: round(us / max(1, seen["requests"]), 1) for name, us in used_us.items()}}
+    each_us = {name: round(us / max(1, seen["requests"]), 1) for name, us in used_us.items()}
+    return {**seen, "processor_us": each_us, "all_us": sum(each_us.values()), "worker_us": each_us.get("worker")}
 
 
 def resident_bytes(pid):
@@ -104,6 +107,18 @@ async def listening(file, *arguments, directory):
     with running(file, port, *arguments, directory=directory) as program:
         await program.listens(port)
         yield program, port
+
+
+def install(language, directory):
+    """Install the packed client of a language, with the handler that accepts. Return the command of the handler."""
+    if problem := language_problem(language):
+        raise NotInstalledError(problem)
+    home = directory / f"client-{language}"
+    home.mkdir()
+    if language == "Go":
+        return install_go(home, BENCH / "kit" / "accepting.go", flags=())["accepting"]
+    build_node()
+    return install_node(home, BENCH / "kit" / "accepting.mjs")["accepting"]
 
 
 @contextlib.contextmanager

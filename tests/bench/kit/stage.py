@@ -8,6 +8,7 @@ CASES = 64
 """Number of cases that are called, unless their number is what is measured."""
 WARM_UP_S = 2
 PUSH, PULL = "push", "pull"
+PUSH_NODE, PULL_NODE, PULL_GO = "push-node", "pull-node", "pull-go"
 _OTHERS = {
     "hello": programs.hello,
     "chain": programs.chain,
@@ -19,7 +20,8 @@ _OTHERS = {
 class Stage:
     """The subjects of a run: baselines, rivals, and Callback's activities, which share one deployment.
 
-    The activity `record` has no handler, `push` has a handler that listens, and `pull` has a worker.
+    The activity `record` has no handler, `push` has a handler that listens, and `pull` has a worker. `push-node`,
+    `pull-node` and `pull-go` have the same in other languages.
 
     Args:
         directory: Directory for all files.
@@ -38,6 +40,8 @@ class Stage:
         self._subjects = {}
         self._deployment = None
         self._echo = None
+        self._node_port = free_port()
+        self._installed = {}
 
     async def subject(self, name):
         """Return the subject of that name, started if necessary."""
@@ -51,17 +55,36 @@ class Stage:
     async def _of_ours(self, activity):
         ours = await self.deployment()
         processes = ours.processes
-        if activity == PULL:
+        if activity in (PULL, PULL_NODE, PULL_GO):
             token = self.directory / "worker.token"
             token.write_text(ours.tokens["worker"])
-            worker = self.stack.enter_context(
-                programs.running("kit/accepting.py", PULL, ours.grpc[0], token, directory=self.directory)
-            )
-            await wait_until(lambda: ours.metric("callback_workers"), what="the worker to connect")
+            command = {
+                PULL: lambda: ["kit/accepting.py", PULL],
+                PULL_NODE: lambda: [*self._install("Node"), "pull", activity],
+                PULL_GO: lambda: [*self._install("Go"), activity],
+            }[activity]()
+            before = await ours.metric("callback_workers")
+            worker = self.stack.enter_context(programs.running(*command, ours.grpc[0], token, directory=self.directory))
+
+            async def is_connected():
+                return await ours.metric("callback_workers") > before
+
+            await wait_until(is_connected, what="the worker to connect")
             processes |= {"worker": worker.process.pid}
+        if activity == PUSH_NODE:
+            handler = self.stack.enter_context(
+                programs.running(*self._install("Node"), "push", activity, self._node_port, directory=self.directory)
+            )
+            await handler.listens(self._node_port)
+            processes |= {"handler": handler.process.pid}
         if activity == PUSH:
             processes |= {"handler": self._handler.process.pid}
         return programs.Subject(activity, ours.ports[0], await ours.paths(activity, CASES), processes)
+
+    def _install(self, language):
+        if language not in self._installed:
+            self._installed[language] = programs.install(language, self.directory)
+        return self._installed[language]
 
     async def echo(self):
         """Return the process and the port of the bare gRPC server, started if necessary."""
@@ -83,7 +106,12 @@ class Stage:
             store = self.stack.enter_context(programs.running_store(self.directory / "store"))
             self._deployment = await self.stack.enter_async_context(
                 programs.running_deployment(
-                    self.directory / "ours", store, config=f'[activities.{PUSH}]\ntarget = "127.0.0.1:{port}"\n'
+                    self.directory / "ours",
+                    store,
+                    config="".join(
+                        f'[activities.{activity}]\ntarget = "127.0.0.1:{listening}"\n'
+                        for activity, listening in ((PUSH, port), (PUSH_NODE, self._node_port))
+                    ),
                 )
             )
         return self._deployment

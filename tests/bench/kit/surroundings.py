@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from support.store import program
 
 _PACKAGES = ("callback", "quart", "hypercorn", "h11", "uvloop", "grpcio", "protobuf", "redis", "hiredis")
+_TOOLCHAINS = {"node": ["--version"], "go": ["version"]}
 _ROOT = Path(__file__).parents[3]
 
 
@@ -28,6 +30,7 @@ def surroundings():
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
             "store": _said(program("valkey"), "--version"),
+            **{name: _said(name, *words) for name, words in _TOOLCHAINS.items() if shutil.which(name)},
             "commit": _said("git", "-C", _ROOT, "describe", "--always", "--dirty"),
         },
         "durability": "appendonly yes, appendfsync always",
