@@ -20,6 +20,7 @@ try:
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased
     from opentelemetry.trace import (
         Link,
         NonRecordingSpan,
@@ -70,6 +71,7 @@ class Traces:
         except Exception as error:
             raise StartError(f"tracing cannot start, with the variables OTEL_… as they are: {error}") from error
         self._tracer = self._provider.get_tracer("callback")
+        self._follows_parents = isinstance(self._provider.sampler, ParentBased)
 
     def start(
         self,
@@ -94,6 +96,10 @@ class Traces:
         if context is not None:
             around = set_span_in_context(NonRecordingSpan(context), around)
         return self._tracer.start_span(name, around, kind, attributes, linked)
+
+    def drops(self, parent: str) -> bool:
+        """Return whether a child of a trace context is never sampled. It needs no span then."""
+        return self._follows_parents and parent != "" and not is_sampled(parent)
 
     async def stop(self, limit_s: float) -> None:
         """Send what is left, for at most `limit_s` seconds. Spans that end later are dropped."""
@@ -130,9 +136,8 @@ def traceparent_of(span: Span) -> str:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Return whether the span of a trace context is recorded."""
-    context = _context_of(traceparent)
-    return context is not None and context.trace_flags.sampled
+    """Return whether a trace context is sampled. It must be well-formed."""
+    return bool(int(traceparent[53:55], 16) & TraceFlags.SAMPLED)
 
 
 def _text_of(context: SpanContext) -> str:

@@ -144,6 +144,8 @@ class _TracedInvoker(CallInvoker):
 
     def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
         """Start the call of the case that `state` reaches."""
+        if self._traces.drops(request.traceparent):
+            return super().invoke(state, parameter, request, prefers_page=prefers_page)
         span = self._traces.start(_INVOKE, SpanKind.SERVER, _INVOKE_ATTRIBUTES, parent=request.traceparent)
         request = replace(request, traceparent=traceparent_of(span))
         if not span.is_recording():

@@ -139,10 +139,6 @@ async def test_a_retry_is_a_root_with_links_to_the_call_and_to_who_generated_the
 @pytest.mark.parametrize(
     "given",
     [
-        "",
-        "00",
-        "00-00000000000000000000000000000000-0123456789abcdef-01",
-        "00-0123456789abcdef0123456789abcdef-0000000000000000-01",
         "00-0123456789ABCDEF0123456789ABCDEF-0123456789abcdef-01",
         "ff-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
         "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01-more",
