@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from callback_prove import cluster, failover, network, power_loss, processes, rolling_restart, sentinel
+from callback_prove import cluster, failover, network, own_system, power_loss, processes, rolling_restart, sentinel
 from callback_prove.checker import Violation, check
 from callback_prove.errors import ProveError
 from callback_prove.history import History
-from callback_prove.proof import Settings, say
+from callback_prove.proof import OwnSystem, Settings, say
 from callback_prove.report import report
 from callback_prove.system import MAX_ATTEMPTS
 
@@ -36,6 +36,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     "cluster": Proof(cluster.prove, "replicated:1"),
     "network": Proof(network.prove, "replicated:1"),
     "rolling-restart": Proof(rolling_restart.prove, "replicated:1", cycles=1),
+    "own-system": Proof(own_system.prove),
 }
 """All proofs, by name."""
 HISTORY: Final = "history.ndjson"
@@ -62,6 +63,7 @@ def run(
     seconds: float | None,
     cycles: int | None,
     rate: float | None = None,
+    own: OwnSystem | None = None,
 ) -> int:
     """Run a proof, and print its report on standard output. Progress goes to standard error.
 
@@ -74,6 +76,7 @@ def run(
         seconds: Length of the load. None: the default.
         cycles: Number of repetitions. None: the default.
         rate: Number of requests per second. None: the default.
+        own: The system of the user. None: the proof starts its own.
 
     Returns:
         The exit code: 0, 1 if a promise is broken, 69 if the proof has no result, 130 after Ctrl-C.
@@ -86,7 +89,7 @@ def run(
         return _fail(f"the directory cannot be made: {error}")
     proof = PROOFS[name]
     settings = Settings(
-        directory=home, durability=durability or proof.durability, seed=seed, cycles=proof.cycles, rate=rate
+        directory=home, durability=durability or proof.durability, seed=seed, cycles=proof.cycles, rate=rate, own=own
     )
     if seconds is not None:
         settings = replace(settings, seconds=seconds)
@@ -103,7 +106,7 @@ def run(
     except KeyboardInterrupt:
         say(f"stopped; the history so far: {home / HISTORY}")
         return EXIT_STOPPED
-    print(report(history.steps, violations))  # noqa: T201  # the output of this command
+    print(report(history.steps, violations, has_store=own is None))  # noqa: T201  # the output of this command
     if violations:
         print(f"history: {history.path}")  # noqa: T201  # as above
         return EXIT_BROKEN

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from callback import AsyncCallbackClient, Handlers, Worker
 from callback_prove import report
 from callback_prove.errors import ProveError
 from callback_prove.history import Generated, History, of_type
@@ -25,6 +26,18 @@ LIMIT_S: Final = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnSystem:
+    """A system of the user."""
+
+    client: Callable[[], AsyncCallbackClient]
+    """Makes a client of it."""
+    worker: Callable[[Handlers], Worker]
+    """Makes a worker of it."""
+    namespace: str
+    """Activity and label of the cases. Nothing else of the system may use it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of a proof."""
 
@@ -38,6 +51,8 @@ class Settings:
     """Seed of all choices."""
     durability: str
     """Setting `store_durability` of the servers."""
+    own: OwnSystem | None = None
+    """The system of the user. None: the proof starts its own."""
     size: Size = field(default_factory=Size)
     callers: int = 2
     """Number of callers of each mode."""
@@ -80,19 +95,28 @@ async def under_load(system: System, history: History, settings: Settings) -> As
         workload = Workload(
             system.target, system.edge_addresses, history, activities=system.activities, seed=settings.seed
         )
-        async with workload.running():
-            telling = asyncio.create_task(_tell(history))
-            try:
-                async with (
-                    workload.calling(settings.callers) if settings.rate is None else workload.calling_at(settings.rate)
-                ):
-                    yield workload
-                say("waiting for the end of all calls, and reading what is recorded")
-                case_ids = [step.case_id for step in of_type(history.steps, Generated) if step.case_id]
-                await workload.read(case_ids, timeout_s=settings.quiet_s)
-            finally:
-                telling.cancel()
+        async with calling(workload, history, settings):
+            yield workload
     history.add(*system.runs())
+
+
+@contextlib.asynccontextmanager
+async def calling(workload: Workload, history: History, settings: Settings) -> AsyncIterator[None]:
+    """Let a workload run in the body. Afterwards, complete the history with what is recorded."""
+    async with workload.running():
+        telling = asyncio.create_task(_tell(history))
+        try:
+            async with (
+                workload.calling(settings.callers) if settings.rate is None else workload.calling_at(settings.rate)
+            ):
+                yield
+            say("waiting for the end of all calls, and reading what is recorded")
+            case_ids = [step.case_id for step in of_type(history.steps, Generated) if step.case_id]
+            await workload.read(case_ids, timeout_s=settings.quiet_s)
+            if settings.own is not None:
+                await workload.remove()
+        finally:
+            telling.cancel()
 
 
 async def _tell(history: History) -> None:

@@ -44,18 +44,23 @@ def progress(steps: Sequence[AnyStep]) -> str:
     return f"{len(requests)} requests, {good} successes, {len(of_type(steps, Injected))} faults"
 
 
-def report(steps: Sequence[AnyStep], violations: Sequence[Violation]) -> str:
-    """Return the report of a complete history."""
-    return "\n".join([*_versions(), *_table(steps), *_faults(steps), *_errors(steps), *_broken(violations)])
+def report(steps: Sequence[AnyStep], violations: Sequence[Violation], *, has_store: bool = True) -> str:
+    """Return the report of a complete history. `has_store`: whether the store ran on this machine."""
+    return "\n".join(
+        [*_versions(has_store=has_store), *_table(steps), *_faults(steps), *_errors(steps), *_broken(violations)]
+    )
 
 
-def _versions() -> Iterator[str]:
-    store = subprocess.run([find_store(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
+def _versions(*, has_store: bool) -> Iterator[str]:
     try:
         version = metadata.version("callback")
     except metadata.PackageNotFoundError:
         version = "of a source tree"
-    yield f"callback {version}, Python {platform.python_version()}, {' '.join(store.stdout.split()[:3])}"
+    store = ""
+    if has_store:
+        done = subprocess.run([find_store(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
+        store = f", {' '.join(done.stdout.split()[:3])}"
+    yield f"callback {version}, Python {platform.python_version()}{store}"
     yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
 
 

@@ -5,14 +5,17 @@ its primary, which is restarted as a replica. Callers use only edges that are no
 does. Calls may fail only while a node of the store is restarted. Their number is in the report.
 """
 
+import asyncio
 import contextlib
+import statistics
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 
 from callback_prove.cluster import PRIMARIES, Cluster, Node, fail_over_to, running_cluster
-from callback_prove.history import History, Restarted
+from callback_prove.errors import ProveError
+from callback_prove.history import History, Requested, Restarted, of_type
 from callback_prove.proof import Settings, say, under_load, wait_for_successes
 from callback_prove.system import Ports, Process, System
 
@@ -20,6 +23,20 @@ RATE: Final = 100.0
 """Number of requests per second."""
 DRAIN_S: Final = 2.0
 """Default of the setting `drain_s`, in seconds."""
+WARM_UP_S: Final = 5.0
+"""Length of the load before the first restart, in seconds."""
+SLOW_S: Final = 1.0
+"""Median time of a response above which the load is too much for the machine, in seconds. Handlers take up to 0.3."""
+
+
+def _require_speed(history: History, rate: float) -> None:
+    """Raise ProveError if callers wait too long although nothing was restarted yet."""
+    waits = [step.ended - step.began for step in of_type(history.steps, Requested)]
+    if (typical := statistics.median(waits) if waits else WARM_UP_S) > SLOW_S:
+        raise ProveError(
+            f"callers wait {typical:.1f} s although nothing was restarted: this machine cannot serve {rate:g} requests "
+            "per second; use a lower --rate"
+        )
 
 
 async def prove(settings: Settings, history: History) -> None:
@@ -47,6 +64,8 @@ async def prove(settings: Settings, history: History) -> None:
             settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability, drain_s=DRAIN_S
         )
         async with running_cluster(cluster), under_load(system, history, settings) as workload:
+            await asyncio.sleep(WARM_UP_S)  # the load that is judged
+            _require_speed(history, settings.rate or RATE)
             for _ in range(settings.cycles):
                 await wait_for_successes(workload, settings.min_successes)
                 for edge, address in zip(system.edges, system.edge_addresses, strict=True):

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from callback import Handlers, IncomingCall, Reject, Response, Worker
 from callback_prove.history import Ran
@@ -26,40 +26,46 @@ _OUTCOMES: Final = {"done": 8, "failed": 1, "rejected": 1}
 
 def main(how: str, address: str, diary: Path) -> None:
     """Run handlers until the process is stopped."""
-    handlers = Handlers()
     with diary.open("a", encoding="utf-8") as file:
-
-        def note(what: str, call: IncomingCall) -> None:
-            line = {
-                "what": what,
-                "at": time.time(),
-                "case_id": call.case_id,
-                "call_id": call.call_id,
-                "attempt": call.attempt,
-                "deadline": call.deadline.timestamp(),
-            }
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-
-        @handlers.activity(ACTIVITIES[how])
-        async def work(call: IncomingCall) -> Response:
-            note("begun", call)
-            outcome = "cancelled"
-            try:
-                await asyncio.sleep(random.uniform(0, LONGEST_S))  # noqa: S311  # work of a random length
-                (outcome,) = random.choices([*_OUTCOMES], [*_OUTCOMES.values()])  # noqa: S311  # as above
-            finally:
-                note(outcome, call)
-            if outcome == "failed":
-                raise RuntimeError("a failure that the proof asked for")
-            if outcome == "rejected":
-                raise Reject
-            return Response(call.call_id, 200)
-
+        handlers = handlers_of(ACTIVITIES[how], file)
         if how == "pull":
             Worker(handlers, address).run()
         else:
             handlers.run(address)
+
+
+def handlers_of(activity: str, diary: TextIO) -> Handlers:
+    """Return the handlers of an activity, which keep a diary."""
+    handlers = Handlers()
+
+    def note(what: str, call: IncomingCall) -> None:
+        line = {
+            "what": what,
+            "at": time.time(),
+            "case_id": call.case_id,
+            "call_id": call.call_id,
+            "attempt": call.attempt,
+            "deadline": call.deadline.timestamp(),
+        }
+        diary.write(json.dumps(line) + "\n")
+        diary.flush()
+
+    @handlers.activity(activity)
+    async def work(call: IncomingCall) -> Response:
+        note("begun", call)
+        outcome = "cancelled"
+        try:
+            await asyncio.sleep(random.uniform(0, LONGEST_S))  # noqa: S311  # work of a random length
+            (outcome,) = random.choices([*_OUTCOMES], [*_OUTCOMES.values()])  # noqa: S311  # as above
+        finally:
+            note(outcome, call)
+        if outcome == "failed":
+            raise RuntimeError("a failure that the proof asked for")
+        if outcome == "rejected":
+            raise Reject
+        return Response(call.call_id, 200)
+
+    return handlers
 
 
 def runs(diary: Path, killed: float) -> Iterator[Ran]:

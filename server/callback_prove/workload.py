@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,21 +67,23 @@ class Workload:
 
     def __init__(
         self,
-        target: str,
+        client: AsyncCallbackClient | str,
         edges: Sequence[str],
         history: History,
         *,
         activities: Sequence[str],
+        labels: Mapping[str, str] | None = None,
         modes: Collection[str] = tuple(MODES),
         seed: int = 0,
     ) -> None:
         """Create a workload.
 
         Args:
-            target: gRPC target of the servers.
-            edges: Addresses of the edges.
+            client: Client of the servers, or their gRPC target.
+            edges: Addresses of the edges. None: the URLs are called as they are.
             history: Receives each step.
             activities: Activities that the handlers serve; cases are distributed over them.
+            labels: Labels of the cases, which the watch asks for.
             modes: Names of the modes to use.
             seed: Seed of the choices.
         """
@@ -90,7 +92,8 @@ class Workload:
         self._activities = activities
         self._modes = modes
         self._random = random.Random(seed)  # noqa: S311  # a reproducible load, not a secret
-        self.client = AsyncCallbackClient(target)
+        self._labels = labels or {}
+        self.client = AsyncCallbackClient(client) if isinstance(client, str) else client
         self._http = httpcore.AsyncConnectionPool(
             max_connections=None, max_keepalive_connections=100, keepalive_expiry=2.0
         )
@@ -111,7 +114,7 @@ class Workload:
     async def running(self) -> AsyncIterator[None]:
         """Watch and answer held calls in the body, and close all connections afterwards."""
         async with self.connected():
-            watch = self.client.watch_calls(timeout=math.inf)
+            watch = self.client.watch_calls(labels=self._labels, timeout=math.inf)
             await watch.__aenter__()
             self._history.add(WatchStarted(at=time.time()))
             background = [asyncio.create_task(self._watch(watch)), asyncio.create_task(self._answer_held())]
@@ -175,20 +178,22 @@ class Workload:
                 MODES[mode].activity or self._activities[number % len(self._activities)],
                 Response("done", 202),
                 **MODES[mode].options,
+                labels=self._labels,
                 timeout=CLIENT_TIMEOUT_S,
             )
         except UnavailableError:
             self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=""))
             return
         self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=made.case_id))
-        path = urlsplit(made.url).path
+        url = urlsplit(made.url)
         bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-        edges = [edge for edge in self._edges if edge not in self.avoided]
+        origins = [f"http://{edge}" for edge in self._edges if edge not in self.avoided]
+        origins = origins or [f"{url.scheme}://{url.netloc}"]
         await asyncio.gather(
-            *(self.call(mode, made.case_id, edges[n % len(edges)], path, body) for n, body in enumerate(bodies))
+            *(self.call(mode, made.case_id, origins[n % len(origins)], url.path, body) for n, body in enumerate(bodies))
         )
 
-    async def call(self, mode: str, case_id: str, edge: str, path: str, body: str) -> None:
+    async def call(self, mode: str, case_id: str, origin: str, path: str, body: str) -> None:
         """Send the request of one caller until it succeeds, or the caller gives up."""
         method = "POST"
         for _ in range(TRIES):
@@ -196,7 +201,7 @@ class Workload:
             try:
                 response = await self._http.request(
                     method,
-                    f"http://{edge}{path}",
+                    f"{origin}{path}",
                     content=body.encode() if method == "POST" else None,
                     extensions={"timeout": _TIMEOUTS},
                 )
@@ -227,8 +232,11 @@ class Workload:
         """Answer each held call with its id, until cancelled."""
         while True:
             with contextlib.suppress(UnavailableError):
-                page = await self.client.list_owner_calls_page(CallFilter.WAITING, timeout=CLIENT_TIMEOUT_S)
-                await asyncio.gather(*map(self._answer, page.items))
+                for activity in self._activities:
+                    page = await self.client.list_owner_calls_page(
+                        CallFilter.WAITING, activity=activity, timeout=CLIENT_TIMEOUT_S
+                    )
+                    await asyncio.gather(*map(self._answer, page.items))
             await asyncio.sleep(0.1)  # the interval of the program that answers
 
     async def _answer(self, call: Call) -> None:
@@ -280,6 +288,23 @@ class Workload:
             return missed_events(self._history.steps) == 0
 
         await wait_until(is_watched, timeout_s=timeout_s, pause_s=READ_INTERVAL_S)
+
+    async def remove(self) -> None:
+        """Close all cases with the labels, also those whose URL no client got, and erase what their calls recorded.
+
+        Raises:
+            UnavailableError: No server answered in time.
+        """
+        found = self.client.list_callbacks(labels=self._labels, timeout=READ_TIMEOUT_S)
+        waiting = iter([case.case_id async for case in found])
+
+        async def remove_some() -> None:
+            for case_id in waiting:
+                with contextlib.suppress(NotFoundError):
+                    await self.client.close_callback(case_id, timeout=READ_TIMEOUT_S)
+                    await self.client.erase_calls(case_id, timeout=READ_TIMEOUT_S)
+
+        await asyncio.gather(*(remove_some() for _ in range(READS)))
 
     async def _read(self, case_id: str) -> Recorded:
         try:

@@ -111,8 +111,8 @@ class Run:
             case_id, url = await self._go.generate(mode, *self._system.activities)
             if url:
                 bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-                edge, path = self._system.edge_addresses[0], urlsplit(url).path
-                await asyncio.gather(*(self._workload.call(mode, case_id, edge, path, body) for body in bodies))
+                origin, path = f"http://{self._system.edge_addresses[0]}", urlsplit(url).path
+                await asyncio.gather(*(self._workload.call(mode, case_id, origin, path, body) for body in bodies))
             self.finished += 1
 
     async def visit(self):

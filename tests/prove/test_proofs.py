@@ -5,16 +5,20 @@ import tempfile
 import pytest
 import redis
 from soak.counts import SOAK, count
+from support.edge import running_edge
+from support.services import running_services
 from support.tools import require
 
-from callback_cli import processes
+from callback import AsyncCallbackClient, CallbackStatus, Response, Worker
+from callback_cli import proving
 from callback_prove.checker import Promise
 from callback_prove.faults import FAULTS
 from callback_prove.history import Generated, Injected, Recorded, of_type
 from callback_prove.main import HISTORY, PROOFS, Proof, prove, run
 from callback_prove.modes import MODES
-from callback_prove.proof import Settings
+from callback_prove.proof import OwnSystem, Settings
 from callback_prove.system import Size
+from callback_prove.tunnel import Tunnel
 
 SMALL = {"callers": 1, "min_successes": 1, "size": Size(servers=1, edges=1, workers=1, handlers=0)}
 """Settings of a reduced run."""
@@ -51,8 +55,29 @@ async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
     assert await prove_in_cycles(name, tmp_path, "replicated:1", count(1, 1 if name == "rolling-restart" else 50)) == []
 
 
+async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path):
+    async with (
+        Tunnel("127.0.0.1:1") as front,
+        running_services(store_of(), box_url=f"http://{front.address}", sweeps=True) as services,
+        running_edge(services.address) as edge,
+        AsyncCallbackClient(services.address) as client,
+    ):
+        front.target = f"127.0.0.1:{edge.port}"
+        other = await client.generate_callback_url("record", Response())
+        own = OwnSystem(
+            client=lambda: AsyncCallbackClient(services.address),
+            worker=lambda handlers: Worker(handlers, services.address),
+            namespace="prove-1",
+        )
+        settings = Settings(directory=tmp_path, durability="always", seconds=0, rate=20, min_successes=1, own=own)
+        history, violations = await prove("own-system", settings)
+        assert violations == []
+        assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
+        assert [each.case_id async for each in client.list_callbacks(status=CallbackStatus.OPEN)] == [other.case_id]
+
+
 def test_the_command_line_knows_every_proof():
-    (name,) = (each for each in processes.prove.params if each.name == "name")
+    (name,) = (each for each in proving.prove.params if each.name == "name")
     assert [*name.type.choices] == [*PROOFS]
 
 

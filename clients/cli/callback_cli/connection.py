@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,6 +129,16 @@ class Connection:
                 max_calls=max_calls,
             )
 
+    def warn_of_plain_text(self) -> None:
+        """Print a warning if the token is sent without TLS."""
+        if self.tls is None and (self.token or self.token_file) and not is_local(self.target):
+            warning = errors.warning(
+                f"the token is sent to {self.target} in plain text. Use --tls.", as_json=self.as_json
+            )
+            click.echo(warning, err=True)
+            # otherwise each client logs the same warning
+            logging.getLogger("callback.connection").setLevel(logging.ERROR)
+
     @contextmanager
     def reporting(self) -> Iterator[None]:
         """Print an error of a client or a worker on standard error, and end the command.
@@ -185,14 +195,9 @@ def _connection(name: str, **settings: Any) -> Callable[[Callable[..., None]], C
     return click.option(name, cls=_ConnectionOption, envvar=variable, show_envvar=True, **settings)
 
 
-def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the connection options, `--json` and `--jq` to a command, whose first argument is then a `Connection`."""
+def connection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the connection options to a command, whose first argument is then a `Connection`."""
 
-    @click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, also for errors of the server. Usage errors stay text."
-    )
-    @click.option("--jq", "query", metavar="PROGRAM", callback=Query.option,
-        help="Print what this jq program makes of the JSON, such as .status; text without quotes.")  # fmt: skip
     @_connection("--target", metavar="HOST:PORT", type=options.target, default=DEFAULT_TARGET, show_default=True,
         help="The address of the server, or several: HOST:PORT,HOST:PORT.")  # fmt: skip
     @_connection("--token-file", metavar="FILE", type=_FILE,
@@ -206,10 +211,8 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
         "--server-name", metavar="NAME", help="The name in the server's certificate, if it differs from the host."
     )
     @functools.wraps(command)
-    def with_session(
+    def with_options(
         *,
-        as_json: bool,
-        query: Query | None,
         target: str,
         token_file: Path | None,
         tls: bool,
@@ -219,19 +222,29 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
         server_name: str | None,
         **arguments: Any,
     ) -> None:
+        tls_files = _tls(ca_file, cert_file, key_file, server_name)
+        token, token_file = _token(token_file)
+        command(Connection(target, tls_files or (Tls() if tls else None), token, token_file, False), **arguments)
+
+    return with_options
+
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the connection options, `--json` and `--jq` to a command, whose first argument is then a `Connection`."""
+
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON, also for errors of the server. Usage errors stay text."
+    )
+    @click.option("--jq", "query", metavar="PROGRAM", callback=Query.option,
+        help="Print what this jq program makes of the JSON, such as .status; text without quotes.")  # fmt: skip
+    @connection_options
+    @functools.wraps(command)
+    def with_session(connection: Connection, *, as_json: bool, query: Query | None, **arguments: Any) -> None:
         if query is not None and arguments.get("template") is not None:
             raise click.UsageError("--jq and --format cannot be combined.")
         as_json = as_json or query is not None
-        tls_files = _tls(ca_file, cert_file, key_file, server_name)
-        token, token_file = _token(token_file)
-        connection = Connection(target, tls_files or (Tls() if tls else None), token, token_file, as_json, query)
-        if connection.tls is None and (token or token_file) and not is_local(target):
-            click.echo(
-                errors.warning(f"the token is sent to {target} in plain text. Use --tls.", as_json=as_json), err=True
-            )
-            logging.getLogger("callback.connection").setLevel(
-                logging.ERROR
-            )  # otherwise each client logs the same warning
+        connection = replace(connection, as_json=as_json, query=query)
+        connection.warn_of_plain_text()
         for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
             if search.is_prefix(given := arguments.get(name) or ""):
                 arguments[name] = connection.run(functools.partial(full_id, given=given))

@@ -1,10 +1,10 @@
-"""Commands that start processes: up, server, edge, console, prove. They import the process only when they run."""
+"""Commands that start processes: up, server, edge, console. They import the process only when they run."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -129,62 +129,6 @@ def console(config: Path | None, bind: str | None, admin: str | None, server: st
         from callback_console.main import run
         from callback_console.settings import ConsoleSettings
     sys.exit(_run(lambda: run(ConsoleSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
-
-
-PROOFS: Final = ("processes", "power-loss", "failover", "sentinel", "cluster", "network", "rolling-restart")
-"""The names of the proofs."""
-
-
-@click.command(epilog=examples("callback prove processes --seconds 600", "callback prove failover --cycles 50"))
-@click.argument("name", metavar="NAME", type=click.Choice(PROOFS))
-@click.option("--seconds", type=click.FloatRange(0), help="processes: the length of the load.  [default: 60]")
-@click.option(
-    "--cycles",
-    type=click.IntRange(1),
-    help="The other proofs: the number of faults or rounds.  [default: 10; of rolling-restart: 1]",
-)
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="rolling-restart: requests per second.  [default: 100]"
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The seed of the choice of faults.")
-@click.option(
-    "--durability",
-    type=click.Choice(["always", "everysec", "replicated:1"]),
-    help="The setting store_durability. power-loss does lose with everysec, failover with always.  [default: always; "
-    "of those with replicas: replicated:1]",
-)
-@click.option(
-    "--directory",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="A new directory for data, logs and history, which is kept.  [default: a temporary one]",
-)
-def prove(name: str, seconds: float | None, cycles: int | None, rate: float | None, **options: Any) -> None:
-    """Prove what is promised: break a system of its own under load, and check the history.
-
-    NAME is one of:
-
-    \b
-    processes        servers, edges, handlers and the store are killed, stopped and suspended at random
-    power-loss       the machine of the store loses its power; needs Linux and a C compiler
-    failover         a replica that is behind takes over from a primary that is killed and comes back
-    sentinel         a primary that Sentinels watch is killed or suspended, and comes back
-    cluster          primaries of a cluster are killed and suspended, slots move, nodes are added and removed
-    network          hosts of a cluster are cut off from each other; needs Linux, root and network namespaces
-    rolling-restart  all processes and the nodes of a cluster are restarted one after another: no call fails meanwhile
-
-    Nothing but this command uses the system. It prints what was done and each broken promise. The exit code is then 1,
-    and the history of every step is kept.
-    """  # noqa: D301  # click keeps the lines of a paragraph that begins with this
-    with needs_extra("up"):
-        from callback_prove.main import run
-    if seconds is not None and name != "processes":
-        raise click.UsageError(f"--seconds cannot be combined with {name}. Use --cycles.")
-    if rate is not None and name != "rolling-restart":
-        raise click.UsageError(f"--rate cannot be combined with {name}.")
-    if cycles is not None and name == "processes":
-        raise click.UsageError("--cycles cannot be combined with processes. Use --seconds.")
-    sys.exit(run(name, seconds=seconds, cycles=cycles, rate=rate, **options))
 
 
 def _run(process: Callable[[], int]) -> int:
