@@ -301,7 +301,7 @@ async def test_a_call_that_finds_no_thread_before_its_deadline_never_starts_and_
         first = asyncio.create_task(ask_handler(listening.address, handle_request()))
         await wait_until(lambda: begun)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await ask_handler(listening.address, handle_request(), timeout=0.5)
+            await ask_handler(listening.address, handle_request(), timeout=2)
         assert caught.value.code() is Code.DEADLINE_EXCEEDED
         await wait_until(lambda: "handler_cancelled" in caplog.text)
         stopping = asyncio.create_task(stack.pop_all().aclose())

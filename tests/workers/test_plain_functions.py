@@ -145,7 +145,7 @@ async def test_a_stop_waits_for_plain_functions_beyond_the_grace(services, block
             tunnel.cut()
             assert (await refusal(called.answer)).reason == "HANDLER_LOST"
         stopping = asyncio.create_task(stack.pop_all().aclose())
-        await wait_until(lambda: caplog.text.count("handler_continues") == 1 + is_lost)
+        await wait_until(lambda: caplog.text.count("handler_continues") >= 1 + is_lost)
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
         assert not stopping.done()
         blocking.may_end.set()
