@@ -324,3 +324,8 @@ def test_invalid_settings_of_a_process_are_invalid_usage_and_all_named(tmp_path)
     for name in ("grace_s", "colour", "grpc_bind"):
         assert name in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_no_example_needs_a_setting_that_a_plain_system_lacks():
+    needy = re.compile(r"url /|--verification-profile")
+    assert [each.name for each in COMMANDS if needy.search(each.epilog or "")] == []

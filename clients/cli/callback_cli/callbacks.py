@@ -54,9 +54,8 @@ _RESETS = {
     cls=ServerCommand,
     epilog=examples(
         "callback generate --activity record --type response --body 'thank you'",
-        "callback generate --activity order-paid --type redirect --redirect-url /page/thankyou",
+        "callback generate --activity order-paid --type redirect --redirect-url https://shop.example/thankyou",
         "callback generate --activity login --type response --param state --ttl 10m",
-        "callback generate --activity pushed --type response --multiple --verification-profile github",
         "callback generate --activity confirmed --type response --get-guard confirm",
         "callback generate --activity approval --type response --get-guard confirm --prompt-title 'Approve order 5?' "
         "--choice approve=Approve --choice reject=Reject",
@@ -390,7 +389,7 @@ def get(connection: Connection, *, case_id: str, show_secrets: bool | None) -> N
     cls=ServerCommand,
     epilog=examples(
         "callback set-response CASE --code 503 --body 'come back later'",
-        "callback set-response CASE --type redirect --redirect-url /page/sorry",
+        "callback set-response CASE --type redirect --redirect-url https://shop.example/sorry",
         "callback set-response CASE --reset code --reset header",
     ),
 )
@@ -474,7 +473,7 @@ def answer(
 @click.command(
     cls=ServerCommand,
     epilog=examples(
-        "callback resolve CASE --type redirect --redirect-url /page/thankyou",
+        "callback resolve CASE --type redirect --redirect-url https://shop.example/thankyou",
         "callback resolve CASE --reject --body 'the payment failed'",
     ),
 )
