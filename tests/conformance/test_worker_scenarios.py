@@ -114,9 +114,31 @@ FAULTS = {
     ),
     "a worker that stops without calls exits once the server has ended the stream": ("S8", "stops at once", "drain"),
     "a worker that stops does not half-close its stream": ("S9", "half-closes", "S9"),
+    "a batch has at most 64 messages, also after a connection did not take any for a while": (
+        "M1",
+        "no limit of a batch",
+        r"M1: a WorkRequest has \d+ messages",
+    ),
+    "the last store_epochs of the server comes with each later Hello": ("S10", "no store_epochs", "not b'one'"),
+    "INTERNAL before the first Welcome is not final": ("S3", "INTERNAL is final", "has ended"),
+    "a worker that stops while it is not connected exits": ("S8", "stops only when connected", "no end of the program"),
+    "a worker that stops before its Welcome ends the stream and exits": (
+        "S8",
+        "drains before Welcome",
+        "no end of the stream|also sent drain",
+    ),
     "a worker connects with TLS": ("S4", "no TLS", "no stream"),
 }
 """By scenario: the rule that its fault breaks, the fault, and a pattern of what the scenario says then."""
+MORE_FAULTS = [
+    ("a server that is not ready is tried again, with growing pauses and jitter", "no jitter", "there is no jitter"),
+    (
+        "the last store_epochs of the server comes with each later Hello",
+        "empty store_epochs replace others",
+        "store_epochs in Hello is b'', not b'two'",
+    ),
+]
+"""Other faults: the scenario that catches one, the fault, and the pattern."""
 RULES = re.findall(r"^ *// ([SCM]\d+)\. ", (ROOT / "proto/callback/v1/worker_service.proto").read_text(), re.MULTILINE)
 """The names of the rules in the text of the protocol."""
 
@@ -140,9 +162,10 @@ async def test_each_scenario_catches_a_planted_fault():
         (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=10, pace=pace)
         return result.problem or "passed"
 
-    problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (_, fault, _) in FAULTS.items()))
-    said = zip(FAULTS.items(), problems, strict=True)
-    assert [(name, fault, text) for (name, (_, fault, says)), text in said if not re.search(says, text)] == []
+    planted = [*((name, fault, says) for name, (_, fault, says) in FAULTS.items()), *MORE_FAULTS]
+    problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, fault, _ in planted))
+    said = zip(planted, problems, strict=True)
+    assert [(name, fault, text) for (name, fault, says), text in said if not re.search(says, text)] == []
 
 
 async def test_the_worker_with_planted_faults_passes_without_one():

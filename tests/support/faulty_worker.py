@@ -41,6 +41,7 @@ class FaultyWorker:
         """The ids of all calls that were offered."""
         self.handling = set()
         """The tasks of the calls of all streams."""
+        self.store_epochs = b""
         self._has_been_welcome = False
         self._is_stopping = False
         self._running = asyncio.create_task(self._run())
@@ -62,6 +63,8 @@ class FaultyWorker:
         """It reads nothing."""
 
     def terminate(self):
+        if self.fault == "stops only when connected" and not any(stream.is_welcome for stream in self._streams):
+            return
         self._is_stopping = True
         if self.fault == "stops at once" or not self._streams:
             self._running.cancel()
@@ -92,7 +95,7 @@ class FaultyWorker:
         pause_s = 0.2
         while not self._is_stopping:
             stream = _Stream(self, self._slots)
-            task = asyncio.create_task(stream.run(self._channel(), self._metadata()))
+            task = stream.task = asyncio.create_task(stream.run(self._channel(), self._metadata()))
             self._streams.add(stream)
             tasks.add(task)
             task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
@@ -103,11 +106,13 @@ class FaultyWorker:
             if task.done() and (error := task.exception()) is not None:
                 code = error.code() if isinstance(error, grpc.aio.AioRpcError) else None
                 is_first = not self._has_been_welcome or self.fault == "each refusal is final"
-                if code in FINAL and is_first and self.fault != "no refusal is final":
+                is_final = code in FINAL or (self.fault == "INTERNAL is final" and code is grpc.StatusCode.INTERNAL)
+                if is_final and is_first and self.fault != "no refusal is final":
                     raise error
             elif task.done() and self.fault == "OK is final":
                 return
-            await asyncio.sleep(0.001 if self.fault == "no pause" else pause_s * random.uniform(0.5, 1))
+            factor = {"no pause": 0.005, "no jitter": 0.2}.get(self.fault, random.uniform(0.5, 1))
+            await asyncio.sleep(pause_s * factor)
             pause_s = min(2 * pause_s, 5)
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -136,7 +141,12 @@ class FaultyWorker:
             callback_activities=[activity],
             notification_activities=[activity],
             max_calls=int(self._variables["CALLBACK_MAX_CALLS"]),
+            store_epochs=b"" if self.fault == "no store_epochs" else self.store_epochs,
         )
+
+    def keep_store_epochs(self, epochs):
+        if epochs or self.fault == "empty store_epochs replace others":
+            self.store_epochs = epochs
 
     async def decide(self, offer):
         """Run the handler of a call."""
@@ -202,6 +212,9 @@ class _Stream:
         self._outgoing.put_nowait(pb.WorkRequest(messages=[pb.WorkerMessage(**message)]))
 
     def drain(self):
+        if not (self.is_welcome or self._fault == "drains before Welcome"):
+            self.task.cancel()
+            return
         self._is_draining = True
         self.send(drain=pb.Drain())
 
@@ -231,6 +244,8 @@ class _Stream:
     async def _write(self, call):
         while True:
             request = await self._outgoing.get()
+            while self._fault == "no limit of a batch" and request.ByteSize() < MIB and not self._outgoing.empty():
+                request.MergeFrom(self._outgoing.get_nowait())
             await call.write(request)
             if self._fault == "half-closes" and request.messages[0].HasField("drain"):
                 await call.done_writing()
@@ -256,6 +271,10 @@ class _Stream:
                 self._withdraw(message.withdraw.call_id)
                 if self._fault == "a withdrawal ends its batch":
                     return
+            elif kind == "welcome":
+                self.program.keep_store_epochs(message.welcome.store_epochs)
+            elif kind == "store_epochs":
+                self.program.keep_store_epochs(message.store_epochs)
             elif kind == "drain":
                 self.leaving.set()
                 if self._fault == "Drain ends the stream":

@@ -40,6 +40,11 @@ class Relay:
         for connection in self._connections.values():
             connection.is_frozen = True
 
+    def hold(self, is_held: bool) -> None:
+        """Hold back what the program sends on the connections that there are now, or forward it again."""
+        for connection in self._connections.values():
+            connection.hold(is_held)
+
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
             there = await asyncio.open_connection("127.0.0.1", self._port)
@@ -59,20 +64,34 @@ class _Connection:
     def __init__(self, here: tuple[StreamReader, StreamWriter], there: tuple[StreamReader, StreamWriter]) -> None:
         self._here, self._there = here, there
         self.is_frozen = False
+        self._is_open = asyncio.Event()
+        """Set unless what the program sends is held back."""
+        self._is_open.set()
 
     async def forward(self) -> None:
         """Forward both ways until an end breaks."""
-        ways = ((self._here[0], self._there[1]), (self._there[0], self._here[1]))
+        always = asyncio.Event()
+        always.set()
+        ways = ((self._here[0], self._there[1], self._is_open), (self._there[0], self._here[1], always))
         await asyncio.gather(*(self._forward(*way) for way in ways))
+
+    def hold(self, is_held: bool) -> None:
+        """Hold back what the program sends, or forward it again."""
+        if is_held:
+            self._is_open.clear()
+        else:
+            self._is_open.set()
 
     def abort(self) -> None:
         """Break both connections."""
+        self._is_open.set()
         for _, writer in (self._here, self._there):
             writer.transport.abort()
 
-    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _forward(self, reader: StreamReader, writer: StreamWriter, is_open: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
+                await is_open.wait()
                 if not self.is_frozen:
                     writer.write(chunk)
                     await writer.drain()

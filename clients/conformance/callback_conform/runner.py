@@ -46,7 +46,8 @@ class Runner(ABC):
         self._pace = pace
         self._changes = Changes(patience_s)
         self._program: Program | None = None
-        self._is_tls = False
+        self._kind: frozenset[str] = frozenset()
+        """What the program has of the `needs` of scenarios, besides `fresh`."""
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -76,10 +77,10 @@ class Runner(ABC):
 
     async def run(self, scenario: Scenario) -> str | None:
         """Run a scenario, and return what the program did wrong; None if nothing."""
-        is_tls = "tls" in scenario.needs
-        is_usable = self._program is not None and self._program.exit_code is None and is_tls is self._is_tls
+        kind = scenario.needs - {"fresh"}
+        is_usable = self._program is not None and self._program.exit_code is None and kind == self._kind
         if not is_usable or "fresh" in scenario.needs:
-            await self._start(is_tls)
+            await self._start(kind)
         problem: str | None = None
         try:
             for number, step in enumerate(scenario.steps, 1):
@@ -94,6 +95,8 @@ class Runner(ABC):
         except ScenarioError as error:
             problem = "\n".join([str(error), *(each for each in self._broken() if each not in str(error))])
         self._end_scenario()
+        for relay in self._relays:
+            relay.hold(False)
         if problem is not None or "fresh" in scenario.needs:
             await self._kill()
         if self._program is not None:
@@ -106,7 +109,7 @@ class Runner(ABC):
 
     @abstractmethod
     def _begin_program(self) -> Mapping[str, str]:
-        """Prepare for a new program, and return the environment variables that it gets besides the common ones."""
+        """Prepare for a new program of `_kind`, and return its environment variables besides the common ones."""
 
     @abstractmethod
     def _broken(self) -> list[str]:
@@ -122,9 +125,10 @@ class Runner(ABC):
 
     # ---- The program ----
 
-    async def _start(self, is_tls: bool) -> None:
+    async def _start(self, kind: frozenset[str]) -> None:
         await self._kill()
-        self._is_tls = is_tls
+        self._kind = kind
+        is_tls = "tls" in kind
         self._token_file.write_text("first")
         host = "localhost" if is_tls else "127.0.0.1"
         variables = {
@@ -171,3 +175,8 @@ class Runner(ABC):
         """Forward nothing more on the connections that there are."""
         for relay in self._relays:
             relay.freeze()
+
+    async def _step_hold(self, step: Step) -> None:
+        """Hold back what the program sends on the connections that there are; false: forward it again."""
+        for relay in self._relays:
+            relay.hold(step["hold"])

@@ -23,7 +23,7 @@ class Scenario:
     """The rules of the contract that it shows: S1, C3, M2 of the worker protocol."""
     steps: Sequence[Step]
     needs: frozenset[str] = frozenset()
-    """What differs from the other scenarios: `fresh` (a program of its own) and `tls`."""
+    """What differs from the other scenarios: `fresh` (a program of its own), `tls`, and `slots` (100 slots)."""
 
 
 def load(kind: str) -> list[Scenario]:

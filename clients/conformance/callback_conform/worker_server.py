@@ -17,7 +17,9 @@ from callback_conform.refusals import refuse
 ACTIVITY: Final = "conform"
 """The activity of the program under test, for calls and notifications."""
 MAX_CALLS: Final = 2
-"""The number of slots of the program under test."""
+"""The number of slots of the program under test, unless a scenario needs more."""
+MANY_CALLS: Final = 100
+"""The number of slots for a scenario that needs more."""
 MAX_BATCH_MESSAGES: Final = 64
 MAX_BATCH_BYTES: Final = 256 * 1024
 DEFAULT_MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
@@ -111,7 +113,7 @@ class Stream:
                 if call not in self._offered or call in self._accepted:
                     self.broken.append(f"C1: Accept for {call!r}, which is not offered")
                 self._accepted.add(call)
-                if len(self._accepted) > MAX_CALLS:
+                if len(self._accepted) > self.hello.max_calls:
                     self.broken.append(f"C1: the worker has accepted {len(self._accepted)} calls, more than max_calls")
             case "result":
                 self._check_result(message.result)
@@ -140,6 +142,8 @@ class WorkerServer(services.WorkerServiceServicer):
         self.refusal: Mapping[str, Any] | None = None
         """How each new stream is refused. None: it is taken."""
         self.broken: list[str] = []
+        self.max_calls = MAX_CALLS
+        """The number of slots that the worker must announce."""
         self._changes = changes
 
     async def Work(  # noqa: N802  # gRPC's name
@@ -151,7 +155,7 @@ class WorkerServer(services.WorkerServiceServicer):
         self._changes.notify()
         if self.refusal is not None:
             await refuse(context, self.refusal)
-        if problem := _hello_problem(first):
+        if problem := _hello_problem(first, self.max_calls):
             self.broken.append(problem)
             self._changes.notify()
             await refuse(context, {"code": "INVALID_ARGUMENT", "reason": "INVALID_REQUEST", "message": problem})
@@ -182,15 +186,15 @@ async def _read(requests: AsyncIterator[pb.WorkRequest], stream: Stream) -> None
         stream.lost()
 
 
-def _hello_problem(request: pb.WorkRequest) -> str | None:
+def _hello_problem(request: pb.WorkRequest, max_calls: int) -> str | None:
     """Return what is wrong with the first batch of a stream; None if nothing is."""
     if len(request.messages) != 1 or not request.messages[0].HasField("hello"):
         return "S1: the first WorkRequest is not Hello alone"
     hello = request.messages[0].hello
     if ACTIVITY not in hello.callback_activities or ACTIVITY not in hello.notification_activities:
         return f"the program must handle calls and notifications of {ACTIVITY}"
-    if hello.max_calls != MAX_CALLS:
-        return f"max_calls must be {MAX_CALLS}, the value of CALLBACK_MAX_CALLS, and is {hello.max_calls}"
+    if hello.max_calls != max_calls:
+        return f"max_calls must be {max_calls}, the value of CALLBACK_MAX_CALLS, and is {hello.max_calls}"
     if 0 < hello.max_message_bytes < LEAST_MAX_MESSAGE_BYTES:
         return f"M5: max_message_bytes is {hello.max_message_bytes}"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,7 +20,7 @@ from callback_conform.changes import PATIENCE_S, ScenarioError
 from callback_conform.program import Launch
 from callback_conform.runner import Runner
 from callback_conform.scenarios import MAX_PLAIN, Step, plain
-from callback_conform.worker_server import ACTIVITY, MAX_CALLS, Stream, WorkerServer
+from callback_conform.worker_server import ACTIVITY, MANY_CALLS, MAX_CALLS, Stream, WorkerServer
 
 NEVER_S: Final = 0.3
 """How long a step waits for what must not happen, in seconds, unless it says so."""
@@ -44,7 +45,8 @@ class WorkerRunner(Runner):
         """Forget the streams of the program before."""
         self._server.opened.clear()
         self._server.attempts.clear()
-        return {"CALLBACK_ACTIVITY": ACTIVITY, "CALLBACK_MAX_CALLS": str(MAX_CALLS)}
+        self._server.max_calls = MANY_CALLS if "slots" in self._kind else MAX_CALLS
+        return {"CALLBACK_ACTIVITY": ACTIVITY, "CALLBACK_MAX_CALLS": str(self._server.max_calls)}
 
     # ---- Streams and what they say ----
 
@@ -83,17 +85,23 @@ class WorkerRunner(Runner):
             raise ScenarioError(f"the token is {stream.token!r}, not {token!r}")
         if any(stream.peer == each.peer for each in self._streams.values() if not each.has_ended):
             raise ScenarioError("S2: two streams have the same connection")
+        if (epochs := step.get("store_epochs")) is not None and stream.hello.store_epochs != epochs.encode():
+            raise ScenarioError(f"store_epochs in Hello is {stream.hello.store_epochs!r}, not {epochs.encode()!r}")
         self._streams[step["connect"]] = self._stream = stream
         if step.get("welcome", True):
-            stream.send(pb.WorkResponse(messages=[pb.ServerMessage(welcome=pb.Welcome())]))
+            welcome = pb.Welcome(store_epochs=step.get("welcome_epochs", "").encode())
+            stream.send(pb.WorkResponse(messages=[pb.ServerMessage(welcome=welcome)]))
 
     def _next_opened(self) -> Stream | None:
         self._server.opened = [each for each in self._server.opened if not each.has_ended]
         if self._server.opened:
             return self._server.opened.pop(0)
+        self._check_runs()
+        return None
+
+    def _check_runs(self) -> None:
         if (code := self._running().exit_code) is not None:
             raise ScenarioError(f"the program has ended, with the exit code {code}")
-        return None
 
     async def _step_use(self, step: Step) -> None:
         """Choose the stream of the next steps."""
@@ -102,12 +110,18 @@ class WorkerRunner(Runner):
     async def _step_send(self, step: Step) -> None:
         """Send messages, in one batch."""
         stream = self._current()
-        messages = [_message(each, stream.max_message_bytes) for each in step["send"]]
+        messages = [
+            _message(each, stream.max_message_bytes) for given in step["send"] for each in _each(given, "offer")
+        ]
         stream.send(pb.WorkResponse(messages=messages))
 
     async def _step_expect(self, step: Step) -> None:
-        """Wait for a message of the worker, and compare it."""
-        stream, wanted = self._current(), step["expect"]
+        """Wait for messages of the worker, and compare them."""
+        for wanted in _each(step["expect"], "result"):
+            await self._expect(wanted, self._within_s(step))
+
+    async def _expect(self, wanted: Mapping[str, Any], within_s: float | None) -> None:
+        stream = self._current()
         (kind,) = [each for each in wanted if each in ("accept", "result", "drain")]
 
         def take() -> pb.WorkerMessage | None:
@@ -121,7 +135,7 @@ class WorkerRunner(Runner):
                 raise ScenarioError(f"the worker ended the stream before {kind}")
             return None
 
-        message = await self._changes.wait_for(take, kind, self._within_s(step))
+        message = await self._changes.wait_for(take, kind, within_s)
         if wanted.get("accept_is_optional"):
             stream.received = [each for each in stream.received if each.accept.call_id != wanted[kind]]
         if kind == "result" and (problem := _difference(message.result, wanted)):
@@ -170,13 +184,27 @@ class WorkerRunner(Runner):
         """Wait for so many streams, and check the pauses between them."""
         wanted, attempts = step["attempts"], self._server.attempts
         count = wanted["count"]
-        await self._changes.wait_for(lambda: len(attempts) >= count or None, f"{count} attempts", self._within_s(step))
+
+        def find() -> bool | None:
+            if len(attempts) < count:
+                self._check_runs()
+            return len(attempts) >= count or None
+
+        await self._changes.wait_for(find, f"{count} attempts", self._within_s(step))
         pauses = [later - earlier for earlier, later in itertools.pairwise(attempts)]
+        if (full := wanted.get("jitter_s")) and all(map(operator.ge, pauses, (each * self._pace for each in full))):
+            said = ", ".join(f"{pause:.2f}" for pause in pauses)
+            raise ScenarioError(f"S4: no pause of {said} s is shortened at random: there is no jitter")
         for number, (pause, (least, most)) in enumerate(zip(pauses, wanted.get("pauses_s", ()), strict=False), 1):
             if not least * self._pace <= pause <= most * self._pace:
                 raise ScenarioError(f"pause {number} is {pause:.2f} s, not {least} to {most} s")
-        if wanted.get("differ") and len({round(pause, 3) for pause in pauses}) == 1:
-            raise ScenarioError("all pauses are equal: there is no jitter")
+
+
+def _each(given: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """Return the message, or as many as `count` says, with the ids ID1, ID2 and so on."""
+    if "count" not in given:
+        return [given]
+    return [{**given, kind: f"{given[kind]}{number}"} for number in range(1, given["count"] + 1)]
 
 
 def _message(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:

@@ -82,6 +82,8 @@ class WorkerServiceStub:
         before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
         Result of each call that is not withdrawn. A worker that cannot wait ends the stream itself, which is S6.
     S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
+    S10. The worker keeps the last `store_epochs` that is not empty, of Welcome or of a message, on any of its streams.
+        It sends that in the Hello of each later stream, and does not read it.
 
     A CALL, as the worker sees it
 
@@ -191,6 +193,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
         before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
         Result of each call that is not withdrawn. A worker that cannot wait ends the stream itself, which is S6.
     S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
+    S10. The worker keeps the last `store_epochs` that is not empty, of Welcome or of a message, on any of its streams.
+        It sends that in the Hello of each later stream, and does not read it.
 
     A CALL, as the worker sees it
 
@@ -303,6 +307,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
             before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
             Result of each call that is not withdrawn. A worker that cannot wait ends the stream itself, which is S6.
         S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
+        S10. The worker keeps the last `store_epochs` that is not empty, of Welcome or of a message, on any of its streams.
+            It sends that in the Hello of each later stream, and does not read it.
 
         A CALL, as the worker sees it
 
