@@ -51,6 +51,7 @@ LONGEST = (
     "end_to_end/test_readme.py",
     "cli/test_diagnostics.py",
     "languages/test_typescript.py",
+    "languages/test_mixed_run.py",
     "deploy/test_backup.py",
     "deploy/test_rolling_restarts.py",
     "flows/test_guides.py",

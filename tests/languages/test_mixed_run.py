@@ -38,14 +38,14 @@ from callback_prove.report import report
 from callback_prove.system import MAX_ATTEMPTS, Handler, Ports, Size, Store, System
 from callback_prove.workload import REQUESTS, Workload
 
-CASES = count(40, 10_000)
-CALLS = count(20, 10_000)
+CASES = count(24, 10_000)
+CALLS = count(12, 10_000)
 """Number of calls that must be recorded at least."""
 CALLERS = count(6, 24)
 """Number of cases that are called at the same time."""
 VISITS = count(2, 200)
 """Number of these cases that Chromium calls."""
-RESTARTS = count(2, 40)
+RESTARTS = count(1, 40)
 RUN_S = count(600, 6 * 3600)
 FAULTS = (stop, kill) if SOAK else (stop,)
 """How servers are restarted. After a kill, a test waits for the leases of the calls that ran."""
