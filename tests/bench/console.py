@@ -3,8 +3,9 @@
 Calls arrive at a steady rate, of callbacks of one owner, and each call changes what the views of that owner show. Each
 round measures the processor time of server and store twice, in turns: without views, and with people who look at the
 live views of the console, a different view each in turn. A person is a signed-in HTTP client that does what a browser
-does: it keeps the stream of events open, and loads the live part of its page after each event. The time of the console
-itself is printed too, but not compared: it is another process, which can be on another machine.
+does: it keeps the stream of events open, and loads the live part of its page after each event. The people have one
+token, or several: the console shares nothing between tokens. The time of the console itself is printed too, but not
+compared: it is another process, which can be on another machine.
 
 The output is the median of the rounds' ratios, with the least and the greatest. The program fails if the views cost
 more than the required share.
@@ -37,9 +38,9 @@ COMPARED = ("server", "store")
 class People:
     """People who look at live views of a console."""
 
-    def __init__(self, url, token, views):
+    def __init__(self, url, tokens, views):
         self._url = url
-        self._token = token
+        self._tokens = tokens
         self._views = views
         self.loads = 0
         """How often a live part was loaded."""
@@ -56,8 +57,8 @@ class People:
                 )
                 for _ in range(count)
             ]
-            for visitor in visitors:
-                answer = await visitor.post("/sign-in", data={"token": self._token})
+            for number, visitor in enumerate(visitors):
+                answer = await visitor.post("/sign-in", data={"token": self._tokens[number % len(self._tokens)]})
                 assert answer.status_code == 303, answer.text
             are_live = [asyncio.Event() for _ in visitors]
             tasks = [
@@ -82,7 +83,10 @@ class People:
                 await changed.wait()
                 changed.clear()
                 began = time.perf_counter()
-                answer = await visitor.get(page, headers={"HX-Request": "true"})
+                try:
+                    answer = await visitor.get(page, headers={"HX-Request": "true"})
+                except httpx.RemoteProtocolError:  # the connection was idle, and has just been closed
+                    answer = await visitor.get(page, headers={"HX-Request": "true"})
                 assert answer.status_code == 200, answer.text
                 self.loads += 1
                 self.delays.append(time.perf_counter() - began)
@@ -101,7 +105,7 @@ async def measure(options, directory):
     """Measure the rounds, print them, and return the ratios."""
     ratios = []
     with running_store(directory / "store") as store:
-        async with running_deployment(directory / "ours", store) as ours:
+        async with running_deployment(directory / "ours", store, administrators=options.tokens) as ours:
             subject = Subject("record", ours.ports[0], await ours.paths("record", CALLBACKS), ours.processes)
             console = Process(
                 "callback_console", directory / "console.log", interpreter=[sys.executable],
@@ -112,12 +116,12 @@ async def measure(options, directory):
             try:
                 (callback,) = (await ours.client.list_callbacks_page(page_size=1)).items
                 views = [
-                    ("/callbacks", "/events"),
-                    ("/waiting", "/events"),
-                    ("/dead", "/events"),
+                    ("/callbacks?owner=service", "/events"),
+                    ("/waiting?owner=service", "/events"),
+                    ("/dead?owner=service", "/events"),
                     (f"/callbacks/{callback.case_id}", f"/events?case={callback.case_id}"),
                 ]
-                people = People(f"http://{console.facts['console']}", ours.tokens["service"], views)
+                people = People(f"http://{console.facts['console']}", ours.administrators, views)
                 processes = {**subject.processes, "console": console.process.pid}
 
                 async def with_people(count):
@@ -161,6 +165,7 @@ def arguments():
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--tokens", type=int, default=1, help="how many tokens the people have: all of administrators")
     parser.add_argument("--per-second", type=float, default=250, help="a busy hour: 900,000 calls")
     parser.add_argument("--seconds", type=float, default=60, help="duration of a measurement")
     parser.add_argument("--rounds", type=int, default=3)

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 
 import grpc
 import pytest
 from support.clients import CASE
 from support.wait import wait_until
 
-from callback import NotFoundError
+from callback import AsyncCallbackClient, NotFoundError
 from callback_console import feeds
-from callback_console.sessions import Identity
+from callback_console.sessions import Identity, Sessions
 
 
 class Watch:
@@ -48,6 +49,7 @@ class Server:
 @pytest.fixture
 async def identity(monkeypatch):
     monkeypatch.setattr(feeds, "_PART_S", 3600)
+    monkeypatch.setattr(feeds, "_PARTS_PER_S", 1e6)
     made = Identity("token", Server())
     yield made
     assert made.feeds == {}
@@ -122,11 +124,59 @@ async def test_a_part_is_rendered_once_after_a_change_for_all_who_ask(identity):
         identity.client.watches[0].said.put_nowait(True)
         assert await page.receive()
         again = asyncio.create_task(feed.part("a", view.render))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await wait_until(lambda: len(view.pages) == 3, what="the part after the change")
         for number, text in enumerate(("first", "of b", "second"), 0):
             view.pages[number].set_result(text)
         assert [*await asyncio.gather(*asking), await other, await again] == ["first", "first", "of b", "second"]
+
+
+class Turns:
+    """A pace whose turns come when a test puts them into `given`."""
+
+    def __init__(self):
+        self.given = asyncio.Queue()
+
+    async def turn(self, _key):
+        await self.given.get()
+
+
+async def test_a_part_waits_for_its_turn_once_for_all_who_ask_and_has_what_changed_meanwhile(identity):
+    identity.pace, view = Turns(), View()
+    with identity.live_page(CASE) as page:
+        feed = identity.feeds[CASE]
+        first = asyncio.create_task(feed.part("a", view.render))
+        await asyncio.sleep(0)
+        identity.client.watches[0].said.put_nowait(True)
+        assert await page.receive()
+        second = asyncio.create_task(feed.part("a", view.render))
+        for _ in range(2):
+            identity.pace.given.put_nowait(None)
+        await wait_until(lambda: len(view.pages) == 1, what="its turn")
+        view.pages[0].set_result("new")
+        assert [await first, await second] == ["new", "new"]
+        identity.client.watches[0].said.put_nowait(True)
+        assert await page.receive()
+        third = asyncio.create_task(feed.part("a", view.render))
+        await wait_until(lambda: len(view.pages) == 2, what="its next turn")
+        view.pages[1].set_result("newer")
+        assert await third == "newer"
+
+
+async def test_the_more_parts_of_all_people_change_the_less_often_each_has_its_turn(monkeypatch):
+    monkeypatch.setattr(feeds, "_PARTS_PER_S", 4)
+    sessions = Sessions(lifetime_s=60)
+    for token in ("one", "other"):
+        await sessions.open(token, AsyncCallbackClient("127.0.0.1:1", token=token))
+    one, other = (each.identity.pace for each in sessions._sessions.values())
+    began = time.monotonic()
+    for pace, key in ((one, "a"), (other, "b"), (one, "shown once")):
+        with pytest.raises(StopIteration):  # it has not waited
+            pace.turn(key).send(None)
+    await other.turn("b")
+    assert time.monotonic() - began >= 0.24
+    await one.turn("a")  # one of two that change
+    assert time.monotonic() - began >= 0.49
+    await sessions.close_all()
 
 
 async def test_what_a_view_raises_reaches_all_who_ask(identity):

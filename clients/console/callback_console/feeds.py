@@ -1,7 +1,9 @@
 """Feeds: changes, for the live pages of people with the same token.
 
 Such people see the same. So their pages share one watch of the server for each feed, and a view renders its part once
-after a change, however many pages show it.
+after a change, however many pages show it. People with different tokens share nothing, because only the server knows
+what each may see. So while changes continue, the parts of all people are rendered at a limited pace, and what a server
+has to do for live pages grows little with the number of people.
 """
 
 import asyncio
@@ -13,6 +15,36 @@ from callback import AsyncCallbackClient, CallbackError
 
 _PART_S: Final = 0.5
 """How long a part is shared, in seconds: some of what it shows changes without an event, such as a pause."""
+
+
+_PARTS_PER_S: Final = 2
+"""About how many parts are rendered in a second while all of them change. Each has what is new at its turn."""
+_RECENT_S: Final = 10.0
+"""For how long a part counts after its turn, in seconds. It is also the longest time from one turn to the next."""
+
+
+class Pace:
+    """Pace of the live parts of all people: the more of them change, the less often each is rendered.
+
+    A part that was not rendered for a while has its turn at once.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, tuple[float, bool]] = {}
+        """When each recent part had its last turn, and whether it had one shortly before."""
+
+    async def turn(self, key: Hashable) -> None:
+        """Wait for the turn of a part."""
+        now = asyncio.get_running_loop().time()
+        self._turns = {each: turn for each, turn in self._turns.items() if turn[0] > now - _RECENT_S}
+        if key not in self._turns:
+            self._turns[key] = now, False
+            return
+        last, _ = self._turns[key]
+        changing = 1 + sum(changes for each, (_, changes) in self._turns.items() if each != key)
+        turn = max(now, last + min(changing / _PARTS_PER_S, _RECENT_S))
+        self._turns[key] = turn, True
+        await asyncio.sleep(turn - now)
 
 
 class LivePage:
@@ -50,12 +82,16 @@ class Feed:
         client: The client of the person.
         case_id: Id of the case. Empty: all cases.
         feeds: Feeds with pages, by the id of the case. It is one of them until it ends.
+        pace: Pace at which its parts are rendered.
     """
 
-    def __init__(self, client: AsyncCallbackClient, case_id: str, feeds: "dict[str, Feed]") -> None:
+    def __init__(self, client: AsyncCallbackClient, case_id: str, feeds: "dict[str, Feed]", pace: Pace) -> None:
         self._pages: set[LivePage] = set()
         self._is_live = False
         self._parts: dict[Hashable, asyncio.Task[str]] = {}
+        self._begun: set[Hashable] = set()
+        """Parts whose turn has come: a change since then is not in them."""
+        self._pace = pace
         self._watch = client.watch_calls(case_id=case_id, latest_only=True)
         self._case_id = case_id
         self._feeds = feeds
@@ -86,14 +122,20 @@ class Feed:
             Exception: The view failed.
         """
         if key not in self._parts:
-            task = self._parts[key] = asyncio.create_task(render())
+            task = self._parts[key] = asyncio.create_task(self._render(key, render))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # those who asked may have left
-            asyncio.get_running_loop().call_later(_PART_S, self._forget, key, task)
         return await asyncio.shield(self._parts[key])
+
+    async def _render(self, key: Hashable, render: Callable[[], Coroutine[Any, Any, str]]) -> str:
+        await self._pace.turn((id(self), key))
+        self._begun.add(key)
+        asyncio.get_running_loop().call_later(_PART_S, self._forget, key, self._parts[key])
+        return await render()
 
     def _forget(self, key: Hashable, task: asyncio.Task[str]) -> None:
         if self._parts.get(key) is task:
             del self._parts[key]
+            self._begun.discard(key)
 
     async def _run(self) -> None:
         try:
@@ -115,6 +157,8 @@ class Feed:
 
     def _tell(self, *, has_changed: bool) -> None:
         if has_changed:
-            self._parts.clear()
+            for key in self._begun:
+                del self._parts[key]
+            self._begun.clear()
         for page in self._pages:
             page.tell(has_changed=has_changed)

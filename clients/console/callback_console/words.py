@@ -90,4 +90,4 @@ class Words:
 
     def size(self, count: int) -> str:
         """Return a number of bytes."""
-        return f"{count:,} bytes" if count < 10_000 else f"{count / 1024:,.0f} KiB"
+        return f"{self.number(count)} bytes" if count < 10_000 else f"{self.number(round(count / 1024))} KiB"

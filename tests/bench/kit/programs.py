@@ -216,10 +216,11 @@ def _npm_install(home):
 class Deployment:
     """Callback on a running store: servers and edges with access control, limits, recording, metrics and info logs.
 
-    `client` is the client of an internal service; `token` returns the token of a principal.
+    `client` is the client of an internal service. `tokens` are those of the principals, and `administrators` those of
+    as many administrators.
     """
 
-    def __init__(self, directory, store, *, servers=1, edges=1, config=""):
+    def __init__(self, directory, store, *, servers=1, edges=1, config="", administrators=0):
         self.directory = directory
         self.store = store
         principals = directory / "principals.toml"
@@ -228,6 +229,9 @@ class Deployment:
             "service": add_token(principals, "service", [Role.OWNER], None),
             "worker": add_token(principals, "worker", [Role.WORKER], None, activities=["*"]),
         }
+        self.administrators = [
+            add_token(principals, f"admin-{number}", [Role.ADMIN], None) for number in range(administrators)
+        ]
         edge_token = directory / "edge.token"
         edge_token.write_text(self.tokens["edge"])
         file = directory / "callback.toml"
