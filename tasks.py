@@ -159,6 +159,15 @@ def matrix(*arguments: str) -> None:
     run("python", ROOT / "tests" / "languages" / "matrix.py", *arguments)
 
 
+def stubs(*languages: str) -> None:
+    """Generate stubs from the released contract and compile them: `stubs [LANGUAGE …]`, by default in each language.
+
+    It names the languages whose toolchain is missing, with the Debian packages that have it.
+    """
+    enter("dev")
+    run("python", ROOT / "tests" / "languages" / "stubs.py", *languages)
+
+
 def bench(*arguments: str) -> None:
     """Measure: `bench NAME [ARGS]` runs `tests/bench/NAME.py`; without a name, list the benchmarks."""
     enter("bench")
@@ -262,7 +271,7 @@ def docs(*arguments: str) -> None:
 
 TASKS: dict[str, Callable[..., None]] = {
     task.__name__: task
-    for task in (up, quick, test, soak, guides, matrix, bench, lint, types, generate, lock, build, sbom, docs)
+    for task in (up, quick, test, soak, guides, matrix, stubs, bench, lint, types, generate, lock, build, sbom, docs)
 }
 
 
@@ -474,10 +483,7 @@ def generate_stubs(target: Path) -> None:
     ours = target / "ours.binpb"
     files = contract_files()
     write_out_rules(files)
-    rules = {file.name for file in files.file if file.name.startswith("buf/")} | {RULES}
-    kept = [file for file in files.file if file.name not in rules]
-    for file in kept:
-        file.dependency[:] = [name for name in file.dependency if name not in rules]
+    kept = without_rule_files(files)
     ours.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
     messages = [file.name for file in kept if file.name.startswith("callback/")]
     services = [file.name for file in kept if file.service]
@@ -521,13 +527,18 @@ breaking:
 def archive_contract(folder: Path) -> Path:
     """Write the contract with everything that it imports as a tar file into a folder, and return its path.
 
-    It is a buf module, and the include path of protoc: `protoc -I DIR callback/v1/*.proto`.
+    It is a buf module, and the include path of protoc: `protoc -I DIR callback/v1/*.proto`. Its file
+    `without_rules.binpb` is the same contract for languages that cannot import the rules.
     """
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     name = f"callback-proto-{version}"
     contract = ROOT / "proto"
-    readme = (contract / "BUILDING.md").read_bytes()
-    files = {"buf.yaml": BUF_MODULE.encode(), "LICENSE": (ROOT / "LICENSE").read_bytes(), "README.md": readme}
+    files = {
+        "buf.yaml": BUF_MODULE.encode(),
+        "README.md": (contract / "BUILDING.md").read_bytes(),
+        "LICENSE": (ROOT / "LICENSE").read_bytes(),
+        "without_rules.binpb": contract_without_rules().SerializeToString(deterministic=True),
+    }
     for root in (contract / "callback", contract / "third_party" / "buf", contract / "third_party" / "google"):
         files |= {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.proto")}
     archive = folder / f"{name}.tar.gz"
@@ -541,6 +552,31 @@ def archive_contract(folder: Path) -> Path:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     return archive
+
+
+def contract_without_rules() -> "FileDescriptorSet":
+    """Return the contract without the rules of its fields and without the files that define rules.
+
+    These files have extensions, which the generator for PHP refuses.
+    """
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    pool = descriptor_pool.DescriptorPool()  # it has no extensions, so each rule is an unknown field
+    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
+    set_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FileDescriptorSet"))
+    kept = descriptor_pb2.FileDescriptorSet(file=without_rule_files(contract_files()))
+    without = set_class.FromString(kept.SerializeToString())
+    without.DiscardUnknownFields()
+    return descriptor_pb2.FileDescriptorSet.FromString(without.SerializeToString(deterministic=True))
+
+
+def without_rule_files(files: "FileDescriptorSet") -> "list[FileDescriptorProto]":
+    """Return the files that define no rules, without their imports of the others."""
+    rules = {file.name for file in files.file if file.name.startswith("buf/")} | {RULES}
+    kept = [file for file in files.file if file.name not in rules]
+    for file in kept:
+        file.dependency[:] = [name for name in file.dependency if name not in rules]
+    return kept
 
 
 RULES = "callback/v1/rules.proto"

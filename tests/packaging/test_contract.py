@@ -138,6 +138,10 @@ def test_the_archive_of_the_contract_compiles_alone(monkeypatch, tmp_path):
     assert [Path(name).name for name in sources] == sorted(path.name for path in RULES.parent.glob("*.proto"))
     protoc = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--descriptor_set_out={tmp_path}/protoc.binpb"]
     subprocess.run([*protoc, *sources], cwd=module, check=True)
+    without_rules = [name for name in sources if name != "callback/v1/rules.proto"]
+    given = ["--descriptor_set_in=without_rules.binpb", f"--descriptor_set_out={tmp_path}/without_rules.binpb"]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *given, *without_rules], cwd=module, check=True)
+    assert b"buf/validate" not in (tmp_path / "without_rules.binpb").read_bytes()
     buf = Path(sys.executable).with_name("buf")
     subprocess.run([buf, "build", ".", "-o", f"{tmp_path}/buf.binpb"], cwd=module, check=True)
     subprocess.run([buf, "lint", "."], cwd=module, check=True)
