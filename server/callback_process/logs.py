@@ -15,10 +15,10 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -29,7 +29,7 @@ _DASH, _SLASH = r"(?:-|%(?:25)*2[dD])", r"(?:/|%(?:25)*2[fF])"
 _HEX = r"(?:[0-9a-fA-F]|%(?:25)*(?:3[0-9]|[46][1-6]))"
 _PATH = re.compile(rf"""({_SLASH}cbq?){_SLASH}[^\s"'<>\\]*""")
 _UUID = re.compile(_DASH.join(rf"{_HEX}{{{count}}}" for count in (8, 4, 4, 4, 12)))
-_DASHES = re.compile(r"-.{4}-.{4}-.{4}-")
+_UUID_DASHES = 4
 _TOKEN = re.compile(r"callback_[A-Za-z0-9_-]{43}")
 _USER = re.compile(r"""(://)[^\s"'<>\\/?#@]+@""")
 
@@ -42,9 +42,9 @@ def mask(text: str) -> str:
         text = _USER.sub(rf"\1{MASK}@", text)
     if encoded or "/cb" in text:
         text = _PATH.sub(rf"\1/{MASK}", text)
-    if encoded or _DASHES.search(text):
+    if encoded or text.count("-") >= _UUID_DASHES:
         text = _UUID.sub(MASK, text)
-    return _TOKEN.sub(MASK, text)
+    return _TOKEN.sub(MASK, text) if "callback_" in text else text
 
 
 def configure(process: str, level: str = "INFO", present: Callable[[str], str] | None = None) -> None:
@@ -70,13 +70,8 @@ def configure(process: str, level: str = "INFO", present: Callable[[str], str] |
             ],
         )
     )
-    # Events of this code bypass `logging`, which would cost more than everything else that is done for a line.
-    structlog.configure(
-        processors=[lines],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Events(handler),
-        cache_logger_on_first_use=True,
-    )
+    _processors[:] = [lines]
+    _logger.configure(handler.write, logging.getLevelNamesMapping()[level])
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -85,10 +80,62 @@ def configure(process: str, level: str = "INFO", present: Callable[[str], str] |
     threading.excepthook = _log_uncaught_in_thread
 
 
-def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return a logger for events: `log.info("call_ended", call_id=…, status=…)`."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    return logger
+class EventLogger:
+    """Logger of this code's events. It bypasses `logging` and the loggers of structlog.
+
+    Each of these copies an event several times, which costs more than everything else that is done for a line. Of
+    structlog remain the processors, so that its `capture_logs` works in tests.
+    """
+
+    def __init__(self) -> None:
+        self._write: Callable[[str], Any] = lambda line: sys.stderr.write(f"{line}\n")
+        self._level = logging.INFO
+
+    def configure(self, write: Callable[[str], Any], level: int) -> None:
+        """Write the lines of events from this level on (as in `logging`) with this function."""
+        self._write, self._level = write, level
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log(logging.DEBUG, "debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log(logging.INFO, "info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log(logging.WARNING, "warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log(logging.ERROR, "error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Log an error, with the exception that is being handled."""
+        self._log(logging.ERROR, "error", event, {"exc_info": True, **fields})
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Log an event."""
+        self._log(logging.CRITICAL, "critical", event, fields)
+
+    def _log(self, number: int, level: str, event: str, fields: dict[str, Any]) -> None:
+        if number < self._level:
+            return
+        fields["event"] = event
+        try:
+            line = _processors[0](self, level, fields)
+        except structlog.DropEvent:
+            return
+        self._write(cast("str", line))
+
+
+_logger = EventLogger()
+
+
+def get_logger() -> EventLogger:
+    """Return the logger of events: `log.info("call_ended", call_id=…, status=…)`."""
+    return _logger
 
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -109,7 +156,10 @@ class _Lines:
     """Formatter of events as lines. The common fields come first, for people who read logs."""
 
     def __init__(self, process: str) -> None:
-        self._always = {"process": process, "pid": os.getpid()}
+        self._process = process
+        self._pid = os.getpid()
+        self._second = (0, "")
+        """The second of the last line, since the epoch, and as it is written."""
 
     def __call__(self, _logger: Any, level: str, event: structlog.typing.EventDict) -> str:
         """Return the masked line of an event. If formatting fails, return a `log_record_lost` line; never raise."""
@@ -118,9 +168,10 @@ class _Lines:
                 event = structlog.processors.format_exc_info(None, level, event)
                 event = structlog.processors.StackInfoRenderer()(None, level, event)
             line = {
-                "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z",
+                "timestamp": self._timestamp(),
                 "level": level,
-                **self._always,
+                "process": self._process,
+                "pid": self._pid,
                 "event": event.pop("event"),
                 **event,
             }
@@ -130,6 +181,14 @@ class _Lines:
             return masked if masked.isascii() else json.dumps(orjson.loads(masked))
         except Exception:
             return _lost(__name__)
+
+    def _timestamp(self) -> str:
+        second, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+        known, text = self._second
+        if known != second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, text)
+        return f"{text}.{microseconds:06d}Z"
 
     def from_library(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> str:
         """Return the masked line of a record of `logging`."""
@@ -154,17 +213,17 @@ class _StandardError(logging.StreamHandler[Any]):
         """Write a line and flush it."""
         if self._present is not None:
             line = self._present(line)
-        # If standard error itself is gone, the error cannot be reported anywhere.
-        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
-            self.stream.write(f"{line}\n")
-            self.stream.flush()
+        try:
+            with self.lock or contextlib.nullcontext():
+                self.stream.write(f"{line}\n")
+                self.stream.flush()
+        except (OSError, ValueError):  # standard error is gone, so this cannot be reported anywhere
+            return
 
 
-class _Events:
-    """Logger of structlog: writes finished lines of every level."""
-
-    def __init__(self, handler: _StandardError) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = handler.write
+_processors: list[structlog.typing.Processor] = [_Lines("python")]
+"""The processor of events."""
+structlog.configure(processors=_processors)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -14,7 +14,7 @@ from callback_server.store import schema
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.queries import read
-from callback_server.store.script_arguments import Kind, flags, group, lists, numbers, texts
+from callback_server.store.script_arguments import Kind, flags, group, lists, numbers, seldom, texts
 from callback_server.store.scripts import Script
 
 LUA = Path(callback_server.store.__path__[0]) / "lua"
@@ -55,7 +55,7 @@ def test_every_transition_is_a_script():
 def test_the_header_names_the_key_and_the_arguments_that_are_declared(name):
     script = ALL[name]
     assert header(name, "KEYS") == script.key
-    declared = [each.name + ("..." if each.kind is Kind.LIST else "") for each in script.arguments]
+    declared = [each.name + ("..." if each.kind is Kind.LIST else "") for each in script.declared]
     assert names_in(header(name, "ARGV")) == (declared or ["none"])
 
 
@@ -64,7 +64,7 @@ def test_a_script_uses_its_arguments_by_name_alone(name):
     written = (LUA / f"{name}.lua").read_text()
     code = re.sub(r"--.*", "", written)
     assert not re.search(r"ARGV\[\d|#ARGV", code)
-    for argument in ALL[name].arguments:
+    for argument in ALL[name].declared:
         assert re.search(rf"\b{argument.name}(_first)?\b", code), f"{argument.name} is not used"
 
 
@@ -91,29 +91,62 @@ EXAMPLE = Script("send_messages", [*texts("a"), *numbers("b"), *flags("c", "d"),
 
 
 def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths():
-    packed = EXAMPLE.pack(f=(), e=["x", b"y"], d=False, c=True, b=5, a="text")
-    assert packed == ("text", 5, "1", "", 2, "x", b"y", 0)
+    packed = EXAMPLE.pack(EXAMPLE.arguments(f=(), e=["x", b"y"], d=False, c=True, b=5, a="text"))
+    assert packed == ["text", 5, "1", "", 2, "x", b"y", 0]
+
+
+SELDOM = Script(
+    "send_messages",
+    [*texts("a"), *flags("b"), *seldom(texts("c"), flags("d"), numbers("e")), *lists("f", "g")],
+    key="messages",
+)
+NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
+
+
+@pytest.mark.parametrize(
+    ("given", "packed"),
+    [
+        ({}, ["", ""]),
+        ({"a": "x", "b": True}, ["x", "1"]),
+        ({"c": "x"}, ["", "", "x", "", 0, 0, 0]),
+        ({"d": True}, ["", "", "", "1", 0, 0, 0]),
+        ({"e": 7}, ["", "", "", "", 7, 0, 0]),
+        ({"g": (1,)}, ["", "", "", "", 0, 0, 1, 1]),
+    ],
+)
+def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(given, packed):
+    assert SELDOM.pack(SELDOM.arguments(**NONE | given)) == packed
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_seldom_given_stands_behind_the_rest_and_lists_last(name):
+    order = [(each.kind is Kind.LIST, each.is_seldom) for each in ALL[name].declared]
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"a": "", "b": 1, "c": True, "d": True, "e": ()}, "needs the argument 'f'"),
-        ({"a": "", "b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "takes no {'g'}"),
-        ({"b": 1, "c": True, "d": True, "e": (), "f": ()}, "needs the argument 'a'"),
-        ({"a": "", "b": 1, "d": True, "e": (), "f": ()}, "needs the argument 'c'"),
+        ({"a": "", "b": 1, "c": True, "d": True, "e": ()}, "Missing required argument 'f'"),
+        ({"a": "", "b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "Unexpected keyword argument 'g'"),
+        ({"b": 1, "c": True, "d": True, "e": (), "f": ()}, "Missing required argument 'a'"),
+        ({"a": "", "b": 1, "d": True, "e": (), "f": ()}, "Missing required argument 'c'"),
     ],
 )
 def test_an_argument_that_is_missing_or_unknown_is_an_error(values, says):
     with pytest.raises(TypeError, match=re.escape(says)):
-        EXAMPLE.pack(**values)
+        EXAMPLE.arguments(**values)
 
 
-def test_a_group_is_packed_between_single_arguments_and_lists_and_is_one_table_in_the_script():
-    script = Script("sync_pauses", [*texts("pauses_version"), *group("g", ["x", "y"]), *lists("paused_activities")])
-    assert script.pack(pauses_version="7", g=(1, 2), paused_activities=("a",)) == ("7", 1, 2, 1, "a")
-    assert "local g = {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}" in script.source
-    assert "local paused_activities_first = 4 + 1" in script.source
+def test_a_group_is_packed_in_its_place_and_is_one_table_in_the_script():
+    script = Script(
+        "sync_pauses",
+        [*texts("a"), *group("g", ["x", "y"]), *texts("pauses_version"), *lists("paused_activities")],
+    )
+    arguments = script.arguments(a="", pauses_version="7", g=(1, 2), paused_activities=("a",))
+    assert script.pack(arguments) == ["", 1, 2, "7", 1, "a"]
+    assert "{x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}, (ARGV[4] or '')" in script.source
+    assert "local paused_activities_first = 5 + 1" in script.source
 
 
 def commands(code, hash_name):

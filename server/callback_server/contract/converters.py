@@ -14,10 +14,11 @@ from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, 
 from callback_server.domain.event import Event, EventType
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import Reason, reason_of
-from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.response import FIELDS, Response, ResponseType
 
 V = TypeVar("V")
 
+_ATTRIBUTES: Final = {callback_pb2.Response.DESCRIPTOR.fields_by_name[field]: name for field, name in FIELDS.items()}
 _RESPONSE_TYPE: Final = {member: callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{member}") for member in ResponseType}
 _RESPONSE_TYPE_BACK: Final = {number: member for member, number in _RESPONSE_TYPE.items()}
 _CASE_STATUS: Final = {member: callback_pb2.CallbackStatus.Value(f"CALLBACK_STATUS_{member}") for member in CaseStatus}
@@ -42,19 +43,11 @@ _CALL_FAILURE: Final = {member: callback_pb2.CallFailure.Value(f"CALL_FAILURE_{m
 
 def response_from(message: callback_pb2.Response) -> Response:
     """Convert the response of a valid message, with the white space around the values of its headers trimmed."""
-    return Response(
-        type=_RESPONSE_TYPE_BACK.get(message.response_type),
-        redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
-        code=message.response_code if message.HasField("response_code") else None,
-        headers=tuple((header.name, header.value.strip(" \t")) for header in message.response_headers.headers)
-        if message.HasField("response_headers")
-        else None,
-        body=message.response_body if message.HasField("response_body") else None,
-        heading=message.response_heading if message.HasField("response_heading") else None,
-        text=message.response_text if message.HasField("response_text") else None,
-        link_label=message.response_link_label if message.HasField("response_link_label") else None,
-        link_url=message.response_link_url if message.HasField("response_link_url") else None,
-    )
+    given: dict[str, Any] = {_ATTRIBUTES[field]: value for field, value in message.ListFields()}
+    given["type"] = _RESPONSE_TYPE_BACK.get(message.response_type)
+    if "headers" in given:
+        given["headers"] = tuple((header.name, header.value.strip(" \t")) for header in given["headers"].headers)
+    return Response(**given)
 
 
 def response_to(response: Response) -> callback_pb2.Response:
@@ -298,6 +291,5 @@ def _by_word(table: Mapping[Any, V], word: str) -> V:
 
 def timestamp(milliseconds: int) -> Timestamp:
     """Convert milliseconds since the epoch to a Timestamp."""
-    message = Timestamp()
-    message.FromMilliseconds(milliseconds)
-    return message
+    seconds, rest = divmod(milliseconds, 1000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)

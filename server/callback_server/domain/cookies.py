@@ -42,7 +42,9 @@ class CookieDomains:
 
 def cookie_problems(response: Response, cookie_host: str) -> list[Violation]:
     """Return the violations of the cookies that someone gives for a case; `cookie_host` is that of the case."""
-    cookies = [value for name, value in response.headers or () if name.lower() == "set-cookie"]
+    if not response.headers:
+        return []
+    cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
     if cookies and not cookie_host:
         message = (
             "set-cookie is allowed only on an alternative_domain that the operator has reserved for this owner"

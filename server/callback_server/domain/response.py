@@ -90,7 +90,7 @@ def problems(response: Response, *, platform_url: str | None, must_be_complete: 
             found.append(
                 Violation("response_link_label", "required", "a link needs a label: response_link_url has none")
             )
-    if platform_url is None:
+    if platform_url is None and needs_platform(response):
         found += [
             Violation(field, "platform_url", NO_PLATFORM)
             for field, url in (
@@ -99,7 +99,7 @@ def problems(response: Response, *, platform_url: str | None, must_be_complete: 
             )
             if _is_path(url)
         ]
-    if sum(len(name) + len(value) for name, value in response.headers or ()) > MAX_HEADERS_BYTES:
+    if response.headers and sum(len(name) + len(value) for name, value in response.headers) > MAX_HEADERS_BYTES:
         found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes"))
     return found
 

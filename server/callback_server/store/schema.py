@@ -23,7 +23,7 @@ async def upgrade_schema(client: StoreClient) -> str:
         UPGRADE_SCHEMA.source,
         1,
         keys.SCHEMA_KEY,
-        *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
+        *UPGRADE_SCHEMA.pack(UPGRADE_SCHEMA.arguments(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS)),
     )
     return str(stored.decode(errors="replace"))
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import operator
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 from callback_server.domain.call import CallStatus
@@ -53,8 +53,8 @@ _COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
 _FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
 """A function outside of all others, on one line or up to an `end` at the beginning of a line."""
 
-ArgumentValue = str | bytes | int | bool | Sequence[str | bytes | int]
-PackedArguments = Sequence[str | bytes | int]
+Arguments = msgspec.Struct
+"""The arguments of a script by name, as its `arguments` returned them."""
 
 
 class Script:
@@ -79,7 +79,8 @@ class Script:
 
         Args:
             name: The name of the file in `lua/`, without its extension.
-            arguments: The arguments in the order in which the script receives them: single ones, groups, lists.
+            arguments: The arguments in the order in which the script receives them: those that are seldom given behind
+                the others, lists last.
             key: The one key that the script is about.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
                 of the newest event of the partition follows them.
@@ -88,42 +89,39 @@ class Script:
                 something.
         """
         self.name = name
-        self.arguments = arguments
+        self.declared = arguments
         self.key = key
         self.applies_timeouts = applies_timeouts
         self.counts_steps = counts_steps
-        plain = [argument.name for argument in arguments if argument.kind not in (Kind.GROUP, Kind.LIST)]
-        self._get_plain = (
-            operator.itemgetter(*plain) if len(plain) > 1 else lambda values: tuple(values[n] for n in plain)
-        )
-        self._flags = [argument.name for argument in arguments if argument.kind is Kind.FLAG]
-        self._groups = [argument.name for argument in arguments if argument.kind is Kind.GROUP]
-        self._lists = [argument.name for argument in arguments if argument.kind is Kind.LIST]
+        self.arguments: type[Arguments] = msgspec.defstruct(name, [argument.name for argument in arguments])
+        """Makes the arguments of one execution from keywords. It raises a TypeError if one is missing or unknown."""
+        kinds = [argument.kind for argument in arguments]
+        self._lists_at = len(kinds) - kinds.count(Kind.LIST)
+        self._seldom_at = next((at for at, each in enumerate(arguments) if each.is_seldom), self._lists_at)
+        self._flags_at = [at for at, kind in enumerate(kinds) if kind is Kind.FLAG]
+        self._often_flags_at = [at for at in self._flags_at if at < self._seldom_at]
+        self._groups_at = [at for at, kind in reversed([*enumerate(kinds)]) if kind is Kind.GROUP]
         self.source = _load(name, arguments)
         self.is_durable = not is_transient and "no-writes" not in self.source.partition("\n")[0]
         """Whether its reply waits until the required replicas have confirmed what it wrote, or found written."""
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def pack(self, /, **values: ArgumentValue) -> PackedArguments:
-        """Return the arguments in the order and form in which the script receives them.
+    def pack(self, arguments: Arguments) -> list[str | bytes | int]:
+        """Return arguments in the order and form in which the script receives them.
 
-        Raises:
-            TypeError: An argument is missing or unknown.
+        Each one costs here and in the store. So what is seldom given, and lists, are sent only if one is not empty.
         """
-        try:
-            for name in self._flags:
-                values[name] = "1" if values[name] else ""
-            packed: tuple[Any, ...] = self._get_plain(values)
-            for name in self._groups:
-                numbers: Any = values[name]
-                packed += numbers
-            for name in self._lists:
-                items: Any = values[name]
+        values = msgspec.structs.astuple(arguments)
+        lists = values[self._lists_at :]
+        sends_all = any(values[self._seldom_at :])
+        packed: list[Any] = [*values[: self._lists_at if sends_all else self._seldom_at]]
+        for at in self._flags_at if sends_all else self._often_flags_at:
+            packed[at] = "1" if packed[at] else ""
+        for at in self._groups_at:
+            packed[at : at + 1] = packed[at]
+        if sends_all:
+            for items in lists:
                 packed += (len(items), *items)
-        except KeyError as error:
-            raise TypeError(f"{self.name} needs the argument {error}") from None
-        if len(values) != len(self.arguments):
-            raise TypeError(f"{self.name} takes no {values.keys() - {each.name for each in self.arguments}}")
         return packed
 
 
@@ -187,8 +185,8 @@ class Scripts:
         self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
 
-    async def run(self, script: Script, partition: int, arguments: PackedArguments) -> Any:
-        """Run `script` on a partition with the arguments that its `pack` returned, and return its answer.
+    async def run(self, script: Script, partition: int, arguments: Arguments) -> Any:
+        """Run `script` on a partition and return its answer.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
@@ -219,7 +217,7 @@ class Scripts:
                 self._epochs.acknowledge(tag, epoch, steps)
         return reply
 
-    async def run_on(self, script: Script, key: str, arguments: PackedArguments = ()) -> Any:
+    async def run_on(self, script: Script, key: str, arguments: Arguments | None = None) -> Any:
         """Run `script` on the one key that it is about and return its reply.
 
         Raises:
@@ -246,12 +244,12 @@ class Scripts:
                 self._epochs.acknowledge(tag, sent.epoch)
         return reply
 
-    async def run_on_partitions(self, script: Script, arguments: Mapping[int, PackedArguments]) -> dict[int, list[Any]]:
+    async def run_on_partitions(self, script: Script, arguments: Mapping[int, Arguments]) -> dict[int, list[Any]]:
         """Run a `script` that only reads on several partitions and return the replies.
 
         Args:
             script: The script.
-            arguments: The arguments for each partition, as `script.pack` returns them.
+            arguments: The arguments for each partition.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
@@ -261,7 +259,10 @@ class Scripts:
             batch = [(each, keys.tag(each)) for each in partitions[at : at + PARTITIONS_PER_BATCH]]
             with store_errors():
                 replies = await asyncio.gather(
-                    *(self._reads.send(tag, "EVALSHA", script.sha, 1, tag, *arguments[each]) for each, tag in batch),
+                    *(
+                        self._reads.send(tag, "EVALSHA", script.sha, 1, tag, *script.pack(arguments[each]))
+                        for each, tag in batch
+                    ),
                     return_exceptions=True,
                 )
                 for (partition, tag), reply in zip(batch, replies, strict=True):
@@ -282,15 +283,14 @@ class Scripts:
         with store_errors():
             return await asyncio.gather(*(self._reads.send(str(each[1]), *each) for each in commands))
 
-    async def _evaluate(self, script: Script, key: str, packed: PackedArguments) -> tuple[Any, Epoch | None]:
+    async def _evaluate(self, script: Script, key: str, arguments: Arguments | None) -> tuple[Any, Epoch | None]:
         """Run a script and return its reply, and the epoch in which it was sent."""
         sent = Sent()
+        packed = [] if arguments is None else script.pack(arguments)
+        send, is_durable = self._pipeline.send, script.is_durable
         with store_errors():
             try:
-                reply = await self._send(sent, script, key, "EVALSHA", script.sha, 1, key, *packed)
+                reply = await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)
             except NoScriptError:
-                reply = await self._send(sent, script, key, "EVAL", script.source, 1, key, *packed)
+                reply = await send(key, "EVAL", script.source, 1, key, *packed, is_durable=is_durable, sent=sent)
         return reply, sent.epoch
-
-    def _send(self, sent: Sent, script: Script, key: str, *command: str | bytes | int) -> Awaitable[Any]:
-        return self._pipeline.send(key, *command, is_durable=script.is_durable, sent=sent)

@@ -77,7 +77,7 @@ class Comparison(System):
         pages = await self.scripts.run_on_partitions(
             read_events.SCRIPT,
             {
-                partition: read_events.SCRIPT.pack(first_number=self.heard[partition] + 1, limit=1000)
+                partition: read_events.SCRIPT.arguments(first_number=self.heard[partition] + 1, limit=1000)
                 for partition in self.partitions
             },
         )

@@ -4,20 +4,19 @@
 -- with the same call_id, the script claims once and returns the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter, call_id,
---       request, request_body (what is recorded of the request),
---       whole_request, whole_body (the request as it came, which a held call keeps until its end and a delivery until
---       it is delivered; '' = that is what is recorded),
+-- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), call_id,
+--       request (what is recorded of it), request_hash (the digest of the request as it was sent),
+--       method (of that request), intent (a RequestIntent), lease_ms (of a call that is not held),
+--       max_held_calls (of a case), repeat_bytes_per_case, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       replica (it is told of the answer to a held call, or of the end of the call that a repeat waits with),
---       platform_url ('' = none), intent (a RequestIntent),
+--       platform_url ('' = none), can_deliver (whether the sender can run a delivery at once),
+--       request_body (what is recorded of it), parameter,
 --       profile (the verification profile that was passed, '' = none),
 --       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
---       request_hash (the digest of the request as it was sent), method (of that request),
 --       window_ms (how long after its call a message with this id is the same one),
---       lease_ms (of a call that is not held), max_held_calls (of a case), repeat_bytes_per_case,
 --       calls_per_minute (of a case; 0 = any number),
---       can_deliver (whether the sender can run a delivery at once), limits (recorded_calls_per_case,
---       recorded_bytes_per_case),
+--       whole_request, whole_body (the request as it came, which a held call keeps until its end and a delivery until
+--       it is delivered; '' = that is what is recorded),
 --       declared_leases... (pairs: activity, lease_ms), limited_owners... (triples: owner, wait_ms, limit)
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the

@@ -3,16 +3,14 @@
 -- finds the case that it made before by the pointer, or without one by the id of the case, if it is sent again.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), fingerprint (raw: its first half),
---       owner, activity, mode, parameter, time_to_live_ms ('' = never), content, body ('' = none, or inside the
---       content), profile ('' = none), guard ('' = OFF), answer_mode ('' = HANDLER), fallback ('' = none),
---       hold_ms ('' = the case holds no calls), pointer ('' = no request id), nonce (raw),
---       closed_response ('' = none),
---       repeat_window (in milliseconds, '' = repeats are calls),
---       code (of the response, '' = 200, 0 = a redirect),
---       notify (the reasons of the notifications, '' = none), no_repeat (no answer is given twice),
---       needs_platform (the response has a URL that is a /path), is_ordered,
---       has_choices (of its prompt)
+-- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), owner, activity, mode, content,
+--       repeat_window (in milliseconds, '' = repeats are calls), time_to_live_ms ('' = never),
+--       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
+--       body ('' = none, or inside the content), answer_mode ('' = HANDLER), hold_ms
+--       ('' = the case holds no calls), guard ('' = OFF), parameter, pointer ('' = no request id), nonce (raw),
+--       fingerprint (raw: the first half of its hash), notify (the reasons of the notifications, '' = none),
+--       profile ('' = none), fallback ('' = none), closed_response ('' = none), no_repeat (no answer is given twice),
+--       is_ordered, has_choices (of its prompt)
 -- Returns: the number of the newest event, then OK with the time at which the case expires (in milliseconds, 0 =
 --          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
 --          and this nonce); CONFLICT (a case with this request id and other content exists).

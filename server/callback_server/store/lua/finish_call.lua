@@ -8,17 +8,15 @@
 -- asked, or if the handler failed and may run twice.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, status, failure, detail, response ('' = none), response_body,
---       whole_response, whole_body (the whole answer, '' = that is what is recorded),
+-- ARGV: case_id, call_id, status, fencing_token (of the attempt; 1 if the caller still waited when it started),
+--       repeat_bytes_per_case, limits (recorded_calls_per_case, recorded_bytes_per_case),
 --       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
+--       response ('' = none), was_asked (whether the handler was asked), response_body,
 --       answer_digest (of the answer to a held call, '' = the call is not held),
---       answered_by (the principal that answers it),
---       fencing_token (of the attempt; 1 if the caller still waited when it started),
---       wait_ms (until the next attempt, '' = there is none),
---       repeat_bytes_per_case, keep_open, close, was_asked (whether the handler was asked),
---       no_repeat (whether the answer must not be given twice),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       answered_by (the principal that answers it), wait_ms (until the next attempt, '' = there is none),
+--       failure, detail, close, keep_open, no_repeat (whether the answer must not be given twice),
+--       whole_response, whole_body (the whole answer, '' = that is what is recorded)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,

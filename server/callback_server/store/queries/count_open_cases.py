@@ -17,5 +17,7 @@ async def count_open_cases(scripts: Scripts, owner: str) -> int:
     Raises:
         StoreError: The store did not answer.
     """
-    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owner=owner)))
+    replies = await scripts.run_on_partitions(
+        SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.arguments(owner=owner))
+    )
     return sum(reply[0] for reply in replies.values())

@@ -60,7 +60,7 @@ async def count_work(scripts: Scripts, owners: Sequence[str]) -> Work:
     work = Work(owners={owner: OwnerWork() for owner in owners})
     for at in range(0, max(len(owners), 1), OWNERS):
         counted = owners[at : at + OWNERS]
-        arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owners=counted))
+        arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.arguments(owners=counted))
         for deliveries, delay_ms, held_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
             if at == 0:
                 work.deliveries += deliveries

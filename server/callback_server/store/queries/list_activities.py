@@ -65,7 +65,7 @@ async def list_activities(
         StoreError: The store did not answer.
     """
     listed = {name for name in served if name > after and (only is None or name in only)}
-    arguments = SCRIPT.pack(
+    arguments = SCRIPT.arguments(
         owner=owner,
         after=after,
         of_deliveries=of_deliveries and only is None,

@@ -112,7 +112,7 @@ async def list_cases(
         nonlocal scripts_run
         scripts_run += len(positions)
         arguments = {
-            partition: SCRIPT.pack(
+            partition: SCRIPT.arguments(
                 owner=owner,
                 activities=list(activities),
                 status=status or "",

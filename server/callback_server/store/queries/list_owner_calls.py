@@ -89,7 +89,7 @@ async def list_owner_calls(
         StoreError: The store did not answer.
     """
     start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
-    arguments = SCRIPT.pack(
+    arguments = SCRIPT.arguments(
         filter=call_filter,
         owner=owner,
         before_start=start,

@@ -50,7 +50,7 @@ async def look_up_request(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             state_hash_half=state_sha256[16:],
             parameter=parameter,

@@ -167,7 +167,7 @@ async def read_events(scripts: Scripts, position: Position) -> tuple[list[Stored
 async def _read(scripts: Scripts, numbers: Sequence[int | str], *, limit: int) -> list[tuple[int, list[bytes]]]:
     """Return for each partition the number of its first event from a number on (0: none), and these events."""
     replies = await scripts.run_on_partitions(
-        SCRIPT, {partition: SCRIPT.pack(first_number=at, limit=limit) for partition, at in enumerate(numbers)}
+        SCRIPT, {partition: SCRIPT.arguments(first_number=at, limit=limit) for partition, at in enumerate(numbers)}
     )
     return [(replies[partition][0], replies[partition][1:]) for partition in range(keys.PARTITIONS)]
 

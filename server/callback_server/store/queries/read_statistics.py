@@ -26,7 +26,7 @@ async def read_statistics(scripts: Scripts, *, first: int, last: int) -> dict[in
         StoreError: The store did not answer.
     """
     found: dict[int, Counter[str]] = {minute: Counter() for minute in range(first, last + 1)}
-    flat = await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, SCRIPT.pack(first=first, last=last))
+    flat = await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, SCRIPT.arguments(first=first, last=last))
     for minute, packed in zip(flat[::2], flat[1::2], strict=True):
         counts = found[minute]
         for name, count in _decode(packed).items():

@@ -31,5 +31,5 @@ async def announce_slots(
         StoreError: It is not known whether the announcement was stored.
     """
     await scripts.run_on(
-        SCRIPT, key, SCRIPT.pack(replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)
+        SCRIPT, key, SCRIPT.arguments(replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)
     )

@@ -37,5 +37,5 @@ async def apply_retention(scripts: Scripts, partition: int, *, retention_ms: int
     Raises:
         StoreError: It is not known whether they were deleted. The next attempt does it.
     """
-    calls, cases = await scripts.run(SCRIPT, partition, SCRIPT.pack(limit=LIMIT, retention_ms=retention_ms))
+    calls, cases = await scripts.run(SCRIPT, partition, SCRIPT.arguments(limit=LIMIT, retention_ms=retention_ms))
     return RetentionResult(calls, cases)

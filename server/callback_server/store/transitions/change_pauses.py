@@ -36,6 +36,8 @@ async def change_pauses(
         StoreError: The change may be done all the same; then all partitions have it within one sweep.
     """
     reply = await scripts.run_on(
-        SCRIPT, keys.PAUSED_KEY, SCRIPT.pack(activity=activity, is_paused=is_paused, principal=principal, reason=reason)
+        SCRIPT,
+        keys.PAUSED_KEY,
+        SCRIPT.arguments(activity=activity, is_paused=is_paused, principal=principal, reason=reason),
     )
     await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))

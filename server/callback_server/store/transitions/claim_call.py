@@ -23,17 +23,23 @@ from callback_server.store.packing import (
     unpack_response,
 )
 from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, lists, numbers, texts
+from callback_server.store.script_arguments import flags, lists, numbers, seldom, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "claim_call",
     [
-        *texts("case_id", "state_hash_half", "parameter", "call_id", "request", "request_body", "whole_request"),
-        *texts("whole_body", "replica", "platform_url", "intent", "profile", "message_hash", "request_hash", "method"),
-        *numbers("window_ms", "lease_ms", "max_held_calls", "repeat_bytes_per_case", "calls_per_minute"),
-        *flags("can_deliver"),
+        *texts("case_id", "state_hash_half", "call_id", "request", "request_hash", "method", "intent"),
+        *numbers("lease_ms", "max_held_calls", "repeat_bytes_per_case"),
         *LIMITS,
+        *texts("replica", "platform_url"),
+        *flags("can_deliver"),
+        *texts("request_body"),
+        *seldom(
+            texts("parameter", "profile", "message_hash"),
+            numbers("window_ms", "calls_per_minute"),
+            texts("whole_request", "whole_body"),
+        ),
         *lists("declared_leases", "limited_owners"),
     ],
     applies_timeouts=True,
@@ -211,7 +217,7 @@ async def claim_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             state_hash_half=state_sha256[16:],
             parameter=parameter,

@@ -37,7 +37,7 @@ async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, recor
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             owner=owner or "",
             limits=recording.limits,

@@ -10,19 +10,20 @@ from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
-from callback_server.store.script_arguments import flags, texts
+from callback_server.store.script_arguments import flags, seldom, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "create_case",
     [
-        *texts(
-            "case_id", "state_hash_half", "fingerprint", "owner", "activity", "mode", "parameter", "time_to_live_ms"
+        *texts("case_id", "state_hash_half", "owner", "activity", "mode", "content", "repeat_window"),
+        *texts("time_to_live_ms", "code"),
+        *flags("needs_platform"),
+        *seldom(
+            texts("body", "answer_mode", "hold_ms", "guard", "parameter", "pointer", "nonce", "fingerprint", "notify"),
+            texts("profile", "fallback", "closed_response"),
+            flags("no_repeat", "is_ordered", "has_choices"),
         ),
-        *texts("content", "body", "profile", "guard", "answer_mode", "fallback", "hold_ms", "pointer", "nonce"),
-        *texts("closed_response"),
-        *texts("repeat_window", "code", "notify"),
-        *flags("no_repeat", "needs_platform", "is_ordered", "has_choices"),
     ],
     counts_steps=True,
 )
@@ -63,7 +64,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case.id,
             state_hash_half=case.state_sha256[16:],
             fingerprint=case.fingerprint[:16],

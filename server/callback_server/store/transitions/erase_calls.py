@@ -42,7 +42,7 @@ async def erase_calls(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             owner=owner or "",
             erasure=erasure,

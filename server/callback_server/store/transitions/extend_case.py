@@ -49,7 +49,7 @@ async def extend_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             owner=owner or "",
             expires=expires_ms,

@@ -12,18 +12,23 @@ from callback_server.domain.response import Response, code_alone
 from callback_server.store import keys
 from callback_server.store.packing import pack_both, unpack_content, unpack_effect
 from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, numbers, texts
+from callback_server.store.script_arguments import flags, numbers, seldom, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "finish_call",
     [
-        *texts("case_id", "call_id", "status", "failure", "detail", "response", "response_body"),
-        *texts("whole_response", "whole_body", "code", "version", "answer_digest", "answered_by"),
-        *texts("fencing_token", "wait_ms"),
+        *texts("case_id", "call_id", "status", "fencing_token"),
         *numbers("repeat_bytes_per_case"),
-        *flags("keep_open", "close", "was_asked", "no_repeat"),
         *LIMITS,
+        *texts("code", "version", "response"),
+        *flags("was_asked"),
+        *texts("response_body"),
+        *seldom(
+            texts("answer_digest", "answered_by", "wait_ms", "failure", "detail"),
+            flags("close", "keep_open", "no_repeat"),
+            texts("whole_response", "whole_body"),
+        ),
     ],
     applies_timeouts=True,
 )
@@ -102,7 +107,7 @@ async def finish_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             call_id=call_id,
             status=outcome.status,
@@ -117,7 +122,7 @@ async def finish_call(
             answer_digest=answer_digest,
             answered_by=answered_by,
             fencing_token=fencing_token,
-            wait_ms="" if wait_ms is None else wait_ms,
+            wait_ms="" if wait_ms is None else str(wait_ms),
             was_asked=was_asked,
             limits=recording.limits,
             keep_open=outcome.keep_open,

@@ -74,7 +74,7 @@ async def finish_delivery(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id_of_call(call_id),
             call_id=call_id,
             fencing_token=fencing_token,

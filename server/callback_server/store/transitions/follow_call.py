@@ -65,7 +65,7 @@ async def follow_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             call_id=call_id,
             repeat_id=repeat_id,

@@ -19,5 +19,5 @@ async def mark_caller_gone(scripts: Scripts, call_id: str) -> bool:
         StoreError: It is not known whether the call was marked.
     """
     case_id = case_id_of_call(call_id)
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), SCRIPT.pack(case_id=case_id, call_id=call_id))
+    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), SCRIPT.arguments(case_id=case_id, call_id=call_id))
     return bool(word == b"OK")

@@ -40,7 +40,7 @@ async def mark_fallback(
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id_of_call(call_id),
             call_id=call_id,
             request=whole_request,

@@ -31,7 +31,7 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             call_id=call_id,
             wait_hash=wait_hash,
             method=method,

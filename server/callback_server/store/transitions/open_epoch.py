@@ -8,7 +8,7 @@ from typing import Any, Final
 from callback_server.store.connection.errors import NotSentError
 from callback_server.store.epochs import Epoch, Epochs
 from callback_server.store.script_arguments import flags, numbers, texts
-from callback_server.store.scripts import PackedArguments, Script, Scripts
+from callback_server.store.scripts import Arguments, Script, Scripts
 
 SCRIPT: Final = Script(
     "open_epoch",
@@ -31,7 +31,7 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
     _, number, *_ = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.pack(
+        SCRIPT.arguments(
             epoch_id=_new_id(),
             known_number=0,
             known_id="",
@@ -61,7 +61,7 @@ class EpochGuard:
 
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
-        return ("EVAL", SCRIPT.source, 1, tag, *self._arguments(tag))
+        return ("EVAL", SCRIPT.source, 1, tag, *SCRIPT.pack(self._arguments(tag)))
 
     def judge(self, tag: str, asked: Epoch | None, reply: Any) -> Epoch | None:
         """Return the epoch in which the connection can work on a partition. None: ask again.
@@ -87,10 +87,10 @@ class EpochGuard:
             return None
         raise self._epochs.refuse(tag, asked, number)
 
-    def _arguments(self, tag: str) -> PackedArguments:
+    def _arguments(self, tag: str) -> Arguments:
         known = self._epochs.known.get(tag)
         epoch = Epoch(0, "", "") if known is None else known.epoch
-        return SCRIPT.pack(
+        return SCRIPT.arguments(
             epoch_id=_new_id(),
             known_number=epoch.number,
             known_id=epoch.id,

@@ -18,5 +18,5 @@ async def record_loss(scripts: Scripts, loss: Loss) -> None:
         StoreError: It is not known whether it is recorded.
     """
     await scripts.run(
-        SCRIPT, loss.partition, SCRIPT.pack(epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)
+        SCRIPT, loss.partition, SCRIPT.arguments(epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)
     )

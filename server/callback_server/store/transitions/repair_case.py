@@ -45,7 +45,7 @@ async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) ->
         after, *faults = await scripts.run(
             SCRIPT,
             keys.partition_of(case_id),
-            SCRIPT.pack(
+            SCRIPT.arguments(
                 case_id=case_id,
                 after=str(after),
                 limit=LIMIT,

@@ -35,7 +35,7 @@ async def repair_list(scripts: Scripts, partition: int, name: str, *, removes_en
         first, *wrong = await scripts.run(
             SCRIPT,
             partition,
-            SCRIPT.pack(
+            SCRIPT.arguments(
                 list=name,
                 kind=name.partition(":")[0],
                 first=first,

@@ -37,6 +37,6 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> R
     """
     case_id = case_id_of_call(call_id)
     (word,) = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), SCRIPT.pack(case_id=case_id, owner=owner or "", call_id=call_id)
+        SCRIPT, keys.partition_of(case_id), SCRIPT.arguments(case_id=case_id, owner=owner or "", call_id=call_id)
     )
     return ReplayResult(word)

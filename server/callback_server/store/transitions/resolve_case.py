@@ -89,7 +89,7 @@ async def resolve_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case_id,
             owner=owner or "",
             digest=digest,

@@ -30,7 +30,7 @@ async def send_messages(scripts: Scripts, replica: str, messages: Sequence[bytes
     reply = await scripts.run_on(
         SCRIPT,
         keys.replica_messages_key(replica),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             expire_ms=EXPIRE_MS,
             max_messages=MAX_QUEUED_MESSAGES,
             messages=messages,

@@ -47,7 +47,7 @@ async def set_response(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        SCRIPT.pack(
+        SCRIPT.arguments(
             case_id=case.id,
             owner=owner or "",
             version=case.version,

@@ -57,7 +57,7 @@ async def sweep_partition(
     calls, cases, reminders, deliveries, notifications, clock_ms, behind_ms = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.pack(
+        SCRIPT.arguments(
             limit=LIMIT,
             limits=recording.limits,
             pauses_version=paused.version,

@@ -23,7 +23,9 @@ async def sync_pauses(scripts: Scripts, paused: PausedActivities) -> None:
     try:
         await asyncio.gather(
             *(
-                scripts.run(SCRIPT, each, SCRIPT.pack(pauses_version=paused.version, paused_activities=paused.names))
+                scripts.run(
+                    SCRIPT, each, SCRIPT.arguments(pauses_version=paused.version, paused_activities=paused.names)
+                )
                 for each in range(keys.PARTITIONS)
             )
         )

@@ -81,7 +81,7 @@ async def take_deliveries(
     more, *taken = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.pack(
+        SCRIPT.arguments(
             limit=min(limit, LIMIT),
             max_bytes=MAX_REQUEST_BYTES,
             turn=turn,

@@ -37,5 +37,5 @@ async def write_statistics(scripts: Scripts, replica: str, *, minute: int, count
     """
     packed = _encode(counts)
     await scripts.run_on(
-        SCRIPT, keys.STATISTICS_KEY, SCRIPT.pack(replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)
+        SCRIPT, keys.STATISTICS_KEY, SCRIPT.arguments(replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)
     )
