@@ -2,6 +2,8 @@
 
 import asyncio
 
+import grpc
+import msgspec
 import pytest
 from support.services import response, running_services
 from support.wait import wait_until
@@ -9,6 +11,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback_server.store import keys
 
 CASES = 220
 """More than fit into a page: the list of callbacks has up to 1,000 on one."""
@@ -79,3 +82,20 @@ async def test_pages_of_large_calls_fit(large, of_owner):
     calls = [each for page in found for each in page]
     assert (len({*calls}), len(calls), {count for _, count in calls}) == (CALLS, CALLS, {1})
     assert [len(page) for page in found] == [7, 2]
+
+
+async def test_the_list_of_paused_activities_fits_because_no_more_than_a_thousand_can_be_paused(large):
+    services, _ = large
+    client = services.control_plane.client
+    pause = msgspec.json.encode(["p" * 100, LONG * 200, 1])
+    names = [f"{number:04}{LONG * 196}" for number in range(1000)]
+    await client.hset(keys.PAUSED_KEY, mapping={"": "1", **dict.fromkeys(names, pause)})
+    try:
+        listed = await services.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+        assert [each.callback_activity for each in listed.paused_activities] == names
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="one-more"))
+    finally:
+        await client.delete(keys.PAUSED_KEY)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "1000 activities are paused already; resume some of them first" in str(refused.value.details())

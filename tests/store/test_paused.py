@@ -19,6 +19,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
+from callback_server.store.transitions import change_pauses as change_pauses_module
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.sync_pauses import sync_pauses
 from callback_server.store.transitions.take_deliveries import take_deliveries
@@ -161,3 +162,12 @@ async def test_an_older_list_does_not_resume_a_paused_activity(cases):
     assert await take() == []
     await resume(cases, "push")
     assert await take() == ["push"]
+
+
+async def test_no_more_than_the_maximum_are_paused_at_a_time(cases, monkeypatch):
+    monkeypatch.setattr(change_pauses_module, "MAX_PAUSED", 2)
+    scripts = cases.scripts
+    paused = [await change_pauses(scripts, name, is_paused=True) for name in ("a", "b", "c", "a")]
+    await resume(cases, "b")
+    assert [*paused, await change_pauses(scripts, "c", is_paused=True)] == [True, True, False, True, True]
+    await resume(cases, "a", "c")

@@ -49,7 +49,7 @@ from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.change_pauses import change_pauses
+from callback_server.store.transitions.change_pauses import MAX_PAUSED, change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
@@ -441,9 +441,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Pause the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        await resend(
+        is_paused = await resend(
             lambda: change_pauses(self._scripts, activity, is_paused=True, principal=caller.name, reason=request.reason)
         )
+        if not is_paused:
+            problem = f"cannot be paused: {MAX_PAUSED} activities are paused already; resume some of them first"
+            raise InvalidRequestError([Violation("callback_activity", "too_many", problem)])
         log.info("activity_paused", activity=activity, principal=caller.name, reason=request.reason)
         return pb2.PauseActivityResponse()
 

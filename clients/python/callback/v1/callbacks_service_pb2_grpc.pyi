@@ -118,8 +118,8 @@ class CallbacksServiceStub:
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
     ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
-    INVALID_REQUEST or STORE_UNAVAILABLE.
+    paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -238,8 +238,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
     """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
     ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-    paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
-    INVALID_REQUEST or STORE_UNAVAILABLE.
+    paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
     """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
@@ -439,8 +439,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
         """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
         ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-        paused. The activity does not have to be declared in the configuration. Needs the role `admin`. Fails with
-        INVALID_REQUEST or STORE_UNAVAILABLE.
+        paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+        time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -11,18 +11,22 @@ from typing import Final
 
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
-from callback_server.store.script_arguments import flags, texts
+from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.sync_pauses import sync_pauses
 
 SCRIPT: Final = Script(
-    "change_pauses", [*texts("activity"), *flags("is_paused"), *texts("principal", "reason")], key="paused"
+    "change_pauses",
+    [*texts("activity"), *flags("is_paused"), *texts("principal", "reason"), *numbers("max_paused")],
+    key="paused",
 )
+MAX_PAUSED: Final = 1000
+"""How many activities can be paused: each sweep of a partition gets their names, and one message lists them all."""
 
 
 async def change_pauses(
     scripts: Scripts, activity: str, *, is_paused: bool, principal: str = "", reason: str = ""
-) -> None:
+) -> bool:
     """Pause or resume the deliveries of an activity in all partitions, durably. Safe to send again.
 
     Args:
@@ -32,12 +36,20 @@ async def change_pauses(
         principal: Who pauses it.
         reason: Why.
 
+    Returns:
+        Whether it was done. If not, `MAX_PAUSED` activities are paused already.
+
     Raises:
         StoreError: The change may be done all the same; then all partitions have it within one sweep.
     """
     reply = await scripts.run_on(
         SCRIPT,
         keys.PAUSED_KEY,
-        SCRIPT.arguments(activity=activity, is_paused=is_paused, principal=principal, reason=reason),
+        SCRIPT.arguments(
+            activity=activity, is_paused=is_paused, principal=principal, reason=reason, max_paused=MAX_PAUSED
+        ),
     )
+    if not reply:
+        return False
     await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))
+    return True
