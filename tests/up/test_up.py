@@ -273,7 +273,7 @@ def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make
     config.write_text("[edge]\nspeed = 1\n")
     up = make_up(config=str(config)).spawn()
     assert up.process.wait(60) == 2
-    assert f"speed ({config}): unknown" in up.said()
+    assert f"speed ([edge] of {config}): unknown" in up.said()
     assert up.said().endswith("callback up: the edge refuses its settings; its last lines above have the reason\n")
     assert gone(up)
 
