@@ -6,7 +6,7 @@ import pytest
 from support.tree import PACKAGES
 
 EDGE = PACKAGES["callback_edge"]
-TOP = {"__main__", "main", "app", "doctor", "edge"}
+TOP = {"__main__", "main", "app", "doctor", "edge", "tracing"}
 """Modules of the root that wire the folders. No folder imports them."""
 MAY_USE = {
     "limits": set(),
