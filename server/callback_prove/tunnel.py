@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
-from typing import Self
+from typing import Self, cast
 
 _CHUNK_BYTES = 1 << 16
 
@@ -29,6 +29,7 @@ class Tunnel:
         self.lost_bytes = 0
         self._port = port
         self._connections: set[StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
@@ -38,6 +39,9 @@ class Tunnel:
     async def __aexit__(self, *_error: object) -> None:
         self._server.close()
         self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     def lead_to(self, target: str) -> None:
@@ -52,19 +56,22 @@ class Tunnel:
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         host, _, port = self.target.rpartition(":")
+        ends = {writer}
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._tasks.add(task)
+        self._connections.add(writer)
         try:
             back_reader, back_writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            writer.transport.abort()
-            return
-        ends = {writer, back_writer}
-        self._connections |= ends
-        try:
+            ends.add(back_writer)
+            self._connections.add(back_writer)
             await asyncio.gather(self._forward(reader, back_writer), self._forward(back_reader, writer, is_answer=True))
+        except (OSError, asyncio.CancelledError):  # asyncio of Python 3.11 would log that it was cancelled
+            return
         finally:
             self._connections -= ends
             for end in ends:
                 end.transport.abort()
+            self._tasks.discard(task)
 
     async def _forward(self, reader: StreamReader, writer: StreamWriter, *, is_answer: bool = False) -> None:
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import weakref
 
 from google.protobuf.message import Message
 
@@ -45,6 +46,8 @@ def large_garbage():
 
 def _has_body(held):
     """Return whether these bytes, or this object with bytes, have a large part of `BODY`."""
+    if type(held) in weakref.ProxyTypes:  # it may lead to nothing any more
+        return False
     if isinstance(held, Message):
         held = held.SerializePartialToString()
     elif not isinstance(held, bytes | bytearray):
