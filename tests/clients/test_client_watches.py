@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import time
 
 import grpc
 import pytest
@@ -227,6 +228,18 @@ async def test_a_slow_watch_resumes_and_reports_lost_events(watching):
         with pytest.raises(WatchPositionLostError):
             await watch.next()
     assert server.tokens == ["", "b2", "c3"]
+
+
+async def test_a_watch_resumes_after_the_retry_delay_of_the_server(watching):
+    busy = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.7)
+    async with (
+        scripted(([message("a", "1")], busy), ([message("b", "2")], LOST)) as server,
+        watching(server.address) as watch,
+    ):
+        await watch.next()
+        began = time.monotonic()
+        await watch.next()
+        assert time.monotonic() - began >= 0.6
 
 
 async def test_the_resume_token_is_that_of_the_last_returned_event_or_empty_message(watching):

@@ -870,11 +870,12 @@ class AsyncCallbackClient:
         stub: grpc_io.Stub = CallbacksServiceStub(self._connection())
         return stub.WatchCalls(request, metadata=self._metadata())
 
-    def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> None:
-        """Raise the error of a broken watch, unless the watch can resume and time is left."""
+    def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> float:
+        """Return the pause before a broken watch resumes, in seconds, or raise its error if it cannot in time."""
         error = from_rpc_error(failure, self._target)
         if not self._retry or not can_resume_watch(error) or backoff.remaining <= 0:
             raise error from failure
+        return backoff.next_pause(error.retry_after)
 
     def _closed_error(self) -> CallbackError:
         return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
@@ -1001,7 +1002,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._stream = None
                 if self._closed:
                     return
-                self._client._raise_unless_resumable(failure, backoff)  # noqa: SLF001  # same module
+                pause = self._client._raise_unless_resumable(failure, backoff)  # noqa: SLF001  # same module
             else:
                 if message is not None:
                     self._events.extend(map(event_from_proto, message.events))
@@ -1011,4 +1012,5 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._stream = None
                 if backoff.remaining <= 0:
                     raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
-            await grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+                pause = backoff.next_pause()
+            await grpc_io.sleep(min(pause, max(backoff.remaining, 0)))
