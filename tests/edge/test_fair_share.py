@@ -107,8 +107,12 @@ async def test_requests_at_the_servers_are_limited_including_those_of_callers_th
         assert await limited(edge, "max_requests_in_flight") == 1
         gate.set()
         await plane.until(lambda: plane.ended == 2)
-        (answer,) = parse_answers(await send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
-        assert answer.status == 200
+
+        async def is_answered():  # the edge hears a little later that they have ended
+            (answer,) = parse_answers(await send_raw(await edge.port(), http_request(f"/cb/{new_state()}")))
+            return answer.status == 200
+
+        await wait_until(is_answered, what="an answer once the requests have ended")
 
 
 async def test_the_log_has_no_line_for_each_request_beyond_the_limit(plane):

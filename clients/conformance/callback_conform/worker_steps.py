@@ -144,7 +144,11 @@ class WorkerRunner(Runner):
     async def _step_line(self, step: Step) -> None:
         """Wait for a line of the program."""
         program, line = self._running(), step["line"]
-        await self._changes.wait_for(lambda: _take(program.lines, line), f"line {line!r}", self._within_s(step))
+        try:
+            await self._changes.wait_for(lambda: _take(program.lines, line), f"line {line!r}", self._within_s(step))
+        except ScenarioError:
+            if not step.get("is_optional"):
+                raise
 
     async def _step_never(self, step: Step) -> None:
         """Wait a moment for what must not happen: a line, a message, a stream, or the end of the stream."""
