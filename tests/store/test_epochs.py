@@ -11,6 +11,7 @@ from support.replicas import follows, running_stores
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_prove.tunnel import Tunnel
 from callback_server.epoch_exchange import EpochExchange
 from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
@@ -430,6 +431,37 @@ async def test_a_server_that_meets_another_primary_refuses_the_old_one_in_every_
                 for partition in range(4):
                     with pytest.raises(StoreError, match="epoch 1 in place of 2"):
                         await Server(again, server.epochs).cases.new(partition=partition)
+
+
+async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_the_next_one_broke_at_once(tmp_path):
+    with running_stores(tmp_path, 2) as (first, second):
+        await follows(second, f"127.0.0.1:{first.port}")
+        async with (
+            Tunnel(f"127.0.0.1:{second.port}") as tunnel,
+            connect(first.url) as client,
+            connect(f"redis://{tunnel.address}") as broken,
+            connect(first.url) as again,
+            redis.asyncio.Redis(port=second.port) as plain,
+        ):
+            server = Server(client, Epochs(lambda _report: tunnel.cut()))  # when it notices the next primary
+            for partition in range(4):
+                await server.cases.new(partition=partition)
+            await client.wait(1, 0)
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+            with pytest.raises(StoreError):
+                await Server(broken, server.epochs).cases.new(partition=0)
+            assert [server.epochs.current(keys.tag(partition)).number for partition in range(4)] == [2, 1, 1, 1]
+            for each in (server, Server(again, server.epochs)):  # with a connection to the old one, and without
+                for partition in (1, 2):
+                    with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                        await each.cases.new(partition=partition)
+            assert await client.xlen(keys.key(1, "events")) == 1
+            kept = Epochs()
+            for partition in range(4):
+                kept.remember(partition, server.epochs.known[keys.tag(partition)])
+            async with connect(first.url) as later:
+                with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                    await Server(later, kept).cases.new(partition=3)
 
 
 async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epoch(tmp_path):

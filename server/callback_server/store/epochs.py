@@ -6,7 +6,8 @@
    all other partitions, so that an old primary is recognized in each of them, also where nothing happened since.
 2. A connection does nothing on a partition before the store has shown the newest epoch that is known here. A store
    without it is an old primary that came back, or a backup: it is refused. The same number with another id is refused
-   too.
+   too. First of all, and alone, a connection asks for the partition in which the last change was noticed. So an old
+   primary is also recognized if the connection to the next one broke before all other partitions were asked for there.
 3. The number of the newest event is a count of the steps of a partition. Each acknowledged step shows it. An epoch that
    begins with fewer events than were acknowledged before lost the difference. So a loss has an exact number.
 4. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
@@ -106,6 +107,8 @@ class Epochs:
         """The partitions whose epoch is refused, and why."""
         self.unseen: Final = set[str]()
         """The partitions to ask for at once, because another one has another primary, which they probably have too."""
+        self.newest = ""
+        """The tag of the partition in which another primary was noticed last. Empty: none is known."""
         self.changed = asyncio.Event()
         """Set when an epoch becomes known."""
 
@@ -131,6 +134,10 @@ class Epochs:
         """Take what another process, or this one before its restart, knew of a partition, if it is newer."""
         tag = keys.tag(partition)
         ours = self._known.get(tag)
+        if ours is None or known.epoch.number > ours.epoch.number:
+            newest = self._known.get(self.newest)
+            if newest is None or known.epoch.number > newest.epoch.number:
+                self.newest = tag
         if ours is None:
             self._known[tag] = replace(known)
             self.changed.set()
@@ -177,6 +184,7 @@ class Epochs:
             ours.is_found = ours.is_found and not is_next
             self.changed.set()
             if is_next:
+                self.newest = tag
                 self.unseen.update(
                     other for other, each in self._known.items() if each.epoch.replication_id != epoch.replication_id
                 )

@@ -21,6 +21,10 @@ class Guard(Protocol):
     unseen: set[str]
     """The partitions to ask for before anything else is sent, because the store of another one has changed."""
 
+    @property
+    def newest(self) -> str:
+        """The tag of the partition to ask for first: an old primary does not have its epoch. Empty: none."""
+
     def current(self, tag: str) -> Any:
         """Return the newest known epoch of a partition. None: none is known."""
 

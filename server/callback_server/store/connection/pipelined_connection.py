@@ -1,7 +1,7 @@
 """One pipelined connection to the store: batches of commands in, their replies out, without redis-py's streams.
 
 With a guard, the connection asks the store for the epoch of a partition before its first command there, and again when
-a newer one is known. A batch waits for these replies: nothing is done on a partition that is refused.
+a newer one is known. A batch waits for these replies: nothing is done on a store that is refused.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class PipelinedConnection(asyncio.Protocol):
         self._guard = guard
         self._epochs: dict[str, Any] = {}
         """The epochs in which the connection can work, by the tag of the partition."""
+        self._asked_first: Any = None
+        """The epoch for which the store was asked first of all."""
         self._asked = deque[tuple[str, Any]]()
         """The partitions that the store was asked for, each with the epoch that was known then."""
         self._held: Sequence[PackedCommand] = ()
@@ -96,9 +98,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
-        if self._guard is not None and (
-            unknown := self._unknown_partitions(self._guard, commands) or [*self._guard.unseen]
-        ):
+        if self._guard is not None and (unknown := self._partitions_to_ask(self._guard, commands)):
             self._held = commands
             self._asked.extend((tag, self._guard.current(tag)) for tag in unknown)
             self._write([hiredis.pack_command(self._guard.question(tag)) for tag in unknown])  # type: ignore[arg-type]  # any length
@@ -109,6 +109,15 @@ class PipelinedConnection(asyncio.Protocol):
             self._confirmation = Confirmation(self._replicas)
             written.append(self._confirmation.packed(self._mark_key or commands[0][2]))
         self._write(written)
+
+    def _partitions_to_ask(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
+        """Return the partitions to ask the store for now, before these commands."""
+        newest = guard.current(guard.newest)
+        if newest is not self._asked_first:
+            self._asked_first = newest
+            if self._epochs.get(guard.newest) is not newest:
+                return [guard.newest]
+        return self._unknown_partitions(guard, commands) or [*guard.unseen]
 
     def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions of commands whose newest epoch the store has not shown. Tell the senders all others."""
@@ -189,11 +198,11 @@ class PipelinedConnection(asyncio.Protocol):
         try:
             self._epochs[tag] = cast("Guard", self._guard).judge(tag, asked, value)
         except Exception as error:  # it belongs to the commands
-            refused = [command for command in self._held if keys.tag_of(command[2]) == tag]
-            self._held = [command for command in self._held if keys.tag_of(command[2]) != tag]
-            for _, reply, _, _ in refused:
-                set_error(reply, error)
-            if isinstance(error, NotSentError) and self._leads_to_primary:
+            is_refused = isinstance(error, NotSentError)
+            for _, reply, key, _ in self._held:
+                if is_refused or keys.tag_of(key) == tag:
+                    set_error(reply, error)
+            if is_refused and self._leads_to_primary:
                 self._leads_to_primary = False  # look the primary up anew
                 self._on_no_primary()
         if not self._asked:

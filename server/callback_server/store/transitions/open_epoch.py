@@ -59,6 +59,11 @@ class EpochGuard:
         self.current = epochs.current
         self.unseen = epochs.unseen
 
+    @property
+    def newest(self) -> str:
+        """The tag of the partition in which another primary was noticed last. Empty: none is known."""
+        return self._epochs.newest
+
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
         return ("EVAL", SCRIPT.source, 1, tag, *SCRIPT.pack(self._arguments(tag)))
