@@ -43,8 +43,8 @@ log = get_logger()
 
 READ_INTERVAL_S: Final = 0.1
 """Interval between two reads of new events, in seconds."""
-LATEST_READ_INTERVAL_S: Final = 0.3
-"""The same while all watchers want the latest event only. A read asks every partition, and costs as much as a call."""
+LATEST_READ_INTERVAL_S: Final = 0.6
+"""The same while all watchers want the latest event only."""
 STORE_RETRY_S: Final = 1.0
 """How long the reader waits before it reads again from a store that was unreachable, in seconds."""
 STORE_WAIT_S: Final = 3.0
@@ -52,8 +52,13 @@ STORE_WAIT_S: Final = 3.0
 HEARTBEAT_S: Final = 15.0
 """Time without events after which a watcher gets its position alone, in seconds."""
 LATEST_PAUSE_S: Final = 0.7
-"""Pause after each batch of a watcher that wants the latest event only, in seconds: so short that a page which then
-loads again shows every change within a second."""
+"""Pause after each batch of a watcher that wants the latest event only, in seconds, if there are few of them: so short
+that a page which then loads again shows every change within a second."""
+LATEST_BATCHES_PER_S: Final = 10
+"""About how many batches all those watchers together get in a second while events continue. The more they are, the
+longer each pauses: a batch costs a third of a millisecond, and pages cannot all load again in that time."""
+MAX_LATEST_PAUSE_S: Final = 10.0
+"""The longest of these pauses, in seconds."""
 MAX_KEPT_EVENTS: Final = 30_000
 """Maximum number of events that the reader keeps; each takes about half a kilobyte."""
 MAX_BATCH_EVENTS: Final = 500
@@ -80,14 +85,24 @@ class _Watcher:
         self.is_lost = False
         """Whether the store has deleted events that it has not read."""
 
-    def select(self, events: Sequence[StoredEvent], at: int, position: Position) -> tuple[list[tuple[Event, str]], int]:
+    def select(
+        self, events: Sequence[StoredEvent], at: int, position: Position, end: Position
+    ) -> tuple[list[tuple[Event, str]], int]:
         """Select the next events for this watcher, and advance its position.
 
+        Args:
+            events: The events, from an earlier position than that of the watcher up to `end`.
+            at: The index of the first event to examine.
+            position: The position of the watcher.
+            end: The position behind all of them.
+
         Returns:
-            The selected events from index `at` on, and the index of the next event to examine.
+            The selected events, and the index of the next event to examine.
         """
         if self.latest_only:
-            return self._select_latest(events, at, position), len(events)
+            latest = self._latest(events, at, position)
+            position.advance(end)
+            return [] if latest is None else [(latest, position.token())], len(events)
         selected = list[tuple[Event, str]]()
         while at < len(events) and len(selected) < MAX_BATCH_EVENTS:
             partition, number, mark, event = events[at]
@@ -96,16 +111,16 @@ class _Watcher:
                 position.move(partition, number, mark)
                 if self.filter.matches(event):
                     selected.append((event, position.token()))
+        if at == len(events):
+            position.advance(end)
         return selected, at
 
-    def _select_latest(self, events: Sequence[StoredEvent], at: int, position: Position) -> list[tuple[Event, str]]:
-        latest = None
-        for partition, number, mark, event in events[at:]:
-            if number > position.numbers[partition]:
-                position.move(partition, number, mark)
-                if self.filter.matches(event):
-                    latest = event
-        return [] if latest is None else [(latest, position.token())]
+    def _latest(self, events: Sequence[StoredEvent], at: int, position: Position) -> Event | None:
+        for index in range(len(events) - 1, at - 1, -1):
+            partition, number, _, event = events[index]
+            if number > position.numbers[partition] and self.filter.matches(event):
+                return event
+        return None
 
 
 class WatchHub:
@@ -160,9 +175,10 @@ class WatchHub:
             while not (is_at_end and self._joins_reader(watcher, position)):
                 self._raise_if_stopping()
                 events, is_at_end = await self._read_after(position)
-                at = 0
+                at, end = 0, position.copy()
+                end.move_behind(events)
                 while at < len(events):
-                    selected, at = watcher.select(events, at, position)
+                    selected, at = watcher.select(events, at, position, end)
                     if selected:
                         yield selected, position.token()
             async with contextlib.aclosing(self._follow_reader(watcher, position)) as following:
@@ -198,6 +214,10 @@ class WatchHub:
 
     def _read_interval_s(self) -> float:
         return LATEST_READ_INTERVAL_S if all(each.latest_only for each in self._watchers) else READ_INTERVAL_S
+
+    def _latest_pause_s(self) -> float:
+        count = sum(each.latest_only for each in self._watchers)
+        return max(LATEST_PAUSE_S, min(count / LATEST_BATCHES_PER_S, MAX_LATEST_PAUSE_S))
 
     def _raise_if_stopping(self) -> None:
         if self._stopping.is_set():
@@ -238,17 +258,17 @@ class WatchHub:
             if watcher.next is None or watcher.next < self._deleted:
                 raise WatcherTooSlowError
             watcher.wake.clear()
-            selected, examined = watcher.select(self._kept, watcher.next - self._deleted, position)
+            # If no event matches its filter, it is not woken, and its position follows here.
+            end = position if self._position is None else self._position
+            selected, examined = watcher.select(self._kept, watcher.next - self._deleted, position, end)
             watcher.next = self._deleted + examined
-            if examined == len(self._kept) and self._position is not None:
-                position.advance(self._position)  # it was not woken, because no event matches its filter
             left_s = sent_at + HEARTBEAT_S - time.monotonic()
             if selected or left_s <= 0:
                 yield selected, position.token()
                 sent_at = time.monotonic()
                 if watcher.latest_only and selected:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LATEST_PAUSE_S):
+                        async with asyncio.timeout(self._latest_pause_s()):
                             await self._stopping.wait()
             else:
                 with contextlib.suppress(TimeoutError):
@@ -265,8 +285,7 @@ class WatchHub:
             self._pause_reader()  # the next watcher starts it again, from another position
             return False
         events, more = read
-        for partition, number, mark, _ in events:
-            position.move(partition, number, mark)
+        position.move_behind(events)
         self._kept += events
         self._delete_first(max(0, len(self._kept) - MAX_KEPT_EVENTS))
         owners = {None, *(each.event.owner for each in events)} if events else set()
@@ -284,7 +303,6 @@ class WatchHub:
         self._delete_first(len(self._kept))
 
     def _delete_first(self, count: int) -> None:
-        for partition, number, mark, _ in self._kept[:count]:
-            self._kept_behind.move(partition, number, mark)
+        self._kept_behind.move_behind(self._kept[:count])
         del self._kept[:count]
         self._deleted += count

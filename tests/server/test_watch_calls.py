@@ -127,10 +127,14 @@ async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
             assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
+@pytest.mark.parametrize(
+    "limits", [{"LATEST_PAUSE_S": 3600}, {"LATEST_BATCHES_PER_S": 1e-3, "MAX_LATEST_PAUSE_S": 3600}]
+)
 async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_when_its_server_stops(
-    store_of, monkeypatch
+    store_of, monkeypatch, limits
 ):
-    monkeypatch.setattr(watch_hub, "LATEST_PAUSE_S", 3600)
+    for name, value in limits.items():
+        monkeypatch.setattr(watch_hub, name, value)
     async with running_services(store_of()) as services:
         async with watch(services.callbacks) as every:
             latest = await Watch(services.callbacks, latest_only=True).begin()

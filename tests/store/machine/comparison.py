@@ -18,8 +18,8 @@ from callback_server.domain.notification import expiry_id, reason_of, reminder_i
 from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.repair import Repair
 from callback_server.store import keys
-from callback_server.store.queries import read_events
 from callback_server.store.queries.read import read_calls, read_cases
+from callback_server.store.queries.read_events import decode_event
 
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
@@ -74,18 +74,17 @@ class Comparison(System):
         }
 
     async def _compare_events(self):
-        pages = await self.scripts.run_on_partitions(
-            read_events.SCRIPT,
+        found = await self.read_all(
             {
-                partition: read_events.SCRIPT.arguments(first_number=self.heard[partition] + 1, limit=1000)
+                partition: ("XRANGE", keys.key(partition, "events"), f"0-{self.heard[partition] + 1}", "+")
                 for partition in self.partitions
-            },
+            }
         )
-        for partition, (first, *events) in pages.items():
-            after = self.heard[partition]
-            assert first == (after + 1 if events else 0)
-            self.heard[partition] = after + len(events)
-            for event in map(read_events.decode_event, events):
+        for partition, entries in found.items():
+            for number, (stored_id, (_, packed)) in enumerate(entries, self.heard[partition] + 1):
+                assert stored_id == b"0-%d" % number
+                self.heard[partition] = number
+                event = decode_event(packed)
                 after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
                 new = self.new[event.case_id]

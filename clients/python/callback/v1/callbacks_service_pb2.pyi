@@ -1939,8 +1939,8 @@ class WatchCallsRequest(_message.Message):
     """
     latest_only: _builtins.bool
     """latest_only is for a client that only needs to know that something has changed, such as a page that loads again. A
-    message then has the latest event alone; those before it are skipped. The watch pauses for 0.7 seconds
-    after each one. Default false: every event is sent.
+    message then has the latest event alone; those before it are skipped. The watch pauses after each
+    one, for 0.7 seconds, or for up to 10 seconds while there are many such watches. Default false: every event is sent.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

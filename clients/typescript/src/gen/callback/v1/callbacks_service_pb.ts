@@ -1794,8 +1794,8 @@ export type WatchCallsRequest = Message<"callback.v1.WatchCallsRequest"> & {
 
   /**
    * latest_only is for a client that only needs to know that something has changed, such as a page that loads again. A
-   * message then has the latest event alone; those before it are skipped. The watch pauses for 0.7 seconds
-   * after each one. Default false: every event is sent.
+   * message then has the latest event alone; those before it are skipped. The watch pauses after each
+   * one, for 0.7 seconds, or for up to 10 seconds while there are many such watches. Default false: every event is sent.
    *
    * @generated from field: bool latest_only = 5;
    */
