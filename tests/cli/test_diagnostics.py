@@ -282,9 +282,10 @@ def planted(process, name, folder):
 @pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
 async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write):
     said = {}
-    # Both forms of its output have the same findings, and do not depend on the origin: one process for each setting.
+    # Both forms of its output have the same findings, and these do not depend on the origin: one process for each
+    # setting, with every other one of each origin.
     command = ["doctor", "--json"] if origin == "file" else ["doctor"]
-    for name in sorted(process.model_fields.keys() - process.shared_tables):
+    for number, name in enumerate(sorted(process.model_fields.keys() - process.shared_tables)):
         value = planted(process, name, tmp_path)
         if origin == "file":
             file = write(f"[{process.table}]\n{name} = {json.dumps(value)}\n")
@@ -293,8 +294,9 @@ async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path,
             environment = {**NOWHERE, process.variable(name): value if isinstance(value, str) else json.dumps(value)}
         for config in (["config"], ["config", "--json"]):  # these need no process: they use no gRPC
             said[name, *config] = CliRunner().invoke(cli, config, env=environment).output
-        ran = await run(*command, process.table, **environment)
-        said[name, *command] = ran.output + ran.errors
+        if number % 2 == (origin == "file"):
+            ran = await run(*command, process.table, **environment)
+            said[name, *command] = ran.output + ran.errors
     assert all(said.values())
     assert [where for where, text in said.items() if SECRET in text] == []
 

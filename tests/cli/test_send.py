@@ -2,24 +2,15 @@
 
 import functools
 import json
-import warnings
 from urllib.parse import parse_qsl
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from flows.saml_identity_provider import write_key
-from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT
-from saml2.config import IdPConfig, SPConfig
-from saml2.metadata import entity_descriptor
 from support.clients import run_callback
 from support.system import running_system
 
 from callback import Redirect, Response
-
-with warnings.catch_warnings():  # pysaml2 uses a cipher mode that cryptography will move
-    warnings.simplefilter("ignore")
-    from saml2.client import Saml2Client
 
 SECRET = "whsec_one"
 PRELOADED = ("callback_server.verification.imitation",)
@@ -127,6 +118,13 @@ async def test_a_browser_returns_to_the_callback(system, provider, parameter, pl
 
 
 async def test_a_saml_response_is_accepted_by_the_library_of_services(system, tmp_path):
+    # pysaml2 takes seconds to import, which each test process would spend while it collects.
+    from flows.saml_identity_provider import write_key
+    from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT
+    from saml2.client import Saml2Client
+    from saml2.config import IdPConfig, SPConfig
+    from saml2.metadata import entity_descriptor
+
     issuer, service = "https://login.example/saml", "https://shop.example/saml"
     key = write_key(tmp_path, "idp")
     endpoints = {"single_sign_on_service": [("https://login.example/sso", BINDING_HTTP_REDIRECT)]}

@@ -26,7 +26,6 @@ from connectrpc.errors import ConnectError
 from google.protobuf import json_format, message_factory
 from openapi_python_client import Config, GeneratorData, Project
 from openapi_python_client.config import ConfigFile, MetaType
-from openapi_spec_validator import validate
 from support.connect import HTTP_STATUS, PATH, envelope, envelopes, reason
 from support.console import running_console
 from support.services import running_services
@@ -705,6 +704,9 @@ async def test_without_principals_it_serves_only_the_own_machine(world, tmp_path
 
 
 def test_the_openapi_document_is_valid_and_has_every_rpc():
+    # The import builds parsers for seconds, which each test process would spend while it collects.
+    from openapi_spec_validator import validate
+
     document = json.loads(DOCUMENT.read_text())
     validate(document)
     assert list(document["paths"]) == [f"{PATH}{each.name}" for each in SERVICE.methods]

@@ -11,7 +11,7 @@ from support.hostile import rendered, responses
 from callback.v1 import edge_service_pb2
 
 
-@settings(max_examples=count(400, 20_000))
+@settings(max_examples=count(150, 20_000))
 @given(response=responses(), method=st.sampled_from(["GET", "POST", "DELETE"]))
 async def test_a_hostile_response_equals_the_model_or_is_a_clean_502(shared_plane, shared_edge, response, method):
     shared_plane.script = answering(edge_service_pb2.InvokeResponse(response=response))

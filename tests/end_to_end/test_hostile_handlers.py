@@ -117,7 +117,7 @@ async def assert_rendered(world, case_name, method, answer, expected, problem="r
     assert recorded.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED)
 
 
-@settings(max_examples=count(150, 10_000))
+@settings(max_examples=count(60, 10_000))
 @given(case_name=st.sampled_from(list(CASES)), method=st.sampled_from(["GET", "POST", "DELETE"]), answer=answers)
 async def test_a_hostile_answer_matches_the_model_or_is_a_502(world, case_name, method, answer):
     await assert_rendered(world, case_name, method, answer, model(CASES[case_name][1], answer, method))
@@ -133,7 +133,7 @@ def damaged(draw):
     return bytes(raw)
 
 
-@settings(max_examples=count(100, 10_000))
+@settings(max_examples=count(40, 10_000))
 @given(case_name=st.sampled_from(list(CASES)), method=st.sampled_from(["GET", "POST"]), raw=damaged())
 async def test_a_damaged_answer_matches_the_model_or_is_a_502(world, case_name, method, raw):
     try:

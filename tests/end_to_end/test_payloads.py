@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from soak.counts import count
 from support.handlers import accept, answering
 
 from callback import CallStatus, Response
@@ -85,6 +86,9 @@ def assert_arrived(got, recorded, body, headers):
 @pytest.mark.parametrize("activity", ["record", "push"])
 async def test_all_examples_of_github_arrive(called, activity):
     lines = lzma.decompress(EXAMPLES.read_bytes()).decode().splitlines()
+    assert len(lines) == 404
+    # A call of `push` is recorded as well: what is only recorded needs fewer examples.
+    lines = lines if activity == "push" else lines[:: count(8, 1)]
     sent = 0
     for line in lines:
         example = json.loads(line)
@@ -93,7 +97,6 @@ async def test_all_examples_of_github_arrive(called, activity):
         assert_arrived(*await called(activity, body, headers), body, headers)
         sent += len(body)
     print(f"\n{len(lines)} examples, {sent} bytes")
-    assert len(lines) == 404
 
 
 @pytest.mark.parametrize("activity", ["record", "push"])

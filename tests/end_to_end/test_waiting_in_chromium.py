@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from soak.counts import combinations
 from support.browser import chromium, lands_at, site, visitor
 from support.system import own_store, running_system
 
@@ -123,8 +124,7 @@ async def test_a_visitor_who_reloads_goes_back_and_opens_another_tab_makes_one_c
         await assert_one_call(system, case)
 
 
-@pytest.mark.parametrize("headers", [{}, PROBLEM])
-@pytest.mark.parametrize("code", [200, 202, 503])
+@pytest.mark.parametrize(("code", "headers"), combinations([200, 202, 503], [PROBLEM, {}]))
 async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, headers):
     case = await system.client.generate_callback_url("form", Response())
     async with waiting(browser, case.url) as page:
@@ -132,8 +132,7 @@ async def test_the_page_becomes_any_answer_of_a_handler(browser, system, code, h
         await page.get_by_text("the shop is closed").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("language", HEADINGS)
+@pytest.mark.parametrize(("language", "scheme"), combinations(HEADINGS, ["light", "dark"]))
 async def test_the_page_is_accessible_and_complains_about_nothing(browser, system, language, scheme):
     case = await system.client.generate_callback_url("form", Response("welcome"))
     async with visitor(

@@ -18,7 +18,7 @@ from support.edge import resident_bytes
 
 from callback import GetGuard, Response
 
-CONNECTIONS = count(4_000, 1_000_000)
+CONNECTIONS = count(1_500, 1_000_000)
 AT_ONCE = 48
 BOUND_S = 120
 """Deadline: 10 s for the head, 1 s for the body and 2 s idle in these tests, 2 s to discard the rest, and a margin

@@ -15,10 +15,11 @@ from bench.kit import programs
 from bench.kit.connection import Connection, get
 from bench.kit.in_flight import ECHO, GENERATE
 from google.rpc.http_pb2 import HttpRequest
+from soak.counts import count
 
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
-ROUNDS = 5
+ROUNDS = count(3, 5)
 EACH = 400
 """Number of calls in a measurement."""
 AT_ONCE = 32

@@ -25,7 +25,7 @@ async def in_turn(work, total):
 
 
 async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_path, store, handler):
-    calls = count(200, 5000)
+    calls = count(80, 5000)
     lose = each_once("create_case", "set_response", "claim_call", "finish_call", "close_case")
     kinds = ("recorded", "single", "retried", "multiple")
 
@@ -72,7 +72,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
 
 
 async def test_a_store_that_lost_its_scripts_gets_them_again(tmp_path, store, handler):
-    calls, flushes = count(200, 2000), 0
+    calls, flushes = count(100, 2000), 0
     async with (
         running_system(tmp_path, store, config=handler.config) as system,
         redis.asyncio.Redis(port=store.port) as client,

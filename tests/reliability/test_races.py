@@ -24,7 +24,7 @@ async def handler():
 
 
 async def test_of_many_simultaneous_callers_exactly_one_gets_through(tmp_path, store, handler):
-    cases = count(50, 500)
+    cases = count(20, 500)
     answers = Counter()
     async with running_system(tmp_path, store, config=handler.config) as system:
 

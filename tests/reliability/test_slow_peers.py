@@ -48,7 +48,7 @@ async def honest(url, served):
             answer = await http.get(url)
             assert (answer.status_code, answer.content) == (200, b"served")
             served.append((time.monotonic(), time.monotonic() - began))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
 
 def longest_gap(began, served, ended):

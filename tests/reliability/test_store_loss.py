@@ -96,7 +96,7 @@ async def healthy(system):
 
 
 async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged(tmp_path, store, handler):
-    rounds, seen = count(4, 100), Acknowledged()
+    rounds, seen = count(2, 100), Acknowledged()
     async with running_system(tmp_path, store, config=handler.config) as system:
         stopping = asyncio.Event()
         load = asyncio.create_task(seen.callers(system, stopping))

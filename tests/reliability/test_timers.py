@@ -248,7 +248,7 @@ async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_
 
 
 async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_leave_calls_alone(tmp_path, store):
-    reminders = count(300, 10_000)
+    reminders = count(100, 10_000)
     told = Told()
     async with running_system(tmp_path, store) as system, Worker(told, system.grpc, max_calls=100).working():
         processes = [system.server.process.pid, store.process.pid]

@@ -14,7 +14,7 @@ APART_S = 0.001
 
 
 async def test_a_visitor_always_gets_the_outcome_of_the_webhook_within_a_millisecond_in_both_orders(tmp_path, store):
-    pairs = count(30, 500)
+    pairs = count(15, 500)
     gaps = random.Random(5)  # the same gaps in each run
     async with running_system(tmp_path, store) as system:
 

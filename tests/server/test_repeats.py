@@ -470,7 +470,7 @@ def sent(request):
     first=REQUESTS, second=REQUESTS, is_twin=st.sampled_from([True, True, True, False]),
 )  # fmt: skip
 @settings(
-    max_examples=count(300, 3000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=count(100, 3000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # the fixture has no state that an example changes
 async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, second, is_twin):
     second = first | {"is_agent": second["is_agent"]} if is_twin else second

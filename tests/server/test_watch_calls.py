@@ -10,6 +10,7 @@ import grpc
 import msgspec
 import pytest
 import redis.asyncio
+from soak.counts import count
 from support.handlers import accept, reject, stub_handler
 from support.services import refusal, response, running_services
 from support.system import own_store
@@ -152,7 +153,7 @@ async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_
 async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, monkeypatch):
     monkeypatch.setattr(watch_hub, "MAX_BATCH_EVENTS", 7)
     monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
-    store = store_of()
+    store, cases = store_of(), count(20, 60)
     chance = random.Random(5)
     async with running_services(store) as here, running_services(store) as there:
         begun = await Watch(here.callbacks).begin()
@@ -161,12 +162,12 @@ async def test_watches_that_start_and_end_under_load_get_each_event_once(store_o
         done = asyncio.Event()
 
         async def work():
-            for _ in range(60):
+            for _ in range(cases):
                 made = await generate(here, allow_multiple_calls=True)
                 await asyncio.gather(*(call(chance.choice((here, there)), made) for _ in range(5)))
 
         async def look(token, seen):
-            while not (done.is_set() and len(seen) >= 3 * 60 * 6):
+            while not (done.is_set() and len(seen) >= 3 * cases * 6):
                 async with watch(chance.choice((here, there)).callbacks, resume_token=token) as watching:
                     for _ in range(chance.randrange(1, 8)):
                         events = await watching.read()
@@ -175,7 +176,7 @@ async def test_watches_that_start_and_end_under_load_get_each_event_once(store_o
                             del events[chance.randrange(len(events)) + 1 :]
                             token = events[-1].resume_token
                         seen += events
-                        if token != watching.token or (done.is_set() and len(seen) >= 3 * 60 * 6):
+                        if token != watching.token or (done.is_set() and len(seen) >= 3 * cases * 6):
                             break
 
         looking = [asyncio.create_task(look(*each)) for each in watchers]
@@ -184,14 +185,14 @@ async def test_watches_that_start_and_end_under_load_get_each_event_once(store_o
         async with asyncio.timeout(60):
             await asyncio.gather(*looking)
         ends = await read_end_position(here.control_plane.scripts)
-    assert sum(ends.numbers) == 3 * 60 * 6
+    assert sum(ends.numbers) == 3 * cases * 6
     for _, seen in watchers:
         by_case = {}
         for event in seen:
             by_case.setdefault(event.callback_case_id, []).append(told(event)[0])
-        assert len(by_case) == 3 * 60
+        assert len(by_case) == 3 * cases
         assert all(each == ["CASE_CREATED", *["CALL_ENDED"] * 5] for each in by_case.values())
-        assert len({event.call_id for event in seen if event.call_id}) == 3 * 60 * 5
+        assert len({event.call_id for event in seen if event.call_id}) == 3 * cases * 5
 
 
 async def test_a_position_that_is_no_longer_kept_is_an_error_and_never_a_gap(store_of):

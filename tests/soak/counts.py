@@ -1,5 +1,6 @@
-"""The counts of long tests: reduced in every run, full in a soak, and a tenth with `pytest --quick`."""
+"""Counts and combinations of long tests: reduced in every run, full in a soak; with `--quick`, counts are a tenth."""
 
+import itertools
 import os
 
 SOAK = os.environ.get("CALLBACK_SOAK") == "1"
@@ -11,3 +12,15 @@ def count(reduced, full):
     if SOAK:
         return full
     return max(1, reduced // 10) if QUICK else reduced
+
+
+def combinations(*parameters):
+    """Return all combinations of values of parameters in a soak, else as many that each value is in one of them.
+
+    Each parameter is a sequence of its values, or a mapping that has them as its keys. The first values are together in
+    a combination, and so are the second ones. A parameter with fewer values begins again with its first one.
+    """
+    if SOAK:
+        return list(itertools.product(*parameters))
+    values = [list(each) for each in parameters]
+    return [tuple(each[n % len(each)] for each in values) for n in range(max(map(len, values)))]

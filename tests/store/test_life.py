@@ -41,7 +41,7 @@ ROWS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_scripts_and_the_model_agree_after_every_step(store_of, kind):
-    counts = settings(max_examples=count(25, 2500), stateful_step_count=count(30, 50))
+    counts = settings(max_examples=count(10, 2500), stateful_step_count=count(30, 50))
     with machine_on(store_of(kind)) as machine:
         run_state_machine_as_test(machine, settings=counts)
 

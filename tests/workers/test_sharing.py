@@ -66,7 +66,8 @@ async def serving(stub, *activities, max_calls, handle):
         await task
 
 
-async def test_a_thousand_calls_wait_for_three_workers_and_none_gets_more_calls_than_it_has_slots(services):
+async def test_many_calls_wait_for_three_workers_and_none_gets_more_calls_than_it_has_slots(services):
+    many = count(200, 1000)
     watched = Watched()
     slots = {"small": 1, "middle": 5, "large": 20}
     async with contextlib.AsyncExitStack() as stack:
@@ -74,15 +75,15 @@ async def test_a_thousand_calls_wait_for_three_workers_and_none_gets_more_calls_
             await stack.enter_async_context(
                 serving(services.worker_stub, "act", max_calls=most, handle=watched.by(name))
             )
-        called = await asyncio.gather(*(Called.make(services, "act") for _ in range(1000)))
+        called = await asyncio.gather(*(Called.make(services, "act") for _ in range(many)))
         await wait_until(lambda: sum(watched.now.values()) == 26, what="all slots occupied")
-        await wait_until(lambda: waiting() == 974, what="the others waiting")
+        await wait_until(lambda: waiting() == many - 26, what="the others waiting")
         assert metric("callback_worker_slots_free") == 0
         assert metric("callback_workers") == 3
         watched.gate.set()
         await asyncio.gather(*(each.answer for each in called))
     assert watched.most == slots
-    assert sum(watched.all.values()) == 1000
+    assert sum(watched.all.values()) == many
 
 
 async def test_idle_workers_take_turns(services):
@@ -149,7 +150,7 @@ async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_fr
 
 
 async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_printed(store_of):
-    store, calls, at_once = store_of(), count(200, 5000), 20
+    store, calls, at_once = store_of(), count(60, 5000), 20
     async with (
         running_services(store, activities=ACTIVITIES, max_in_flight_calls=3000) as one,
         running_services(store, activities=ACTIVITIES) as two,
@@ -203,7 +204,7 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
         await round_(number)
     await wait_until(lambda: metric("callback_workers") == 0, what="workers gone")
     tasks, files = held()
-    for number in range(count(200, 5000)):
+    for number in range(count(60, 5000)):
         await round_(number)
     await wait_until(lambda: metric("callback_workers") == 0, what="workers gone")
     await wait_until(lambda: held()[0] <= tasks + 2, what="as many tasks as before")
