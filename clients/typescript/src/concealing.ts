@@ -1,34 +1,45 @@
-/** Concealing of secrets in debug output: `util.inspect` and so `console.log` show a mask, and JSON leaves them out. */
+/**
+ * Concealing of secrets in debug output: `util.inspect` and so `console.log`, and `JSON.stringify`, show a mask.
+ *
+ * The secrets of an object are in no property of its own, so that a spread, `console.dir` and a copy do not have them.
+ */
 
 import { type InspectOptions, inspect } from "node:util";
 
-const MASK = "***";
+/** What debug output has in place of a secret. */
+export const MASK = "***";
 
-/** The names of the secrets of an object. */
-const secrets = new WeakMap<object, readonly string[]>();
+type Secrets = Readonly<Record<string, unknown>>;
+
+const secrets = new WeakMap<object, Secrets>();
 
 /** The attributes of a class, without its methods. */
 export type Attributes<T> = { [K in keyof T as T[K] extends (...args: never[]) => unknown ? never : K]: T[K] };
 
 /** Base class of values with secrets. */
 export abstract class Concealing {
+  /** Return what JSON has of the value: its secrets are masked. */
+  toJSON(): Record<string, unknown> {
+    return shown(this);
+  }
+
   /** @internal */
   [inspect.custom](depth: number, options: InspectOptions, show: typeof inspect): string {
-    const shown: Record<string, unknown> = Object.fromEntries(Object.entries(this));
-    for (const name of secrets.get(this) ?? []) {
-      shown[name] = MASK;
-    }
-    return depth < 0 ? `[${this.constructor.name}]` : `${this.constructor.name} ${show(shown, options)}`;
+    return depth < 0 ? `[${this.constructor.name}]` : `${this.constructor.name} ${show(shown(this), options)}`;
   }
 }
 
-/** Define the properties of an object that are secrets. They are not enumerable, and cannot be changed. */
-export function conceal(object: Concealing, values: Readonly<Record<string, unknown>>): void {
-  secrets.set(
-    object,
-    Object.keys(values).filter((name) => values[name] !== undefined),
-  );
-  for (const [name, value] of Object.entries(values)) {
-    Object.defineProperty(object, name, { value, enumerable: false });
-  }
+/** Keep the secrets of an object. Only `secretOf` returns them. */
+export function conceal(object: Concealing, values: Secrets): void {
+  secrets.set(object, values);
+}
+
+/** Return a secret of an object. */
+export function secretOf<T>(object: Concealing, name: string): T {
+  return secrets.get(object)?.[name] as T;
+}
+
+function shown(object: Concealing): Record<string, unknown> {
+  const given = Object.entries(secrets.get(object) ?? {}).filter(([, value]) => value !== undefined);
+  return { ...object, ...Object.fromEntries(given.map(([name]) => [name, MASK])) };
 }

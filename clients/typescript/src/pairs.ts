@@ -4,23 +4,24 @@
  * 1. They keep the order and every repeated name (`pairs`, `getAll`).
  * 2. `get` gives the first value of a name. Names in `Headers` are case-insensitive.
  * 3. `asJson` returns the flat form: `{"id": "5", "status": "ok"}`; a repeated name has an array.
+ * 4. Debug output and JSON have a mask in place of names and values: both can be secrets.
  */
 
 import { inspect } from "node:util";
+import { MASK } from "./concealing.js";
 
 /** The accepted input: an object, in which an array as value repeats its name, or pairs of name and value. */
 export type PairsLike = Iterable<readonly [string, string]> | Readonly<Record<string, string | readonly string[]>>;
 
 /** Immutable, ordered multi-mapping of names to values. */
 export abstract class Pairs implements Iterable<readonly [string, string]> {
-  /** All pairs, in order. */
-  readonly pairs: readonly (readonly [string, string])[];
+  readonly #pairs: readonly (readonly [string, string])[];
   readonly #values = new Map<string, string[]>();
 
   /** @throws TypeError: A name or a value is not a string. */
   constructor(pairs: PairsLike = []) {
-    this.pairs = Object.freeze(pairs instanceof Pairs ? pairs.pairs : flat(pairs));
-    for (const [name, value] of this.pairs) {
+    this.#pairs = pairs instanceof Pairs ? pairs.pairs : Object.freeze(flat(pairs));
+    for (const [name, value] of this.#pairs) {
       const values = this.#values.get(this.key(name));
       if (values === undefined) {
         this.#values.set(this.key(name), [value]);
@@ -28,6 +29,11 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
         values.push(value);
       }
     }
+  }
+
+  /** All pairs, in order. */
+  get pairs(): readonly (readonly [string, string])[] {
+    return this.#pairs;
   }
 
   /** Return the form of a name in which equal names are equal. */
@@ -57,7 +63,7 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
 
   /** Return the flat form: the value of each name, or the array of its values if the name is repeated. */
   asJson(): Record<string, string | string[]> {
-    const spelled = new Map(this.pairs.toReversed().map(([name]) => [this.key(name), name]));
+    const spelled = new Map(this.#pairs.toReversed().map(([name]) => [this.key(name), name]));
     const entries = [...this.#values].map(([key, values]): [string, string | string[]] => {
       const [first = "", ...others] = values;
       return [spelled.get(key) ?? key, others.length === 0 ? first : [...values]];
@@ -66,12 +72,17 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
   }
 
   [Symbol.iterator](): Iterator<readonly [string, string]> {
-    return this.pairs[Symbol.iterator]();
+    return this.#pairs[Symbol.iterator]();
+  }
+
+  /** Return a mask: JSON has no names and values unless they are asked for, as with `asJson`. */
+  toJSON(): string {
+    return MASK;
   }
 
   /** @internal */
   [inspect.custom](): string {
-    return `${this.constructor.name}(${inspect(this.pairs)})`;
+    return `${this.constructor.name}(${MASK})`;
   }
 }
 

@@ -1,11 +1,11 @@
 /**
  * HTTP requests to callbacks: that of a call which a handler receives, and that of a recorded call.
  *
- * The parts that may hold a state or a credential are not enumerable: `console.log`, `JSON.stringify` and a spread do
- * not contain them.
+ * The parts that may hold a state or a credential are concealed: `console.log`, `JSON.stringify` and a spread do not
+ * contain them.
  */
 
-import { type Attributes, Concealing, conceal } from "./concealing.js";
+import { type Attributes, Concealing, conceal, secretOf } from "./concealing.js";
 import type { CallFailure, CallReason, CallStatus } from "./enums.js";
 import { Headers, Query } from "./pairs.js";
 import { Response } from "./response.js";
@@ -79,14 +79,6 @@ export class Request extends Concealing {
   declare readonly attempt: number;
   /** The HTTP method in lower case: get, post, put, delete or patch. */
   declare readonly method: string;
-  /** The header fields, in order. Each byte of a value is one character (ISO-8859-1). */
-  declare readonly headers: Headers;
-  /** The query parameters, in order. On `/cbq/` they include the state. */
-  declare readonly query: Query;
-  /** The query string as it was sent, without the `?`. */
-  declare readonly queryString: string;
-  /** The body, byte for byte. */
-  declare readonly body: Uint8Array;
   /** The address of the client. Empty if it is unknown. */
   declare readonly clientAddress: string;
   /** The verification profile that the request passed. Empty if its sender was not verified. */
@@ -107,6 +99,26 @@ export class Request extends Concealing {
     } = values;
     Object.assign(this, REQUEST_DEFAULTS, shown);
     conceal(this, { headers, query, queryString, body });
+  }
+
+  /** The header fields, in order. Each byte of a value is one character (ISO-8859-1). Concealed in debug output. */
+  get headers(): Headers {
+    return secretOf(this, "headers");
+  }
+
+  /** The query parameters, in order. On `/cbq/` they include the state. Concealed in debug output. */
+  get query(): Query {
+    return secretOf(this, "query");
+  }
+
+  /** The query string as it was sent, without the `?`. Concealed in debug output. */
+  get queryString(): string {
+    return secretOf(this, "queryString");
+  }
+
+  /** The body, byte for byte. Concealed in debug output. */
+  get body(): Uint8Array {
+    return secretOf(this, "body");
   }
 
   /** Whether the request passed a verification profile. A profile that only reports lets others through. */

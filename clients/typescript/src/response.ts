@@ -1,6 +1,6 @@
 /** Responses to callers: code, body and headers; a redirect; or a page in the style of the operator. */
 
-import { Concealing, conceal } from "./concealing.js";
+import { Concealing, conceal, secretOf } from "./concealing.js";
 import type { ResponseType } from "./enums.js";
 import { Headers, type PairsLike } from "./pairs.js";
 
@@ -34,14 +34,8 @@ export interface ResponseAttributes {
 
 /** Response to a caller: code, body and headers. See `Redirect` and `PageResponse` for the other types. */
 export class Response extends Concealing {
-  /** The body. Concealed in debug output. */
-  declare readonly body: Uint8Array | undefined;
-  /** The header fields. Concealed in debug output. */
-  declare readonly headers: Headers | undefined;
   /** The HTTP status. */
   readonly code: number | undefined;
-  /** The target of a redirect. */
-  readonly redirectUrl: string | undefined;
   /** The type. Undefined keeps the type of the case. */
   readonly type: ResponseType | undefined;
   /** The heading of a page. */
@@ -50,8 +44,6 @@ export class Response extends Concealing {
   readonly text: string | undefined;
   /** The label of the link of a page. */
   readonly linkLabel: string | undefined;
-  /** The target of the link of a page. */
-  readonly linkUrl: string | undefined;
 
   /**
    * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
@@ -74,13 +66,36 @@ export class Response extends Concealing {
       }
     }
     this.code = code;
-    this.redirectUrl = redirectUrl;
     this.type = type === "CASE" ? undefined : type;
     this.heading = heading;
     this.text = text;
     this.linkLabel = linkLabel;
-    this.linkUrl = linkUrl;
-    conceal(this, { body: bytes, headers: headers === undefined ? undefined : new Headers(headers) });
+    conceal(this, {
+      body: bytes,
+      headers: headers === undefined ? undefined : new Headers(headers),
+      redirectUrl,
+      linkUrl,
+    });
+  }
+
+  /** The body. Concealed in debug output. */
+  get body(): Uint8Array | undefined {
+    return secretOf(this, "body");
+  }
+
+  /** The header fields. Concealed in debug output. */
+  get headers(): Headers | undefined {
+    return secretOf(this, "headers");
+  }
+
+  /** The target of a redirect. Concealed in debug output. */
+  get redirectUrl(): string | undefined {
+    return secretOf(this, "redirectUrl");
+  }
+
+  /** The target of the link of a page. Concealed in debug output. */
+  get linkUrl(): string | undefined {
+    return secretOf(this, "linkUrl");
   }
 
   /**

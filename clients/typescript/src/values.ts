@@ -5,7 +5,7 @@
  * are numbers of milliseconds, and what is absent is undefined.
  */
 
-import { type Attributes, Concealing, conceal } from "./concealing.js";
+import { type Attributes, Concealing, conceal, secretOf } from "./concealing.js";
 import type {
   ActivityKind,
   AnswerMode,
@@ -335,10 +335,6 @@ export interface Page<Item> {
 
 /** The URL of a new case. The server returns it only once: store it, and treat it as a secret. */
 export class GeneratedCallback extends Concealing {
-  /** The URL for the outside system. Everyone who knows it can make the call. */
-  declare readonly url: string;
-  /** The secret in the URL, a version 4 UUID, for protocols that send it separately. */
-  declare readonly state: string;
   /** The public id of the case. It is not a secret. */
   declare readonly caseId: string;
   /** The time at which the case expires. Undefined: never. */
@@ -351,5 +347,15 @@ export class GeneratedCallback extends Concealing {
     const { url, state, ...shown } = values;
     Object.assign(this, shown);
     conceal(this, { url, state });
+  }
+
+  /** The URL for the outside system. Everyone who knows it can make the call. Concealed in debug output. */
+  get url(): string {
+    return secretOf(this, "url");
+  }
+
+  /** The secret in the URL, a version 4 UUID, for protocols that send it separately. Concealed in debug output. */
+  get state(): string {
+    return secretOf(this, "state");
   }
 }

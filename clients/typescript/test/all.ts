@@ -6,6 +6,7 @@ import "./client.test.js";
 import "./examples.test.js";
 import "./package.test.js";
 import "./requests.test.js";
+import "./secrets.test.js";
 import "./tls.test.js";
 import "./vectors.test.js";
 import "./worker.test.js";
