@@ -1,21 +1,26 @@
 /** Client of the `CallbacksService`: generate URLs, set responses, answer calls, read and watch what arrived. */
 
 import { inspect } from "node:util";
-import { create } from "@bufbuild/protobuf";
-import { Backoff, pause, requireTimeout } from "./connection/backoff.js";
+import { create, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
+import { checkOptions } from "./checks.js";
+import { Backoff, pause } from "./connection/backoff.js";
 import * as converters from "./converters.js";
 import type { Answer, Reject } from "./decisions.js";
 import type { CallFilter } from "./enums.js";
 import { CallbackClosedError, CallbackError, DeadlineExceededError, RequestIdUnsupportedError } from "./errors.js";
 import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
+import { REQUEST, WAIT } from "./option-checks.js";
 import type {
   ClientOptions,
   GenerateOptions,
+  ListActivitiesOptions,
   ListCallbacksOptions,
   ListOptions,
   ListOwnerCallsOptions,
+  PauseOptions,
   RequestOptions,
   SetResponseOptions,
+  WaitOptions,
   WatchOptions,
 } from "./options.js";
 import { ErrorReason } from "./reasons.js";
@@ -42,16 +47,17 @@ const { method } = pb.CallbacksService;
  * Every method rejects with a `CallbackError` or a subclass, never with an error of gRPC. While the server or its store
  * is unreachable, the client sends the request again with exponential backoff until the timeout; then it rejects with an
  * `UnavailableError`. All requests are safe to send twice (see `generateCallbackUrl` for its condition). A value of the
- * wrong type is a `TypeError` that names it.
+ * wrong type, and an option that does not exist, is a `TypeError` that names it; a number that is out of range is a
+ * `RangeError`.
  */
 export class CallbackClient implements AsyncDisposable {
   readonly #connection: Connection;
 
   /**
    * @param options The server, and how to connect to it.
-   * @throws TypeError: The target is not valid or has no port, `token` and `tokenFile` are both given, the token is
-   *   malformed, or a file of `tls` has no usable content. A request rejects with it if a token function returns a
-   *   malformed token.
+   * @throws TypeError: An option does not exist or has the wrong type, the target is not valid or has no port, `token` and
+   *   `tokenFile` are both given, the token is malformed, or a file of `tls` has no usable content. A request rejects with
+   *   it if a token function returns a malformed token.
    * @throws RangeError: The timeout is not a positive, finite number.
    * @throws Error of Node: `tokenFile` or a file of `tls` cannot be read.
    */
@@ -135,7 +141,7 @@ export class CallbackClient implements AsyncDisposable {
    * @throws TypeError: `reset` names another attribute, or one that `response` sets.
    */
   async setResponse(caseId: string, response: Response, options: SetResponseOptions = {}): Promise<Callback> {
-    const request = requests.setResponseRequest(caseId, response, options.reset ?? []);
+    const request = requests.setResponseRequest(caseId, response, options);
     return caseOf(await this.#connection.request(method.setResponse, request, options));
   }
 
@@ -154,7 +160,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async answerCall(callId: string, answer?: Answer | Reject, options: RequestOptions = {}): Promise<Call> {
     const request = requests.answerRequest(callId, answer);
-    return callOf(await this.#connection.request(method.answerCall, request, options));
+    return callOf(await this.#request(method.answerCall, request, options));
   }
 
   /**
@@ -176,7 +182,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async resolveCallback(caseId: string, answer?: Answer | Reject, options: RequestOptions = {}): Promise<Callback> {
     const request = requests.resolveRequest(caseId, answer);
-    return caseOf(await this.#connection.request(method.resolveCallback, request, options));
+    return caseOf(await this.#request(method.resolveCallback, request, options));
   }
 
   /**
@@ -189,7 +195,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async closeCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
     const request = create(pb.CloseCallbackRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return caseOf(await this.#connection.request(method.closeCallback, request, options));
+    return caseOf(await this.#request(method.closeCallback, request, options));
   }
 
   /**
@@ -203,7 +209,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async extendCallback(caseId: string, expireTime: Date, options: RequestOptions = {}): Promise<Callback> {
     const request = requests.extendRequest(caseId, expireTime);
-    return caseOf(await this.#connection.request(method.extendCallback, request, options));
+    return caseOf(await this.#request(method.extendCallback, request, options));
   }
 
   /**
@@ -220,7 +226,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async eraseCalls(caseId: string, options: RequestOptions = {}): Promise<number> {
     const request = create(pb.EraseCallsRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return Number((await this.#connection.request(method.eraseCalls, request, options)).erasedCallCount);
+    return Number((await this.#request(method.eraseCalls, request, options)).erasedCallCount);
   }
 
   /**
@@ -231,7 +237,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async getCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
     const request = create(pb.GetCallbackRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return caseOf(await this.#connection.request(method.getCallback, request, options));
+    return caseOf(await this.#request(method.getCallback, request, options));
   }
 
   /**
@@ -261,7 +267,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async getCall(callId: string, options: RequestOptions = {}): Promise<Call> {
     const request = create(pb.GetCallRequestSchema, { callId: requests.requireText("callId", callId) });
-    return callOf(await this.#connection.request(method.getCall, request, options));
+    return callOf(await this.#request(method.getCall, request, options));
   }
 
   /**
@@ -277,9 +283,7 @@ export class CallbackClient implements AsyncDisposable {
 
   /** Return one page of `listCalls`. */
   async listCallsPage(caseId: string, options: ListOptions = {}): Promise<Page<Call>> {
-    const { pageSize, pageToken } = options;
-    const callbackCaseId = requests.requireText("caseId", caseId);
-    const request = create(pb.ListCallsRequestSchema, { callbackCaseId, pageSize, pageToken });
+    const request = requests.listCallsRequest(caseId, options);
     const reply = await this.#connection.request(method.listCalls, request, options);
     return pageOf(reply.calls.map(converters.callFrom), reply);
   }
@@ -317,7 +321,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async replayCall(callId: string, options: RequestOptions = {}): Promise<Call> {
     const request = create(pb.ReplayCallRequestSchema, { callId: requests.requireText("callId", callId) });
-    return callOf(await this.#connection.request(method.replayCall, request, options));
+    return callOf(await this.#request(method.replayCall, request, options));
   }
 
   /**
@@ -325,16 +329,12 @@ export class CallbackClient implements AsyncDisposable {
    *
    * No delivery starts after this; running ones finish. Calls with a waiting caller are not affected.
    *
-   * @param options `reason` says why, for other administrators: one line of at most 200 characters.
    * @throws InvalidRequestError: The activity never has deliveries, or the reason is too long.
    * @throws PermissionDeniedError: The principal lacks the role admin.
    * @throws UnavailableError: No response arrived. Safe to send again.
    */
-  async pauseActivity(activity: string, options: RequestOptions & { readonly reason?: string } = {}): Promise<void> {
-    const request = create(pb.PauseActivityRequestSchema, {
-      callbackActivity: requests.requireText("activity", activity),
-      reason: requests.requireText("reason", options.reason),
-    });
+  async pauseActivity(activity: string, options: PauseOptions = {}): Promise<void> {
+    const request = requests.pauseRequest(activity, options);
     await this.#connection.request(method.pauseActivity, request, options);
   }
 
@@ -347,7 +347,7 @@ export class CallbackClient implements AsyncDisposable {
   async resumeActivity(activity: string, options: RequestOptions = {}): Promise<void> {
     const callbackActivity = requests.requireText("activity", activity);
     const request = create(pb.ResumeActivityRequestSchema, { callbackActivity });
-    await this.#connection.request(method.resumeActivity, request, options);
+    await this.#request(method.resumeActivity, request, options);
   }
 
   /**
@@ -356,21 +356,17 @@ export class CallbackClient implements AsyncDisposable {
    * Activities that nothing serves are yielded, too, if a callback of the owner for them is open or, for an administrator,
    * if a delivery waits.
    *
-   * @param options `owner` is the owner whose open callbacks are counted. Default: your own. Other owners require the role
-   *   admin, or a worker with `answers`.
    * @throws InvalidRequestError: An option is out of range.
    * @throws PermissionDeniedError: The principal may not list for the owner.
    * @throws UnavailableError: No response arrived.
    */
-  listActivities(options: ListOptions & { readonly owner?: string } = {}): AsyncGenerator<Activity, void, undefined> {
+  listActivities(options: ListActivitiesOptions = {}): AsyncGenerator<Activity, void, undefined> {
     return itemsOf((page) => this.listActivitiesPage(page), options);
   }
 
   /** Return one page of `listActivities`. */
-  async listActivitiesPage(options: ListOptions & { readonly owner?: string } = {}): Promise<Page<Activity>> {
-    const { pageSize, pageToken } = options;
-    const owner = requests.requireText("owner", options.owner);
-    const request = create(pb.ListActivitiesRequestSchema, { owner, pageSize, pageToken });
+  async listActivitiesPage(options: ListActivitiesOptions = {}): Promise<Page<Activity>> {
+    const request = requests.listActivitiesRequest(options);
     const reply = await this.#connection.request(method.listActivities, request, options);
     return pageOf(reply.activities.map(converters.activityFrom), reply);
   }
@@ -383,7 +379,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async listPausedActivities(options: RequestOptions = {}): Promise<PausedActivity[]> {
     const request = create(pb.ListPausedActivitiesRequestSchema);
-    const reply = await this.#connection.request(method.listPausedActivities, request, options);
+    const reply = await this.#request(method.listPausedActivities, request, options);
     return reply.pausedActivities.map(converters.pausedFrom);
   }
 
@@ -395,7 +391,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async getStatistics(options: RequestOptions = {}): Promise<Statistics> {
     const request = create(pb.GetStatisticsRequestSchema);
-    return converters.statisticsFrom(await this.#connection.request(method.getStatistics, request, options));
+    return converters.statisticsFrom(await this.#request(method.getStatistics, request, options));
   }
 
   /**
@@ -408,7 +404,7 @@ export class CallbackClient implements AsyncDisposable {
    */
   async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
     const request = create(pb.ListFindingsRequestSchema);
-    const reply = await this.#connection.request(method.listFindings, request, options);
+    const reply = await this.#request(method.listFindings, request, options);
     return reply.findings.map(converters.findingFrom);
   }
 
@@ -444,20 +440,15 @@ export class CallbackClient implements AsyncDisposable {
    * No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait for the
    * next call, pass the number of the last one as `after`.
    *
-   * @param options `timeoutMs` is how long to wait; `Infinity` waits without a limit. `after` considers only calls with a
-   *   greater `attempt`: 0 for the first call, `call.attempt` for the one after `call`. If several have ended, the earliest
-   *   one that is still stored is returned.
    * @throws DeadlineExceededError: No such call ended in time.
    * @throws CallbackClosedError: The case is closed, and has no such call.
    * @throws NotFoundError: The case does not exist.
    * @throws UnavailableError: No response arrived within the timeout of the client.
    */
-  async waitForCall(
-    caseId: string,
-    options: { readonly timeoutMs: number; readonly after?: number; readonly signal?: AbortSignal },
-  ): Promise<Call> {
-    const { timeoutMs, after = 0, signal } = options;
-    const backoff = new Backoff(requireTimeout(timeoutMs, { finite: false }), { longestMs: 1_000 });
+  async waitForCall(caseId: string, options: WaitOptions = {}): Promise<Call> {
+    checkOptions("waitForCall", options, WAIT);
+    const { timeoutMs = this.#connection.timeoutMs, after = 0, signal } = options;
+    const backoff = new Backoff(timeoutMs, { longestMs: 1_000 });
     for (;;) {
       try {
         const remainingMs = Math.max(backoff.remainingMs, 100);
@@ -478,6 +469,16 @@ export class CallbackClient implements AsyncDisposable {
       }
       await pause(Math.min(backoff.nextPauseMs(), Math.max(backoff.remainingMs, 0)), signal);
     }
+  }
+
+  /** Send a request whose options are those of every request. */
+  async #request<Input extends DescMessage, Output extends DescMessage>(
+    called: DescMethod & { input: Input; output: Output },
+    message: MessageShape<Input>,
+    options: RequestOptions,
+  ): Promise<MessageShape<Output>> {
+    checkOptions(called.localName, options, REQUEST);
+    return this.#connection.request(called, message, options);
   }
 
   /** Return the earliest stored call after a number that has ended, with its body. Undefined if none has. */

@@ -40,11 +40,11 @@ export interface FieldViolation {
 /** What an error carries beside its message. */
 export interface ErrorAttributes {
   readonly code: StatusCode;
-  readonly reason?: ErrorReason | (string & {});
-  readonly facts?: Readonly<Record<string, string>>;
-  readonly violations?: readonly FieldViolation[];
+  readonly reason?: ErrorReason | (string & {}) | undefined;
+  readonly facts?: Readonly<Record<string, string>> | undefined;
+  readonly violations?: readonly FieldViolation[] | undefined;
   readonly retryAfterMs?: number | undefined;
-  readonly cause?: unknown;
+  readonly cause?: unknown | undefined;
 }
 
 /** Base class of every error of a request: the server refused it, or did not respond. */

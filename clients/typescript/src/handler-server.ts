@@ -13,6 +13,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
+import { arrayOf, type Checks, checkOptions, file, graceMs as grace, logger, must, nested, text } from "./checks.js";
 import { bufferOf, pathOf, SERVER_OPTIONS } from "./connection/channel.js";
 import { PemFiles } from "./connection/tls.js";
 import { answerTooLarge, executionOf, logAnswerRefused, MAX_ANSWER_BYTES } from "./execution.js";
@@ -25,23 +26,23 @@ import {
   HandleNotificationResponseSchema,
   RefuseAnswerRequestSchema,
 } from "./gen/callback/v1/callback_handler_service_pb.js";
-import type { Handlers } from "./handlers.js";
+import { type Handlers, requireHandlers } from "./handlers.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
-import { stopSignal } from "./process.js";
+import { callsOf, RUN, type RunOptions, stopSignal } from "./process.js";
 import { callAfter } from "./timer.js";
 import { DEFAULT_GRACE_MS } from "./worker.js";
 
 /** TLS of a handler server: its certificate, and the Callback servers that it accepts. */
 export interface ServerTls {
   /** PEM file of the server's certificate, with its intermediate certificates. */
-  readonly certFile: string;
+  readonly certFile: string | URL;
   /** PEM file of its private key, without a password. */
-  readonly keyFile: string;
+  readonly keyFile: string | URL;
   /**
    * PEM file of certificate authorities. Every client must present a certificate of one of them (mutual TLS). Default:
    * clients need no certificate.
    */
-  readonly clientCaFile?: string | undefined;
+  readonly clientCaFile?: string | URL | undefined;
   /**
    * URIs or DNS names of the accepted clients. One of them must be among the subject alternative names of the client's
    * certificate, exactly. Requires `clientCaFile`. Default: every client with a certificate of these authorities.
@@ -54,10 +55,25 @@ export interface HandlerServerOptions {
   /** The certificate of this server, and the Callback servers that it accepts. Default: no TLS. */
   readonly tls?: ServerTls | undefined;
   /** How long running calls may continue after a stop, in milliseconds. Later their signals abort. Default: 10,000. */
-  readonly graceMs?: number;
+  readonly graceMs?: number | undefined;
   /** Where to log. Default: standard error. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
+
+const TLS = {
+  certFile: file,
+  keyFile: file,
+  clientCaFile: file,
+  clientNames: arrayOf("names", text),
+} satisfies Checks<ServerTls>;
+
+const CHECKS = {
+  tls: nested(TLS, '{ certFile: "server.pem", keyFile: "server.key" }'),
+  graceMs: grace,
+  logger,
+} satisfies Checks<HandlerServerOptions>;
+
+const checkAddress = must("HOST:PORT or unix:/path, such as 127.0.0.1:50061", (value) => typeof value === "string");
 
 /** A handler server that listens. */
 export interface RunningHandlerServer extends AsyncDisposable {
@@ -72,6 +88,9 @@ export interface RunningHandlerServer extends AsyncDisposable {
 /** How often files of TLS are checked for changes, in milliseconds. */
 const FILES_INTERVAL_MS = 1_000;
 
+/** How long connections without calls may hold up a stop, in milliseconds, once the grace has ended. */
+const CLOSE_MS = 2_000;
+
 /** A gRPC server that offers handlers. */
 export class HandlerServer {
   readonly #handlers: Handlers;
@@ -79,13 +98,24 @@ export class HandlerServer {
   readonly #tls: ServerTls | undefined;
   readonly #graceMs: number;
   readonly #logger: Logger;
+  #run: Run | undefined;
 
   /**
    * @param handlers The handlers.
    * @param address `host:port` (`[::1]:50061` for IPv6; port 0 selects a free one) or `unix:/path`.
-   * @throws TypeError: The address is malformed, or `clientNames` is given without `clientCaFile`.
+   * @throws TypeError: There are no handlers, the address is malformed, an option does not exist or has the wrong type, or
+   *   `clientNames` is given without `clientCaFile`.
+   * @throws RangeError: `graceMs` is negative or NaN.
    */
   constructor(handlers: Handlers, address: string, options: HandlerServerOptions = {}) {
+    requireHandlers("a HandlerServer", handlers);
+    checkAddress("the address of a HandlerServer", address);
+    checkOptions(
+      "HandlerServer",
+      options,
+      CHECKS,
+      'new HandlerServer(handlers, "127.0.0.1:50061", { graceMs: 5_000 })',
+    );
     const { tls, graceMs = DEFAULT_GRACE_MS, logger = standardErrorLogger } = options;
     if (!/^(?:unix:.+|(?:\[[^\]]+\]|[^\][:/]+):\d{1,5})$/.test(address)) {
       throw new TypeError(`cannot listen on ${JSON.stringify(address)}: use HOST:PORT or unix:/path`);
@@ -104,23 +134,27 @@ export class HandlerServer {
    * Serve until SIGTERM, SIGINT, or the abort of a signal. Then accept no new calls, and let running calls finish. A second
    * SIGTERM or SIGINT has its usual effect.
    *
-   * @throws Error: As for `start`, and if calls still ran when `graceMs` was over. They are lost.
+   * @throws Error: As for `start`, or calls still ran when `graceMs` was over, and are lost.
    */
-  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async run(options: RunOptions = {}): Promise<void> {
+    checkOptions("run", options, RUN);
+    const { signal } = options;
     using stop = stopSignal(signal);
     const running = await this.#listen();
     const activities = this.#handlers.activities.join(",") || "none";
     this.#logger.info({ address: running.address, activities }, "handlers_listening");
     await stop.requested;
     this.#logger.info({ graceMs: this.#graceMs }, "stopping");
-    if (!(await running.stop())) {
-      throw new Error("the grace of the handler server ended before all of its calls did");
+    const lost = await running.stop();
+    if (lost > 0) {
+      throw new Error(`the grace of the handler server, ${this.#graceMs} ms, ended before ${callsOf(lost)}`);
     }
   }
 
   /**
    * Serve beside other work of this process, such as a test. It handles no signals of the process.
    *
+   * @throws Error: The handler server runs already.
    * @throws Error of Node: The server cannot listen on the address, or a file of `tls` cannot be read.
    * @throws TypeError: A file of `tls` has no usable content.
    */
@@ -130,36 +164,52 @@ export class HandlerServer {
     return { address, port, stop: end, [Symbol.asyncDispose]: end };
   }
 
-  /** Listen. `stop` returns whether the running calls have finished within the grace. */
-  async #listen(): Promise<{ address: string; port: number; stop: () => Promise<boolean> }> {
+  /** Listen. `stop` returns how many calls still ran when the grace ended. */
+  async #listen(): Promise<{ address: string; port: number; stop: () => Promise<number> }> {
+    if (this.#run !== undefined) {
+      throw new Error("this handler server runs already: stop it first, or create another HandlerServer");
+    }
     const server = new Server(SERVER_OPTIONS);
     const service = CallbackHandlerService.typeName;
     const health = new HealthImplementation({ [service]: "SERVING" });
     health.addToServer(server);
-    server.addService(DEFINITION, this.#implementation());
     const [credentials, release] = credentialsOf(this.#tls, this.#logger);
+    const run: Run = { calls: 0, ended: "the server has cancelled the call" };
+    this.#run = run;
+    server.addService(DEFINITION, this.#implementation(run));
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync(this.#address, credentials, (error, bound) => (error === null ? resolve(bound) : reject(error)));
     }).catch((error: unknown) => {
+      this.#run = undefined;
       release();
       throw error;
     });
     const isUnix = this.#address.startsWith("unix:");
-    let stopped: Promise<boolean> | undefined;
-    const stop = (): Promise<boolean> => {
+    let stopped: Promise<number> | undefined;
+    const stop = (): Promise<number> => {
       stopped ??= new Promise((resolve) => {
         health.setStatus(service, "NOT_SERVING");
-        const end = (isInTime: boolean): void => {
+        const end = (lost: number): void => {
           clearTimeout(late);
           release();
-          resolve(isInTime);
+          this.#run = undefined;
+          resolve(lost);
         };
-        const late = callAfter(this.#graceMs, () => {
-          this.#logger.warn({ graceMs: this.#graceMs }, "grace_exceeded");
+        const force = (lost: number): void => {
+          run.ended = `the handler server has stopped, and its grace of ${this.#graceMs} ms has ended`;
           server.forceShutdown();
-          end(false); // a connection without a handshake would hold up the shutdown without end
+          end(lost); // a connection without a handshake would hold up the shutdown without end
+        };
+        let late = callAfter(this.#graceMs, () => {
+          const lost = run.calls;
+          if (lost === 0) {
+            late = setTimeout(() => force(0), CLOSE_MS); // the last answers are on their way
+            return;
+          }
+          this.#logger.warn({ graceMs: this.#graceMs, calls: lost }, "grace_exceeded");
+          force(lost);
         });
-        server.tryShutdown(() => end(true));
+        server.tryShutdown(() => end(0));
       });
       return stopped;
     };
@@ -176,18 +226,18 @@ export class HandlerServer {
   }
 
   /** Return the methods of the service. Their messages are bytes: each answer is then written once. */
-  #implementation(): UntypedServiceImplementation {
+  #implementation(run: Run): UntypedServiceImplementation {
     return {
       handleCallback: this.#guarded(async (call) => {
         const request = fromBinary(HandleCallbackRequestSchema, call.request);
-        return this.#decide(call, request, "", (decision) => toBinary(HandleCallbackResponseSchema, decision));
+        return this.#decide(run, call, request, "", (decision) => toBinary(HandleCallbackResponseSchema, decision));
       }),
       handleNotification: this.#guarded(async (call) => {
         const { notification } = fromBinary(HandleNotificationRequestSchema, call.request);
         if (notification === undefined) {
           throw refusal(status.INVALID_ARGUMENT, "the request has no notification");
         }
-        return this.#decide(call, notification, "the notifications of ", (decision) =>
+        return this.#decide(run, call, notification, "the notifications of ", (decision) =>
           toBinary(HandleNotificationResponseSchema, {
             $typeName: HandleNotificationResponseSchema.typeName,
             decision,
@@ -203,6 +253,7 @@ export class HandlerServer {
 
   /** Run the handler of a request, and return the bytes of its decision. */
   async #decide(
+    run: Run,
     call: Call,
     request: HandleCallbackRequest,
     what: string,
@@ -215,8 +266,10 @@ export class HandlerServer {
       throw refusal(status.UNIMPLEMENTED, `no handler for ${what}the activity ${JSON.stringify(activity)} here`);
     }
     const withdrawal = new AbortController();
-    call.on("cancelled", () => withdrawal.abort(new Error("the server has cancelled the call")));
+    call.on("cancelled", () => withdrawal.abort(new Error(run.ended)));
+    run.calls += 1;
     const outcome = await execution(withdrawal.signal);
+    run.calls -= 1;
     if (typeof outcome === "string") {
       throw refusal(status.INTERNAL, outcome);
     }
@@ -243,6 +296,14 @@ export class HandlerServer {
       );
     };
   }
+}
+
+/** A run of a handler server, from its start to its stop. */
+interface Run {
+  /** The number of calls whose handlers have not ended. */
+  calls: number;
+  /** Why calls are cancelled. */
+  ended: string;
 }
 
 type Call = ServerUnaryCall<Uint8Array, Uint8Array>;

@@ -25,6 +25,7 @@
  * 6. A handler of notifications is told of reminders and of the expiry. Without one, a program gets calls alone.
  */
 
+import { described } from "./checks.js";
 import type { Answer } from "./decisions.js";
 import type { IncomingCall } from "./request.js";
 import type { Notification } from "./values.js";
@@ -88,6 +89,14 @@ export class Handlers {
   notification(name: string, handler: NotificationHandler): this {
     register(this.#notificationHandlers, name, handler);
     return this;
+  }
+}
+
+/** Check that a value is handlers. @throws TypeError: It is not. The message says what needs them, and how to make them. */
+export function requireHandlers(what: string, handlers: unknown): asserts handlers is Handlers {
+  if (!(handlers instanceof Handlers)) {
+    const example = 'new Handlers().activity("order-paid", (call) => …)';
+    throw new TypeError(`${what} needs Handlers, not ${described(handlers)}: pass ${example}`);
   }
 }
 

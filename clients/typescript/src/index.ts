@@ -7,7 +7,7 @@
 
 export { CallbackClient } from "./client.js";
 export type { Tls } from "./connection/tls.js";
-export { Accept, type AcceptAttributes, type Answer, Reject } from "./decisions.js";
+export { Accept, type AcceptAttributes, type Answer, Reject, type RejectAttributes } from "./decisions.js";
 export * from "./enums.js";
 export * from "./errors.js";
 export {
@@ -21,16 +21,20 @@ export type { Logger } from "./logger.js";
 export type {
   ClientOptions,
   GenerateOptions,
+  ListActivitiesOptions,
   ListCallbacksOptions,
   ListOptions,
   ListOwnerCallsOptions,
+  PauseOptions,
   RequestOptions,
   Resettable,
   SetResponseOptions,
   TokenOptions,
+  WaitOptions,
   WatchOptions,
 } from "./options.js";
 export { Headers, Pairs, type PairsLike, Query } from "./pairs.js";
+export type { RunOptions } from "./process.js";
 export { ErrorReason } from "./reasons.js";
 export { Call, IncomingCall, Request, type TraceContext } from "./request.js";
 export { PageResponse, Redirect, Response, type ResponseAttributes } from "./response.js";

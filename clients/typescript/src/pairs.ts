@@ -8,10 +8,17 @@
  */
 
 import { inspect } from "node:util";
+import { described, must } from "./checks.js";
 import { MASK } from "./concealing.js";
 
 /** The accepted input: an object, in which an array as value repeats its name, or pairs of name and value. */
 export type PairsLike = Iterable<readonly [string, string]> | Readonly<Record<string, string | readonly string[]>>;
+
+/** Check that a value is an object of names and values, or pairs. Its names and values are checked when they are read. */
+export const checkPairs = must(
+  "an object or an iterable of names and values, such as new URLSearchParams(text)",
+  (value) => typeof value === "object" && value !== null,
+);
 
 /** Immutable, ordered multi-mapping of names to values. */
 export abstract class Pairs implements Iterable<readonly [string, string]> {
@@ -20,6 +27,7 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
 
   /** @throws TypeError: A name or a value is not a string. */
   constructor(pairs: PairsLike = []) {
+    checkPairs(`the argument of ${new.target.name}`, pairs);
     this.#pairs = pairs instanceof Pairs ? pairs.pairs : Object.freeze(flat(pairs));
     for (const [name, value] of this.#pairs) {
       const values = this.#values.get(this.key(name));
@@ -104,7 +112,7 @@ function flat(pairs: PairsLike): (readonly [string, string])[] {
   for (const [name, value] of given) {
     for (const single of Array.isArray(value) ? (value as readonly string[]) : [value as string]) {
       if (typeof name !== "string" || typeof single !== "string") {
-        throw new TypeError(`names and values must be text, not ${typeof name} and ${typeof single}`);
+        throw new TypeError(`names and values must be text, not ${described(name)} and ${described(single)}`);
       }
       made.push(Object.freeze([name, single] as const));
     }

@@ -1,5 +1,21 @@
 /** Stop signals of a program whose main job is to run handlers. */
 
+import { signal as abortSignal, type Checks } from "./checks.js";
+
+/** The options of `run` and `start`. */
+export interface RunOptions {
+  /** Stops what runs, or gives up the start. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The checks of the options of `run` and `start`. */
+export const RUN = { signal: abortSignal } satisfies Checks<RunOptions>;
+
+/** Return what to say of calls that did not end. */
+export function callsOf(count: number): string {
+  return count === 1 ? "one call did, which is lost" : `${count} calls did, which are lost`;
+}
+
 /** A wish to stop, until it is disposed. */
 export interface Stop extends Disposable {
   /** Resolves with the first SIGTERM or SIGINT, and with the abort of the signal. */

@@ -2,7 +2,8 @@
 
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationFromMs as exactDurationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { checkOptions, date, text, wordOf } from "./checks.js";
 import { MAX_MESSAGE_BYTES } from "./connection/channel.js";
 import { decisionTo, responseTo } from "./converters.js";
 import type { Answer, Reject } from "./decisions.js";
@@ -10,15 +11,20 @@ import * as enums from "./enums.js";
 import { InvalidRequestError } from "./errors.js";
 import * as pb from "./gen/callback/v1/callback_pb.js";
 import * as service from "./gen/callback/v1/callbacks_service_pb.js";
+import * as checks from "./option-checks.js";
 import type {
   GenerateOptions,
+  ListActivitiesOptions,
   ListCallbacksOptions,
+  ListOptions,
   ListOwnerCallsOptions,
+  PauseOptions,
   Resettable,
+  SetResponseOptions,
   WatchOptions,
 } from "./options.js";
 import { ErrorReason } from "./reasons.js";
-import { Response } from "./response.js";
+import { checkResponse, type Response } from "./response.js";
 
 /** The largest body that is sent, in bytes. The server's own limit is lower, but it could not read a larger message. */
 const LARGEST_BODY = MAX_MESSAGE_BYTES / 2;
@@ -41,47 +47,50 @@ export function generateRequest(
   options: GenerateOptions,
   requestId: string,
 ): service.GenerateCallbackUrlRequest {
-  const { prompt, answerMode, getGuard } = options;
+  checkOptions("generateCallbackUrl", options, checks.GENERATE);
+  const { prompt, answerMode, getGuard, fallback, closedResponse } = options;
   return create(service.GenerateCallbackUrlRequestSchema, {
     callbackActivity: requireText("activity", activity),
-    callbackActivityCase: requireText("activityCase", options.activityCase),
-    stateQueryParameter: requireText("stateQueryParameter", options.stateQueryParameter),
+    callbackActivityCase: options.activityCase,
+    stateQueryParameter: options.stateQueryParameter,
     retryableAfterError: options.retryableAfterError,
     allowMultipleCalls: options.allowMultipleCalls,
-    alternativeDomain: requireText("alternativeDomain", options.alternativeDomain),
-    response: requireResponse(response),
-    requestId: requireText("requestId", requestId),
+    alternativeDomain: options.alternativeDomain,
+    response: requireResponse("response", response),
+    requestId,
     timeToLive: durationOf(options.timeToLiveMs),
-    labels: labelsOf(options.labels),
-    verificationProfile: requireText("verificationProfile", options.verificationProfile),
-    getGuard: getGuard && pb.GetGuard[wordOf("getGuard", getGuard, enums.GetGuard)],
-    answerMode: answerMode && pb.AnswerMode[wordOf("answerMode", answerMode, enums.AnswerMode)],
+    labels: { ...options.labels },
+    verificationProfile: options.verificationProfile,
+    getGuard: getGuard && pb.GetGuard[getGuard],
+    answerMode: answerMode && pb.AnswerMode[answerMode],
     answerDeadline: durationOf(options.answerDeadlineMs),
-    fallback: options.fallback && requireResponse(options.fallback),
+    fallback: fallback && requireResponse("fallback", fallback),
     ordered: options.ordered,
     holdTime: durationOf(options.holdTimeMs),
     repeatWindow: durationOf(options.repeatWindowMs),
     noRepeat: options.noRepeat,
     prompt: prompt && {
       title: requireText("prompt.title", prompt.title),
-      text: requireText("prompt.text", prompt.text),
-      choices: Object.entries(labelsOf(prompt.choices)).map(([value, label]) => ({ value, label })),
+      text: prompt.text,
+      choices: Object.entries(prompt.choices ?? {}).map(([value, label]) => ({ value, label })),
     },
-    closedResponse: options.closedResponse && requireResponse(options.closedResponse),
-    remindAfter: options.remindAfterMs?.map((each) => durationFromMs(each)) ?? [],
-    notify: options.notify?.map((each) => pb.CallReason[wordOf("notify", each, enums.CallReason)]) ?? [],
+    closedResponse: closedResponse && requireResponse("closedResponse", closedResponse),
+    remindAfter: options.remindAfterMs?.map(durationFromMs) ?? [],
+    notify: options.notify?.map((each) => pb.CallReason[each]) ?? [],
   });
 }
 
 export function setResponseRequest(
   caseId: string,
   response: Response,
-  reset: readonly Resettable[],
+  options: SetResponseOptions,
 ): service.SetResponseRequest {
-  const message = requireResponse(response);
+  checkOptions("setResponse", options, checks.SET_RESPONSE);
+  const { reset = [] } = options;
+  const message = requireResponse("response", response);
   const isGiven = (name: Resettable | "type"): boolean => response[name] !== undefined;
   for (const name of reset) {
-    if (!(name in RESPONSE_FIELDS) || (name as string) === "type") {
+    if (!Object.hasOwn(RESPONSE_FIELDS, name) || (name as string) === "type") {
       const others = Object.keys(RESPONSE_FIELDS).filter((each) => each !== "type");
       throw new TypeError(`reset cannot contain ${JSON.stringify(name)}: use ${others.join(", ")}`);
     }
@@ -116,24 +125,26 @@ export function resolveRequest(caseId: string, answer: Answer | Reject): service
 }
 
 export function extendRequest(caseId: string, expireTime: Date): service.ExtendCallbackRequest {
+  date("expireTime", expireTime);
   return create(service.ExtendCallbackRequestSchema, {
     callbackCaseId: requireText("caseId", caseId),
-    expireTime: timestampFromDate(requireDate("expireTime", expireTime)),
+    expireTime: timestampFromDate(expireTime),
   });
 }
 
 export function listCallbacksRequest(options: ListCallbacksOptions): service.ListCallbacksRequest {
+  checkOptions("listCallbacks", options, checks.LIST_CALLBACKS);
   const { status, lastCallStatus, createdAfter, createdBefore } = options;
   return create(service.ListCallbacksRequestSchema, {
     pageSize: options.pageSize,
-    pageToken: requireText("pageToken", options.pageToken),
-    callbackActivity: requireText("activity", options.activity),
-    labels: labelsOf(options.labels),
-    owner: requireText("owner", options.owner),
-    status: status && pb.CallbackStatus[wordOf("status", status, enums.CallbackStatus)],
-    lastCallStatus: lastCallStatus && pb.CallStatus[wordOf("lastCallStatus", lastCallStatus, enums.CallStatus)],
-    createdAfter: createdAfter && timestampFromDate(requireDate("createdAfter", createdAfter)),
-    createdBefore: createdBefore && timestampFromDate(requireDate("createdBefore", createdBefore)),
+    pageToken: options.pageToken,
+    callbackActivity: options.activity,
+    labels: { ...options.labels },
+    owner: options.owner,
+    status: status && pb.CallbackStatus[status],
+    lastCallStatus: lastCallStatus && pb.CallStatus[lastCallStatus],
+    createdAfter: createdAfter && timestampFromDate(createdAfter),
+    createdBefore: createdBefore && timestampFromDate(createdBefore),
   });
 }
 
@@ -141,21 +152,43 @@ export function listOwnerCallsRequest(
   only: enums.CallFilter,
   options: ListOwnerCallsOptions,
 ): service.ListOwnerCallsRequest {
+  wordOf(enums.CallFilter)("only", only);
+  checkOptions("listOwnerCalls", options, checks.LIST_OWNER_CALLS);
+  const { owner, activity: callbackActivity, pageSize, pageToken } = options;
   return create(service.ListOwnerCallsRequestSchema, {
-    filter: service.CallFilter[wordOf("only", only, enums.CallFilter)],
-    owner: requireText("owner", options.owner),
-    callbackActivity: requireText("activity", options.activity),
-    pageSize: options.pageSize,
-    pageToken: requireText("pageToken", options.pageToken),
+    filter: service.CallFilter[only],
+    owner,
+    callbackActivity,
+    pageSize,
+    pageToken,
   });
 }
 
+export function listCallsRequest(caseId: string, options: ListOptions): service.ListCallsRequest {
+  checkOptions("listCalls", options, checks.LIST);
+  const { pageSize, pageToken } = options;
+  return create(service.ListCallsRequestSchema, { callbackCaseId: requireText("caseId", caseId), pageSize, pageToken });
+}
+
+export function listActivitiesRequest(options: ListActivitiesOptions): service.ListActivitiesRequest {
+  checkOptions("listActivities", options, checks.LIST_ACTIVITIES);
+  const { owner, pageSize, pageToken } = options;
+  return create(service.ListActivitiesRequestSchema, { owner, pageSize, pageToken });
+}
+
+export function pauseRequest(activity: string, options: PauseOptions): service.PauseActivityRequest {
+  checkOptions("pauseActivity", options, checks.PAUSE);
+  const callbackActivity = requireText("activity", activity);
+  return create(service.PauseActivityRequestSchema, { callbackActivity, reason: options.reason });
+}
+
 export function watchRequest(options: WatchOptions): service.WatchCallsRequest {
+  checkOptions("watchCalls", options, checks.WATCH);
   return create(service.WatchCallsRequestSchema, {
-    callbackActivity: requireText("activity", options.activity),
-    labels: labelsOf(options.labels),
-    callbackCaseId: requireText("caseId", options.caseId),
-    resumeToken: requireText("resumeToken", options.resumeToken),
+    callbackActivity: options.activity,
+    labels: { ...options.labels },
+    callbackCaseId: options.caseId,
+    resumeToken: options.resumeToken,
     latestOnly: options.latestOnly,
   });
 }
@@ -166,17 +199,13 @@ export function newRequestId(): string {
 }
 
 /** Return the value, after checking that it is text. @throws TypeError: It is not text. */
-export function requireText(name: string, value = ""): string {
-  if (typeof value !== "string") {
-    throw new TypeError(`${name} must be text, not ${value === null ? "null" : typeof value}`);
-  }
+export function requireText(name: string, value: string): string {
+  text(name, value);
   return value;
 }
 
-function requireResponse(response: Response): pb.Response {
-  if (!(response instanceof Response)) {
-    throw new TypeError(`response must be a Response, a Redirect or a PageResponse, not ${typeof response}`);
-  }
+function requireResponse(name: string, response: Response): pb.Response {
+  checkResponse(name, response);
   requireBody(response.body);
   return responseTo(response);
 }
@@ -193,32 +222,11 @@ function requireBody(body: Uint8Array | undefined): void {
   }
 }
 
-function requireDate(name: string, value: Date): Date {
-  if (!(value instanceof Date) || Number.isNaN(value.getTime())) {
-    throw new TypeError(`${name} must be a valid Date`);
-  }
-  return value;
+/** Return the duration of a time in milliseconds, which is rounded to whole ones. */
+function durationFromMs(milliseconds: number): Duration {
+  return exactDurationFromMs(Math.round(milliseconds));
 }
 
-function labelsOf(labels: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(labels).map(([name, value]) => [name, requireText(`labels.${name}`, value)]),
-  );
-}
-
-/** Return a word, after checking that it is one. @throws TypeError: It is not, or it is UNKNOWN. */
-function wordOf<Word extends string>(
-  name: string,
-  word: Word,
-  words: Readonly<Record<string, Word>>,
-): Exclude<Word, "UNKNOWN"> {
-  if (word === "UNKNOWN" || !Object.hasOwn(words, word)) {
-    const others = Object.keys(words).filter((each) => each !== "UNKNOWN");
-    throw new TypeError(`${name} must be ${others.join(", ")}, not ${String(word)}`);
-  }
-  return word as Exclude<Word, "UNKNOWN">;
-}
-
-function durationOf(milliseconds: number | undefined): ReturnType<typeof durationFromMs> | undefined {
+function durationOf(milliseconds: number | undefined): Duration | undefined {
   return milliseconds === undefined ? undefined : durationFromMs(milliseconds);
 }

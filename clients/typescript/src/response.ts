@@ -1,8 +1,9 @@
 /** Responses to callers: code, body and headers; a redirect; or a page in the style of the operator. */
 
+import { type Checks, checkOptions, must, mustBeNumber, requireObject, text as someText, wordOf } from "./checks.js";
 import { Concealing, conceal, secretOf } from "./concealing.js";
-import type { ResponseType } from "./enums.js";
-import { Headers, type PairsLike } from "./pairs.js";
+import { ResponseType } from "./enums.js";
+import { checkPairs, Headers, type PairsLike } from "./pairs.js";
 
 /**
  * The attributes of a response. One that is undefined is not given: a new case uses its default, and `setResponse` and
@@ -32,6 +33,19 @@ export interface ResponseAttributes {
   readonly linkUrl?: string | undefined;
 }
 
+const CHECKS = {
+  code: mustBeNumber("a whole number", (value) => (value | 0) === value),
+  headers: checkPairs,
+  redirectUrl: someText,
+  type: wordOf({ ...ResponseType, CASE: "CASE" }),
+  heading: someText,
+  text: someText,
+  linkLabel: someText,
+  linkUrl: someText,
+} satisfies Checks<Omit<ResponseAttributes, "body">>;
+
+const EXAMPLE = "{ code: 404 }";
+
 /** Response to a caller: code, body and headers. See `Redirect` and `PageResponse` for the other types. */
 export class Response extends Concealing {
   /** The HTTP status. */
@@ -48,22 +62,16 @@ export class Response extends Concealing {
   /**
    * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
    * @param attributes The other attributes.
-   * @throws TypeError: An attribute has the wrong type.
+   * @throws TypeError: An attribute does not exist or has the wrong type.
+   * @throws RangeError: The code is no whole number.
    */
   constructor(body?: Uint8Array | string, attributes: Omit<ResponseAttributes, "body"> = {}) {
     super();
+    checkOptions(new.target.name, attributes, CHECKS, EXAMPLE);
     const { code, headers, redirectUrl, type = "RESPONSE", heading, text, linkLabel, linkUrl } = attributes;
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    if (bytes !== undefined && !(bytes instanceof Uint8Array)) {
-      throw new TypeError(`body must be bytes or text, not ${typeof bytes}`);
-    }
-    if (code !== undefined && (code | 0) !== code) {
-      throw new TypeError(`code must be a whole number, not ${String(code)}`);
-    }
-    for (const [name, value] of Object.entries({ redirectUrl, type, heading, text, linkLabel, linkUrl })) {
-      if (value !== undefined && typeof value !== "string") {
-        throw new TypeError(`${name} must be text, not ${typeof value}`);
-      }
+    if (bytes !== undefined) {
+      checkBytes("body", bytes);
     }
     this.code = code;
     this.type = type === "CASE" ? undefined : type;
@@ -127,6 +135,7 @@ export class Response extends Concealing {
  */
 export class Redirect extends Response {
   constructor(redirectUrl?: string, attributes: Omit<ResponseAttributes, "redirectUrl"> = {}) {
+    requireObject("Redirect", attributes, EXAMPLE);
     const { body, ...others } = attributes;
     super(body, { type: "REDIRECT", ...others, redirectUrl });
   }
@@ -139,15 +148,22 @@ export class Redirect extends Response {
  */
 export class PageResponse extends Response {
   constructor(heading?: string, text?: string, attributes: Omit<ResponseAttributes, "heading" | "text"> = {}) {
+    requireObject("PageResponse", attributes, '{ linkUrl: "/" }');
     const { body, ...others } = attributes;
     super(body, { type: "PAGE", ...others, heading, text });
   }
 }
 
-function typed(
-  contentType: string,
-  body: string,
-  { code, headers = [] }: Pick<ResponseAttributes, "code" | "headers">,
-): Response {
-  return new Response(body, { code, headers: [["content-type", contentType], ...new Headers(headers)] });
+/** Check that a value is a response. */
+export const checkResponse: (name: string, value: unknown) => asserts value is Response = must(
+  "a Response, a Redirect or a PageResponse",
+  (value) => value instanceof Response,
+);
+
+const checkBytes = must("text or bytes", (value) => value instanceof Uint8Array);
+
+function typed(contentType: string, body: string, attributes: Pick<ResponseAttributes, "code" | "headers">): Response {
+  requireObject("Response", attributes, EXAMPLE);
+  const headers: PairsLike = [["content-type", contentType], ...new Headers(attributes.headers)];
+  return new Response(body, { ...attributes, headers });
 }

@@ -2,14 +2,16 @@
 
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import type { Client, ClientReadableStream, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
-import { Backoff, DEFAULT_TIMEOUT_MS, pause, requireTimeout } from "./connection/backoff.js";
+import { checkOptions } from "./checks.js";
+import { Backoff, DEFAULT_TIMEOUT_MS, pause } from "./connection/backoff.js";
 import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel, pathOf, readerOf, writerOf } from "./connection/channel.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
-import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
+import { channelTarget, checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles } from "./connection/tls.js";
 import { CallbackError } from "./errors.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
+import { CLIENT } from "./option-checks.js";
 import type { ClientOptions, RequestOptions } from "./options.js";
 import type { TraceContext } from "./request.js";
 
@@ -25,15 +27,17 @@ export class Connection {
   readonly #token: () => Promise<Metadata>;
   readonly #traceContext: (() => TraceContext) | undefined;
   readonly #onClose = new Set<() => void>();
+  #address: Promise<string> | undefined;
   #channel: Client | undefined;
   #isClosed = false;
 
   constructor(options: ClientOptions) {
+    checkOptions("CallbackClient", options, CLIENT, `new CallbackClient({ target: "${DEFAULT_TARGET}" })`);
     const { target = DEFAULT_TARGET, tls, timeoutMs = DEFAULT_TIMEOUT_MS, retry = true } = options;
     const { logger = standardErrorLogger } = options;
-    checkTarget(target);
+    checkTarget(target, tls);
     this.target = target;
-    this.timeoutMs = requireTimeout(timeoutMs);
+    this.timeoutMs = timeoutMs;
     this.retry = retry;
     this.logger = logger;
     this.#tls = tls && { files: new PemFiles(tls, logger), serverName: tls.serverName };
@@ -68,7 +72,7 @@ export class Connection {
 
   /** Return the time that a request has. */
   backoff({ timeoutMs }: RequestOptions): Backoff {
-    return new Backoff(timeoutMs === undefined ? this.timeoutMs : requireTimeout(timeoutMs));
+    return new Backoff(timeoutMs ?? this.timeoutMs);
   }
 
   /** Send a request, with retries until its timeout. Every gRPC error becomes a `CallbackError`. */
@@ -99,7 +103,7 @@ export class Connection {
   ): Promise<ClientReadableStream<MessageShape<Output>>> {
     const metadata = await this.#metadata();
     const [write, read] = [writerOf(method.input), readerOf(method.output)];
-    return this.#open().makeServerStreamRequest(pathOf(method), write, read, request, metadata, {});
+    return (await this.#open()).makeServerStreamRequest(pathOf(method), write, read, request, metadata, {});
   }
 
   /** Return the error of a request after `close`. */
@@ -113,11 +117,12 @@ export class Connection {
     timeoutMs: number,
     signal: AbortSignal | undefined,
   ): Promise<MessageShape<Output>> {
+    const deadline = Date.now() + timeoutMs;
     signal?.throwIfAborted();
     const metadata = await this.#metadata();
-    const channel = this.#open();
+    const channel = await this.#open();
+    signal?.throwIfAborted();
     const [write, read] = [writerOf(method.input), readerOf(method.output)];
-    const deadline = Date.now() + timeoutMs;
     let call!: ClientUnaryCall;
     const abort = (): void => call.cancel();
     try {
@@ -145,13 +150,17 @@ export class Connection {
   async #metadata(): Promise<Metadata> {
     const metadata = await this.#token();
     for (const [name, value] of Object.entries(this.#traceContext?.() ?? {})) {
-      metadata.set(name, String(value));
+      if (value !== undefined) {
+        metadata.set(name, String(value));
+      }
     }
     return metadata;
   }
 
   /** Return the channel. The first request creates it, and changed files of `tls` replace it. */
-  #open(): Client {
+  async #open(): Promise<Client> {
+    this.#address ??= channelTarget(this.target);
+    const address = await this.#address;
     if (this.#isClosed) {
       throw this.closedError();
     }
@@ -159,7 +168,7 @@ export class Connection {
       this.#channel.close(); // its requests end first
       this.#channel = undefined;
     }
-    this.#channel ??= openChannel(this.target, this.#tls, CHANNEL_OPTIONS);
+    this.#channel ??= openChannel(address, this.#tls, CHANNEL_OPTIONS);
     return this.#channel;
   }
 }

@@ -1,7 +1,7 @@
 /** Watches: the events of callbacks and calls, without a gap. */
 
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
-import { Backoff, pause, requireTimeout } from "./connection/backoff.js";
+import { Backoff, pause } from "./connection/backoff.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
 import { eventFrom } from "./converters.js";
 import { CallbackError, UnavailableError, WatcherTooSlowError } from "./errors.js";
@@ -47,7 +47,7 @@ export async function openWatch(
   request: WatchCallsRequest,
   { timeoutMs = connection.timeoutMs, signal }: WatchOptions,
 ): Promise<CallWatch> {
-  const watch = new Watch(connection, request, requireTimeout(timeoutMs, { finite: false }), signal);
+  const watch = new Watch(connection, request, timeoutMs, signal);
   await watch.fetch();
   return watch;
 }

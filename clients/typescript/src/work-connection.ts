@@ -13,6 +13,12 @@ import { Slots } from "./slots.js";
 import { callAfter } from "./timer.js";
 import { WorkStream } from "./work-stream.js";
 
+/**
+ * How long a server may take to end a stream without calls, in milliseconds, once the grace has ended. The last results
+ * are on their way to it.
+ */
+const CLOSE_MS = 2_000;
+
 const BACKOFF = { firstMs: 200, longestMs: 5_000 };
 
 /** The codes of an error that ends a worker which had no welcome yet: its configuration is wrong. */
@@ -33,7 +39,9 @@ export interface ConnectionOptions {
   /** Returns the metadata of the next stream. */
   readonly metadata: () => Promise<Metadata>;
   /** Opens the channel of the next stream. */
-  readonly openChannel: () => Client;
+  readonly openChannel: () => Promise<Client>;
+  /** Called when the connection has stopped. */
+  readonly onStopped: () => void;
 }
 
 /** The connection of a worker, from its start until `stop`. */
@@ -51,7 +59,7 @@ export class WorkConnection {
   #isWelcome = false;
   #onWelcome!: () => void;
   #onFailed!: (error: unknown) => void;
-  #stopped: Promise<boolean> | undefined;
+  #stopped: Promise<number> | undefined;
   /** What the last server knows of its store, for the next one. It is not read here. */
   #storeEpochs: Uint8Array = new Uint8Array();
 
@@ -69,31 +77,39 @@ export class WorkConnection {
     void this.#stayConnected().catch((error: unknown) => this.#onFailed(error));
   }
 
-  /** Accept no new calls, let running calls finish, and disconnect. Return whether they have within the grace. */
-  stop(): Promise<boolean> {
+  /** Accept no new calls, let running calls finish, and disconnect. Return how many still ran when the grace ended. */
+  stop(): Promise<number> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
 
-  async #stop(): Promise<boolean> {
+  async #stop(): Promise<number> {
     const { graceMs, logger } = this.#options;
-    let isInTime = true;
+    let lost = 0;
     this.#stopping.abort();
     const streams = [...this.#streams];
     const ended = Promise.all(streams.map((stream) => stream.ended));
     for (const stream of streams) {
       stream.drain();
     }
-    const late = callAfter(graceMs, () => {
-      isInTime = false;
-      logger.warn({ graceMs }, "grace_exceeded");
+    const cancel = (): void => {
       for (const stream of streams) {
-        stream.cancel();
+        stream.cancel(`the worker has stopped, and its grace of ${graceMs} ms has ended`);
       }
+    };
+    let late = callAfter(graceMs, () => {
+      lost = streams.reduce((sum, stream) => sum + stream.runningCalls, 0);
+      if (lost === 0) {
+        late = setTimeout(cancel, CLOSE_MS);
+        return;
+      }
+      logger.warn({ graceMs, calls: lost }, "grace_exceeded");
+      cancel();
     });
     await ended;
     clearTimeout(late);
-    return isInTime;
+    this.#options.onStopped();
+    return lost;
   }
 
   async #stayConnected(): Promise<void> {
@@ -126,7 +142,9 @@ export class WorkConnection {
     const { logger, openChannel, metadata, maxCalls, name } = this.#options;
     try {
       const given = await metadata();
+      const channel = await openChannel();
       if (this.#isStopping) {
+        channel.close();
         return undefined;
       }
       const hello = create(HelloSchema, {
@@ -138,7 +156,7 @@ export class WorkConnection {
         maxMessageBytes: MAX_MESSAGE_BYTES,
       });
       const stream = new WorkStream({
-        channel: openChannel(),
+        channel,
         metadata: given,
         hello,
         handlers: this.#handlers,

@@ -1,7 +1,7 @@
 /** A stream of a worker to a server, from Hello to its end. */
 
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import type { Client, ClientDuplexStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import { type Client, type ClientDuplexStream, type Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { bufferOf, pathOf } from "./connection/channel.js";
 import { answerTooLarge, type Execution, executionOf, logAnswerRefused, MAX_ANSWER_BYTES } from "./execution.js";
 import type { HandleCallbackRequest } from "./gen/callback/v1/callback_handler_service_pb.js";
@@ -74,6 +74,8 @@ export class WorkStream {
   #isSending = false;
   #isStopping = false;
   #hasEnded = false;
+  /** Why this side ended the stream. */
+  #cancelled = "";
   #onAnswered!: () => void;
   #onLeaving!: () => void;
 
@@ -98,7 +100,7 @@ export class WorkStream {
   /** Request no more calls. Started calls continue; then the server ends the stream. */
   drain(): void {
     if (!this.isWelcome) {
-      this.cancel();
+      this.cancel("the worker has stopped");
       return;
     }
     this.#isStopping = true;
@@ -110,15 +112,21 @@ export class WorkStream {
     this.#send({ case: "drain", value: {} });
   }
 
-  /** End the stream now. Its calls are lost. */
-  cancel(): void {
+  /** The number of calls whose handlers have not ended. */
+  get runningCalls(): number {
+    return [...this.#calls.values()].filter(({ state }) => state === "running").length;
+  }
+
+  /** End the stream now. Its calls are lost: the signals of their handlers abort with the reason. */
+  cancel(reason: string): void {
+    this.#cancelled = reason;
     this.#stream.cancel();
   }
 
   async #run(): Promise<void> {
     const late = setTimeout(() => {
       this.#options.logger.warn({ timeoutMs: WELCOME_TIMEOUT_MS }, "welcome_timed_out");
-      this.cancel();
+      this.cancel(`the server has sent no welcome for ${WELCOME_TIMEOUT_MS} ms`);
     }, WELCOME_TIMEOUT_MS);
     await new Promise<void>((resolve) => {
       this.#stream.on("data", (response: WorkResponse) => {
@@ -133,7 +141,9 @@ export class WorkStream {
         this.#onAnswered();
       });
       this.#stream.on("error", (failure: ServiceError) => {
-        this.failure = failure;
+        // gRPC says only that this side has cancelled the stream.
+        const own = { code: status.UNAVAILABLE, details: this.#cancelled };
+        this.failure = this.#cancelled === "" ? failure : Object.assign(failure, own);
       });
       // The last event of a stream, also after an error.
       this.#stream.on("status", () => resolve());
@@ -239,7 +249,7 @@ export class WorkStream {
   /** End a call whose stream has ended: no server would accept its result. */
   #lose(call: PendingCall): void {
     if (call.state === "running") {
-      call.withdrawal.abort(new Error("the connection to the server was lost"));
+      call.withdrawal.abort(new Error(this.#cancelled || "the connection to the server was lost"));
     } else {
       this.#leaveSlot(call);
     }

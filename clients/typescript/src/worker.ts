@@ -26,14 +26,16 @@
 import { hostname } from "node:os";
 import { inspect } from "node:util";
 import type { Metadata } from "@grpc/grpc-js";
+import { type Checks, checkOptions, graceMs as grace, mustBeNumber, text } from "./checks.js";
 import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel } from "./connection/channel.js";
-import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
+import { channelTarget, checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles, type Tls } from "./connection/tls.js";
-import type { Handlers } from "./handlers.js";
+import { type Handlers, requireHandlers } from "./handlers.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
+import { CONNECTION } from "./option-checks.js";
 import type { TokenOptions } from "./options.js";
-import { stopSignal } from "./process.js";
+import { callsOf, RUN, type RunOptions, stopSignal } from "./process.js";
 import { WorkConnection } from "./work-connection.js";
 
 /** How long running calls may continue after a stop, in milliseconds, unless another time is given. */
@@ -50,22 +52,35 @@ const OPTIONS = {
 
 /** The options of a worker. */
 export interface WorkerOptions extends TokenOptions {
-  /** `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses. */
-  readonly target?: string;
+  /**
+   * `host:port`, several servers as `a:50051,b:50051`, or another gRPC target such as `dns:///callback:50051`. Names are
+   * looked up with each connection. Default: `127.0.0.1:50051`.
+   */
+  readonly target?: string | undefined;
   /**
    * The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network in plain
    * text, which is logged as a warning unless the target is on this machine.
    */
   readonly tls?: Tls | undefined;
   /** The number of concurrent calls, 1 to 1,000. Default: 100. */
-  readonly maxCalls?: number;
+  readonly maxCalls?: number | undefined;
   /** How long running calls may continue after a stop, in milliseconds. Later their signals abort. Default: 10,000. */
-  readonly graceMs?: number;
+  readonly graceMs?: number | undefined;
   /** The name of the worker in the server's log. Default: the host name and the process id. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Where to log. Default: standard error. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
+
+const CHECKS = {
+  ...CONNECTION,
+  maxCalls: mustBeNumber(
+    "a whole number, 1 to 1,000",
+    (value) => Number.isInteger(value) && value >= 1 && value <= 1_000,
+  ),
+  graceMs: grace,
+  name: text,
+} satisfies Checks<WorkerOptions>;
 
 /** A worker that is connected. */
 export interface RunningWorker extends AsyncDisposable {
@@ -82,16 +97,19 @@ export class Worker {
   readonly #options: Required<Pick<WorkerOptions, "target" | "maxCalls" | "graceMs" | "name" | "logger">>;
   readonly #tls: { readonly files: PemFiles; readonly serverName: string | undefined } | undefined;
   readonly #metadata: () => Promise<Metadata>;
+  #isRunning = false;
 
   /**
    * @param handlers The handlers. The worker announces their activities to the server when it connects.
    * @param options The server, and how to connect to it.
-   * @throws TypeError: The target is not valid or has no port, there are no handlers, `token` and `tokenFile` are both
-   *   given, the token is malformed, or a file of `tls` has no usable content.
-   * @throws RangeError: `maxCalls` is out of range.
+   * @throws TypeError: There are no handlers, an option does not exist or has the wrong type, the target is not valid or
+   *   has no port, `token` and `tokenFile` are both given, the token is malformed, or a file of `tls` has no usable content.
+   * @throws RangeError: `maxCalls` or `graceMs` is out of range.
    * @throws Error of Node: `tokenFile` or a file of `tls` cannot be read.
    */
   constructor(handlers: Handlers, options: WorkerOptions = {}) {
+    requireHandlers("a Worker", handlers);
+    checkOptions("Worker", options, CHECKS, `new Worker(handlers, { target: "${DEFAULT_TARGET}" })`);
     const {
       target = DEFAULT_TARGET,
       tls,
@@ -100,13 +118,10 @@ export class Worker {
       name = `${hostname()}-${process.pid}`,
       logger = standardErrorLogger,
     } = options;
-    if (!Number.isInteger(maxCalls) || maxCalls < 1 || maxCalls > 1_000) {
-      throw new RangeError(`maxCalls must be 1 to 1,000, not ${maxCalls}`);
-    }
     if (handlers.activities.length + handlers.notificationActivities.length === 0) {
       throw new TypeError("a worker needs at least one handler: register it with Handlers.activity");
     }
-    checkTarget(target);
+    checkTarget(target, tls);
     this.#handlers = handlers;
     this.#options = { target, maxCalls, graceMs, name, logger };
     this.#tls = tls && { files: new PemFiles(tls, logger), serverName: tls.serverName };
@@ -121,15 +136,21 @@ export class Worker {
    * @throws CallbackError: The server refuses the first connection of this worker: the token is wrong, or the principal
    *   may not handle one of the activities. A later refusal, such as during the replacement of a token, is logged, and the
    *   worker tries again.
-   * @throws Error: Calls still ran when `graceMs` was over. They are lost.
+   * @throws Error: Calls still ran when `graceMs` was over, and are lost. Or the worker runs already.
    */
-  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async run(options: RunOptions = {}): Promise<void> {
+    checkOptions("run", options, RUN);
+    const { signal } = options;
     using stop = stopSignal(signal);
     const connection = this.#connect();
-    await Promise.race([connection.failed, stop.requested]);
+    await Promise.race([connection.failed, stop.requested]).catch(async (error: unknown) => {
+      await connection.stop();
+      throw error;
+    });
     this.#options.logger.info({ graceMs: this.#options.graceMs }, "stopping");
-    if (!(await connection.stop())) {
-      throw new Error("the grace of the worker ended before all of its calls did");
+    const lost = await connection.stop();
+    if (lost > 0) {
+      throw new Error(`the grace of the worker, ${this.#options.graceMs} ms, ended before ${callsOf(lost)}`);
     }
   }
 
@@ -142,9 +163,12 @@ export class Worker {
    *
    * @returns The running worker, when a server has welcomed it.
    * @throws CallbackError: As for `run`.
+   * @throws Error: The worker runs already.
    * @throws The reason of `signal`, if it aborts before.
    */
-  async start({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RunningWorker> {
+  async start(options: RunOptions = {}): Promise<RunningWorker> {
+    checkOptions("start", options, RUN);
+    const { signal } = options;
     signal?.throwIfAborted();
     const connection = this.#connect();
     let abort!: () => void;
@@ -169,11 +193,24 @@ export class Worker {
     return `Worker ${inspect({ target: this.#options.target, activities: this.#handlers.activities })}`;
   }
 
+  /** @throws Error: The worker runs already. */
   #connect(): WorkConnection {
-    const channel = (): ReturnType<typeof openChannel> => {
+    if (this.#isRunning) {
+      throw new Error("this worker runs already: stop it first, or create another Worker");
+    }
+    this.#isRunning = true;
+    const channel = async (): Promise<ReturnType<typeof openChannel>> => {
+      const address = await channelTarget(this.#options.target);
       this.#tls?.files.reloadIfChanged(); // each stream has its own channel, with the current files
-      return openChannel(this.#options.target, this.#tls, OPTIONS);
+      return openChannel(address, this.#tls, OPTIONS);
     };
-    return new WorkConnection(this.#handlers, { ...this.#options, metadata: this.#metadata, openChannel: channel });
+    return new WorkConnection(this.#handlers, {
+      ...this.#options,
+      metadata: this.#metadata,
+      openChannel: channel,
+      onStopped: () => {
+        this.#isRunning = false;
+      },
+    });
   }
 }

@@ -4,6 +4,7 @@ import { after } from "node:test";
 import { pushServer, system } from "./system.js";
 import "./client.test.js";
 import "./examples.test.js";
+import "./options.test.js";
 import "./package.test.js";
 import "./requests.test.js";
 import "./secrets.test.js";

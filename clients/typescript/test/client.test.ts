@@ -296,6 +296,15 @@ describe("a client", () => {
   });
 });
 
+describe("the system of a test", () => {
+  test("refuses options that do not exist, and times that are no times", async () => {
+    const url = "https://box.example/cb/x";
+    await assert.rejects(system.send(url, { query: {} } as never), /send has no option "query"/);
+    await assert.rejects(system.send(url, { body: 5 as never }), /body must be text or bytes, not 5/);
+    await assert.rejects(system.visit(url, { timeoutMs: Number.NaN }), /timeoutMs must be .*, not NaN/);
+  });
+});
+
 describe("a watch", () => {
   test("yields the events in order, and resumes after the last one that it has seen", async () => {
     const labels = { watch: crypto.randomUUID() };
@@ -349,13 +358,16 @@ describe("a handler server", () => {
   });
 
   test("that runs as the job of a program fails if calls outlast its grace", async () => {
-    const [running, stop, log] = [new Deferred(), new AbortController(), new Events()];
+    const [running, stop, log, reason] = [new Deferred(), new AbortController(), new Events(), new Deferred<unknown>()];
     const handlers = new Handlers().activity("slow", async (_, { signal }) => {
       running.resolve();
-      await untilAborted(signal);
+      await untilAborted(signal).catch(reason.resolve);
     });
     const server = new HandlerServer(handlers, "127.0.0.1:0", { graceMs: 1, logger: log });
-    const ended = assert.rejects(server.run({ signal: stop.signal }), /the grace of the handler server/);
+    const ended = assert.rejects(
+      server.run({ signal: stop.signal }),
+      /the grace of the handler server, 1 ms, ended before one call did/,
+    );
     const { address } = await log.of("handlers_listening");
     const caller = new Client(String(address), credentials.createInsecure());
     const bytes = (given: Buffer): Buffer => given;
@@ -367,6 +379,27 @@ describe("a handler server", () => {
     await running.promise;
     stop.abort();
     await ended;
+    assert.match(String(await reason.promise), /the handler server has stopped, and its grace of 1 ms has ended/);
     caller.close();
+  });
+
+  test("without calls stops without a report of calls, whatever its grace, and is not started twice", async () => {
+    const log = new Events();
+    const server = new HandlerServer(
+      new Handlers().activity("a", () => {}),
+      "127.0.0.1:0",
+      { graceMs: 0, logger: log },
+    );
+    const running = await server.start();
+    await assert.rejects(server.start(), /runs already: stop it first, or create another HandlerServer/);
+    await assert.rejects(server.run(), /runs already/);
+    const caller = new Client(running.address, credentials.createInsecure());
+    await new Promise((resolve, reject) => {
+      caller.waitForReady(Date.now() + 60_000, (error) => (error ? reject(error) : resolve(undefined)));
+    });
+    await running.stop(); // with a connection that is open
+    caller.close();
+    assert.deepEqual(log.all, []);
+    await (await server.start()).stop();
   });
 });

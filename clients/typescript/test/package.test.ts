@@ -107,20 +107,29 @@ describe("a project with the package", () => {
     assert(seen.size > 10);
   });
 
-  test("compiles each snippet", async () => {
-    const compilerOptions = {
+  test("compiles each snippet, with the documented configuration and each way to find modules", async () => {
+    const readme = await readFile("README.md", "utf8");
+    const [, documented = ""] = /^```json\n(.*"compilerOptions".*)\n```$/m.exec(readme) ?? [];
+    const { compilerOptions } = JSON.parse(documented);
+    const here = {
+      typeRoots: [join(ROOT, "node_modules", "@types")],
       allowJs: true,
       checkJs: true,
-      module: "nodenext",
       outDir: "compiled",
-      skipLibCheck: true,
-      strict: true,
-      target: "es2022",
-      typeRoots: [join(ROOT, "node_modules", "@types")],
-      types: ["node"],
     };
-    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: [...snippets.keys()] }));
-    await run(join(ROOT, "node_modules", ".bin", "tsc"), ["-p", folder]).catch((error) => assert.fail(error.stdout));
+    const strictest = { exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true };
+    for (const [name, more] of Object.entries({
+      documented: {},
+      node16: { ...strictest, module: "node16" },
+      bundler: { ...strictest, module: "preserve" },
+    })) {
+      const options = { ...compilerOptions, ...here, ...more };
+      const project = join(folder, `tsconfig.${name}.json`);
+      await writeFile(project, JSON.stringify({ compilerOptions: options, files: [...snippets.keys()] }));
+      await run(join(ROOT, "node_modules", ".bin", "tsc"), ["-p", project]).catch((error) => {
+        assert.fail(`${name}: ${error.stdout}`);
+      });
+    }
   });
 
   test("handles a callback in its worker, which ends at SIGTERM", async () => {

@@ -32,6 +32,7 @@ import {
   type GenerateCallbackUrlRequest,
   type WatchCallsRequest,
 } from "#gen/callback/v1/callbacks_service_pb.js";
+import { channelTarget, checkTarget, isLocal } from "../src/connection/targets.js";
 import { definitionOf, refusalOf } from "./scripted-server.js";
 import { Events } from "./support.js";
 
@@ -48,12 +49,14 @@ class Requests implements AsyncDisposable {
   readonly script: (object | "hang")[] = [];
   readonly events = new Events();
   readonly client: CallbackClient;
+  readonly port: number;
   readonly #server: Server;
   readonly #watches: Watch[] = [];
   readonly #news = new EventEmitter();
 
   private constructor(server: Server, port: number, options: ClientOptions) {
     this.#server = server;
+    this.port = port;
     this.client = new CallbackClient({ target: `127.0.0.1:${port}`, logger: this.events, ...options });
   }
 
@@ -174,16 +177,59 @@ describe("a request", () => {
   });
 
   test("says that there is no server, and names the target", async () => {
-    const client = new CallbackClient({ target: "127.0.0.1:1", timeoutMs: 1, logger: new Events() });
-    await assert.rejects(client.getCallback(CASE), /127\.0\.0\.1:1/);
+    const client = new CallbackClient({ target: "127.0.0.1:1", retry: false, logger: new Events() });
+    await assert.rejects(client.getCallback(CASE), (error) => {
+      assert(error instanceof UnavailableError);
+      assert.match(error.message, /^UNAVAILABLE: cannot reach 127\.0\.0\.1:1: .*ECONNREFUSED 127\.0\.0\.1:1$/);
+      return true;
+    });
     for (const [options, problem] of [
       [{ target: "callback" }, /has no port/],
       [{ token: "a", tokenFile: "b" }, /exclude each other/],
-      [{ timeoutMs: Number.POSITIVE_INFINITY }, /positive number/],
       [{ tls: { certFile: "a" } }, /must be given together/],
     ] as const) {
       assert.throws(() => new CallbackClient(options), problem);
     }
+  });
+});
+
+describe("a target with several servers", () => {
+  test("is the first one that can be reached, and the next one after it is lost", async () => {
+    await using second = await Requests.start();
+    const first = await Requests.start();
+    await using client = new CallbackClient({
+      target: `localhost:${first.port},no-such-host.invalid:1,127.0.0.1:${second.port}`,
+      logger: new Events(),
+    });
+    await client.generateCallbackUrl("record", new Response("x"));
+    assert.deepEqual([first.generated.length, second.generated.length], [1, 0]);
+    await first[Symbol.asyncDispose]();
+    await client.generateCallbackUrl("record", new Response("x"));
+    assert.equal(second.generated.length, 1);
+  });
+
+  for (const [target, taken] of [
+    ["127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"],
+    ["[::1]:1,[::2]:2", "ipv6:[::1]:1,[::2]:2"],
+    ["127.0.0.1:1,[::1]:2", "ipv6:[::ffff:127.0.0.1]:1,[::1]:2"],
+    ["no-such-host.invalid:1,127.0.0.1:2", "ipv4:127.0.0.1:2"],
+    ["no-such-host.invalid:1,neither.invalid:2", "dns:///no-such-host.invalid:1"],
+    ["callback:1", "callback:1"],
+    ["ipv4:127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"],
+    ["unix:/run/a,b.sock", "unix:/run/a,b.sock"],
+  ] as const) {
+    test(`as ${target} is ${taken} for gRPC`, async () => {
+      checkTarget(target, undefined);
+      assert.equal(await channelTarget(target), taken);
+    });
+  }
+
+  test("needs the name in the certificates of all for TLS, and a port for each", () => {
+    const target = "a:1,b:1";
+    assert.throws(() => new CallbackClient({ target, tls: {} }), /several servers, so tls needs the serverName of all/);
+    new CallbackClient({ target, tls: { serverName: "callback.example" } }).close();
+    assert.throws(() => new CallbackClient({ target: "a:1,b" }), /has no port/);
+    assert.deepEqual([isLocal("localhost:1,127.0.0.1:2"), isLocal("localhost:1,callback:2")], [true, false]);
   });
 });
 

@@ -310,8 +310,66 @@ describe("a worker", () => {
     await running.promise;
     await up.worker.stop();
     await up.stream.cancelled();
-    await aborted.promise;
-    assert.deepEqual(await up.events.of("grace_exceeded"), { graceMs: 1 });
+    assert.match(String(await aborted.promise), /the worker has stopped, and its grace of 1 ms has ended/);
+    assert.deepEqual(await up.events.of("grace_exceeded"), { graceMs: 1, calls: 1 });
+  });
+
+  for (const graceMs of [0, 1]) {
+    test(`that stops without calls with a grace of ${graceMs} ms waits for its server, and reports no calls`, async () => {
+      const [end, stop, log] = [new Deferred(), new AbortController(), new Events()];
+      await using server = await ScriptedServer.start();
+      const handlers = new Handlers().activity("act", () => end.promise);
+      const ended = new Worker(handlers, { target: server.target, graceMs, logger: log }).run({ signal: stop.signal });
+      const stream = await server.welcomed();
+      stream.offer("c");
+      await stream.next("accept");
+      stream.confirm("c");
+      await stream.handled();
+      end.resolve();
+      assert.deepEqual(await endOf(stream), ["c", "response"]);
+      stop.abort();
+      await stream.next("drain");
+      await new Promise((resolve) => setTimeout(resolve, 10)); // longer than the grace
+      stream.end();
+      await ended;
+      assert.deepEqual(
+        log.all.map(({ event }) => event).filter((event) => event.startsWith("grace")),
+        [],
+      );
+    });
+  }
+
+  test("that stops without calls does not wait for a server that never ends its stream", async (t) => {
+    await using up = await working(() => {}, { graceMs: 0 });
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const stopping = up.worker.stop();
+    t.mock.timers.tick(0);
+    t.mock.timers.tick(2_000);
+    await up.stream.cancelled();
+    await stopping;
+    assert.equal(
+      up.events.all.some(({ event }) => event.startsWith("grace")),
+      false,
+    );
+  });
+
+  test("that runs already is not started a second time, and can be started again after its stop", async () => {
+    await using server = await ScriptedServer.start();
+    const worker = new Worker(
+      new Handlers().activity("act", () => {}),
+      { target: server.target, logger: new Events() },
+    );
+    for (const _ of ["first", "again"]) {
+      const starting = worker.start();
+      await assert.rejects(worker.start(), /runs already: stop it first, or create another Worker/);
+      const stream = await server.welcomed();
+      const running = await starting;
+      await assert.rejects(worker.run(), /runs already/);
+      const stopping = running.stop();
+      await stream.next("drain");
+      stream.end();
+      await stopping;
+    }
   });
 
   test("that runs as the job of a program fails if calls outlast its grace", async () => {
@@ -322,7 +380,10 @@ describe("a worker", () => {
       await untilAborted(signal);
     });
     const options = { target: server.target, graceMs: 1, logger: new Events() };
-    const ended = assert.rejects(new Worker(handlers, options).run({ signal: stop.signal }), /the grace of the worker/);
+    const ended = assert.rejects(
+      new Worker(handlers, options).run({ signal: stop.signal }),
+      /the grace of the worker, 1 ms, ended before one call did/,
+    );
     const stream = await server.welcomed();
     stream.offer("c");
     await stream.next("accept");
@@ -395,6 +456,22 @@ describe("a worker", () => {
     await server.welcomed();
     await server[Symbol.asyncDispose]();
     await running.stop();
+  });
+
+  test("connects to another server of its target when the first one is lost", async () => {
+    const servers = [await ScriptedServer.start(), await ScriptedServer.start()] as const;
+    const target = servers.map((each) => each.target.replace("127.0.0.1", "localhost")).join(",");
+    const starting = new Worker(
+      new Handlers().activity("act", () => {}),
+      { target, logger: new Events() },
+    ).start();
+    const welcomed = servers.map((server, index) => server.welcomed().then(() => index));
+    const first = await Promise.race(welcomed);
+    const worker = await starting;
+    await servers[first]?.[Symbol.asyncDispose]();
+    await welcomed[1 - first];
+    await servers[1 - first]?.[Symbol.asyncDispose]();
+    await worker.stop();
   });
 
   test("waits for a server that does not run yet", async () => {

@@ -35,14 +35,6 @@ export class Backoff {
   }
 }
 
-/** Return the timeout, after checking it. @throws RangeError: It is not a positive number of milliseconds. */
-export function requireTimeout(timeoutMs: number, { finite = true } = {}): number {
-  if (!(timeoutMs > 0) || (finite && timeoutMs === Number.POSITIVE_INFINITY)) {
-    throw new RangeError(`the timeout must be a positive number of milliseconds, not ${timeoutMs}`);
-  }
-  return timeoutMs;
-}
-
 /** Wait. @throws The reason of the signal, once it is aborted. */
 export async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   try {

@@ -1,10 +1,11 @@
 /**
- * Checks of gRPC targets: whether a target names an address and a port, and whether it is on this machine.
+ * Targets of gRPC: whether one names an address and a port, whether it is on this machine, and several servers in one.
  *
  * A target must name its port because gRPC would silently use port 443. A token in plain text must not leave this
  * machine.
  */
 
+import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
 
 /** The address at which `callback up` listens. */
@@ -20,12 +21,58 @@ const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
 LOOPBACK.addAddress("::1", "ipv6");
 
-/** Check that a target is valid. @throws TypeError: It is not. The message says what is wrong with it. */
-export function checkTarget(target: string): void {
+/**
+ * Check that a target is valid.
+ *
+ * @param tls The TLS of the connection: with several servers, it needs the name in the certificates of all.
+ * @throws TypeError: It is not valid. The message says what is wrong with it.
+ */
+export function checkTarget(target: string, tls: { readonly serverName?: string | undefined } | undefined): void {
   const problem = targetProblem(target);
   if (problem !== undefined) {
     throw new TypeError(`the target ${JSON.stringify(target)} ${problem}`);
   }
+  if (tls !== undefined && tls.serverName === undefined && hasSeveral(target)) {
+    throw new TypeError(`the target ${JSON.stringify(target)} has several servers, so tls needs the serverName of all`);
+  }
+}
+
+/**
+ * Return a valid target as gRPC takes it: it knows no list of names, so `a:1,b:1` becomes a list of addresses.
+ *
+ * The names are looked up now. A name without an address is left out; if none has one, gRPC is left to say so.
+ */
+export async function channelTarget(target: string): Promise<string> {
+  const { scheme, addresses } = partsOf(target);
+  if (scheme !== "" || !hasSeveral(target)) {
+    return target;
+  }
+  const servers = addresses.split(",").map((server) => {
+    const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(server) ?? [];
+    return { host: host.replace(/^\[|\]$/g, ""), port };
+  });
+  const found = await Promise.all(
+    servers.map(async ({ host, port }) => {
+      const places = await lookup(host, { all: true }).catch(() => []);
+      const ipv4 = places.filter(({ family }) => family === 4);
+      return {
+        port,
+        family: ipv4.length > 0 ? 4 : 6,
+        addresses: (ipv4.length > 0 ? ipv4 : places).map((each) => each.address),
+      };
+    }),
+  );
+  // A list has addresses of one kind. An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, 2.5.5.2).
+  const needsIpv6 = found.some(({ family, addresses: each }) => family === 6 && each.length > 0);
+  const list = found.flatMap(({ port, family, addresses: each }) =>
+    each.map((address) =>
+      needsIpv6 ? `[${family === 4 ? `::ffff:${address}` : address}]:${port}` : `${address}:${port}`,
+    ),
+  );
+  if (list.length === 0) {
+    return `dns:///${addresses.split(",")[0]}`;
+  }
+  return `${needsIpv6 ? "ipv6" : "ipv4"}:${[...new Set(list)].join(",")}`;
 }
 
 /** Return whether a target is a Unix socket, or has only loopback addresses. Only `localhost` is a local name. */
@@ -41,7 +88,7 @@ function targetProblem(target: string): string | undefined {
     return undefined;
   }
   const { scheme, addresses } = partsOf(target);
-  const parts = scheme === "ipv4" || scheme === "ipv6" ? addresses.split(",") : [addresses];
+  const parts = scheme === "dns" ? [addresses] : addresses.split(",");
   const ports = parts.map((part) => Number(HOST_PORT.exec(part)?.[1]));
   if (ports.every((port) => port > 0 && port <= 65_535)) {
     return undefined;
@@ -50,6 +97,11 @@ function targetProblem(target: string): string | undefined {
     return "has no port. Use HOST:PORT, such as 127.0.0.1:50051";
   }
   return "is not valid. Use HOST:PORT or a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock";
+}
+
+/** Return whether a target lists several servers, separated by commas. */
+function hasSeveral(target: string): boolean {
+  return !WITHOUT_PORT.test(target) && partsOf(target).addresses.includes(",");
 }
 
 /** Return the scheme of a target, empty if it has none, and its address or addresses. */

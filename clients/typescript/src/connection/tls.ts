@@ -18,7 +18,7 @@ export interface Tls {
   readonly certFile?: string | URL | undefined;
   /** PEM file of its private key, without a password. Required with `certFile`. */
   readonly keyFile?: string | URL | undefined;
-  /** The name that the server's certificate must have. Default: the host of the target. */
+  /** The name that the server's certificate must have. Default: the host of the target. Several servers need it. */
   readonly serverName?: string | undefined;
 }
 

@@ -1,35 +1,52 @@
 /** HTTP requests to an edge, as the sender of a webhook or a browser makes them, and their replies. */
 
 import { type IncomingMessage, request } from "node:http";
-import { Headers, type PairsLike, Query } from "../pairs.js";
+import { type Checks, checkOptions, must, positiveMs, text } from "../checks.js";
+import { checkPairs, Headers, type PairsLike, Query } from "../pairs.js";
 
 /** What a caller sends. */
 export interface SendOptions {
   /** The HTTP method. Default: POST. */
-  readonly method?: string;
+  readonly method?: string | undefined;
   /** Header fields. A `Content-Type` replaces that of a form or JSON. */
-  readonly headers?: PairsLike;
+  readonly headers?: PairsLike | undefined;
   /** The body, sent unchanged. */
-  readonly body?: Uint8Array | string;
+  readonly body?: Uint8Array | string | undefined;
   /** The fields of a form, instead of a body. */
-  readonly form?: PairsLike;
+  readonly form?: PairsLike | undefined;
   /** A value to send as JSON, instead of a body. */
   readonly json?: unknown;
   /** The timeout of the caller in milliseconds. Default: 30,000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** What a visitor sends. */
 export interface VisitOptions {
   /** Parameters to add to those of the URL. */
-  readonly query?: PairsLike;
+  readonly query?: PairsLike | undefined;
   /** Fields to send with POST, as OAuth's `form_post` and SAML do. Default: a GET without them. */
-  readonly form?: PairsLike;
+  readonly form?: PairsLike | undefined;
   /** Header fields, in addition to those of a browser. Equal names replace them. */
-  readonly headers?: PairsLike;
+  readonly headers?: PairsLike | undefined;
   /** The timeout of the visitor in milliseconds. Default: 30,000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
+
+const SEND = {
+  method: text,
+  headers: checkPairs,
+  body: must("text or bytes", (value) => typeof value === "string" || value instanceof Uint8Array),
+  form: checkPairs,
+  json: () => {},
+  timeoutMs: positiveMs,
+} satisfies Checks<SendOptions>;
+
+const VISIT = {
+  query: checkPairs,
+  form: checkPairs,
+  headers: checkPairs,
+  timeoutMs: positiveMs,
+} satisfies Checks<VisitOptions>;
 
 /** The reply that the caller of a URL received. */
 export class Reply {
@@ -77,10 +94,13 @@ const BROWSER = {
  * Send a request on a new connection to an edge, and return the reply. Redirects are not followed.
  *
  * @param edge The URL of the edge. The host of `url` is sent as `Host`, because it does not exist in a test.
- * @throws TypeError: More than one body is given, or the URL is not absolute.
+ * @throws TypeError: More than one body is given, an option does not exist or has the wrong type, or the URL is not
+ *   absolute.
+ * @throws RangeError: The timeout is not positive.
  * @throws Error of Node: No connection was possible, or no reply arrived in time.
  */
 export async function send(edge: string, url: string, options: SendOptions): Promise<Reply> {
+  checkOptions("send", options, SEND);
   const { method = "POST", timeoutMs = 30_000 } = options;
   const { hostname, port } = new URL(edge);
   const { host, pathname, search } = new URL(url);
@@ -112,6 +132,7 @@ export async function send(edge: string, url: string, options: SendOptions): Pro
 
 /** Call a URL as a browser does. Redirects are not followed. */
 export async function visit(edge: string, url: string, options: VisitOptions): Promise<Reply> {
+  checkOptions("visit", options, VISIT);
   const { query = [], form, headers = [], timeoutMs } = options;
   const given = new Headers(headers);
   const mine = Object.entries(BROWSER).filter(([name]) => !given.has(name));

@@ -24,8 +24,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { type Checks, checkOptions, logger as someLogger, text } from "../checks.js";
 import { CallbackClient } from "../client.js";
-import type { Handlers } from "../handlers.js";
+import { type Handlers, requireHandlers } from "../handlers.js";
 import { type Logger, standardErrorLogger } from "../logger.js";
 import { type RunningWorker, Worker } from "../worker.js";
 import { type Reply, type SendOptions, send, type VisitOptions, visit } from "./http.js";
@@ -41,12 +42,18 @@ const LAST_LINES = 20;
 /** The options of a system. */
 export interface SystemOptions {
   /** The handlers under test. A worker in this process runs them. Default: none. */
-  readonly handlers?: Handlers;
+  readonly handlers?: Handlers | undefined;
   /** Settings as the text of a server's TOML file. Default: none. */
-  readonly config?: string;
+  readonly config?: string | undefined;
   /** Where the worker and the client log. Default: standard error. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
+
+const CHECKS = {
+  handlers: (_, value) => requireHandlers("a system", value),
+  config: text,
+  logger: someLogger,
+} satisfies Checks<SystemOptions>;
 
 /** A running system. */
 export interface System extends AsyncDisposable {
@@ -68,8 +75,10 @@ export interface System extends AsyncDisposable {
  * Start a system, and return it when it is ready.
  *
  * @throws Error: The system did not start. The message has the last lines of its log.
+ * @throws TypeError: An option does not exist or has the wrong type.
  */
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  checkOptions("startSystem", options, CHECKS);
   const { handlers, config = "", logger = standardErrorLogger } = options;
   const directory = await mkdtemp(join(tmpdir(), "callback-"));
   const up = await start(directory, config).catch(async (error: unknown) => {
