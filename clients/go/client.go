@@ -5,13 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
+	"math"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -29,6 +31,7 @@ import (
 type Client struct {
 	connection *connection
 	opened     *grpc.ClientConn
+	closing    func() error
 	stub       v1.CallbacksServiceClient
 }
 
@@ -47,156 +50,174 @@ func NewClient(target string, options ...ClientOption) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{connection: connection, opened: opened, stub: v1.NewCallbacksServiceClient(opened)}, nil
+	return &Client{
+		connection: connection,
+		opened:     opened,
+		closing:    sync.OnceValue(opened.Close),
+		stub:       v1.NewCallbacksServiceClient(opened),
+	}, nil
 }
 
-// Close closes the connection. Requests in progress, and later ones, fail with the code Canceled.
-func (c *Client) Close() error { return c.opened.Close() }
+// Close closes the connection. Requests in progress, and later ones, fail with [ErrClosed]. Closing twice has no effect.
+func (c *Client) Close() error { return c.closing() }
 
-// failure returns the error of a request for an error of gRPC. A server that stops cancels requests: it is unavailable.
-func (c *Client) failure(ctx context.Context, err error) *Error {
+// deadlinePrecision is how much earlier than the context gRPC or a server may find that a deadline has passed.
+const deadlinePrecision = 100 * time.Millisecond
+
+// failure returns the error of a request for an error of gRPC.
+func (c *Client) failure(ctx context.Context, err error, request proto.Message) *Error {
 	refused := fromRPCError(err, c.connection.target)
-	isOurs := ctx.Err() != nil || c.opened.GetState() == connectivity.Shutdown
-	if refused.Code == codes.Canceled && !isOurs {
+	deadline, hasDeadline := ctx.Deadline()
+	if refused.Code == codes.DeadlineExceeded && hasDeadline && time.Until(deadline) < deadlinePrecision {
+		<-ctx.Done()
+	}
+	switch {
+	case refused.Code == codes.Canceled && c.opened.GetState() == connectivity.Shutdown:
+		return &Error{Code: codes.Canceled, Message: "the client is closed", causes: []error{ErrClosed}}
+	case refused.Code == codes.Canceled && ctx.Err() == nil: // a server that stops cancels requests
 		refused.Code = codes.Unavailable
+	case refused.Code == codes.Internal && refused.Reason == "": // of gRPC, which sends no message with such a text
+		if field := invalidText(request.ProtoReflect()); field != "" {
+			return invalidField(field, "must be UTF-8")
+		}
 	}
 	return refused
 }
 
-// String names the target.
-func (c *Client) String() string { return "Client(target=" + c.connection.target + ")" }
-
-// Format writes the same as String for every verb: a client has a token.
-func (c *Client) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, c.String()) }
-
 // GenerateOption is an option of [Client.GenerateCallbackURL].
-type GenerateOption func(*v1.GenerateCallbackUrlRequest)
+type GenerateOption interface {
+	set(*v1.GenerateCallbackUrlRequest)
+}
+
+type generateOption func(*v1.GenerateCallbackUrlRequest)
+
+func (o generateOption) set(request *v1.GenerateCallbackUrlRequest) { o(request) }
 
 // WithRequestID makes the request safe to repeat, also across a restart of the program: the same id and content return
 // the same URL for as long as the case is stored.
 func WithRequestID(id string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.RequestId = id }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.RequestId = id })
 }
 
 // WithActivityCase passes a text to the handler unchanged.
 func WithActivityCase(text string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.CallbackActivityCase = text }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.CallbackActivityCase = text })
 }
 
 // WithStateQueryParameter makes the URL /cbq/{name}?{name}={state}, for OAuth, SAML and similar protocols.
 func WithStateQueryParameter(name string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.StateQueryParameter = name }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.StateQueryParameter = name })
 }
 
 // WithRetryableAfterError leaves a single-use case (one without WithMultipleCalls) open after a rejected, failed or
 // interrupted call.
 func WithRetryableAfterError() GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.RetryableAfterError = true }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.RetryableAfterError = true })
 }
 
 // WithMultipleCalls accepts any number of calls, whatever their results, until the case is closed or expires.
 func WithMultipleCalls() GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.AllowMultipleCalls = true }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.AllowMultipleCalls = true })
 }
 
 // WithAlternativeDomain sets https://host[:port] of the URL, instead of that of the server.
 func WithAlternativeDomain(origin string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.AlternativeDomain = origin }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.AlternativeDomain = origin })
 }
 
 // WithTimeToLive closes the case after this time.
 func WithTimeToLive(after time.Duration) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.TimeToLive = durationpb.New(after) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.TimeToLive = durationpb.New(after) })
 }
 
 // WithLabel adds a name and a value of your choice, by which to find the case.
 func WithLabel(name, value string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		if request.Labels == nil {
 			request.Labels = map[string]string{}
 		}
 		request.Labels[name] = value
-	}
+	})
 }
 
 // WithVerificationProfile sets the profile, declared in the configuration of the server, that every request must pass.
 func WithVerificationProfile(name string) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.VerificationProfile = name }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.VerificationProfile = name })
 }
 
 // WithGetGuard sets how to treat a GET that may not come from a person.
 func WithGetGuard(guard GetGuard) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		request.GetGuard = numberOf[v1.GetGuard](guard)
-	}
+	})
 }
 
 // WithPrompt sets what the page of the guard CONFIRM asks.
 func WithPrompt(prompt Prompt) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.Prompt = promptMessage(prompt) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.Prompt = promptMessage(prompt) })
 }
 
 // WithAnswerMode sets how a call gets its response. The default is from the handler, while the caller waits; for the
 // activity form, it is HOLD.
 func WithAnswerMode(mode AnswerMode) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		request.AnswerMode = numberOf[v1.AnswerMode](mode)
-	}
+	})
 }
 
 // WithAnswerDeadline sets the time after which the caller gets the fallback while the call continues, or without a
 // fallback is told to wait.
 func WithAnswerDeadline(after time.Duration) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.AnswerDeadline = durationpb.New(after) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.AnswerDeadline = durationpb.New(after) })
 }
 
 // WithFallback sets the response at the answer deadline. It requires WithAnswerDeadline.
 func WithFallback(response *Response) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.Fallback = responseMessage(response) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.Fallback = responseMessage(response) })
 }
 
 // WithOrdered handles the calls of an ACK case one after the other, in their order.
 func WithOrdered() GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.Ordered = true }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.Ordered = true })
 }
 
 // WithHoldTime sets how long a held call waits for its answer, before it fails.
 func WithHoldTime(limit time.Duration) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.HoldTime = durationpb.New(limit) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.HoldTime = durationpb.New(limit) })
 }
 
 // WithRepeatWindow sets how long after the end of a call the same request (method, query and body) gets the answer of
 // that call, in place of making another call. 0: it is another call.
 func WithRepeatWindow(window time.Duration) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.RepeatWindow = durationpb.New(window) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.RepeatWindow = durationpb.New(window) })
 }
 
 // WithNoRepeat gives no answer twice: the same request again gets a 410.
 func WithNoRepeat() GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.NoRepeat = true }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.NoRepeat = true })
 }
 
 // WithClosedResponse sets the response to requests after the case is closed, such as a page "already done".
 func WithClosedResponse(response *Response) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) { request.ClosedResponse = responseMessage(response) }
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) { request.ClosedResponse = responseMessage(response) })
 }
 
 // WithRemindAfter sets the times after the creation of the case at which its handler gets a reminder, until the case is
 // closed or resolved. It requires OfReminder in WithNotify.
 func WithRemindAfter(times ...time.Duration) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		request.RemindAfter = append(request.RemindAfter, each(times, durationpb.New)...)
-	}
+	})
 }
 
 // WithNotify sets the notifications that the handler gets ([Handlers.HandleNotification]): OfReminder, OfExpiry, or both.
 func WithNotify(reasons ...CallReason) GenerateOption {
-	return func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		for _, reason := range reasons {
 			number := numberOf[v1.CallReason](reason)
 			request.Notify = append(request.Notify, number)
 		}
-	}
+	})
 }
 
 // GenerateCallbackURL stores a case durably, and returns its URL. The activity decides what happens on a call: record,
@@ -214,7 +235,10 @@ func (c *Client) GenerateCallbackURL(
 ) (*GeneratedCallback, error) {
 	request := &v1.GenerateCallbackUrlRequest{CallbackActivity: activity, Response: responseMessage(response)}
 	for _, each := range options {
-		each(request)
+		if each == nil {
+			return nil, refusal("an option is nil")
+		}
+		each.set(request)
 	}
 	isOwn := request.GetRequestId() == "" && c.connection.retry
 	if isOwn {
@@ -287,8 +311,7 @@ func (c *Client) AnswerCall(ctx context.Context, callID string, answer Answer) (
 // can neither keep the case open nor close it.
 func (c *Client) ResolveCallback(ctx context.Context, caseID string, answer Answer) (*Callback, error) {
 	if answer.KeepOpen || answer.Close {
-		return nil, &Error{Code: codes.InvalidArgument, Message: "an answer to all calls of a callback cannot keep it open, " +
-			"or close it: use CloseCallback"}
+		return nil, refusal("an answer to all calls of a callback cannot keep it open, or close it: use CloseCallback")
 	}
 	decision := decisionOf(answer)
 	reply, err := invoke(ctx, c, c.stub.ResolveCallback, &v1.ResolveCallbackRequest{
@@ -381,7 +404,7 @@ type CallbackQuery struct {
 	// CreatedBefore selects cases that were created earlier than this time.
 	CreatedBefore time.Time
 	// PageSize is the number of cases per page. The default is 50, the maximum 1,000.
-	PageSize int32
+	PageSize int
 	// PageToken is the token of the first page to return. Empty: the first page.
 	PageToken string
 }
@@ -404,7 +427,7 @@ func (c *Client) ListCallbacks(ctx context.Context, query CallbackQuery) iter.Se
 // ListCallbacksPage returns one page of ListCallbacks.
 func (c *Client) ListCallbacksPage(ctx context.Context, query CallbackQuery) (*PageOf[*Callback], error) {
 	reply, err := invoke(ctx, c, c.stub.ListCallbacks, &v1.ListCallbacksRequest{
-		PageSize:         query.PageSize,
+		PageSize:         pageSize(query.PageSize),
 		PageToken:        query.PageToken,
 		Status:           numberOf[v1.CallbackStatus](query.Status),
 		CallbackActivity: query.Activity,
@@ -436,7 +459,7 @@ type CallQuery struct {
 	// Activity is the activity of a Filter. Empty: all.
 	Activity string
 	// PageSize is the number of calls per page. The default is 50, the maximum 100.
-	PageSize int32
+	PageSize int
 	// PageToken is the token of the first page to return. Empty: the first page.
 	PageToken string
 }
@@ -452,7 +475,7 @@ func (c *Client) ListCalls(ctx context.Context, query CallQuery) iter.Seq2[*Reco
 // ListCallsPage returns one page of ListCalls.
 func (c *Client) ListCallsPage(ctx context.Context, query CallQuery) (*PageOf[*RecordedCall], error) {
 	if (query.CaseID == "") == (query.Filter == "") {
-		return nil, &Error{Code: codes.InvalidArgument, Message: "a query of calls has either a CaseID or a Filter"}
+		return nil, refusal("a query of calls has either a CaseID or a Filter")
 	}
 	var reply interface {
 		GetCalls() []*v1.Call
@@ -461,14 +484,14 @@ func (c *Client) ListCallsPage(ctx context.Context, query CallQuery) (*PageOf[*R
 	var err error
 	if query.CaseID != "" {
 		reply, err = invoke(ctx, c, c.stub.ListCalls, &v1.ListCallsRequest{
-			CallbackCaseId: query.CaseID, PageSize: query.PageSize, PageToken: query.PageToken,
+			CallbackCaseId: query.CaseID, PageSize: pageSize(query.PageSize), PageToken: query.PageToken,
 		}, c.connection.retry)
 	} else {
 		reply, err = invoke(ctx, c, c.stub.ListOwnerCalls, &v1.ListOwnerCallsRequest{
 			Filter:           numberOf[v1.CallFilter](query.Filter),
 			Owner:            query.Owner,
 			CallbackActivity: query.Activity,
-			PageSize:         query.PageSize,
+			PageSize:         pageSize(query.PageSize),
 			PageToken:        query.PageToken,
 		}, c.connection.retry)
 	}
@@ -483,7 +506,7 @@ type ActivityQuery struct {
 	// Owner is the owner whose open callbacks are counted. Empty: the principal.
 	Owner string
 	// PageSize is the number of activities per page. The default is 50, the maximum 100.
-	PageSize int32
+	PageSize int
 	// PageToken is the token of the first page to return. Empty: the first page.
 	PageToken string
 }
@@ -499,7 +522,7 @@ func (c *Client) ListActivities(ctx context.Context, query ActivityQuery) iter.S
 // ListActivitiesPage returns one page of ListActivities.
 func (c *Client) ListActivitiesPage(ctx context.Context, query ActivityQuery) (*PageOf[Activity], error) {
 	reply, err := invoke(ctx, c, c.stub.ListActivities, &v1.ListActivitiesRequest{
-		PageSize: query.PageSize, PageToken: query.PageToken, Owner: query.Owner,
+		PageSize: pageSize(query.PageSize), PageToken: query.PageToken, Owner: query.Owner,
 	}, c.connection.retry)
 	if err != nil {
 		return nil, err
@@ -547,17 +570,21 @@ func (c *Client) ListFindings(ctx context.Context) ([]Finding, error) {
 // than after (0 for the first call). No call is missed between generating the URL and waiting. It waits until the context
 // ends, without a limit if the context has none.
 //
-// Errors: CALLBACK_CLOSED (there is no such call, and none can arrive), [ErrNotFound], [ErrUnavailable].
+// Errors: CALLBACK_CLOSED (there is no such call, and none can arrive), [context.DeadlineExceeded] and [context.Canceled]
+// (the context ended first), [ErrNotFound], [ErrUnavailable].
 func (c *Client) WaitForCall(ctx context.Context, caseID string, after int64) (*RecordedCall, error) {
 	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
 	for {
 		found, err := c.endedCall(ctx, caseID, after)
-		if err != nil || found != nil {
+		if found != nil || err != nil && !isOfContext(err) {
 			return found, err
 		}
+		if err != nil && ctx.Err() == nil { // of one request, and not of the wait
+			return nil, err
+		}
 		if !sleep(ctx, pauses.take(0)) {
-			text := fmt.Sprintf("no call of the callback %s ended in time", caseID)
-			return nil, &Error{Code: codeOf(ctx), Message: text}
+			late := &Error{Code: codes.DeadlineExceeded, Message: fmt.Sprintf("no call of the callback %s ended in time", caseID)}
+			return nil, late.endedBy(ctx, "the wait for a call of the callback "+caseID)
 		}
 	}
 }
@@ -603,6 +630,9 @@ func invoke[Request, Reply any](
 	ctx context.Context, client *Client, method func(context.Context, *Request, ...grpc.CallOption) (*Reply, error),
 	request *Request, retry bool,
 ) (*Reply, error) {
+	if ctx == nil {
+		return nil, refusal("the context is nil")
+	}
 	if _, hasDeadline := ctx.Deadline(); !hasDeadline {
 		limited, cancel := context.WithTimeout(ctx, client.connection.timeout)
 		defer cancel()
@@ -611,19 +641,24 @@ func invoke[Request, Reply any](
 	deadline, _ := ctx.Deadline()
 	pauses := pauses{next: 100 * time.Millisecond, longest: 2 * time.Second}
 	for {
-		outgoing, err := client.connection.outgoing(ctx)
-		if err != nil {
-			return nil, err
+		outgoing, refused := client.connection.outgoing(ctx)
+		if refused == nil {
+			reply, err := method(outgoing, request)
+			if err == nil {
+				return reply, nil
+			}
+			refused = client.failure(ctx, err, any(request).(proto.Message))
 		}
-		reply, err := method(outgoing, request)
-		if err == nil {
-			return reply, nil
+		if retry && refused.isRetryable() {
+			if refused.RetryAfter >= time.Until(deadline) {
+				refused.causes = []error{context.DeadlineExceeded}
+				return nil, refused.endedBy(ctx, "the request")
+			}
+			if sleep(ctx, pauses.take(refused.RetryAfter)) {
+				continue
+			}
 		}
-		refused := client.failure(ctx, err)
-		pause := pauses.take(refused.RetryAfter)
-		if !retry || !refused.isRetryable() || pause >= time.Until(deadline) || !sleep(ctx, pause) {
-			return nil, refused
-		}
+		return nil, refused.endedBy(ctx, "the request")
 	}
 }
 
@@ -649,6 +684,9 @@ func allPages[Item any](token string, page func(token string) (*PageOf[Item], er
 	}
 }
 
+// pageSize returns the size of a page for the server, which refuses a negative one, and reduces one that is too large.
+func pageSize(size int) int32 { return int32(min(max(size, -1), math.MaxInt32)) }
+
 // givenFields returns the names of the attributes that a response has.
 func givenFields(response *v1.Response) []string {
 	given := map[ResponseField]bool{
@@ -669,12 +707,4 @@ func givenFields(response *v1.Response) []string {
 		}
 	}
 	return names
-}
-
-// codeOf returns the code for a context that has ended.
-func codeOf(ctx context.Context) codes.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return codes.DeadlineExceeded
-	}
-	return codes.Canceled
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func worked(_ context.Context, call *callback.Call) (callback.Answer, error) {
 		return callback.Reject(callback.Text("wrong").WithCode(400)), nil
 	case "echo":
 		response, err := callback.JSON(map[string]any{
-			"case": call.ActivityCase, "labels": call.Labels, "form": call.Form(), "query": call.Query, "method": call.Method,
+			"case": call.ActivityCase, "labels": call.Labels, "form": call.Form().AsJSON(), "query": call.Query.AsJSON(), "method": call.Method,
 			"header": call.Headers.Get("X-Name"), "owner": call.Owner, "activity": call.Activity,
 		})
 		return callback.Accept(response), err
@@ -210,8 +211,8 @@ func TestEverySettingOfACallbackComesBack(t *testing.T) {
 		RepeatWindow: time.Minute, NoRepeat: true, RemindAfter: []time.Duration{30 * time.Minute, 40 * time.Minute},
 		Notify: []callback.CallReason{callback.OfReminder, callback.OfExpiry},
 	}
-	if gotJSON, wantJSON := asJSON(t, found), asJSON(t, want); gotJSON != wantJSON {
-		t.Fatalf("got  %s\nwant %s", gotJSON, wantJSON)
+	if differences := differences(*found, want); len(differences) > 0 {
+		t.Fatal(differences)
 	}
 	held := generate(t, "form", callback.Text(""), callback.WithHoldTime(time.Hour))
 	if found := got(system.Client.GetCallback(t.Context(), held.CaseID))(t); found.AnswerMode != callback.ModeHold || found.HoldTime != time.Hour {
@@ -329,15 +330,6 @@ func TestACallbackIsExtendedAndClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := system.Client.WaitForCall(t.Context(), made.CaseID, 0); !errors.Is(err, callback.ReasonCallbackClosed) {
-		t.Fatal(err)
-	}
-}
-
-func TestAWaitEndsWithItsContext(t *testing.T) {
-	made := generate(t, "record", callback.Text(""))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := system.Client.WaitForCall(ctx, made.CaseID, 0); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 }
@@ -507,44 +499,20 @@ func TestAHandlerServerDecidesOnCalls(t *testing.T) {
 	must(t, receive(t, ended))
 }
 
-func TestNoSecretIsInDebugOutput(t *testing.T) {
-	made := generate(t, "record", callback.Text("secret-response").WithHeader("x-key", "secret-key"),
-		callback.WithStateQueryParameter("state"))
-	replyOf(system.HTTP.Post(made.URL, "text/plain", strings.NewReader("secret-body")))(t)
-	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
-	if string(call.Body) != "secret-body" || call.Query.Get("state") != made.State {
-		t.Fatal("nothing to hide")
-	}
-	found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
-	incoming := callback.Call{Request: call.Request, Response: found.Response}
-	client := got(callback.NewClient("127.0.0.1:1", callback.WithToken("secret-token")))(t)
-	defer func() { must(t, client.Close()) }()
-	var handlers callback.Handlers
-	handlers.Handle("a", accepting)
-	worker := got(callback.NewWorker("127.0.0.1:1", &handlers, callback.WithToken("secret-token")))(t)
-	log := &logLines{}
-	for _, value := range []any{
-		made, *made, call, *call, incoming, &incoming, found, *found, call.Headers, call.Query, found.Response, client, worker,
-		[]any{made, call}, map[string]any{"call": incoming}, struct{ Call *callback.RecordedCall }{call},
-	} {
-		text := fmt.Sprint(value)
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-			text += fmt.Sprintf(verb, value)
-		}
-		log.text.Reset()
-		newLogger(log).Info("value", "value", value)
-		text += log.String()
-		for _, secret := range []string{"secret", made.State, "736563726574", fmt.Sprint([]byte("secret"))[1:20]} {
-			if strings.Contains(strings.ToLower(text), secret) {
-				t.Errorf("%s is in the output of %T: %s", secret, value, text)
-			}
-		}
-	}
-}
-
 func ignore[Value any](_ Value, err error) error { return err }
 
 func asJSON(t *testing.T, value any) string {
 	t.Helper()
 	return string(got(json.MarshalIndent(value, "", " "))(t))
+}
+
+// differences returns the names of the fields in which two values differ. Debug output does not show all of them.
+func differences[Value any](one, other Value) (names []string) {
+	left, right := reflect.ValueOf(one), reflect.ValueOf(other)
+	for index := range left.NumField() {
+		if !reflect.DeepEqual(left.Field(index).Interface(), right.Field(index).Interface()) {
+			names = append(names, left.Type().Field(index).Name)
+		}
+	}
+	return names
 }

@@ -170,7 +170,7 @@ func TestEachFieldOfARequestForAURLHasAnOption(t *testing.T) {
 		WithFallback(Text("")), WithOrdered(), WithHoldTime(1), WithRepeatWindow(0), WithNoRepeat(),
 		WithClosedResponse(Text("")), WithRemindAfter(1), WithNotify(OfExpiry),
 	} {
-		each(request)
+		each.set(request)
 	}
 	unset(t, request)
 }

@@ -60,10 +60,18 @@ func (c *connection) open(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
-		grpc.WithResolvers(addressList("ipv4"), addressList("ipv6")),
+	}
+	// The certificate of each server of a list is checked for the host of that server, unless one name is given for all.
+	hasNames := transport.Info().ServerName == ""
+	for _, scheme := range []string{"ipv4", "ipv6", serverList} {
+		options = append(options, grpc.WithResolvers(listResolver{scheme, hasNames}))
 	}
 	options = append(options, more...)
-	opened, err := grpc.NewClient(c.target, append(options, c.dialOptions...)...)
+	target := c.target
+	if scheme, servers := targetParts(target); scheme == "" && len(servers) > 1 {
+		target = serverList + ":///" + target
+	}
+	opened, err := grpc.NewClient(target, append(options, c.dialOptions...)...)
 	if err != nil {
 		return nil, fmt.Errorf("callback: the target %q: %w", c.target, err)
 	}
@@ -71,13 +79,16 @@ func (c *connection) open(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 }
 
 // outgoing returns the context of a request: with the token, and with the trace context of the caller.
-func (c *connection) outgoing(ctx context.Context) (context.Context, error) {
+func (c *connection) outgoing(ctx context.Context) (context.Context, *Error) {
 	fields := propagation.MapCarrier{}
 	otel.GetTextMapPropagator().Inject(ctx, fields)
 	if c.token != nil {
 		token, err := c.token(ctx)
+		if err != nil && ctx.Err() != nil {
+			return nil, &Error{Code: codes.DeadlineExceeded, Message: "there was no token in time"}
+		}
 		if err != nil {
-			return nil, &Error{Code: codes.Unauthenticated, Message: "there is no token: " + err.Error()}
+			return nil, &Error{Code: codes.Unauthenticated, Message: "there is no token: " + err.Error(), causes: []error{err}}
 		}
 		fields["authorization"] = "Bearer " + token
 	}
@@ -132,32 +143,37 @@ func sleep(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
+// errNoContext is the error of a nil context.
+var errNoContext = errors.New("callback: the context is nil")
+
 // targetProblem returns what is wrong with a target. A target must name its port: gRPC would silently use port 443.
 func targetProblem(target string) string {
 	if lower := strings.ToLower(target); strings.HasPrefix(lower, "http://") || strings.HasPrefix(lower, "https://") {
 		return "is a URL. Use HOST:PORT without a scheme, such as 127.0.0.1:50051"
 	}
-	scheme, addresses := targetParts(target)
+	scheme, servers := targetParts(target)
 	if scheme != "" && scheme != "dns" && scheme != "ipv4" && scheme != "ipv6" {
 		return "" // that of a Unix socket, or of a resolver of the program
 	}
-	for _, address := range addresses {
-		host, port, err := net.SplitHostPort(address)
-		if number, numberErr := strconv.Atoi(port); err != nil || host == "" || numberErr != nil || number < 1 || number > 65_535 {
-			return "is not valid or has no port. Use HOST:PORT or a gRPC target such as dns:///callback:50051 or unix:/run/callback.sock"
+	for _, server := range servers {
+		host, port, err := net.SplitHostPort(server)
+		number, numberErr := strconv.Atoi(port)
+		if err != nil || host == "" || strings.ContainsAny(host, "/ ") || numberErr != nil || number < 1 || number > 65_535 {
+			return "is not valid or has no port. Use HOST:PORT, several of them with commas between, or a gRPC target such as " +
+				"dns:///callback:50051 or unix:/run/callback.sock"
 		}
 	}
 	return ""
 }
 
-// isLocal returns whether a target has only addresses of this machine. Host names other than localhost are not resolved.
+// isLocal returns whether a target has only servers of this machine. Host names other than localhost are not resolved.
 func isLocal(target string) bool {
-	scheme, addresses := targetParts(target)
+	scheme, servers := targetParts(target)
 	if scheme == "unix" || scheme == "unix-abstract" {
 		return true
 	}
-	for _, address := range addresses {
-		host, _, err := net.SplitHostPort(address)
+	for _, server := range servers {
+		host, _, err := net.SplitHostPort(server)
 		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			return false
 		}
@@ -165,12 +181,12 @@ func isLocal(target string) bool {
 	return true
 }
 
-// targetParts returns the scheme of a target, empty if it has none, and its addresses.
-func targetParts(target string) (scheme string, addresses []string) {
+// targetParts returns the scheme of a target, empty if it has none, and its servers.
+func targetParts(target string) (scheme string, servers []string) {
 	scheme, rest, found := strings.Cut(target, ":")
 	if !found || !strings.HasPrefix(rest, "/") && scheme != "unix" && scheme != "unix-abstract" &&
 		scheme != "dns" && scheme != "ipv4" && scheme != "ipv6" {
-		return "", []string{target}
+		return "", strings.Split(target, ",")
 	}
 	if authority, isAbsolute := strings.CutPrefix(rest, "//"); isAbsolute { // in dns://SERVER/HOST:PORT a DNS server comes first
 		_, rest, _ = strings.Cut(authority, "/")
@@ -181,24 +197,31 @@ func targetParts(target string) (scheme string, addresses []string) {
 	return scheme, []string{rest}
 }
 
-// addressList resolves targets such as ipv4:10.0.0.1:50051,10.0.0.2:50051. gRPC for Go does not know them, and every
-// other gRPC does.
-type addressList string
+// serverList is the scheme, for gRPC, of a target without one that lists several servers.
+const serverList = "callback-servers"
 
-func (l addressList) Scheme() string { return string(l) }
+// listResolver resolves targets that list servers: ipv4:10.0.0.1:50051,10.0.0.2:50051, as every other gRPC knows them, and
+// server-1:50051,server-2:50051. A host name is looked up with each connection.
+type listResolver struct {
+	scheme string
+	// hasNames says whether the certificate of each server must be for its host.
+	hasNames bool
+}
 
-func (l addressList) Build(target resolver.Target, to resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	_, listed := targetParts(target.URL.String())
-	addresses := make([]resolver.Address, len(listed))
-	for index, address := range listed {
-		addresses[index] = resolver.Address{Addr: address}
+func (l listResolver) Scheme() string { return l.scheme }
+
+func (l listResolver) Build(target resolver.Target, to resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	var addresses []resolver.Address
+	for server := range strings.SplitSeq(target.Endpoint(), ",") {
+		address := resolver.Address{Addr: server}
+		if l.hasNames {
+			address.ServerName = server
+		}
+		addresses = append(addresses, address)
 	}
 	return l, to.UpdateState(resolver.State{Addresses: addresses})
 }
 
-func (addressList) ResolveNow(resolver.ResolveNowOptions) {}
+func (listResolver) ResolveNow(resolver.ResolveNowOptions) {}
 
-func (addressList) Close() {}
-
-// errNoHandlers is the error of a worker or server that would handle nothing.
-var errNoHandlers = errors.New("callback: at least one handler is needed: register it with Handlers.Handle")
+func (listResolver) Close() {}

@@ -1,10 +1,13 @@
 package callback
 
 import (
+	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -377,6 +380,45 @@ func promptMessage(prompt Prompt) *v1.Prompt {
 			return &v1.PromptChoice{Value: choice.Value, Label: choice.Label}
 		}),
 	}
+}
+
+// invalidText returns the path of a text of a message that is not UTF-8, which gRPC cannot send. Empty if there is none.
+func invalidText(message protoreflect.Message) (path string) {
+	isText := func(value any) bool {
+		text, ok := value.(string)
+		return !ok || utf8.ValidString(text)
+	}
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		name := string(field.Name())
+		inside := func(place string, value protoreflect.Value) {
+			if message, ok := value.Interface().(protoreflect.Message); ok {
+				if deeper := invalidText(message); deeper != "" {
+					path = place + "." + deeper
+				}
+			} else if !isText(value.Interface()) {
+				path = place
+			}
+		}
+		switch {
+		case field.IsMap():
+			value.Map().Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
+				if !isText(key.Interface()) {
+					path = name
+				} else {
+					inside(fmt.Sprintf("%s[%q]", name, key.String()), value)
+				}
+				return path == ""
+			})
+		case field.IsList():
+			for index := 0; index < value.List().Len() && path == ""; index++ {
+				inside(fmt.Sprintf("%s[%d]", name, index), value.List().Get(index))
+			}
+		default:
+			inside(name, value)
+		}
+		return path == ""
+	})
+	return path
 }
 
 func pairOf[Message interface {

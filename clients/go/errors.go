@@ -34,17 +34,22 @@ var (
 	// ErrUnavailable: the server or its store did not respond, or not in time. Each request can be sent again:
 	// GenerateCallbackURL with the same request id.
 	ErrUnavailable = errors.New("callback: unavailable")
+	// ErrClosed: the client is closed.
+	ErrClosed = errors.New("callback: the client is closed")
 )
 
-// Error is the error of every request: the server refused it, or did not respond.
+// Error is the error of every request: the server refused it, or did not respond, or the context ended.
 //
-//	var refused *callback.Error
-//	if errors.As(err, &refused) { … refused.Violations … }
+//		var refused *callback.Error
+//		if errors.As(err, &refused) { … refused.Violations … }
 //
-// An error with the code DeadlineExceeded is also [context.DeadlineExceeded], and one with the code Canceled is also
-// [context.Canceled].
+//	 1. An error after the context was cancelled has the code Canceled, and is [context.Canceled] and the [context.Cause].
+//	 2. An error after the deadline is [context.DeadlineExceeded] and the [context.Cause]. Its code is Unavailable if the
+//	    last attempt could not reach the server, or if the server asks for a longer pause than there is time, and otherwise
+//	    DeadlineExceeded.
+//	 3. An error of a source of tokens ([WithTokenSource]) can be found with errors.Is and errors.As.
 type Error struct {
-	// Reason is the reason. Empty if the error does not come from a Callback server.
+	// Reason is the reason. Empty if the error is neither of a Callback server, nor of a check before the request is sent.
 	Reason Reason
 	// Code is the gRPC status code.
 	Code codes.Code
@@ -56,6 +61,8 @@ type Error struct {
 	Violations []FieldViolation
 	// RetryAfter is how long to wait before the same request is sent again. 0 if the server does not say.
 	RetryAfter time.Duration
+	// causes are what the error is as well.
+	causes []error
 }
 
 // FieldViolation is one invalid field of a request.
@@ -101,11 +108,13 @@ func (e *Error) Is(target error) bool {
 		return e.Code == codes.Unavailable || e.Code == codes.DeadlineExceeded
 	case context.DeadlineExceeded:
 		return e.Code == codes.DeadlineExceeded
-	case context.Canceled:
-		return e.Code == codes.Canceled
 	}
 	return false
 }
+
+// Unwrap returns what the error is as well: the end of the context and its cause, [ErrClosed], or the error of a source
+// of tokens.
+func (e *Error) Unwrap() []error { return e.causes }
 
 // As gives the [Reason] of the error, if it has one.
 func (e *Error) As(target any) bool {
@@ -175,6 +184,51 @@ func foreignMessage(code codes.Code, message, target string) string {
 		return fmt.Sprintf("%s is not a Callback server of a compatible version: %s", target, message)
 	}
 	return target + ": " + message
+}
+
+// endedBy returns the error of an action whose last attempt failed, if its context has ended meanwhile. A refusal stays
+// what it is.
+func (e *Error) endedBy(ctx context.Context, action string) *Error {
+	ended, cause := ctx.Err(), context.Cause(ctx)
+	if ended == nil || e.Code != codes.Unavailable && e.Code != codes.Canceled && e.Code != codes.DeadlineExceeded {
+		return e
+	}
+	result, detail := *e, ""
+	result.causes = []error{ended}
+	if cause != ended {
+		result.causes, detail = append(result.causes, cause), ": "+cause.Error()
+	}
+	switch {
+	case !errors.Is(ended, context.DeadlineExceeded):
+		result = Error{Code: codes.Canceled, Message: "the context of " + action + " was cancelled" + detail, causes: result.causes}
+		if e.Code == codes.Unavailable {
+			result.Message += "; before that, " + e.Message
+		}
+	case e.Code == codes.Unavailable:
+		result.Message += "; there was no time to try again" + detail
+	default:
+		result.Code = codes.DeadlineExceeded
+		result.Message += detail
+	}
+	return &result
+}
+
+// isOfContext returns whether a request ended because its time was over, or its context was cancelled.
+func isOfContext(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && (refused.Code == codes.DeadlineExceeded || refused.Code == codes.Canceled)
+}
+
+// refusal returns the error of a request that is not sent because it cannot be valid.
+func refusal(message string) *Error {
+	return &Error{Reason: ReasonInvalidRequest, Code: codes.InvalidArgument, Message: message}
+}
+
+// invalidField returns the error of a request that is not sent because one of its fields cannot be valid.
+func invalidField(field, description string) *Error {
+	refused := refusal(field + ": " + description)
+	refused.Violations = []FieldViolation{{Field: field, Description: description}}
+	return refused
 }
 
 // isRetryable returns whether the same request may succeed in a moment: the server or its store was unreachable.

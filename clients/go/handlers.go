@@ -37,8 +37,8 @@ type Handlers struct {
 	notifications map[string]NotificationHandler
 }
 
-// Handle registers the handler of the calls of an activity. It panics if the name is empty or has a handler already, as
-// [net/http.ServeMux] does.
+// Handle registers the handler of the calls of an activity. It panics if the handler is nil, or if the name is
+// empty or has a handler already, as [net/http.ServeMux] does.
 func (h *Handlers) Handle(activity string, handler Handler) {
 	register(&h.calls, activity, handler, handler == nil)
 }
@@ -56,6 +56,14 @@ func (h *Handlers) NotificationActivities() []string {
 	return slices.Sorted(maps.Keys(h.notifications))
 }
 
+// check returns an error if a worker or server with these handlers could not begin.
+func (h *Handlers) check() error {
+	if h == nil || len(h.served()) == 0 {
+		return errors.New("callback: at least one handler is needed: register it with Handlers.Handle")
+	}
+	return nil
+}
+
 // served returns the activities that have a handler of either kind.
 func (h *Handlers) served() []string {
 	names := append(h.Activities(), h.NotificationActivities()...)
@@ -67,6 +75,8 @@ func register[Registered any](table *map[string]Registered, activity string, han
 	switch _, exists := (*table)[activity]; {
 	case activity == "":
 		panic("callback: the name of an activity must not be empty")
+	case !utf8.ValidString(activity):
+		panic(fmt.Sprintf("callback: the name of the activity %q must be UTF-8", activity))
 	case isNil:
 		panic(fmt.Sprintf("callback: the handler of %q is nil", activity))
 	case exists:

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -91,6 +93,9 @@ func settingsOf[Given interface{ apply(*settings) error }](options []Given) (*se
 		logger: slog.Default(), timeout: DefaultTimeout, retry: true, slots: DefaultSlots, grace: DefaultGrace,
 	}
 	for _, each := range options {
+		if any(each) == nil {
+			return nil, errors.New("callback: an option is nil")
+		}
 		if err := each.apply(result); err != nil {
 			return nil, fmt.Errorf("callback: %w", err)
 		}
@@ -101,6 +106,9 @@ func settingsOf[Given interface{ apply(*settings) error }](options []Given) (*se
 // WithLogger sets the logger. The default is [slog.Default], when the client, worker or server is made.
 func WithLogger(logger *slog.Logger) Option {
 	return option(func(given *settings) error {
+		if logger == nil {
+			return errors.New("the logger is nil")
+		}
 		given.logger = logger
 		return nil
 	})
@@ -137,6 +145,9 @@ func WithToken(token string) ConnectionOption {
 // connection of a worker.
 func WithTokenSource(token func(context.Context) (string, error)) ConnectionOption {
 	return option(func(given *settings) error {
+		if token == nil {
+			return errors.New("the source of tokens is nil")
+		}
 		return given.setToken(func(ctx context.Context) (string, error) {
 			current, err := token(ctx)
 			if err != nil {
@@ -163,6 +174,9 @@ func WithTokenFile(path string) ConnectionOption {
 // WithDialOptions adds options of gRPC to the connection, such as a stats handler of OpenTelemetry, or resolvers.
 func WithDialOptions(options ...grpc.DialOption) ConnectionOption {
 	return option(func(given *settings) error {
+		if slices.Contains(options, nil) {
+			return errors.New("an option of gRPC is nil")
+		}
 		given.dialOptions = append(given.dialOptions, options...)
 		return nil
 	})
@@ -201,14 +215,20 @@ func WithSlots(slots int) WorkerOption {
 // WithName sets the name of a worker in the log of the server. The default is the host name and the process id.
 func WithName(name string) WorkerOption {
 	return option(func(given *settings) error {
+		if !utf8.ValidString(name) {
+			return fmt.Errorf("the name %q must be UTF-8", name)
+		}
 		given.name = name
 		return nil
 	})
 }
 
-// WithGrace sets how long running calls may continue after a stop. Then their contexts end.
+// WithGrace sets how long running calls may continue after a stop. Then their contexts end. 0: they end at once.
 func WithGrace(grace time.Duration) HandlingOption {
 	return option(func(given *settings) error {
+		if grace < 0 {
+			return fmt.Errorf("the grace period must not be negative, as %v is", grace)
+		}
 		given.grace = grace
 		return nil
 	})
@@ -225,6 +245,9 @@ func WithServerTLSFiles(files ServerTLSFiles) ServerOption {
 // WithServerOptions adds options of gRPC to a handler server, such as a stats handler of OpenTelemetry.
 func WithServerOptions(options ...grpc.ServerOption) ServerOption {
 	return option(func(given *settings) error {
+		if slices.Contains(options, nil) {
+			return errors.New("an option of gRPC is nil")
+		}
 		given.serverOptions = append(given.serverOptions, options...)
 		return nil
 	})

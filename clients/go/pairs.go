@@ -1,9 +1,6 @@
 package callback
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -12,8 +9,8 @@ import (
 
 // Pair is one header field, or one parameter of a query or a form.
 type Pair struct {
-	Name  string
-	Value string
+	Name  string `json:"-" xml:"-"`
+	Value string `json:"-" xml:"-"`
 }
 
 // Headers are HTTP header fields, in order, with repeated names. Names are case-insensitive. Each byte of a value that
@@ -34,21 +31,9 @@ func (h Headers) Lookup(name string) (string, bool) { return first(h.values(name
 // Values returns every value of a name, in order.
 func (h Headers) Values(name string) []string { return slices.Collect(h.values(name)) }
 
-// MarshalJSON returns the flat form: an object with the value of each name, or the list of its values if the name is
+// AsJSON returns the flat form, for encoding/json: the value of each name, or a []string of its values if the name is
 // repeated. A name keeps its first spelling.
-func (h Headers) MarshalJSON() ([]byte, error) { return flat(h, strings.ToLower) }
-
-// String names the header fields, without their values.
-func (h Headers) String() string {
-	names := make([]string, len(h))
-	for index, pair := range h {
-		names[index] = pair.Name
-	}
-	return "Headers[" + strings.Join(names, " ") + "]"
-}
-
-// Format writes the same as String for every verb: a value may be a credential.
-func (h Headers) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, h.String()) }
+func (h Headers) AsJSON() map[string]any { return flat(h, strings.ToLower) }
 
 func (h Headers) values(name string) iter.Seq[string] {
 	return matching(h, func(each string) bool { return strings.EqualFold(each, name) })
@@ -63,17 +48,9 @@ func (q Query) Lookup(name string) (string, bool) { return first(q.values(name))
 // Values returns every value of a name, in order.
 func (q Query) Values(name string) []string { return slices.Collect(q.values(name)) }
 
-// MarshalJSON returns the flat form: an object with the value of each name, or the list of its values if the name is
+// AsJSON returns the flat form, for encoding/json: the value of each name, or a []string of its values if the name is
 // repeated.
-func (q Query) MarshalJSON() ([]byte, error) {
-	return flat(q, func(name string) string { return name })
-}
-
-// String counts the parameters.
-func (q Query) String() string { return fmt.Sprintf("Query[%d parameters]", len(q)) }
-
-// Format writes the same as String for every verb: a parameter may be the state of a callback.
-func (q Query) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, q.String()) }
+func (q Query) AsJSON() map[string]any { return flat(q, func(name string) string { return name }) }
 
 func (q Query) values(name string) iter.Seq[string] {
 	return matching(q, func(each string) bool { return each == name })
@@ -96,36 +73,25 @@ func first(values iter.Seq[string]) (string, bool) {
 	return "", false
 }
 
-// flat returns pairs as a JSON object whose members are in the order of the names.
-func flat(pairs []Pair, key func(name string) string) ([]byte, error) {
-	var spelled []string
-	values := map[string][]string{}
+// flat returns the value, or the list of values, of each name.
+func flat(pairs []Pair, key func(name string) string) map[string]any {
+	spelled := map[string]string{} // by key
+	object := map[string]any{}
 	for _, pair := range pairs {
-		if _, known := values[key(pair.Name)]; !known {
-			spelled = append(spelled, pair.Name)
+		name, known := spelled[key(pair.Name)]
+		if !known {
+			spelled[key(pair.Name)] = pair.Name
+			object[pair.Name] = pair.Value
+			continue
 		}
-		values[key(pair.Name)] = append(values[key(pair.Name)], pair.Value)
+		switch value := object[name].(type) {
+		case string:
+			object[name] = []string{value, pair.Value}
+		case []string:
+			object[name] = append(value, pair.Value)
+		}
 	}
-	object := []byte("{")
-	for index, name := range spelled {
-		if index > 0 {
-			object = append(object, ',')
-		}
-		var member any = values[key(name)]
-		if all := values[key(name)]; len(all) == 1 {
-			member = all[0]
-		}
-		for _, part := range []any{name, member} {
-			text, err := json.Marshal(part)
-			if err != nil {
-				return nil, err
-			}
-			object = append(object, text...)
-			object = append(object, ':')
-		}
-		object = object[:len(object)-1]
-	}
-	return append(object, '}'), nil
+	return object
 }
 
 // parseForm parses the fields of a form (application/x-www-form-urlencoded). Like a browser, it accepts anything: a "%"

@@ -2,9 +2,6 @@ package callback
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 )
 
@@ -17,21 +14,21 @@ type Response struct {
 	// Heading, Text and the link.
 	Type ResponseType
 	// RedirectURL is /path on your platform, or an absolute http(s) URL.
-	RedirectURL string
+	RedirectURL string `json:"-" xml:"-"`
 	// Body is the body, at most 1 MiB. An empty body differs from nil.
-	Body []byte
+	Body []byte `json:"-" xml:"-"`
 	// Code is 200–299 or 400–599. The default is 200, or 422 for a rejection.
 	Code int
 	// Headers replace earlier headers as a whole. An empty list differs from nil.
 	Headers Headers
 	// Heading is the heading of a page, at most 200 characters: text, not HTML.
-	Heading string
+	Heading string `json:"-" xml:"-"`
 	// Text is the text of a page, at most 2,000 characters: text, not HTML. Line breaks are kept.
-	Text string
+	Text string `json:"-" xml:"-"`
 	// LinkLabel is the label of the link of a page.
-	LinkLabel string
+	LinkLabel string `json:"-" xml:"-"`
 	// LinkURL is the target of the link of a page, as RedirectURL.
-	LinkURL string
+	LinkURL string `json:"-" xml:"-"`
 	// Empty names attributes that are empty on purpose, where the case has another value: FieldText, or FieldLinkLabel,
 	// which removes the link.
 	Empty []ResponseField
@@ -94,17 +91,6 @@ func (r Response) WithLink(label, url string) *Response {
 	r.LinkLabel, r.LinkURL = label, url
 	return &r
 }
-
-// String describes the response without its contents.
-func (r Response) String() string {
-	return fmt.Sprintf("Response(type=%s code=%d body_bytes=%d %v)", r.Type, r.Code, len(r.Body), r.Headers)
-}
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (r Response) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, r.String()) }
-
-// LogValue returns what String does.
-func (r Response) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Answer is the decision on a call: that of a handler, or that of [Client.AnswerCall] and [Client.ResolveCallback]. The
 // zero value accepts the call with the response of the case.

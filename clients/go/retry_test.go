@@ -162,28 +162,231 @@ func TestARetryThatWouldComeTooLateIsNotMade(t *testing.T) {
 	owner, client := newScriptedOwner(t, []error{late})
 	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
 	var refused *callback.Error
-	if !errors.As(err, &refused) || refused.RetryAfter != time.Hour || len(owner.ids()) != 1 {
+	if !errors.As(err, &refused) || refused.RetryAfter != time.Hour || len(owner.ids()) != 1 || refused.Code != codes.Unavailable ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 }
 
-func TestARequestEndsWithItsContext(t *testing.T) {
-	_, client := newScriptedOwner(t, slices.Repeat([]error{unavailable}, 1000))
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+// errStopped is the cause of the end of a context.
+var errStopped = errors.New("the program stops")
+
+// requests are a request of each kind: an RPC, a list, the start of a watch and a wait.
+func requests(client *callback.Client) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"generate": func(ctx context.Context) error {
+			return ignore(client.GenerateCallbackURL(ctx, "record", callback.Text("")))
+		},
+		"close":  func(ctx context.Context) error { return ignore(client.CloseCallback(ctx, "a")) },
+		"erase":  func(ctx context.Context) error { return ignore(client.EraseCalls(ctx, "a")) },
+		"resume": func(ctx context.Context) error { return client.ResumeActivity(ctx, "a") },
+		"list": func(ctx context.Context) error {
+			for _, err := range client.ListCallbacks(ctx, callback.CallbackQuery{}) {
+				return err
+			}
+			return nil
+		},
+		"watch": func(ctx context.Context) error { return ignore(client.WatchCalls(ctx, callback.WatchQuery{})) },
+		"wait":  func(ctx context.Context) error { return ignore(client.WaitForCall(ctx, "a", 0)) },
+	}
+}
+
+// unreachable returns a client whose server is away.
+func unreachable(t *testing.T, options ...callback.ClientOption) *callback.Client {
+	t.Helper()
+	client := got(callback.NewClient("127.0.0.1:1", options...))(t)
+	t.Cleanup(func() { must(t, client.Close()) })
+	return client
+}
+
+func TestARequestToAServerThatIsAwayIsCancelledWithItsContext(t *testing.T) {
+	client := unreachable(t)
+	for name, request := range requests(client) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- request(ctx) }()
+		cancel(errStopped)
+		err := receive(t, ended)
+		var refused *callback.Error
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, errStopped) || errors.Is(err, callback.ErrUnavailable) ||
+			!errors.As(err, &refused) || refused.Code != codes.Canceled || !strings.Contains(err.Error(), "was cancelled: the program stops") {
+			t.Error(name, err)
+		}
+	}
+}
+
+func TestARequestThatFailedIsCancelledWhileItWaitsForItsNextAttempt(t *testing.T) {
+	failed := make(chan struct{}, 1)
+	_, client := newScriptedOwner(t, []error{refusal(codes.Unavailable, callback.ReasonStoreUnavailable, 9*time.Second)},
+		callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
+			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
+		) error {
+			defer func() { failed <- struct{}{} }()
+			return send(ctx, method, request, reply, connection, options...)
+		})))
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); !errors.Is(err, callback.ErrUnavailable) {
+	go func() {
+		<-failed
+		cancel()
+	}()
+	_, err := client.GenerateCallbackURL(ctx, "record", callback.Text(""))
+	if !errors.Is(err, context.Canceled) || errors.Is(err, callback.ErrUnavailable) || !strings.Contains(err.Error(), "before that, refused") {
 		t.Fatal(err)
 	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := client.GenerateCallbackURL(ended, "record", callback.Text("")); !errors.Is(err, context.Canceled) {
+}
+
+func TestARequestToAServerThatIsAwayEndsAtTheDeadlineOfItsContext(t *testing.T) {
+	client := unreachable(t)
+	for name, request := range requests(client) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Millisecond, errStopped)
+		err := request(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errStopped) || !errors.Is(err, callback.ErrUnavailable) ||
+			errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the program stops") {
+			t.Error(name, err)
+		}
+	}
+	own := unreachable(t, callback.WithTimeout(30*time.Millisecond))
+	if err := ignore(own.GetCallback(t.Context(), "a")); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "cannot reach 127.0.0.1:1") {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatIsAwayIsNotMistakenForTheEndOfTheContext(t *testing.T) {
+	client := unreachable(t, callback.WithoutRetries())
+	for name, request := range requests(client) {
+		if err := request(t.Context()); !errors.Is(err, callback.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, context.Canceled) {
+			t.Error(name, err)
+		}
+	}
+}
+
+func TestARefusalStaysWhatItIsWhenTheContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, client := newScriptedOwner(t, []error{refusal(codes.AlreadyExists, callback.ReasonRequestIDReused, 0)},
+		callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
+			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
+		) error {
+			defer cancel()
+			return send(ctx, method, request, reply, connection, options...)
+		})))
+	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); !errors.Is(err, callback.ReasonRequestIDReused) {
 		t.Fatal(err)
 	}
+}
+
+func TestARunningRequestEndsWithItsContext(t *testing.T) {
+	arrived := make(chan struct{})
+	target := serveGRPC(t, func(server *grpc.Server) {
+		v1.RegisterCallbacksServiceServer(server, &v1.UnimplementedCallbacksServiceServer{})
+	},
+		grpc.UnaryInterceptor(func(ctx context.Context, _ any, _ *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
+			arrived <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+	client := got(callback.NewClient(target))(t)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { ended <- ignore(client.GetCallback(ctx, "a")) }()
+	receive(t, arrived)
+	cancel(errStopped)
+	if err := receive(t, ended); !errors.Is(err, context.Canceled) || !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	go func() { ended <- ignore(client.GetCallback(t.Context(), "a")) }()
+	receive(t, arrived)
 	must(t, client.Close())
-	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
-	var refused *callback.Error
-	if !errors.As(err, &refused) || refused.Code != codes.Canceled {
-		t.Fatal(err)
+	for range 2 { // a request in progress, and a later one
+		if err := receive(t, ended); !errors.Is(err, callback.ErrClosed) || errors.Is(err, context.Canceled) ||
+			err.Error() != "callback: Canceled: the client is closed" {
+			t.Fatal(err)
+		}
+		go func() { ended <- ignore(client.GetCallback(t.Context(), "a")) }()
+	}
+	must(t, client.Close()) // again
+}
+
+func TestAWatchEndsWithItsContext(t *testing.T) {
+	owner, client := newScriptedOwner(t, nil)
+	idle := func(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
+		must(t, stream.Send(&v1.WatchCallsResponse{ResumeToken: "start"}))
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
+	owner.watches = append(owner.watches, idle, idle)
+	cancelled, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	late, stop := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errStopped)
+	defer stop()
+	for _, each := range []struct {
+		ctx     context.Context
+		want    error
+		message string
+	}{
+		{cancelled, context.Canceled, "the context of the watch was cancelled: the program stops"},
+		{late, context.DeadlineExceeded, "the deadline of the context of the watch has passed: the program stops"},
+	} {
+		watch := got(client.WatchCalls(each.ctx, callback.WatchQuery{}))(t)
+		if each.ctx == cancelled {
+			cancel(errStopped)
+		}
+		var last error
+		for _, err := range watch.Events() {
+			last = err
+		}
+		if !errors.Is(last, each.want) || !errors.Is(last, errStopped) || !strings.HasSuffix(last.Error(), each.message) {
+			t.Error(last)
+		}
+	}
+}
+
+func TestAWaitSaysWhyItEnded(t *testing.T) {
+	target := serveGRPC(t, func(server *grpc.Server) {
+		v1.RegisterCallbacksServiceServer(server, &v1.UnimplementedCallbacksServiceServer{})
+	},
+		grpc.UnaryInterceptor(func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
+			return &v1.GetCallbackResponse{Callback: &v1.Callback{Status: v1.CallbackStatus_CALLBACK_STATUS_OPEN}}, nil
+		}))
+	client := got(callback.NewClient(target))(t)
+	defer func() { must(t, client.Close()) }()
+	cancelled, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	late, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	for message, ctx := range map[string]context.Context{
+		"Canceled: the context of the wait for a call of the callback case-1 was cancelled": cancelled,
+		"DeadlineExceeded: no call of the callback case-1 ended in time":                    late,
+	} {
+		if _, err := client.WaitForCall(ctx, "case-1", 0); !errors.Is(err, ctx.Err()) || err.Error() != "callback: "+message {
+			t.Error(err)
+		}
+	}
+}
+
+func TestATextThatIsNotUTF8IsNotSent(t *testing.T) {
+	owner, client := newScriptedOwner(t, nil)
+	for field, option := range map[string]callback.GenerateOption{
+		`labels["order"]`:         callback.WithLabel("order", "\xff"),
+		"labels":                  callback.WithLabel("\xff", "5"),
+		"callback_activity_case":  callback.WithActivityCase("\xff"),
+		"prompt.choices[1].label": callback.WithPrompt(callback.Prompt{Choices: []callback.Choice{{}, {Label: "\xff"}}}),
+		"fallback.response_headers.headers[0].value": callback.WithFallback(callback.Text("").WithHeader("x-a", "\xff")),
+	} {
+		_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text("\xff"), option) // a body may have any bytes
+		var refused *callback.Error
+		if !errors.As(err, &refused) || refused.Code != codes.InvalidArgument || !errors.Is(err, callback.ReasonInvalidRequest) ||
+			len(refused.Violations) != 1 || refused.Violations[0].Field != field ||
+			err.Error() != "callback: INVALID_REQUEST: "+field+": must be UTF-8" {
+			t.Error(field, err)
+		}
+	}
+	_, err := client.WatchCalls(t.Context(), callback.WatchQuery{Labels: map[string]string{"order": "\xff"}})
+	if !errors.Is(err, callback.ReasonInvalidRequest) || len(owner.ids()) > 0 {
+		t.Error(err, owner.ids())
 	}
 }
 
@@ -203,7 +406,7 @@ func TestATokenAndTheTraceContextAreSent(t *testing.T) {
 	tokens := []string{"token-1", "token-2"}
 	owner, client := newScriptedOwner(t, nil, callback.WithTokenSource(func(context.Context) (string, error) {
 		if len(tokens) == 0 {
-			return "", errors.New("the vault is closed")
+			return "", errVault
 		}
 		token := tokens[0]
 		tokens = tokens[1:]
@@ -221,8 +424,27 @@ func TestATokenAndTheTraceContextAreSent(t *testing.T) {
 			t.Fatal(received)
 		}
 	}
-	if _, err := client.GetCallback(ctx, "x"); !errors.Is(err, callback.ErrUnauthenticated) {
+	if _, err := client.GetCallback(ctx, "x"); !errors.Is(err, callback.ErrUnauthenticated) || !errors.Is(err, errVault) {
 		t.Fatal(err)
+	}
+}
+
+// errVault is the error of a source of tokens.
+var errVault = errors.New("the vault is closed")
+
+func TestASourceOfTokensEndsWithTheContext(t *testing.T) {
+	_, client := newScriptedOwner(t, nil, callback.WithTokenSource(func(ctx context.Context) (string, error) {
+		<-ctx.Done()
+		return "", errVault
+	}))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, stop := context.WithTimeout(t.Context(), time.Millisecond)
+	defer stop()
+	for _, ctx := range []context.Context{ended, late} {
+		if _, err := client.GetCallback(ctx, "x"); !errors.Is(err, ctx.Err()) || errors.Is(err, callback.ErrUnauthenticated) {
+			t.Error(err)
+		}
 	}
 }
 

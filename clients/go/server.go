@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,16 +34,20 @@ func ListenAndServe(ctx context.Context, address string, handlers *Handlers, opt
 
 // Serve runs a handler server on a listener, which it closes. When the context ends, it accepts no new calls, and lets
 // running calls finish within the grace period ([WithGrace]). It returns nil after a stop in which every call has
-// finished.
+// finished, and an error if a call did not finish.
 func Serve(ctx context.Context, listener net.Listener, handlers *Handlers, options ...ServerOption) error {
+	if listener == nil {
+		return errors.New("callback: the listener is nil")
+	}
 	defer func() { _ = listener.Close() }()
-	given, err := settingsOf(options)
+	if ctx == nil {
+		return errNoContext
+	}
+	service, err := newHandlerServer(handlers, options)
 	if err != nil {
 		return err
 	}
-	if len(handlers.served()) == 0 {
-		return errNoHandlers
-	}
+	given := service.settings
 	grpcOptions := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		// Callers may send pings to detect a dead peer; by default gRPC treats that as an attack.
@@ -52,7 +57,7 @@ func Serve(ctx context.Context, listener net.Listener, handlers *Handlers, optio
 		grpcOptions = append(grpcOptions, grpc.Creds(given.serverCredentials))
 	}
 	server := grpc.NewServer(append(grpcOptions, given.serverOptions...)...)
-	v1.RegisterCallbackHandlerServiceServer(server, &handlerServer{handlers: handlers, settings: given})
+	v1.RegisterCallbackHandlerServiceServer(server, service)
 	checks := health.NewServer()
 	checks.SetServingStatus(v1.CallbackHandlerService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	grpc_health_v1.RegisterHealthServer(server, checks)
@@ -72,28 +77,20 @@ func Serve(ctx context.Context, listener net.Listener, handlers *Handlers, optio
 		server.GracefulStop()
 		close(stopped)
 	}()
-	grace := time.NewTimer(given.grace)
-	defer grace.Stop()
-	select {
-	case <-stopped:
-		return nil
-	case <-grace.C:
-		go server.Stop() // it ends the contexts of the handlers, and waits for them
-		select {
-		case <-stopped:
-		case <-time.After(lastHandlersPause): // for a handler that does not end with its context
-		}
-		return errors.New("callback: the grace period of the handler server ended before all of its calls did")
-	}
+	// Stop ends the contexts of the handlers, and waits for them.
+	return stop(stopped, given.grace, func() int { return int(service.running.Load()) }, func() { go server.Stop() })
 }
 
 // RegisterHandlers adds the handlers to a gRPC server of the program, as an alternative to [Serve].
 func RegisterHandlers(server grpc.ServiceRegistrar, handlers *Handlers, options ...ServerOption) error {
-	given, err := settingsOf(options)
+	if server == nil {
+		return errors.New("callback: the server is nil")
+	}
+	service, err := newHandlerServer(handlers, options)
 	if err != nil {
 		return err
 	}
-	v1.RegisterCallbackHandlerServiceServer(server, &handlerServer{handlers: handlers, settings: given})
+	v1.RegisterCallbackHandlerServiceServer(server, service)
 	return nil
 }
 
@@ -102,11 +99,23 @@ type handlerServer struct {
 	v1.UnimplementedCallbackHandlerServiceServer
 	handlers *Handlers
 	settings *settings
+	// running is the number of calls and notifications that are handled now.
+	running atomic.Int32
+}
+
+func newHandlerServer(handlers *Handlers, options []ServerOption) (*handlerServer, error) {
+	given, err := settingsOf(options)
+	if err != nil {
+		return nil, err
+	}
+	return &handlerServer{handlers: handlers, settings: given}, handlers.check()
 }
 
 func (s *handlerServer) HandleCallback(
 	ctx context.Context, request *v1.HandleCallbackRequest,
 ) (*v1.HandleCallbackResponse, error) {
+	s.running.Add(1)
+	defer s.running.Add(-1)
 	decider := s.handlers.decider(request)
 	if decider == nil {
 		s.settings.logger.Error("handler_missing", "activity", request.GetCallbackActivity(), "call_id", request.GetCallId())
@@ -122,6 +131,8 @@ func (s *handlerServer) HandleCallback(
 func (s *handlerServer) HandleNotification(
 	ctx context.Context, request *v1.HandleNotificationRequest,
 ) (*v1.HandleNotificationResponse, error) {
+	s.running.Add(1)
+	defer s.running.Add(-1)
 	notification := request.GetNotification()
 	decider := s.handlers.decider(notification)
 	if decider == nil || !isNotification(notification) {

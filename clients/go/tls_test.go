@@ -111,6 +111,67 @@ func TestAClientTrustsTheAuthorityInItsFiles(t *testing.T) {
 	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
 }
 
+// ownerAt serves owners with a certificate, or without TLS. It counts the requests.
+func ownerAt(t *testing.T, certificate, key string) (owner *scriptedOwner, port string, stop func()) {
+	t.Helper()
+	var options []grpc.ServerOption
+	if certificate != "" {
+		options = append(options, grpc.Creds(got(credentials.NewServerTLSFromFile(certificate, key))(t)))
+	}
+	owner = &scriptedOwner{}
+	listener, server := got(net.Listen("tcp", "127.0.0.1:0"))(t), grpc.NewServer(options...)
+	v1.RegisterCallbacksServiceServer(server, owner)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	return owner, port, server.Stop
+}
+
+func TestAClientUsesTheFirstServerOfItsTargetThatItCanReach(t *testing.T) {
+	one, portOfOne, stopOne := ownerAt(t, "", "")
+	other, portOfOther, _ := ownerAt(t, "", "")
+	client := got(callback.NewClient("localhost:1,127.0.0.1:" + portOfOne + ",localhost:" + portOfOther))(t)
+	defer func() { must(t, client.Close()) }()
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+	if len(one.ids()) != 1 || len(other.ids()) != 0 {
+		t.Fatal(one.ids(), other.ids())
+	}
+	stopOne()
+	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+	if len(other.ids()) != 1 {
+		t.Fatal(other.ids())
+	}
+}
+
+func TestTheCertificateOfEachServerOfATargetIsCheckedForItsHost(t *testing.T) {
+	ours := newAuthority(t)
+	certificate, key := ours.issue("one", "localhost")
+	_, portOfOne, stopOne := ownerAt(t, certificate, key)
+	certificate, key = ours.issue("other", "other.example") // and 127.0.0.1, as every certificate here
+	_, portOfOther, _ := ownerAt(t, certificate, key)
+	request := func(client *callback.Client) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		return ignore(client.GenerateCallbackURL(ctx, "record", callback.Text("")))
+	}
+	connect := func(target, name string, options ...callback.ClientOption) *callback.Client {
+		files := callback.WithTLSFiles(callback.TLSFiles{CA: ours.file, ServerName: name})
+		client := got(callback.NewClient(target, append(options, files)...))(t)
+		t.Cleanup(func() { must(t, client.Close()) })
+		return client
+	}
+	client := connect("localhost:"+portOfOne+",127.0.0.1:"+portOfOther, "")
+	must(t, request(client))
+	stopOne()
+	must(t, request(client))
+	must(t, request(connect("ipv4:127.0.0.1:1,127.0.0.1:"+portOfOther, "")))
+	must(t, request(connect("localhost:1,localhost:"+portOfOther, "other.example"))) // one name for all
+	err := request(connect("localhost:1,localhost:"+portOfOther, "", callback.WithoutRetries()))
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Fatal(err)
+	}
+}
+
 func TestAHandlerServerAcceptsOnlyClientsWithCertainNames(t *testing.T) {
 	ours := newAuthority(t)
 	certificate, key := ours.issue("handlers", "handlers.example")
@@ -165,6 +226,7 @@ func TestATokenWithoutTLSToAnotherMachineIsLogged(t *testing.T) {
 		"callback:50051": true, "dns:///callback:50051": true, "10.0.0.1:1": true,
 		"127.0.0.1:50051": false, "localhost:1": false, "[::1]:1": false, "unix:/run/callback.sock": false,
 		"ipv4:127.0.0.1:1,127.0.0.2:1": false, "ipv4:127.0.0.1:1,10.0.0.2:1": true,
+		"localhost:1,[::1]:2": false, "localhost:1,callback:1": true,
 	} {
 		log := &logLines{}
 		client, err := callback.NewClient(target, callback.WithToken("secret"), log.option())
@@ -174,7 +236,10 @@ func TestATokenWithoutTLSToAnotherMachineIsLogged(t *testing.T) {
 			t.Error(target, log)
 		}
 	}
-	for _, target := range []string{"", "callback", "callback:", ":50051", "callback:0", "callback:65536", "dns:///callback", "ipv4:127.0.0.1"} {
+	for _, target := range []string{
+		"", "callback", "callback:", ":50051", "callback:0", "callback:65536", "dns:///callback", "ipv4:127.0.0.1",
+		"a:1,", "a:1,b", "a:1, b:1", "dns:///a:1,b:1",
+	} {
 		if _, err := callback.NewClient(target); err == nil {
 			t.Error(target)
 		}

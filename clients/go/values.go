@@ -2,35 +2,21 @@ package callback
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
 	"time"
 )
 
 // GeneratedCallback is the URL of a new case. The server returns it only once: store it, and treat it as a secret.
 type GeneratedCallback struct {
 	// URL is the URL for the outside system. Everyone who knows it can make the call.
-	URL string
+	URL string `json:"-" xml:"-"`
 	// State is the secret in the URL, a UUID, for protocols that send it separately.
-	State string
+	State string `json:"-" xml:"-"`
 	// CaseID is the public id of the case. It is not a secret.
 	CaseID string
 	// ExpireTime is when the case expires. Zero: never.
 	ExpireTime time.Time
 	// Warnings say what may keep the callback from doing what it is for. The client logs them, too.
 	Warnings []Warning
-}
-
-// String returns the id of the case, without the URL.
-func (g GeneratedCallback) String() string { return "GeneratedCallback(case_id=" + g.CaseID + ")" }
-
-// Format writes the same as String for every verb: the URL is a secret.
-func (g GeneratedCallback) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, g.String()) }
-
-// LogValue returns the id of the case.
-func (g GeneratedCallback) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("case_id", g.CaseID))
 }
 
 // Warning says what may be wrong with a request that was accepted.
@@ -137,9 +123,9 @@ type Request struct {
 	// Query are the query parameters. On /cbq/ they include the state.
 	Query Query
 	// QueryString is the query string as it was sent, without the question mark.
-	QueryString string
+	QueryString string `json:"-" xml:"-"`
 	// Body is the body, byte for byte.
-	Body []byte
+	Body []byte `json:"-" xml:"-"`
 	// ClientAddress is the address of the client. Empty if it is unknown.
 	ClientAddress string
 	// VerificationProfile is the verification profile that the request passed. Empty if its sender was not verified.
@@ -158,14 +144,6 @@ func (r *Request) JSON(value any) error { return json.Unmarshal(r.Body, value) }
 
 // Form parses the body as the fields of a form (application/x-www-form-urlencoded).
 func (r *Request) Form() Query { return parseForm(string(r.Body)) }
-
-// describe returns what can be logged: neither headers nor query, and the size of the body.
-func (r *Request) describe() []slog.Attr {
-	return []slog.Attr{
-		slog.String("call_id", r.CallID), slog.String("method", r.Method), slog.Int64("attempt", r.Attempt),
-		slog.Int("body_bytes", len(r.Body)),
-	}
-}
 
 // Call is the call that a handler receives: the request, and the settings of its case.
 type Call struct {
@@ -188,17 +166,6 @@ type Call struct {
 	// Traceparent is the W3C trace context of this attempt, as the header traceparent has it: the parent of the handler's
 	// own spans. Empty if the call is not traced.
 	Traceparent string
-}
-
-// String describes the call without its contents.
-func (c Call) String() string { return describe("Call", c.LogValue()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (c Call) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, c.String()) }
-
-// LogValue describes the call without its contents.
-func (c Call) LogValue() slog.Value {
-	return slog.GroupValue(append([]slog.Attr{slog.String("activity", c.Activity)}, c.describe()...)...)
 }
 
 // Notification is what a handler is told without a call: a reminder is due, or the case has expired.
@@ -286,19 +253,6 @@ type RecordedCall struct {
 	// AnsweredBy is the principal that answered the held call. Empty for every other call.
 	AnsweredBy string
 }
-
-// String describes the call without its contents.
-func (c RecordedCall) String() string { return describe("RecordedCall", c.LogValue()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (c RecordedCall) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, c.String()) }
-
-// LogValue describes the call without its contents.
-func (c RecordedCall) LogValue() slog.Value {
-	return slog.GroupValue(append(c.describe(), slog.String("status", string(c.Status)))...)
-}
-
-func describe(kind string, value slog.Value) string { return fmt.Sprintf("%s%v", kind, value.Group()) }
 
 // Event is a change of a case or a call.
 type Event struct {

@@ -62,9 +62,9 @@ func (v vector) pairs() []Pair {
 }
 
 // expectJSON compares the JSON of a value with that of the vector.
-func (v vector) expectJSON(t *testing.T, value json.Marshaler) {
+func (v vector) expectJSON(t *testing.T, object map[string]any) {
 	t.Helper()
-	text, err := value.MarshalJSON()
+	text, err := json.Marshal(object)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestHeadersAreThoseOfTheVectors(t *testing.T) {
 				t.Error(name, values)
 			}
 		}
-		vector.expectJSON(t, headers)
+		vector.expectJSON(t, headers.AsJSON())
 		if _, has := headers.Lookup("none"); has || headers.Get("none") != "" {
 			t.Error("a header that is not there")
 		}
@@ -106,7 +106,7 @@ func TestQueriesAndFormsAreThoseOfTheVectors(t *testing.T) {
 			if !slices.Equal(form, vector.pairs()) {
 				t.Errorf("%#v", []Pair(form))
 			}
-			vector.expectJSON(t, form)
+			vector.expectJSON(t, form.AsJSON())
 		})
 	}
 	query := Query{{Name: "a", Value: "1"}, {Name: "A", Value: ""}, {Name: "a", Value: "2"}}

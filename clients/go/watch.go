@@ -57,6 +57,9 @@ type Watch struct {
 // Errors: WATCH_POSITION_LOST (list the current state, then watch without a token), TOO_MANY_WATCHERS, [ErrNotFound],
 // INVALID_REQUEST, [ErrUnavailable].
 func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, error) {
+	if ctx == nil {
+		return nil, refusal("the context is nil")
+	}
 	watch := &Watch{
 		client:  c,
 		timeout: query.ReconnectTimeout,
@@ -80,7 +83,8 @@ func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, erro
 }
 
 // Events returns the events, in order for each case, until the loop breaks or an error ends the watch. A later loop
-// continues where the last one stopped. The end of the context is an error, as everywhere; Close is none.
+// continues where the last one stopped. The end of the context is an error, as everywhere ([context.Canceled] or
+// [context.DeadlineExceeded]); Close is none.
 func (w *Watch) Events() iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {
@@ -121,8 +125,8 @@ func (w *Watch) receive() error {
 	var lost time.Time // when the connection was lost
 	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
 	for {
-		message, err := w.next()
-		if err == nil {
+		message, refused := w.next()
+		if refused == nil {
 			w.events = each(message.GetEvents(), eventOf)
 			if len(w.events) == 0 {
 				w.request.ResumeToken = message.GetResumeToken()
@@ -133,36 +137,39 @@ func (w *Watch) receive() error {
 		if lost.IsZero() {
 			lost = time.Now()
 		}
-		var refused *Error
-		if !errors.As(err, &refused) || !refused.canResumeWatch() || !w.client.connection.retry {
-			return err
+		if refused.canResumeWatch() && w.client.connection.retry {
+			pause := pauses.take(refused.RetryAfter)
+			isLate := w.timeout > 0 && time.Since(lost)+pause >= w.timeout
+			if !isLate && sleep(w.ctx, pause) {
+				continue
+			}
 		}
-		pause := pauses.take(refused.RetryAfter)
-		isLate := w.timeout > 0 && time.Since(lost)+pause >= w.timeout
-		if isLate || !sleep(w.ctx, pause) {
-			return err
+		if refused.Code == codes.DeadlineExceeded && w.ctx.Err() != nil {
+			refused.Message = "the deadline of the context of the watch has passed"
 		}
+		return refused.endedBy(w.ctx, "the watch")
 	}
 }
 
 // next returns the next message of the stream, and opens the stream if there is none.
-func (w *Watch) next() (*v1.WatchCallsResponse, error) {
-	connection := w.client.connection
+func (w *Watch) next() (*v1.WatchCallsResponse, *Error) {
 	if w.stream == nil {
-		ctx, err := connection.outgoing(w.ctx)
+		ctx, refused := w.client.connection.outgoing(w.ctx)
+		if refused != nil {
+			return nil, refused
+		}
+		stream, err := w.client.stub.WatchCalls(ctx, w.request)
 		if err != nil {
-			return nil, err
+			return nil, w.client.failure(w.ctx, err, w.request)
 		}
-		if w.stream, err = w.client.stub.WatchCalls(ctx, w.request); err != nil {
-			return nil, w.client.failure(w.ctx, err)
-		}
+		w.stream = stream
 	}
 	message, err := w.stream.Recv()
 	if errors.Is(err, io.EOF) {
 		return nil, &Error{Code: codes.Unavailable, Message: "the server ended the watch"}
 	}
 	if err != nil {
-		return nil, w.client.failure(w.ctx, err)
+		return nil, w.client.failure(w.ctx, err, w.request)
 	}
 	return message, nil
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,7 +27,7 @@ const (
 	maxBatchBytes      = 256 << 10
 	maxFieldBytes      = 6                      // tag and length of a message in a batch
 	maxAnswerBytes     = maxMessageBytes - 1536 // a server accepts no larger message: it would end the stream
-	lastHandlersPause  = time.Second
+	lastPause          = time.Second            // after the grace period
 )
 
 // Worker runs handlers without a port: it connects to a server, and receives the calls of its activities.
@@ -43,6 +45,7 @@ type Worker struct {
 	slots      chan struct{}
 	ready      chan struct{}
 	readyOnce  sync.Once
+	hasRun     atomic.Bool
 	running    sync.WaitGroup
 	mutex      sync.Mutex
 	streams    map[*workerStream]struct{}
@@ -57,12 +60,12 @@ func NewWorker(target string, handlers *Handlers, options ...WorkerOption) (*Wor
 	if err != nil {
 		return nil, err
 	}
-	if len(handlers.served()) == 0 {
-		return nil, errNoHandlers
+	if err := handlers.check(); err != nil {
+		return nil, err
 	}
 	if given.name == "" {
 		host, _ := os.Hostname()
-		given.name = fmt.Sprintf("%s-%d", host, os.Getpid())
+		given.name = strings.ToValidUTF8(fmt.Sprintf("%s-%d", host, os.Getpid()), "?")
 	}
 	connection, err := newConnection(target, given)
 	if err != nil {
@@ -92,12 +95,6 @@ func (w *Worker) Connected() bool {
 	return false
 }
 
-// String names the target.
-func (w *Worker) String() string { return "Worker(target=" + w.connection.target + ")" }
-
-// Format writes the same as String for every verb: a worker has a token.
-func (w *Worker) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, w.String()) }
-
 // Run serves until the context ends. Then it accepts no new calls, and lets running calls finish within the grace period
 // ([WithGrace]):
 //
@@ -108,8 +105,14 @@ func (w *Worker) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, 
 // It returns nil after a stop in which every call has finished. It returns an error if a call did not finish, and an
 // [*Error] if the server refuses the first connection of the worker: the token is wrong, or the principal may not handle
 // one of the activities. A later refusal, such as during the replacement of a token, is logged, and the worker tries
-// again. Run a worker once.
+// again. A worker runs once: a second Run, also after the first one has returned, returns an error.
 func (w *Worker) Run(ctx context.Context) error {
+	if ctx == nil {
+		return errNoContext
+	}
+	if w.hasRun.Swap(true) {
+		return errors.New("callback: the worker runs already, or has run: make another one with NewWorker")
+	}
 	serving, abort := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the grace period
 	defer abort()
 	if err := w.stayConnected(ctx, serving); err != nil {
@@ -126,19 +129,44 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.running.Wait()
 		close(finished)
 	}()
-	grace := time.NewTimer(w.connection.grace)
-	defer grace.Stop()
+	return stop(finished, w.connection.grace, w.unfinished, abort)
+}
+
+// unfinished returns the number of calls that have started, or may start, and have not ended.
+func (w *Worker) unfinished() int {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	count := 0
+	for stream := range w.streams {
+		count += stream.unfinished()
+	}
+	return count
+}
+
+// stop waits until everything has finished, for a grace period. Then it aborts what still runs, and returns an error if
+// there were calls among that. Streams and connections without calls are no reason for an error: their other side ends
+// them in a moment, whatever the grace period is.
+func stop(finished <-chan struct{}, grace time.Duration, unfinished func() int, abort func()) error {
+	limit := time.NewTimer(grace)
+	defer limit.Stop()
 	select {
 	case <-finished:
 		return nil
-	case <-grace.C:
+	case <-limit.C:
 	}
-	abort()
+	count := unfinished()
+	if count > 0 {
+		abort()
+	}
 	select {
 	case <-finished:
-	case <-time.After(lastHandlersPause): // for a handler that does not end with its context
+	case <-time.After(lastPause): // for a handler that does not end with its context
 	}
-	return errors.New("callback: the grace period of the worker ended before all of its calls did")
+	abort()
+	if count > 0 {
+		return fmt.Errorf("callback: the grace period of %v ended before all calls did: %d still ran", grace, count)
+	}
+	return nil
 }
 
 // stayConnected keeps a stream to a server until ctx ends, and opens another one when it ends or the server is draining.
@@ -292,9 +320,9 @@ func (s *workerStream) converse() error {
 	defer func() { _ = opened.Close() }()
 	limit := time.AfterFunc(welcomeTimeout, func() { s.cancel(errWelcomeTimeout) })
 	defer limit.Stop()
-	ctx, err := connection.outgoing(s.ctx)
-	if err != nil {
-		return err
+	ctx, refused := connection.outgoing(s.ctx)
+	if refused != nil {
+		return refused
 	}
 	rpc, err := v1.NewWorkerServiceClient(opened).Work(ctx)
 	if err != nil {
@@ -514,6 +542,19 @@ func (s *workerStream) drain() {
 		}
 	}
 	s.send(&v1.WorkerMessage{Message: &v1.WorkerMessage_Drain{Drain: &v1.Drain{}}})
+}
+
+// unfinished returns the number of calls that the server knows to be accepted, and that have not ended.
+func (s *workerStream) unfinished() int {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	count := 0
+	for _, call := range s.calls {
+		if call.accepted {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *workerStream) leave() { s.leavingOnce.Do(func() { close(s.leaving) }) }

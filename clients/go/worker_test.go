@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -372,12 +374,50 @@ func TestTheContextOfAHandlerEndsWithTheGracePeriod(t *testing.T) {
 	stream.run("1")
 	receive(t, handler.started)
 	worker.stop()
-	if err := receive(t, worker.ended); err == nil || !strings.Contains(err.Error(), "grace period") {
+	if err := receive(t, worker.ended); err == nil ||
+		err.Error() != "callback: the grace period of 10ms ended before all calls did: 1 still ran" {
 		t.Fatal(err)
 	}
 	if len(handler.cancelled) != 1 { // Run ends after the handlers that end with their context
 		t.Fatal("the handler still runs")
 	}
+}
+
+func TestAWorkerWithoutCallsStopsWithoutAnErrorHoweverShortItsGracePeriodIs(t *testing.T) {
+	server := newScriptedServer(t)
+	for _, grace := range []time.Duration{0, time.Millisecond} {
+		worker := runWorker(t, server.target, accepting, callback.WithGrace(grace), callback.WithSlots(1))
+		stream := server.welcomed()
+		stream.run("1")
+		stream.result("1") // a call that has ended is none
+		worker.stop()
+		if message := stream.message(); message.GetDrain() == nil {
+			t.Fatal(message)
+		}
+		stream.send(offer("late")) // it crossed Drain
+		stream.result("late")
+		stream.ending <- nil
+		must(t, receive(t, worker.ended))
+	}
+}
+
+func TestAWorkerRunsOnce(t *testing.T) {
+	server := newScriptedServer(t)
+	worker := runWorker(t, server.target, accepting)
+	stream := server.welcomed()
+	closed(t, worker.Ready())
+	refused := func() {
+		t.Helper()
+		if err := worker.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "make another one with NewWorker") {
+			t.Fatal(err)
+		}
+	}
+	refused()
+	worker.stop()
+	stream.message()
+	stream.ending <- nil
+	must(t, receive(t, worker.ended))
+	refused()
 }
 
 func TestAWorkerThatIsNotConnectedStopsAtOnce(t *testing.T) {
@@ -473,10 +513,12 @@ func TestARefusalOfTheFirstConnectionIsFinalAndALaterOneIsNot(t *testing.T) {
 	}
 }
 
-func TestAWorkerConnectsToAnotherAddressOfItsTarget(t *testing.T) {
+func TestAWorkerConnectsToAnotherServerOfItsTarget(t *testing.T) {
 	server := newScriptedServer(t)
-	runWorker(t, "ipv4:127.0.0.1:1,"+server.target, accepting)
-	server.welcomed()
+	for _, target := range []string{"ipv4:127.0.0.1:1," + server.target, "localhost:1," + server.target} {
+		runWorker(t, target, accepting)
+		server.welcomed()
+	}
 }
 
 func TestAWorkerLogsWhatItsServerCannotRender(t *testing.T) {
@@ -500,6 +542,23 @@ func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
 		"token": func() (*callback.Worker, error) {
 			return callback.NewWorker("a:1", &handlers, callback.WithToken("a b"))
 		},
+		"no set of handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", nil) },
+		"nil option":         func() (*callback.Worker, error) { return callback.NewWorker("a:1", &handlers, nil) },
+		"nil logger": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithLogger(nil))
+		},
+		"nil source": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithTokenSource(nil))
+		},
+		"nil option of gRPC": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithDialOptions(nil))
+		},
+		"name": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithName("\xff"))
+		},
+		"grace": func() (*callback.Worker, error) {
+			return callback.NewWorker("a:1", &handlers, callback.WithGrace(-1))
+		},
 		"two tokens": func() (*callback.Worker, error) {
 			return callback.NewWorker("a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
 		},
@@ -512,6 +571,7 @@ func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
 		"twice": func() { handlers.Handle("a", accepting) },
 		"nil":   func() { handlers.Handle("b", nil) },
 		"empty": func() { handlers.HandleNotification("", nil) },
+		"utf8":  func() { handlers.Handle("\xff", accepting) },
 	} {
 		func() {
 			defer func() {
@@ -521,6 +581,41 @@ func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
 			}()
 			register()
 		}()
+	}
+}
+
+func TestWhatIsNilIsRefused(t *testing.T) {
+	var none context.Context
+	client := unreachable(t)
+	for name, request := range requests(client) {
+		if err := request(none); !errors.Is(err, callback.ReasonInvalidRequest) || !strings.Contains(err.Error(), "the context is nil") {
+			t.Error(name, err)
+		}
+	}
+	if _, err := client.GenerateCallbackURL(t.Context(), "a", nil, nil); !errors.Is(err, callback.ReasonInvalidRequest) {
+		t.Error(err)
+	}
+	if _, err := callback.NewClient("a:1", nil); err == nil {
+		t.Error("a nil option")
+	}
+	var handlers callback.Handlers
+	handlers.Handle("a", accepting)
+	worker := got(callback.NewWorker("127.0.0.1:1", &handlers))(t)
+	listener := got(net.Listen("tcp", "127.0.0.1:0"))(t)
+	server := grpc.NewServer()
+	for name, err := range map[string]error{
+		"run":            worker.Run(none),
+		"listen":         callback.ListenAndServe(none, "127.0.0.1:0", &handlers),
+		"serve":          callback.Serve(t.Context(), nil, &handlers),
+		"serve nobody":   callback.Serve(t.Context(), listener, nil),
+		"serve with nil": callback.ListenAndServe(t.Context(), "127.0.0.1:0", &handlers, callback.WithServerOptions(nil)),
+		"register":       callback.RegisterHandlers(nil, &handlers),
+		"register none":  callback.RegisterHandlers(server, nil),
+		"register empty": callback.RegisterHandlers(server, &callback.Handlers{}),
+	} {
+		if err == nil || !strings.HasPrefix(err.Error(), "callback: ") {
+			t.Error(name, err)
+		}
 	}
 }
 

@@ -1,0 +1,209 @@
+package callback
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+// This file has what debug output shows of the values that can have a secret: a URL, a state, a credential, or what a
+// caller sent.
+//
+//  1. Format writes the same for every verb of fmt, and MarshalText for every encoding: encoding/json, log/slog and
+//     others call them at any depth.
+//  2. A masked text cannot be read back: json.Unmarshal refuses it.
+//  3. A program that embeds two of the values has the methods of neither, and encodings then add the fields of both to its
+//     own. So fields with a secret have the tag "-".
+//  4. LogValue gives log/slog the same as attributes. Its receiver is a pointer where a value is passed around as one,
+//     because log/slog does not accept the panic of a nil pointer.
+
+// String returns the id of the case, without the URL.
+func (g GeneratedCallback) String() string { return textOf("GeneratedCallback", g.attributes()) }
+
+// Format writes the same as String for every verb: the URL is a secret.
+func (g GeneratedCallback) Format(state fmt.State, _ rune) { write(state, g) }
+
+// MarshalText returns the same as String. To store the URL, take the field.
+func (g GeneratedCallback) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
+
+// LogValue returns the id of the case.
+func (g *GeneratedCallback) LogValue() slog.Value {
+	if g == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(g.attributes()...)
+}
+
+func (g GeneratedCallback) attributes() []slog.Attr {
+	return []slog.Attr{slog.String("case_id", g.CaseID)}
+}
+
+// String describes the request without its contents.
+func (r Request) String() string { return textOf("Request", r.attributes()) }
+
+// Format writes the same as String for every verb: the contents may be secret.
+func (r Request) Format(state fmt.State, _ rune) { write(state, r) }
+
+// MarshalText returns the same as String. To store the request, take its fields.
+func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// LogValue describes the request without its contents.
+func (r *Request) LogValue() slog.Value {
+	if r == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(r.attributes()...)
+}
+
+func (r Request) attributes() []slog.Attr {
+	return []slog.Attr{
+		slog.String("call_id", r.CallID), slog.String("case_id", r.CaseID), slog.String("method", r.Method),
+		slog.Int64("attempt", r.Attempt), slog.Int("body_bytes", len(r.Body)),
+	}
+}
+
+// String describes the call without its contents.
+func (c Call) String() string { return textOf("Call", c.attributes()) }
+
+// Format writes the same as String for every verb: the contents may be secret.
+func (c Call) Format(state fmt.State, _ rune) { write(state, c) }
+
+// MarshalText returns the same as String. To store the call, take its fields.
+func (c Call) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// LogValue describes the call without its contents.
+func (c *Call) LogValue() slog.Value {
+	if c == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(c.attributes()...)
+}
+
+func (c Call) attributes() []slog.Attr {
+	return append([]slog.Attr{slog.String("activity", c.Activity)}, c.Request.attributes()...)
+}
+
+// String describes the call without its contents.
+func (c RecordedCall) String() string { return textOf("RecordedCall", c.attributes()) }
+
+// Format writes the same as String for every verb: the contents may be secret.
+func (c RecordedCall) Format(state fmt.State, _ rune) { write(state, c) }
+
+// MarshalText returns the same as String. To store the call, take its fields.
+func (c RecordedCall) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// LogValue describes the call without its contents.
+func (c *RecordedCall) LogValue() slog.Value {
+	if c == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(c.attributes()...)
+}
+
+func (c RecordedCall) attributes() []slog.Attr {
+	attributes := append(c.Request.attributes(), slog.String("status", string(c.Status)))
+	if c.Failure != "" {
+		attributes = append(attributes, slog.String("failure", string(c.Failure)))
+	}
+	return attributes
+}
+
+// String describes the response without its contents.
+func (r Response) String() string { return textOf("Response", r.attributes()) }
+
+// Format writes the same as String for every verb: the contents may be secret.
+func (r Response) Format(state fmt.State, _ rune) { write(state, r) }
+
+// MarshalText returns the same as String. To store the response, take its fields.
+func (r Response) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// LogValue describes the response without its contents.
+func (r *Response) LogValue() slog.Value {
+	if r == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(r.attributes()...)
+}
+
+func (r Response) attributes() []slog.Attr {
+	return []slog.Attr{
+		slog.String("type", string(r.Type)), slog.Int("code", r.Code), slog.Int("body_bytes", len(r.Body)),
+		slog.String("headers", r.Headers.String()),
+	}
+}
+
+// String names the header fields, without their values.
+func (h Headers) String() string {
+	names := make([]string, len(h))
+	for index, pair := range h {
+		names[index] = pair.Name
+	}
+	return "Headers[" + strings.Join(names, " ") + "]"
+}
+
+// Format writes the same as String for every verb: a value may be a credential.
+func (h Headers) Format(state fmt.State, _ rune) { write(state, h) }
+
+// MarshalText returns the same as String. [Headers.AsJSON] has the values.
+func (h Headers) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// LogValue returns the same as String.
+func (h Headers) LogValue() slog.Value { return slog.StringValue(h.String()) }
+
+// String counts the parameters.
+func (q Query) String() string { return fmt.Sprintf("Query[%d parameters]", len(q)) }
+
+// Format writes the same as String for every verb: a parameter may be the state of a callback.
+func (q Query) Format(state fmt.State, _ rune) { write(state, q) }
+
+// MarshalText returns the same as String. [Query.AsJSON] has the values.
+func (q Query) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
+
+// LogValue returns the same as String.
+func (q Query) LogValue() slog.Value { return slog.StringValue(q.String()) }
+
+// String returns neither the name nor the value.
+func (p Pair) String() string { return "Pair[***]" }
+
+// Format writes the same as String for every verb: the value may be a credential.
+func (p Pair) Format(state fmt.State, _ rune) { write(state, p) }
+
+// MarshalText returns the same as String. To store the pair, take its fields.
+func (p Pair) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// LogValue returns the same as String.
+func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// String names the target.
+func (c *Client) String() string { return "Client[target=" + c.connection.target + "]" }
+
+// Format writes the same as String for every verb: a client has a token.
+func (c *Client) Format(state fmt.State, _ rune) { write(state, c) }
+
+// LogValue returns the same as String.
+func (c *Client) LogValue() slog.Value {
+	if c == nil {
+		return slog.Value{}
+	}
+	return slog.StringValue(c.String())
+}
+
+// String names the target.
+func (w *Worker) String() string { return "Worker[target=" + w.connection.target + "]" }
+
+// Format writes the same as String for every verb: a worker has a token.
+func (w *Worker) Format(state fmt.State, _ rune) { write(state, w) }
+
+// LogValue returns the same as String.
+func (w *Worker) LogValue() slog.Value {
+	if w == nil {
+		return slog.Value{}
+	}
+	return slog.StringValue(w.String())
+}
+
+// textOf returns attributes as text.
+func textOf(kind string, attributes []slog.Attr) string { return kind + fmt.Sprint(attributes) }
+
+func write(state fmt.State, value fmt.Stringer) { _, _ = io.WriteString(state, value.String()) }
