@@ -39,6 +39,7 @@ from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.audit_log import AuditLog
 from callback_server.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
@@ -173,7 +174,8 @@ class ControlPlane:
             cookie_domains=cookie_domains,
         )
         self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
-        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording)
+        self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
+        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
         self.deliveries = Deliveries(
             self.scripts,
             dispatcher=self.dispatcher,
@@ -263,6 +265,7 @@ class ControlPlane:
                 recording,
                 authenticator,
                 self.held,
+                self.audit,
                 self.watch_hub,
                 served,
                 SelfCheck(settings),
@@ -401,10 +404,12 @@ class ControlPlane:
             self._tasks.start(self.sweeper.run_sweeps())
             self._tasks.start(self.sweeper.run_retention())
             self._tasks.start(self.sweeper.run_repairs())
+            self._tasks.start(self.audit.run_retention())
             self._tasks.start(self._probe.run())
             self._tasks.start(self.statistics.run())
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())
+            self._tasks.start(self.audit.run_principals(self._principals_file))
         if self._issuers is not None:
             self._tasks.start(self._issuers.run())
         if self._profiles_files:

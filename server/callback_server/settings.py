@@ -247,6 +247,8 @@ class ServerSettings(ProcessSettings):
     arrive at the same moment can exceed it. None: no limit."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
     """Time for which closed callbacks and ended calls are kept, in seconds."""
+    audit_retention_s: int = Field(default=400 * 24 * 3600, ge=0)
+    """Time for which entries of the [audit](operations.md#audit) are kept, in seconds."""
     recorded_calls_per_case: int = Field(default=100, ge=1)
     """Maximum number of ended calls of a callback that are kept."""
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)

@@ -143,6 +143,8 @@ def request(method, case):
         "ListActivities": {"owner": "mine"},
         "GetStatistics": {},
         "ListFindings": {},
+        "ListAuditEntries": {"owner": "mine"},
+        "VerifyAudit": {},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -191,9 +193,9 @@ UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CAL
 
 OF_EDGES, OF_ADMINS = (
     (STREAM, "ReportCallerGone"),
-    ("PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings"),
+    ("PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings", "VerifyAudit"),
 )
-OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities")
+OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities", "ListAuditEntries")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 OF_OWNERS = ("GenerateCallbackUrl", "ExtendCallback", "EraseCalls", "ReplayCall")
 """What a worker may not do that answers."""

@@ -232,6 +232,8 @@ class PrincipalsFile:
         self._path = path
         self._read = self._seen = _stamp(path)
         self.current = read_principals(path)
+        self.changed = asyncio.Event()
+        """Set when other principals are known."""
 
     async def run(self) -> None:
         """Read the file again whenever it has changed, until cancelled.
@@ -259,6 +261,7 @@ class PrincipalsFile:
             )
         else:
             log.info("principals_read", known=sorted(self.current.entries))
+            self.changed.set()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 from callback_server import errors
+from callback_server.audit_log import AuditLog
+from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.case import Case, response_problems
 from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.response import Response, in_field, masked_overlay
@@ -18,7 +21,7 @@ from callback_server.store.queries.read import read_case
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
-from callback_server.store.transitions.erase_calls import erase_calls
+from callback_server.store.transitions.erase_calls import EraseResult, erase_calls
 from callback_server.store.transitions.set_response import SetResponseResult, set_response
 
 
@@ -36,16 +39,18 @@ async def read_visible_case(scripts: Scripts, case_id: str, *, owner: str | None
 
 async def replace_attributes(
     scripts: Scripts,
+    audit: AuditLog,
     case_id: str,
     new: Response,
     names: Sequence[str],
     *,
     owner: str | None,
+    actor: str,
     platform_url: str | None,
     cookie_domains: CookieDomains,
     recording: Recording,
 ) -> None:
-    """Replace the attributes `names` (of the contract) of the response of a case.
+    """Replace the attributes `names` (of the contract) of the response of a case, for the principal `actor`.
 
     Another request can change the case between the read and the replacement. The attributes are then replaced in its
     newer response.
@@ -68,7 +73,11 @@ async def replace_attributes(
         broken += in_field("response", cookie_problems(given, cookie_host))
         if broken:
             raise InvalidRequestError(broken)
-        result = await _set_response(scripts, case, merged, owner=owner, recording=recording)
+        result = await audit.record(
+            Change.of_case(AuditAction.RESPONSE_SET, actor, case, details={"attributes": ", ".join(sorted(names))}),
+            partial(set_response, scripts, case, merged, owner=owner, recording=recording),
+            is_recorded=lambda result: result is SetResponseResult.OK,
+        )
         if isinstance(result, CaseClosed):
             raise errors.CaseClosedError(result.reason)
         if result is SetResponseResult.OK:
@@ -76,32 +85,27 @@ async def replace_attributes(
         is_retry = True
 
 
-async def _set_response(
-    scripts: Scripts, case: Case, response: Response, *, owner: str | None, recording: Recording
-) -> SetResponseResult | CaseClosed:
-    return await resend(lambda: set_response(scripts, case, response, owner=owner, recording=recording))
+async def erase_all_calls(scripts: Scripts, audit: AuditLog, case: Case, *, actor: str) -> int:
+    """Erase what was recorded of the calls of a case, in batches, for the principal `actor`.
 
-
-async def erase_all_calls(scripts: Scripts, case_id: str, *, owner: str | None) -> int:
-    """Erase what was recorded of the calls of a case, in batches. Return how many calls had something recorded.
+    Return how many calls had something recorded. The first batch that finds anything has the entry of the audit.
 
     Raises:
         CaseNotFoundError: There is no such case, or it belongs to another owner.
         StoreError: It is not known which calls were erased.
     """
+    change = Change.of_case(AuditAction.CALLS_ERASED, actor, case)
     erasure = secrets.token_hex(8)
-    calls, before = 0, None
+    calls, before, has_entry = 0, None, False
     while True:
-        calls_of_batch, before = await _erase_batch(scripts, case_id, erasure, before, owner=owner)
-        calls += calls_of_batch
+        erase = partial(erase_calls, scripts, case.id, owner=case.owner, erasure=erasure, before=before)
+        erased = await (resend(erase) if has_entry else audit.record(change, erase, is_recorded=_has_entry))
+        if erased is None:
+            raise errors.CaseNotFoundError
+        calls, before, has_entry = calls + erased.calls, erased.before, has_entry or erased.has_entry
         if before is None:
             return calls
 
 
-async def _erase_batch(
-    scripts: Scripts, case_id: str, erasure: str, before: int | None, *, owner: str | None
-) -> tuple[int, int | None]:
-    erased = await resend(lambda: erase_calls(scripts, case_id, owner=owner, erasure=erasure, before=before))
-    if erased is None:
-        raise errors.CaseNotFoundError
-    return erased.calls, erased.before
+def _has_entry(erased: EraseResult | None) -> bool:
+    return erased is not None and erased.has_entry

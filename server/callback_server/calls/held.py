@@ -22,6 +22,8 @@ import msgspec
 
 from callback_process.logs import get_logger
 from callback_server import errors
+from callback_server.audit_log import AuditLog
+from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.call import CallStatus, Outcome
 from callback_server.domain.case import AnswerMode, Case
 from callback_server.domain.ids import case_id_of_call
@@ -32,12 +34,11 @@ from callback_server.handlers.handler import Decision
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.connection.resend import resend, resend_knowing
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
-from callback_server.store.transitions.finish_call import ResponseReplaced, finish_call
+from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.transition_log import log_call_ended
@@ -66,12 +67,18 @@ class HeldCalls:
     """The held calls whose callers wait on this process, and the answers to held calls on any process."""
 
     def __init__(
-        self, scripts: Scripts, replica_bus: ReplicaBus, dispatcher: HandlerDispatcher, recording: Recording
+        self,
+        scripts: Scripts,
+        replica_bus: ReplicaBus,
+        dispatcher: HandlerDispatcher,
+        recording: Recording,
+        audit: AuditLog,
     ) -> None:
         self._scripts = scripts
         self._replica_bus = replica_bus
         self._dispatcher = dispatcher
         self._recording = recording
+        self._audit = audit
         self._waiting: dict[str, asyncio.Event] = {}
         replica_bus.receive(CallAnswered, self._on_answered)
 
@@ -142,17 +149,22 @@ class HeldCalls:
         response, version, unsure = case.response, case.version, False
         while True:
             outcome = self._outcome(response, decision)
-            finished, maybe_done = await resend_knowing(
-                functools.partial(
-                    finish_call,
-                    self._scripts,
-                    call_id=call_id,
-                    outcome=outcome,
-                    version=version if decision.accepted else None,
-                    recording=self._recording,
-                    answer_digest=digest,
-                    answered_by=answered_by,
-                )
+            finish = functools.partial(
+                finish_call,
+                self._scripts,
+                call_id=call_id,
+                outcome=outcome,
+                version=version if decision.accepted else None,
+                recording=self._recording,
+                answer_digest=digest,
+                answered_by=answered_by,
+            )
+            finished, maybe_done = await self._audit.record_knowing(
+                Change.of_case(
+                    AuditAction.CALL_ANSWERED, answered_by, case, call_id=call_id, details=_details(decision)
+                ),
+                finish,
+                is_recorded=lambda result: isinstance(result, FinishResult) and not result.again,
             )
             unsure = unsure or maybe_done
             if finished is None:
@@ -186,19 +198,22 @@ class HeldCalls:
             # The answer that the case has already was checked before, and this one is not stored.
             is_known = case.resolved == digest
             outcome = Outcome(CallStatus.REJECTED, response) if is_known else self._outcome(response, decision)
-            result = await resend(
-                functools.partial(
-                    resolve_case,
-                    self._scripts,
-                    case.id,
-                    owner=case.owner,
-                    digest=digest,
-                    answered_by=answered_by,
-                    outcome=outcome,
-                    version=version if decision.accepted else None,
-                    up_to=case.call_count,
-                    recording=self._recording,
-                )
+            resolve = functools.partial(
+                resolve_case,
+                self._scripts,
+                case.id,
+                owner=case.owner,
+                digest=digest,
+                answered_by=answered_by,
+                outcome=outcome,
+                version=version if decision.accepted else None,
+                up_to=case.call_count,
+                recording=self._recording,
+            )
+            result = await self._audit.record(
+                Change.of_case(AuditAction.CALLBACK_RESOLVED, answered_by, case, details=_details(decision)),
+                resolve,
+                is_recorded=lambda result: isinstance(result, ResolvedBatch) and not result.again,
             )
             match result:
                 case ResponseReplaced():
@@ -232,3 +247,10 @@ def _digest(decision: Decision) -> str:
     content = (decision.accepted, decision.override, decision.keep_open, decision.no_repeat)
     # Without `close` it is the digest of the release before, which can have stored the same answer.
     return hashlib.sha256(msgspec.msgpack.encode((*content, True) if decision.close else content)).hexdigest()
+
+
+def _details(decision: Decision) -> dict[str, str]:
+    """Return what the audit says about an answer: not what the caller gets."""
+    flags = {"keep_open": decision.keep_open, "close": decision.close, "no_repeat": decision.no_repeat}
+    verdict = {"verdict": "ACCEPTED" if decision.accepted else "REJECTED"}
+    return verdict | {name: "true" for name, is_set in flags.items() if is_set}

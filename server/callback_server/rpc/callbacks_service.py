@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,11 +18,14 @@ from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
+from callback_server.audit_log import AuditLog
 from callback_server.call_statistics import read_call_statistics
 from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
+from callback_server.domain.audit import AuditAction, AuditEntry, Change
+from callback_server.domain.audit_check import ChainResult, KnownHead
 from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
@@ -31,6 +35,7 @@ from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
 from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
+from callback_server.rpc.audit_messages import action_from, chain_from_token, entry_to, result_to
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
@@ -38,10 +43,12 @@ from callback_server.rpc.pages import attempt, page_size, page_that_fits, read_t
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import VisibleCases
 from callback_server.self_check import SelfCheck
+from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.connection.resend import resend, resend_knowing
+from callback_server.store.connection.resend import resend
 from callback_server.store.queries.count_work import count_work
 from callback_server.store.queries.list_activities import list_activities
+from callback_server.store.queries.list_audit import AuditCursor, list_audit
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, pointer_exists, read_calls, read_cases
@@ -49,7 +56,7 @@ from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.change_pauses import MAX_PAUSED, change_pauses
+from callback_server.store.transitions.change_pauses import MAX_PAUSED, PauseResult, change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
@@ -62,6 +69,10 @@ log = get_logger()
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
 MAX_ACTIVITIES_PER_PAGE: Final = 100
+MAX_AUDIT_ENTRIES_PER_PAGE: Final = 1000
+MAX_VERIFIED_PER_PAGE: Final = 20_000
+"""After how many entries a page of a verification ends, with the chain that it is at."""
+ALL_CHAINS: Final = range(keys.AUDIT_CHAINS)
 MAX_TIME_TO_LIVE_S: Final = 315_360_000
 """How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
@@ -92,6 +103,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         recording: Recording,
         authenticator: Authenticator,
         held: HeldCalls,
+        audit: AuditLog,
         watch_hub: WatchHub,
         served: ServedActivities,
         self_check: SelfCheck,
@@ -104,6 +116,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._policy = policy
         self._recording = recording
         self._held = held
+        self._audit = audit
         self._watch_hub = watch_hub
         self._served = served
         self._self_check = self_check
@@ -193,9 +206,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         case_id = request.callback_case_id
         await replace_attributes(
             self._scripts,
+            self._audit,
             case_id,
             new,
             names,
+            actor=caller.name,
             owner=(await self._visible.case(case_id, caller)).owner,
             platform_url=self._policy.platform_url,
             cookie_domains=self._policy.cookie_domains,
@@ -256,9 +271,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Close a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        owner = (await self._visible.case(case_id, caller)).owner
-        closed, unsure = await resend_knowing(
-            lambda: close_case(self._scripts, case_id, owner=owner, recording=self._recording)
+        case = await self._visible.case(case_id, caller)
+        closed, unsure = await self._audit.record_knowing(
+            Change.of_case(AuditAction.CALLBACK_CLOSED, caller.name, case),
+            partial(close_case, self._scripts, case_id, owner=case.owner, recording=self._recording),
+            is_recorded=lambda result: result is CloseResult.OK,
         )
         if closed is CloseResult.UNKNOWN:
             raise errors.CaseNotFoundError
@@ -273,22 +290,26 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Set the time at which a case expires."""
         require_valid(request)
         case_id, expires_ms = request.callback_case_id, _milliseconds(request.expire_time, "expire_time")
-        owner = (await self._visible.owned_case(case_id, caller)).owner
-        extended = await resend(
-            lambda: extend_case(
+        case = await self._visible.owned_case(case_id, caller)
+        details = {"expire_time": request.expire_time.ToJsonString()}
+        extended = await self._audit.record(
+            Change.of_case(AuditAction.CALLBACK_EXTENDED, caller.name, case, details=details),
+            partial(
+                extend_case,
                 self._scripts,
                 case_id,
-                owner=owner,
+                owner=case.owner,
                 expires_ms=expires_ms,
                 max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
                 recording=self._recording,
-            )
+            ),
+            is_recorded=lambda result: result is ExtendResult.OK,
         )
         if isinstance(extended, CaseClosed):
             raise errors.CaseClosedError(extended.reason)
         if extended is ExtendResult.UNKNOWN:
             raise errors.CaseNotFoundError
-        if extended is not ExtendResult.OK:
+        if extended not in (ExtendResult.OK, ExtendResult.SAME):
             longest = self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S
             problem = (
                 "must be later than now" if extended is ExtendResult.PAST else f"must be within {longest} s from now"
@@ -407,8 +428,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Erase the recorded data of the calls of a case."""
         require_valid(request)
         case_id = request.callback_case_id
-        owner = (await self._visible.owned_case(case_id, caller)).owner
-        calls = await erase_all_calls(self._scripts, case_id, owner=owner)
+        case = await self._visible.owned_case(case_id, caller)
+        calls = await erase_all_calls(self._scripts, self._audit, case, actor=caller.name)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
@@ -423,7 +444,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         case, call = await self._visible.call(call_id, caller)
         if not caller.owns(case.owner, case.activity):
             raise errors.CallNotFoundError
-        replayed, unsure = await resend_knowing(lambda: replay_call(self._scripts, call_id, owner=case.owner))
+        replayed, unsure = await self._audit.record_knowing(
+            Change.of_case(AuditAction.CALL_REPLAYED, caller.name, case, call_id=call_id),
+            partial(replay_call, self._scripts, call_id, owner=case.owner),
+            is_recorded=lambda result: result is ReplayResult.OK,
+        )
         if replayed is ReplayResult.UNKNOWN:
             raise errors.CallNotFoundError
         if replayed is ReplayResult.UNHANDLED:
@@ -441,10 +466,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Pause the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        is_paused = await resend(
-            lambda: change_pauses(self._scripts, activity, is_paused=True, principal=caller.name, reason=request.reason)
+        reason = request.reason
+        paused = await self._audit.record(
+            Change(AuditAction.ACTIVITY_PAUSED, caller.name, activity=activity, reason=reason),
+            partial(change_pauses, self._scripts, activity, is_paused=True, principal=caller.name, reason=reason),
+            is_recorded=lambda result: result is PauseResult.OK,
         )
-        if not is_paused:
+        if paused is PauseResult.FULL:
             problem = f"cannot be paused: {MAX_PAUSED} activities are paused already; resume some of them first"
             raise InvalidRequestError([Violation("callback_activity", "too_many", problem)])
         log.info("activity_paused", activity=activity, principal=caller.name, reason=request.reason)
@@ -457,7 +485,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Resume the deliveries of an activity."""
         require_valid(request)
         activity = request.callback_activity
-        await resend(lambda: change_pauses(self._scripts, activity, is_paused=False))
+        await self._audit.record(
+            Change(AuditAction.ACTIVITY_RESUMED, caller.name, activity=activity),
+            partial(change_pauses, self._scripts, activity, is_paused=False),
+            is_recorded=lambda result: result is PauseResult.OK,
+        )
         log.info("activity_resumed", activity=activity, principal=caller.name)
         return pb2.ResumeActivityResponse()
 
@@ -528,6 +560,55 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         findings = await self._self_check.findings()
         return findings_to(findings, self._self_check.check_time_s)
 
+    @rpc(Role.OWNER, or_answers=True)
+    async def ListAuditEntries(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListAuditEntriesRequest, caller: Principal
+    ) -> pb2.ListAuditEntriesResponse:
+        """Return a page of the audit."""
+        require_valid(request)
+        if request.owner:
+            _require_sight(caller, request.owner)
+        after = read_token(AuditCursor.from_token, request.page_token)
+        if request.HasField("recorded_before"):
+            newest = AuditCursor(_milliseconds(request.recorded_before, "recorded_before"), -1, 0)
+            after = newest if after is None else min(after, newest)
+        from_ms = _milliseconds(request.recorded_after, "recorded_after") if request.HasField("recorded_after") else 0
+        chains = [keys.partition_of(request.callback_case_id)] if request.callback_case_id else ALL_CHAINS
+        keeps = partial(_is_selected, request, action_from(request.action), caller)
+
+        async def read(limit: int) -> pb2.ListAuditEntriesResponse:
+            entries, more = await list_audit(
+                self._scripts, chains, keeps, after=after, limit=limit, from_ms=max(from_ms, 0)
+            )
+            return pb2.ListAuditEntriesResponse(
+                entries=map(entry_to, entries), next_page_token=more.token() if more else ""
+            )
+
+        async with self._listing[caller.name]:
+            limit = page_size(request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE)
+            return await page_that_fits(read, limit, lambda page: page.entries)
+
+    @rpc(Role.ADMIN)
+    async def VerifyAudit(  # noqa: N802  # gRPC's name
+        self, request: pb2.VerifyAuditRequest, caller: Principal
+    ) -> pb2.VerifyAuditResponse:
+        """Verify chains of the audit."""
+        require_valid(request)
+        first = read_token(chain_from_token, request.page_token) or 0
+        kept = defaultdict(list)
+        for head in request.heads:
+            kept[head.chain].append(KnownHead(head.sequence, head.digest, is_kept=True))
+        results: list[ChainResult] = []
+        async with self._listing[caller.name]:
+            for chain in ALL_CHAINS[first:]:
+                results.append(await self._audit.verify(chain, kept[chain]))
+                if sum(result.entry_count for result in results) >= MAX_VERIFIED_PER_PAGE:
+                    break
+        more = results[-1].chain + 1
+        return pb2.VerifyAuditResponse(
+            chains=map(result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
+        )
+
     @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
@@ -567,6 +648,20 @@ def _milliseconds(time: Timestamp, field: str) -> int:
         return time.ToMilliseconds()
     except ValueError:  # outside of the years 1 to 9999, or with negative nanoseconds
         raise InvalidRequestError([Violation(field, "timestamp", "must be a valid timestamp")]) from None
+
+
+def _is_selected(
+    request: pb2.ListAuditEntriesRequest, action: AuditAction | None, caller: Principal, entry: AuditEntry
+) -> bool:
+    """Return whether a request lists an entry, and its principal sees it."""
+    return (
+        (caller.is_admin or (entry.case_id != "" and caller.sees(entry.owner, entry.activity)))
+        and request.owner in ("", entry.owner)
+        and request.actor in ("", entry.actor)
+        and action in (None, entry.action)
+        and request.callback_case_id in ("", entry.case_id)
+        and request.callback_activity in ("", entry.activity)
+    )
 
 
 def _owner(named: str, caller: Principal) -> str:

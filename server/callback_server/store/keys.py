@@ -29,6 +29,10 @@ SCHEMA_KEY: Final = "cb:schema"
 PAUSED_KEY: Final = "cb:paused"
 """Hash: a field for each activity whose deliveries are paused, with who, why and when as JSON, and the version of this
 list at the empty field."""
+AUDIT_CHAINS: Final = PARTITIONS + 1
+"""The number of chains of the audit: one for each partition, and the last one for what belongs to no case."""
+STORE_CHAIN: Final = PARTITIONS
+"""The number of that last chain. Its keys have the slot of PAUSED_KEY, so that one script pauses and records it."""
 WORKERS_KEY: Final = "cb:workers"
 """Hash: for each replica, until when its announcement is valid (milliseconds since the epoch), a colon, and the free
 slots of its workers, packed."""
@@ -75,6 +79,8 @@ LAYOUT: Final = {
     "epochs": "epochs",  # hash: by number the last 64 epochs, `{id}:{events}`, and four fields of open_epoch.lua
     "losses": "losses",  # hash: by the number of an epoch what was lost before it, `{steps}:{lost epoch}:{seconds}`
     "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
+    "audit": "audit",  # stream: the entries of the audit, `{milliseconds}-{number}`: the entry as JSON, and its HMAC
+    "audit_start": "audit_start",  # string: an HMAC, a space, where retention lets the audit begin; absent: at 1
     "newest": "newest",  # string: the creation of the partition's newest case, in microseconds; each case has another
 }
 """Every key of a partition, after its tag and a colon. Each `{}` stands for one value.
@@ -83,6 +89,8 @@ The costs of the index of labels, measured as the difference in `used_memory` ov
 for a case without labels; for each label about 100 bytes if cases share it, and 150 if it belongs to one case, however
 long it is. A case without labels, body and calls takes 550 bytes, its event included. The index is written when a case
 is created and when it is deleted.
+
+The costs of the audit: about 500 bytes for an entry.
 
 The costs of a request id, measured alike: about 150 bytes, for the pointer and the two fields of its case.
 
@@ -112,6 +120,16 @@ def partition_of(case_id: str) -> int:
 def tag(partition: int) -> str:
     """Return the hash tag of a partition. A script is routed by it, although no key of this name exists."""
     return f"{{cb:{partition}}}"
+
+
+def audit_tag(chain: int) -> str:
+    """Return the hash tag of a chain of the audit."""
+    return f"{{{PAUSED_KEY}}}" if chain == STORE_CHAIN else tag(chain)
+
+
+def audit_key(chain: int) -> str:
+    """Return the key of the entries of a chain of the audit."""
+    return f"{audit_tag(chain)}:{LAYOUT['audit']}"
 
 
 def tag_of(key: str) -> str:

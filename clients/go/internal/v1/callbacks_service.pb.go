@@ -226,6 +226,140 @@ func (FindingLevel) EnumDescriptor() ([]byte, []int) {
 	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{3}
 }
 
+type AuditAction int32
+
+const (
+	AuditAction_AUDIT_ACTION_UNSPECIFIED       AuditAction = 0
+	AuditAction_AUDIT_ACTION_RESPONSE_SET      AuditAction = 1
+	AuditAction_AUDIT_ACTION_CALL_ANSWERED     AuditAction = 2
+	AuditAction_AUDIT_ACTION_CALLBACK_RESOLVED AuditAction = 3
+	AuditAction_AUDIT_ACTION_CALLBACK_CLOSED   AuditAction = 4
+	AuditAction_AUDIT_ACTION_CALLBACK_EXTENDED AuditAction = 5
+	AuditAction_AUDIT_ACTION_CALLS_ERASED      AuditAction = 6
+	AuditAction_AUDIT_ACTION_CALL_REPLAYED     AuditAction = 7
+	AuditAction_AUDIT_ACTION_ACTIVITY_PAUSED   AuditAction = 8
+	AuditAction_AUDIT_ACTION_ACTIVITY_RESUMED  AuditAction = 9
+	AuditAction_AUDIT_ACTION_PRINCIPALS_READ   AuditAction = 10
+)
+
+// Enum value maps for AuditAction.
+var (
+	AuditAction_name = map[int32]string{
+		0:  "AUDIT_ACTION_UNSPECIFIED",
+		1:  "AUDIT_ACTION_RESPONSE_SET",
+		2:  "AUDIT_ACTION_CALL_ANSWERED",
+		3:  "AUDIT_ACTION_CALLBACK_RESOLVED",
+		4:  "AUDIT_ACTION_CALLBACK_CLOSED",
+		5:  "AUDIT_ACTION_CALLBACK_EXTENDED",
+		6:  "AUDIT_ACTION_CALLS_ERASED",
+		7:  "AUDIT_ACTION_CALL_REPLAYED",
+		8:  "AUDIT_ACTION_ACTIVITY_PAUSED",
+		9:  "AUDIT_ACTION_ACTIVITY_RESUMED",
+		10: "AUDIT_ACTION_PRINCIPALS_READ",
+	}
+	AuditAction_value = map[string]int32{
+		"AUDIT_ACTION_UNSPECIFIED":       0,
+		"AUDIT_ACTION_RESPONSE_SET":      1,
+		"AUDIT_ACTION_CALL_ANSWERED":     2,
+		"AUDIT_ACTION_CALLBACK_RESOLVED": 3,
+		"AUDIT_ACTION_CALLBACK_CLOSED":   4,
+		"AUDIT_ACTION_CALLBACK_EXTENDED": 5,
+		"AUDIT_ACTION_CALLS_ERASED":      6,
+		"AUDIT_ACTION_CALL_REPLAYED":     7,
+		"AUDIT_ACTION_ACTIVITY_PAUSED":   8,
+		"AUDIT_ACTION_ACTIVITY_RESUMED":  9,
+		"AUDIT_ACTION_PRINCIPALS_READ":   10,
+	}
+)
+
+func (x AuditAction) Enum() *AuditAction {
+	p := new(AuditAction)
+	*p = x
+	return p
+}
+
+func (x AuditAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuditAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_callback_v1_callbacks_service_proto_enumTypes[4].Descriptor()
+}
+
+func (AuditAction) Type() protoreflect.EnumType {
+	return &file_callback_v1_callbacks_service_proto_enumTypes[4]
+}
+
+func (x AuditAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuditAction.Descriptor instead.
+func (AuditAction) EnumDescriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{4}
+}
+
+type AuditProblemKind int32
+
+const (
+	AuditProblemKind_AUDIT_PROBLEM_KIND_UNSPECIFIED AuditProblemKind = 0
+	AuditProblemKind_AUDIT_PROBLEM_KIND_ALTERED     AuditProblemKind = 1
+	AuditProblemKind_AUDIT_PROBLEM_KIND_MISSING     AuditProblemKind = 2
+	AuditProblemKind_AUDIT_PROBLEM_KIND_MOVED       AuditProblemKind = 3
+	AuditProblemKind_AUDIT_PROBLEM_KIND_TRUNCATED   AuditProblemKind = 4
+	AuditProblemKind_AUDIT_PROBLEM_KIND_UNKNOWN_KEY AuditProblemKind = 5
+	AuditProblemKind_AUDIT_PROBLEM_KIND_UNPROTECTED AuditProblemKind = 6
+)
+
+// Enum value maps for AuditProblemKind.
+var (
+	AuditProblemKind_name = map[int32]string{
+		0: "AUDIT_PROBLEM_KIND_UNSPECIFIED",
+		1: "AUDIT_PROBLEM_KIND_ALTERED",
+		2: "AUDIT_PROBLEM_KIND_MISSING",
+		3: "AUDIT_PROBLEM_KIND_MOVED",
+		4: "AUDIT_PROBLEM_KIND_TRUNCATED",
+		5: "AUDIT_PROBLEM_KIND_UNKNOWN_KEY",
+		6: "AUDIT_PROBLEM_KIND_UNPROTECTED",
+	}
+	AuditProblemKind_value = map[string]int32{
+		"AUDIT_PROBLEM_KIND_UNSPECIFIED": 0,
+		"AUDIT_PROBLEM_KIND_ALTERED":     1,
+		"AUDIT_PROBLEM_KIND_MISSING":     2,
+		"AUDIT_PROBLEM_KIND_MOVED":       3,
+		"AUDIT_PROBLEM_KIND_TRUNCATED":   4,
+		"AUDIT_PROBLEM_KIND_UNKNOWN_KEY": 5,
+		"AUDIT_PROBLEM_KIND_UNPROTECTED": 6,
+	}
+)
+
+func (x AuditProblemKind) Enum() *AuditProblemKind {
+	p := new(AuditProblemKind)
+	*p = x
+	return p
+}
+
+func (x AuditProblemKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuditProblemKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_callback_v1_callbacks_service_proto_enumTypes[5].Descriptor()
+}
+
+func (AuditProblemKind) Type() protoreflect.EnumType {
+	return &file_callback_v1_callbacks_service_proto_enumTypes[5]
+}
+
+func (x AuditProblemKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuditProblemKind.Descriptor instead.
+func (AuditProblemKind) EnumDescriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{5}
+}
+
 type CallEventType int32
 
 const (
@@ -277,11 +411,11 @@ func (x CallEventType) String() string {
 }
 
 func (CallEventType) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[4].Descriptor()
+	return file_callback_v1_callbacks_service_proto_enumTypes[6].Descriptor()
 }
 
 func (CallEventType) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[4]
+	return &file_callback_v1_callbacks_service_proto_enumTypes[6]
 }
 
 func (x CallEventType) Number() protoreflect.EnumNumber {
@@ -290,7 +424,7 @@ func (x CallEventType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallEventType.Descriptor instead.
 func (CallEventType) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{4}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{6}
 }
 
 type GenerateCallbackUrlRequest struct {
@@ -3141,6 +3275,606 @@ func (x *Finding) GetAdvice() string {
 	return ""
 }
 
+type ListAuditEntriesRequest struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	PageSize         int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken        string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Owner            string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	Actor            string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Action           AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
+	CallbackCaseId   string                 `protobuf:"bytes,6,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
+	CallbackActivity string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
+	RecordedAfter    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=recorded_after,json=recordedAfter,proto3" json:"recorded_after,omitempty"`
+	RecordedBefore   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=recorded_before,json=recordedBefore,proto3" json:"recorded_before,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListAuditEntriesRequest) Reset() {
+	*x = ListAuditEntriesRequest{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEntriesRequest) ProtoMessage() {}
+
+func (x *ListAuditEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ListAuditEntriesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditEntriesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAuditEntriesRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ListAuditEntriesRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ListAuditEntriesRequest) GetAction() AuditAction {
+	if x != nil {
+		return x.Action
+	}
+	return AuditAction_AUDIT_ACTION_UNSPECIFIED
+}
+
+func (x *ListAuditEntriesRequest) GetCallbackCaseId() string {
+	if x != nil {
+		return x.CallbackCaseId
+	}
+	return ""
+}
+
+func (x *ListAuditEntriesRequest) GetCallbackActivity() string {
+	if x != nil {
+		return x.CallbackActivity
+	}
+	return ""
+}
+
+func (x *ListAuditEntriesRequest) GetRecordedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedAfter
+	}
+	return nil
+}
+
+func (x *ListAuditEntriesRequest) GetRecordedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedBefore
+	}
+	return nil
+}
+
+type ListAuditEntriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*AuditEntry          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEntriesResponse) Reset() {
+	*x = ListAuditEntriesResponse{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEntriesResponse) ProtoMessage() {}
+
+func (x *ListAuditEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ListAuditEntriesResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListAuditEntriesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type AuditEntry struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Chain            int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	Sequence         int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Time             *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Actor            string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Action           AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
+	Owner            string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	CallbackActivity string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
+	CallbackCaseId   string                 `protobuf:"bytes,8,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
+	CallId           string                 `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Reason           string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	Details          map[string]string      `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Digest           string                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
+	KeyId            string                 `protobuf:"bytes,13,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *AuditEntry) GetChain() int32 {
+	if x != nil {
+		return x.Chain
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAction() AuditAction {
+	if x != nil {
+		return x.Action
+	}
+	return AuditAction_AUDIT_ACTION_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetCallbackActivity() string {
+	if x != nil {
+		return x.CallbackActivity
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetCallbackCaseId() string {
+	if x != nil {
+		return x.CallbackCaseId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetDetails() map[string]string {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *AuditEntry) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+type VerifyAuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PageToken     string                 `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Heads         []*AuditHead           `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAuditRequest) Reset() {
+	*x = VerifyAuditRequest{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAuditRequest) ProtoMessage() {}
+
+func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
+func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *VerifyAuditRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *VerifyAuditRequest) GetHeads() []*AuditHead {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+type VerifyAuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chains        []*AuditChain          `protobuf:"bytes,1,rep,name=chains,proto3" json:"chains,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyAuditResponse) Reset() {
+	*x = VerifyAuditResponse{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyAuditResponse) ProtoMessage() {}
+
+func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
+func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *VerifyAuditResponse) GetChains() []*AuditChain {
+	if x != nil {
+		return x.Chains
+	}
+	return nil
+}
+
+func (x *VerifyAuditResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type AuditHead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chain         int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditHead) Reset() {
+	*x = AuditHead{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditHead) ProtoMessage() {}
+
+func (x *AuditHead) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditHead.ProtoReflect.Descriptor instead.
+func (*AuditHead) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *AuditHead) GetChain() int32 {
+	if x != nil {
+		return x.Chain
+	}
+	return 0
+}
+
+func (x *AuditHead) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AuditHead) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type AuditChain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chain         int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	EntryCount    int64                  `protobuf:"varint,2,opt,name=entry_count,json=entryCount,proto3" json:"entry_count,omitempty"`
+	FirstSequence int64                  `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
+	Head          *AuditHead             `protobuf:"bytes,4,opt,name=head,proto3" json:"head,omitempty"`
+	Problems      []*AuditProblem        `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditChain) Reset() {
+	*x = AuditChain{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditChain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditChain) ProtoMessage() {}
+
+func (x *AuditChain) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditChain.ProtoReflect.Descriptor instead.
+func (*AuditChain) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *AuditChain) GetChain() int32 {
+	if x != nil {
+		return x.Chain
+	}
+	return 0
+}
+
+func (x *AuditChain) GetEntryCount() int64 {
+	if x != nil {
+		return x.EntryCount
+	}
+	return 0
+}
+
+func (x *AuditChain) GetFirstSequence() int64 {
+	if x != nil {
+		return x.FirstSequence
+	}
+	return 0
+}
+
+func (x *AuditChain) GetHead() *AuditHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *AuditChain) GetProblems() []*AuditProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+type AuditProblem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          AuditProblemKind       `protobuf:"varint,1,opt,name=kind,proto3,enum=callback.v1.AuditProblemKind" json:"kind,omitempty"`
+	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditProblem) Reset() {
+	*x = AuditProblem{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditProblem) ProtoMessage() {}
+
+func (x *AuditProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditProblem.ProtoReflect.Descriptor instead.
+func (*AuditProblem) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *AuditProblem) GetKind() AuditProblemKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AuditProblemKind_AUDIT_PROBLEM_KIND_UNSPECIFIED
+}
+
+func (x *AuditProblem) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *AuditProblem) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type WatchCallsRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	CallbackActivity string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
@@ -3154,7 +3888,7 @@ type WatchCallsRequest struct {
 
 func (x *WatchCallsRequest) Reset() {
 	*x = WatchCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3900,7 @@ func (x *WatchCallsRequest) String() string {
 func (*WatchCallsRequest) ProtoMessage() {}
 
 func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3913,7 @@ func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsRequest.ProtoReflect.Descriptor instead.
 func (*WatchCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{48}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WatchCallsRequest) GetCallbackActivity() string {
@@ -3227,7 +3961,7 @@ type WatchCallsResponse struct {
 
 func (x *WatchCallsResponse) Reset() {
 	*x = WatchCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3239,7 +3973,7 @@ func (x *WatchCallsResponse) String() string {
 func (*WatchCallsResponse) ProtoMessage() {}
 
 func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3252,7 +3986,7 @@ func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsResponse.ProtoReflect.Descriptor instead.
 func (*WatchCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{49}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WatchCallsResponse) GetEvents() []*CallEvent {
@@ -3289,7 +4023,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +4035,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +4048,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{50}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CallEvent) GetType() CallEventType {
@@ -3618,7 +4352,63 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x05check\x18\x01 \x01(\tR\x05check\x12/\n" +
 	"\x05level\x18\x02 \x01(\x0e2\x19.callback.v1.FindingLevelR\x05level\x12\x12\n" +
 	"\x04seen\x18\x03 \x01(\tR\x04seen\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice\"\xad\x02\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"\x92\x03\n" +
+	"\x17ListAuditEntriesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
+	"\x06action\x18\x05 \x01(\x0e2\x18.callback.v1.AuditActionR\x06action\x12(\n" +
+	"\x10callback_case_id\x18\x06 \x01(\tR\x0ecallbackCaseId\x12+\n" +
+	"\x11callback_activity\x18\a \x01(\tR\x10callbackActivity\x12A\n" +
+	"\x0erecorded_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rrecordedAfter\x12C\n" +
+	"\x0frecorded_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0erecordedBefore\"u\n" +
+	"\x18ListAuditEntriesResponse\x121\n" +
+	"\aentries\x18\x01 \x03(\v2\x17.callback.v1.AuditEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xff\x03\n" +
+	"\n" +
+	"AuditEntry\x12\x14\n" +
+	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
+	"\x06action\x18\x05 \x01(\x0e2\x18.callback.v1.AuditActionR\x06action\x12\x14\n" +
+	"\x05owner\x18\x06 \x01(\tR\x05owner\x12+\n" +
+	"\x11callback_activity\x18\a \x01(\tR\x10callbackActivity\x12(\n" +
+	"\x10callback_case_id\x18\b \x01(\tR\x0ecallbackCaseId\x12\x17\n" +
+	"\acall_id\x18\t \x01(\tR\x06callId\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12>\n" +
+	"\adetails\x18\v \x03(\v2$.callback.v1.AuditEntry.DetailsEntryR\adetails\x12\x16\n" +
+	"\x06digest\x18\f \x01(\tR\x06digest\x12\x15\n" +
+	"\x06key_id\x18\r \x01(\tR\x05keyId\x1a:\n" +
+	"\fDetailsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
+	"\x12VerifyAuditRequest\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\x12,\n" +
+	"\x05heads\x18\x02 \x03(\v2\x16.callback.v1.AuditHeadR\x05heads\"n\n" +
+	"\x13VerifyAuditResponse\x12/\n" +
+	"\x06chains\x18\x01 \x03(\v2\x17.callback.v1.AuditChainR\x06chains\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"U\n" +
+	"\tAuditHead\x12\x14\n" +
+	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\"\xcd\x01\n" +
+	"\n" +
+	"AuditChain\x12\x14\n" +
+	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1f\n" +
+	"\ventry_count\x18\x02 \x01(\x03R\n" +
+	"entryCount\x12%\n" +
+	"\x0efirst_sequence\x18\x03 \x01(\x03R\rfirstSequence\x12*\n" +
+	"\x04head\x18\x04 \x01(\v2\x16.callback.v1.AuditHeadR\x04head\x125\n" +
+	"\bproblems\x18\x05 \x03(\v2\x19.callback.v1.AuditProblemR\bproblems\"q\n" +
+	"\fAuditProblem\x121\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.callback.v1.AuditProblemKindR\x04kind\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xad\x02\n" +
 	"\x11WatchCallsRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x12B\n" +
 	"\x06labels\x18\x02 \x03(\v2*.callback.v1.WatchCallsRequest.LabelsEntryR\x06labels\x12(\n" +
@@ -3666,7 +4456,28 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x19FINDING_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10FINDING_LEVEL_OK\x10\x01\x12\x19\n" +
 	"\x15FINDING_LEVEL_WARNING\x10\x02\x12\x19\n" +
-	"\x15FINDING_LEVEL_PROBLEM\x10\x03*\xc1\x02\n" +
+	"\x15FINDING_LEVEL_PROBLEM\x10\x03*\xfa\x02\n" +
+	"\vAuditAction\x12\x1c\n" +
+	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19AUDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n" +
+	"\x1aAUDIT_ACTION_CALL_ANSWERED\x10\x02\x12\"\n" +
+	"\x1eAUDIT_ACTION_CALLBACK_RESOLVED\x10\x03\x12 \n" +
+	"\x1cAUDIT_ACTION_CALLBACK_CLOSED\x10\x04\x12\"\n" +
+	"\x1eAUDIT_ACTION_CALLBACK_EXTENDED\x10\x05\x12\x1d\n" +
+	"\x19AUDIT_ACTION_CALLS_ERASED\x10\x06\x12\x1e\n" +
+	"\x1aAUDIT_ACTION_CALL_REPLAYED\x10\a\x12 \n" +
+	"\x1cAUDIT_ACTION_ACTIVITY_PAUSED\x10\b\x12!\n" +
+	"\x1dAUDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n" +
+	"\x1cAUDIT_ACTION_PRINCIPALS_READ\x10\n" +
+	"*\xfe\x01\n" +
+	"\x10AuditProblemKind\x12\"\n" +
+	"\x1eAUDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aAUDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n" +
+	"\x1aAUDIT_PROBLEM_KIND_MISSING\x10\x02\x12\x1c\n" +
+	"\x18AUDIT_PROBLEM_KIND_MOVED\x10\x03\x12 \n" +
+	"\x1cAUDIT_PROBLEM_KIND_TRUNCATED\x10\x04\x12\"\n" +
+	"\x1eAUDIT_PROBLEM_KIND_UNKNOWN_KEY\x10\x05\x12\"\n" +
+	"\x1eAUDIT_PROBLEM_KIND_UNPROTECTED\x10\x06*\xc1\x02\n" +
 	"\rCallEventType\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCALL_EVENT_TYPE_CASE_CREATED\x10\x01\x12 \n" +
@@ -3676,7 +4487,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x1aCALL_EVENT_TYPE_CALL_ENDED\x10\x05\x12$\n" +
 	" CALL_EVENT_TYPE_DELIVERY_CHANGED\x10\x06\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_CALLER_GONE\x10\a\x12!\n" +
-	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\xdc\r\n" +
+	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\x8f\x0f\n" +
 	"\x10CallbacksService\x12h\n" +
 	"\x13GenerateCallbackUrl\x12'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12P\n" +
 	"\vSetResponse\x12\x1f.callback.v1.SetResponseRequest\x1a .callback.v1.SetResponseResponse\x12M\n" +
@@ -3699,7 +4510,9 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x14ListPausedActivities\x12(.callback.v1.ListPausedActivitiesRequest\x1a).callback.v1.ListPausedActivitiesResponse\x12Y\n" +
 	"\x0eListActivities\x12\".callback.v1.ListActivitiesRequest\x1a#.callback.v1.ListActivitiesResponse\x12V\n" +
 	"\rGetStatistics\x12!.callback.v1.GetStatisticsRequest\x1a\".callback.v1.GetStatisticsResponse\x12S\n" +
-	"\fListFindings\x12 .callback.v1.ListFindingsRequest\x1a!.callback.v1.ListFindingsResponse\x12O\n" +
+	"\fListFindings\x12 .callback.v1.ListFindingsRequest\x1a!.callback.v1.ListFindingsResponse\x12_\n" +
+	"\x10ListAuditEntries\x12$.callback.v1.ListAuditEntriesRequest\x1a%.callback.v1.ListAuditEntriesResponse\x12P\n" +
+	"\vVerifyAudit\x12\x1f.callback.v1.VerifyAuditRequest\x1a .callback.v1.VerifyAuditResponse\x12O\n" +
 	"\n" +
 	"WatchCalls\x12\x1e.callback.v1.WatchCallsRequest\x1a\x1f.callback.v1.WatchCallsResponse0\x01B*Z(callback.example/callback/internal/v1;v1b\x06proto3"
 
@@ -3715,205 +4528,232 @@ func file_callback_v1_callbacks_service_proto_rawDescGZIP() []byte {
 	return file_callback_v1_callbacks_service_proto_rawDescData
 }
 
-var file_callback_v1_callbacks_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_callback_v1_callbacks_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_callback_v1_callbacks_service_proto_goTypes = []any{
 	(WarningReason)(0),                   // 0: callback.v1.WarningReason
 	(CallFilter)(0),                      // 1: callback.v1.CallFilter
 	(ActivityKind)(0),                    // 2: callback.v1.ActivityKind
 	(FindingLevel)(0),                    // 3: callback.v1.FindingLevel
-	(CallEventType)(0),                   // 4: callback.v1.CallEventType
-	(*GenerateCallbackUrlRequest)(nil),   // 5: callback.v1.GenerateCallbackUrlRequest
-	(*GenerateCallbackUrlResponse)(nil),  // 6: callback.v1.GenerateCallbackUrlResponse
-	(*Warning)(nil),                      // 7: callback.v1.Warning
-	(*SetResponseRequest)(nil),           // 8: callback.v1.SetResponseRequest
-	(*SetResponseResponse)(nil),          // 9: callback.v1.SetResponseResponse
-	(*AnswerCallRequest)(nil),            // 10: callback.v1.AnswerCallRequest
-	(*AnswerCallResponse)(nil),           // 11: callback.v1.AnswerCallResponse
-	(*ResolveCallbackRequest)(nil),       // 12: callback.v1.ResolveCallbackRequest
-	(*ResolveCallbackResponse)(nil),      // 13: callback.v1.ResolveCallbackResponse
-	(*CloseCallbackRequest)(nil),         // 14: callback.v1.CloseCallbackRequest
-	(*CloseCallbackResponse)(nil),        // 15: callback.v1.CloseCallbackResponse
-	(*ExtendCallbackRequest)(nil),        // 16: callback.v1.ExtendCallbackRequest
-	(*ExtendCallbackResponse)(nil),       // 17: callback.v1.ExtendCallbackResponse
-	(*GetCallbackRequest)(nil),           // 18: callback.v1.GetCallbackRequest
-	(*GetCallbackResponse)(nil),          // 19: callback.v1.GetCallbackResponse
-	(*ListCallbacksRequest)(nil),         // 20: callback.v1.ListCallbacksRequest
-	(*ListCallbacksResponse)(nil),        // 21: callback.v1.ListCallbacksResponse
-	(*GetCallRequest)(nil),               // 22: callback.v1.GetCallRequest
-	(*GetCallResponse)(nil),              // 23: callback.v1.GetCallResponse
-	(*ListCallsRequest)(nil),             // 24: callback.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),            // 25: callback.v1.ListCallsResponse
-	(*ListOwnerCallsRequest)(nil),        // 26: callback.v1.ListOwnerCallsRequest
-	(*ListOwnerCallsResponse)(nil),       // 27: callback.v1.ListOwnerCallsResponse
-	(*EraseCallsRequest)(nil),            // 28: callback.v1.EraseCallsRequest
-	(*EraseCallsResponse)(nil),           // 29: callback.v1.EraseCallsResponse
-	(*ReplayCallRequest)(nil),            // 30: callback.v1.ReplayCallRequest
-	(*ReplayCallResponse)(nil),           // 31: callback.v1.ReplayCallResponse
-	(*PauseActivityRequest)(nil),         // 32: callback.v1.PauseActivityRequest
-	(*PauseActivityResponse)(nil),        // 33: callback.v1.PauseActivityResponse
-	(*ResumeActivityRequest)(nil),        // 34: callback.v1.ResumeActivityRequest
-	(*ResumeActivityResponse)(nil),       // 35: callback.v1.ResumeActivityResponse
-	(*ListPausedActivitiesRequest)(nil),  // 36: callback.v1.ListPausedActivitiesRequest
-	(*ListPausedActivitiesResponse)(nil), // 37: callback.v1.ListPausedActivitiesResponse
-	(*PausedActivity)(nil),               // 38: callback.v1.PausedActivity
-	(*ListActivitiesRequest)(nil),        // 39: callback.v1.ListActivitiesRequest
-	(*ListActivitiesResponse)(nil),       // 40: callback.v1.ListActivitiesResponse
-	(*Activity)(nil),                     // 41: callback.v1.Activity
-	(*GetStatisticsRequest)(nil),         // 42: callback.v1.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),        // 43: callback.v1.GetStatisticsResponse
-	(*MinuteStatistics)(nil),             // 44: callback.v1.MinuteStatistics
-	(*WorkStatistics)(nil),               // 45: callback.v1.WorkStatistics
-	(*OutcomeCount)(nil),                 // 46: callback.v1.OutcomeCount
-	(*RefusalCount)(nil),                 // 47: callback.v1.RefusalCount
-	(*StageDuration)(nil),                // 48: callback.v1.StageDuration
-	(*OwnerStatistics)(nil),              // 49: callback.v1.OwnerStatistics
-	(*ListFindingsRequest)(nil),          // 50: callback.v1.ListFindingsRequest
-	(*ListFindingsResponse)(nil),         // 51: callback.v1.ListFindingsResponse
-	(*Finding)(nil),                      // 52: callback.v1.Finding
-	(*WatchCallsRequest)(nil),            // 53: callback.v1.WatchCallsRequest
-	(*WatchCallsResponse)(nil),           // 54: callback.v1.WatchCallsResponse
-	(*CallEvent)(nil),                    // 55: callback.v1.CallEvent
-	nil,                                  // 56: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	nil,                                  // 57: callback.v1.ListCallbacksRequest.LabelsEntry
-	nil,                                  // 58: callback.v1.WatchCallsRequest.LabelsEntry
-	(*Response)(nil),                     // 59: callback.v1.Response
-	(*durationpb.Duration)(nil),          // 60: google.protobuf.Duration
-	(GetGuard)(0),                        // 61: callback.v1.GetGuard
-	(AnswerMode)(0),                      // 62: callback.v1.AnswerMode
-	(*Prompt)(nil),                       // 63: callback.v1.Prompt
-	(CallReason)(0),                      // 64: callback.v1.CallReason
-	(*timestamppb.Timestamp)(nil),        // 65: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),        // 66: google.protobuf.FieldMask
-	(*Callback)(nil),                     // 67: callback.v1.Callback
-	(Verdict)(0),                         // 68: callback.v1.Verdict
-	(*Call)(nil),                         // 69: callback.v1.Call
-	(CallbackStatus)(0),                  // 70: callback.v1.CallbackStatus
-	(CallStatus)(0),                      // 71: callback.v1.CallStatus
-	(CallFailure)(0),                     // 72: callback.v1.CallFailure
-	(CloseReason)(0),                     // 73: callback.v1.CloseReason
-	(DeliveryStatus)(0),                  // 74: callback.v1.DeliveryStatus
+	(AuditAction)(0),                     // 4: callback.v1.AuditAction
+	(AuditProblemKind)(0),                // 5: callback.v1.AuditProblemKind
+	(CallEventType)(0),                   // 6: callback.v1.CallEventType
+	(*GenerateCallbackUrlRequest)(nil),   // 7: callback.v1.GenerateCallbackUrlRequest
+	(*GenerateCallbackUrlResponse)(nil),  // 8: callback.v1.GenerateCallbackUrlResponse
+	(*Warning)(nil),                      // 9: callback.v1.Warning
+	(*SetResponseRequest)(nil),           // 10: callback.v1.SetResponseRequest
+	(*SetResponseResponse)(nil),          // 11: callback.v1.SetResponseResponse
+	(*AnswerCallRequest)(nil),            // 12: callback.v1.AnswerCallRequest
+	(*AnswerCallResponse)(nil),           // 13: callback.v1.AnswerCallResponse
+	(*ResolveCallbackRequest)(nil),       // 14: callback.v1.ResolveCallbackRequest
+	(*ResolveCallbackResponse)(nil),      // 15: callback.v1.ResolveCallbackResponse
+	(*CloseCallbackRequest)(nil),         // 16: callback.v1.CloseCallbackRequest
+	(*CloseCallbackResponse)(nil),        // 17: callback.v1.CloseCallbackResponse
+	(*ExtendCallbackRequest)(nil),        // 18: callback.v1.ExtendCallbackRequest
+	(*ExtendCallbackResponse)(nil),       // 19: callback.v1.ExtendCallbackResponse
+	(*GetCallbackRequest)(nil),           // 20: callback.v1.GetCallbackRequest
+	(*GetCallbackResponse)(nil),          // 21: callback.v1.GetCallbackResponse
+	(*ListCallbacksRequest)(nil),         // 22: callback.v1.ListCallbacksRequest
+	(*ListCallbacksResponse)(nil),        // 23: callback.v1.ListCallbacksResponse
+	(*GetCallRequest)(nil),               // 24: callback.v1.GetCallRequest
+	(*GetCallResponse)(nil),              // 25: callback.v1.GetCallResponse
+	(*ListCallsRequest)(nil),             // 26: callback.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),            // 27: callback.v1.ListCallsResponse
+	(*ListOwnerCallsRequest)(nil),        // 28: callback.v1.ListOwnerCallsRequest
+	(*ListOwnerCallsResponse)(nil),       // 29: callback.v1.ListOwnerCallsResponse
+	(*EraseCallsRequest)(nil),            // 30: callback.v1.EraseCallsRequest
+	(*EraseCallsResponse)(nil),           // 31: callback.v1.EraseCallsResponse
+	(*ReplayCallRequest)(nil),            // 32: callback.v1.ReplayCallRequest
+	(*ReplayCallResponse)(nil),           // 33: callback.v1.ReplayCallResponse
+	(*PauseActivityRequest)(nil),         // 34: callback.v1.PauseActivityRequest
+	(*PauseActivityResponse)(nil),        // 35: callback.v1.PauseActivityResponse
+	(*ResumeActivityRequest)(nil),        // 36: callback.v1.ResumeActivityRequest
+	(*ResumeActivityResponse)(nil),       // 37: callback.v1.ResumeActivityResponse
+	(*ListPausedActivitiesRequest)(nil),  // 38: callback.v1.ListPausedActivitiesRequest
+	(*ListPausedActivitiesResponse)(nil), // 39: callback.v1.ListPausedActivitiesResponse
+	(*PausedActivity)(nil),               // 40: callback.v1.PausedActivity
+	(*ListActivitiesRequest)(nil),        // 41: callback.v1.ListActivitiesRequest
+	(*ListActivitiesResponse)(nil),       // 42: callback.v1.ListActivitiesResponse
+	(*Activity)(nil),                     // 43: callback.v1.Activity
+	(*GetStatisticsRequest)(nil),         // 44: callback.v1.GetStatisticsRequest
+	(*GetStatisticsResponse)(nil),        // 45: callback.v1.GetStatisticsResponse
+	(*MinuteStatistics)(nil),             // 46: callback.v1.MinuteStatistics
+	(*WorkStatistics)(nil),               // 47: callback.v1.WorkStatistics
+	(*OutcomeCount)(nil),                 // 48: callback.v1.OutcomeCount
+	(*RefusalCount)(nil),                 // 49: callback.v1.RefusalCount
+	(*StageDuration)(nil),                // 50: callback.v1.StageDuration
+	(*OwnerStatistics)(nil),              // 51: callback.v1.OwnerStatistics
+	(*ListFindingsRequest)(nil),          // 52: callback.v1.ListFindingsRequest
+	(*ListFindingsResponse)(nil),         // 53: callback.v1.ListFindingsResponse
+	(*Finding)(nil),                      // 54: callback.v1.Finding
+	(*ListAuditEntriesRequest)(nil),      // 55: callback.v1.ListAuditEntriesRequest
+	(*ListAuditEntriesResponse)(nil),     // 56: callback.v1.ListAuditEntriesResponse
+	(*AuditEntry)(nil),                   // 57: callback.v1.AuditEntry
+	(*VerifyAuditRequest)(nil),           // 58: callback.v1.VerifyAuditRequest
+	(*VerifyAuditResponse)(nil),          // 59: callback.v1.VerifyAuditResponse
+	(*AuditHead)(nil),                    // 60: callback.v1.AuditHead
+	(*AuditChain)(nil),                   // 61: callback.v1.AuditChain
+	(*AuditProblem)(nil),                 // 62: callback.v1.AuditProblem
+	(*WatchCallsRequest)(nil),            // 63: callback.v1.WatchCallsRequest
+	(*WatchCallsResponse)(nil),           // 64: callback.v1.WatchCallsResponse
+	(*CallEvent)(nil),                    // 65: callback.v1.CallEvent
+	nil,                                  // 66: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	nil,                                  // 67: callback.v1.ListCallbacksRequest.LabelsEntry
+	nil,                                  // 68: callback.v1.AuditEntry.DetailsEntry
+	nil,                                  // 69: callback.v1.WatchCallsRequest.LabelsEntry
+	(*Response)(nil),                     // 70: callback.v1.Response
+	(*durationpb.Duration)(nil),          // 71: google.protobuf.Duration
+	(GetGuard)(0),                        // 72: callback.v1.GetGuard
+	(AnswerMode)(0),                      // 73: callback.v1.AnswerMode
+	(*Prompt)(nil),                       // 74: callback.v1.Prompt
+	(CallReason)(0),                      // 75: callback.v1.CallReason
+	(*timestamppb.Timestamp)(nil),        // 76: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),        // 77: google.protobuf.FieldMask
+	(*Callback)(nil),                     // 78: callback.v1.Callback
+	(Verdict)(0),                         // 79: callback.v1.Verdict
+	(*Call)(nil),                         // 80: callback.v1.Call
+	(CallbackStatus)(0),                  // 81: callback.v1.CallbackStatus
+	(CallStatus)(0),                      // 82: callback.v1.CallStatus
+	(CallFailure)(0),                     // 83: callback.v1.CallFailure
+	(CloseReason)(0),                     // 84: callback.v1.CloseReason
+	(DeliveryStatus)(0),                  // 85: callback.v1.DeliveryStatus
 }
 var file_callback_v1_callbacks_service_proto_depIdxs = []int32{
-	59, // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
-	60, // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
-	56, // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	61, // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
-	62, // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
-	60, // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
-	59, // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
-	59, // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
-	63, // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
-	60, // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
-	60, // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
-	60, // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
-	64, // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
-	65, // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
-	0,  // 15: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
-	59, // 16: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
-	66, // 17: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
-	67, // 18: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
-	59, // 19: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
-	68, // 20: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
-	67, // 21: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
-	69, // 22: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
-	59, // 23: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
-	68, // 24: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
-	67, // 25: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
-	67, // 26: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
-	65, // 27: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
-	67, // 28: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
-	67, // 29: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
-	70, // 30: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
-	57, // 31: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
-	71, // 32: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
-	65, // 33: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
-	65, // 34: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
-	67, // 35: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
-	65, // 36: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
-	69, // 37: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
-	69, // 38: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
-	1,  // 39: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
-	69, // 40: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
-	69, // 41: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
-	38, // 42: callback.v1.ListPausedActivitiesResponse.paused_activities:type_name -> callback.v1.PausedActivity
-	65, // 43: callback.v1.PausedActivity.pause_time:type_name -> google.protobuf.Timestamp
-	41, // 44: callback.v1.ListActivitiesResponse.activities:type_name -> callback.v1.Activity
-	2,  // 45: callback.v1.Activity.kind:type_name -> callback.v1.ActivityKind
-	44, // 46: callback.v1.GetStatisticsResponse.minutes:type_name -> callback.v1.MinuteStatistics
-	48, // 47: callback.v1.GetStatisticsResponse.stages:type_name -> callback.v1.StageDuration
-	49, // 48: callback.v1.GetStatisticsResponse.owners:type_name -> callback.v1.OwnerStatistics
-	45, // 49: callback.v1.GetStatisticsResponse.work:type_name -> callback.v1.WorkStatistics
-	65, // 50: callback.v1.MinuteStatistics.start_time:type_name -> google.protobuf.Timestamp
-	60, // 51: callback.v1.MinuteStatistics.duration:type_name -> google.protobuf.Duration
-	46, // 52: callback.v1.MinuteStatistics.outcomes:type_name -> callback.v1.OutcomeCount
-	47, // 53: callback.v1.MinuteStatistics.refusals:type_name -> callback.v1.RefusalCount
-	48, // 54: callback.v1.MinuteStatistics.stages:type_name -> callback.v1.StageDuration
-	45, // 55: callback.v1.MinuteStatistics.work:type_name -> callback.v1.WorkStatistics
-	60, // 56: callback.v1.WorkStatistics.delivery_delay:type_name -> google.protobuf.Duration
-	71, // 57: callback.v1.OutcomeCount.call_status:type_name -> callback.v1.CallStatus
-	72, // 58: callback.v1.OutcomeCount.call_failure:type_name -> callback.v1.CallFailure
-	60, // 59: callback.v1.StageDuration.median:type_name -> google.protobuf.Duration
-	60, // 60: callback.v1.StageDuration.p95:type_name -> google.protobuf.Duration
-	60, // 61: callback.v1.StageDuration.p99:type_name -> google.protobuf.Duration
-	52, // 62: callback.v1.ListFindingsResponse.findings:type_name -> callback.v1.Finding
-	65, // 63: callback.v1.ListFindingsResponse.check_time:type_name -> google.protobuf.Timestamp
-	3,  // 64: callback.v1.Finding.level:type_name -> callback.v1.FindingLevel
-	58, // 65: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
-	55, // 66: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
-	4,  // 67: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
-	65, // 68: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
-	70, // 69: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
-	73, // 70: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
-	71, // 71: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
-	74, // 72: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
-	64, // 73: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
-	5,  // 74: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
-	8,  // 75: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
-	10, // 76: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
-	12, // 77: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
-	14, // 78: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
-	16, // 79: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
-	18, // 80: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
-	20, // 81: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
-	22, // 82: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
-	24, // 83: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
-	26, // 84: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
-	28, // 85: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
-	30, // 86: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
-	32, // 87: callback.v1.CallbacksService.PauseActivity:input_type -> callback.v1.PauseActivityRequest
-	34, // 88: callback.v1.CallbacksService.ResumeActivity:input_type -> callback.v1.ResumeActivityRequest
-	36, // 89: callback.v1.CallbacksService.ListPausedActivities:input_type -> callback.v1.ListPausedActivitiesRequest
-	39, // 90: callback.v1.CallbacksService.ListActivities:input_type -> callback.v1.ListActivitiesRequest
-	42, // 91: callback.v1.CallbacksService.GetStatistics:input_type -> callback.v1.GetStatisticsRequest
-	50, // 92: callback.v1.CallbacksService.ListFindings:input_type -> callback.v1.ListFindingsRequest
-	53, // 93: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
-	6,  // 94: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
-	9,  // 95: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
-	11, // 96: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
-	13, // 97: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
-	15, // 98: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
-	17, // 99: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
-	19, // 100: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
-	21, // 101: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
-	23, // 102: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
-	25, // 103: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
-	27, // 104: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
-	29, // 105: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
-	31, // 106: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
-	33, // 107: callback.v1.CallbacksService.PauseActivity:output_type -> callback.v1.PauseActivityResponse
-	35, // 108: callback.v1.CallbacksService.ResumeActivity:output_type -> callback.v1.ResumeActivityResponse
-	37, // 109: callback.v1.CallbacksService.ListPausedActivities:output_type -> callback.v1.ListPausedActivitiesResponse
-	40, // 110: callback.v1.CallbacksService.ListActivities:output_type -> callback.v1.ListActivitiesResponse
-	43, // 111: callback.v1.CallbacksService.GetStatistics:output_type -> callback.v1.GetStatisticsResponse
-	51, // 112: callback.v1.CallbacksService.ListFindings:output_type -> callback.v1.ListFindingsResponse
-	54, // 113: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
-	94, // [94:114] is the sub-list for method output_type
-	74, // [74:94] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	70,  // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
+	71,  // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
+	66,  // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	72,  // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
+	73,  // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
+	71,  // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
+	70,  // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
+	70,  // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
+	74,  // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
+	71,  // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
+	71,  // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
+	71,  // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
+	75,  // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
+	76,  // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
+	9,   // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
+	0,   // 15: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
+	70,  // 16: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
+	77,  // 17: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
+	78,  // 18: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
+	70,  // 19: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
+	79,  // 20: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
+	78,  // 21: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
+	80,  // 22: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
+	70,  // 23: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
+	79,  // 24: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
+	78,  // 25: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
+	78,  // 26: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
+	76,  // 27: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
+	78,  // 28: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
+	78,  // 29: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
+	81,  // 30: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
+	67,  // 31: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
+	82,  // 32: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
+	76,  // 33: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
+	76,  // 34: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
+	78,  // 35: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
+	76,  // 36: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
+	80,  // 37: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
+	80,  // 38: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
+	1,   // 39: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
+	80,  // 40: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
+	80,  // 41: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
+	40,  // 42: callback.v1.ListPausedActivitiesResponse.paused_activities:type_name -> callback.v1.PausedActivity
+	76,  // 43: callback.v1.PausedActivity.pause_time:type_name -> google.protobuf.Timestamp
+	43,  // 44: callback.v1.ListActivitiesResponse.activities:type_name -> callback.v1.Activity
+	2,   // 45: callback.v1.Activity.kind:type_name -> callback.v1.ActivityKind
+	46,  // 46: callback.v1.GetStatisticsResponse.minutes:type_name -> callback.v1.MinuteStatistics
+	50,  // 47: callback.v1.GetStatisticsResponse.stages:type_name -> callback.v1.StageDuration
+	51,  // 48: callback.v1.GetStatisticsResponse.owners:type_name -> callback.v1.OwnerStatistics
+	47,  // 49: callback.v1.GetStatisticsResponse.work:type_name -> callback.v1.WorkStatistics
+	76,  // 50: callback.v1.MinuteStatistics.start_time:type_name -> google.protobuf.Timestamp
+	71,  // 51: callback.v1.MinuteStatistics.duration:type_name -> google.protobuf.Duration
+	48,  // 52: callback.v1.MinuteStatistics.outcomes:type_name -> callback.v1.OutcomeCount
+	49,  // 53: callback.v1.MinuteStatistics.refusals:type_name -> callback.v1.RefusalCount
+	50,  // 54: callback.v1.MinuteStatistics.stages:type_name -> callback.v1.StageDuration
+	47,  // 55: callback.v1.MinuteStatistics.work:type_name -> callback.v1.WorkStatistics
+	71,  // 56: callback.v1.WorkStatistics.delivery_delay:type_name -> google.protobuf.Duration
+	82,  // 57: callback.v1.OutcomeCount.call_status:type_name -> callback.v1.CallStatus
+	83,  // 58: callback.v1.OutcomeCount.call_failure:type_name -> callback.v1.CallFailure
+	71,  // 59: callback.v1.StageDuration.median:type_name -> google.protobuf.Duration
+	71,  // 60: callback.v1.StageDuration.p95:type_name -> google.protobuf.Duration
+	71,  // 61: callback.v1.StageDuration.p99:type_name -> google.protobuf.Duration
+	54,  // 62: callback.v1.ListFindingsResponse.findings:type_name -> callback.v1.Finding
+	76,  // 63: callback.v1.ListFindingsResponse.check_time:type_name -> google.protobuf.Timestamp
+	3,   // 64: callback.v1.Finding.level:type_name -> callback.v1.FindingLevel
+	4,   // 65: callback.v1.ListAuditEntriesRequest.action:type_name -> callback.v1.AuditAction
+	76,  // 66: callback.v1.ListAuditEntriesRequest.recorded_after:type_name -> google.protobuf.Timestamp
+	76,  // 67: callback.v1.ListAuditEntriesRequest.recorded_before:type_name -> google.protobuf.Timestamp
+	57,  // 68: callback.v1.ListAuditEntriesResponse.entries:type_name -> callback.v1.AuditEntry
+	76,  // 69: callback.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	4,   // 70: callback.v1.AuditEntry.action:type_name -> callback.v1.AuditAction
+	68,  // 71: callback.v1.AuditEntry.details:type_name -> callback.v1.AuditEntry.DetailsEntry
+	60,  // 72: callback.v1.VerifyAuditRequest.heads:type_name -> callback.v1.AuditHead
+	61,  // 73: callback.v1.VerifyAuditResponse.chains:type_name -> callback.v1.AuditChain
+	60,  // 74: callback.v1.AuditChain.head:type_name -> callback.v1.AuditHead
+	62,  // 75: callback.v1.AuditChain.problems:type_name -> callback.v1.AuditProblem
+	5,   // 76: callback.v1.AuditProblem.kind:type_name -> callback.v1.AuditProblemKind
+	69,  // 77: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
+	65,  // 78: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
+	6,   // 79: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
+	76,  // 80: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
+	81,  // 81: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
+	84,  // 82: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
+	82,  // 83: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
+	85,  // 84: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
+	75,  // 85: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
+	7,   // 86: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
+	10,  // 87: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
+	12,  // 88: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
+	14,  // 89: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
+	16,  // 90: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
+	18,  // 91: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
+	20,  // 92: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
+	22,  // 93: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
+	24,  // 94: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
+	26,  // 95: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
+	28,  // 96: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
+	30,  // 97: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
+	32,  // 98: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
+	34,  // 99: callback.v1.CallbacksService.PauseActivity:input_type -> callback.v1.PauseActivityRequest
+	36,  // 100: callback.v1.CallbacksService.ResumeActivity:input_type -> callback.v1.ResumeActivityRequest
+	38,  // 101: callback.v1.CallbacksService.ListPausedActivities:input_type -> callback.v1.ListPausedActivitiesRequest
+	41,  // 102: callback.v1.CallbacksService.ListActivities:input_type -> callback.v1.ListActivitiesRequest
+	44,  // 103: callback.v1.CallbacksService.GetStatistics:input_type -> callback.v1.GetStatisticsRequest
+	52,  // 104: callback.v1.CallbacksService.ListFindings:input_type -> callback.v1.ListFindingsRequest
+	55,  // 105: callback.v1.CallbacksService.ListAuditEntries:input_type -> callback.v1.ListAuditEntriesRequest
+	58,  // 106: callback.v1.CallbacksService.VerifyAudit:input_type -> callback.v1.VerifyAuditRequest
+	63,  // 107: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
+	8,   // 108: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
+	11,  // 109: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
+	13,  // 110: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
+	15,  // 111: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
+	17,  // 112: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
+	19,  // 113: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
+	21,  // 114: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
+	23,  // 115: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
+	25,  // 116: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
+	27,  // 117: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
+	29,  // 118: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
+	31,  // 119: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
+	33,  // 120: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
+	35,  // 121: callback.v1.CallbacksService.PauseActivity:output_type -> callback.v1.PauseActivityResponse
+	37,  // 122: callback.v1.CallbacksService.ResumeActivity:output_type -> callback.v1.ResumeActivityResponse
+	39,  // 123: callback.v1.CallbacksService.ListPausedActivities:output_type -> callback.v1.ListPausedActivitiesResponse
+	42,  // 124: callback.v1.CallbacksService.ListActivities:output_type -> callback.v1.ListActivitiesResponse
+	45,  // 125: callback.v1.CallbacksService.GetStatistics:output_type -> callback.v1.GetStatisticsResponse
+	53,  // 126: callback.v1.CallbacksService.ListFindings:output_type -> callback.v1.ListFindingsResponse
+	56,  // 127: callback.v1.CallbacksService.ListAuditEntries:output_type -> callback.v1.ListAuditEntriesResponse
+	59,  // 128: callback.v1.CallbacksService.VerifyAudit:output_type -> callback.v1.VerifyAuditResponse
+	64,  // 129: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
+	108, // [108:130] is the sub-list for method output_type
+	86,  // [86:108] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_callbacks_service_proto_init() }
@@ -3928,8 +4768,8 @@ func file_callback_v1_callbacks_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_callback_v1_callbacks_service_proto_rawDesc), len(file_callback_v1_callbacks_service_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   54,
+			NumEnums:      7,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,8 @@ const (
 	CallbacksService_ListActivities_FullMethodName       = "/callback.v1.CallbacksService/ListActivities"
 	CallbacksService_GetStatistics_FullMethodName        = "/callback.v1.CallbacksService/GetStatistics"
 	CallbacksService_ListFindings_FullMethodName         = "/callback.v1.CallbacksService/ListFindings"
+	CallbacksService_ListAuditEntries_FullMethodName     = "/callback.v1.CallbacksService/ListAuditEntries"
+	CallbacksService_VerifyAudit_FullMethodName          = "/callback.v1.CallbacksService/VerifyAudit"
 	CallbacksService_WatchCalls_FullMethodName           = "/callback.v1.CallbacksService/WatchCalls"
 )
 
@@ -64,6 +66,8 @@ type CallbacksServiceClient interface {
 	ListActivities(ctx context.Context, in *ListActivitiesRequest, opts ...grpc.CallOption) (*ListActivitiesResponse, error)
 	GetStatistics(ctx context.Context, in *GetStatisticsRequest, opts ...grpc.CallOption) (*GetStatisticsResponse, error)
 	ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error)
+	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
+	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
 	WatchCalls(ctx context.Context, in *WatchCallsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallsResponse], error)
 }
 
@@ -265,6 +269,26 @@ func (c *callbacksServiceClient) ListFindings(ctx context.Context, in *ListFindi
 	return out, nil
 }
 
+func (c *callbacksServiceClient) ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEntriesResponse)
+	err := c.cc.Invoke(ctx, CallbacksService_ListAuditEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *callbacksServiceClient) VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyAuditResponse)
+	err := c.cc.Invoke(ctx, CallbacksService_VerifyAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *callbacksServiceClient) WatchCalls(ctx context.Context, in *WatchCallsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &CallbacksService_ServiceDesc.Streams[0], CallbacksService_WatchCalls_FullMethodName, cOpts...)
@@ -307,6 +331,8 @@ type CallbacksServiceServer interface {
 	ListActivities(context.Context, *ListActivitiesRequest) (*ListActivitiesResponse, error)
 	GetStatistics(context.Context, *GetStatisticsRequest) (*GetStatisticsResponse, error)
 	ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error)
+	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
+	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
 	WatchCalls(*WatchCallsRequest, grpc.ServerStreamingServer[WatchCallsResponse]) error
 	mustEmbedUnimplementedCallbacksServiceServer()
 }
@@ -374,6 +400,12 @@ func (UnimplementedCallbacksServiceServer) GetStatistics(context.Context, *GetSt
 }
 func (UnimplementedCallbacksServiceServer) ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListFindings not implemented")
+}
+func (UnimplementedCallbacksServiceServer) ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEntries not implemented")
+}
+func (UnimplementedCallbacksServiceServer) VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyAudit not implemented")
 }
 func (UnimplementedCallbacksServiceServer) WatchCalls(*WatchCallsRequest, grpc.ServerStreamingServer[WatchCallsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchCalls not implemented")
@@ -741,6 +773,42 @@ func _CallbacksService_ListFindings_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CallbacksService_ListAuditEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallbacksServiceServer).ListAuditEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallbacksService_ListAuditEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallbacksServiceServer).ListAuditEntries(ctx, req.(*ListAuditEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CallbacksService_VerifyAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallbacksServiceServer).VerifyAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallbacksService_VerifyAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallbacksServiceServer).VerifyAudit(ctx, req.(*VerifyAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CallbacksService_WatchCalls_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchCallsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -834,6 +902,14 @@ var CallbacksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListFindings",
 			Handler:    _CallbacksService_ListFindings_Handler,
+		},
+		{
+			MethodName: "ListAuditEntries",
+			Handler:    _CallbacksService_ListAuditEntries_Handler,
+		},
+		{
+			MethodName: "VerifyAudit",
+			Handler:    _CallbacksService_VerifyAudit_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -140,6 +140,114 @@ FINDING_LEVEL_PROBLEM: FindingLevel.ValueType  # 3
 """FINDING_LEVEL_PROBLEM: it does not work, or breaks a promise."""
 Global___FindingLevel: _TypeAlias = FindingLevel  # noqa: Y015
 
+class _AuditAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_ACTION_UNSPECIFIED: _AuditAction.ValueType  # 0
+    """AUDIT_ACTION_UNSPECIFIED is a kind that this server does not know."""
+    AUDIT_ACTION_RESPONSE_SET: _AuditAction.ValueType  # 1
+    """AUDIT_ACTION_RESPONSE_SET: the response of a case was replaced (SetResponse)."""
+    AUDIT_ACTION_CALL_ANSWERED: _AuditAction.ValueType  # 2
+    """AUDIT_ACTION_CALL_ANSWERED: a held call was answered (AnswerCall)."""
+    AUDIT_ACTION_CALLBACK_RESOLVED: _AuditAction.ValueType  # 3
+    """AUDIT_ACTION_CALLBACK_RESOLVED: a case got its answer (ResolveCallback)."""
+    AUDIT_ACTION_CALLBACK_CLOSED: _AuditAction.ValueType  # 4
+    """AUDIT_ACTION_CALLBACK_CLOSED: a case was closed (CloseCallback)."""
+    AUDIT_ACTION_CALLBACK_EXTENDED: _AuditAction.ValueType  # 5
+    """AUDIT_ACTION_CALLBACK_EXTENDED: the `expire_time` of a case was set (ExtendCallback)."""
+    AUDIT_ACTION_CALLS_ERASED: _AuditAction.ValueType  # 6
+    """AUDIT_ACTION_CALLS_ERASED: the recorded data of the calls of a case was erased (EraseCalls)."""
+    AUDIT_ACTION_CALL_REPLAYED: _AuditAction.ValueType  # 7
+    """AUDIT_ACTION_CALL_REPLAYED: a call or notification was replayed (ReplayCall)."""
+    AUDIT_ACTION_ACTIVITY_PAUSED: _AuditAction.ValueType  # 8
+    """AUDIT_ACTION_ACTIVITY_PAUSED: the deliveries of an activity were paused (PauseActivity)."""
+    AUDIT_ACTION_ACTIVITY_RESUMED: _AuditAction.ValueType  # 9
+    """AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity)."""
+    AUDIT_ACTION_PRINCIPALS_READ: _AuditAction.ValueType  # 10
+    """AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
+
+class AuditAction(_AuditAction, metaclass=_AuditActionEnumTypeWrapper):
+    """AuditAction is the kind of a change."""
+
+AUDIT_ACTION_UNSPECIFIED: AuditAction.ValueType  # 0
+"""AUDIT_ACTION_UNSPECIFIED is a kind that this server does not know."""
+AUDIT_ACTION_RESPONSE_SET: AuditAction.ValueType  # 1
+"""AUDIT_ACTION_RESPONSE_SET: the response of a case was replaced (SetResponse)."""
+AUDIT_ACTION_CALL_ANSWERED: AuditAction.ValueType  # 2
+"""AUDIT_ACTION_CALL_ANSWERED: a held call was answered (AnswerCall)."""
+AUDIT_ACTION_CALLBACK_RESOLVED: AuditAction.ValueType  # 3
+"""AUDIT_ACTION_CALLBACK_RESOLVED: a case got its answer (ResolveCallback)."""
+AUDIT_ACTION_CALLBACK_CLOSED: AuditAction.ValueType  # 4
+"""AUDIT_ACTION_CALLBACK_CLOSED: a case was closed (CloseCallback)."""
+AUDIT_ACTION_CALLBACK_EXTENDED: AuditAction.ValueType  # 5
+"""AUDIT_ACTION_CALLBACK_EXTENDED: the `expire_time` of a case was set (ExtendCallback)."""
+AUDIT_ACTION_CALLS_ERASED: AuditAction.ValueType  # 6
+"""AUDIT_ACTION_CALLS_ERASED: the recorded data of the calls of a case was erased (EraseCalls)."""
+AUDIT_ACTION_CALL_REPLAYED: AuditAction.ValueType  # 7
+"""AUDIT_ACTION_CALL_REPLAYED: a call or notification was replayed (ReplayCall)."""
+AUDIT_ACTION_ACTIVITY_PAUSED: AuditAction.ValueType  # 8
+"""AUDIT_ACTION_ACTIVITY_PAUSED: the deliveries of an activity were paused (PauseActivity)."""
+AUDIT_ACTION_ACTIVITY_RESUMED: AuditAction.ValueType  # 9
+"""AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity)."""
+AUDIT_ACTION_PRINCIPALS_READ: AuditAction.ValueType  # 10
+"""AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
+Global___AuditAction: _TypeAlias = AuditAction  # noqa: Y015
+
+class _AuditProblemKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditProblemKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_PROBLEM_KIND_UNSPECIFIED: _AuditProblemKind.ValueType  # 0
+    """AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent."""
+    AUDIT_PROBLEM_KIND_ALTERED: _AuditProblemKind.ValueType  # 1
+    """AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it."""
+    AUDIT_PROBLEM_KIND_MISSING: _AuditProblemKind.ValueType  # 2
+    """AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed."""
+    AUDIT_PROBLEM_KIND_MOVED: _AuditProblemKind.ValueType  # 3
+    """AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted."""
+    AUDIT_PROBLEM_KIND_TRUNCATED: _AuditProblemKind.ValueType  # 4
+    """AUDIT_PROBLEM_KIND_TRUNCATED: the newest entries are not there any more, or are others than those of a known head. A
+    failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
+    """
+    AUDIT_PROBLEM_KIND_UNKNOWN_KEY: _AuditProblemKind.ValueType  # 5
+    """AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
+    changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+    """
+    AUDIT_PROBLEM_KIND_UNPROTECTED: _AuditProblemKind.ValueType  # 6
+    """AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
+    kept, and is newer, proves them all the same.
+    """
+
+class AuditProblemKind(_AuditProblemKind, metaclass=_AuditProblemKindEnumTypeWrapper):
+    """AuditProblemKind is the kind of a problem with a chain."""
+
+AUDIT_PROBLEM_KIND_UNSPECIFIED: AuditProblemKind.ValueType  # 0
+"""AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent."""
+AUDIT_PROBLEM_KIND_ALTERED: AuditProblemKind.ValueType  # 1
+"""AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it."""
+AUDIT_PROBLEM_KIND_MISSING: AuditProblemKind.ValueType  # 2
+"""AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed."""
+AUDIT_PROBLEM_KIND_MOVED: AuditProblemKind.ValueType  # 3
+"""AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted."""
+AUDIT_PROBLEM_KIND_TRUNCATED: AuditProblemKind.ValueType  # 4
+"""AUDIT_PROBLEM_KIND_TRUNCATED: the newest entries are not there any more, or are others than those of a known head. A
+failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
+"""
+AUDIT_PROBLEM_KIND_UNKNOWN_KEY: AuditProblemKind.ValueType  # 5
+"""AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
+changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+"""
+AUDIT_PROBLEM_KIND_UNPROTECTED: AuditProblemKind.ValueType  # 6
+"""AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
+kept, and is newer, proves them all the same.
+"""
+Global___AuditProblemKind: _TypeAlias = AuditProblemKind  # noqa: Y015
+
 class _CallEventType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1894,6 +2002,357 @@ class Finding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesRequest(_message.Message):
+    """ListAuditEntriesRequest selects entries of the audit, and a page of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    RECORDED_AFTER_FIELD_NUMBER: _builtins.int
+    RECORDED_BEFORE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """page_size is the maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
+    value is refused.
+    """
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page, with the same filters. Default empty: the first page."""
+    owner: _builtins.str
+    """owner selects entries about cases of this owner. Default empty: all that the principal of the request sees. Any other
+    owner than that principal needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
+    ROLE_MISSING.
+    """
+    actor: _builtins.str
+    """actor selects entries of changes by this principal. Default empty: all."""
+    action: Global___AuditAction.ValueType
+    """action selects entries of one kind of change. Default UNSPECIFIED: all."""
+    callback_case_id: _builtins.str
+    """callback_case_id selects entries about this case, also after the case was deleted. Default empty: all."""
+    callback_activity: _builtins.str
+    """callback_activity selects entries about this activity and its cases. Default empty: all."""
+    @_builtins.property
+    def recorded_after(self) -> _timestamp_pb2.Timestamp:
+        """recorded_after selects entries of this time or later. Default: all."""
+
+    @_builtins.property
+    def recorded_before(self) -> _timestamp_pb2.Timestamp:
+        """recorded_before selects entries of an earlier time than this. Default: all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        action: Global___AuditAction.ValueType = ...,
+        callback_case_id: _builtins.str = ...,
+        callback_activity: _builtins.str = ...,
+        recorded_after: _timestamp_pb2.Timestamp | None = ...,
+        recorded_before: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_after", b"recorded_after", "recorded_before", b"recorded_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "recorded_after", b"recorded_after", "recorded_before", b"recorded_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesRequest: _TypeAlias = ListAuditEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesResponse(_message.Message):
+    """ListAuditEntriesResponse is one page of entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is the token of the next page. Empty on the last page."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
+        """entries are the entries, newest first. A page before the last one can be short or empty: a search through many
+        entries ends a page early in order to respond in time.
+        """
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___AuditEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesResponse: _TypeAlias = ListAuditEntriesResponse  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    CALLBACK_CASE_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    chain: _builtins.int
+    """chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case."""
+    sequence: _builtins.int
+    """sequence is the number of the entry in its chain, from 1 on without a gap."""
+    actor: _builtins.str
+    """actor is the principal that made the change; `local` where no principals are configured. Empty: a server."""
+    action: Global___AuditAction.ValueType
+    """action is the kind of change."""
+    owner: _builtins.str
+    """owner is the owner of the case. Empty if the entry is about no case."""
+    callback_activity: _builtins.str
+    """callback_activity is the activity of the case, or the activity that was paused or resumed."""
+    callback_case_id: _builtins.str
+    """callback_case_id is the case. Empty if the entry is about none."""
+    call_id: _builtins.str
+    """call_id is the call. Empty if the entry is about none."""
+    reason: _builtins.str
+    """reason is what the principal gave as the reason. Empty if it gave none."""
+    digest: _builtins.str
+    """digest is the SHA-256 of the entry as it is stored, in hexadecimal digits. The next entry of the chain has it, too."""
+    key_id: _builtins.str
+    """key_id names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`,
+    so nothing protects the entry.
+    """
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """time is the time of the change, by the clock of the server that made it."""
+
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """details are facts about the change, such as the `attributes` of a response that were replaced. New names can be
+        added.
+        """
+
+    def __init__(
+        self,
+        *,
+        chain: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        action: Global___AuditAction.ValueType = ...,
+        owner: _builtins.str = ...,
+        callback_activity: _builtins.str = ...,
+        callback_case_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        digest: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "chain", b"chain", "details", b"details", "digest", b"digest", "key_id", b"key_id", "owner", b"owner", "reason", b"reason", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class VerifyAuditRequest(_message.Message):
+    """VerifyAuditRequest names what to compare with, and a page of chains."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    page_token: _builtins.str
+    """page_token is the `next_page_token` of the previous page, with the same heads. Default empty: the first page."""
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditHead]:
+        """heads are heads of an earlier response, kept outside of the store. An entry before such a head that is not there any
+        more, or is another one, is found. Default: none. At most 100.
+        """
+
+    def __init__(
+        self,
+        *,
+        page_token: _builtins.str = ...,
+        heads: _abc.Iterable[Global___AuditHead] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditRequest: _TypeAlias = VerifyAuditRequest  # noqa: Y015
+
+@_typing.final
+class VerifyAuditResponse(_message.Message):
+    """VerifyAuditResponse returns the results of some chains."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAINS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is the token of the next page. Empty on the last page."""
+    @_builtins.property
+    def chains(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditChain]:
+        """chains are the results, by number."""
+
+    def __init__(
+        self,
+        *,
+        chains: _abc.Iterable[Global___AuditChain] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chains", b"chains", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015
+
+@_typing.final
+class AuditHead(_message.Message):
+    """AuditHead is the newest entry of a chain at some time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    chain: _builtins.int
+    """chain is the number of the chain."""
+    sequence: _builtins.int
+    """sequence is the number of the entry."""
+    digest: _builtins.str
+    """digest is the `digest` of the entry: 64 lower-case hexadecimal digits."""
+    def __init__(
+        self,
+        *,
+        chain: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "digest", b"digest", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditHead: _TypeAlias = AuditHead  # noqa: Y015
+
+@_typing.final
+class AuditChain(_message.Message):
+    """AuditChain is the result for one chain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    chain: _builtins.int
+    """chain is the number of the chain."""
+    entry_count: _builtins.int
+    """entry_count is the number of entries that are kept."""
+    first_sequence: _builtins.int
+    """first_sequence is the number of the oldest entry. 0: there is none."""
+    @_builtins.property
+    def head(self) -> Global___AuditHead:
+        """head is the newest entry. Unset: there is none."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditProblem]:
+        """problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100."""
+
+    def __init__(
+        self,
+        *,
+        chain: _builtins.int = ...,
+        entry_count: _builtins.int = ...,
+        first_sequence: _builtins.int = ...,
+        head: Global___AuditHead | None = ...,
+        problems: _abc.Iterable[Global___AuditProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "entry_count", b"entry_count", "first_sequence", b"first_sequence", "head", b"head", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditChain: _TypeAlias = AuditChain  # noqa: Y015
+
+@_typing.final
+class AuditProblem(_message.Message):
+    """AuditProblem is something that is wrong with a chain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    kind: Global___AuditProblemKind.ValueType
+    """kind is the kind of problem."""
+    sequence: _builtins.int
+    """sequence is the number of the entry where it was found."""
+    text: _builtins.str
+    """text describes it, for people. It contains no secret."""
+    def __init__(
+        self,
+        *,
+        kind: Global___AuditProblemKind.ValueType = ...,
+        sequence: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "sequence", b"sequence", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditProblem: _TypeAlias = AuditProblem  # noqa: Y015
 
 @_typing.final
 class WatchCallsRequest(_message.Message):

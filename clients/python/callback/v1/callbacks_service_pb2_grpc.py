@@ -145,6 +145,16 @@ class CallbacksServiceStub(object):
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/callback.v1.CallbacksService/ListAuditEntries',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/callback.v1.CallbacksService/VerifyAudit',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
         self.WatchCalls = channel.unary_stream(
                 '/callback.v1.CallbacksService/WatchCalls',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.WatchCallsRequest.SerializeToString,
@@ -342,6 +352,26 @@ class CallbacksServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
+        its change are stored together. An administrator gets all entries; any other principal gets those about the cases
+        that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
+        ROLE_MISSING or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
+        removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
+        were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
+        with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchCalls(self, request, context):
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
         administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -450,6 +480,16 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     servicer.ListFindings,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditResponse.SerializeToString,
             ),
             'WatchCalls': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchCalls,
@@ -986,6 +1026,60 @@ class CallbacksService(object):
             '/callback.v1.CallbacksService/ListFindings',
             callback_dot_v1_dot_callbacks__service__pb2.ListFindingsRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/ListAuditEntries',
+            callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/VerifyAudit',
+            callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.VerifyAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

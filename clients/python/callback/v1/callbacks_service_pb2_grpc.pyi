@@ -140,6 +140,18 @@ class CallbacksServiceStub:
     its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
     `admin`.
     """
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListAuditEntriesRequest, _callbacks_service_pb2.ListAuditEntriesResponse]
+    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
+    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
+    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
+    ROLE_MISSING or STORE_UNAVAILABLE.
+    """
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.VerifyAuditRequest, _callbacks_service_pb2.VerifyAuditResponse]
+    """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
+    removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
+    were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
+    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -259,6 +271,18 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
     its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
     `admin`.
+    """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListAuditEntriesRequest, _callbacks_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
+    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
+    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
+    ROLE_MISSING or STORE_UNAVAILABLE.
+    """
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.VerifyAuditRequest, _callbacks_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
+    """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
+    removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
+    were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
+    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
@@ -490,6 +514,30 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
         its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
         `admin`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _callbacks_service_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_callbacks_service_pb2.ListAuditEntriesResponse]]:
+        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
+        its change are stored together. An administrator gets all entries; any other principal gets those about the cases
+        that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
+        ROLE_MISSING or STORE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _callbacks_service_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.VerifyAuditResponse, _abc.Awaitable[_callbacks_service_pb2.VerifyAuditResponse]]:
+        """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
+        removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
+        were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
+        with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

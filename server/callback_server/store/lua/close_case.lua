@@ -2,19 +2,24 @@
 -- Closes a case, in any status. A closed case stays as it is.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV: case_id, owner ('' = any), audit (see includes/audit.lua, '' = no entry),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
---          owner).
+--          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
 check_types(case, {})
+redis.call('XLEN', audit_key())
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.status == 'CLOSED' then return reply('ALREADY') end
+local appended, newest_id, newest_entry = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
 close_case(case, CLOSED_BY_OWNER, now)
 emit_event(case, 'CASE_CLOSED')
 return reply('OK')

@@ -8,14 +8,16 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
---       before (an attempt; '+inf' = all), limit
+--       before (an attempt; '+inf' = all), limit, audit (see includes/audit.lua, '' = no entry)
 -- Returns: the timeouts that were applied, with the calls that were resolved, then OK with the number of calls that had
---          something recorded until this erasure, and the attempt before which to continue (0 = there are no more);
---          UNKNOWN (no such case of this owner).
+--          something recorded until this erasure, the attempt before which to continue (0 = there are no more), and
+--          1 if the entry of the audit is there (else 0: there was nothing to erase); UNKNOWN (no such case of this
+--          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs; of each held call of a resolved
 --             case its row of the life table.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
@@ -45,9 +47,32 @@ local function calls_to_erase()
     'REV', 'LIMIT', 0, limit, 'WITHSCORES')
 end
 
+-- Returns whether this step has anything to erase.
+local function finds_data()
+  local found = false
+  for i, call_id in ipairs(calls_to_erase()) do
+    if i % 2 == 1 and redis.call('HGET', call_key(call_id), 'request') ~= '' then found = true end
+  end
+  if before ~= '+inf' then return found end
+  if redis.call('EXISTS', answers_key(case_id)) == 1 then found = true end
+  if case.resolved then
+    local left = redis.call('HMGET', resolution_key(case_id), 'response', 'response_body', 'erased_response')
+    if left[1] ~= left[3] or left[2] ~= '' then found = true end
+  end
+  for _, call_id in ipairs(notifications_of(case)) do
+    if redis.call('HEXISTS', call_key(call_id), 'delivery_detail') == 1 then found = true end
+  end
+  return found
+end
+
 check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1), true)
-for i, call_id in ipairs(calls_to_erase()) do
-  if i % 2 == 1 then redis.call('HLEN', call_key(call_id)) end
+redis.call('XLEN', audit_key())
+local has_entry = finds_data()
+if has_entry then
+  local appended, newest_id, newest_entry = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+elseif audit ~= '' then
+  has_entry = is_audited(audit)
 end
 if before == '+inf' then
   erase_answers(case)
@@ -83,4 +108,4 @@ for _, call_id in ipairs(dead) do
     end_delivery(case, call_id, 'DEAD', now, no_limits)
   end
 end
-return reply('OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0)
+return reply('OK', erased, #calls == 2 * limit and tonumber(calls[#calls]) or 0, has_entry and 1 or 0)

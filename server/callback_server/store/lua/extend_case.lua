@@ -3,22 +3,29 @@
 --
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), expires (in milliseconds since the epoch),
---       max_ms (how long after now that may be), limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       max_ms (how long after now that may be), audit (see includes/audit.lua, '' = no entry),
+--       limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
---          (the time is not later than now); TOO_LATE.
+--          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with id and
+--          text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
 check_types(case, {})
+redis.call('XLEN', audit_key())
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if expires <= now then return reply('PAST') end
 if expires > now + max_ms then return reply('TOO_LATE') end
-if tonumber(case.expires) == expires then return reply('OK') end
+if tonumber(case.expires) == expires then return reply('SAME') end
+local appended, newest_id, newest_entry = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+if appended == 'AGAIN' then return reply('OK') end
 
 redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))
 redis.call('ZADD', expiries_key(), expires, case_id)

@@ -14,13 +14,15 @@
 --       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
 --       response ('' = none), was_asked (whether the handler was asked), response_body,
 --       answer_digest (of the answer to a held call, '' = the call is not held),
---       answered_by (the principal that answers it), wait_ms (until the next attempt, '' = there is none),
---       failure, detail, close, keep_open, no_repeat (whether the answer must not be given twice),
+--       answered_by (the principal that answers it), audit (of such an answer, see includes/audit.lua),
+--       wait_ms (until the next attempt, '' = there is none), failure, detail, close, keep_open,
+--       no_repeat (whether the answer must not be given twice),
 --       whole_response, whole_body (the whole answer, '' = that is what is recorded)
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
---          content and body of the response that the case has now.
+--          content and body of the response that the case has now; HEAD_MOVED with id and text
+--          of the newest entry of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
 -- @include lifecycle
@@ -39,6 +41,7 @@ end
 
 if not case then return reply('STALE') end
 check_types(case, {}, delivery)
+if audit ~= '' then redis.call('XLEN', audit_key()) end
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 local lease = tonumber(redis.call('ZSCORE', leases_key(), call_id))
@@ -51,6 +54,12 @@ end
 if version ~= '' and version ~= case.version then
   return reply('MERGE', tonumber(case.version), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)) or '')
+end
+
+if audit ~= '' then
+-- @include audit
+  local appended, newest_id, newest_entry = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
 end
 
 if delivery then

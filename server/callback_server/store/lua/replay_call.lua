@@ -4,13 +4,15 @@
 -- was lost.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), call_id
+-- ARGV: case_id, owner ('' = any), call_id, audit (see includes/audit.lua, '' = no entry)
 -- Returns: the number of the newest event, then OK; UNKNOWN (no such call of this owner, or it is no longer kept);
 --          RUNNING (the call or its delivery runs); INCOMPLETE (its request is not kept whole); UNHANDLED (its activity
---          has no handler); OBSOLETE (it is a reminder, and its case is decided).
+--          has no handler); OBSOLETE (it is a reminder, and its case is decided); HEAD_MOVED with id and text of
+--          the newest entry of the audit.
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',
@@ -23,6 +25,9 @@ if is_obsolete(case, call_id) then return counted('OBSOLETE') end
 
 check_types(case, {}, true)
 local now = math.floor(now_us() / 1000)
+local appended, newest_id, newest_entry = append_audit(audit)
+if appended == 'MOVED' then return counted('HEAD_MOVED', newest_id, newest_entry) end
+if appended == 'AGAIN' then return counted('OK') end
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
   if case.ordered == '1' and not is_notification(call_id) then

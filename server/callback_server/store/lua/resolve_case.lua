@@ -16,20 +16,23 @@
 --       code (of the answer, '' = a repeat gets none without the whole answer),
 --       version (of the response of the case that the answer was merged with, '' = it does not depend on one),
 --       up_to (the last call that a rejection of a retryable case ends, by its attempt), limit, repeat_bytes_per_case,
---       no_repeat (whether the answer must not be given twice),
+--       no_repeat (whether the answer must not be given twice), audit (see includes/audit.lua, '' = no entry),
 --       limits (recorded_calls_per_case, recorded_bytes_per_case)
--- Returns: the timeouts that were applied, with the calls that were resolved, then OK with the number of calls that are
---          still to end, and call_id and replica of each call that has ended; UNKNOWN (no such case of this owner);
---          NOT_HELD (the case holds no calls); CONFLICT (it has another answer); CLOSED with its reason (and no held
---          calls); MERGE with version, content and body of the response that the case has now.
+-- Returns: the timeouts that were applied, with the calls that were resolved, then OK, or AGAIN (nothing was left to
+--          decide), with the number of calls that are still to end, and call_id and replica of each call that has
+--          ended; UNKNOWN (no such case of this owner); NOT_HELD (the case holds no calls); CONFLICT (it has another
+--          answer); CLOSED with its reason (and no held calls); MERGE with version, content and body of the response
+--          that the case has now; HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: of each held call its row of the life table. Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
 if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end
 check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1))
+redis.call('XLEN', audit_key())
 local now = math.floor(now_us() / 1000)
 apply_timeouts(case, now, limits)
 if case.resolved and case.resolved ~= digest then return reply('CONFLICT') end
@@ -40,6 +43,7 @@ local function add_ended(call_id)
   ended[#ended + 1] = redis.call('HGET', call_key(call_id), 'replica')
 end
 
+local word = case.resolved and 'AGAIN' or 'OK'
 if not case.resolved then
   local whole = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
@@ -55,8 +59,13 @@ if not case.resolved then
     return reply('MERGE', tonumber(case.version), redis.call('GET', content_key(case_id)),
       redis.call('GET', body_key(case_id)) or '')
   end
-  if status == 'REJECTED' and case.mode == 'RETRYABLE' then
-    for _, call_id in ipairs(redis.call('ZRANGE', held_key(case_id), '-inf', up_to, 'BYSCORE')) do
+  local is_for_held = status == 'REJECTED' and case.mode == 'RETRYABLE'
+  local rejected = is_for_held and redis.call('ZRANGE', held_key(case_id), '-inf', up_to, 'BYSCORE')
+  if is_for_held and not rejected[1] then return reply('AGAIN', 0) end
+  local appended, newest_id, newest_entry = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+  if is_for_held then
+    for _, call_id in ipairs(rejected) do
       add_ended(call_id)
       local effect = answer_held_call(case, call_id, digest, answer, ANSWER_MS, now, limits)
       TIMEOUTS[#TIMEOUTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
@@ -76,4 +85,4 @@ for _, call_id in ipairs(redis.call('ZRANGE', held_key(case_id), 0, limit - 1)) 
   add_ended(call_id)
   end_hold(case, call_id, now, limits)
 end
-return reply('OK', redis.call('ZCARD', held_key(case_id)), unpack(ended))
+return reply(word, redis.call('ZCARD', held_key(case_id)), unpack(ended))

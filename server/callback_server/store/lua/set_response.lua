@@ -4,19 +4,23 @@
 -- KEYS: partition
 -- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
 --       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+--       audit (see includes/audit.lua, '' = no entry), limits (recorded_calls_per_case, recorded_bytes_per_case)
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
---          CONFLICT (the response has another version).
+--          CONFLICT (the response has another version); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
 -- @include lifecycle
 -- @arguments
+-- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
 check_types(case, {})
+redis.call('XLEN', audit_key())
 apply_timeouts(case, math.floor(now_us() / 1000), limits)
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if case.version ~= version then return reply('CONFLICT') end
+local appended, newest_id, newest_entry = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
 
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end

@@ -7,27 +7,41 @@ older one. If an error or the end of a process keeps a change from a partition, 
 
 from __future__ import annotations
 
+import enum
 from typing import Final
 
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.sync_pauses import sync_pauses
 
 SCRIPT: Final = Script(
     "change_pauses",
-    [*texts("activity"), *flags("is_paused"), *texts("principal", "reason"), *numbers("max_paused")],
-    key="paused",
+    [*texts("activity"), *flags("is_paused"), *texts("principal", "reason"), *numbers("max_paused"), *texts("audit")],
+    key="chain",
 )
 MAX_PAUSED: Final = 1000
 """How many activities can be paused: each sweep of a partition gets their names, and one message lists them all."""
 
 
+class PauseResult(enum.Enum):
+    """The result of a pause or its end."""
+
+    OK = b"OK"
+    SAME = b"SAME"
+    """The activity was not paused before, and is not now."""
+    FULL = b"FULL"
+    """`MAX_PAUSED` activities are paused already. Nothing was changed."""
+
+
 async def change_pauses(
-    scripts: Scripts, activity: str, *, is_paused: bool, principal: str = "", reason: str = ""
-) -> bool:
-    """Pause or resume the deliveries of an activity in all partitions, durably. Safe to send again.
+    scripts: Scripts, activity: str, *, is_paused: bool, principal: str = "", reason: str = "", audit: bytes = b""
+) -> PauseResult:
+    """Pause or resume the deliveries of an activity in all partitions, durably, with an entry of the audit.
+
+    Safe to send again.
 
     Args:
         scripts: The scripts on the store.
@@ -35,21 +49,27 @@ async def change_pauses(
         is_paused: Whether it is paused from now on.
         principal: Who pauses it.
         reason: Why.
-
-    Returns:
-        Whether it was done. If not, `MAX_PAUSED` activities are paused already.
+        audit: The entry of the audit (see audit_argument.py).
 
     Raises:
+        HeadMovedError: The entry came late, and nothing was changed.
         StoreError: The change may be done all the same; then all partitions have it within one sweep.
     """
-    reply = await scripts.run_on(
+    word, *facts = await scripts.run_on(
         SCRIPT,
-        keys.PAUSED_KEY,
+        keys.audit_tag(keys.STORE_CHAIN),
         SCRIPT.arguments(
-            activity=activity, is_paused=is_paused, principal=principal, reason=reason, max_paused=MAX_PAUSED
+            activity=activity,
+            is_paused=is_paused,
+            principal=principal,
+            reason=reason,
+            max_paused=MAX_PAUSED,
+            audit=audit,
         ),
     )
-    if not reply:
-        return False
-    await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))
-    return True
+    require_head(word, facts)
+    result = PauseResult(word)
+    if result is not PauseResult.FULL:
+        (flat,) = facts
+        await sync_pauses(scripts, PausedActivities.from_fields(dict(zip(flat[::2], flat[1::2], strict=True))))
+    return result

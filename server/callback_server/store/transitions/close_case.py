@@ -6,13 +6,14 @@ import enum
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
     "close_case",
-    [*texts("case_id", "owner"), *LIMITS],
+    [*texts("case_id", "owner", "audit"), *LIMITS],
     applies_timeouts=True,
 )
 
@@ -28,19 +29,24 @@ class CloseResult(enum.Enum):
     """The owner has no such case."""
 
 
-async def close_case(scripts: Scripts, case_id: str, *, owner: str | None, recording: Recording) -> CloseResult:
-    """Close a case of `owner` (None: any owner), durably. Safe to send again.
+async def close_case(
+    scripts: Scripts, case_id: str, *, owner: str | None, recording: Recording, audit: bytes = b""
+) -> CloseResult:
+    """Close a case of `owner` (None: any owner), durably, with an entry of the audit. Safe to send again.
 
     Raises:
+        HeadMovedError: The entry came late, and the case stays as it was.
         StoreError: It is not known whether the case was closed.
     """
-    reply = await scripts.run(
+    word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
         SCRIPT.arguments(
             case_id=case_id,
             owner=owner or "",
+            audit=audit,
             limits=recording.limits,
         ),
     )
-    return CloseResult(reply[0])
+    require_head(word, facts)
+    return CloseResult(word)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
-    "erase_calls", [*texts("case_id", "owner", "erasure", "before"), *numbers("limit")], applies_timeouts=True
+    "erase_calls",
+    [*texts("case_id", "owner", "erasure", "before"), *numbers("limit"), *texts("audit")],
+    applies_timeouts=True,
 )
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
@@ -24,19 +27,23 @@ class EraseResult:
     """How many calls had something recorded."""
     before: int | None
     """The attempt before which to continue. None: no calls are left."""
+    has_entry: bool
+    """Whether the audit has the entry. Otherwise there was nothing to erase."""
 
 
 async def erase_calls(
-    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None
+    scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None, audit: bytes = b""
 ) -> EraseResult | None:
     """Erase what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`, durably.
 
-    Safe to send again: with the same name of the `erasure`, it counts the same calls.
+    Safe to send again: with the same name of the `erasure`, it counts the same calls. The entry of the audit is stored
+    if there is anything to erase.
 
     Returns:
         The result, or None if `owner` (None: any owner) has no such case.
 
     Raises:
+        HeadMovedError: The entry came late, and nothing was erased.
         StoreError: It is not known which calls were erased.
     """
     word, *facts = await scripts.run(
@@ -48,9 +55,11 @@ async def erase_calls(
             erasure=erasure,
             before="+inf" if before is None else before,
             limit=LIMIT,
+            audit=audit,
         ),
     )
     if word == b"UNKNOWN":
         return None
-    calls, more = facts
-    return EraseResult(calls, more or None)
+    require_head(word, facts)
+    calls, more, has_entry = facts
+    return EraseResult(calls, more or None, has_entry == 1)

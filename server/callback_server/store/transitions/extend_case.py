@@ -7,6 +7,7 @@ from typing import Final
 
 from callback_server.domain.case import CloseReason
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
@@ -14,7 +15,7 @@ from callback_server.store.transitions.claim_call import CaseClosed
 
 SCRIPT: Final = Script(
     "extend_case",
-    [*texts("case_id", "owner"), *numbers("expires", "max_ms"), *LIMITS],
+    [*texts("case_id", "owner"), *numbers("expires", "max_ms"), *texts("audit"), *LIMITS],
     applies_timeouts=True,
 )
 
@@ -23,6 +24,8 @@ class ExtendResult(enum.Enum):
     """The result of an extension."""
 
     OK = b"OK"
+    SAME = b"SAME"
+    """The case expires then already."""
     UNKNOWN = b"UNKNOWN"
     """The owner has no such case (any more)."""
     PAST = b"PAST"
@@ -31,7 +34,14 @@ class ExtendResult(enum.Enum):
 
 
 async def extend_case(
-    scripts: Scripts, case_id: str, *, owner: str | None, expires_ms: int, max_ms: int, recording: Recording
+    scripts: Scripts,
+    case_id: str,
+    *,
+    owner: str | None,
+    expires_ms: int,
+    max_ms: int,
+    recording: Recording,
+    audit: bytes = b"",
 ) -> ExtendResult | CaseClosed:
     """Set the time at which a case of `owner` (None: any owner) expires, durably. Safe to send again.
 
@@ -42,8 +52,10 @@ async def extend_case(
         expires_ms: The time, in milliseconds since the epoch.
         max_ms: How long after now that may be, in milliseconds.
         recording: What is recorded of the calls that a timeout ends.
+        audit: The entry of the audit (see audit_argument.py).
 
     Raises:
+        HeadMovedError: The entry came late, and the case stays as it was.
         StoreError: It is not known whether the time was set.
     """
     word, *facts = await scripts.run(
@@ -54,9 +66,11 @@ async def extend_case(
             owner=owner or "",
             expires=expires_ms,
             max_ms=max_ms,
+            audit=audit,
             limits=recording.limits,
         ),
     )
+    require_head(word, facts)
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))
     return ExtendResult(word)

@@ -10,6 +10,7 @@ from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, code_alone
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, unpack_content, unpack_effect
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, numbers, seldom, texts
@@ -25,7 +26,7 @@ SCRIPT: Final = Script(
         *flags("was_asked"),
         *texts("response_body"),
         *seldom(
-            texts("answer_digest", "answered_by", "wait_ms", "failure", "detail"),
+            texts("answer_digest", "answered_by", "audit", "wait_ms", "failure", "detail"),
             flags("close", "keep_open", "no_repeat"),
             texts("whole_response", "whole_body"),
         ),
@@ -67,6 +68,7 @@ async def finish_call(
     version: int | None = None,
     answer_digest: str = "",
     answered_by: str = "",
+    audit: bytes = b"",
     fencing_token: int = 1,
     wait_ms: int | None = None,
     was_asked: bool = True,
@@ -85,6 +87,7 @@ async def finish_call(
         answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
             where the caller waits.
         answered_by: The principal that answers it.
+        audit: The entry of the audit for that answer (see audit_argument.py).
         fencing_token: The fencing token of the attempt; 1 for the attempt that ran while the caller waited.
         wait_ms: The time until the next attempt, if the call has a delivery and another attempt may follow. None: no
             other attempt follows.
@@ -95,6 +98,7 @@ async def finish_call(
         ended, it has another answer, or another attempt has started.
 
     Raises:
+        HeadMovedError: The entry came late, and the call has not ended.
         StoreError: It is not known whether the end was recorded.
     """
     case_id = case_id_of_call(call_id)
@@ -121,6 +125,7 @@ async def finish_call(
             version="" if version is None else version,
             answer_digest=answer_digest,
             answered_by=answered_by,
+            audit=audit,
             fencing_token=fencing_token,
             wait_ms="" if wait_ms is None else str(wait_ms),
             was_asked=was_asked,
@@ -138,6 +143,7 @@ async def finish_call(
         return ResponseReplaced(unpack_content(content, now_body)[1], now)
     if word == b"PENDING":
         return FinishResult(None, delivery=DeliveryStatus.PENDING, wait_ms=wait_ms)
+    require_head(word, facts)
     effect, delivery = facts
     return FinishResult(
         unpack_effect(effect),

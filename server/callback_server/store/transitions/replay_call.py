@@ -7,10 +7,11 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id"), counts_steps=True)
+SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id", "audit"), counts_steps=True)
 
 
 class ReplayResult(enum.Enum):
@@ -29,14 +30,20 @@ class ReplayResult(enum.Enum):
     """It is a reminder, and its case is closed or resolved."""
 
 
-async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None) -> ReplayResult:
-    """Make the delivery of a call of `owner` (None: any owner) due now, durably. Safe to send again.
+async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None, audit: bytes = b"") -> ReplayResult:
+    """Make the delivery of a call of `owner` (None: any owner) due now, durably, with an entry of the audit.
+
+    Safe to send again.
 
     Raises:
+        HeadMovedError: The entry came late, and the delivery stays as it was.
         StoreError: It is not known whether it is due now.
     """
     case_id = case_id_of_call(call_id)
-    (word,) = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), SCRIPT.arguments(case_id=case_id, owner=owner or "", call_id=call_id)
+    word, *facts = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        SCRIPT.arguments(case_id=case_id, owner=owner or "", call_id=call_id, audit=audit),
     )
+    require_head(word, facts)
     return ReplayResult(word)

@@ -11,6 +11,7 @@ from callback_server.domain.call import Outcome
 from callback_server.domain.case import CloseReason, Settings
 from callback_server.domain.response import Response, ResponseType, code_alone
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, pack_content, unpack_content
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, numbers, texts
@@ -25,6 +26,7 @@ SCRIPT: Final = Script(
         *texts("whole_response", "whole_body", "erased_response", "code", "version", "up_to"),
         *numbers("limit", "repeat_bytes_per_case"),
         *flags("no_repeat"),
+        *texts("audit"),
         *LIMITS,
     ],
     applies_timeouts=True,
@@ -52,6 +54,8 @@ class ResolvedBatch:
     """How many calls are still to end: send the request again."""
     ended: tuple[tuple[str, str], ...]
     """The calls that have ended, each with the replica where its caller waits."""
+    again: bool
+    """Whether nothing was left to decide: the case had this answer before, or a rejection found no held call."""
 
 
 async def resolve_case(
@@ -65,6 +69,7 @@ async def resolve_case(
     version: int | None,
     up_to: int,
     recording: Recording,
+    audit: bytes = b"",
 ) -> ResolvedBatch | ResolveRefusal | CaseClosed | ResponseReplaced:
     """Give a case its answer, durably, and end the first of its held calls with it. Safe to send again.
 
@@ -78,8 +83,10 @@ async def resolve_case(
         version: The version of the case's response that it was merged with. None: it does not depend on it.
         up_to: The attempt of the newest call when the case was read: a rejection of a retryable case ends no later one.
         recording: What is recorded of the answer and of ended calls.
+        audit: The entry of the audit (see audit_argument.py).
 
     Raises:
+        HeadMovedError: The entry came late, and the case stays as it was.
         StoreError: It is not known whether the case has the answer.
     """
     response = outcome.response or Response()
@@ -106,16 +113,18 @@ async def resolve_case(
             limit=BATCH_CALLS,
             repeat_bytes_per_case=recording.repeat_bytes_per_case,
             no_repeat=outcome.no_repeat,
+            audit=audit,
             limits=recording.limits,
         ),
     )
+    require_head(word, facts)
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))
     if word == b"MERGE":
         now, content, now_body = facts
         return ResponseReplaced(unpack_content(content, now_body)[1], now)
-    if word != b"OK":
+    if word not in (b"OK", b"AGAIN"):
         return ResolveRefusal(word)
     left, *ended = facts
     names = [name.decode() for name in ended]
-    return ResolvedBatch(left, tuple(zip(names[::2], names[1::2], strict=True)))
+    return ResolvedBatch(left, tuple(zip(names[::2], names[1::2], strict=True)), again=word == b"AGAIN")

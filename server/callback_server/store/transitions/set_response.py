@@ -8,6 +8,7 @@ from typing import Final
 from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
+from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_content, stored_code
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, texts
@@ -19,6 +20,7 @@ SCRIPT: Final = Script(
     [
         *texts("case_id", "owner", "version", "content", "body", "code"),
         *flags("needs_platform"),
+        *texts("audit"),
         *LIMITS,
     ],
     applies_timeouts=True,
@@ -36,11 +38,20 @@ class SetResponseResult(enum.Enum):
 
 
 async def set_response(
-    scripts: Scripts, case: Case, response: Response, *, owner: str | None, recording: Recording
+    scripts: Scripts,
+    case: Case,
+    response: Response,
+    *,
+    owner: str | None,
+    recording: Recording,
+    audit: bytes = b"",
 ) -> SetResponseResult | CaseClosed:
-    """Replace the response of `case`, durably, if it is still as it was read. `owner` None: any owner.
+    """Replace the response of `case`, durably, with an entry of the audit, if it is still as it was read.
+
+    `owner` None: any owner.
 
     Raises:
+        HeadMovedError: The entry came late, and the response stays as it was.
         StoreError: It is not known whether the response was replaced.
     """
     content, body = pack_content(case.settings, response)
@@ -55,9 +66,11 @@ async def set_response(
             body=body,
             limits=recording.limits,
             code=stored_code(response),
+            audit=audit,
             needs_platform=needs_platform(response),
         ),
     )
+    require_head(word, facts)
     if word == b"CLOSED":
         return CaseClosed(CloseReason(facts[0].decode()))
     return SetResponseResult(word)

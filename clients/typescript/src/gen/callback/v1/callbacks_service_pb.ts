@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/callbacks_service.proto.
  */
 export const file_callback_v1_callbacks_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEitwcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sinAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIkEKFFBhdXNlQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSIXChVQYXVzZUFjdGl2aXR5UmVzcG9uc2UiMgoVUmVzdW1lQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJIhgKFlJlc3VtZUFjdGl2aXR5UmVzcG9uc2UiHQobTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0InEKHExpc3RQYXVzZWRBY3Rpdml0aWVzUmVzcG9uc2USNgoRcGF1c2VkX2FjdGl2aXRpZXMYAiADKAsyGy5jYWxsYmFjay52MS5QYXVzZWRBY3Rpdml0eUoECAEQAlITY2FsbGJhY2tfYWN0aXZpdGllcyJ+Cg5QYXVzZWRBY3Rpdml0eRIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSDgoGcmVhc29uGAMgASgJEi4KCnBhdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KFUxpc3RBY3Rpdml0aWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVvd25lchgDIAEoCSJcChZMaXN0QWN0aXZpdGllc1Jlc3BvbnNlEikKCmFjdGl2aXRpZXMYASADKAsyFS5jYWxsYmFjay52MS5BY3Rpdml0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkizAEKCEFjdGl2aXR5EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEicKBGtpbmQYAiABKA4yGS5jYWxsYmFjay52MS5BY3Rpdml0eUtpbmQSFAoMd29ya2VyX2NvdW50GAMgASgFEg4KBnBhdXNlZBgEIAEoCBIWCg5kZWxpdmVyeV9jb3VudBgFIAEoAxIbChNvcGVuX2NhbGxiYWNrX2NvdW50GAYgASgDEiEKGW5vdGlmaWNhdGlvbl93b3JrZXJfY291bnQYByABKAUiFgoUR2V0U3RhdGlzdGljc1JlcXVlc3QizAEKFUdldFN0YXRpc3RpY3NSZXNwb25zZRIuCgdtaW51dGVzGAEgAygLMh0uY2FsbGJhY2sudjEuTWludXRlU3RhdGlzdGljcxIqCgZzdGFnZXMYAiADKAsyGi5jYWxsYmFjay52MS5TdGFnZUR1cmF0aW9uEiwKBm93bmVycxgDIAMoCzIcLmNhbGxiYWNrLnYxLk93bmVyU3RhdGlzdGljcxIpCgR3b3JrGAQgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MioAIKEE1pbnV0ZVN0YXRpc3RpY3MSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIb3V0Y29tZXMYAyADKAsyGS5jYWxsYmFjay52MS5PdXRjb21lQ291bnQSKwoIcmVmdXNhbHMYBCADKAsyGS5jYWxsYmFjay52MS5SZWZ1c2FsQ291bnQSKgoGc3RhZ2VzGAUgAygLMhouY2FsbGJhY2sudjEuU3RhZ2VEdXJhdGlvbhIpCgR3b3JrGAYgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MirQEKDldvcmtTdGF0aXN0aWNzEhsKE29wZW5fY2FsbGJhY2tfY291bnQYASABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAIgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgDIAEoAxIWCg5kZWxpdmVyeV9jb3VudBgEIAEoAxIxCg5kZWxpdmVyeV9kZWxheRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ7CgxPdXRjb21lQ291bnQSLAoLY2FsbF9zdGF0dXMYASABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEi4KDGNhbGxfZmFpbHVyZRgCIAEoDjIYLmNhbGxiYWNrLnYxLkNhbGxGYWlsdXJlEg0KBWNvdW50GAMgASgDIi0KDFJlZnVzYWxDb3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAMiqAEKDVN0YWdlRHVyYXRpb24SDQoFc3RhZ2UYASABKAkSDQoFY291bnQYAiABKAMSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5NRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24icgoPT3duZXJTdGF0aXN0aWNzEg0KBW93bmVyGAEgASgJEhsKE29wZW5fY2FsbGJhY2tfY291bnQYAiABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAMgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgEIAEoAyIVChNMaXN0RmluZGluZ3NSZXF1ZXN0Im4KFExpc3RGaW5kaW5nc1Jlc3BvbnNlEiYKCGZpbmRpbmdzGAEgAygLMhQuY2FsbGJhY2sudjEuRmluZGluZxIuCgpjaGVja190aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJgCgdGaW5kaW5nEg0KBWNoZWNrGAEgASgJEigKBWxldmVsGAIgASgOMhkuY2FsbGJhY2sudjEuRmluZGluZ0xldmVsEgwKBHNlZW4YAyABKAkSDgoGYWR2aWNlGAQgASgJIt4BChFXYXRjaENhbGxzUmVxdWVzdBIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRI6CgZsYWJlbHMYAiADKAsyKi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdC5MYWJlbHNFbnRyeRIYChBjYWxsYmFja19jYXNlX2lkGAMgASgJEhQKDHJlc3VtZV90b2tlbhgEIAEoCRITCgtsYXRlc3Rfb25seRgFIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlIKEldhdGNoQ2FsbHNSZXNwb25zZRImCgZldmVudHMYASADKAsyFi5jYWxsYmFjay52MS5DYWxsRXZlbnQSFAoMcmVzdW1lX3Rva2VuGAIgASgJIrkDCglDYWxsRXZlbnQSKAoEdHlwZRgBIAEoDjIaLmNhbGxiYWNrLnYxLkNhbGxFdmVudFR5cGUSGAoQY2FsbGJhY2tfY2FzZV9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEg0KBW93bmVyGAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKC2Nhc2Vfc3RhdHVzGAcgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAggASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SLAoLY2FsbF9zdGF0dXMYCSABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjQKD2RlbGl2ZXJ5X3N0YXR1cxgKIAEoDjIbLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5U3RhdHVzEhQKDHJlc3VtZV90b2tlbhgLIAEoCRInCgZyZWFzb24YDCABKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uKoQBCg1XYXJuaW5nUmVhc29uEh4KGldBUk5JTkdfUkVBU09OX1VOU1BFQ0lGSUVEEAASJgoiV0FSTklOR19SRUFTT05fQUNUSVZJVFlfTk9UX1NFUlZFRBABEisKJ1dBUk5JTkdfUkVBU09OX05PVElGSUNBVElPTlNfTk9UX1NFUlZFRBACKlgKCkNhbGxGaWx0ZXISGwoXQ0FMTF9GSUxURVJfVU5TUEVDSUZJRUQQABIXChNDQUxMX0ZJTFRFUl9XQUlUSU5HEAESFAoQQ0FMTF9GSUxURVJfREVBRBACKnwKDEFjdGl2aXR5S2luZBIdChlBQ1RJVklUWV9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWQUNUSVZJVFlfS0lORF9CVUlMVF9JThABEhYKEkFDVElWSVRZX0tJTkRfUFVTSBACEhkKFUFDVElWSVRZX0tJTkRfV09SS0VSUxADKnkKDEZpbmRpbmdMZXZlbBIdChlGSU5ESU5HX0xFVkVMX1VOU1BFQ0lGSUVEEAASFAoQRklORElOR19MRVZFTF9PSxABEhkKFUZJTkRJTkdfTEVWRUxfV0FSTklORxACEhkKFUZJTkRJTkdfTEVWRUxfUFJPQkxFTRADKsECCg1DYWxsRXZlbnRUeXBlEh8KG0NBTExfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEiAKHENBTExfRVZFTlRfVFlQRV9DQVNFX0NSRUFURUQQARIgChxDQUxMX0VWRU5UX1RZUEVfUkVTUE9OU0VfU0VUEAISHwobQ0FMTF9FVkVOVF9UWVBFX0NBU0VfQ0xPU0VEEAMSIAocQ0FMTF9FVkVOVF9UWVBFX0NBTExfU1RBUlRFRBAEEh4KGkNBTExfRVZFTlRfVFlQRV9DQUxMX0VOREVEEAUSJAogQ0FMTF9FVkVOVF9UWVBFX0RFTElWRVJZX0NIQU5HRUQQBhIfChtDQUxMX0VWRU5UX1RZUEVfQ0FMTEVSX0dPTkUQBxIhCh1DQUxMX0VWRU5UX1RZUEVfQ0FTRV9FWFRFTkRFRBAIMtwNChBDYWxsYmFja3NTZXJ2aWNlEmgKE0dlbmVyYXRlQ2FsbGJhY2tVcmwSJy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdBooLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRJQCgtTZXRSZXNwb25zZRIfLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVxdWVzdBogLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVzcG9uc2USTQoKQW5zd2VyQ2FsbBIeLmNhbGxiYWNrLnYxLkFuc3dlckNhbGxSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuQW5zd2VyQ2FsbFJlc3BvbnNlElwKD1Jlc29sdmVDYWxsYmFjaxIjLmNhbGxiYWNrLnYxLlJlc29sdmVDYWxsYmFja1JlcXVlc3QaJC5jYWxsYmFjay52MS5SZXNvbHZlQ2FsbGJhY2tSZXNwb25zZRJWCg1DbG9zZUNhbGxiYWNrEiEuY2FsbGJhY2sudjEuQ2xvc2VDYWxsYmFja1JlcXVlc3QaIi5jYWxsYmFjay52MS5DbG9zZUNhbGxiYWNrUmVzcG9uc2USWQoORXh0ZW5kQ2FsbGJhY2sSIi5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1JlcXVlc3QaIy5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1Jlc3BvbnNlElAKC0dldENhbGxiYWNrEh8uY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXF1ZXN0GiAuY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXNwb25zZRJWCg1MaXN0Q2FsbGJhY2tzEiEuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1JlcXVlc3QaIi5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2USRAoHR2V0Q2FsbBIbLmNhbGxiYWNrLnYxLkdldENhbGxSZXF1ZXN0GhwuY2FsbGJhY2sudjEuR2V0Q2FsbFJlc3BvbnNlEkoKCUxpc3RDYWxscxIdLmNhbGxiYWNrLnYxLkxpc3RDYWxsc1JlcXVlc3QaHi5jYWxsYmFjay52MS5MaXN0Q2FsbHNSZXNwb25zZRJZCg5MaXN0T3duZXJDYWxscxIiLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVzcG9uc2USTQoKRXJhc2VDYWxscxIeLmNhbGxiYWNrLnYxLkVyYXNlQ2FsbHNSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuRXJhc2VDYWxsc1Jlc3BvbnNlEk0KClJlcGxheUNhbGwSHi5jYWxsYmFjay52MS5SZXBsYXlDYWxsUmVxdWVzdBofLmNhbGxiYWNrLnYxLlJlcGxheUNhbGxSZXNwb25zZRJWCg1QYXVzZUFjdGl2aXR5EiEuY2FsbGJhY2sudjEuUGF1c2VBY3Rpdml0eVJlcXVlc3QaIi5jYWxsYmFjay52MS5QYXVzZUFjdGl2aXR5UmVzcG9uc2USWQoOUmVzdW1lQWN0aXZpdHkSIi5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlcXVlc3QaIy5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlc3BvbnNlEmsKFExpc3RQYXVzZWRBY3Rpdml0aWVzEiguY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0GikuY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXNwb25zZRJZCg5MaXN0QWN0aXZpdGllcxIiLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVzcG9uc2USVgoNR2V0U3RhdGlzdGljcxIhLmNhbGxiYWNrLnYxLkdldFN0YXRpc3RpY3NSZXF1ZXN0GiIuY2FsbGJhY2sudjEuR2V0U3RhdGlzdGljc1Jlc3BvbnNlElMKDExpc3RGaW5kaW5ncxIgLmNhbGxiYWNrLnYxLkxpc3RGaW5kaW5nc1JlcXVlc3QaIS5jYWxsYmFjay52MS5MaXN0RmluZGluZ3NSZXNwb25zZRJPCgpXYXRjaENhbGxzEh4uY2FsbGJhY2sudjEuV2F0Y2hDYWxsc1JlcXVlc3QaHy5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVzcG9uc2UwAWIGcHJvdG8z", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEitwcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sinAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIkEKFFBhdXNlQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSIXChVQYXVzZUFjdGl2aXR5UmVzcG9uc2UiMgoVUmVzdW1lQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJIhgKFlJlc3VtZUFjdGl2aXR5UmVzcG9uc2UiHQobTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0InEKHExpc3RQYXVzZWRBY3Rpdml0aWVzUmVzcG9uc2USNgoRcGF1c2VkX2FjdGl2aXRpZXMYAiADKAsyGy5jYWxsYmFjay52MS5QYXVzZWRBY3Rpdml0eUoECAEQAlITY2FsbGJhY2tfYWN0aXZpdGllcyJ+Cg5QYXVzZWRBY3Rpdml0eRIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSDgoGcmVhc29uGAMgASgJEi4KCnBhdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KFUxpc3RBY3Rpdml0aWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVvd25lchgDIAEoCSJcChZMaXN0QWN0aXZpdGllc1Jlc3BvbnNlEikKCmFjdGl2aXRpZXMYASADKAsyFS5jYWxsYmFjay52MS5BY3Rpdml0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkizAEKCEFjdGl2aXR5EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEicKBGtpbmQYAiABKA4yGS5jYWxsYmFjay52MS5BY3Rpdml0eUtpbmQSFAoMd29ya2VyX2NvdW50GAMgASgFEg4KBnBhdXNlZBgEIAEoCBIWCg5kZWxpdmVyeV9jb3VudBgFIAEoAxIbChNvcGVuX2NhbGxiYWNrX2NvdW50GAYgASgDEiEKGW5vdGlmaWNhdGlvbl93b3JrZXJfY291bnQYByABKAUiFgoUR2V0U3RhdGlzdGljc1JlcXVlc3QizAEKFUdldFN0YXRpc3RpY3NSZXNwb25zZRIuCgdtaW51dGVzGAEgAygLMh0uY2FsbGJhY2sudjEuTWludXRlU3RhdGlzdGljcxIqCgZzdGFnZXMYAiADKAsyGi5jYWxsYmFjay52MS5TdGFnZUR1cmF0aW9uEiwKBm93bmVycxgDIAMoCzIcLmNhbGxiYWNrLnYxLk93bmVyU3RhdGlzdGljcxIpCgR3b3JrGAQgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MioAIKEE1pbnV0ZVN0YXRpc3RpY3MSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIb3V0Y29tZXMYAyADKAsyGS5jYWxsYmFjay52MS5PdXRjb21lQ291bnQSKwoIcmVmdXNhbHMYBCADKAsyGS5jYWxsYmFjay52MS5SZWZ1c2FsQ291bnQSKgoGc3RhZ2VzGAUgAygLMhouY2FsbGJhY2sudjEuU3RhZ2VEdXJhdGlvbhIpCgR3b3JrGAYgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MirQEKDldvcmtTdGF0aXN0aWNzEhsKE29wZW5fY2FsbGJhY2tfY291bnQYASABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAIgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgDIAEoAxIWCg5kZWxpdmVyeV9jb3VudBgEIAEoAxIxCg5kZWxpdmVyeV9kZWxheRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ7CgxPdXRjb21lQ291bnQSLAoLY2FsbF9zdGF0dXMYASABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEi4KDGNhbGxfZmFpbHVyZRgCIAEoDjIYLmNhbGxiYWNrLnYxLkNhbGxGYWlsdXJlEg0KBWNvdW50GAMgASgDIi0KDFJlZnVzYWxDb3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAMiqAEKDVN0YWdlRHVyYXRpb24SDQoFc3RhZ2UYASABKAkSDQoFY291bnQYAiABKAMSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5NRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24icgoPT3duZXJTdGF0aXN0aWNzEg0KBW93bmVyGAEgASgJEhsKE29wZW5fY2FsbGJhY2tfY291bnQYAiABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAMgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgEIAEoAyIVChNMaXN0RmluZGluZ3NSZXF1ZXN0Im4KFExpc3RGaW5kaW5nc1Jlc3BvbnNlEiYKCGZpbmRpbmdzGAEgAygLMhQuY2FsbGJhY2sudjEuRmluZGluZxIuCgpjaGVja190aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJgCgdGaW5kaW5nEg0KBWNoZWNrGAEgASgJEigKBWxldmVsGAIgASgOMhkuY2FsbGJhY2sudjEuRmluZGluZ0xldmVsEgwKBHNlZW4YAyABKAkSDgoGYWR2aWNlGAQgASgJIqYCChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVvd25lchgDIAEoCRINCgVhY3RvchgEIAEoCRIoCgZhY3Rpb24YBSABKA4yGC5jYWxsYmFjay52MS5BdWRpdEFjdGlvbhIYChBjYWxsYmFja19jYXNlX2lkGAYgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAcgASgJEjIKDnJlY29yZGVkX2FmdGVyGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9yZWNvcmRlZF9iZWZvcmUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl0KGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIoCgdlbnRyaWVzGAEgAygLMhcuY2FsbGJhY2sudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki/AIKCkF1ZGl0RW50cnkSDQoFY2hhaW4YASABKAUSEAoIc2VxdWVuY2UYAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYBCABKAkSKAoGYWN0aW9uGAUgASgOMhguY2FsbGJhY2sudjEuQXVkaXRBY3Rpb24SDQoFb3duZXIYBiABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYByABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgIIAEoCRIPCgdjYWxsX2lkGAkgASgJEg4KBnJlYXNvbhgKIAEoCRI1CgdkZXRhaWxzGAsgAygLMiQuY2FsbGJhY2sudjEuQXVkaXRFbnRyeS5EZXRhaWxzRW50cnkSDgoGZGlnZXN0GAwgASgJEg4KBmtleV9pZBgNIAEoCRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJPChJWZXJpZnlBdWRpdFJlcXVlc3QSEgoKcGFnZV90b2tlbhgBIAEoCRIlCgVoZWFkcxgCIAMoCzIWLmNhbGxiYWNrLnYxLkF1ZGl0SGVhZCJXChNWZXJpZnlBdWRpdFJlc3BvbnNlEicKBmNoYWlucxgBIAMoCzIXLmNhbGxiYWNrLnYxLkF1ZGl0Q2hhaW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjwKCUF1ZGl0SGVhZBINCgVjaGFpbhgBIAEoBRIQCghzZXF1ZW5jZRgCIAEoAxIOCgZkaWdlc3QYAyABKAkimwEKCkF1ZGl0Q2hhaW4SDQoFY2hhaW4YASABKAUSEwoLZW50cnlfY291bnQYAiABKAMSFgoOZmlyc3Rfc2VxdWVuY2UYAyABKAMSJAoEaGVhZBgEIAEoCzIWLmNhbGxiYWNrLnYxLkF1ZGl0SGVhZBIrCghwcm9ibGVtcxgFIAMoCzIZLmNhbGxiYWNrLnYxLkF1ZGl0UHJvYmxlbSJbCgxBdWRpdFByb2JsZW0SKwoEa2luZBgBIAEoDjIdLmNhbGxiYWNrLnYxLkF1ZGl0UHJvYmxlbUtpbmQSEAoIc2VxdWVuY2UYAiABKAMSDAoEdGV4dBgDIAEoCSLeAQoRV2F0Y2hDYWxsc1JlcXVlc3QSGQoRY2FsbGJhY2tfYWN0aXZpdHkYASABKAkSOgoGbGFiZWxzGAIgAygLMiouY2FsbGJhY2sudjEuV2F0Y2hDYWxsc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIUCgxyZXN1bWVfdG9rZW4YBCABKAkSEwoLbGF0ZXN0X29ubHkYBSABKAgaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChJXYXRjaENhbGxzUmVzcG9uc2USJgoGZXZlbnRzGAEgAygLMhYuY2FsbGJhY2sudjEuQ2FsbEV2ZW50EhQKDHJlc3VtZV90b2tlbhgCIAEoCSK5AwoJQ2FsbEV2ZW50EigKBHR5cGUYASABKA4yGi5jYWxsYmFjay52MS5DYWxsRXZlbnRUeXBlEhgKEGNhbGxiYWNrX2Nhc2VfaWQYAiABKAkSDwoHY2FsbF9pZBgDIAEoCRIZChFjYWxsYmFja19hY3Rpdml0eRgEIAEoCRINCgVvd25lchgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgtjYXNlX3N0YXR1cxgHIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEi4KDGNsb3NlX3JlYXNvbhgIIAEoDjIYLmNhbGxiYWNrLnYxLkNsb3NlUmVhc29uEiwKC2NhbGxfc3RhdHVzGAkgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFN0YXR1cxI0Cg9kZWxpdmVyeV9zdGF0dXMYCiABKA4yGy5jYWxsYmFjay52MS5EZWxpdmVyeVN0YXR1cxIUCgxyZXN1bWVfdG9rZW4YCyABKAkSJwoGcmVhc29uGAwgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbiqEAQoNV2FybmluZ1JlYXNvbhIeChpXQVJOSU5HX1JFQVNPTl9VTlNQRUNJRklFRBAAEiYKIldBUk5JTkdfUkVBU09OX0FDVElWSVRZX05PVF9TRVJWRUQQARIrCidXQVJOSU5HX1JFQVNPTl9OT1RJRklDQVRJT05TX05PVF9TRVJWRUQQAipYCgpDYWxsRmlsdGVyEhsKF0NBTExfRklMVEVSX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTF9GSUxURVJfV0FJVElORxABEhQKEENBTExfRklMVEVSX0RFQUQQAip8CgxBY3Rpdml0eUtpbmQSHQoZQUNUSVZJVFlfS0lORF9VTlNQRUNJRklFRBAAEhoKFkFDVElWSVRZX0tJTkRfQlVJTFRfSU4QARIWChJBQ1RJVklUWV9LSU5EX1BVU0gQAhIZChVBQ1RJVklUWV9LSU5EX1dPUktFUlMQAyp5CgxGaW5kaW5nTGV2ZWwSHQoZRklORElOR19MRVZFTF9VTlNQRUNJRklFRBAAEhQKEEZJTkRJTkdfTEVWRUxfT0sQARIZChVGSU5ESU5HX0xFVkVMX1dBUk5JTkcQAhIZChVGSU5ESU5HX0xFVkVMX1BST0JMRU0QAyr6AgoLQXVkaXRBY3Rpb24SHAoYQVVESVRfQUNUSU9OX1VOU1BFQ0lGSUVEEAASHQoZQVVESVRfQUNUSU9OX1JFU1BPTlNFX1NFVBABEh4KGkFVRElUX0FDVElPTl9DQUxMX0FOU1dFUkVEEAISIgoeQVVESVRfQUNUSU9OX0NBTExCQUNLX1JFU09MVkVEEAMSIAocQVVESVRfQUNUSU9OX0NBTExCQUNLX0NMT1NFRBAEEiIKHkFVRElUX0FDVElPTl9DQUxMQkFDS19FWFRFTkRFRBAFEh0KGUFVRElUX0FDVElPTl9DQUxMU19FUkFTRUQQBhIeChpBVURJVF9BQ1RJT05fQ0FMTF9SRVBMQVlFRBAHEiAKHEFVRElUX0FDVElPTl9BQ1RJVklUWV9QQVVTRUQQCBIhCh1BVURJVF9BQ1RJT05fQUNUSVZJVFlfUkVTVU1FRBAJEiAKHEFVRElUX0FDVElPTl9QUklOQ0lQQUxTX1JFQUQQCir+AQoQQXVkaXRQcm9ibGVtS2luZBIiCh5BVURJVF9QUk9CTEVNX0tJTkRfVU5TUEVDSUZJRUQQABIeChpBVURJVF9QUk9CTEVNX0tJTkRfQUxURVJFRBABEh4KGkFVRElUX1BST0JMRU1fS0lORF9NSVNTSU5HEAISHAoYQVVESVRfUFJPQkxFTV9LSU5EX01PVkVEEAMSIAocQVVESVRfUFJPQkxFTV9LSU5EX1RSVU5DQVRFRBAEEiIKHkFVRElUX1BST0JMRU1fS0lORF9VTktOT1dOX0tFWRAFEiIKHkFVRElUX1BST0JMRU1fS0lORF9VTlBST1RFQ1RFRBAGKsECCg1DYWxsRXZlbnRUeXBlEh8KG0NBTExfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEiAKHENBTExfRVZFTlRfVFlQRV9DQVNFX0NSRUFURUQQARIgChxDQUxMX0VWRU5UX1RZUEVfUkVTUE9OU0VfU0VUEAISHwobQ0FMTF9FVkVOVF9UWVBFX0NBU0VfQ0xPU0VEEAMSIAocQ0FMTF9FVkVOVF9UWVBFX0NBTExfU1RBUlRFRBAEEh4KGkNBTExfRVZFTlRfVFlQRV9DQUxMX0VOREVEEAUSJAogQ0FMTF9FVkVOVF9UWVBFX0RFTElWRVJZX0NIQU5HRUQQBhIfChtDQUxMX0VWRU5UX1RZUEVfQ0FMTEVSX0dPTkUQBxIhCh1DQUxMX0VWRU5UX1RZUEVfQ0FTRV9FWFRFTkRFRBAIMo8PChBDYWxsYmFja3NTZXJ2aWNlEmgKE0dlbmVyYXRlQ2FsbGJhY2tVcmwSJy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdBooLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRJQCgtTZXRSZXNwb25zZRIfLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVxdWVzdBogLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVzcG9uc2USTQoKQW5zd2VyQ2FsbBIeLmNhbGxiYWNrLnYxLkFuc3dlckNhbGxSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuQW5zd2VyQ2FsbFJlc3BvbnNlElwKD1Jlc29sdmVDYWxsYmFjaxIjLmNhbGxiYWNrLnYxLlJlc29sdmVDYWxsYmFja1JlcXVlc3QaJC5jYWxsYmFjay52MS5SZXNvbHZlQ2FsbGJhY2tSZXNwb25zZRJWCg1DbG9zZUNhbGxiYWNrEiEuY2FsbGJhY2sudjEuQ2xvc2VDYWxsYmFja1JlcXVlc3QaIi5jYWxsYmFjay52MS5DbG9zZUNhbGxiYWNrUmVzcG9uc2USWQoORXh0ZW5kQ2FsbGJhY2sSIi5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1JlcXVlc3QaIy5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1Jlc3BvbnNlElAKC0dldENhbGxiYWNrEh8uY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXF1ZXN0GiAuY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXNwb25zZRJWCg1MaXN0Q2FsbGJhY2tzEiEuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1JlcXVlc3QaIi5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2USRAoHR2V0Q2FsbBIbLmNhbGxiYWNrLnYxLkdldENhbGxSZXF1ZXN0GhwuY2FsbGJhY2sudjEuR2V0Q2FsbFJlc3BvbnNlEkoKCUxpc3RDYWxscxIdLmNhbGxiYWNrLnYxLkxpc3RDYWxsc1JlcXVlc3QaHi5jYWxsYmFjay52MS5MaXN0Q2FsbHNSZXNwb25zZRJZCg5MaXN0T3duZXJDYWxscxIiLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVzcG9uc2USTQoKRXJhc2VDYWxscxIeLmNhbGxiYWNrLnYxLkVyYXNlQ2FsbHNSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuRXJhc2VDYWxsc1Jlc3BvbnNlEk0KClJlcGxheUNhbGwSHi5jYWxsYmFjay52MS5SZXBsYXlDYWxsUmVxdWVzdBofLmNhbGxiYWNrLnYxLlJlcGxheUNhbGxSZXNwb25zZRJWCg1QYXVzZUFjdGl2aXR5EiEuY2FsbGJhY2sudjEuUGF1c2VBY3Rpdml0eVJlcXVlc3QaIi5jYWxsYmFjay52MS5QYXVzZUFjdGl2aXR5UmVzcG9uc2USWQoOUmVzdW1lQWN0aXZpdHkSIi5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlcXVlc3QaIy5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlc3BvbnNlEmsKFExpc3RQYXVzZWRBY3Rpdml0aWVzEiguY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0GikuY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXNwb25zZRJZCg5MaXN0QWN0aXZpdGllcxIiLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVzcG9uc2USVgoNR2V0U3RhdGlzdGljcxIhLmNhbGxiYWNrLnYxLkdldFN0YXRpc3RpY3NSZXF1ZXN0GiIuY2FsbGJhY2sudjEuR2V0U3RhdGlzdGljc1Jlc3BvbnNlElMKDExpc3RGaW5kaW5ncxIgLmNhbGxiYWNrLnYxLkxpc3RGaW5kaW5nc1JlcXVlc3QaIS5jYWxsYmFjay52MS5MaXN0RmluZGluZ3NSZXNwb25zZRJfChBMaXN0QXVkaXRFbnRyaWVzEiQuY2FsbGJhY2sudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaJS5jYWxsYmFjay52MS5MaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2USUAoLVmVyaWZ5QXVkaXQSHy5jYWxsYmFjay52MS5WZXJpZnlBdWRpdFJlcXVlc3QaIC5jYWxsYmFjay52MS5WZXJpZnlBdWRpdFJlc3BvbnNlEk8KCldhdGNoQ2FsbHMSHi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdBofLmNhbGxiYWNrLnYxLldhdGNoQ2FsbHNSZXNwb25zZTABYgZwcm90bzM", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * GenerateCallbackUrlRequest describes the case to create.
@@ -1756,6 +1756,398 @@ export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
   messageDesc(file_callback_v1_callbacks_service, 47);
 
 /**
+ * ListAuditEntriesRequest selects entries of the audit, and a page of them.
+ *
+ * @generated from message callback.v1.ListAuditEntriesRequest
+ */
+export type ListAuditEntriesRequest = Message<"callback.v1.ListAuditEntriesRequest"> & {
+  /**
+   * page_size is the maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
+   * value is refused.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is the `next_page_token` of the previous page, with the same filters. Default empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * owner selects entries about cases of this owner. Default empty: all that the principal of the request sees. Any other
+   * owner than that principal needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
+   * ROLE_MISSING.
+   *
+   * @generated from field: string owner = 3;
+   */
+  owner: string;
+
+  /**
+   * actor selects entries of changes by this principal. Default empty: all.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * action selects entries of one kind of change. Default UNSPECIFIED: all.
+   *
+   * @generated from field: callback.v1.AuditAction action = 5;
+   */
+  action: AuditAction;
+
+  /**
+   * callback_case_id selects entries about this case, also after the case was deleted. Default empty: all.
+   *
+   * @generated from field: string callback_case_id = 6;
+   */
+  callbackCaseId: string;
+
+  /**
+   * callback_activity selects entries about this activity and its cases. Default empty: all.
+   *
+   * @generated from field: string callback_activity = 7;
+   */
+  callbackActivity: string;
+
+  /**
+   * recorded_after selects entries of this time or later. Default: all.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_after = 8;
+   */
+  recordedAfter?: Timestamp | undefined;
+
+  /**
+   * recorded_before selects entries of an earlier time than this. Default: all.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_before = 9;
+   */
+  recordedBefore?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message callback.v1.ListAuditEntriesRequest.
+ * Use `create(ListAuditEntriesRequestSchema)` to create a new message.
+ */
+export const ListAuditEntriesRequestSchema: GenMessage<ListAuditEntriesRequest> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 48);
+
+/**
+ * ListAuditEntriesResponse is one page of entries.
+ *
+ * @generated from message callback.v1.ListAuditEntriesResponse
+ */
+export type ListAuditEntriesResponse = Message<"callback.v1.ListAuditEntriesResponse"> & {
+  /**
+   * entries are the entries, newest first. A page before the last one can be short or empty: a search through many
+   * entries ends a page early in order to respond in time.
+   *
+   * @generated from field: repeated callback.v1.AuditEntry entries = 1;
+   */
+  entries: AuditEntry[];
+
+  /**
+   * next_page_token is the token of the next page. Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message callback.v1.ListAuditEntriesResponse.
+ * Use `create(ListAuditEntriesResponseSchema)` to create a new message.
+ */
+export const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 49);
+
+/**
+ * AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret.
+ *
+ * @generated from message callback.v1.AuditEntry
+ */
+export type AuditEntry = Message<"callback.v1.AuditEntry"> & {
+  /**
+   * chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case.
+   *
+   * @generated from field: int32 chain = 1;
+   */
+  chain: number;
+
+  /**
+   * sequence is the number of the entry in its chain, from 1 on without a gap.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * time is the time of the change, by the clock of the server that made it.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * actor is the principal that made the change; `local` where no principals are configured. Empty: a server.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * action is the kind of change.
+   *
+   * @generated from field: callback.v1.AuditAction action = 5;
+   */
+  action: AuditAction;
+
+  /**
+   * owner is the owner of the case. Empty if the entry is about no case.
+   *
+   * @generated from field: string owner = 6;
+   */
+  owner: string;
+
+  /**
+   * callback_activity is the activity of the case, or the activity that was paused or resumed.
+   *
+   * @generated from field: string callback_activity = 7;
+   */
+  callbackActivity: string;
+
+  /**
+   * callback_case_id is the case. Empty if the entry is about none.
+   *
+   * @generated from field: string callback_case_id = 8;
+   */
+  callbackCaseId: string;
+
+  /**
+   * call_id is the call. Empty if the entry is about none.
+   *
+   * @generated from field: string call_id = 9;
+   */
+  callId: string;
+
+  /**
+   * reason is what the principal gave as the reason. Empty if it gave none.
+   *
+   * @generated from field: string reason = 10;
+   */
+  reason: string;
+
+  /**
+   * details are facts about the change, such as the `attributes` of a response that were replaced. New names can be
+   * added.
+   *
+   * @generated from field: map<string, string> details = 11;
+   */
+  details: { [key: string]: string };
+
+  /**
+   * digest is the SHA-256 of the entry as it is stored, in hexadecimal digits. The next entry of the chain has it, too.
+   *
+   * @generated from field: string digest = 12;
+   */
+  digest: string;
+
+  /**
+   * key_id names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`,
+   * so nothing protects the entry.
+   *
+   * @generated from field: string key_id = 13;
+   */
+  keyId: string;
+};
+
+/**
+ * Describes the message callback.v1.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 50);
+
+/**
+ * VerifyAuditRequest names what to compare with, and a page of chains.
+ *
+ * @generated from message callback.v1.VerifyAuditRequest
+ */
+export type VerifyAuditRequest = Message<"callback.v1.VerifyAuditRequest"> & {
+  /**
+   * page_token is the `next_page_token` of the previous page, with the same heads. Default empty: the first page.
+   *
+   * @generated from field: string page_token = 1;
+   */
+  pageToken: string;
+
+  /**
+   * heads are heads of an earlier response, kept outside of the store. An entry before such a head that is not there any
+   * more, or is another one, is found. Default: none. At most 100.
+   *
+   * @generated from field: repeated callback.v1.AuditHead heads = 2;
+   */
+  heads: AuditHead[];
+};
+
+/**
+ * Describes the message callback.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 51);
+
+/**
+ * VerifyAuditResponse returns the results of some chains.
+ *
+ * @generated from message callback.v1.VerifyAuditResponse
+ */
+export type VerifyAuditResponse = Message<"callback.v1.VerifyAuditResponse"> & {
+  /**
+   * chains are the results, by number.
+   *
+   * @generated from field: repeated callback.v1.AuditChain chains = 1;
+   */
+  chains: AuditChain[];
+
+  /**
+   * next_page_token is the token of the next page. Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message callback.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 52);
+
+/**
+ * AuditHead is the newest entry of a chain at some time.
+ *
+ * @generated from message callback.v1.AuditHead
+ */
+export type AuditHead = Message<"callback.v1.AuditHead"> & {
+  /**
+   * chain is the number of the chain.
+   *
+   * @generated from field: int32 chain = 1;
+   */
+  chain: number;
+
+  /**
+   * sequence is the number of the entry.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * digest is the `digest` of the entry: 64 lower-case hexadecimal digits.
+   *
+   * @generated from field: string digest = 3;
+   */
+  digest: string;
+};
+
+/**
+ * Describes the message callback.v1.AuditHead.
+ * Use `create(AuditHeadSchema)` to create a new message.
+ */
+export const AuditHeadSchema: GenMessage<AuditHead> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 53);
+
+/**
+ * AuditChain is the result for one chain.
+ *
+ * @generated from message callback.v1.AuditChain
+ */
+export type AuditChain = Message<"callback.v1.AuditChain"> & {
+  /**
+   * chain is the number of the chain.
+   *
+   * @generated from field: int32 chain = 1;
+   */
+  chain: number;
+
+  /**
+   * entry_count is the number of entries that are kept.
+   *
+   * @generated from field: int64 entry_count = 2;
+   */
+  entryCount: bigint;
+
+  /**
+   * first_sequence is the number of the oldest entry. 0: there is none.
+   *
+   * @generated from field: int64 first_sequence = 3;
+   */
+  firstSequence: bigint;
+
+  /**
+   * head is the newest entry. Unset: there is none.
+   *
+   * @generated from field: callback.v1.AuditHead head = 4;
+   */
+  head?: AuditHead | undefined;
+
+  /**
+   * problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100.
+   *
+   * @generated from field: repeated callback.v1.AuditProblem problems = 5;
+   */
+  problems: AuditProblem[];
+};
+
+/**
+ * Describes the message callback.v1.AuditChain.
+ * Use `create(AuditChainSchema)` to create a new message.
+ */
+export const AuditChainSchema: GenMessage<AuditChain> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 54);
+
+/**
+ * AuditProblem is something that is wrong with a chain.
+ *
+ * @generated from message callback.v1.AuditProblem
+ */
+export type AuditProblem = Message<"callback.v1.AuditProblem"> & {
+  /**
+   * kind is the kind of problem.
+   *
+   * @generated from field: callback.v1.AuditProblemKind kind = 1;
+   */
+  kind: AuditProblemKind;
+
+  /**
+   * sequence is the number of the entry where it was found.
+   *
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * text describes it, for people. It contains no secret.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message callback.v1.AuditProblem.
+ * Use `create(AuditProblemSchema)` to create a new message.
+ */
+export const AuditProblemSchema: GenMessage<AuditProblem> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 55);
+
+/**
  * WatchCallsRequest selects events and the position to start from.
  *
  * @generated from message callback.v1.WatchCallsRequest
@@ -1807,7 +2199,7 @@ export type WatchCallsRequest = Message<"callback.v1.WatchCallsRequest"> & {
  * Use `create(WatchCallsRequestSchema)` to create a new message.
  */
 export const WatchCallsRequestSchema: GenMessage<WatchCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 48);
+  messageDesc(file_callback_v1_callbacks_service, 56);
 
 /**
  * WatchCallsResponse is a batch of events and the position after them. The first message is sent at once and has no
@@ -1837,7 +2229,7 @@ export type WatchCallsResponse = Message<"callback.v1.WatchCallsResponse"> & {
  * Use `create(WatchCallsResponseSchema)` to create a new message.
  */
 export const WatchCallsResponseSchema: GenMessage<WatchCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 49);
+  messageDesc(file_callback_v1_callbacks_service, 57);
 
 /**
  * CallEvent is one change of a case or a call.
@@ -1937,7 +2329,7 @@ export type CallEvent = Message<"callback.v1.CallEvent"> & {
  * Use `create(CallEventSchema)` to create a new message.
  */
 export const CallEventSchema: GenMessage<CallEvent> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 50);
+  messageDesc(file_callback_v1_callbacks_service, 58);
 
 /**
  * WarningReason is the kind of a warning.
@@ -2093,6 +2485,161 @@ export const FindingLevelSchema: GenEnum<FindingLevel> = /*@__PURE__*/
   enumDesc(file_callback_v1_callbacks_service, 3);
 
 /**
+ * AuditAction is the kind of a change.
+ *
+ * @generated from enum callback.v1.AuditAction
+ */
+export enum AuditAction {
+  /**
+   * AUDIT_ACTION_UNSPECIFIED is a kind that this server does not know.
+   *
+   * @generated from enum value: AUDIT_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * AUDIT_ACTION_RESPONSE_SET: the response of a case was replaced (SetResponse).
+   *
+   * @generated from enum value: AUDIT_ACTION_RESPONSE_SET = 1;
+   */
+  RESPONSE_SET = 1,
+
+  /**
+   * AUDIT_ACTION_CALL_ANSWERED: a held call was answered (AnswerCall).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALL_ANSWERED = 2;
+   */
+  CALL_ANSWERED = 2,
+
+  /**
+   * AUDIT_ACTION_CALLBACK_RESOLVED: a case got its answer (ResolveCallback).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALLBACK_RESOLVED = 3;
+   */
+  CALLBACK_RESOLVED = 3,
+
+  /**
+   * AUDIT_ACTION_CALLBACK_CLOSED: a case was closed (CloseCallback).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALLBACK_CLOSED = 4;
+   */
+  CALLBACK_CLOSED = 4,
+
+  /**
+   * AUDIT_ACTION_CALLBACK_EXTENDED: the `expire_time` of a case was set (ExtendCallback).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALLBACK_EXTENDED = 5;
+   */
+  CALLBACK_EXTENDED = 5,
+
+  /**
+   * AUDIT_ACTION_CALLS_ERASED: the recorded data of the calls of a case was erased (EraseCalls).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALLS_ERASED = 6;
+   */
+  CALLS_ERASED = 6,
+
+  /**
+   * AUDIT_ACTION_CALL_REPLAYED: a call or notification was replayed (ReplayCall).
+   *
+   * @generated from enum value: AUDIT_ACTION_CALL_REPLAYED = 7;
+   */
+  CALL_REPLAYED = 7,
+
+  /**
+   * AUDIT_ACTION_ACTIVITY_PAUSED: the deliveries of an activity were paused (PauseActivity).
+   *
+   * @generated from enum value: AUDIT_ACTION_ACTIVITY_PAUSED = 8;
+   */
+  ACTIVITY_PAUSED = 8,
+
+  /**
+   * AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity).
+   *
+   * @generated from enum value: AUDIT_ACTION_ACTIVITY_RESUMED = 9;
+   */
+  ACTIVITY_RESUMED = 9,
+
+  /**
+   * AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before.
+   *
+   * @generated from enum value: AUDIT_ACTION_PRINCIPALS_READ = 10;
+   */
+  PRINCIPALS_READ = 10,
+}
+
+/**
+ * Describes the enum callback.v1.AuditAction.
+ */
+export const AuditActionSchema: GenEnum<AuditAction> = /*@__PURE__*/
+  enumDesc(file_callback_v1_callbacks_service, 4);
+
+/**
+ * AuditProblemKind is the kind of a problem with a chain.
+ *
+ * @generated from enum callback.v1.AuditProblemKind
+ */
+export enum AuditProblemKind {
+  /**
+   * AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_ALTERED = 1;
+   */
+  ALTERED = 1,
+
+  /**
+   * AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_MISSING = 2;
+   */
+  MISSING = 2,
+
+  /**
+   * AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_MOVED = 3;
+   */
+  MOVED = 3,
+
+  /**
+   * AUDIT_PROBLEM_KIND_TRUNCATED: the newest entries are not there any more, or are others than those of a known head. A
+   * failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_TRUNCATED = 4;
+   */
+  TRUNCATED = 4,
+
+  /**
+   * AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
+   * changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_UNKNOWN_KEY = 5;
+   */
+  UNKNOWN_KEY = 5,
+
+  /**
+   * AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
+   * kept, and is newer, proves them all the same.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_KIND_UNPROTECTED = 6;
+   */
+  UNPROTECTED = 6,
+}
+
+/**
+ * Describes the enum callback.v1.AuditProblemKind.
+ */
+export const AuditProblemKindSchema: GenEnum<AuditProblemKind> = /*@__PURE__*/
+  enumDesc(file_callback_v1_callbacks_service, 5);
+
+/**
  * CallEventType is the kind of a change.
  *
  * @generated from enum callback.v1.CallEventType
@@ -2169,7 +2716,7 @@ export enum CallEventType {
  * Describes the enum callback.v1.CallEventType.
  */
 export const CallEventTypeSchema: GenEnum<CallEventType> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 4);
+  enumDesc(file_callback_v1_callbacks_service, 6);
 
 /**
  * CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
@@ -2419,6 +2966,32 @@ export const CallbacksService: GenService<{
     methodKind: "unary";
     input: typeof ListFindingsRequestSchema;
     output: typeof ListFindingsResponseSchema;
+  },
+  /**
+   * ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
+   * its change are stored together. An administrator gets all entries; any other principal gets those about the cases
+   * that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
+   * ROLE_MISSING or STORE_UNAVAILABLE.
+   *
+   * @generated from rpc callback.v1.CallbacksService.ListAuditEntries
+   */
+  listAuditEntries: {
+    methodKind: "unary";
+    input: typeof ListAuditEntriesRequestSchema;
+    output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
+   * removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
+   * were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
+   * with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+   *
+   * @generated from rpc callback.v1.CallbacksService.VerifyAudit
+   */
+  verifyAudit: {
+    methodKind: "unary";
+    input: typeof VerifyAuditRequestSchema;
+    output: typeof VerifyAuditResponseSchema;
   },
   /**
    * WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an

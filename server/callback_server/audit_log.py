@@ -1,0 +1,304 @@
+"""The audit of a server: appends entries with their changes, verifies chains, and deletes what is past its retention.
+
+1. An entry and its change are made by one script, which does neither if another entry came first. The server then
+   makes the entry again. It makes one change of a chain at a time, and knows the head of each chain from its last
+   change. So a change usually costs no more requests to the store than without an entry.
+2. A script that is sent again, because its reply was lost, finds its entry and does not append it twice.
+3. A head that is older than one that was seen before is a warning in the log, and a problem of the next verification.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from callback_process.logs import get_logger
+from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.domain.audit import UNKNOWN, AuditAction, AuditKey, Change, Head
+from callback_server.domain.audit_check import UNPROVEN, ChainCheck, ChainResult, KnownHead
+from callback_server.store import keys
+from callback_server.store.audit_argument import HeadMovedError, audit_argument
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend_knowing
+from callback_server.store.queries.list_audit import list_audit
+from callback_server.store.queries.read_audit import LIMIT, read_audit
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.append_audit import append_audit
+from callback_server.store.transitions.trim_audit import trim_audit
+
+log = get_logger()
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+
+TRIM_INTERVAL_S: Final = 3600.0
+"""Interval between two deletions of what is past its retention, in seconds."""
+RETRY_S: Final = 5.0
+"""How long to wait before the reading of the principals file is recorded again, in seconds."""
+MAX_NAMES: Final = 50
+"""How many principals an entry names that were added, removed or changed."""
+
+
+class Transition(Protocol[R_co]):
+    """A transition that takes an entry of the audit, with its other arguments."""
+
+    def __call__(self, *, audit: bytes) -> Awaitable[R_co]:
+        """Send it once. Raises HeadMovedError if another entry came first."""
+        ...
+
+
+class AuditLog:
+    """The chains of the audit on one store."""
+
+    def __init__(self, scripts: Scripts, state_key: bytes | None, *, retention_ms: int) -> None:
+        """Create it.
+
+        Args:
+            scripts: The scripts on the store.
+            state_key: The key that all servers share. None: entries are not protected.
+            retention_ms: How long entries are kept, in milliseconds.
+        """
+        self._scripts = scripts
+        self._key = AuditKey(state_key)
+        self._retention_ms = retention_ms
+        self._heads: dict[int, Head] = {}
+        """The newest known entry of each chain."""
+        self._lost: dict[int, Head] = {}
+        """A head of each chain that the store did not have any more."""
+        self._changing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By chain: held while this server makes a change."""
+
+    async def record(self, change: Change, make: Transition[T], *, is_recorded: Callable[[T], bool]) -> T:
+        """Make a change with its entry, and return the result.
+
+        Args:
+            change: The change.
+            make: Makes it by one script that gets the entry. It is sent again until there is a reply.
+            is_recorded: Whether a result means that the entry was appended.
+
+        Raises:
+            StoreError: It is not known whether the change was made. It has its entry if it was.
+        """
+        result, _ = await self.record_knowing(change, make, is_recorded=is_recorded)
+        return result
+
+    async def record_knowing(
+        self, change: Change, make: Transition[T], *, is_recorded: Callable[[T], bool]
+    ) -> tuple[T, bool]:
+        """Make a change as `record` does, and also return whether an earlier attempt may have made it.
+
+        Raises:
+            StoreError: It is not known whether the change was made.
+        """
+        chain = keys.partition_of(change.case_id) if change.case_id else keys.STORE_CHAIN
+        async with self._changing[chain]:
+            while True:
+                try:
+                    return await self._attempt(chain, change, make, is_recorded)
+                except HeadMovedError:
+                    continue
+
+    async def _attempt(
+        self, chain: int, change: Change, make: Transition[T], is_recorded: Callable[[T], bool]
+    ) -> tuple[T, bool]:
+        """Make a change, unless another entry came first. Raises HeadMovedError, and then knows the head."""
+        head = self._heads.get(chain, UNKNOWN)
+        stored, next_head = self._key.seal(change, chain, head, time.time_ns() // 1_000_000)
+        audit = audit_argument(head, stored)
+        try:
+            result, unsure = await resend_knowing(lambda: make(audit=audit))
+        except HeadMovedError as moved:
+            self._take(chain, moved.head)
+            raise
+        if is_recorded(result):
+            self._heads[chain] = next_head
+        return result, unsure
+
+    def _take(self, chain: int, head: Head) -> None:
+        """Take the head that the store has. Log it if entries that were there are not there any more."""
+        known = self._heads.get(chain)
+        if known is not None and (
+            head.sequence < known.sequence or (head.sequence == known.sequence and head.digest != known.digest)
+        ):
+            self._lost[chain] = known
+            log.warning("audit_entries_missing", chain=chain, known=known.sequence, found=head.sequence)
+        self._heads[chain] = head
+
+    async def verify(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult:
+        """Verify a chain, also against heads that were kept outside of the store.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        result = None
+        while result is None:
+            result = await self._checked(chain, kept)
+        if result.problems:
+            first = result.problems[0]
+            log.warning("audit_not_verified", chain=chain, problems=len(result.problems), first=first.text)
+        return result
+
+    async def _checked(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult | None:
+        """Verify a chain. None: retention has deleted entries meanwhile."""
+        seen = [heads[chain] for heads in (self._heads, self._lost) if chain in heads]
+        known = [KnownHead(head.sequence, head.digest, is_kept=False) for head in seen if head.sequence]
+        check, after = ChainCheck(chain, self._key, [*kept, *known]), None
+        start = None
+        while True:
+            part = await read_audit(self._scripts, chain, after)
+            if start is None:
+                start = part.start
+                self._begin(check, start)
+            elif part.start != start:
+                return None
+            for stored in part.entries:
+                check.add(stored)
+            if len(part.entries) < LIMIT:
+                return check.result()
+            after = part.entries[-1].place
+
+    @staticmethod
+    def _begin(check: ChainCheck, start: bytes) -> None:
+        if start:
+            mac, _, text = start.partition(b" ")
+            check.begin(text, mac.decode("latin-1"))
+
+    async def run_retention(self) -> None:
+        """Delete entries that are past their retention until cancelled."""
+        while True:
+            for chain in range(keys.AUDIT_CHAINS):
+                try:
+                    while await self.trim(chain):
+                        pass
+                except StoreError as error:
+                    log.warning("audit_retention_failed", chain=chain, error=str(error))
+                except Exception:
+                    log.exception("audit_retention_failed", chain=chain)
+            await asyncio.sleep(TRIM_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
+
+    async def trim(self, chain: int) -> bool:
+        """Delete the oldest entries of a chain that are past their retention, but never its newest one.
+
+        What is not as the servers have stored it stays, so that a verification finds it.
+
+        Returns:
+            Whether there may be more of them.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        due_ms = time.time_ns() // 1_000_000 - self._retention_ms
+        part = await read_audit(self._scripts, chain, None, limit=2)
+        if len(part.entries) < 2 or part.entries[0].place.ms >= due_ms:
+            return False
+        part = await read_audit(self._scripts, chain, None)
+        check = ChainCheck(chain, self._key)
+        self._begin(check, part.start)
+        deleted = None
+        for stored, following in zip(part.entries, part.entries[1:], strict=False):
+            if stored.place.ms >= due_ms:
+                break
+            check.add(stored)
+            deleted, first = stored, following
+        if deleted is None:
+            return False
+        problems = [each for each in check.result().problems if each.kind not in UNPROVEN]
+        if problems:
+            log.warning("audit_not_verified", chain=chain, problems=len(problems), first=problems[0].text)
+            return False
+        start, mac = self._key.seal_start(chain, Head.of(deleted.place, deleted.entry))
+        is_done = await trim_audit(
+            self._scripts, chain, known_start=part.start, start=f"{mac} ".encode() + start, first=first.place
+        )
+        return is_done and len(part.entries) == LIMIT
+
+    async def run_principals(self, file: PrincipalsFile) -> None:
+        """Record what was read from the principals file, now and whenever it has changed, until cancelled."""
+        while True:
+            file.changed.clear()
+            try:
+                await self.record_principals(file.current)
+            except StoreError as error:
+                log.warning("audit_failed", error=str(error))
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("audit_failed")
+                await asyncio.sleep(RETRY_S)
+            else:
+                await file.changed.wait()
+
+    async def record_principals(self, known: Principals) -> None:
+        """Record the reading of principals, unless they are those of the last entry about them.
+
+        Raises:
+            StoreError: It is not known whether it was recorded.
+        """
+        now = {name: self._fingerprint(entry.model_dump(mode="json")) for name, entry in known.entries.items()}
+        chain = keys.STORE_CHAIN
+        async with self._changing[chain]:
+            while True:
+                before = await self._recorded_principals()
+                if now == before:
+                    return
+                change = Change(AuditAction.PRINCIPALS_READ, "", details=_difference(before or {}, now), principals=now)
+                try:
+                    await self._attempt(
+                        chain,
+                        change,
+                        partial(append_audit, self._scripts, chain),
+                        lambda _none: True,
+                    )
+                except HeadMovedError:
+                    continue  # perhaps another server has recorded it
+                return
+
+    async def _recorded_principals(self) -> dict[str, str] | None:
+        found, after = list[Any](), None
+        while not found:
+            found, after = await list_audit(
+                self._scripts,
+                [keys.STORE_CHAIN],
+                lambda entry: entry.action == AuditAction.PRINCIPALS_READ,
+                after=after,
+                limit=1,
+            )
+            if after is None:
+                break
+        return found[0].entry.principals if found else None
+
+    def _fingerprint(self, entry: Mapping[str, Any]) -> str:
+        """Return a short digest of a principal, under the key of the servers if there is one."""
+        canonical = json.dumps(_sorted(entry), sort_keys=True).encode()
+        mac = self._key.mac(b"principal", canonical) if self._key.id else hashlib.sha256(canonical).hexdigest()
+        return mac[:8]
+
+
+def _sorted(value: Any) -> Any:
+    """Return a value of JSON with its lists in order: those of principals are sets."""
+    if isinstance(value, Mapping):
+        return {name: _sorted(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return sorted((_sorted(each) for each in value), key=repr)
+    return value
+
+
+def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of the principals that were added, removed and changed, and how many there are."""
+    names = {
+        "added": now.keys() - before.keys(),
+        "removed": before.keys() - now.keys(),
+        "changed": {name for name in now.keys() & before.keys() if now[name] != before[name]},
+    }
+    return {kind: _listed(found) for kind, found in names.items() if found} | {"principals": str(len(now))}
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)[:MAX_NAMES]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,233 @@
+"""The audit: who changed what, as chains of entries that can be verified.
+
+1. Each partition of the store has a chain, and one more is for what belongs to no case. The entries of a chain are
+   numbered from 1 on without a gap, and each one has the SHA-256 of the entry before it. So the newest entry, the
+   *head* of the chain, proves all others.
+2. Each entry has an HMAC under a key that only the servers have. Without a key it has none, and only a head that is
+   kept outside of the store proves anything.
+3. An entry is exactly the bytes that are stored: they are never made again in order to verify them.
+4. Retention deletes the oldest entries. A *start*, with an HMAC too, then says where the chain begins.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from callback_server.domain.case import Case
+
+_PURPOSE: Final = b"callback audit"
+_KEY_ID_BYTES: Final = 4
+NO_MAC: Final = "-"
+"""Stands where an entry has no HMAC."""
+
+
+class AuditAction(enum.StrEnum):
+    """The kind of a change."""
+
+    RESPONSE_SET = "RESPONSE_SET"
+    CALL_ANSWERED = "CALL_ANSWERED"
+    CALLBACK_RESOLVED = "CALLBACK_RESOLVED"
+    CALLBACK_CLOSED = "CALLBACK_CLOSED"
+    CALLBACK_EXTENDED = "CALLBACK_EXTENDED"
+    CALLS_ERASED = "CALLS_ERASED"
+    CALL_REPLAYED = "CALL_REPLAYED"
+    ACTIVITY_PAUSED = "ACTIVITY_PAUSED"
+    ACTIVITY_RESUMED = "ACTIVITY_RESUMED"
+    PRINCIPALS_READ = "PRINCIPALS_READ"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a principal changes. It has no state, no URL, no body and no header."""
+
+    action: AuditAction
+    actor: str
+    """The principal. Empty: a server."""
+    case_id: str = ""
+    owner: str = ""
+    activity: str = ""
+    call_id: str = ""
+    reason: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    principals: Mapping[str, str] = field(default_factory=dict)
+    """Of a principals file: as in `AuditEntry`."""
+
+    @classmethod
+    def of_case(
+        cls, action: AuditAction, actor: str, case: Case, *, call_id: str = "", details: Mapping[str, str] | None = None
+    ) -> Change:
+        """Return a change of a case or of one of its calls."""
+        return cls(action, actor, case.id, case.owner, case.activity, call_id, details=details or {})
+
+
+class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An entry of a chain, stored as JSON: add fields with a default, and never reuse a name."""
+
+    chain: int
+    sequence: int
+    previous: str
+    """The digest of the entry before it. Empty: it is the first one."""
+    nonce: str
+    """Random: no two entries are equal, also if two servers make the same change at the same moment."""
+    time_ms: int
+    """The time by the clock of the server, in milliseconds since the epoch."""
+    action: str
+    """An `AuditAction`, or one that only a newer release knows."""
+    actor: str = ""
+    case_id: str = ""
+    owner: str = ""
+    activity: str = ""
+    call_id: str = ""
+    reason: str = ""
+    details: dict[str, str] = {}
+    principals: dict[str, str] = {}
+    """Of a principals file that was read: a short digest for each name, by which the next entry says what changed."""
+    key_id: str = ""
+    """The id of the key of its HMAC. Empty: it has no HMAC."""
+
+
+class AuditStart(msgspec.Struct, frozen=True):
+    """The newest entry that retention has deleted: the chain begins behind it. Stored as JSON."""
+
+    chain: int
+    sequence: int
+    digest: str
+    place_ms: int
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry of a chain."""
+
+    sequence: int
+    digest: str
+    """The SHA-256 of the entry, in hexadecimal digits."""
+    place_ms: int
+    """Its place in the order of time: its time, or that of an earlier entry if that is later."""
+    mark: str
+    """The SHA-1 of the entry: scripts compare it, and have nothing better. It proves nothing."""
+
+    @classmethod
+    def of(cls, place: Place, entry: bytes) -> Head:
+        """Return the head that an entry is."""
+        sha1 = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
+        return cls(place.sequence, digest_of(entry), place.ms, sha1)
+
+
+NO_ENTRIES: Final = Head(0, "", 0, "-")
+"""The head of a chain without entries."""
+UNKNOWN: Final = Head(0, "", 0, "?")
+"""Stands for a head that is not known: no chain has it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """The place of an entry in its chain, which is its id in the store."""
+
+    ms: int
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Place:
+        """Return the place that an id in the store names. Raises ValueError."""
+        ms, _, sequence = (text if isinstance(text, str) else text.decode()).partition("-")
+        return cls(int(ms), int(sequence))
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as it is stored."""
+
+    place: Place
+    entry: bytes
+    mac: str
+
+
+def digest_of(entry: bytes) -> str:
+    """Return the digest of an entry: its SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(entry).hexdigest()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_entry = msgspec.json.Decoder(AuditEntry).decode
+_decode_start = msgspec.json.Decoder(AuditStart).decode
+
+
+def decode_entry(entry: bytes) -> AuditEntry | None:
+    """Return what an entry says. None: it is none."""
+    try:
+        return _decode_entry(entry)
+    except msgspec.DecodeError:
+        return None
+
+
+def decode_start(start: bytes) -> AuditStart | None:
+    """Return what a start says. None: it is none."""
+    try:
+        return _decode_start(start)
+    except msgspec.DecodeError:
+        return None
+
+
+class AuditKey:
+    """Makes entries and starts, and their HMACs."""
+
+    def __init__(self, state_key: bytes | None) -> None:
+        """Derive the key from the `state_key`, which all servers share. None: entries have no HMAC."""
+        self._key = None if state_key is None else hmac.digest(state_key, _PURPOSE, "sha256")
+        self.id = "" if self._key is None else hmac.digest(self._key, b"id", "sha256")[:_KEY_ID_BYTES].hex()
+        """Names the key, and says nothing about it. Empty: there is no key."""
+
+    def mac(self, kind: bytes, text: bytes) -> str:
+        """Return the HMAC of an entry or a start (`kind`), in hexadecimal digits."""
+        return NO_MAC if self._key is None else hmac.digest(self._key, kind + b"\0" + text, "sha256").hex()
+
+    def is_right(self, kind: bytes, text: bytes, mac: str) -> bool:
+        """Return whether an HMAC is the one of an entry or a start that this key protects."""
+        return hmac.compare_digest(mac.encode(), self.mac(kind, text).encode())
+
+    def seal(self, change: Change, chain: int, head: Head, now_ms: int) -> tuple[StoredEntry, Head]:
+        """Return the entry of a change, as it follows a head, and the head that it becomes."""
+        entry = _encode(
+            AuditEntry(
+                chain=chain,
+                sequence=head.sequence + 1,
+                previous=head.digest,
+                nonce=secrets.token_hex(8),
+                time_ms=now_ms,
+                action=change.action,
+                actor=change.actor,
+                case_id=change.case_id,
+                owner=change.owner,
+                activity=change.activity,
+                call_id=change.call_id,
+                reason=change.reason,
+                details=dict(change.details),
+                principals=dict(change.principals),
+                key_id=self.id,
+            )
+        )
+        place = Place(max(now_ms, head.place_ms), head.sequence + 1)
+        return StoredEntry(place, entry, self.mac(ENTRY, entry)), Head.of(place, entry)
+
+    def seal_start(self, chain: int, deleted: Head) -> tuple[bytes, str]:
+        """Return the start of a chain whose entries up to `deleted` are deleted, and its HMAC."""
+        start = _encode(AuditStart(chain, deleted.sequence, deleted.digest, deleted.place_ms, self.id))
+        return start, self.mac(START, start)
+
+
+ENTRY: Final = b"entry"
+START: Final = b"start"
+"""What an HMAC is of: none of one kind is one of the other."""

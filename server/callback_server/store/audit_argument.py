@@ -1,0 +1,31 @@
+"""How a script gets the entry of the audit for the change that it makes, and how it refuses an entry that came late.
+
+The argument is explained in lua/includes/audit.lua. Empty: the change has no entry, because no principal makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from callback_server.domain.audit import NO_ENTRIES, Head, Place, StoredEntry
+
+
+class HeadMovedError(Exception):
+    """Another entry was appended to the chain meanwhile. Nothing was changed: make the entry again."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__("the head of the audit has moved")
+        self.head = head
+        """The newest entry."""
+
+
+def audit_argument(follows: Head, stored: StoredEntry) -> bytes:
+    """Return the argument for an entry that follows a head."""
+    return f"{follows.mark} {stored.place} {stored.mac} ".encode() + stored.entry
+
+
+def require_head(word: bytes, facts: Sequence[bytes]) -> None:
+    """Check the reply of a script. Raise HeadMovedError if its word is HEAD_MOVED."""
+    if word == b"HEAD_MOVED":
+        newest_id, entry = facts
+        raise HeadMovedError(Head.of(Place.parse(newest_id), entry) if newest_id else NO_ENTRIES)

@@ -1,0 +1,12 @@
+#!lua flags=allow-oom
+-- Appends an entry to the audit that has no change of its own in the store.
+--
+-- KEYS: chain
+-- ARGV: audit (see includes/audit.lua)
+-- Returns: OK; HEAD_MOVED with id and text of the newest entry ('' = there is none).
+-- @arguments
+-- @include audit
+
+local appended, newest_id, newest_entry = append_audit(audit)
+if appended == 'MOVED' then return {'HEAD_MOVED', newest_id, newest_entry} end
+return {'OK'}

@@ -1,0 +1,36 @@
+"""The query that reads a chain of the audit, oldest entries first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback_server.domain.audit import Place, StoredEntry
+from callback_server.store import keys
+from callback_server.store.script_arguments import numbers, texts
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("read_audit", [*texts("after"), *numbers("limit")], key="chain")
+LIMIT: Final = 500
+"""How many entries one script reads. It blocks the store meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPart:
+    """Entries of a chain that follow each other."""
+
+    start: bytes
+    """What says where the chain begins, with its HMAC before it and a space between. Empty: with entry 1."""
+    entries: list[StoredEntry]
+
+
+async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit: int = LIMIT) -> AuditPart:
+    """Return the oldest entries of a chain behind one of them, at most `limit`. None: from the oldest of all on.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    arguments = SCRIPT.arguments(after="" if after is None else str(after), limit=limit)
+    start, *flat = await scripts.run_on(SCRIPT, keys.audit_tag(chain), arguments)
+    triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    return AuditPart(start, [StoredEntry(Place.parse(id_), entry, mac.decode()) for id_, entry, mac in triples])
