@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from support.calls import Called
 from support.services import refusal, running_services
 from support.store import KINDS
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 from support.workers import ACCEPTED, accept_timeout, raw_worker
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -185,6 +185,21 @@ async def test_a_call_offered_to_a_replica_that_dies_goes_to_another(up):
         await called.answer
         await worker.close()
         await serving
+    await up.other.got(Withdraw)
+
+
+async def test_a_call_that_a_replica_has_not_accepted_when_it_stops_goes_to_another_at_once(up):
+    await up.other.has_slots()
+    with accept_timeout(2 * DEADLINE_S):
+        called = await Called.make(up.services, "act")
+        await up.other.got(Offer)
+        await announce_slots(up.other.scripts, up.other.name, None)
+        async with raw_worker(up.services.worker_stub, "act") as worker:
+            serving = asyncio.create_task(worker.serve())
+            async with asyncio.timeout(DEADLINE_S):
+                await called.answer
+            await worker.close()
+            await serving
     await up.other.got(Withdraw)
 
 

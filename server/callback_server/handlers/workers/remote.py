@@ -4,7 +4,8 @@
    DISCOVERY_S. The counts are never exact. A replica whose slots are full declines.
 2. A lost message only delays a call: each side times out by its own clock. A repeated message has no effect, because
    the name of an assignment is used once.
-3. A replica that has not announced itself for a while is dead, and the confirmed calls of its workers are lost.
+3. A replica that announces itself no more stops. An offer that it has not accepted is withdrawn. After a while it is
+   dead, and the confirmed calls of its workers are lost.
 """
 
 from __future__ import annotations
@@ -233,7 +234,9 @@ class RemoteWorkers:
         missing = {assignment.replica for assignment in self._assignments.values()} - self._slots.keys()
         self._missing_since = {replica: self._missing_since.get(replica, now) for replica in missing}
         for assignment in [*self._assignments.values()]:
-            if now - self._missing_since.get(assignment.replica, now) >= DEAD_S:
+            if assignment.replica in missing and not assignment.accepted:
+                assignment.withdraw()  # a replica that stopped does not read the offer; the call goes to another worker
+            elif now - self._missing_since.get(assignment.replica, now) >= DEAD_S:
                 self.remove(assignment)
                 assignment.complete(None)
 
