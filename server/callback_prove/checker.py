@@ -106,26 +106,47 @@ def is_failure(request: Requested) -> bool:
     return request.code not in {*SUCCESSES, 422, 502}
 
 
-def _failed_in_restarts(steps: Sequence[AnyStep]) -> Iterator[Violation]:
-    """Yield the calls that failed, and the handlers' runs that were broken off, outside of the times when they may."""
+@dataclass(frozen=True)
+class Failure:
+    """A call that failed, or a handler's run that was broken off, and the restart during which it was."""
+
+    case_id: str
+    """Empty: a client got no URL."""
+    what: str
+    """Class of the error."""
+    restart: Restarted | None
+    """None: nothing was restarted then."""
+
+
+def failures(steps: Iterable[AnyStep]) -> Iterator[Failure]:
+    """Yield the failures of a history with restarts."""
+    steps = [*steps]
     restarts = [step for step in steps if isinstance(step, Restarted)]
-    if not restarts:
-        return
-
-    def is_expected(began: float, ended: float) -> bool:
-        return any(each.may_fail and began <= each.ended and ended >= each.began for each in restarts)
-
     for step in steps:
-        if isinstance(step, Requested) and is_failure(step) and not is_expected(step.began, step.ended):
-            yield Violation(Promise.AVAILABLE, step.case_id, f"a caller got {step.code or 'no response'}")
-        if isinstance(step, Generated) and not step.case_id and not is_expected(step.began, step.at):
-            yield Violation(Promise.AVAILABLE, "", "a client got no URL")
-        if (
-            isinstance(step, Ran)
-            and step.outcome in {"killed", "cancelled"}
-            and not is_expected(step.began, step.ended)
-        ):
-            yield Violation(Promise.AVAILABLE, step.case_id, f"the handler of {step.call_id} was {step.outcome}")
+        match step:
+            case Requested() if is_failure(step):
+                what = f"a caller got {step.code or 'no response'}: {step.reason}".removesuffix(": ")
+                yield Failure(step.case_id, what, restart_during(restarts, step.began, step.ended))
+            case Generated(case_id=""):
+                what = f"a client got no URL: {step.reason}".removesuffix(": ")
+                yield Failure("", what, restart_during(restarts, step.began, step.at))
+            case Ran(outcome="killed" | "cancelled"):
+                what = f"a handler was {step.outcome}"
+                yield Failure(step.case_id, what, restart_during(restarts, step.began, step.ended))
+
+
+def restart_during(restarts: Iterable[Restarted], began: float, ended: float) -> Restarted | None:
+    """Return the restart during which something was, first one during which calls may fail. None: there was none."""
+    during = [each for each in restarts if began <= each.ended and ended >= each.began]
+    return max(during, key=lambda each: each.may_fail, default=None)
+
+
+def _failed_in_restarts(steps: Sequence[AnyStep]) -> Iterator[Violation]:
+    """Yield the failures outside of the times when calls may fail, if anything was restarted."""
+    if any(isinstance(step, Restarted) for step in steps):
+        for failure in failures(steps):
+            if failure.restart is None or not failure.restart.may_fail:
+                yield Violation(Promise.AVAILABLE, failure.case_id, failure.what)
 
 
 def missed_events(steps: Iterable[AnyStep]) -> int:

@@ -29,6 +29,8 @@ class Generated(Step, frozen=True, kw_only=True, tag="generated"):
     """Name of the mode of the case: a key of `MODES`."""
     case_id: str
     """Empty: no URL was returned."""
+    reason: str = ""
+    """Why there is no URL: the reason of the server, or the gRPC code."""
 
 
 class Requested(Step, frozen=True, kw_only=True, tag="requested"):
@@ -40,6 +42,8 @@ class Requested(Step, frozen=True, kw_only=True, tag="requested"):
     body: str
     code: int
     text: str = ""
+    reason: str = ""
+    """Why there is no success: the code of the problem, or the error of the connection."""
     is_untouched: bool = False
     """Whether the response is a 503 with `Retry-After`, which promises that nothing was done."""
     is_told_to_wait: bool = False

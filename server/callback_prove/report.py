@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Final
 
-from callback_prove.checker import SUCCESSES, Violation, is_failure
+from callback_prove.checker import SUCCESSES, Violation, failures, restart_during
 from callback_prove.history import (
     NO_ANSWER,
     Answered,
@@ -46,9 +46,8 @@ def progress(steps: Sequence[AnyStep]) -> str:
 
 def report(steps: Sequence[AnyStep], violations: Sequence[Violation], *, has_store: bool = True) -> str:
     """Return the report of a complete history. `has_store`: whether the store ran on this machine."""
-    return "\n".join(
-        [*_versions(has_store=has_store), *_table(steps), *_faults(steps), *_errors(steps), *_broken(violations)]
-    )
+    parts = _table(steps), _faults(steps), _restarts(steps), _errors(steps), _broken(violations)
+    return "\n".join([*_versions(has_store=has_store), *itertools.chain(*parts)])
 
 
 def _versions(*, has_store: bool) -> Iterator[str]:
@@ -88,14 +87,30 @@ def _faults(steps: Sequence[AnyStep]) -> Iterator[str]:
     faults = Counter(
         f"{step.fault} {step.process.rpartition('-')[0] or step.process}" for step in of_type(steps, Injected)
     )
-    if restarts := of_type(steps, Restarted):
-        failed = [request for request in of_type(steps, Requested) if is_failure(request)]
-        expected = sum(
-            any(each.may_fail and request.began <= each.ended and request.ended >= each.began for each in restarts)
-            for request in failed
-        )
-        yield f"restarts: {len(restarts)}; failed calls: {len(failed)}, {expected} of them while the store failed over"
     yield f"faults: {faults.total()}" + "".join(f"; {name} {count}" for name, count in sorted(faults.items()))
+
+
+def _restarts(steps: Sequence[AnyStep]) -> Iterator[str]:
+    """Yield what was restarted, what was requested meanwhile, and each class of error."""
+    restarts = of_type(steps, Restarted)
+    if not restarts:
+        return
+
+    def kind(restart: Restarted | None) -> str:
+        return "nothing" if restart is None else restart.process.rpartition("-")[0]
+
+    requests = Counter(kind(restart_during(restarts, each.began, each.ended)) for each in of_type(steps, Requested))
+    failed = [*failures(steps)]
+    yield f"{'restarted':<10}" + "".join(f"{column:>11}" for column in ("times", "seconds", "requests", "failures"))
+    for name in ("nothing", *dict.fromkeys(map(kind, restarts))):
+        those = [each for each in restarts if kind(each) == name]
+        seconds = f"{sum(each.ended - each.began for each in those):.1f}" if those else ""
+        errors = Counter(each.what for each in failed if kind(each.restart) == name)
+        columns = (len(those) or "", seconds, requests[name], errors.total())
+        yield f"{name:<10}" + "".join(f"{column:>11}" for column in columns)
+        yield from (f"  {what}: {count}" for what, count in errors.most_common())
+    expected = sum(each.restart is not None and each.restart.may_fail for each in failed)
+    yield f"failures: {len(failed)}, {expected} of them while the store failed over"
 
 
 def _errors(steps: Sequence[AnyStep]) -> Iterator[str]:

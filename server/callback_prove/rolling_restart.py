@@ -3,11 +3,14 @@
 These are the edges, the servers, the handlers, and the nodes of a cluster: a replica is restarted, then takes over from
 its primary, which is restarted as a replica. Callers use only edges that are not being restarted, as a load balancer
 does. Calls may fail only while a node of the store is restarted. Their number is in the report.
+
+Before that, the proof measures how many requests this machine serves, and has no result if these are too few: what
+fails then would say nothing about restarts.
 """
 
 import asyncio
 import contextlib
-import statistics
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,26 +19,36 @@ from typing import Final
 from callback_prove.cluster import PRIMARIES, Cluster, Node, fail_over_to, running_cluster
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Requested, Restarted, of_type
+from callback_prove.modes import MODES
 from callback_prove.proof import Settings, say, under_load, wait_for_successes
 from callback_prove.system import Ports, Process, System
+from callback_prove.workload import REQUESTS, Workload
 
 RATE: Final = 100.0
 """Number of requests per second."""
 DRAIN_S: Final = 2.0
 """Default of the setting `drain_s`, in seconds."""
-WARM_UP_S: Final = 5.0
-"""Length of the load before the first restart, in seconds."""
-SLOW_S: Final = 1.0
-"""Median time of a response above which the load is too much for the machine, in seconds. Handlers take up to 0.3."""
+WARM_UP_S: Final = 3.0
+"""Length of the load before the measurement, in seconds."""
+MEASURED_S: Final = 5.0
+"""Length of the measurement of what this machine serves, in seconds."""
+HEADROOM: Final = 1.5
+"""How many times the load a machine must be able to serve: a process that starts takes time of the processors too."""
 
 
-def _require_speed(history: History, rate: float) -> None:
-    """Raise ProveError if callers wait too long although nothing was restarted yet."""
-    waits = [step.ended - step.began for step in of_type(history.steps, Requested)]
-    if (typical := statistics.median(waits) if waits else WARM_UP_S) > SLOW_S:
+async def require_speed(workload: Workload, history: History, rate: float) -> None:
+    """Raise ProveError if this machine serves too few requests, with as many callers as it takes to know."""
+    callers = math.ceil(HEADROOM * rate / (REQUESTS * len(MODES)))  # each has a response or more per second
+    async with workload.calling(callers):
+        await asyncio.sleep(WARM_UP_S)
+        before = len(of_type(history.steps, Requested))
+        await asyncio.sleep(MEASURED_S)
+        served = (len(of_type(history.steps, Requested)) - before) / MEASURED_S
+    say(f"this machine serves at least {served:.0f} requests per second")
+    if served < HEADROOM * rate:
         raise ProveError(
-            f"callers wait {typical:.1f} s although nothing was restarted: this machine cannot serve {rate:g} requests "
-            "per second; use a lower --rate"
+            f"this machine serves {served:.0f} requests per second at the moment, and {rate:g} beside a restart take "
+            f"{HEADROOM * rate:.0f}; use --rate {max(1, served // HEADROOM):.0f}, or wait until nothing else runs"
         )
 
 
@@ -64,8 +77,7 @@ async def prove(settings: Settings, history: History) -> None:
             settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability, drain_s=DRAIN_S
         )
         async with running_cluster(cluster), under_load(system, history, settings) as workload:
-            await asyncio.sleep(WARM_UP_S)  # the load that is judged
-            _require_speed(history, settings.rate or RATE)
+            await require_speed(workload, history, settings.rate or RATE)
             for _ in range(settings.cycles):
                 await wait_for_successes(workload, settings.min_successes)
                 for edge, address in zip(system.edges, system.edge_addresses, strict=True):

@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import httpcore
+import msgspec
 
 from callback import (
     AsyncCallbackClient,
@@ -29,6 +30,7 @@ from callback import (
     WatchPositionLostError,
 )
 from callback_prove.checker import SUCCESSES, missed_events
+from callback_prove.connections import Connections
 from callback_prove.history import (
     NO_ANSWER,
     Answered,
@@ -50,16 +52,19 @@ TRIES: Final = 4
 """Number of times that a caller sends a request until it gets a success."""
 CLIENT_TIMEOUT_S: Final = 2.0
 """Timeout of clients under load, in seconds."""
-CALLER_TIMEOUT_S: Final = 60.0
-"""Timeout of callers, in seconds."""
 READ_TIMEOUT_S: Final = 60.0
 """Timeout of each request that reads what is recorded, in seconds."""
 READS: Final = 32
 """Number of cases that are read at the same time."""
 READ_INTERVAL_S: Final = 0.5
 """Interval of the reads of cases with calls that have not ended, in seconds."""
-_TIMEOUTS: Final = dict.fromkeys(("connect", "read", "write", "pool"), CALLER_TIMEOUT_S)
 _NO_RESPONSE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+
+
+class _Problem(msgspec.Struct):
+    """What an edge responds where there is no answer (RFC 9457)."""
+
+    code: str
 
 
 class Workload:
@@ -94,9 +99,7 @@ class Workload:
         self._random = random.Random(seed)  # noqa: S311  # a reproducible load, not a secret
         self._labels = labels or {}
         self.client = AsyncCallbackClient(client) if isinstance(client, str) else client
-        self._http = httpcore.AsyncConnectionPool(
-            max_connections=None, max_keepalive_connections=100, keepalive_expiry=2.0
-        )
+        self._connections = Connections()
         self._tasks: list[asyncio.Task[None]] = []
         self._number = 0
         self.avoided = set[str]()
@@ -107,7 +110,7 @@ class Workload:
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """Close all connections after the body."""
-        async with self.client, self._http:
+        async with self.client, self._connections:
             yield
 
     @contextlib.asynccontextmanager
@@ -181,32 +184,35 @@ class Workload:
                 labels=self._labels,
                 timeout=CLIENT_TIMEOUT_S,
             )
-        except UnavailableError:
-            self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=""))
+        except UnavailableError as error:
+            reason = error.reason or error.code.name
+            self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id="", reason=reason))
             return
         self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=made.case_id))
-        url = urlsplit(made.url)
         bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-        origins = [f"http://{edge}" for edge in self._edges if edge not in self.avoided]
-        origins = origins or [f"{url.scheme}://{url.netloc}"]
-        await asyncio.gather(
-            *(self.call(mode, made.case_id, origins[n % len(origins)], url.path, body) for n, body in enumerate(bodies))
-        )
+        await asyncio.gather(*(self.call(mode, made.case_id, made.url, n, body) for n, body in enumerate(bodies)))
 
-    async def call(self, mode: str, case_id: str, origin: str, path: str, body: str) -> None:
-        """Send the request of one caller until it succeeds, or the caller gives up."""
-        method = "POST"
+    async def call(self, mode: str, case_id: str, url: str, caller: int, body: str) -> None:
+        """Send the request of one caller until it succeeds, or the caller gives up. Each try can be at another edge."""
+        parts = urlsplit(url)
+        method, path = "POST", parts.path
         for _ in range(TRIES):
+            edges = [edge for edge in self._edges if edge not in self.avoided]
+            origin = f"http://{edges[caller % len(edges)]}" if edges else f"{parts.scheme}://{parts.netloc}"
             began = time.time()
             try:
-                response = await self._http.request(
-                    method,
-                    f"{origin}{path}",
-                    content=body.encode() if method == "POST" else None,
-                    extensions={"timeout": _TIMEOUTS},
+                response = await self._connections.request(
+                    method, origin, path, body.encode() if method == "POST" else None
                 )
-            except _NO_RESPONSE:
-                step = Requested(began=began, ended=time.time(), case_id=case_id, body=body, code=NO_ANSWER)
+            except _NO_RESPONSE as error:
+                step = Requested(
+                    began=began,
+                    ended=time.time(),
+                    case_id=case_id,
+                    body=body,
+                    code=NO_ANSWER,
+                    reason=type(error).__name__,
+                )
             else:
                 headers = {name.lower(): value for name, value in response.headers}
                 waits_at = headers.get(b"location", b"").decode("ascii") if response.status == 202 else ""
@@ -217,6 +223,7 @@ class Workload:
                     body=body,
                     code=response.status,
                     text=response.content.decode("utf-8", "replace") if response.status in SUCCESSES else "",
+                    reason="" if response.status in SUCCESSES else _problem_of(response.content),
                     is_untouched=response.status == 503 and b"retry-after" in headers and method == "POST",
                     is_told_to_wait=bool(waits_at),
                 )
@@ -326,6 +333,14 @@ async def _wait_for(tasks: Iterable[asyncio.Task[None]]) -> None:
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         if result is not None:
             raise result
+
+
+def _problem_of(content: bytes) -> str:
+    """Return the code of the problem of a response. Empty: it is not one of an edge."""
+    try:
+        return msgspec.json.decode(content, type=_Problem).code
+    except msgspec.DecodeError:
+        return ""
 
 
 def _has_ended(case: Recorded) -> bool:

@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import json
 import time
-from urllib.parse import urlsplit
 
 import msgspec
 from playwright.async_api import Error as BrowserError
@@ -111,8 +110,8 @@ class Run:
             case_id, url = await self._go.generate(mode, *self._system.activities)
             if url:
                 bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-                origin, path = f"http://{self._system.edge_addresses[0]}", urlsplit(url).path
-                await asyncio.gather(*(self._workload.call(mode, case_id, origin, path, body) for body in bodies))
+                calls = (self._workload.call(mode, case_id, url, n, body) for n, body in enumerate(bodies))
+                await asyncio.gather(*calls)
             self.finished += 1
 
     async def visit(self):
