@@ -52,6 +52,7 @@ _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTIL
 _COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
 _FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
 """A function outside of all others, on one line or up to an `end` at the beginning of a line."""
+_WORD: Final = re.compile(r"\w+")
 
 Arguments = msgspec.Struct
 """The arguments of a script by name, as its `arguments` returned them."""
@@ -150,10 +151,16 @@ def _without_unused_functions(source: str) -> str:
     Each execution of a script makes all of its functions before it does anything else.
     """
     source = _COMMENT.sub("", source)
-    for function in reversed([*_FUNCTION.finditer(source)]):  # only what stands after a function uses it
-        if not re.search(rf"\b{function[1]}\b", source[function.end() :]):
-            source = source[: function.start()] + source[function.end() :]
-    return source
+    kept, end = list[str](), len(source)  # what is kept, from the last piece to the first one
+    used = set[str]()  # the words in it: only what stands after a function uses it
+    for function in reversed([*_FUNCTION.finditer(source)]):
+        kept.append(source[function.end() : end])
+        used.update(_WORD.findall(kept[-1]))
+        if function[1] in used:
+            kept.append(function[0])
+            used.update(_WORD.findall(function[0]))
+        end = function.start()
+    return "".join([source[:end], *reversed(kept)])
 
 
 class Scripts:
