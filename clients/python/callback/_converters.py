@@ -11,6 +11,12 @@ from callback._values import (
     Activity,
     ActivityKind,
     AnswerMode,
+    AuditAction,
+    AuditChain,
+    AuditEntry,
+    AuditHead,
+    AuditProblem,
+    AuditProblemKind,
     Call,
     Callback,
     CallbackStatus,
@@ -176,6 +182,47 @@ def paused_from_proto(message: callbacks_service_pb2.PausedActivity) -> PausedAc
         principal=message.principal,
         reason=message.reason,
         pause_time=_time(message.pause_time) if message.HasField("pause_time") else None,
+    )
+
+
+def audit_entry_from_proto(message: callbacks_service_pb2.AuditEntry) -> AuditEntry:
+    """Convert an entry of the audit."""
+    return AuditEntry(
+        chain=message.chain,
+        sequence=message.sequence,
+        time=_time(message.time),
+        action=_enum_member(AuditAction, callbacks_service_pb2.AuditAction, message.action) or AuditAction.UNKNOWN,
+        actor=message.actor,
+        owner=message.owner,
+        activity=message.callback_activity,
+        case_id=message.callback_case_id,
+        call_id=message.call_id,
+        reason=message.reason,
+        details=dict(message.details),
+        digest=message.digest,
+        key_id=message.key_id,
+    )
+
+
+def audit_chain_from_proto(message: callbacks_service_pb2.AuditChain) -> AuditChain:
+    """Convert the result of a verification of one chain."""
+    head = message.head
+    return AuditChain(
+        chain=message.chain,
+        entry_count=message.entry_count,
+        first_sequence=message.first_sequence,
+        head=AuditHead(chain=head.chain, sequence=head.sequence, digest=head.digest)
+        if message.HasField("head")
+        else None,
+        problems=tuple(
+            AuditProblem(
+                kind=_enum_member(AuditProblemKind, callbacks_service_pb2.AuditProblemKind, each.kind)
+                or AuditProblemKind.UNKNOWN,
+                sequence=each.sequence,
+                text=each.text,
+            )
+            for each in message.problems
+        ),
     )
 
 

@@ -562,6 +562,124 @@ class PausedActivity(Value):
     """The time at which it was paused, by the clock of the store. None if a server of an earlier release did."""
 
 
+class AuditAction(StrEnum):
+    """Kind of a change in the audit."""
+
+    RESPONSE_SET = "RESPONSE_SET"
+    """The response of a callback was replaced."""
+    CALL_ANSWERED = "CALL_ANSWERED"
+    """A held call was answered."""
+    CALLBACK_RESOLVED = "CALLBACK_RESOLVED"
+    """A callback got its answer."""
+    CALLBACK_CLOSED = "CALLBACK_CLOSED"
+    """A callback was closed."""
+    CALLBACK_EXTENDED = "CALLBACK_EXTENDED"
+    """The expiry of a callback was set."""
+    CALLS_ERASED = "CALLS_ERASED"
+    """The recorded data of the calls of a callback was erased."""
+    CALL_REPLAYED = "CALL_REPLAYED"
+    """A call or notification was replayed."""
+    ACTIVITY_PAUSED = "ACTIVITY_PAUSED"
+    """The deliveries of an activity were paused."""
+    ACTIVITY_RESUMED = "ACTIVITY_RESUMED"
+    """The deliveries of an activity were resumed."""
+    PRINCIPALS_READ = "PRINCIPALS_READ"
+    """A server has read a principals file that differs from the one that was read before."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry(Value):
+    """An entry of the audit: who changed what, and when. It has no secret."""
+
+    chain: int
+    """The number of its chain: the partition of its callback, or 64 for what belongs to no callback."""
+    sequence: int
+    """Its number in the chain, from 1 on without a gap."""
+    time: datetime
+    """The time of the change, by the clock of the server that made it."""
+    action: AuditAction
+    """Kind of change."""
+    actor: str = ""
+    """The principal that made it. Empty: a server."""
+    owner: str = ""
+    """The owner of the callback. Empty if the entry is about no callback."""
+    activity: str = ""
+    """The activity of the callback, or the one that was paused or resumed."""
+    case_id: str = ""
+    """The case id of the callback. Empty if the entry is about none."""
+    call_id: str = ""
+    """The call. Empty if the entry is about none."""
+    reason: str = ""
+    """What the principal gave as the reason."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Facts about the change, such as the `attributes` of a response that were replaced."""
+    digest: str = ""
+    """SHA-256 of the entry as it is stored, in hexadecimal digits."""
+    key_id: str = ""
+    """Names the key that protects the entry. Empty: nothing protects it, because the server had no `state_key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead(Value):
+    """The newest entry of a chain of the audit at some time."""
+
+    chain: int
+    """The number of the chain."""
+    sequence: int
+    """The number of the entry."""
+    digest: str
+    """The digest of the entry."""
+
+
+class AuditProblemKind(StrEnum):
+    """Kind of a problem with a chain of the audit."""
+
+    ALTERED = "ALTERED"
+    """An entry is not as a server has stored it."""
+    MISSING = "MISSING"
+    """Entries between others, or before all others, were removed."""
+    MOVED = "MOVED"
+    """Entries were reordered, replaced or inserted."""
+    TRUNCATED = "TRUNCATED"
+    """The newest entries are not there any more, or are others than those of a known head."""
+    UNKNOWN_KEY = "UNKNOWN_KEY"
+    """Entries are protected by a key that the server does not have."""
+    UNPROTECTED = "UNPROTECTED"
+    """Entries have no protection, because the server had no `state_key`."""
+    UNKNOWN = "UNKNOWN"
+    """A kind that this version of the client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditProblem(Value):
+    """Something that is wrong with a chain of the audit."""
+
+    kind: AuditProblemKind
+    """Kind of problem."""
+    sequence: int
+    """The number of the entry where it was found."""
+    text: str
+    """A description for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChain(Value):
+    """The result of a verification of one chain of the audit."""
+
+    chain: int
+    """The number of the chain."""
+    entry_count: int
+    """The number of entries that are kept."""
+    first_sequence: int
+    """The number of the oldest entry. 0: there is none."""
+    head: AuditHead | None = None
+    """The newest entry. None: there is none."""
+    problems: tuple[AuditProblem, ...] = ()
+    """What is wrong. Empty: the chain is as the servers have stored it."""
+
+
 class WarningReason(StrEnum):
     """Kind of a warning about a request that was accepted."""
 

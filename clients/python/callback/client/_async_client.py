@@ -6,7 +6,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -16,6 +16,8 @@ import grpc
 
 from callback._converters import (
     activity_from_proto,
+    audit_chain_from_proto,
+    audit_entry_from_proto,
     call_from_proto,
     callback_from_proto,
     event_from_proto,
@@ -36,6 +38,10 @@ from callback._errors import (
 from callback._values import (
     Activity,
     AnswerMode,
+    AuditAction,
+    AuditChain,
+    AuditEntry,
+    AuditHead,
     Call,
     Callback,
     CallbackStatus,
@@ -756,6 +762,127 @@ class AsyncCallbackClient:
         request = messages.ListFindingsRequest()
         reply = await self._call(lambda stub: stub.ListFindings, request, self._backoff(timeout))
         return tuple(map(finding_from_proto, reply.findings))
+
+    async def list_audit_entries(
+        self,
+        *,
+        owner: str = "",
+        actor: str = "",
+        action: AuditAction | None = None,
+        case_id: str = "",
+        activity: str = "",
+        recorded_after: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncIterator[AuditEntry]:
+        """Yield entries of the audit, newest first: who changed what, and when. Pages are requested as needed.
+
+        Args:
+            owner: Only entries about callbacks of this owner. Default: all that you may see. Other owners than
+                yourself require the role admin, or a worker with `answers`.
+            actor: Only changes by this principal. Default: by every one.
+            action: Only changes of this kind. Default: every kind.
+            case_id: Only changes of this callback, also after it was deleted. Default: every one.
+            activity: Only changes of this activity and its callbacks. Default: every one.
+            recorded_after: Only entries of this time or later, with its time zone.
+            recorded_before: Only entries of an earlier time than this, with its time zone.
+            page_size: The number of entries per page. Default (0): 50. The server returns at most 1,000.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: An argument is out of range.
+            PermissionDeniedError: The principal may not list for the owner.
+            UnavailableError: No response arrived.
+        """
+        token = ""
+        while True:
+            page = await self.list_audit_entries_page(
+                owner=owner,
+                actor=actor,
+                action=action,
+                case_id=case_id,
+                activity=activity,
+                recorded_after=recorded_after,
+                recorded_before=recorded_before,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
+            for entry in page.items:
+                yield entry
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def list_audit_entries_page(
+        self,
+        *,
+        owner: str = "",
+        actor: str = "",
+        action: AuditAction | None = None,
+        case_id: str = "",
+        activity: str = "",
+        recorded_after: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[AuditEntry]:
+        """Return one page of `list_audit_entries`.
+
+        Args:
+            owner: As in `list_audit_entries`.
+            actor: As in `list_audit_entries`.
+            action: As in `list_audit_entries`.
+            case_id: As in `list_audit_entries`.
+            activity: As in `list_audit_entries`.
+            recorded_after: As in `list_audit_entries`.
+            recorded_before: As in `list_audit_entries`.
+            page_size: As in `list_audit_entries`.
+            page_token: `next_page_token` of the previous page. Default: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+        """
+        request = _requests.list_audit_entries_request(
+            owner=owner,
+            actor=actor,
+            action=action,
+            case_id=case_id,
+            activity=activity,
+            recorded_after=recorded_after,
+            recorded_before=recorded_before,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        reply = await self._call(lambda stub: stub.ListAuditEntries, request, self._backoff(timeout))
+        return Page(tuple(map(audit_entry_from_proto, reply.entries)), reply.next_page_token)
+
+    async def verify_audit(
+        self, heads: Iterable[AuditHead] = (), *, timeout: float | None = None
+    ) -> tuple[AuditChain, ...]:
+        """Verify the audit: find entries that were altered, removed, inserted or moved. Requires the role admin.
+
+        Args:
+            heads: Heads of an earlier verification, kept outside of the store. Newest entries that were removed are
+                found by them.
+            timeout: Timeout of each page of chains in seconds. Default: that of the client.
+
+        Returns:
+            The result of each chain.
+
+        Raises:
+            InvalidRequestError: A head is none.
+            PermissionDeniedError: The principal lacks the role admin.
+            UnavailableError: No response arrived.
+        """
+        kept, chains, token = [*heads], list[AuditChain](), ""
+        while True:
+            request = _requests.verify_audit_request(kept, page_token=token)
+            reply = await self._call(lambda stub: stub.VerifyAudit, request, self._backoff(timeout))
+            chains += map(audit_chain_from_proto, reply.chains)
+            token = reply.next_page_token
+            if not token:
+                return tuple(chains)
 
     def watch_calls(
         self,

@@ -22,6 +22,8 @@ from callback._errors import (
 from callback._reasons import ErrorReason
 from callback._values import (
     AnswerMode,
+    AuditAction,
+    AuditHead,
     Call,
     Callback,
     CallbackStatus,
@@ -312,6 +314,50 @@ def list_callbacks_request(
     if created_before is not None:
         request.created_before.CopyFrom(_timestamp("created_before", created_before))
     return request
+
+
+def list_audit_entries_request(
+    *,
+    owner: str,
+    actor: str,
+    action: AuditAction | None,
+    case_id: str,
+    activity: str,
+    recorded_after: datetime | None,
+    recorded_before: datetime | None,
+    page_size: int,
+    page_token: str,
+) -> messages.ListAuditEntriesRequest:
+    """Return the request message of `list_audit_entries_page`.
+
+    Raises:
+        ValueError: The action is UNKNOWN, or a time has no time zone.
+        TypeError: A value has the wrong type.
+    """
+    request = messages.ListAuditEntriesRequest(
+        page_size=page_size,
+        page_token=require_text("page_token", page_token),
+        owner=require_text("owner", owner),
+        actor=require_text("actor", actor),
+        callback_case_id=require_text("case_id", case_id),
+        callback_activity=require_text("activity", activity),
+    )
+    if action is not None:
+        member = _member("action", action, AuditAction)
+        request.action = messages.AuditAction.Value(f"AUDIT_ACTION_{member}")
+    if recorded_after is not None:
+        request.recorded_after.CopyFrom(_timestamp("recorded_after", recorded_after))
+    if recorded_before is not None:
+        request.recorded_before.CopyFrom(_timestamp("recorded_before", recorded_before))
+    return request
+
+
+def verify_audit_request(heads: Iterable[AuditHead], *, page_token: str) -> messages.VerifyAuditRequest:
+    """Return the request message of a page of `verify_audit`."""
+    return messages.VerifyAuditRequest(
+        page_token=page_token,
+        heads=[messages.AuditHead(chain=each.chain, sequence=each.sequence, digest=each.digest) for each in heads],
+    )
 
 
 def list_calls_request(case_id: str, *, page_size: int, page_token: str) -> messages.ListCallsRequest:
