@@ -37,7 +37,7 @@ const { method } = pb.CallbacksService;
  * A client of one Callback server.
  *
  * ```ts
- * await using client = new CallbackClient({ target: "127.0.0.1:50051" });
+ * using client = new CallbackClient({ target: "127.0.0.1:50051" });
  * const callback = await client.generateCallbackUrl("order-paid", new Redirect("/page/thankyou"));
  * console.log(callback.url);
  * ```
@@ -50,7 +50,7 @@ const { method } = pb.CallbacksService;
  * wrong type, and an option that does not exist, is a `TypeError` that names it; a number that is out of range is a
  * `RangeError`.
  */
-export class CallbackClient implements AsyncDisposable {
+export class CallbackClient implements Disposable, AsyncDisposable {
   readonly #connection: Connection;
 
   /**
@@ -71,6 +71,10 @@ export class CallbackClient implements AsyncDisposable {
    */
   close(): void {
     this.#connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -49,6 +49,8 @@ export interface ErrorAttributes {
 
 /** Base class of every error of a request: the server refused it, or did not respond. */
 export class CallbackError extends Error {
+  /** The name of the class, also where a bundler has shortened that. */
+  override readonly name: string = "CallbackError";
   /** The reason. Empty if the error does not come from the server. A later server can send a reason that is not listed. */
   readonly reason: ErrorReason | (string & {});
   /** The gRPC status code. */
@@ -65,7 +67,6 @@ export class CallbackError extends Error {
     // The violations contain everything that the message says.
     const text = violations.map((each) => `${each.field}: ${each.description}`).join("; ") || message;
     super(`${reason || code}: ${text}`, cause === undefined ? undefined : { cause });
-    this.name = new.target.name;
     this.code = code;
     this.reason = reason;
     this.facts = facts;
@@ -75,13 +76,18 @@ export class CallbackError extends Error {
 }
 
 /** The request is not valid. `violations` names every invalid field. Nothing was stored. */
-export class InvalidRequestError extends CallbackError {}
+export class InvalidRequestError extends CallbackError {
+  override readonly name = "InvalidRequestError";
+}
 
 /** The case or call does not exist, belongs to another owner, or is past its retention. */
-export class NotFoundError extends CallbackError {}
+export class NotFoundError extends CallbackError {
+  override readonly name = "NotFoundError";
+}
 
 /** The case is closed, so its response cannot be changed, and no further call can arrive. */
 export class CallbackClosedError extends CallbackError {
+  override readonly name = "CallbackClosedError";
   /** The reason why the case closed. */
   get closeReason(): CloseReason {
     return wordOf(CloseReason, this.facts["close_reason"]);
@@ -90,6 +96,7 @@ export class CallbackClosedError extends CallbackError {
 
 /** The call already has another answer, or ended without one. The request changed nothing. */
 export class CallAnsweredError extends CallbackError {
+  override readonly name = "CallAnsweredError";
   /** The status of the call. */
   get status(): CallStatus {
     return wordOf(CallStatus, this.facts["status"]);
@@ -97,25 +104,38 @@ export class CallAnsweredError extends CallbackError {
 }
 
 /** The handler decides on the calls: the answer mode of the case is not HOLD. */
-export class CallNotHeldError extends CallbackError {}
+export class CallNotHeldError extends CallbackError {
+  override readonly name = "CallNotHeldError";
+}
 
 /** The case has been resolved with another answer. The request changed nothing. */
-export class CallbackResolvedError extends CallbackError {}
+export class CallbackResolvedError extends CallbackError {
+  override readonly name = "CallbackResolvedError";
+}
 
 /** The call cannot be replayed: it runs, its stored request is not complete, or its activity has no handler. */
-export class CallNotReplayableError extends CallbackError {}
+export class CallNotReplayableError extends CallbackError {
+  override readonly name = "CallNotReplayableError";
+}
 
 /** A case with the same request id and different content exists. */
-export class RequestIdReusedError extends CallbackError {}
+export class RequestIdReusedError extends CallbackError {
+  override readonly name = "RequestIdReusedError";
+}
 
 /** The server has no `state_key`, so it cannot return the same URL twice. Omit the `requestId`. */
-export class RequestIdUnsupportedError extends CallbackError {}
+export class RequestIdUnsupportedError extends CallbackError {
+  override readonly name = "RequestIdUnsupportedError";
+}
 
 /** The request has no valid credentials: the token is missing, wrong or expired, or the certificate is unknown. */
-export class UnauthenticatedError extends CallbackError {}
+export class UnauthenticatedError extends CallbackError {
+  override readonly name = "UnauthenticatedError";
+}
 
 /** The principal lacks the role that this request needs, or may not handle one of the worker's activities. */
 export class PermissionDeniedError extends CallbackError {
+  override readonly name = "PermissionDeniedError";
   /** The missing role, such as `owner`. Empty if the server does not say. */
   get role(): string {
     return this.facts["role"] ?? "";
@@ -124,6 +144,7 @@ export class PermissionDeniedError extends CallbackError {
 
 /** The owner has reached its quota of open cases. Nothing was stored. */
 export class TooManyOpenCallbacksError extends CallbackError {
+  override readonly name = "TooManyOpenCallbacksError";
   /** The quota. Undefined if the server does not say. */
   get limit(): number | undefined {
     const limit = this.facts["limit"];
@@ -132,22 +153,32 @@ export class TooManyOpenCallbacksError extends CallbackError {
 }
 
 /** Events after the resume token are no longer stored. List the current state, then watch without a token. */
-export class WatchPositionLostError extends CallbackError {}
+export class WatchPositionLostError extends CallbackError {
+  override readonly name = "WatchPositionLostError";
+}
 
 /** The watcher reads events more slowly than they arrive. A client that retries resumes from its position. */
-export class WatcherTooSlowError extends CallbackError {}
+export class WatcherTooSlowError extends CallbackError {
+  override readonly name = "WatcherTooSlowError";
+}
 
 /** The server has reached its limit of watchers, in total or for this principal. */
-export class TooManyWatchersError extends CallbackError {}
+export class TooManyWatchersError extends CallbackError {
+  override readonly name = "TooManyWatchersError";
+}
 
 /**
  * The server or its store is unreachable. Every request can be sent again. Send `generateCallbackUrl` with the same
  * `requestId`; otherwise the server may create a second case.
  */
-export class UnavailableError extends CallbackError {}
+export class UnavailableError extends CallbackError {
+  override readonly name: "UnavailableError" | "DeadlineExceededError" = "UnavailableError";
+}
 
 /** No response arrived in time. The server may or may not have executed the request. */
-export class DeadlineExceededError extends UnavailableError {}
+export class DeadlineExceededError extends UnavailableError {
+  override readonly name = "DeadlineExceededError";
+}
 
 function wordOf<Word extends string>(words: Readonly<Record<string, Word>>, word = ""): Word | "UNKNOWN" {
   return words[word] ?? "UNKNOWN";

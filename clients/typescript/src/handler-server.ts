@@ -139,13 +139,14 @@ export class HandlerServer {
   async run(options: RunOptions = {}): Promise<void> {
     checkOptions("run", options, RUN);
     const { signal } = options;
-    using stop = stopSignal(signal);
     const running = await this.#listen();
+    const stop = stopSignal(signal);
     const activities = this.#handlers.activities.join(",") || "none";
     this.#logger.info({ address: running.address, activities }, "handlers_listening");
     await stop.requested;
     this.#logger.info({ graceMs: this.#graceMs }, "stopping");
     const lost = await running.stop();
+    stop.release();
     if (lost > 0) {
       throw new Error(`the grace of the handler server, ${this.#graceMs} ms, ended before ${callsOf(lost)}`);
     }

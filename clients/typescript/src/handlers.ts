@@ -92,11 +92,14 @@ export class Handlers {
   }
 }
 
-/** Check that a value is handlers. @throws TypeError: It is not. The message says what needs them, and how to make them. */
+/** Check that a value is handlers, at least one. @throws TypeError: It is not. The message says what needs them, and how to make them. */
 export function requireHandlers(what: string, handlers: unknown): asserts handlers is Handlers {
   if (!(handlers instanceof Handlers)) {
     const example = 'new Handlers().activity("order-paid", (call) => …)';
     throw new TypeError(`${what} needs Handlers, not ${described(handlers)}: pass ${example}`);
+  }
+  if (handlers.activities.length + handlers.notificationActivities.length === 0) {
+    throw new TypeError(`${what} needs at least one handler: register it with Handlers.activity`);
   }
 }
 

@@ -36,7 +36,7 @@ export type {
 export { Headers, Pairs, type PairsLike, Query } from "./pairs.js";
 export type { RunOptions } from "./process.js";
 export { ErrorReason } from "./reasons.js";
-export { Call, IncomingCall, Request, type TraceContext } from "./request.js";
+export { Call, IncomingCall, Request, type RequestAttributes, type TraceContext } from "./request.js";
 export { PageResponse, Redirect, Response, type ResponseAttributes } from "./response.js";
 export * from "./values.js";
 export type { CallWatch } from "./watch.js";

@@ -16,10 +16,12 @@ export function callsOf(count: number): string {
   return count === 1 ? "one call did, which is lost" : `${count} calls did, which are lost`;
 }
 
-/** A wish to stop, until it is disposed. */
-export interface Stop extends Disposable {
+/** A wish to stop. */
+export interface Stop {
   /** Resolves with the first SIGTERM or SIGINT, and with the abort of the signal. */
   readonly requested: Promise<void>;
+  /** Wait no more: the signals have their usual effect. */
+  release(): void;
 }
 
 /** Wait for the first SIGTERM or SIGINT, or for the abort of a signal. A second signal has its usual effect. */
@@ -43,5 +45,5 @@ export function stopSignal(signal: AbortSignal | undefined): Stop {
   if (signal?.aborted) {
     onStop();
   }
-  return { requested, [Symbol.dispose]: release };
+  return { requested, release };
 }

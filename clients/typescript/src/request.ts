@@ -7,16 +7,16 @@
 
 import { type Attributes, Concealing, conceal, secretOf } from "./concealing.js";
 import type { CallFailure, CallReason, CallStatus } from "./enums.js";
-import { Headers, Query } from "./pairs.js";
+import { Headers, type PairsLike, Query } from "./pairs.js";
 import { Response } from "./response.js";
 import type { Delivery } from "./values.js";
 
 /** The W3C trace context of a request. Both parts may be absent. */
 export interface TraceContext {
   /** The trace, the parent and the flags. */
-  traceparent?: string;
+  traceparent?: string | undefined;
   /** What the systems on the way added. */
-  tracestate?: string;
+  tracestate?: string | undefined;
 }
 
 /** The latest date: no deadline. */
@@ -63,6 +63,16 @@ const CALL_DEFAULTS = {
   answeredBy: "",
 } satisfies Partial<Call>;
 
+/** What a request is made from, such as that of a test of a handler: all attributes have defaults. */
+export type RequestAttributes<T extends Request> = Partial<
+  Omit<Attributes<T>, "headers" | "query" | "body" | "verified" | "traceContext">
+> & {
+  readonly headers?: PairsLike | undefined;
+  readonly query?: PairsLike | undefined;
+  /** Text is that of UTF-8. */
+  readonly body?: Uint8Array | string | undefined;
+};
+
 /** An HTTP request to a case, as it arrived. */
 export class Request extends Concealing {
   /**
@@ -88,17 +98,16 @@ export class Request extends Concealing {
   /** The value of the choice that a person made on the page of the callback. Empty if its prompt has no choices. */
   declare readonly choice: string;
 
-  constructor(values: Partial<Attributes<Request>> = {}) {
+  constructor(values: RequestAttributes<Request> = {}) {
     super();
-    const {
-      headers = new Headers(),
-      query = new Query(),
-      queryString = "",
-      body = new Uint8Array(),
-      ...shown
-    } = values;
+    const { headers, query, queryString = "", body = "", ...shown } = values;
     Object.assign(this, REQUEST_DEFAULTS, shown);
-    conceal(this, { headers, query, queryString, body });
+    conceal(this, {
+      headers: headers instanceof Headers ? headers : new Headers(headers),
+      query: query instanceof Query ? query : new Query(query),
+      queryString,
+      body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+    });
   }
 
   /** The header fields, in order. Each byte of a value is one character (ISO-8859-1). Concealed in debug output. */
@@ -175,8 +184,12 @@ export class IncomingCall extends Request {
    */
   declare readonly traceparent: string;
 
-  constructor(values: Partial<Attributes<IncomingCall>> & Pick<IncomingCall, "activity">) {
-    super({ ...INCOMING_DEFAULTS, ...values } as Partial<Attributes<Request>>);
+  /**
+   * @param values For a test of a handler:
+   *   `new IncomingCall({ activity: "order-paid", query: { trxid: "1" } })`. The other attributes have defaults.
+   */
+  constructor(values: RequestAttributes<IncomingCall> & Pick<IncomingCall, "activity">) {
+    super({ ...INCOMING_DEFAULTS, ...values } as RequestAttributes<Request>);
   }
 }
 
@@ -234,7 +247,7 @@ export class Call extends Request {
   /** The principal that answered the held call, or resolved its case. Empty for every other call. */
   declare readonly answeredBy: string;
 
-  constructor(values: Partial<Attributes<Call>>) {
-    super({ ...CALL_DEFAULTS, ...values } as Partial<Attributes<Request>>);
+  constructor(values: RequestAttributes<Call>) {
+    super({ ...CALL_DEFAULTS, ...values } as RequestAttributes<Request>);
   }
 }

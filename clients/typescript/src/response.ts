@@ -22,7 +22,7 @@ export interface ResponseAttributes {
   /** `/path` on your platform, or an absolute http(s) URL. */
   readonly redirectUrl?: string | undefined;
   /** "CASE" keeps the type of the case. Default: that of the class. */
-  readonly type?: ResponseType | "CASE" | undefined;
+  readonly type?: Exclude<ResponseType, "UNKNOWN"> | "CASE" | undefined;
   /** The heading of a page: text, not HTML. At most 200 characters. */
   readonly heading?: string | undefined;
   /** The text of a page: text, not HTML. Line breaks are kept. At most 2,000 characters. */

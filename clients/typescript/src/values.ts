@@ -24,8 +24,8 @@ import type { Call } from "./request.js";
 import type { Response } from "./response.js";
 
 /**
- * What the page of a callback with the guard CONFIRM asks: `Prompt("Pay 500 euros?", choices={"yes": "Pay"})`. All of
- * it is shown as text, not HTML.
+ * What the page of a callback with the guard CONFIRM asks: `{ title: "Pay 500 euros?", choices: { yes: "Pay" } }`.
+ * All of it is shown as text, not HTML.
  */
 export interface Prompt {
   /** The heading of the page, at most 200 characters. */

@@ -118,9 +118,6 @@ export class Worker {
       name = `${hostname()}-${process.pid}`,
       logger = standardErrorLogger,
     } = options;
-    if (handlers.activities.length + handlers.notificationActivities.length === 0) {
-      throw new TypeError("a worker needs at least one handler: register it with Handlers.activity");
-    }
     checkTarget(target, tls);
     this.#handlers = handlers;
     this.#options = { target, maxCalls, graceMs, name, logger };
@@ -141,14 +138,16 @@ export class Worker {
   async run(options: RunOptions = {}): Promise<void> {
     checkOptions("run", options, RUN);
     const { signal } = options;
-    using stop = stopSignal(signal);
     const connection = this.#connect();
-    await Promise.race([connection.failed, stop.requested]).catch(async (error: unknown) => {
-      await connection.stop();
-      throw error;
-    });
-    this.#options.logger.info({ graceMs: this.#options.graceMs }, "stopping");
-    const lost = await connection.stop();
+    const stop = stopSignal(signal);
+    let lost: number;
+    try {
+      await Promise.race([connection.failed, stop.requested]);
+      this.#options.logger.info({ graceMs: this.#options.graceMs }, "stopping");
+    } finally {
+      lost = await connection.stop();
+      stop.release();
+    }
     if (lost > 0) {
       throw new Error(`the grace of the worker, ${this.#options.graceMs} ms, ended before ${callsOf(lost)}`);
     }

@@ -19,6 +19,7 @@ import {
   RequestIdReusedError,
   Response,
 } from "@callback/client";
+import { startSystem } from "@callback/client/testing";
 import { Client, credentials } from "@grpc/grpc-js";
 import { HandleCallbackRequestSchema } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { allOf, Deferred, Events, until, untilAborted } from "./support.js";
@@ -302,6 +303,17 @@ describe("the system of a test", () => {
     await assert.rejects(system.send(url, { query: {} } as never), /send has no option "query"/);
     await assert.rejects(system.send(url, { body: 5 as never }), /body must be text or bytes, not 5/);
     await assert.rejects(system.visit(url, { timeoutMs: Number.NaN }), /timeoutMs must be .*, not NaN/);
+  });
+
+  test("says which command it could not run, and why a system did not start", async (t) => {
+    const command = process.env["CALLBACK_COMMAND"];
+    t.after(() => {
+      process.env["CALLBACK_COMMAND"] = command;
+    });
+    process.env["CALLBACK_COMMAND"] = "no-such-command";
+    await assert.rejects(startSystem(), /cannot run "no-such-command" \(.*ENOENT\): set CALLBACK_COMMAND to/);
+    process.env["CALLBACK_COMMAND"] = `${process.execPath} -e console.error("no-port");process.exit(1)`;
+    await assert.rejects(startSystem(), /the last lines of its log:\nno-port/i);
   });
 });
 

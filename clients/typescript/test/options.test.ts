@@ -103,7 +103,14 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     TypeError,
     [[{ signal: new AbortController() }, /an AbortSignal, such as/]],
   ],
-  [(given) => new HandlerServer(given, "127.0.0.1:0"), TypeError, [[{}, /a HandlerServer needs Handlers/]]],
+  [
+    (given) => new HandlerServer(given, "127.0.0.1:0"),
+    TypeError,
+    [
+      [{}, /a HandlerServer needs Handlers/],
+      [new Handlers(), /at least one handler/],
+    ],
+  ],
   [
     (address) => new HandlerServer(handlers, address),
     TypeError,

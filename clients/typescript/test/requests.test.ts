@@ -12,6 +12,7 @@ import {
   type ClientOptions,
   DeadlineExceededError,
   Headers,
+  NotFoundError,
   Query,
   Redirect,
   RequestIdUnsupportedError,
@@ -180,7 +181,7 @@ describe("a request", () => {
     const client = new CallbackClient({ target: "127.0.0.1:1", retry: false, logger: new Events() });
     await assert.rejects(client.getCallback(CASE), (error) => {
       assert(error instanceof UnavailableError);
-      assert.match(error.message, /^UNAVAILABLE: cannot reach 127\.0\.0\.1:1: .*ECONNREFUSED 127\.0\.0\.1:1$/);
+      assert.match(error.message, /^UNAVAILABLE: cannot reach 127\.0\.0\.1:1: connect ECONNREFUSED 127\.0\.0\.1:1$/);
       return true;
     });
     for (const [options, problem] of [
@@ -298,6 +299,17 @@ describe("a watch whose stream breaks", () => {
     const ended = assert.rejects((await opening).next(), /closed/);
     server.client.close();
     await ended;
+  });
+});
+
+describe("an error", () => {
+  test("has the name of its class, also where a bundler has shortened that", () => {
+    const Short = class a extends NotFoundError {};
+    const attributes = { code: "NOT_FOUND" } as const;
+    assert.equal(`${new Short("none", attributes)}`, "NotFoundError: NOT_FOUND: none");
+    const late = new DeadlineExceededError("late", attributes);
+    assert.equal(`${late}`, "DeadlineExceededError: NOT_FOUND: late");
+    assert(late instanceof UnavailableError);
   });
 });
 

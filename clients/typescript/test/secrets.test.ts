@@ -10,10 +10,8 @@ import {
   GeneratedCallback,
   HandlerServer,
   Handlers,
-  Headers,
   IncomingCall,
   PageResponse,
-  Query,
   Redirect,
   Reject,
   Response,
@@ -55,8 +53,8 @@ const PLACES: Record<string, (value: object) => unknown> = {
 
 const request = {
   body: Buffer.from(`code=${SECRET}&${SECRET}=`),
-  headers: new Headers({ cookie: SECRET, [SECRET]: "1" }),
-  query: new Query({ code: SECRET, [SECRET]: "1" }),
+  headers: { cookie: SECRET, [SECRET]: "1" },
+  query: { code: SECRET, [SECRET]: "1" },
   queryString: `code=${SECRET}`,
 };
 const redirect = new Redirect(`/thanks?code=${SECRET}`);

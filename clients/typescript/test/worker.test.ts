@@ -474,6 +474,26 @@ describe("a worker", () => {
     await worker.stop();
   });
 
+  test("says that a server has sent no welcome in time, and tries again", async (t) => {
+    await using server = await ScriptedServer.start();
+    const log = new Events();
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const options = { target: server.target, logger: log };
+    const starting = new Worker(
+      new Handlers().activity("act", () => {}),
+      options,
+    ).start();
+    await (await server.stream()).next("hello");
+    t.mock.timers.tick(10_000);
+    const { problem } = await log.of("worker_disconnected");
+    assert.match(String(problem), /cannot reach 127\.0\.0\.1:\d+: the server has sent no welcome for 10000 ms/);
+    t.mock.timers.reset();
+    await server.welcomed();
+    const worker = await starting;
+    await server[Symbol.asyncDispose]();
+    await worker.stop();
+  });
+
   test("waits for a server that does not run yet", async () => {
     const before = await ScriptedServer.start();
     await before[Symbol.asyncDispose]();

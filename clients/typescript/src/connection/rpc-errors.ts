@@ -89,7 +89,11 @@ export function isRetryable(error: unknown): error is errors.UnavailableError {
 
 /** Return the error for a failure of gRPC, of the network, or of another program at the target. */
 function foreign(code: errors.StatusCode, details: string, target: string, cause: ServiceError): errors.CallbackError {
-  const message = details.replace(/[.\s]*Resolution note: *$/, ""); // gRPC ends with the name of a note that it has not
+  // gRPC puts the cause between words about its own parts.
+  const message = details.replace(
+    /^No connection established\. Last error: (?:Error: )?|[.\s]*Resolution note: *$/g,
+    "",
+  );
   const texts: Partial<Record<errors.StatusCode, string>> = {
     UNAVAILABLE: `cannot reach ${target}: ${message}`,
     CANCELLED: `${target} cancelled the request: ${message}`,

@@ -146,7 +146,7 @@ async function start(
   };
   let problem = "";
   child.once("error", (error) => {
-    problem = error.message;
+    problem = `cannot run ${JSON.stringify(program)} (${error.message}): set CALLBACK_COMMAND to the command of Callback`;
   });
   for await (const line of createInterface(child.stdout)) {
     const [, edge, target] = /^ready edge=(\S+) grpc=(\S+)$/.exec(line) ?? [];
@@ -160,6 +160,8 @@ async function start(
   await ended;
   const lines = (await readFile(log, "utf8").catch(() => "")).trimEnd().split("\n").slice(-LAST_LINES);
   throw new Error(
-    ["the system did not start. The last lines of its log:", problem, ...lines].filter(Boolean).join("\n"),
+    problem === ""
+      ? ["the system did not start. The last lines of its log:", ...lines].join("\n")
+      : `the system did not start: ${problem}`,
   );
 }
