@@ -23,7 +23,8 @@ import (
 // Client is a client of a Callback server: it generates URLs, sets responses, answers calls, and reads and watches what
 // arrived.
 //
-// It connects with its first request, and reconnects by itself. It serves any number of concurrent requests.
+// Make one with NewClient: the zero value is not usable. It connects with its first request, and reconnects by itself. It
+// serves any number of concurrent requests.
 //
 // Each request ends with its context, or after [DefaultTimeout] ([WithTimeout]) if that has no deadline. While the
 // server or its store is unreachable, the client sends the request again with exponential backoff. All requests are safe
@@ -35,8 +36,8 @@ type Client struct {
 	stub       v1.CallbacksServiceClient
 }
 
-// NewClient returns a client. The target is host:port, or another target of gRPC such as dns:///callback:50051 or
-// unix:/run/callback.sock.
+// NewClient returns a client. The target is host:port, several of them with commas between, of which the client uses the
+// first one that it can reach, or another target of gRPC such as dns:///callback:50051 or unix:/run/callback.sock.
 func NewClient(target string, options ...ClientOption) (*Client, error) {
 	given, err := settingsOf(options)
 	if err != nil {
@@ -74,8 +75,9 @@ func (c *Client) failure(ctx context.Context, err error, request proto.Message) 
 	switch {
 	case refused.Code == codes.Canceled && c.opened.GetState() == connectivity.Shutdown:
 		return &Error{Code: codes.Canceled, Message: "the client is closed", causes: []error{ErrClosed}}
-	case refused.Code == codes.Canceled && ctx.Err() == nil: // a server that stops cancels requests
+	case refused.Code == codes.Canceled && ctx.Err() == nil:
 		refused.Code = codes.Unavailable
+		refused.Message = c.connection.target + " cancelled the request, as a server that stops does"
 	case refused.Code == codes.Internal && refused.Reason == "": // of gRPC, which sends no message with such a text
 		if field := invalidText(request.ProtoReflect()); field != "" {
 			return invalidField(field, "must be UTF-8")

@@ -62,9 +62,8 @@ func (c *connection) open(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 		}),
 	}
 	// The certificate of each server of a list is checked for the host of that server, unless one name is given for all.
-	hasNames := transport.Info().ServerName == ""
 	for _, scheme := range []string{"ipv4", "ipv6", serverList} {
-		options = append(options, grpc.WithResolvers(listResolver{scheme, hasNames}))
+		options = append(options, grpc.WithResolvers(listResolver{scheme, c.serverName == ""}))
 	}
 	options = append(options, more...)
 	target := c.target

@@ -77,6 +77,7 @@ func (option) serverOption()                 {}
 type settings struct {
 	logger            *slog.Logger
 	credentials       credentials.TransportCredentials
+	serverName        string
 	token             func(context.Context) (string, error)
 	dialOptions       []grpc.DialOption
 	timeout           time.Duration
@@ -114,9 +115,13 @@ func WithLogger(logger *slog.Logger) Option {
 	})
 }
 
-// WithTLS connects with TLS. A token then never crosses the network in plain text.
+// WithTLS connects with TLS. A token then never crosses the network in plain text. Nil is the default configuration, as
+// in crypto/tls.
 func WithTLS(config *tls.Config) ConnectionOption {
 	return option(func(given *settings) error {
+		if config != nil {
+			given.serverName = config.ServerName
+		}
 		given.credentials = credentials.NewTLS(config)
 		return nil
 	})
@@ -126,6 +131,7 @@ func WithTLS(config *tls.Config) ConnectionOption {
 // effect without a restart. While they are unusable, the last ones stay in use.
 func WithTLSFiles(files TLSFiles) ConnectionOption {
 	return option(func(given *settings) (err error) {
+		given.serverName = files.ServerName
 		given.credentials, err = newFileCredentials(files, func() *slog.Logger { return given.logger })
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -166,6 +167,12 @@ func TestTheCertificateOfEachServerOfATargetIsCheckedForItsHost(t *testing.T) {
 	must(t, request(client))
 	must(t, request(connect("ipv4:127.0.0.1:1,127.0.0.1:"+portOfOther, "")))
 	must(t, request(connect("localhost:1,localhost:"+portOfOther, "other.example"))) // one name for all
+	pool := x509.NewCertPool()
+	pool.AddCert(ours.certificate)
+	configured := callback.WithTLS(&tls.Config{RootCAs: pool, ServerName: "other.example"})
+	inCode := got(callback.NewClient("localhost:1,localhost:"+portOfOther, configured))(t)
+	defer func() { must(t, inCode.Close()) }()
+	must(t, request(inCode))
 	err := request(connect("localhost:1,localhost:"+portOfOther, "", callback.WithoutRetries()))
 	if err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Fatal(err)

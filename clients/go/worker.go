@@ -30,7 +30,8 @@ const (
 	lastPause          = time.Second            // after the grace period
 )
 
-// Worker runs handlers without a port: it connects to a server, and receives the calls of its activities.
+// Worker runs handlers without a port: it connects to a server, and receives the calls of its activities. Make one with
+// NewWorker: the zero value is not usable.
 //
 //  1. A worker keeps one stream to one server, and receives the calls of every server of the deployment through it. It
 //     connects to any address of its target, and to another one when that server is lost or stops.
@@ -53,8 +54,8 @@ type Worker struct {
 	storeEpochs []byte
 }
 
-// NewWorker returns a worker that is not connected yet. The target is host:port, or another target of gRPC such as
-// dns:///callback:50051, with any number of addresses.
+// NewWorker returns a worker that is not connected yet. The target is host:port, several of them with commas between, or
+// another target of gRPC such as dns:///callback:50051, with any number of addresses.
 func NewWorker(target string, handlers *Handlers, options ...WorkerOption) (*Worker, error) {
 	given, err := settingsOf(options)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"callback.example/callback"
+	"callback.example/callback/callbacktest"
 	v1 "callback.example/callback/internal/v1"
 )
 
@@ -597,6 +598,9 @@ func TestWhatIsNilIsRefused(t *testing.T) {
 	}
 	if _, err := callback.NewClient("a:1", nil); err == nil {
 		t.Error("a nil option")
+	}
+	if _, err := callbacktest.Start(nil, nil); err == nil {
+		t.Error("a nil option of a test system")
 	}
 	var handlers callback.Handlers
 	handlers.Handle("a", accepting)

@@ -99,6 +99,9 @@ func New(t testing.TB, handlers *callback.Handlers, options ...Option) *System {
 func Start(handlers *callback.Handlers, given ...Option) (system *System, err error) {
 	var chosen options
 	for _, each := range given {
+		if each == nil {
+			return nil, errors.New("callbacktest: an option is nil")
+		}
 		each(&chosen)
 	}
 	directory, err := os.MkdirTemp("", "callback-")
