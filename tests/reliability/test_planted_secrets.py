@@ -1,4 +1,4 @@
-"""A thousand states, tokens and other secrets: none appears in logs, metrics, configuration output or errors."""
+"""A thousand states, tokens and other secrets: none is in logs, metrics, traces, configuration output or errors."""
 
 import hashlib
 import json
@@ -12,9 +12,11 @@ import redis
 from support.clients import run_callback
 from support.edge_calls import EdgeCalls
 from support.handler import handler_service
+from support.otlp import exporting_to, otlp_receiver
 from support.secrets import Haystack
 from support.store import StoreProcess
 from support.system import running_system
+from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallbackError, Response
 from callback.v1 import edge_service_pb2
@@ -74,8 +76,15 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
         "CALLBACK_EDGE_SERVER_TOKEN_FILE": str(tmp_path / "edge.token"),
     }  # fmt: skip
     async with (
+        otlp_receiver() as receiver,
         handler_service("work") as handler,
-        running_system(tmp_path, store, config=handler.config, server=server, edge=edge) as system,
+        running_system(
+            tmp_path,
+            store,
+            config=f"server.tracing = true\nedge.tracing = true\n{handler.config}",
+            server=server | exporting_to(receiver),
+            edge=edge | exporting_to(receiver),
+        ) as system,
     ):
         for number, token in enumerate(good):
             async with AsyncCallbackClient(system.grpc, token=token) as client:
@@ -126,6 +135,8 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
             ran = await run_callback(*command, **wrong)
             assert ran.code, ran
             haystack.add(f"callback {' '.join(command)} with wrong settings", ran.output + ran.errors)
+        await wait_until(lambda: len(receiver.spans(service="callback-edge")) >= len(states), what="all traces")
+        haystack.add("traces", b"".join(request.SerializeToString() for request in receiver.requests))
     haystack.add_files(tmp_path, "*.log")
     haystack.add_files(tmp_path / "store", "log")
     hidden = Haystack(haystack.pieces)

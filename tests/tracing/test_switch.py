@@ -4,12 +4,14 @@ import asyncio
 import importlib
 import subprocess
 import sys
+import threading
 
 import pytest
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from support.handlers import accept, stub_handler
 from support.otlp import exporting_to, otlp_receiver
 from support.services import response, running_services
-from support.wait import DEADLINE_S
+from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1.edge_service_pb2 import InvokeRequest
@@ -60,14 +62,25 @@ async def test_a_process_that_stops_sends_the_spans_that_are_left(store, monkeyp
         assert span.attributes["callback.case_id"] == made.callback_case_id
 
 
-async def test_a_process_stops_while_its_collector_answers_nothing(store, monkeypatch):
+async def test_a_process_stops_and_ends_while_its_collector_answers_nothing(store, monkeypatch):
+    answers, waiting, shut_down = threading.Event(), [], BatchSpanProcessor.shutdown
+
+    def wait(processor):
+        waiting.append(threading.current_thread())
+        answers.wait()
+        shut_down(processor)
+
+    monkeypatch.setattr(BatchSpanProcessor, "shutdown", wait)
     async with otlp_receiver() as receiver:
-        receiver.gate = asyncio.Event()
         set_environment(monkeypatch, receiver, OTEL_BSP_SCHEDULE_DELAY="3600000")
-        async with running_services(store, tracing=True, grace_s=0) as services:
-            await services.callbacks.GenerateCallbackUrl(generating())
-        assert receiver.requests == []
-        receiver.gate.set()
+        try:
+            async with asyncio.timeout(DEADLINE_S), running_services(store, tracing=True, grace_s=0) as services:
+                await services.callbacks.GenerateCallbackUrl(generating())
+            (thread,) = await wait_until(lambda: waiting, what="the end of the traces")
+            assert thread.daemon  # the process does not wait for it at its end
+        finally:
+            answers.set()
+        await wait_until(receiver.spans, what="the span that was left")
 
 
 async def test_a_handler_gets_the_trace_context_of_a_call_that_is_not_sampled(store, monkeypatch):
