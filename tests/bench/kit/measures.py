@@ -13,6 +13,7 @@ from bench.kit.loading import load
 from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
 from bench.kit.stage import CASES, PULL, PULL_GO, PULL_NODE, PUSH, PUSH_NODE, quotients
 from google.rpc.http_pb2 import HttpRequest
+from support.otlp import exporting_to, otlp_receiver
 from support.replicas import follows, running_stores
 from support.wait import wait_until
 
@@ -244,6 +245,30 @@ def open_case(number):
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record",
         mode=CallMode.MULTIPLE, parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
     )  # fmt: skip
+
+
+async def traces(stage, _rows):
+    """Measure the processor time of recorded calls whose traces are sampled at 1 %, and of others without traces.
+
+    Each has a deployment and a store of its own. The receiver of the spans is a part of the benchmark.
+    """
+    receiver = await stage.stack.enter_async_context(otlp_receiver())
+    sampled = exporting_to(receiver, OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0.01")
+    measurements = {}
+    for name, config, environment in (
+        ("not traced", "", {}),
+        ("traced at 1 %", "server.tracing = true\nedge.tracing = true\n", sampled),
+    ):
+        directory = stage.directory / name.replace(" ", "-").replace("-%", "")
+        store = stage.stack.enter_context(running_store(directory.with_suffix(".store")))
+        ours = await stage.stack.enter_async_context(
+            running_deployment(directory, store, config=config, environment=environment)
+        )
+        measurements[name] = _fleet_measurement(stage, ours, await ours.paths("record", CASES))
+    rounds = await stage.measure_in_rounds(measurements)
+    assert receiver.spans(service="callback-edge")
+    off, on = rounds.values()
+    return {"traces": quotients(on, off, "all_us")}, {"traces": rounds}
 
 
 async def rates(stage, rows):

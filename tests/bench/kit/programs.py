@@ -217,10 +217,11 @@ class Deployment:
     """Callback on a running store: servers and edges with access control, limits, recording, metrics and info logs.
 
     `client` is the client of an internal service. `tokens` are those of the principals, and `administrators` those of
-    as many administrators.
+    as many administrators. `environment` is that of all its processes.
     """
 
-    def __init__(self, directory, store, *, servers=1, edges=1, config="", administrators=0):
+    def __init__(self, directory, store, *, servers=1, edges=1, config="", administrators=0, environment=()):
+        environment = dict(environment)
         self.directory = directory
         self.store = store
         principals = directory / "principals.toml"
@@ -243,7 +244,7 @@ class Deployment:
                 "callback_server", directory / f"server-{number}.log", interpreter=[sys.executable],
                 CALLBACK_CONFIG=str(file), CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0",
                 CALLBACK_STORE_URL=store.url, CALLBACK_STATE_KEY="k" * 32,
-                CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0",
+                CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0", **environment,
             )
             for number, address in enumerate(self.grpc, 1)
         ]  # fmt: skip
@@ -253,7 +254,7 @@ class Deployment:
                 CALLBACK_CONFIG=str(file), CALLBACK_EDGE_BIND=f"127.0.0.1:{port}",
                 CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0", CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc),
                 CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token), CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32",
-                CALLBACK_EDGE_DRAIN_S="0",
+                CALLBACK_EDGE_DRAIN_S="0", **environment,
             )
             for number, port in enumerate(self.ports, 1)
         ]  # fmt: skip
