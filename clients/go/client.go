@@ -652,7 +652,7 @@ func invoke[Request, Reply any](
 			refused = client.failure(ctx, err, any(request).(proto.Message))
 		}
 		if retry && refused.isRetryable() {
-			if refused.RetryAfter >= time.Until(deadline) {
+			if left := time.Until(deadline); left > 0 && refused.RetryAfter >= left { // none is left: the context ends in a moment
 				refused.causes = []error{context.DeadlineExceeded}
 				return nil, refused.endedBy(ctx, "the request")
 			}
