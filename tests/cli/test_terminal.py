@@ -38,6 +38,7 @@ COMMANDS_WITH_VALUES = {
     "resume": ([ACTIVITY], [ACTIVITY]),
     "paused": ([], [ACTIVITY]),
     "statistics": ([], [ACTIVITY]),
+    "audit": ([], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
 """Each command that uses a server and ends: its arguments, and texts that must be on one line of its output."""
@@ -68,6 +69,9 @@ def answering(server):
         ),
         "ListActivities": messages.ListActivitiesResponse(activities=[messages.Activity(callback_activity=ACTIVITY)]),
         "GetStatistics": messages.GetStatisticsResponse(owners=[messages.OwnerStatistics(owner=ACTIVITY)]),
+        "ListAuditEntries": messages.ListAuditEntriesResponse(
+            entries=[messages.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
+        ),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),
         "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),

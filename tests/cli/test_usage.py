@@ -17,6 +17,7 @@ from callback_process.addresses import parse_bind
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
     *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen", "trace"),
+    "audit",
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -56,6 +57,9 @@ def run(*arguments, **environment):
             [*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"],
             "--fallback-redirect-url cannot be combined",
         ),
+        (["audit", "--head", "tests/README.md"], "--head requires --verify or --export-head"),
+        (["audit", "--verify", "--head", "pyproject.toml"], "pyproject.toml is no file of --export-head"),
+        (["audit", "--action", "made"], "'made' is not one of"),
         (["watch", "--activity", ""], "'--activity': the value is empty"),
         (["watch", "--case", " "], "'--case': the value is empty"),
         (["list", "--activity", ""], "'--activity': the value is empty"),

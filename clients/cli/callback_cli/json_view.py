@@ -13,6 +13,9 @@ from typing import Any
 
 from callback import (
     Activity,
+    AuditChain,
+    AuditEntry,
+    AuditHead,
     Call,
     Callback,
     CallEvent,
@@ -129,6 +132,43 @@ def paused_activity(value: PausedActivity) -> Json:
             "principal": value.principal,
             "reason": value.reason,
             "pauseTime": _time(value.pause_time),
+        }
+    )
+
+
+def audit_entry(value: AuditEntry) -> Json:
+    """Return the view of an entry of the audit."""
+    return {
+        "chain": value.chain,
+        "sequence": value.sequence,
+        "time": _time(value.time),
+        "actor": value.actor,
+        "action": value.action,
+        "owner": value.owner,
+        "callbackActivity": value.activity,
+        "callbackCaseId": value.case_id,
+        "callId": value.call_id,
+        "reason": value.reason,
+        "details": dict(sorted(value.details.items())),
+        "digest": value.digest,
+        "keyId": value.key_id,
+    }
+
+
+def audit_head(value: AuditHead) -> Json:
+    """Return the view of a head of the audit."""
+    return {"chain": value.chain, "sequence": value.sequence, "digest": value.digest}
+
+
+def audit_chain(value: AuditChain) -> Json:
+    """Return the view of the verification of a chain of the audit."""
+    return _without_none(
+        {
+            "chain": value.chain,
+            "entryCount": value.entry_count,
+            "firstSequence": value.first_sequence,
+            "head": None if value.head is None else audit_head(value.head),
+            "problems": [{"kind": each.kind, "sequence": each.sequence, "text": each.text} for each in value.problems],
         }
     )
 

@@ -13,6 +13,7 @@ except ModuleNotFoundError:  # the package was installed as a library
 
 from callback_cli import (
     activities,
+    auditing,
     callbacks,
     calls,
     completion,
@@ -60,6 +61,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             activities.resume,
             activities.paused,
             activities.statistics,
+            auditing.audit,
             tokens.token,
             diagnostics.show_config,
             diagnostics.doctor,

@@ -22,6 +22,8 @@ from callback import (
     Activity,
     ActivityKind,
     AnswerMode,
+    AuditChain,
+    AuditEntry,
     Call,
     Callback,
     CallbackStatus,
@@ -363,6 +365,41 @@ class TextView:
             empty="No activity is paused.",
         )
 
+    def audit_entries(self, values: Sequence[AuditEntry]) -> None:
+        """Print entries of the audit as a table; on a narrow terminal without owners and facts, and with short ids."""
+
+        def rows(*, is_short: bool) -> list[list[str]]:
+            return [
+                [
+                    f"{value.time.astimezone(UTC):%m-%d %H:%M:%S}" if is_short else _time(value.time),
+                    value.actor or "(server)",
+                    _words(value.action),
+                    _changed(value, is_short=is_short),
+                    *([] if is_short else [value.owner, _facts_of(value)]),
+                ]
+                for value in values
+            ]
+
+        head = ("TIME", "ACTOR", "ACTION", "CHANGED")
+        self._table(
+            (*head, "OWNER", "FACTS"),
+            rows(is_short=False),
+            empty="No entries.",
+            last_if_it_fits=True,
+            short=(head, rows(is_short=True)),
+        )
+
+    def audit_chains(self, values: Sequence[AuditChain]) -> None:
+        """Print the result of a verification of the audit."""
+        problems = [(value.chain, problem) for value in values for problem in value.problems]
+        self._table(
+            ("CHAIN", "PROBLEM", "WHERE"),
+            [(str(chain), _words(problem.kind), problem.text) for chain, problem in problems],
+            empty="The audit is as the servers have stored it.",
+        )
+        entries, chains = sum(value.entry_count for value in values), sum(value.head is not None for value in values)
+        self._line(f"{entries:,} entries in {chains} chains, {len(problems)} problems")
+
     def settings(self, values: Sequence[Mapping[str, Any]]) -> None:
         """Print settings as TOML, each with its origin as a comment."""
         tables: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
@@ -616,6 +653,21 @@ def _words(word: str) -> str:
 
 def _size(count: int) -> str:
     return f"{count:,} byte{'' if count == 1 else 's'}"
+
+
+def _changed(value: AuditEntry, *, is_short: bool) -> str:
+    """Return what an entry of the audit is about."""
+    if value.call_id:
+        return short_call_id(value.call_id) if is_short else value.call_id
+    if value.case_id:
+        return value.case_id[:SHORT_ID] if is_short else value.case_id
+    return value.activity or ", ".join(each for name, each in sorted(value.details.items()) if name != "principals")
+
+
+def _facts_of(value: AuditEntry) -> str:
+    """Return the reason and the facts of an entry of the audit."""
+    facts = [f"{name}: {each}" for name, each in sorted(value.details.items())]
+    return "; ".join([*([value.reason] if value.reason else []), *facts])
 
 
 def _time(when: datetime | None) -> str:

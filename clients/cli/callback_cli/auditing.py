@@ -1,0 +1,157 @@
+"""The command audit: who changed what, and whether the record of it is as the servers have stored it."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from callback import AuditAction, AuditChain, AuditEntry, AuditHead, AuditProblemKind, CallbackClient
+from callback_cli import json_view, options
+from callback_cli.connection import Connection, ServerCommand, with_connection
+from callback_cli.errors import EXIT_REFUSED
+from callback_cli.options import examples
+from callback_cli.search import MAX_PAGE
+from callback_cli.template import Template
+from callback_cli.text_view import TextView
+
+DEFAULT_LIMIT = 50
+_UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
+"""Problems that say only that nothing is proven. Heads that are kept prove it from then on."""
+
+
+@click.command(
+    cls=ServerCommand,
+    epilog=examples(
+        "callback audit --since 1d --actor alice",
+        "callback audit --callback CASE",
+        "callback audit --json --limit 1000000 > audit.ndjson",
+        "callback audit --verify --head heads.json --token-file admin.token",
+        "callback audit --export-head heads.json --token-file admin.token",
+    ),
+)
+@click.option("--actor", metavar="NAME", default="", help="Only changes by this principal.")
+@click.option(
+    "--action",
+    type=click.Choice([each.lower() for each in AuditAction if each is not AuditAction.UNKNOWN], case_sensitive=False),
+    help="Only changes of this kind.",
+)
+@click.option("--callback", "case_id", metavar="CASE", default="", help="Only changes of this callback.")
+@options.owner_filter("Only changes of callbacks of this owner.")
+@click.option("--activity", metavar="A", callback=options.not_blank, help="Only changes of this activity.")
+@options.since_filter("Only changes")
+@options.limit_option(DEFAULT_LIMIT)
+@options.format_option
+@click.option("--verify", is_flag=True, help="Verify all entries instead (role admin).")
+@click.option(
+    "--head",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --verify: a file of --export-head, to find newest entries that were removed.",
+)
+@click.option(
+    "--export-head",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Verify, and write the newest entry of each chain to this file. Keep it outside of the store.",
+)
+@with_connection
+def audit(
+    connection: Connection,
+    *,
+    actor: str,
+    action: str | None,
+    case_id: str,
+    owner: str,
+    activity: str,
+    since: datetime | None,
+    limit: int,
+    template: Template | None,
+    verify: bool,
+    head: Path | None,
+    export_head: Path | None,
+) -> None:
+    """List who changed what, newest first, or verify that this record is complete and unaltered.
+
+    You see the changes of your own callbacks; an administrator sees all. --json prints one entry per line.
+
+    --verify finds entries that were altered, removed, inserted or moved in the store, and then ends with 1. Removed
+    newest entries are found by comparison with --head. A failover or a restored backup can lose them, too: see
+    `callback losses`.
+    """
+    if verify or export_head:
+        _verify(connection, head, export_head)
+        return
+    if head:
+        raise click.UsageError("--head requires --verify or --export-head.")
+
+    def entries(client: CallbackClient) -> Iterator[AuditEntry]:
+        found = client.list_audit_entries(
+            actor=actor,
+            action=None if action is None else AuditAction(action.upper()),
+            case_id=case_id,
+            owner=owner,
+            activity=activity,
+            recorded_after=since,
+            page_size=min(limit + 1, MAX_PAGE),
+        )
+        return islice(found, limit + 1)
+
+    if connection.as_json and template is None:
+        more = connection.run(lambda client: _print_lines(connection, entries(client), limit))
+    else:
+        values = connection.run(lambda client: list(entries(client)))
+        more = len(values) > limit
+        if template is None:
+            TextView().audit_entries(values[:limit])
+        else:
+            connection.print_all([json_view.audit_entry(each) for each in values[:limit]], template)
+    if more:
+        click.echo("There are more. Use a higher --limit to list them.", err=True)
+
+
+def _print_lines(connection: Connection, entries: Iterable[AuditEntry], limit: int) -> bool:
+    """Print entries as JSON, each on a line as soon as it is there. Return whether there are more than the limit."""
+    for count, entry in enumerate(entries):
+        if count == limit:
+            return True
+        connection.print_line(json_view.audit_entry(entry))
+    return False
+
+
+def _verify(connection: Connection, head: Path | None, export_head: Path | None) -> None:
+    """Verify all chains, print what is wrong, and write the heads."""
+    kept = () if head is None else _read_heads(head)
+    chains = connection.run(lambda client: client.verify_audit(kept))
+    problems = [problem for chain in chains for problem in chain.problems]
+    if connection.as_json:
+        connection.print_json([json_view.audit_chain(each) for each in chains])
+    else:
+        TextView().audit_chains(chains)
+    if export_head is not None:
+        if any(problem.kind not in _UNPROVEN for problem in problems):
+            click.echo(f"Error: {export_head} was not written: it would prove what is wrong.", err=True)
+        else:
+            _write_heads(export_head, chains)
+    if problems:
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def _read_heads(path: Path) -> Sequence[AuditHead]:
+    """Return the heads in a file. Raises click.UsageError."""
+    try:
+        heads = json.loads(path.read_text("utf-8"))["heads"]
+        return [AuditHead(chain=each["chain"], sequence=each["sequence"], digest=each["digest"]) for each in heads]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(f"{path} is no file of --export-head: {error}") from error
+
+
+def _write_heads(path: Path, chains: Sequence[AuditChain]) -> None:
+    """Write the heads of chains. Raises click.exceptions.Exit if they cannot be written."""
+    heads = [json_view.audit_head(each.head) for each in chains if each.head is not None]
+    exported = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "heads": heads}
+    try:
+        path.write_text(json_view.dumps(exported) + "\n", "utf-8")
+    except OSError as error:
+        click.echo(f"Error: {path} cannot be written: {error.strerror}", err=True)
+        raise click.exceptions.Exit(EXIT_REFUSED) from error
