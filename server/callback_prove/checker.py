@@ -23,6 +23,7 @@ from callback_prove.history import (
     Watched,
     WatchLost,
     WatchStarted,
+    of_type,
 )
 from callback_prove.modes import MODES, Mode
 
@@ -99,6 +100,36 @@ def check(steps: Iterable[AnyStep], *, max_attempts: int) -> list[Violation]:
         if is_watch_complete:
             found += [Violation(Promise.WATCHED, case_id, what) for what in _missed(case, case.recorded)]
     return found
+
+
+def checked(steps: Iterable[AnyStep]) -> dict[Promise, int]:
+    """Return with how many URLs, responses, answers, callbacks, runs, calls or events a history shows each promise."""
+    steps = [*steps]
+    cases, is_watch_complete = _by_case(steps)
+    read = [(case, case.recorded) for case in cases.values() if case.recorded is not None]
+    requests = [request for case, _ in read for request in case.requests]
+    calls = sum(len(recorded.calls) for _, recorded in read)
+    runs = sum(len(case.runs) for case, _ in read)
+    has_restarts = any(isinstance(step, Restarted) for step in steps)
+    return {
+        Promise.URL_KEPT: len(read),
+        Promise.SUCCESS_KEPT: sum(request.code in SUCCESSES for request in requests),
+        Promise.ANSWER_KEPT: sum(len(case.answered) for case, _ in read),
+        Promise.ONE_SUCCESS: sum(case.mode.is_single_use for case, _ in read),
+        Promise.ONE_RUN: sum(len(case.runs) for case, _ in read if case.mode.runs_once),
+        Promise.ONE_AT_A_TIME: sum(
+            len(case.runs) for case, _ in read if case.mode.is_single_use and case.mode.runs_once
+        ),
+        Promise.CLAIM_FIRST: runs,
+        Promise.DELIVERED: sum(len(recorded.calls) for case, recorded in read if case.name == "ack"),
+        Promise.NOTHING_DONE: sum(
+            bool(case.requests) and all(request.is_untouched for request in case.requests) for case, _ in read
+        ),
+        Promise.ENDS: calls,
+        Promise.CODE: len(requests),
+        Promise.AVAILABLE: len([*of_type(steps, Requested), *of_type(steps, Generated)]) if has_restarts else 0,
+        Promise.WATCHED: sum(len(_expected_events(*each)) for each in read) if is_watch_complete else 0,
+    }
 
 
 def is_failure(request: Requested) -> bool:
@@ -272,14 +303,19 @@ def _deliveries(case: _Case, calls: Iterable[RecordedCall], max_attempts: int) -
 
 def _missed(case: _Case, recorded: Recorded) -> Iterator[str]:
     """Yield what a watch that follows from before the first case did not get, or got twice."""
+    for event in sorted(_expected_events(case, recorded)):
+        if case.events[event] != 1:
+            yield f"{' '.join(event).strip()} was received {case.events[event]} times"
+
+
+def _expected_events(case: _Case, recorded: Recorded) -> set[tuple[str, str]]:
+    """Return the events, by type and call, that a watch gets which follows from before the first case."""
     if not recorded.status:
-        return
+        return set()
     expected = {("CASE_CREATED", "")}
     for call in recorded.calls:
         if call.status != "RUNNING":
             expected.add(("CALL_ENDED", call.call_id))
         if not case.mode.ends_at_claim:
             expected.add(("CALL_STARTED", call.call_id))
-    for event in sorted(expected):
-        if case.events[event] != 1:
-            yield f"{' '.join(event).strip()} was received {case.events[event]} times"
+    return expected

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Final
 
-from callback_prove.checker import SUCCESSES, Violation, failures, restart_during
+from callback_prove.checker import SUCCESSES, Violation, checked, failures, restart_during
 from callback_prove.history import (
     NO_ANSWER,
     Answered,
@@ -46,7 +46,7 @@ def progress(steps: Sequence[AnyStep]) -> str:
 
 def report(steps: Sequence[AnyStep], violations: Sequence[Violation], *, has_store: bool = True) -> str:
     """Return the report of a complete history. `has_store`: whether the store ran on this machine."""
-    parts = _table(steps), _faults(steps), _restarts(steps), _errors(steps), _broken(violations)
+    parts = _table(steps), _faults(steps), _restarts(steps), _errors(steps), _checked(steps), _broken(violations)
     return "\n".join([*_versions(has_store=has_store), *itertools.chain(*parts)])
 
 
@@ -124,6 +124,12 @@ def _errors(steps: Sequence[AnyStep]) -> Iterator[str]:
     ends = sorted(request.ended for request in requests if request.code in SUCCESSES and request.ended <= load_end)
     longest = max((later - earlier for earlier, later in itertools.pairwise(ends)), default=0.0)
     yield f"longest time without a success: {longest:.1f} s"
+
+
+def _checked(steps: Sequence[AnyStep]) -> Iterator[str]:
+    """Yield what shows each promise: URLs, responses, answers, callbacks, runs, calls or events."""
+    for promise, count in checked(steps).items():
+        yield f"checked {count:>7} times: {promise}"
 
 
 def _broken(violations: Sequence[Violation]) -> Iterator[str]:

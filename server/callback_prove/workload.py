@@ -165,6 +165,10 @@ class Workload:
         starting = asyncio.create_task(start())
         try:
             yield
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
         finally:
             starting.cancel()
             await _wait_for(tasks)
@@ -329,9 +333,9 @@ class Workload:
 
 
 async def _wait_for(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Wait for the ends of tasks. Raise the first error of one."""
+    """Wait for the ends of tasks. Raise the first error of one that was not cancelled."""
     for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if result is not None:
+        if isinstance(result, Exception):
             raise result
 
 

@@ -3,7 +3,7 @@
 import pytest
 from support.tree import ROOT
 
-from callback_prove.checker import Promise, check
+from callback_prove.checker import Promise, check, checked
 from callback_prove.history import (
     Answered,
     Generated,
@@ -139,6 +139,24 @@ def test_a_history_that_keeps_every_promise_has_no_violation(steps):
 @pytest.mark.parametrize(("promise", "steps"), BROKEN)
 def test_a_broken_promise_is_found(promise, steps):
     assert promises(steps) == {promise}
+
+
+@pytest.mark.parametrize(("promise", "steps"), BROKEN)
+def test_a_promise_that_is_broken_was_checked(promise, steps):
+    assert checked(steps)[promise] > 0
+
+
+def test_only_what_a_history_has_counts_as_checked():
+    counts = checked([generated("single"), requested(200, CALL), ran(), recorded(call_of()), *watched(*ALL_EVENTS)])
+    assert counts == {
+        **dict.fromkeys(Promise, 1),
+        Promise.ANSWER_KEPT: 0,
+        Promise.DELIVERED: 0,
+        Promise.NOTHING_DONE: 0,
+        Promise.AVAILABLE: 0,
+        Promise.WATCHED: 3,
+    }
+    assert set(checked([generated("single"), requested(200, CALL), ran()]).values()) == {0}
 
 
 def test_each_promise_is_broken_in_a_history():
