@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import grpc.aio
+import httpx
 import hypothesis
 import pytest
 from support import fork_server
 from support.store import StoreProcess
+from support.wait import DEADLINE_S
 
 TESTS = Path(__file__).parent
 QUICK = (
@@ -48,6 +50,8 @@ LONGEST = (
     "reliability/test_store_errors.py",
     "reliability/test_slow_peers.py",
     "reliability/test_slots_that_move.py",
+    "reliability/test_failover.py",
+    "conformance/test_worker_scenarios.py",
     "end_to_end/test_readme.py",
     "cli/test_diagnostics.py",
     "languages/test_typescript.py",
@@ -67,8 +71,32 @@ LONGEST = (
     "server/test_repeats.py",
     "deploy/test_raw_requests.py",
     "store/test_search.py",
+    "store/test_repair_of_lists.py",
+    "workers/test_sharing.py",
+    "server/test_watch_calls.py",
+    "end_to_end/test_matrix.py",
+    "server/test_access_by_role.py",
+    "server/test_waiting_answers.py",
+    "cli/test_commands.py",
+    "reliability/test_timers.py",
+    "workers/test_replica_bus.py",
+    "server/test_fallbacks.py",
+    "console/test_console_access.py",
+    "store/test_planted_bugs.py",
+    "reliability/test_replicated_steps.py",
+    "cli/test_journeys.py",
+    "workers/test_message_sizes.py",
+    "edge/test_access_to_the_server.py",
+    "server/test_metrics.py",
+    "workers/test_conversation.py",
+    "server/test_deliveries.py",
+    "console/test_api.py",
+    "conformance/test_client_scenarios.py",
+    "end_to_end/test_payloads.py",
+    "up/test_principals_and_tls.py",
+    "server/test_stop.py",
 )
-"""Files that take longest. They run first, so that at the end no process waits long for another."""
+"""Files that take longest, the slowest first. They run first, so that at the end no process waits long for another."""
 
 hypothesis.settings.register_profile(
     "callback",
@@ -163,6 +191,16 @@ def store_of(tmp_path_factory):
     yield get
     for store in stores.values():
         store.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def httpx_suits_a_busy_machine():
+    """Let clients of httpx share a TLS context, for which each reads 150 authorities, and wait longer than 5 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx._transports.default, "create_ssl_context", functools.cache(httpx.create_ssl_context))
+        for limit in ("connect", "read", "write", "pool"):
+            patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, limit, DEADLINE_S)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from soak.counts import SOAK, count
 from support.conformance import failures
+from support.installed import build_wheel
 from support.tree import PACKAGES, ROOT
 
 from callback_conform.program import launch_command
@@ -23,11 +24,7 @@ from callback_conform.scenarios import load
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Build a wheel of this tree, and return its path."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.iterdir()
-    return path
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")

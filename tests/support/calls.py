@@ -28,6 +28,10 @@ class Called:
         )
         return cls(services, made, asyncio.ensure_future(_of(invoked)))
 
+    async def code(self):
+        """Return the HTTP code of the caller's answer."""
+        return (await self.answer).response.response_code
+
     async def recorded(self):
         """Return the recorded call."""
         calls = await self._services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=self.case_id))

@@ -23,10 +23,16 @@ GO_FLAGS = "-trimpath -modcacherw -buildvcs=false"
 """Flags of Go: what is compiled does not depend on the folder, so all builds share the cache."""
 
 
+def build_wheel(folder):
+    """Build the wheel of this tree into an empty folder, and return its path."""
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, at=ROOT)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 def install_python(folder):
     """Install the wheel of this tree, and what it depends on, into an empty environment in a folder."""
-    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder / "dist", at=ROOT)
-    (wheel,) = (folder / "dist").glob("*.whl")
+    wheel = build_wheel(folder / "dist")
     python = folder / "venv" / "bin" / "python"
     run("uv", "venv", "--quiet", "--python", sys.executable, folder / "venv", at=folder)
     run("uv", "pip", "install", "--quiet", "--python", python, wheel, at=folder)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from prometheus_client import REGISTRY
 from support.calls import Called
 from support.services import refusal, running_services
@@ -15,12 +14,6 @@ from callback_server.domain.activity import Activity
 from callback_server.rpc import worker_service
 
 ACTIVITIES = {"act": Activity("act", 20_000)}
-
-
-@pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES) as up:
-        yield up
 
 
 async def begun(services, worker):

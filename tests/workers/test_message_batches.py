@@ -7,7 +7,7 @@ import time
 import grpc
 import pytest
 from support.calls import Called
-from support.services import refusal, running_services
+from support.services import refusal
 from support.wait import wait_until
 from support.workers import ACCEPTED, raw_worker
 
@@ -20,12 +20,6 @@ from callback_server.domain.activity import Activity
 
 MAX_MESSAGES, MAX_BYTES = 64, 256 * 1024
 ACTIVITIES = {"act": Activity("act", 30_000)}
-
-
-@pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES) as up:
-        yield up
 
 
 async def waiting(services, *bodies):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from support.calls import Called
-from support.services import refusal, running_services
+from support.services import refusal
 from support.wait import DEADLINE_S, wait_until
 
 from callback import Handlers, Response, Worker
@@ -39,12 +39,6 @@ class Blocking:
 
 
 @pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES) as up:
-        yield up
-
-
-@pytest.fixture
 def blocking():
     function = Blocking()
     yield function
@@ -58,10 +52,6 @@ def worker(services, target=None, *, max_calls=2, grace=10, **functions):
     return Worker(handlers, target or services.address, max_calls=max_calls, grace=grace)
 
 
-async def code_of(called):
-    return (await called.answer).response.response_code
-
-
 def waiting(services):
     return len(services.control_plane.workers._waiting)
 
@@ -73,9 +63,9 @@ async def test_plain_functions_block_neither_each_other_nor_a_coroutine_function
     async with worker(services, act=blocking, soon=coroutine, max_calls=3).working():
         blocked = [await Called.make(services, "act") for _ in range(2)]
         await blocking.has_begun(2)
-        assert await code_of(await Called.make(services, "soon")) == 202
+        assert await (await Called.make(services, "soon")).code() == 202
         blocking.may_end.set()
-        assert [await code_of(each) for each in blocked] == [201, 201]
+        assert [await each.code() for each in blocked] == [201, 201]
 
 
 async def test_a_plain_function_has_the_context_of_the_program_and_does_not_change_it(services):
@@ -101,7 +91,7 @@ async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_
         await wait_until(lambda: waiting(services) == 1, what="a call that waits for a slot")
         assert (len(blocking.begun), blocking.ended) == (1, [])
         blocking.may_end.set()
-        assert await code_of(next_one) == 201
+        assert await next_one.code() == 201
     assert (len(blocking.ended), caplog.text.count("handler_cancelled activity='soon'")) == (2, 1)
     assert (await late.recorded()).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
 
@@ -119,7 +109,7 @@ async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream
         await wait_until(lambda: services.control_plane.workers._workers, what="the next stream")
         assert (len(blocking.begun), blocking.ended) == (1, [])
         blocking.may_end.set()
-        assert await code_of(next_one) == 201
+        assert await next_one.code() == 201
 
 
 async def test_a_stop_within_the_grace_sends_the_answer_of_a_plain_function(services, blocking):
@@ -131,7 +121,7 @@ async def test_a_stop_within_the_grace_sends_the_answer_of_a_plain_function(serv
         workers = services.control_plane.workers._workers
         await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
         blocking.may_end.set()
-        assert await code_of(called) == 201
+        assert await called.code() == 201
         await stopping
 
 

@@ -61,12 +61,6 @@ class Work:
 
 
 @pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES) as up:
-        yield up
-
-
-@pytest.fixture
 def work():
     return Work()
 
@@ -82,15 +76,11 @@ def worker(handler, target, *activities, **options):
     return Worker(handlers_of(handler, *activities), target, **options)
 
 
-async def code_of(called):
-    return (await called.answer).response.response_code
-
-
 async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_s(services, work):
     work.may_end.set()
     async with worker(work, services.address).working():
         called = await Called.make(services, "act", callback_activity_case="5", labels={"order": "5"})
-        assert await code_of(called) == 201
+        assert await called.code() == 201
     [call] = work.begun
     assert (call.case_id, call.activity, call.activity_case, call.labels) == (
         called.case_id,
@@ -125,7 +115,7 @@ async def test_an_answer_that_is_too_large_for_a_message_fails_its_call_and_no_o
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
         assert "larger" in (await called.recorded()).failure_detail
         work.may_end.set()
-        assert await code_of(other) == 201
+        assert await other.code() == 201
 
 
 async def test_no_more_calls_run_at_a_time_than_the_worker_has_slots(services, work):
@@ -133,7 +123,7 @@ async def test_no_more_calls_run_at_a_time_than_the_worker_has_slots(services, w
         calls = [await Called.make(services, "act") for _ in range(6)]
         await work.has_begun(2)
         work.may_end.set()
-        assert [await code_of(each) for each in calls] == [201] * 6
+        assert [await each.code() for each in calls] == [201] * 6
     assert work.most == 2
 
 
@@ -143,7 +133,7 @@ async def test_a_handler_is_cancelled_at_its_deadline_and_its_slot_is_free_again
         assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         await wait_until(lambda: work.cancelled, what="a cancelled handler")
         work.may_end.set()
-        assert await code_of(await Called.make(services, "act")) == 201
+        assert await (await Called.make(services, "act")).code() == 201
 
 
 async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no_effect(services):
@@ -176,7 +166,7 @@ async def test_a_broken_stream_cancels_its_calls_and_is_replaced(services, work)
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
         await wait_until(lambda: work.cancelled, what="a cancelled handler")
         work.may_end.set()
-        assert await code_of(await Called.make(services, "act")) == 201
+        assert await (await Called.make(services, "act")).code() == 201
 
 
 async def test_a_server_that_is_lost_silently_is_noticed_in_time(services, work):
@@ -187,7 +177,7 @@ async def test_a_server_that_is_lost_silently_is_noticed_in_time(services, work)
         await wait_until(lambda: work.cancelled, what="a cancelled handler", deadline_s=45)
         tunnel.is_losing_answers = False
         work.may_end.set()
-        assert await code_of(await Called.make(services, "act")) == 201
+        assert await (await Called.make(services, "act")).code() == 201
 
 
 async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confirmed_calls(store_of, work):
@@ -205,8 +195,8 @@ async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confi
             lambda: other.control_plane.workers._workers, what="the worker at the other server", deadline_s=60
         )
         work.may_end.set()
-        assert await code_of(called) == 201
-        assert await code_of(await Called.make(other, "act")) == 201
+        assert await called.code() == 201
+        assert await (await Called.make(other, "act")).code() == 201
 
 
 async def test_a_call_of_the_next_stream_waits_for_a_slot_that_a_call_of_the_last_one_occupies(
@@ -220,7 +210,7 @@ async def test_a_call_of_the_next_stream_waits_for_a_slot_that_a_call_of_the_las
         second = await Called.make(services, "act")
         await wait_until(lambda: sent(services), what="a call that was sent by it")
         work.may_end.set()
-        assert [await code_of(first), await code_of(second)] == [201, 201]
+        assert [await first.code(), await second.code()] == [201, 201]
     assert work.most == 1
 
 
@@ -238,7 +228,7 @@ async def test_a_stopping_worker_answers_confirmed_calls_and_accepts_no_more(ser
         waiting = await Called.make(services, "soon")
         assert (await refusal(waiting.answer)).reason == "HANDLER_NOT_STARTED"
         work.may_end.set()
-        assert await code_of(await stopping) == 201
+        assert await (await stopping).code() == 201
     assert not services.control_plane.workers._workers
 
 
@@ -287,7 +277,7 @@ async def test_a_program_exits_at_a_signal_after_its_results(services, number):
         program.send_signal(number)
         await wait_until(lambda: not sent(services), what="a worker that drains")
         program.stdin.write(b"\n")
-        assert await code_of(called) == 201
+        assert await called.code() == 201
         output, log = await asyncio.wait_for(program.communicate(), DEADLINE_S)
         assert (program.returncode, output) == (0, b"")
         assert [line.partition(b" ")[0] for line in log.splitlines()] == [b"worker_connected", b"stopping"]
@@ -336,7 +326,7 @@ async def test_the_worker_logs_its_unroutable_activities_and_gets_calls_of_the_o
         running_services(store_of(), handlers={"pushed": pushed}, activities=ACTIVITIES) as up,
         worker(work, up.address, "act", "pushed", "record", "form").working(),
     ):
-        assert await code_of(await Called.make(up, "act")) == 201
+        assert await (await Called.make(up, "act")).code() == 201
     notices = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert [each.removeprefix("server_notice notice=") for each in notices] == [
         "no call of form goes to a worker: the activity is built in; choose another name for yours",
@@ -356,7 +346,7 @@ async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server
         running_services(store, activities=ACTIVITIES) as new,
         worker(work, old.address).working(),
     ):
-        assert await code_of(await Called.make(new, "act")) == 201
+        assert await (await Called.make(new, "act")).code() == 201
 
 
 async def test_workers_share_the_calls_of_another_server(store_of, work):
@@ -370,7 +360,7 @@ async def test_workers_share_the_calls_of_another_server(store_of, work):
         worker(other, two.address, max_calls=4).working(),
     ):
         calls = [await Called.make(one, "act") for _ in range(20)]
-        assert [await code_of(each) for each in calls] == [201] * 20
+        assert [await each.code() for each in calls] == [201] * 20
     assert work.ended
     assert other.ended
 
@@ -457,7 +447,7 @@ async def test_a_worker_can_start_before_its_server(services, work, caplog):
     await wait_until(lambda: "cannot reach" in caplog.text, what="a try")
     work.may_end.set()
     async with Tunnel(services.address, port=port):
-        assert await code_of(await Called.make(services, "act")) == 201
+        assert await (await Called.make(services, "act")).code() == 201
         working.cancel()
         await asyncio.wait((working,))
 

@@ -164,7 +164,8 @@ async def test_a_call_that_is_withdrawn_together_with_its_offer_leaves_the_slot_
         up.other.replica_bus.send(up.ours, Withdraw("assignment"))
         call = await worker.next("offer")
         await worker.next("withdraw")
-        assert [message.WhichOneof("message") for message in worker.heard] == ["welcome", "offer", "withdraw"]
+        heard = [message.WhichOneof("message") for message in worker.heard]
+        assert [kind for kind in heard if kind != "store_epochs"] == ["welcome", "offer", "withdraw"]
         await worker.decline(call)
         up.other.offer(up.ours, "another")
         assert (await worker.next("offer", 2)).call_id == "another"
