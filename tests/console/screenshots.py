@@ -1,7 +1,7 @@
-"""Screenshots of every view of the console, empty and full, as PNG files in `dist/screenshots`.
+"""Screenshots of every view of the console, empty and full, as PNG files in `dist/screenshots`, and some in `docs`.
 
 `tasks.py test tests/console/screenshots.py` makes them: on a wide screen and on a phone, light and dark. The data is
-that of a shop. Look at them after a change of a page. No run of all tests makes them.
+that of a shop. Look at them after a change of a page, and commit those in `docs`. No run of all tests makes them.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
-from support.browser import lands_at, visitor
+from support.browser import sign_in, visitor
 from support.wait import wait_until
 
 from callback import (
@@ -38,6 +38,9 @@ HOUR = datetime.timedelta(hours=1)
 JSON = {"content-type": "application/json"}
 ORDER = '{"id": "tr_7", "status": "paid", "amount": {"value": "49.90", "currency": "EUR"}, "lines": [{"sku": "mug"}]}'
 FOLDER = Path(__file__).parents[2] / "dist" / "screenshots"
+DOCS = Path(__file__).parents[2] / "docs"
+IN_DOCS = {("overview", "light"), ("call-held", "light"), ("waiting", "phone-dark")}
+"""Views and looks that are shown in docs/console.md, as much of each as the screen has."""
 FORM = {"name": "Ann de Vries", "email": "ann@example.org", "arrives": "2026-12-24"}
 
 
@@ -45,18 +48,18 @@ async def take(browser, world, principal, views):
     """Take screenshots of views, by name, in every look."""
     for look, options in LOOKS.items():
         async with visitor(browser, **options) as page:
-            await page.goto(f"{world.url}/waiting")
             if principal is None:
+                await page.goto(f"{world.url}/waiting")
                 await page.screenshot(path=FOLDER / f"sign-in-{look}.png", full_page=True)
                 continue
-            await page.fill("#token", world.tokens[principal])
-            await page.keyboard.press("Enter")
-            await lands_at(page, f"{world.url}/waiting")
+            await sign_in(page, world.url, world.tokens[principal])
             for name, path in views.items():
                 await page.goto(f"{world.url}{path}")
                 for part in ("#findings", "#failing"):  # they load by themselves
                     await page.locator(f"{part}[hx-trigger=load]").wait_for(state="detached")
                 await page.screenshot(path=FOLDER / f"{name}-{look}.png", full_page=True)
+                if (name, look) in IN_DOCS:
+                    await page.screenshot(path=DOCS / f"console-{name}.png")
 
 
 class Shop:
@@ -157,7 +160,7 @@ async def plant(world, shop):
 
 async def test_screenshots_of_every_view(browser, world):
     FOLDER.mkdir(parents=True, exist_ok=True)
-    empty = ("waiting", "callbacks", "dead", "overview")
+    empty = ("waiting", "callbacks", "dead", "overview", "audit")
     await take(browser, world, None, {})
     await take(browser, world, "operator", {f"{each}-empty": f"/{each}" for each in empty})
     handlers = Handlers()
@@ -191,4 +194,9 @@ async def test_screenshots_of_every_view(browser, world):
         await take(browser, world, "shop", views)
         of = {"owner": "shop", "activity": "invoice-sent", "status": "FAILED", "reason": "failure.HANDLER_ERROR"}
         group = f"/dead/group?{urlencode(of)}"
-        await take(browser, world, "operator", {"dead": "/dead?owner=shop", "group": group, "overview": "/overview"})
+        await take(
+            browser,
+            world,
+            "operator",
+            {"dead": "/dead?owner=shop", "group": group, "overview": "/overview", "audit": "/audit"},
+        )

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import html
+import json
 import re
 import secrets
 import ssl
@@ -22,7 +23,7 @@ from support.wait import wait_until
 
 from callback import AsyncCallbackClient, CallbackError, CallFilter, CallStatus, Redirect, Response, UnavailableError
 from callback_console.sessions import Sessions
-from callback_console.views import dead
+from callback_console.views import audit, dead
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
 
@@ -36,7 +37,17 @@ async def record(world, body=b"hello"):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/waiting", "/callbacks", f"/callbacks/{CASE}", f"/calls/{CALL}", f"/calls/{CALL}/request-body", "/events"],
+    [
+        "/",
+        "/waiting",
+        "/callbacks",
+        f"/callbacks/{CASE}",
+        f"/calls/{CALL}",
+        f"/calls/{CALL}/request-body",
+        "/events",
+        "/audit",
+        "/audit/export",
+    ],
 )
 async def test_without_a_session_every_page_leads_to_the_form(world, path):
     async with world.visitor() as http:
@@ -266,6 +277,69 @@ async def test_an_owner_sees_only_its_own_calls_and_an_administrator_sees_all(wo
                 assert (await http.post("/dead/pause", data={"activity": "ship-order"})).status_code == 403
 
 
+async def test_the_audit_is_filtered_by_its_address_and_exported_by_the_same_filters(world, monkeypatch):
+    monkeypatch.setattr(audit, "_PAGE_SIZE", 1)
+    monkeypatch.setattr(audit, "_EXPORT_PAGE_SIZE", 1)
+    case_id = (await world.client.generate_callback_url("record", Response("ok"))).case_id
+    async with world.visitor("orders") as http:
+        assert f"/audit?callback={case_id}" in (await http.get(f"/callbacks/{case_id}")).text
+        assert "No entry matches" in (await http.get("/audit", params={"callback": case_id})).text
+        await http.post(f"/callbacks/{case_id}/extend", data={"amount": "1", "unit": "days"})
+    async with world.visitor("operator") as http:
+        await http.post(f"/callbacks/{case_id}/close")
+
+    def entries(text):
+        (table,) = re.findall(r"<tbody>(.*?)</tbody>", text, re.DOTALL) or [""]
+        return [kind for kind in ("Callback closed", "Expiry set") if kind in table]
+
+    found = {
+        "": ["Callback closed"],
+        "&actor=orders": ["Expiry set"],
+        "&action=CALLBACK_EXTENDED": ["Expiry set"],
+        "&owner=orders": ["Callback closed"],
+        "&from=2020-01-01T00:00": ["Callback closed"],
+        "&until=2020-01-01T00:00": [],
+        "&actor=stranger": [],
+        "&action=nonsense&from=yesterday": ["Callback closed"],
+    }
+    async with world.visitor("orders") as http:
+        for more, kinds in found.items():
+            text = (await http.get(f"/audit?callback={case_id}{more}")).text
+            assert entries(text) == kinds, more
+            assert ("A time has the form" in text) is ("yesterday" in more)
+            if kinds:
+                [export] = re.findall(r'href="(/audit/export[^"]+)"', text)
+                answer = await http.get(html.unescape(export))
+                assert answer.headers["content-disposition"] == 'attachment; filename="audit.ndjson"'
+                exported = [json.loads(line) for line in answer.text.splitlines()]
+                both = [("CALLBACK_CLOSED", "operator"), ("CALLBACK_EXTENDED", "orders")]
+                assert [(each["action"], each["actor"]) for each in exported] == (
+                    both if kinds != ["Expiry set"] else both[1:]
+                )
+                assert {each["callbackCaseId"] for each in exported} == {case_id}
+        text = (await http.get(f"/audit?callback={case_id}")).text
+        [older] = re.findall(r'id="older" href="([^"]+)"', text)
+        assert entries((await http.get(f"/audit{html.unescape(older)}")).text) == ["Expiry set"]
+    async with world.visitor("stranger") as http:
+        for path in ("/audit", "/audit/export"):
+            assert case_id not in (await http.get(path)).text
+            assert (await http.get(f"{path}?owner=orders")).status_code == 403
+        assert "No change so far" in (await http.get("/audit")).text
+
+
+async def test_a_reason_in_the_audit_is_text(world):
+    reason = "<img src=x onerror=alert(1)>"
+    async with (
+        world.visitor("operator") as http,
+        AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator,
+    ):
+        await operator.pause_activity("audited", reason=reason)
+        await operator.resume_activity("audited")
+        text = (await http.get("/audit?actor=operator&action=ACTIVITY_PAUSED")).text
+        assert html.escape(reason) in text
+        assert reason not in text
+
+
 class Planted:
     """A callback with secrets: its state, credentials in a header and in the query, and texts in its body and label."""
 
@@ -293,6 +367,8 @@ async def plant(world, number):
         "record", Response(body), state_query_parameter="state" if number % 2 else "", labels={"planted": label}
     )
     url = f"{made.url}{'&' if number % 2 else '?'}token={query}"
+    if not number % 2:  # it gets an entry in the audit
+        await world.client.set_response(made.case_id, Response(body, headers={"x-label": label}))
     headers = {"authorization": f"Bearer {header}", "referer": made.url}
     await world.system.http.post(url, content=body, headers=headers)
     call_id = (await world.client.list_calls_page(made.case_id)).items[0].call_id
@@ -303,6 +379,7 @@ async def test_planted_states_and_secrets_are_on_no_page_of_those_who_may_not_se
     """A page is its status, its header fields (of a download its name, too) and its content."""
     planted = [await plant(world, number) for number in range(count(8, 200))]
     lists = ["/callbacks", "/callbacks?owner=orders", "/waiting?owner=orders", "/dead?owner=orders", "/callbacks/x"]
+    lists += ["/audit", "/audit?owner=orders", "/audit/export"]
     foreign, own, shown = Haystack(), Haystack(), Haystack()
 
     async def get(haystack, http, *paths):
@@ -348,6 +425,9 @@ async def test_planted_states_and_secrets_are_on_no_page_of_those_who_may_not_se
     assert not own.names_with_texts(credentials)
     for haystack in (foreign, own, shown):
         assert not haystack.names_with_texts(world.tokens.values())
+    changes = [text for name, text in own.pieces.items() if name.endswith("/audit/export")]
+    assert all(each.made.case_id.encode() in changes[0] for each in planted[::2])
+    assert not Haystack({"audit": changes[0]}).names_with_texts(texts)
     # The search finds what their owner may see.
     assert shown.names_with_texts(credentials)
     assert shown.names_with(states)

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import grpc
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from support.browser import lands_at, visitor
+from support.browser import lands_at, sign_in, visitor
 from support.console import running_console
 from support.wait import wait_until
 from support.workers import raw_worker
@@ -35,13 +35,14 @@ LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
     "dark": {"viewport": {"width": 320, "height": 568}, "color_scheme": "dark", "locale": "nl-BE"},
 }
-ON_A_PHONE = {"waiting", "callbacks", "held callback", "json", "held", "comparison", "api"}
+ON_A_PHONE = {"waiting", "callbacks", "audit", "held callback", "json", "held", "comparison", "api"}
 """Pages that are looked at on a phone too: each layout once."""
 SAME_LAYOUT = {"form", "xml", "text", "acknowledged"}
 """Pages that differ from another one only in what they show as text: axe need not see them."""
 EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
 EVIL_ADDRESSES = [
     *(f"/callbacks?{urlencode({name: EVIL})}" for name in ("activity", "label", "owner", "page", "status")),
+    *(f"/audit?{urlencode({name: EVIL})}" for name in ("actor", "action", "callback", "owner", "page")),
     f"/waiting?{urlencode({'owner': EVIL})}",
     f"/sign-in?{urlencode({'next': EVIL})}",
     f"/dead/group?{urlencode({'activity': EVIL, 'reason': 'failure.HANDLER_ERROR'})}",
@@ -63,10 +64,7 @@ async def signed_in(browser, world, name="orders", *, console=None, **options):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        await page.goto(f"{url}/waiting")
-        await page.fill("#token", world.tokens[name])
-        await page.keyboard.press("Enter")
-        await lands_at(page, f"{url}/waiting")
+        await sign_in(page, url, world.tokens[name])
         yield page
         assert [each for each in complaints if not each.startswith(EXPECTED)] == []
 
@@ -109,6 +107,7 @@ async def examples(world):
     )
     held, caller = await hold(world, asking, data={"callback_choice": "yes"})
     acked = await client.generate_callback_url(EVIL, Response(EVIL), answer_mode=AnswerMode.ACK, **texts)
+    await client.extend_callback(acked.case_id, datetime.datetime.now(datetime.UTC) + DAY)
     await http.post(acked.url, content=b"\0\xff")
     [acked_call] = [each.call_id async for each in client.list_calls(acked.case_id)]
     yield {
@@ -126,6 +125,7 @@ async def examples(world):
         "held": f"/calls/{held}",
         "comparison": f"/calls/{json}/compare?with={form}",
         "no dead calls": "/dead",
+        "audit": "/audit?action=CALLBACK_EXTENDED",
         "api": "/api",
         **{f"evil address {number}": address for number, address in enumerate(EVIL_ADDRESSES)},
         "absent": f"/calls/{'0' * 32}-{'0' * 16}",

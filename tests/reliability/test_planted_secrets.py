@@ -1,4 +1,4 @@
-"""A thousand states, tokens and other secrets: none is in logs, metrics, traces, configuration output or errors."""
+"""A thousand states, tokens and other secrets: none is in logs, metrics, traces, the audit, settings or errors."""
 
 import hashlib
 import json
@@ -97,6 +97,14 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
             # A caller may also have one of the server's tokens. It is recorded for the owner unchanged.
             answer = await system.http.get(made.url, headers={"authorization": f"Bearer {good[-number]}"})
             assert answer.status_code == 200
+        async with AsyncCallbackClient(system.grpc, token=good[0]) as client:
+            for _ in range(10):
+                changed = await client.generate_callback_url("record", Response(good[1]))
+                await client.set_response(changed.case_id, Response(good[2], headers={"x-token": good[3]}))
+                states.append(changed.state)
+            entries = [entry async for entry in client.list_audit_entries()]
+        assert len([entry for entry in entries if entry.case_id]) == 10
+        haystack.add("audit", repr(entries))
         for number in range(200):
             states.append(str(uuid.uuid4()))
             path = f"/cbq/state?state={states[-1]}" if number % 2 else f"/cb/{states[-1]}"
@@ -135,7 +143,7 @@ async def test_a_thousand_planted_secrets_are_found_nowhere(tmp_path, store, pas
             ran = await run_callback(*command, **wrong)
             assert ran.code, ran
             haystack.add(f"callback {' '.join(command)} with wrong settings", ran.output + ran.errors)
-        await wait_until(lambda: len(receiver.spans(service="callback-edge")) >= len(states), what="all traces")
+        await wait_until(lambda: len(receiver.spans(service="callback-edge")) >= GOOD + 200, what="all traces")
         haystack.add("traces", b"".join(request.SerializeToString() for request in receiver.requests))
     haystack.add_files(tmp_path, "*.log")
     haystack.add_files(tmp_path / "store", "log")

@@ -64,6 +64,14 @@ async def lands_at(page, url):
     await page.wait_for_load_state()
 
 
+async def sign_in(page, url, token):
+    """Sign in at the console of a URL, and wait for its page of waiting calls."""
+    await page.goto(f"{url}/waiting")
+    await page.fill("#token", token)
+    await page.keyboard.press("Enter")
+    await lands_at(page, f"{url}/waiting")
+
+
 class Site:
     """HTTP server of `pages` (path: HTML). `requests` records (method, target, header fields in a dict)."""
 

@@ -30,7 +30,7 @@ from callback_console.openid import OpenId
 from callback_console.request_context import learn_role, page, session, sessions
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.views import api, callbacks, calls, dead, overview, waiting
+from callback_console.views import api, audit, callbacks, calls, dead, overview, waiting
 from callback_process import logs
 
 log = logs.get_logger()
@@ -90,7 +90,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
     app.extensions[request_context.OPENID] = None if settings.openid is None else OpenId(settings.openid)
     app.add_template_filter(json.dumps, "toml")  # a text of JSON is one of TOML
-    for module in (sign_in, live, api, callbacks, calls, dead, overview, waiting):
+    for module in (sign_in, live, api, audit, callbacks, calls, dead, overview, waiting):
         app.register_blueprint(module.blueprint)
 
     @app.before_request

@@ -1,0 +1,103 @@
+"""View *Audit*: who changed what, and when. Also its export."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from quart import Blueprint, Response, request
+
+from callback import AuditAction, AuditEntry
+from callback_console.request_context import client, page, time_of
+
+blueprint: Final = Blueprint("audit", __name__)
+
+_PAGE_SIZE: Final = 50
+_EXPORT_PAGE_SIZE: Final = 1000
+_FILTERS: Final = ("actor", "action", "callback", "owner", "from", "until")
+"""Parameters of the address. Times are in UTC."""
+_ACTIONS: Final = tuple(each.value for each in AuditAction if each is not AuditAction.UNKNOWN)
+
+
+@blueprint.get("/audit")
+async def show() -> str:
+    """Show the entries that match the filters of the address."""
+    filters = _filters()
+    found = await client().list_audit_entries_page(
+        **_selection(filters), page_size=_PAGE_SIZE, page_token=request.args.get("page", "")
+    )
+    given = {name: value for name, value in filters.items() if value}
+    return await page(
+        "audit.html",
+        entries=found.items,
+        filters=filters,
+        actions=_ACTIONS,
+        is_filtered=bool(given),
+        is_time_wrong=any(filters[name] and time_of(filters[name]) is None for name in ("from", "until")),
+        export=urlencode(given),
+        older=urlencode({**given, "page": found.next_page_token}) if found.next_page_token else "",
+    )
+
+
+@blueprint.get("/audit/export")
+async def export() -> Response:
+    """Stream all entries that match the filters of the address, one a line. No browser opens them as a page."""
+    reader, selection = client(), _selection(_filters())
+    first = await reader.list_audit_entries_page(**selection, page_size=_EXPORT_PAGE_SIZE)  # its error becomes a page
+
+    async def lines() -> AsyncIterator[str]:
+        found = first
+        while True:
+            yield "".join(f"{json.dumps(_as_json(entry))}\n" for entry in found.items)
+            if not found.next_page_token:
+                return
+            found = await reader.list_audit_entries_page(
+                **selection, page_size=_EXPORT_PAGE_SIZE, page_token=found.next_page_token
+            )
+
+    answer = Response(
+        lines(),
+        content_type="application/x-ndjson",
+        headers={
+            "Content-Disposition": 'attachment; filename="audit.ndjson"',
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        },
+    )
+    answer.timeout = None
+    return answer
+
+
+def _filters() -> dict[str, str]:
+    return {name: request.args.get(name, "").strip() for name in _FILTERS}
+
+
+def _selection(filters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of a list of entries. What is no action or no time selects nothing."""
+    return {
+        "actor": filters["actor"],
+        "action": AuditAction(filters["action"]) if filters["action"] in _ACTIONS else None,
+        "case_id": filters["callback"],
+        "owner": filters["owner"],
+        "recorded_after": time_of(filters["from"]),
+        "recorded_before": time_of(filters["until"]),
+    }
+
+
+def _as_json(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry with the names of the contract."""
+    return {
+        "chain": entry.chain,
+        "sequence": entry.sequence,
+        "time": entry.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "actor": entry.actor,
+        "action": entry.action.value,
+        "owner": entry.owner,
+        "callbackActivity": entry.activity,
+        "callbackCaseId": entry.case_id,
+        "callId": entry.call_id,
+        "reason": entry.reason,
+        "details": dict(entry.details),
+        "digest": entry.digest,
+        "keyId": entry.key_id,
+    }
