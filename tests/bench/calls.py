@@ -52,9 +52,11 @@ TABLE = {
     "overload": Row(measures.rates, "goodput when called at three times the peak ÷ peak", 0.8, 0.95),
     "tail": Row(measures.rates, "p99 ÷ median at half of the peak, open loop", 8, 4, lower_is_better=True),
     "replicas": Row(measures.replicas, "2 edges and 2 servers ÷ one of each, 32 connections"),
-    "replicated": Row(measures.replicated, "recorded call with replicated:1 ÷ with always, 32 connections"),
+    "replicated": Row(measures.replicated, "recorded calls with replicated:1 ÷ with always, 32 at once in turn"),
     "replicated-latency": Row(
-        measures.replicated, "its mean latency with replicated:1 ÷ with always, 1 connection", lower_is_better=True
+        measures.replicated,
+        "their latency with replicated:1 ÷ with always, one call in turn",
+        lower_is_better=True,
     ),
     "traces": Row(
         measures.traces,

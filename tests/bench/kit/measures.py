@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
+import statistics
 import time
 import uuid
 
 import redis.asyncio
+from bench.kit.connection import Connection, get
 from bench.kit.in_flight import GENERATE
 from bench.kit.load import h2load, in_flight, open_loop, overload, wrk
 from bench.kit.loading import load
@@ -29,6 +32,8 @@ MEMORY_CASES = 100_000
 SOME_CONNECTIONS, MANY_CONNECTIONS = 256, 2_000
 """Maximum number of caller connections in an open loop: at a load that is served in time, and in overload."""
 CONTENT = Response(type=ResponseType.RESPONSE, code=200, body=bytes(range(200)))
+BURST = 32
+"""Number of calls at once to a deployment."""
 IN_FLIGHT = 64
 """Number of gRPC calls, or lives of cases, in flight."""
 REPEAT_WINDOW_S = 86_400
@@ -338,7 +343,7 @@ async def replicas(stage, _rows):
 
 async def replicated(stage, _rows):
     """Measure `store_durability = "replicated:1"` and `always`, with all of the stores on this machine."""
-    throughput, latency = {}, {}
+    targets = {}
     primary, replica = stage.stack.enter_context(running_stores(stage.directory, 2))
     alone = stage.stack.enter_context(running_store(stage.directory / "store-alone"))
     await follows(replica, f"127.0.0.1:{primary.port}")
@@ -346,25 +351,49 @@ async def replicated(stage, _rows):
         config = f'[server]\nstore_durability = "{durability}"\n'
         folder = stage.directory / f"fleet-{durability.partition(':')[0]}"
         fleet = await stage.stack.enter_async_context(running_deployment(folder, store, config=config))
-        paths = await fleet.paths("record", CASES)
-        throughput[durability] = _fleet_measurement(stage, fleet, paths)
-        latency[durability] = _fleet_measurement(stage, fleet, paths, connections=1)
-    seen = {}
-    for name, measurements in (("throughput", throughput), ("latency", latency)):
-        seen[name] = await stage.measure_in_rounds(measurements)
+        targets[durability] = fleet.ports[0], [get(path) for path in await fleet.paths("record", CASES)]
+    bursts = [await _durations_in_turns(targets, stage.seconds, BURST) for _ in range(stage.rounds)]
+    single = [await _durations_in_turns(targets, stage.seconds, 1) for _ in range(stage.rounds)]
     values = {
-        "replicated": quotients(seen["throughput"]["replicated:1"], seen["throughput"]["always"]),
-        "replicated-latency": quotients(seen["latency"]["always"], seen["latency"]["replicated:1"]),
+        "replicated": [each["always"] / each["replicated:1"] for each in bursts],
+        "replicated-latency": [each["replicated:1"] / each["always"] for each in single],
     }
-    return values, seen
+    return values, {"burst_ms": bursts, "call_ms": single}
 
 
-def _fleet_measurement(stage, fleet, paths, *, connections=32):
+async def _durations_in_turns(targets, seconds, count):
+    """Return how long a number of calls at once take at each target, as the median in milliseconds.
+
+    They have one burst each in turn, so that other load of the machine is the same for all.
+    """
+    took, open_ = {name: [] for name in targets}, {name: [] for name in targets}
+    end = time.monotonic() + seconds
+    for number in itertools.count():
+        for name, (port, requests) in targets.items():
+            open_[name] = [each for each in open_[name] if each.is_open]
+            while len(open_[name]) < count:
+                open_[name].append(await Connection.to(port))
+            began = time.perf_counter()
+            statuses = await asyncio.gather(
+                *(each.ask(requests[(number * count + n) % len(requests)]) for n, each in enumerate(open_[name]))
+            )
+            took[name].append(1000 * (time.perf_counter() - began))
+            assert set(statuses) == {200}, f"{name}: {statuses}"
+        if time.monotonic() > end:
+            break
+    for connection in itertools.chain(*open_.values()):
+        connection.close()
+    medians = {name: statistics.median(each) for name, each in took.items()}
+    print(f"  {count} at once, in turn:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in medians.items()))
+    return medians
+
+
+def _fleet_measurement(stage, fleet, paths):
     async def load(seconds):
         subjects = [Subject(f"edge-{port}", port, paths, {}) for port in fleet.ports]
         each = await asyncio.gather(
             *(
-                wrk(each, connections=connections // len(subjects), seconds=seconds, directory=stage.directory)
+                wrk(each, connections=BURST // len(subjects), seconds=seconds, directory=stage.directory)
                 for each in subjects
             )
         )
