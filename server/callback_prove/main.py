@@ -1,5 +1,6 @@
 """`callback prove`: from the options to the exit code."""
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from callback_process import loop
 from callback_prove import cluster, failover, network, own_system, power_loss, processes, rolling_restart, sentinel
 from callback_prove.checker import Violation, check
 from callback_prove.errors import ProveError
@@ -97,7 +97,8 @@ def run(
         settings = replace(settings, cycles=cycles)
     say(f"{name}: seed {settings.seed}, durability {settings.durability}, in {home}")
     try:
-        history, violations = loop.run(prove(name, settings))
+        # Not with uvloop: there, anyio raises an AttributeError on a connection that is lost as soon as it is made.
+        history, violations = asyncio.run(prove(name, settings))
     except ProveError as error:
         return _fail(f"{error}\nthe history so far: {home / HISTORY}")
     except Exception as error:  # such as a store that refuses a command; no promise is known to be broken
