@@ -87,6 +87,20 @@ def test_every_include_is_used_and_none_is_left_open():
     assert not [name for name, script in ALL.items() if re.search(r"^-- @", script.source, re.MULTILINE)]
 
 
+RARE = set(
+    re.findall(r"^-- @rarely\nlocal function (\w+)", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE)
+)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_functions_that_are_rarely_used_are_made_with_the_first_of_them_and_used_through_it(name):
+    others, makes, rest = ALL[name].source.partition("\nfunction rarely()\n")
+    made, _, following = rest.partition("return rare\nend\n")
+    assert bool(makes) is bool(RARE & set(re.findall(r"\w+", ALL[name].source)))
+    assert set(re.findall(r"local function (\w+)", made)) <= RARE
+    assert not re.search(rf"(?<!rarely\(\)\.)\b({'|'.join(RARE)})\b", others + following)
+
+
 EXAMPLE = Script("send_messages", [*texts("a"), *numbers("b"), *flags("c", "d"), *lists("e", "f")], key="messages")
 
 
@@ -169,9 +183,14 @@ def fields_in(code, hash_name):
     for command, arguments in commands(code, hash_name):
         names = {"HSET": arguments[::2], "HINCRBY": arguments[:1]}.get(command, arguments)
         for name in names:
-            assert re.fullmatch(r"'\w+'", name), f"{command} with {name}"
-            found.add(name.strip("'"))
-    return found
+            if name not in {"...", f"unpack({hash_name}_fields)", "unpack(fields or {})"}:
+                assert re.fullmatch(r"'\w+'", name), f"{command} with {name}"
+                found.add(name.strip("'"))
+    # Fields that are collected, and written with others.
+    found.update(re.findall(rf"set_{hash_name}_field\('(\w+)'", code))
+    collected = re.findall(rf"local {hash_name}_fields = {{(.*?)}}", code, re.DOTALL)
+    more = re.findall(rf"set_{hash_name}_status\(case, '?\w+'?, (.*?)\)", code)
+    return found.union(*(re.findall(r"'(\w+)', \S", each) for each in [*collected, *more]))
 
 
 @pytest.mark.parametrize(("hash_name", "table"), [("case", CASE_FIELDS), ("call", CALL_FIELDS)])

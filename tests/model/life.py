@@ -387,15 +387,16 @@ class ModelCase:
         return "OK"
 
     def extend(self, at, *, allowed):
-        """Set when the case expires: `OK` | `CLOSED`, or the word for a time that is not `allowed`."""
+        """Set when the case expires: `OK` | `SAME` | `CLOSED`, or the word for a time that is not `allowed`."""
         self.apply_timeouts()
         if self.status == CLOSED:
             return "CLOSED"
         if allowed != "OK":
             return allowed
-        if self.expires_at != at:
-            self.expires_at, self.expires_due = at, None
-            self.tell("CASE_EXTENDED")
+        if self.expires_at == at:
+            return "SAME"
+        self.expires_at, self.expires_due = at, None
+        self.tell("CASE_EXTENDED")
         return "OK"
 
     def close(self):

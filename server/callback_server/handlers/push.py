@@ -109,6 +109,8 @@ class PushHandler:
 
     async def _connected(self, timeout_s: float) -> _HandlerConnection:
         """Wait until the connection is ready. Nothing of the call is sent before."""
+        if self._connection.is_ready and not self._is_stopped:
+            return self._connection
         try:
             async with asyncio.timeout(timeout_s):
                 while not (self._is_stopped or self._connection.is_ready):

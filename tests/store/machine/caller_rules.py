@@ -96,7 +96,8 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         elif runs and between == "fallback":
             self._mark_fallback(call_id)
         elif runs and between == INTERRUPTED:
-            self._end_lease(model.calls[call_id], LATE)
+            if model.calls[call_id] in self._in_lease():  # otherwise its delivery waits for the next attempt
+                self._end_lease(model.calls[call_id], LATE)
         elif runs and between:
             self._finish(call_id, between, keep_open, body, no_repeat=no_repeat)
         if runs and follows:

@@ -16,7 +16,6 @@ from callback_server.domain.response import Response
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
-from callback_server.store.transitions.erase_calls import EraseResult
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 
 
@@ -178,7 +177,8 @@ class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
         model = self.model.get(case_id)
         owner = "nobody" if foreign or model is None else model.owner
         known = model is not None and not foreign
-        expected = EraseResult(model.erase(), before=None) if known else None
+        expected = (model.erase(), None) if known else None
         erasure = f"erasure {next(self.numbers)}"
         for _ in range(1 + again):
-            assert self._erase(case_id, owner, erasure) == expected
+            erased = self._erase(case_id, owner, erasure)
+            assert (erased and (erased.calls, erased.before)) == expected

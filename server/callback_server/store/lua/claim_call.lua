@@ -49,8 +49,9 @@
 local HELD_WAIT_MS = 5000
 
 local case = load_case(case_id)
-local known = redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body', 'version',
-  'effect', 'answer_digest')
+local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- rarely, so its fields are not looked for
+local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body',
+  'version', 'effect', 'answer_digest') or {}
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
 local function alternative_domain()
@@ -95,7 +96,7 @@ elseif known[1] then
   return reply('STALE')
 end
 
-check_types(case, {})
+check_types(case, {}, nil, keeps_status(case, now))
 if case.fallback then redis.call('STRLEN', fallback_key(case_id)) end
 local content = redis.call('GET', content_key(case_id))
 redis.call('STRLEN', body_key(case_id))
@@ -178,49 +179,58 @@ local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.call_count + 1
 local size = #request + #request_body + #content + #body
 
-redis.call('HSET', call_key(call_id), 'status', 'RUNNING', 'attempt', attempt, 'start', now, 'request', request,
-  'request_body', request_body, 'response', content, 'version', case.version, 'size', size)
-if body ~= '' then redis.call('HSET', call_key(call_id), 'response_body', body) end
-if partial then redis.call('HSET', call_key(call_id), 'partial', '1') end
+local call_fields = {'attempt', attempt, 'start', now, 'request', request, 'request_body', request_body, 'response',
+  content, 'version', case.version, 'size', size}
+local function set_call_field(name, value)
+  call_fields[#call_fields + 1], call_fields[#call_fields + 2] = name, value
+end
+
+if body ~= '' then set_call_field('response_body', body) end
+if partial then set_call_field('partial', '1') end
 if is_kept_while_held then
-  redis.call('HSET', call_key(call_id), 'recorded_request', recorded_request)
-  if recorded_body ~= request_body then redis.call('HSET', call_key(call_id), 'drops_body', '1') end
+  set_call_field('recorded_request', recorded_request)
+  if recorded_body ~= request_body then set_call_field('drops_body', '1') end
 end
 if window_ms > 0 then
-  redis.call('HSET', call_key(call_id), 'digest', digest, 'window', window_ms)
-  if method ~= 'get' then redis.call('HSET', call_key(call_id), 'method', method) end
+  set_call_field('digest', digest)
+  set_call_field('window', window_ms)
+  if method ~= 'get' then set_call_field('method', method) end
   redis.call('SET', repeat_key(case_id, digest), call_id)
 end
-if arrival then
-  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id, 'arrival', arrival)
+case.call, case.unfinished = call_id, case.unfinished + 1
+if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
+local ends_now = ends_at_claim(case) or (is_held and case.resolved)
+local status = ends_now and case.status or status_during_call(case.mode)
+if status ~= case.status then
+  set_case_status(case, status, 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
 else
-  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id)
+  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
 end
-redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
 redis.call('ZADD', calls_key(case_id), attempt, call_id)
-case.call = call_id
 
 if ends_at_claim(case) then
   local effect, running
   if case.path == '1' and platform_url == '' then
-    redis.call('HSET', call_key(call_id), 'failure', 'INVALID_RESPONSE', 'detail', '/path needs a platform_url')
-    effect = end_call(case, call_id, 'FAILED', now, limits)
+    set_call_field('failure', 'INVALID_RESPONSE')
+    set_call_field('detail', '/path needs a platform_url')
+    effect = end_call(case, call_id, 'FAILED', now, limits, nil, call_fields)
   else
-    if case.path == '1' then redis.call('HSET', call_key(call_id), 'platform_url', platform_url) end
+    if case.path == '1' then set_call_field('platform_url', platform_url) end
     if window_ms > 0 and case.no_repeat then
-      redis.call('HSET', call_key(call_id), 'no_repeat', '1')
-      window_ms = 0
+      set_call_field('no_repeat', '1')
     elseif window_ms > 0 then
       local code = redis.call('HGET', case_key(case_id), 'code')
-      redis.call('HSET', call_key(call_id), 'code', code == '0' and '' or (code or '') ~= '' and code or '200')
+      set_call_field('code', code == '0' and '' or (code or '') ~= '' and code or '200')
     end
-    effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK')
-    keep_answer(case, call_id, packed_answer(content, body), 0, window_ms, now, repeat_bytes_per_case)
+    effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK', call_fields)
+    keep_answer(case, call_id, packed_answer(content, body), 0, case.no_repeat and 0 or window_ms, now,
+      repeat_bytes_per_case)
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
   return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
 end
+redis.call('HSET', call_key(call_id), 'status', 'RUNNING', unpack(call_fields))
 if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, 0, now, limits)) end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if is_held then
@@ -228,7 +238,5 @@ if is_held then
   redis.call('ZADD', held_key(case_id), attempt, call_id)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
-local status = status_during_call(case.mode)
-if status ~= case.status then set_case_status(case, status) end
 emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')
 return grant('CLAIMED', attempt, lease_ms, content, body, case.version)

@@ -38,37 +38,41 @@ local indexes, label_digests = label_indexes(owner, content)
 for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
 -- Each case of a partition has another creation time, so that a page token can name a position between two cases.
 local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
-redis.call('HSET', case_key(case_id), 'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode,
-  'sha', state_hash_half, 'fingerprint', fingerprint, 'created', created)
+local case_fields = {'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
+  'fingerprint', fingerprint, 'created', created}
+local function set_case_field(name, value)
+  case_fields[#case_fields + 1], case_fields[#case_fields + 2] = name, value
+end
+
 redis.call('SET', newest_key(), string.format('%.0f', created))
-if label_digests ~= '' then redis.call('HSET', case_key(case_id), 'label_digests', label_digests) end
+if label_digests ~= '' then set_case_field('label_digests', label_digests) end
 redis.call('SET', content_key(case_id), content)
 if pointer ~= '' then
-  redis.call('HSET', case_key(case_id), 'pointer', pointer)
+  set_case_field('pointer', pointer)
   redis.call('SET', pointer_key(pointer), case_id .. nonce)
 end
 if body ~= '' then redis.call('SET', body_key(case_id), body) end
-if parameter ~= '' then redis.call('HSET', case_key(case_id), 'parameter', parameter) end
-if repeat_window ~= '' then redis.call('HSET', case_key(case_id), 'repeat_window', repeat_window) end
-if no_repeat then redis.call('HSET', case_key(case_id), 'no_repeat', '1') end
-if code ~= '' then redis.call('HSET', case_key(case_id), 'code', code) end
-if needs_platform then redis.call('HSET', case_key(case_id), 'path', '1') end
-if profile ~= '' then redis.call('HSET', case_key(case_id), 'profile', profile) end
-if guard ~= '' then redis.call('HSET', case_key(case_id), 'guard', guard) end
-if has_choices then redis.call('HSET', case_key(case_id), 'choices', '1') end
-if answer_mode ~= '' then redis.call('HSET', case_key(case_id), 'answer_mode', answer_mode) end
-if hold_ms ~= '' then redis.call('HSET', case_key(case_id), 'hold_ms', hold_ms) end
+if parameter ~= '' then set_case_field('parameter', parameter) end
+if repeat_window ~= '' then set_case_field('repeat_window', repeat_window) end
+if no_repeat then set_case_field('no_repeat', '1') end
+if code ~= '' then set_case_field('code', code) end
+if needs_platform then set_case_field('path', '1') end
+if profile ~= '' then set_case_field('profile', profile) end
+if guard ~= '' then set_case_field('guard', guard) end
+if has_choices then set_case_field('choices', '1') end
+if answer_mode ~= '' then set_case_field('answer_mode', answer_mode) end
+if hold_ms ~= '' then set_case_field('hold_ms', hold_ms) end
 if notify ~= '' then
-  redis.call('HSET', case_key(case_id), 'notify', notify)
+  set_case_field('notify', notify)
   schedule_reminder({id = case_id, created = created}, 1)
 end
-if is_ordered then redis.call('HSET', case_key(case_id), 'ordered', '1') end
+if is_ordered then set_case_field('ordered', '1') end
 if closed_response ~= '' then
-  redis.call('HSET', case_key(case_id), 'closed_response', '1')
+  set_case_field('closed_response', '1')
   redis.call('SET', closed_response_key(case_id), closed_response)
 end
 if fallback ~= '' then
-  redis.call('HSET', case_key(case_id), 'fallback', '1')
+  set_case_field('fallback', '1')
   redis.call('SET', fallback_key(case_id), fallback)
 end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
@@ -77,9 +81,10 @@ for _, index in ipairs(indexes) do redis.call('ZADD', index, created, case_id) e
 local expires = 0
 if time_to_live_ms ~= '' then
   expires = math.floor(now_us() / 1000) + time_to_live_ms
-  redis.call('HSET', case_key(case_id), 'expires', expires)
+  set_case_field('expires', expires)
   redis.call('ZADD', expiries_key(), expires, case_id)
 end
+redis.call('HSET', case_key(case_id), unpack(case_fields))
 emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
   'CASE_CREATED')
 return counted('OK', expires)

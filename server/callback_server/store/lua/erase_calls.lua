@@ -88,9 +88,7 @@ for i = 1, #calls, 2 do
   if call[3] ~= '' then
     -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
-      if redis.call('ZSCORE', ended_key(), call_id) then
-        redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[2])
-      end
+      if redis.call('ZSCORE', ended_key(), call_id) then change_totals(case, 0, 0 - call[2]) end
       erase_outcome(call_id)
     end
     erase_request(call_id)

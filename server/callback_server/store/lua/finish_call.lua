@@ -40,9 +40,9 @@ elseif delivery and call[10] == fencing_token then
 end
 
 if not case then return reply('STALE') end
-check_types(case, {}, delivery)
-if audit ~= '' then redis.call('XLEN', audit_key()) end
 local now = math.floor(now_us() / 1000)
+check_types(case, {}, delivery, not close and keeps_status(case, now))
+if audit ~= '' then redis.call('XLEN', audit_key()) end
 apply_timeouts(case, now, limits)
 local lease = tonumber(redis.call('ZSCORE', leases_key(), call_id))
 if lease and lease <= now then
@@ -74,26 +74,33 @@ if delivery then
   end
 end
 
-redis.call('HSET', call_key(call_id), 'failure', failure, 'keep_open', keep_open and '1' or '0')
-if close then redis.call('HSET', call_key(call_id), 'close', '1') end
+local call_fields = {'failure', failure, 'keep_open', keep_open and '1' or '0'}
+local function set_call_field(name, value)
+  call_fields[#call_fields + 1], call_fields[#call_fields + 2] = name, value
+end
+
+if close then set_call_field('close', '1') end
 local call_end = status
 if status == 'SUCCEEDED' then call_end = close and 'CLOSED' or keep_open and 'KEPT_OPEN' or status end
 if answer_digest ~= '' then
-  redis.call('HSET', call_key(call_id), 'answer_digest', answer_digest, 'answered_by', answered_by)
+  set_call_field('answer_digest', answer_digest)
+  set_call_field('answered_by', answered_by)
 end
 local window_ms = tonumber(call[11] or 0)
 if no_repeat or case.no_repeat then
-  redis.call('HSET', call_key(call_id), 'no_repeat', '1')
+  set_call_field('no_repeat', '1')
   window_ms = 0
 elseif window_ms > 0 then
-  redis.call('HSET', call_key(call_id), 'code', code)
+  set_call_field('code', code)
 end
 if call[5] ~= '' then -- otherwise it was erased while it ran
   local grown = #response + #response_body - #call[3] - #(call[4] or '')
-  redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'detail', detail,
-    'size', call[2] + grown)
+  set_call_field('response', response)
+  set_call_field('response_body', response_body)
+  set_call_field('detail', detail)
+  set_call_field('size', call[2] + grown)
 end
-local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery)
+local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery, call_fields)
 if response ~= '' then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)

@@ -46,7 +46,6 @@ if is_notification(call_id) then
   return counted('OK')
 end
 redis.call('ZREM', ended_key(), call_id)
-redis.call('HINCRBY', case_key(case_id), 'unfinished', 1)
-redis.call('HINCRBY', case_key(case_id), 'bytes', 0 - call[5])
+change_totals(case, 1, 0 - call[5])
 start_delivery(case, call_id, now)
 return counted('OK')

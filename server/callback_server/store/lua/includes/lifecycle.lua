@@ -36,6 +36,7 @@ local function counted(...) return {step_number(), ...} end
 -- may come back. The entry is due again after a minute, so that it does not block the others.
 ---@param list string name of the list, as in the table of keys
 ---@param due number at which score an entry is due now
+-- @rarely
 local function report_absent(list, key, member, due)
   redis.call('ZADD', key, due + 60000, member)
   TIMEOUTS[#TIMEOUTS + 1] = {'ENTRY_WITHOUT_CASE', member, list}
@@ -46,6 +47,7 @@ local damaged = {} -- the cases of which a key has a wrong type, with the error
 -- Looks at the keys of entries whose time has come, before the first write. A case of which a key has a wrong type is
 -- left as it is, so that it stops no other.
 ---@param check function of the member of an entry: raises an error if a key has a wrong type
+-- @rarely
 local function examine(members, check)
   for _, member in ipairs(members) do
     local is_sound, problem = pcall(check, member)
@@ -59,6 +61,7 @@ end
 ---@param list string name of the list, as in the table of keys
 ---@param due number at which score an entry is due now
 ---@return table members the others, in order
+-- @rarely
 local function without_damaged(list, key, members, due)
   local sound = {}
   for _, member in ipairs(members) do
@@ -74,6 +77,7 @@ local function without_damaged(list, key, members, due)
 end
 
 ---@return boolean whether a call is there, and not only its tombstone
+-- @rarely
 local function call_exists(call_id) return redis.call('HEXISTS', call_key(call_id), 'request') == 1 end
 
 -- While the store's clock is behind the time of the partition, this is how fast that time runs.
@@ -83,6 +87,7 @@ local SLOWED = 0.9
 local MAX_PASSED = 60000000
 
 local time, clock -- read once: the time of the partition, and what the store's clock shows, in microseconds
+local clock_digits -- the same as `clock`, in the 16 digits of the years 2001 to 2286
 local kept_time = 0
 
 -- Returns the time of the partition: what the store's clock shows. If that has stepped back, it is the last time that
@@ -92,13 +97,14 @@ local function now_us()
   if time then return time end
   local t = redis.call('TIME')
   clock = t[1] * 1000000 + t[2]
+  clock_digits = t[1] .. string.sub('00000' .. t[2], -6)
   time = clock
   local kept = redis.call('GET', clock_key())
   if not kept then return time end
-  local last, at = string.match(kept, '^(%d+):(%d+)$')
-  kept_time = tonumber(last)
+  kept_time = tonumber(string.sub(kept, 1, 16))
   if clock < kept_time then
-    time = kept_time + math.max(1, math.floor(math.min(clock - at, MAX_PASSED) * SLOWED))
+    local passed = math.min(clock - string.sub(kept, 18), MAX_PASSED)
+    time = kept_time + math.max(1, math.floor(passed * SLOWED))
   end
   return time
 end
@@ -109,7 +115,8 @@ local is_kept = false
 local function keep_time()
   if is_kept then return end
   is_kept = true
-  redis.call('SET', clock_key(), string.format('%.0f:%.0f', now_us(), clock))
+  local digits = now_us() == clock and clock_digits or string.format('%.0f', time)
+  redis.call('SET', clock_key(), digits .. ':' .. clock_digits)
 end
 
 -- Reads all fields: HMGET would look for each of them in the whole hash, which costs several times as much.
@@ -117,8 +124,8 @@ end
 local function load_case(id)
   local values = redis.call('HGETALL', case_key(id))
   if not values[1] then return nil end
-  local case = {id = id, parameter = '', call_count = '0', unfinished = '0', version = '0', label_digests = '',
-    repeat_window = '0', repeats_until = '0'}
+  local case = {id = id, parameter = '', call_count = '0', unfinished = '0', bytes = '0', version = '0',
+    label_digests = '', repeat_window = '0', repeats_until = '0'}
   for i = 1, #values, 2 do case[values[i]] = values[i + 1] end
   return case
 end
@@ -133,6 +140,7 @@ end
 -- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
 ---@return number arrival what to store if the call is made
 ---@return number wait_ms until the call is allowed; 0 or less if it is allowed now
+-- @rarely
 local function next_arrival(case, calls_per_minute)
   local us, interval = now_us(), math.floor(60000000 / calls_per_minute)
   local arrival = math.max(tonumber(case.arrival or 0), us) + interval
@@ -151,15 +159,22 @@ local function emit_event(case, what, call_id, call_status, delivery)
     case.status, case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
 end
 
--- Sets the status of a case: the field, and the index that goes with it.
-local function set_case_status(case, status)
+-- Sets the status of a case, the index that goes with it, and other fields of the case.
+local function set_case_status(case, status, ...)
   redis.call('ZREM', index_key(case.owner, case.status, case.activity), case.id)
   redis.call('ZADD', index_key(case.owner, status, case.activity), case.created, case.id)
-  redis.call('HSET', case_key(case.id), 'status', status)
+  redis.call('HSET', case_key(case.id), 'status', status, ...)
   case.status = status
 end
 
+-- Changes the number of the unfinished calls of a case, those that run or have a delivery, and the bytes of the others.
+local function change_totals(case, unfinished, bytes)
+  case.unfinished, case.bytes = case.unfinished + unfinished, case.bytes + bytes
+  redis.call('HSET', case_key(case.id), 'unfinished', case.unfinished, 'bytes', case.bytes)
+end
+
 -- Erases the outcome of an ended call, except its status.
+-- @rarely
 local function erase_outcome(call_id)
   redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail', 'delivery_detail',
     'delivery_response', 'delivery_body')
@@ -167,6 +182,7 @@ end
 
 -- Removes the parts of a request that are not recorded. They were kept while the call ran, for the person or program
 -- that answers a held call, or for the delivery after a fallback.
+-- @rarely
 local function trim_request(call_id)
   local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
   if not call[1] then return end
@@ -185,11 +201,11 @@ local function ends_at_claim(case) return case.activity == RECORD or case.answer
 
 -- Deletes an ended call. Its tombstone remains, which no query finds: it answers a claim or a finish that is sent
 -- again, and a repeat for as long as the window of the call.
----@return number bytes of the ended calls of the case that are left
+-- @rarely
 local function delete_call(case, call_id)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'digest', 'delivery')
   -- `0 -`, here and elsewhere: the negative of 0 is -0, which Redis 7.0 does not accept as an integer.
-  local bytes = redis.call('HINCRBY', case_key(case.id), 'bytes', 0 - call[1])
+  change_totals(case, 0, 0 - call[1])
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
   if not ends_at_claim(case) then erase_outcome(call_id) end
@@ -199,12 +215,12 @@ local function delete_call(case, call_id)
   redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
   redis.call('ZREM', ended_key(), call_id)
-  return bytes
 end
 
 -- Returns the oldest call of a case that has ended and has no delivery to run.
+-- @rarely
 local function oldest_ended_call(case)
-  local others = tonumber(redis.call('HGET', case_key(case.id), 'unfinished'))
+  local others = tonumber(case.unfinished)
   for from = 0, others, 64 do
     for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case.id), from, math.min(from + 63, others))) do
       if redis.call('ZSCORE', ended_key(), call_id) then return call_id end
@@ -213,26 +229,24 @@ local function oldest_ended_call(case)
 end
 
 -- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
----@param unfinished number of its calls
----@param bytes number of its ended calls
-local function trim_ended_calls(case, unfinished, bytes, limits)
-  local excess = redis.call('ZCARD', calls_key(case.id)) - unfinished - limits.recorded_calls_per_case
-  while excess > 0 or bytes > limits.recorded_bytes_per_case do
+local function trim_ended_calls(case, limits)
+  local excess = redis.call('ZCARD', calls_key(case.id)) - case.unfinished - limits.recorded_calls_per_case
+  while excess > 0 or case.bytes > limits.recorded_bytes_per_case do
     local oldest = oldest_ended_call(case)
     if not oldest or redis.call('TYPE', call_key(oldest)).ok ~= 'hash' then return end
-    bytes = delete_call(case, oldest)
+    delete_call(case, oldest)
     excess = excess - 1
   end
 end
 
--- Keeps a call that has ended, and has no delivery to run, for its retention. `unfinished` of a case counts the other
--- calls. A closed case is kept as long as its last call, so both are due together.
-local function retain_ended_call(case, call_id, now, limits)
+-- Keeps a call that has ended, and has no delivery to run, for its retention. A closed case is kept as long as its last
+-- call, so both are due together.
+---@param size string|number bytes of the call
+local function retain_ended_call(case, call_id, size, now, limits)
   redis.call('ZADD', ended_key(), now, call_id)
   if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
-  local unfinished = redis.call('HINCRBY', case_key(case.id), 'unfinished', -1)
-  local bytes = redis.call('HINCRBY', case_key(case.id), 'bytes', redis.call('HGET', call_key(call_id), 'size'))
-  trim_ended_calls(case, unfinished, bytes, limits)
+  change_totals(case, -1, size)
+  trim_ended_calls(case, limits)
 end
 
 -- @include delivery
@@ -244,11 +258,14 @@ end
 -- because the first one does not exist.
 ---@param call_ids table the calls that the transition may write to and has not read, besides that which holds the case
 ---@param has_delivery any whether one of its calls may have a delivery, whatever the case is
-local function check_types(case, call_ids, has_delivery)
+---@param keeps_status any whether the case certainly has the same status after the transition
+local function check_types(case, call_ids, has_delivery, keeps_status)
   local owner, activity, id = case.owner, case.activity, case.id
-  redis.call('ZINTERCARD', 11, KEYS[1], leases_key(), expiries_key(), closed_key(), ended_key(), calls_key(id),
-    answers_key(id), dead_key(owner), index_key(owner, 'OPEN', activity), index_key(owner, IN_PROGRESS, activity),
-    index_key(owner, 'CLOSED', activity))
+  redis.call('ZINTERCARD', 6, KEYS[1], leases_key(), ended_key(), calls_key(id), answers_key(id), dead_key(owner))
+  if not keeps_status then
+    redis.call('ZINTERCARD', 6, KEYS[1], expiries_key(), closed_key(), index_key(owner, 'OPEN', activity),
+      index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
+  end
   if case.answer_mode == 'HOLD' then
     redis.call('ZINTERCARD', 3, KEYS[1], held_key(id), waiting_key(owner))
     redis.call('HLEN', resolution_key(id))
@@ -269,46 +286,53 @@ local function check_types(case, call_ids, has_delivery)
   end
 end
 
+-- Returns whether a case certainly keeps its status in a transition on one of its calls that does not close it: it is
+-- for multiple calls, and does not expire now.
+local function keeps_status(case, now)
+  return case.mode == 'MULTIPLE' and case.status == 'OPEN' and (not case.expires or tonumber(case.expires) > now)
+end
+
 -- Closes a case for good. Calls that run continue; the end of each is recorded on the call only.
 local function close_case(case, reason, now)
-  set_case_status(case, 'CLOSED')
-  redis.call('HSET', case_key(case.id), 'reason', reason, 'closed', now)
+  set_case_status(case, 'CLOSED', 'reason', reason, 'closed', now)
   redis.call('ZREM', expiries_key(), case.id)
   redis.call('ZADD', closed_key(), now, case.id)
   case.reason = reason
-  drop_reminders(case)
+  if case.notify then drop_reminders(case) end
 end
 
 -- Ends a running call, and applies the life table to the case that it holds. The call is kept for its retention, unless
 -- it has a delivery, which ends after it (`has_delivery`). A call whose handler closes the case need not hold it.
+---@param fields table|nil more fields of the call, each followed by its value
 ---@return string effect on the case: OPEN, or the reason for which it is closed now; '' if the case is as it was
-local function end_call(case, call_id, call_end, now, limits, has_delivery)
+local function end_call(case, call_id, call_end, now, limits, has_delivery, fields)
   local call_status, status, reason = status_after(call_end), nil, nil
   if case.status ~= 'CLOSED' and (case.call == call_id or call_end == 'CLOSED') then
     status, reason = case_effect(case.mode, call_end)
   end
   local effect = reason or status or ''
-  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect)
+  redis.call('HSET', call_key(call_id), 'status', call_status, 'end', now, 'effect', effect, unpack(fields or {}))
   redis.call('ZREM', leases_key(), call_id)
   if case.answer_mode == 'HOLD' then
     redis.call('ZREM', waiting_key(case.owner), call_id)
     redis.call('ZREM', held_key(case.id), call_id)
     trim_request(call_id)
   end
-  local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters')
+  local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters', 'size')
   if call[1] == '' then erase_outcome(call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
   start_window(case, call_id, call_status, now, call[2], call[3], call[4])
   if call_status == 'INTERRUPTED' then TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED', call_id, case.activity, effect} end
-  if not has_delivery then retain_ended_call(case, call_id, now, limits) end
+  if not has_delivery then retain_ended_call(case, call_id, call[5], now, limits) end
   return effect
 end
 
 -- Ends a running call together with its delivery, if it has one.
 ---@return string effect as of `end_call`
-local function end_call_and_delivery(case, call_id, call_end, now, limits, has_delivery)
-  local effect, call_status = end_call(case, call_id, call_end, now, limits, has_delivery), status_after(call_end)
+local function end_call_and_delivery(case, call_id, call_end, now, limits, has_delivery, fields)
+  local effect = end_call(case, call_id, call_end, now, limits, has_delivery, fields)
+  local call_status = status_after(call_end)
   if not has_delivery then return effect end
   if call_status == 'SUCCEEDED' then
     trim_request(call_id)
@@ -323,6 +347,7 @@ end
 
 -- Ends the lease of a running call: the call is INTERRUPTED, unless it was held. Only a call that has a delivery, and a
 -- handler that may run twice, goes on with the next attempt.
+-- @rarely
 local function end_lease(case, call_id, now, limits)
   if case.answer_mode == 'HOLD' then return end_hold(case, call_id, now, limits) end
   local call = redis.call('HMGET', call_key(call_id), 'delivery', 'request')
