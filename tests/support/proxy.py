@@ -6,27 +6,37 @@ import hashlib
 from collections import Counter, deque
 
 from callback_server.store.transitions import (
+    append_audit,
     apply_retention,
+    change_pauses,
     claim_call,
     close_case,
     create_case,
     erase_calls,
+    extend_case,
     finish_call,
     mark_fallback,
     mark_waiting,
+    replay_call,
+    resolve_case,
     set_response,
     sweep_partition,
 )
 
 _MODULES = (
+    append_audit,
+    change_pauses,
     claim_call,
     close_case,
     create_case,
     apply_retention,
     erase_calls,
+    extend_case,
     finish_call,
     mark_fallback,
     mark_waiting,
+    replay_call,
+    resolve_case,
     set_response,
     sweep_partition,
 )
@@ -51,8 +61,9 @@ def each_once(*names):
         script = script_of(command)
         if script not in names:
             return False
-        # Each attempt to set a response names the version that it is based on; all attempts count as one command.
-        same = command[:6] + command[7:] if script == "set_response" else command
+        # Each attempt to set a response names the version that it is based on, and has an entry of the audit; all
+        # attempts count as one command.
+        same = command[:6] + command[7:11] + command[12:] if script == "set_response" else command
         known = hashlib.sha256(repr(same).encode()).digest()
         if known in seen:
             return False

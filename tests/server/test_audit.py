@@ -1,0 +1,341 @@
+"""The audit of a server: each change by a principal has exactly one entry, which only those see who see its case."""
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from soak.counts import count
+from support.proxy import StoreProxy, each_once
+from support.secrets import spellings
+from support.services import refusal, response, running_services
+from support.wait import wait_until
+
+from callback.v1 import callback_handler_service_pb2 as handler_pb
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Role
+from callback_server.store import keys
+
+LATER = datetime.now(UTC) + timedelta(days=1)
+SERVICE = rpc.DESCRIPTOR.services_by_name["CallbacksService"]
+CHANGES = {
+    # The action of the entry, who may do it, and how many entries there are if the same is asked twice.
+    "SetResponse": ("RESPONSE_SET", "desk", 2),
+    "AnswerCall": ("CALL_ANSWERED", "desk", 1),
+    "ResolveCallback": ("CALLBACK_RESOLVED", "boss", 1),
+    "CloseCallback": ("CALLBACK_CLOSED", "orders", 1),
+    "ExtendCallback": ("CALLBACK_EXTENDED", "orders", 1),
+    "EraseCalls": ("CALLS_ERASED", "boss", 1),
+    "ReplayCall": ("CALL_REPLAYED", "orders", 2),
+    "PauseActivity": ("ACTIVITY_PAUSED", "boss", 2),
+    "ResumeActivity": ("ACTIVITY_RESUMED", "boss", 1),
+}
+"""The methods that change something, which is in the audit."""
+WITHOUT_ENTRY = {
+    *("GetCallback", "ListCallbacks", "GetCall", "ListCalls", "ListOwnerCalls", "ListPausedActivities"),
+    *("ListActivities", "GetStatistics", "ListFindings", "ListAuditEntries", "VerifyAudit", "WatchCalls"),
+    "GenerateCallbackUrl",  # the case itself says who made it, and when
+}
+"""The methods that change nothing that the audit has."""
+SCRIPTS = (
+    *("set_response", "finish_call", "resolve_case", "close_case", "extend_case", "erase_calls", "replay_call"),
+    "change_pauses",
+)
+"""The scripts of the changes."""
+
+
+def known():
+    entries = {
+        "orders": {"roles": [Role.OWNER]},
+        "other": {"roles": [Role.OWNER]},
+        "boss": {"roles": [Role.ADMIN]},
+        "desk": {"roles": [Role.WORKER], "activities": ["form", "act"], "answers": True},
+        "edge": {"roles": [Role.EDGE]},
+    }
+    return Principals(
+        {
+            name: PrincipalEntry(tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),), **entry)
+            for name, entry in entries.items()
+        }
+    )
+
+
+PRINCIPALS = known()
+
+
+def by(name):
+    return {"metadata": (("authorization", f"Bearer {name}"),)}
+
+
+@pytest.fixture(scope="module")
+async def services(store_of):
+    store = store_of()
+    async with running_services(store, principals=lambda: PRINCIPALS) as running:
+        running.control_plane.deliveries.stop()
+        running.store = store
+        yield running
+
+
+async def generate(services, activity="form", **fields):
+    request = rpc.GenerateCallbackUrlRequest(
+        callback_activity=activity, response=response(response_body=b"hi"), allow_multiple_calls=True, **fields
+    )
+    return await services.callbacks.GenerateCallbackUrl(request, **by("orders"))
+
+
+async def invoke(services, made, **fields):
+    return await services.edge.Invoke(
+        edge.InvokeRequest(state=made.callback_state, request_method="post", **fields), **by("edge")
+    )
+
+
+async def held_call(services, made, **fields):
+    """Return the id of a call that is held, and the task of its caller."""
+    caller = asyncio.ensure_future(invoke(services, made, **fields))
+    request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
+
+    async def is_held():
+        return (await services.callbacks.ListCalls(request, **by("orders"))).calls
+
+    (call,) = await wait_until(is_held)
+    return call.call_id, caller
+
+
+async def prepared(services, method, activity):
+    """Return the fields of a request that changes something, its case, its call, and the task of a caller."""
+    if method in ("PauseActivity", "ResumeActivity"):
+        if method == "ResumeActivity":
+            await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity=activity), **by("boss"))
+        return {"callback_activity": activity}, "", "", None
+    if method in ("EraseCalls", "ReplayCall"):
+        made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
+        call_id, caller = (await invoke(services, made)).call_id, None
+    elif method == "AnswerCall":
+        made = await generate(services)
+        call_id, caller = await held_call(services, made)
+    else:
+        made, call_id, caller = await generate(services), "", None
+    case_id = made.callback_case_id
+    fields = {
+        "SetResponse": {"response": pb.Response(response_code=202)},
+        "AnswerCall": {"call_id": call_id, "verdict": handler_pb.VERDICT_REJECTED},
+        "ExtendCallback": {"expire_time": LATER},
+        "ReplayCall": {"call_id": call_id},
+    }.get(method, {})
+    if method not in ("AnswerCall", "ReplayCall"):
+        fields = fields | {"callback_case_id": case_id}
+    return fields, case_id, call_id if method in ("AnswerCall", "ReplayCall") else "", caller
+
+
+async def send(services, method, fields, actor):
+    request = getattr(rpc, f"{method}Request")(**fields)
+    return await getattr(services.callbacks, method)(request, **by(actor))
+
+
+async def entries_of(services, principal="boss", **filters):
+    """Return the entries that a principal sees, oldest first."""
+    page = await services.callbacks.ListAuditEntries(
+        rpc.ListAuditEntriesRequest(page_size=1000, **filters), **by(principal)
+    )
+    assert page.next_page_token == ""
+    return [*reversed(page.entries)]
+
+
+async def problems_of(services, heads=()):
+    """Return the problems of all chains, and the heads."""
+    problems, found, token = [], [], ""
+    while True:
+        page = await services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(heads=heads, page_token=token), **by("boss"))
+        problems += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
+        found += [chain.head for chain in page.chains if chain.HasField("head")]
+        token = page.next_page_token
+        if not token:
+            return problems, found
+
+
+def test_each_method_of_the_contract_has_an_entry_or_says_why_not():
+    assert {method.name for method in SERVICE.methods} == CHANGES.keys() | WITHOUT_ENTRY
+    actions = {f"AUDIT_ACTION_{action}" for action, _, _ in CHANGES.values()}
+    assert actions | {"AUDIT_ACTION_UNSPECIFIED", "AUDIT_ACTION_PRINCIPALS_READ"} == {*rpc.AuditAction.keys()}
+
+
+@pytest.mark.parametrize("method", CHANGES)
+async def test_a_change_has_one_entry_that_says_who_made_it(services, method):
+    action, actor, times = CHANGES[method]
+    activity = f"activity-of-{method}"
+    fields, case_id, call_id, caller = await prepared(services, method, activity)
+    for _ in range(2):
+        await send(services, method, fields, actor)
+    if caller is not None:
+        await caller
+    filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
+    filters["action"] = getattr(rpc, f"AUDIT_ACTION_{action}")
+    entries = await entries_of(services, **filters)
+    assert len(entries) == times
+    for entry in entries:
+        owner, of_case = ("orders", "act" if method in ("EraseCalls", "ReplayCall") else "form")
+        assert (entry.actor, entry.callback_case_id, entry.call_id) == (actor, case_id, call_id)
+        assert (entry.owner, entry.callback_activity) == ((owner, of_case) if case_id else ("", activity))
+        assert abs(entry.time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(hours=1)
+
+
+async def test_an_entry_has_the_facts_of_its_change(services):
+    made = await generate(services)
+    await send(services, "PauseActivity", {"callback_activity": "why", "reason": "the shop is down"}, "boss")
+    changed = {"response": pb.Response(response_code=202, response_body=b"x")}
+    await send(services, "SetResponse", {"callback_case_id": made.callback_case_id} | changed, "orders")
+    call_id, caller = await held_call(services, made)
+    await send(services, "AnswerCall", {"call_id": call_id, "close": True}, "orders")
+    await caller
+    (paused,) = await entries_of(services, callback_activity="why")
+    assert (paused.reason, paused.chain) == ("the shop is down", keys.STORE_CHAIN)
+    details = [dict(each.details) for each in await entries_of(services, callback_case_id=made.callback_case_id)]
+    assert details == [
+        {"attributes": "response_body, response_code"},
+        {"verdict": "ACCEPTED", "close": "true"},
+    ]
+
+
+async def test_a_request_that_changes_nothing_has_no_entry(services):
+    made = await generate(services)
+    about = {"callback_case_id": made.callback_case_id}
+    await send(services, "EraseCalls", about, "orders")  # there is nothing to erase
+    wrong = about | {"response": pb.Response(response_redirect_url="/x", response_type=pb.RESPONSE_TYPE_REDIRECT)}
+    foreign = await refusal(send(services, "CloseCallback", about, "other"))
+    past = await refusal(
+        send(services, "ExtendCallback", about | {"expire_time": datetime.now(UTC) - timedelta(days=1)}, "orders")
+    )
+    assert (foreign.reason, past.reason) == ("CALLBACK_NOT_FOUND", "INVALID_REQUEST")
+    await send(services, "CloseCallback", about, "orders")
+    assert (await refusal(send(services, "SetResponse", wrong, "orders"))).reason == "CALLBACK_CLOSED"
+    await send(services, "CloseCallback", about, "boss")  # it is closed already
+    entries = await entries_of(services, callback_case_id=made.callback_case_id)
+    assert [(each.action, each.actor) for each in entries] == [(rpc.AUDIT_ACTION_CALLBACK_CLOSED, "orders")]
+
+
+async def test_only_principals_that_see_a_case_see_its_entries_and_administrators_see_all(services):
+    made, of_record = await generate(services), await generate(services, "record")
+    await send(services, "PauseActivity", {"callback_activity": "seen-by-boss"}, "boss")
+    for each in (made, of_record):
+        await send(services, "CloseCallback", {"callback_case_id": each.callback_case_id}, "orders")
+    for actor, sees in (("orders", (1, 1, 0)), ("other", (0, 0, 0)), ("boss", (1, 1, 1)), ("desk", (1, 0, 0))):
+        for filters, number in zip(
+            (
+                {"callback_case_id": made.callback_case_id},
+                {"callback_case_id": of_record.callback_case_id},
+                {"callback_activity": "seen-by-boss"},
+            ),
+            sees,
+            strict=True,
+        ):
+            assert len(await entries_of(services, actor, **filters)) == number, (actor, filters)
+    for actor in ("orders", "desk", "edge"):
+        refused = await refusal(services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(), **by(actor)))
+        assert refused.reason == "ROLE_MISSING"
+    assert (await refusal(entries_of(services, "other", owner="orders"))).reason == "ROLE_MISSING"
+    assert {each.owner for each in await entries_of(services, owner="orders")} == {"orders"}
+
+
+async def test_filters_select_entries_and_pages_have_all_of_them(services):
+    cases = [(await generate(services)).callback_case_id for _ in range(6)]
+    for case_id in cases:
+        await send(services, "CloseCallback", {"callback_case_id": case_id}, "desk")
+    filters = {"actor": "desk", "owner": "orders", "action": rpc.AUDIT_ACTION_CALLBACK_CLOSED}
+    listed, token = [], ""
+    while True:
+        request = rpc.ListAuditEntriesRequest(page_size=4, page_token=token, **filters)
+        page = await services.callbacks.ListAuditEntries(request, **by("boss"))
+        listed += page.entries
+        token = page.next_page_token
+        if not token:
+            break
+    assert [each.callback_case_id for each in listed if each.callback_case_id in cases] == cases[::-1]
+    times = [each.time.ToDatetime(UTC) for each in reversed(listed)]
+    assert times == sorted(times)
+    middle = next(each.time for each in listed if each.callback_case_id == cases[3]).ToDatetime(UTC)
+    since = await entries_of(services, recorded_after=middle, **filters)
+    before = await entries_of(services, recorded_before=middle, **filters)
+    assert [each.callback_case_id for each in since if each.time.ToDatetime(UTC) > middle][-2:] == cases[-2:]
+    assert cases[3] in [each.callback_case_id for each in since]
+    assert len(since) + len(before) == len(listed)
+    assert (await refusal(entries_of(services, recorded_after={"seconds": 10**15}))).fields == ["recorded_after"]
+    for token in ("?", "1_2", "9_99_9"):
+        request = rpc.ListAuditEntriesRequest(page_token=token)
+        refused = services.callbacks.ListAuditEntries(request, **by("boss"))
+        assert token == "9_99_9" or (await refusal(refused)).fields == ["page_token"]
+
+
+async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verification(services):
+    made = await generate(services)
+    await send(services, "CloseCallback", {"callback_case_id": made.callback_case_id}, "orders")
+    problems, heads = await problems_of(services)
+    assert (problems, await problems_of(services, heads)) == ([], ([], heads))
+    newest = next(each for each in heads if each.chain == keys.partition_of(made.callback_case_id))
+    longer = rpc.AuditHead(chain=newest.chain, sequence=newest.sequence + 1, digest=newest.digest)
+    assert await problems_of(services, [longer]) == (
+        [
+            (
+                newest.chain,
+                f"the newest entry is {newest.sequence}, but the head that was kept has entry {longer.sequence}",
+            )
+        ],
+        heads,
+    )
+    for wrong in ({"chain": 65}, {"digest": "x"}, {"chain": -1}):
+        head = rpc.AuditHead(**{"chain": 0, "sequence": 1, "digest": newest.digest} | wrong)
+        refused = await refusal(services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(heads=[head]), **by("boss")))
+        assert refused.reason == "INVALID_REQUEST"
+    for token in ("x", "65", "-1"):
+        request = rpc.VerifyAuditRequest(page_token=token)
+        assert (await refusal(services.callbacks.VerifyAudit(request, **by("boss")))).fields == ["page_token"]
+
+
+async def test_a_change_whose_reply_was_lost_has_one_entry(services):
+    async with (
+        StoreProxy(services.store, each_once(*SCRIPTS)) as proxy,
+        running_services(proxy, principals=lambda: PRINCIPALS) as services,
+    ):
+        services.control_plane.deliveries.stop()
+        for method, (action, actor, _) in CHANGES.items():
+            activity = f"lost-{method}"
+            fields, case_id, _, caller = await prepared(services, method, activity)
+            await send(services, method, fields, actor)
+            if caller is not None:
+                await caller
+            filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
+            entries = await entries_of(services, action=getattr(rpc, f"AUDIT_ACTION_{action}"), **filters)
+            assert [each.actor for each in entries] == [actor], method
+        assert {*proxy.lost} == {*SCRIPTS}
+        assert (await problems_of(services))[0] == []
+
+
+async def test_the_audit_has_no_secret(services):
+    secrets = []
+    with redis.Redis(port=services.store.port) as client:
+        for n in range(count(20, 1000)):
+            made = await generate(services)
+            planted = f"planted-{n}-{made.callback_state[:8]}"
+            secrets += [*spellings(made.callback_state), planted.encode()]
+            changed = pb.Response(response_body=planted.encode())
+            changed.response_headers.headers.add(name="x-secret", value=planted.encode())
+            about = {"callback_case_id": made.callback_case_id}
+            await send(services, "SetResponse", about | {"response": changed}, "orders")
+            call_id, caller = await held_call(
+                services, made, request_body=planted.encode(), request_query_string=f"a={planted}"
+            )
+            await send(services, "AnswerCall", {"call_id": call_id, "response": changed}, "desk")
+            await caller
+            await send(services, "EraseCalls", about, "orders")
+            await send(services, "CloseCallback", about, "orders")
+        stored = b"".join(
+            part
+            for chain in range(keys.AUDIT_CHAINS)
+            for _, fields in client.xrange(keys.audit_key(chain))
+            for part in fields.values()
+        )
+    assert [secret for secret in secrets if secret in stored] == []
+    assert len(stored) > 300 * len(secrets) / len(spellings(made.callback_state))

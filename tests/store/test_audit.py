@@ -1,0 +1,281 @@
+"""The audit on each kind of store: chains of several servers, what was changed in the store, retention."""
+
+import asyncio
+
+import pytest
+from store.test_keeping import Cases
+from structlog.testing import capture_logs
+from support.store import KINDS
+
+from callback_server.access.principals import PrincipalEntry, Principals
+from callback_server.audit_log import AuditLog
+from callback_server.domain.audit import AuditAction, Change, decode_entry
+from callback_server.domain.audit_check import KnownHead
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.queries import list_audit as list_audit_module
+from callback_server.store.queries import read_audit as read_audit_module
+from callback_server.store.queries.list_audit import list_audit
+from callback_server.store.queries.read_audit import read_audit
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.change_pauses import PauseResult, change_pauses
+from callback_server.store.transitions.close_case import CloseResult, close_case
+
+KEY = b"k" * 32
+PARTITION = 5
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.fixture(params=KINDS)
+def store(store_of, request):
+    return store_of(request.param)
+
+
+@pytest.fixture
+async def cases(store):
+    client = connect(store.url)
+    yield Cases(client)
+    await client.aclose()
+
+
+@pytest.fixture
+async def others(store):
+    """Return cases as another server on the same store sees them."""
+    client = connect(store.url)
+    yield Cases(client)
+    await client.aclose()
+
+
+@pytest.fixture
+async def valkey(store_of):
+    client = connect(store_of().url)
+    yield Cases(client)
+    await client.aclose()
+
+
+def audit_of(cases, *, key=KEY, retention_ms=DAY_MS):
+    return AuditLog(cases.scripts, key, retention_ms=retention_ms)
+
+
+async def close(audit, cases, case_id, actor="orders"):
+    async def closed(*, audit):
+        return await close_case(cases.scripts, case_id, owner=None, recording=Recording(), audit=audit)
+
+    change = Change(AuditAction.CALLBACK_CLOSED, actor, case_id, "orders", "push")
+    return await audit.record(change, closed, is_recorded=lambda result: result is CloseResult.OK)
+
+
+async def pause(audit, cases, activity, actor="boss"):
+    async def paused(*, audit):
+        return await change_pauses(cases.scripts, activity, is_paused=True, principal=actor, audit=audit)
+
+    change = Change(AuditAction.ACTIVITY_PAUSED, actor, activity=activity)
+    return await audit.record(change, paused, is_recorded=lambda result: result is PauseResult.OK)
+
+
+async def entries_of(cases, chain):
+    """Return the entries of a chain, oldest first."""
+    return [decode_entry(each.entry) for each in (await read_audit(cases.scripts, chain, None)).entries]
+
+
+async def closed_cases(audit, cases, count):
+    """Close as many new cases of one partition, and return their ids."""
+    made = [await cases.new(partition=PARTITION) for _ in range(count)]
+    for case in made:
+        await close(audit, cases, case.id)
+    return [case.id for case in made]
+
+
+def found(result):
+    return [(problem.kind.name, problem.sequence) for problem in result.problems]
+
+
+async def test_two_servers_that_change_one_partition_make_one_chain_with_one_entry_for_each_change(cases, others):
+    first, second = audit_of(cases), audit_of(others)
+    made = [await cases.new(partition=PARTITION) for _ in range(12)]
+    changes = [close(first, cases, case.id, "first") for case in made]  # each case by both: only one of them closes it
+    changes += [close(second, others, case.id, "second") for case in made]
+    changes += [pause(first, cases, f"a{n}") for n in range(4)] + [pause(second, others, f"b{n}") for n in range(4)]
+    results = await asyncio.gather(*changes)
+    assert results[:24].count(CloseResult.OK) == 12
+    closed = await entries_of(cases, PARTITION)
+    assert sorted(each.case_id for each in closed) == sorted(case.id for case in made)
+    assert [each.sequence for each in closed] == [*range(1, 13)]
+    actors = [each.actor for each in closed]
+    assert actors.count("first") == results[:12].count(CloseResult.OK)
+    assert sorted(each.activity for each in await entries_of(cases, keys.STORE_CHAIN)) == sorted(
+        [*(f"a{n}" for n in range(4)), *(f"b{n}" for n in range(4))]
+    )
+    for audit in (first, second):
+        for chain in (PARTITION, keys.STORE_CHAIN):
+            assert found(await audit.verify(chain, ())) == []
+
+
+async def test_what_changes_nothing_has_no_entry(cases):
+    audit = audit_of(cases)
+    (case_id,) = await closed_cases(audit, cases, 1)
+    assert await close(audit, cases, case_id) is CloseResult.ALREADY
+    assert await close(audit, cases, case_id[:-1] + "x") is CloseResult.UNKNOWN
+    assert len(await entries_of(cases, PARTITION)) == 1
+
+    async def resumed(*, audit):
+        return await change_pauses(cases.scripts, "push", is_paused=False, audit=audit)
+
+    change = Change(AuditAction.ACTIVITY_RESUMED, "boss", activity="push")
+    result = await audit.record(change, resumed, is_recorded=lambda result: result is PauseResult.OK)
+    assert result is PauseResult.SAME
+    assert await entries_of(cases, keys.STORE_CHAIN) == []
+
+
+async def test_entries_of_all_chains_are_listed_newest_first_in_pages(cases):
+    audit = audit_of(cases)
+    for n in range(12):
+        case = await cases.new(partition=n % 3)
+        await close(audit, cases, case.id, f"actor-{n}")
+        await pause(audit, cases, f"act-{n}")
+    listed, after = [], None
+    while True:
+        page, after = await list_audit(
+            cases.scripts, range(keys.AUDIT_CHAINS), lambda _entry: True, after=after, limit=5
+        )
+        listed += page
+        if after is None:
+            break
+    places = [(each.stored.place.ms, each.entry.chain, each.stored.place.sequence) for each in listed]
+    assert (len(places), places) == (24, sorted(places, reverse=True))
+    only, more = await list_audit(cases.scripts, [1], lambda entry: entry.actor == "actor-4", after=None, limit=5)
+    assert ([each.entry.actor for each in only], more) == (["actor-4"], None)
+
+
+async def test_a_page_of_a_search_through_many_entries_ends_early_and_the_next_one_continues(valkey, monkeypatch):
+    audit = audit_of(valkey)
+    await closed_cases(audit, valkey, 20)
+    monkeypatch.setattr(list_audit_module, "READ_ENTRIES", 4)
+    monkeypatch.setattr(list_audit_module, "MAX_READS", 2)
+    sequences, after, pages = [], None, 0
+    while True:
+        page, after = await list_audit(
+            valkey.scripts, [PARTITION], lambda entry: entry.sequence % 9 == 1, after=after, limit=10
+        )
+        sequences += [each.entry.sequence for each in page]
+        pages += 1
+        if after is None:
+            break
+    assert (sequences, pages > 1) == ([19, 10, 1], True)
+
+
+async def stored_ids(cases):
+    return [id_ for id_, _ in await cases.client.xrange(keys.audit_key(PARTITION))]
+
+
+async def replace(cases, id_, entry, mac):
+    """Replace an entry of the chain, as a program with access to the store can: by writing the stream again."""
+    key = keys.audit_key(PARTITION)
+    stored = await cases.client.xrange(key)
+    await cases.client.delete(key)
+    for each, fields in stored:
+        await cases.client.xadd(key, {"entry": entry, "mac": mac} if each == id_ else fields, each)
+
+
+async def test_changes_in_the_store_are_found(cases):
+    audit = audit_of(cases)
+    await closed_cases(audit, cases, 6)
+    assert found(await audit.verify(PARTITION, ())) == []
+    stored = await cases.client.xrange(keys.audit_key(PARTITION))
+    id_, fields = stored[2]
+    await replace(cases, id_, fields[b"entry"].replace(b'"orders"', b'"nobody"'), fields[b"mac"])
+    assert found(await audit.verify(PARTITION, ())) == [("ALTERED", 3)]
+    await replace(cases, id_, fields[b"entry"], fields[b"mac"])
+    assert found(await audit.verify(PARTITION, ())) == []
+    await cases.client.xdel(keys.audit_key(PARTITION), stored[3][0])
+    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 5)]
+
+
+async def test_removed_newest_entries_are_noticed_by_a_running_server_and_by_a_head_that_was_kept(cases):
+    audit = audit_of(cases)
+    await closed_cases(audit, cases, 4)
+    head = (await audit.verify(PARTITION, ())).head
+    kept = KnownHead(head.sequence, head.digest, is_kept=True)
+    for id_ in (await stored_ids(cases))[2:]:
+        await cases.client.xdel(keys.audit_key(PARTITION), id_)
+    assert found(await audit_of(cases).verify(PARTITION, ())) == []  # another server does not know
+    assert found(await audit_of(cases).verify(PARTITION, [kept])) == [("TRUNCATED", 4)]
+    assert found(await audit.verify(PARTITION, ())) == [("TRUNCATED", 4)]
+    with capture_logs() as logs:
+        await closed_cases(audit, cases, 1)
+    assert [(each["event"], each["known"], each["found"]) for each in logs] == [("audit_entries_missing", 4, 2)]
+    assert found(await audit.verify(PARTITION, ())) == [("TRUNCATED", 4)]
+    assert [each.sequence for each in await entries_of(cases, PARTITION)] == [1, 2, 3]
+
+
+async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the_chain_goes_on(cases, monkeypatch):
+    audit = audit_of(cases, retention_ms=-DAY_MS)  # everything is past it
+    await closed_cases(audit, cases, 5)
+    before = await audit.verify(PARTITION, ())
+    while await audit.trim(PARTITION):
+        pass
+    after = await audit.verify(PARTITION, ())
+    assert (found(after), after.entry_count, after.first_sequence, after.head) == ([], 1, 5, before.head)
+    assert await audit_of(cases).trim(PARTITION) is False  # it is not past the retention of others
+    await closed_cases(audit_of(cases), cases, 2)
+    monkeypatch.setattr(read_audit_module, "LIMIT", 2)
+    await audit.trim(PARTITION)
+    result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, is_kept=True)])
+    assert (found(result), result.first_sequence) == ([], 7)
+
+
+async def test_entries_that_retention_has_not_deleted_are_missing_and_retention_hides_nothing(valkey):
+    audit = audit_of(valkey, retention_ms=-DAY_MS)
+    await closed_cases(audit, valkey, 3)
+    await audit.trim(PARTITION)
+    await closed_cases(audit, valkey, 3)
+    ids = await stored_ids(valkey)
+    await valkey.client.xdel(keys.audit_key(PARTITION), ids[0])
+    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
+    assert await audit.trim(PARTITION) is False
+    assert await stored_ids(valkey) == ids[1:]
+    await valkey.client.delete(keys.key(PARTITION, "audit_start"))
+    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
+
+
+async def test_two_servers_delete_what_is_past_its_retention_once(valkey):
+    audit = audit_of(valkey, retention_ms=-DAY_MS)
+    await closed_cases(audit, valkey, 6)
+    await asyncio.gather(audit.trim(PARTITION), audit_of(valkey, retention_ms=-DAY_MS).trim(PARTITION))
+    assert [id_.partition(b"-")[2] for id_ in await stored_ids(valkey)] == [b"6"]
+    assert found(await audit.verify(PARTITION, ())) == []
+
+
+async def test_a_store_of_servers_without_a_key_has_a_chain_that_proves_nothing_until_a_head_is_kept(valkey):
+    audit = audit_of(valkey, key=None)
+    await closed_cases(audit, valkey, 3)
+    result = await audit.verify(PARTITION, ())
+    assert found(result) == [("UNPROTECTED", 1)]
+    kept = KnownHead(3, result.head.digest, is_kept=True)
+    await closed_cases(audit_of(valkey), valkey, 2)
+    assert found(await audit_of(valkey).verify(PARTITION, [kept])) == []
+    assert found(await audit_of(valkey, key=b"other" * 8).verify(PARTITION, [kept])) == [("UNKNOWN_KEY", 4)]
+
+
+def principals(**activities):
+    return Principals(
+        {
+            name: PrincipalEntry(roles=frozenset({"owner"}), activities=frozenset(given), certificates=(name,))
+            for name, given in activities.items()
+        }
+    )
+
+
+async def test_a_principals_file_that_was_read_has_an_entry_if_it_differs_from_the_last_one(cases, others):
+    first, second = audit_of(cases), audit_of(others)
+    await first.record_principals(principals(alice=["a", "b"], bob=["c"]))
+    await second.record_principals(principals(bob=["c"], alice=["b", "a"]))  # another server, the same principals
+    await pause(first, cases, "push")
+    changed = principals(alice=["a"], carol=["c"])
+    await asyncio.gather(first.record_principals(changed), second.record_principals(changed))
+    entries = [each for each in await entries_of(cases, keys.STORE_CHAIN) if each.action == "PRINCIPALS_READ"]
+    assert [(each.actor, each.details) for each in entries] == [
+        ("", {"added": "alice, bob", "principals": "2"}),
+        ("", {"added": "carol", "changed": "alice", "principals": "2", "removed": "bob"}),
+    ]
+    assert found(await first.verify(keys.STORE_CHAIN, ())) == []
