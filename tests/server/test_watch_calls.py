@@ -129,7 +129,8 @@ async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
 
 
 @pytest.mark.parametrize(
-    "limits", [{"LATEST_PAUSE_S": 3600}, {"LATEST_BATCHES_PER_S": 1e-3, "MAX_LATEST_PAUSE_S": 3600}]
+    "limits",
+    [{"LATEST_PAUSE_S": 3600}, {"LATEST_PAUSE_S": 0, "LATEST_BATCHES_PER_S": 1e-3, "MAX_LATEST_PAUSE_S": 3600}],
 )
 async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_when_its_server_stops(
     store_of, monkeypatch, limits
