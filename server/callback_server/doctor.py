@@ -76,7 +76,7 @@ async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
         if settings.state_key is None:
             yield Finding.warning(
                 "state_key_file",
-                "not set: a request with a request_id is refused",
+                "not set: a request with a request_id is refused, and the audit has no HMACs",
                 f"make a file with head -c 32 /dev/urandom, the same for all servers, set {_place('state_key_file')}",
             )
         return
