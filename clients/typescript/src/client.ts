@@ -110,8 +110,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
     options: GenerateOptions = {},
   ): Promise<GeneratedCallback> {
     const { retry, logger } = this.#connection;
-    const requestId = options.requestId || (retry ? requests.newRequestId() : "");
-    const request = requests.generateRequest(activity, response, options, requestId);
+    const request = requests.generateRequest(activity, response, options);
+    request.requestId ||= retry ? requests.newRequestId() : "";
     const backoff = this.#connection.backoff(options);
     let reply: pb.GenerateCallbackUrlResponse;
     try {

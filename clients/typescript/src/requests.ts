@@ -45,7 +45,6 @@ export function generateRequest(
   activity: string,
   response: Response,
   options: GenerateOptions,
-  requestId: string,
 ): service.GenerateCallbackUrlRequest {
   checkOptions("generateCallbackUrl", options, checks.GENERATE);
   const { prompt, answerMode, getGuard, fallback, closedResponse } = options;
@@ -57,7 +56,7 @@ export function generateRequest(
     allowMultipleCalls: options.allowMultipleCalls,
     alternativeDomain: options.alternativeDomain,
     response: requireResponse("response", response),
-    requestId,
+    requestId: options.requestId,
     timeToLive: durationOf(options.timeToLiveMs),
     labels: { ...options.labels },
     verificationProfile: options.verificationProfile,

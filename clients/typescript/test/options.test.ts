@@ -133,6 +133,7 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     TypeError,
     [
       ["5", /options of generateCallbackUrl must be an object, not text/],
+      [null, /options of generateCallbackUrl must be an object, not null/],
       [{ timeToLive: 5 }, /generateCallbackUrl has no option "timeToLive"\. .*timeToLiveMs/],
       [{ timeToLiveMs: "5" }, /timeToLiveMs must be .*, not text/],
       [{ timeToLiveMs: 5n }, /timeToLiveMs must be .*, not a bigint/],

@@ -184,6 +184,14 @@ describe("a request", () => {
       assert.match(error.message, /^UNAVAILABLE: cannot reach 127\.0\.0\.1:1: connect ECONNREFUSED 127\.0\.0\.1:1$/);
       return true;
     });
+    // gRPC waits before it connects again, also for another client of the process, and does not say why.
+    const another = new CallbackClient({ target: "127.0.0.1:1", retry: false, logger: new Events() });
+    await assert.rejects(
+      another.getCallback(CASE),
+      /: (connect ECONNREFUSED 127\.0\.0\.1:1|a connection has just failed)$/,
+    );
+    another.close();
+    client.close();
     for (const [options, problem] of [
       [{ target: "callback" }, /has no port/],
       [{ token: "a", tokenFile: "b" }, /exclude each other/],

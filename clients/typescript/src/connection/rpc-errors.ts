@@ -89,11 +89,11 @@ export function isRetryable(error: unknown): error is errors.UnavailableError {
 
 /** Return the error for a failure of gRPC, of the network, or of another program at the target. */
 function foreign(code: errors.StatusCode, details: string, target: string, cause: ServiceError): errors.CallbackError {
-  // gRPC puts the cause between words about its own parts.
-  const message = details.replace(
-    /^No connection established\. Last error: (?:Error: )?|[.\s]*Resolution note: *$/g,
-    "",
-  );
+  // gRPC puts the cause between words about its own parts. The cause is null where it waits before it connects again
+  // because another client of the process could not.
+  const message = details
+    .replace(/^No connection established\. Last error: (?:Error: )?|[.\s]*Resolution note: *$/g, "")
+    .replace(/^null$/, "a connection has just failed");
   const texts: Partial<Record<errors.StatusCode, string>> = {
     UNAVAILABLE: `cannot reach ${target}: ${message}`,
     CANCELLED: `${target} cancelled the request: ${message}`,
