@@ -570,7 +570,7 @@ func (c *Client) ListFindings(ctx context.Context) ([]Finding, error) {
 
 // WaitForCall waits for a call of a case to end, and returns it with its body: the earliest one with a greater Attempt
 // than after (0 for the first call). No call is missed between generating the URL and waiting. It waits until the context
-// ends, without a limit if the context has none.
+// ends, without a limit if the context has none, but fails if the server is away for longer than a request may take.
 //
 // Errors: CALLBACK_CLOSED (there is no such call, and none can arrive), [context.DeadlineExceeded] and [context.Canceled]
 // (the context ended first), [ErrNotFound], [ErrUnavailable].

@@ -138,15 +138,21 @@ func decide(
 
 // recovered runs a handler, and returns a panic, or the end of its goroutine, as an error with the stack.
 func recovered(ctx context.Context, decider func(context.Context) (Answer, error)) (answer Answer, err error) {
-	finished := false
-	defer func() {
-		if finished {
-			return
-		}
-		err = fmt.Errorf("panic: %v\n%s", recover(), debug.Stack())
+	ended := make(chan struct{})
+	go func() { // a goroutine of its own, because runtime.Goexit, as of testing.T.FailNow, ends it
+		defer close(ended)
+		finished := false
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				err = fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+			} else if !finished {
+				err = fmt.Errorf("the handler ended its goroutine\n%s", debug.Stack())
+			}
+		}()
+		answer, err = decider(ctx)
+		finished = true
 	}()
-	answer, err = decider(ctx)
-	finished = true
+	<-ended
 	return answer, err
 }
 

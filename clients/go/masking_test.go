@@ -21,6 +21,7 @@ func secretRequest() callback.Request {
 		Headers:     callback.Headers{{Name: "x-key", Value: secret}, {Name: "x-key", Value: secret}},
 		Query:       callback.Query{{Name: "state", Value: secret}, {Name: secret, Value: "1"}},
 		QueryString: "state=" + secret, Body: []byte("field=" + secret),
+		ClientAddress: secret, MessageID: secret, Choice: secret,
 	}
 }
 

@@ -3,6 +3,7 @@ package callback_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -481,6 +482,24 @@ func TestAHandlerOfAServerHasTheTraceContext(t *testing.T) {
 		}
 	}
 	must(t, ignore(stub.RefuseAnswer(ctx, &v1.RefuseAnswerRequest{CallId: "1"})))
+}
+
+func TestAHandlerOfAServerThatEndsItsGoroutineFailsItsCall(t *testing.T) {
+	var handlers callback.Handlers
+	handlers.Handle("a", func(context.Context, *callback.Call) (callback.Answer, error) {
+		runtime.Goexit()
+		return callback.Answer{}, nil
+	})
+	log := &logLines{}
+	target := serveGRPC(t, func(server *grpc.Server) { must(t, callback.RegisterHandlers(server, &handlers, log.option())) })
+	connection := got(grpc.NewClient(target, insecureTransport()))(t)
+	defer func() { must(t, connection.Close()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := v1.NewCallbackHandlerServiceClient(connection).HandleCallback(ctx, &v1.HandleCallbackRequest{CallbackActivity: "a"})
+	if status.Code(err) != codes.Internal || !strings.Contains(log.String(), "the handler ended its goroutine") {
+		t.Fatal(err, log)
+	}
 }
 
 func TestABrokenWatchContinuesFromItsPosition(t *testing.T) {

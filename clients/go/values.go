@@ -127,13 +127,13 @@ type Request struct {
 	// Body is the body, byte for byte.
 	Body []byte `json:"-" xml:"-"`
 	// ClientAddress is the address of the client. Empty if it is unknown.
-	ClientAddress string
+	ClientAddress string `json:"-" xml:"-"`
 	// VerificationProfile is the verification profile that the request passed. Empty if its sender was not verified.
 	VerificationProfile string
 	// MessageID is the message id of the sender, as found by the profile. Empty if there is none.
-	MessageID string
+	MessageID string `json:"-" xml:"-"`
 	// Choice is the value of the choice that a person made on the page of the callback. Empty if there are no choices.
-	Choice string
+	Choice string `json:"-" xml:"-"`
 }
 
 // Verified returns whether the request passed a verification profile. A profile that only reports lets others through.

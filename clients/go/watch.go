@@ -52,7 +52,7 @@ type Watch struct {
 //	for event, err := range watch.Events() { … }
 //
 // If the connection breaks, or the watch is too slow for the server, it reconnects and continues from its position without
-// a gap.
+// a gap. It fails if it cannot reconnect within the ReconnectTimeout of the query.
 //
 // Errors: WATCH_POSITION_LOST (list the current state, then watch without a token), TOO_MANY_WATCHERS, [ErrNotFound],
 // INVALID_REQUEST, [ErrUnavailable].

@@ -496,7 +496,6 @@ func (s *workerStream) handle(call *workerCall) {
 	case <-call.ctx.Done():
 		return
 	}
-	result.Outcome = &v1.Result_Error{Error: errHandlerFailed.Error()} // if the handler ends its goroutine
 	decision, err := decide(call.ctx, s.worker.connection.logger, call.request, decider, maxAnswerBytes)
 	if err != nil {
 		result.Outcome = &v1.Result_Error{Error: err.Error()}

@@ -266,7 +266,7 @@ func TestAnErrorOfAHandlerFailsItsCallAndStaysInTheLog(t *testing.T) {
 		response.GetResponse().GetResponseCode() != 400 {
 		t.Fatal(response)
 	}
-	for _, text := range []string{"secret-error", "secret-panic", "call_id=panic", "worker_test.go"} {
+	for _, text := range []string{"secret-error", "secret-panic", "call_id=panic", "worker_test.go", "call_id=exit"} {
 		if log := worker.log.String(); !strings.Contains(log, text) {
 			t.Fatal(text, log)
 		}
