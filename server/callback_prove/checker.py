@@ -285,7 +285,7 @@ def _deliveries(case: _Case, calls: Iterable[RecordedCall], max_attempts: int) -
     for call in calls:
         runs = [run for run in case.runs if run.call_id == call.call_id]
         attempts = [run.attempt for run in runs]
-        if any(first >= second for first, second in itertools.pairwise(attempts)):
+        if len(set(attempts)) < len(attempts):  # a suspended worker can begin an attempt after the next one
             yield Promise.DELIVERED, f"attempts of {call.call_id} have the numbers {attempts}"
         if max(attempts, default=0) > call.attempts:
             yield Promise.DELIVERED, f"{call.call_id} had attempt {max(attempts)}, and {call.attempts} are recorded"

@@ -70,6 +70,8 @@ SOUND = [
      Answered(at=2, case_id=CASE, call_id=CALL), recorded(call_of())],
     [generated("ack"), requested(202, "done"), ran(outcome="killed"), ran(attempt=2, began=2, ended=3),
      recorded(call_of(delivery="DELIVERED", attempts=2))],
+    [generated("ack"), requested(202, "done"), ran(attempt=2), ran(began=2, ended=3, outcome="cancelled"),
+     recorded(call_of(delivery="DELIVERED", attempts=2))],
     [generated("ack"), requested(202, "done"), recorded(call_of(delivery="DEAD", attempts=3))],
     [generated("record"), requested(202, "done"), recorded(call_of())],
     [Generated(at=0, mode="single", case_id=""), Injected(at=0, fault="kill", process="server-1")],
