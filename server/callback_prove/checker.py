@@ -5,6 +5,7 @@ without a response may have had any effect that the promises allow.
 """
 
 import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -150,11 +151,14 @@ class Failure:
 
 
 def failures(steps: Iterable[AnyStep]) -> Iterator[Failure]:
-    """Yield the failures of a history with restarts."""
+    """Yield the failures of a history since the first restart. What a machine cannot serve before it says nothing."""
     steps = [*steps]
     restarts = [step for step in steps if isinstance(step, Restarted)]
+    first = min((each.began for each in restarts), default=math.inf)
     for step in steps:
         match step:
+            case Requested(ended=at) | Generated(at=at) | Ran(ended=at) if at < first:
+                pass
             case Requested() if is_failure(step):
                 what = f"a caller got {step.code or 'no response'}: {step.reason}".removesuffix(": ")
                 yield Failure(step.case_id, what, restart_during(restarts, step.began, step.ended))
@@ -173,11 +177,10 @@ def restart_during(restarts: Iterable[Restarted], began: float, ended: float) ->
 
 
 def _failed_in_restarts(steps: Sequence[AnyStep]) -> Iterator[Violation]:
-    """Yield the failures outside of the times when calls may fail, if anything was restarted."""
-    if any(isinstance(step, Restarted) for step in steps):
-        for failure in failures(steps):
-            if failure.restart is None or not failure.restart.may_fail:
-                yield Violation(Promise.AVAILABLE, failure.case_id, failure.what)
+    """Yield the failures outside of the times when calls may fail."""
+    for failure in failures(steps):
+        if failure.restart is None or not failure.restart.may_fail:
+            yield Violation(Promise.AVAILABLE, failure.case_id, failure.what)
 
 
 def missed_events(steps: Iterable[AnyStep]) -> int:

@@ -57,6 +57,7 @@ SOUND = [
     [generated("retryable"), requested(502), ran(outcome="failed"),
      recorded(call_of("FAILED"), status="OPEN", reason=""), restarted(may_fail=False)],
     [Generated(at=4, began=2, mode="single", case_id=""), restarted(may_fail=True)],
+    [generated("single"), requested(503), recorded(status="OPEN", reason=""), restarted(may_fail=False, began=2.5)],
     [generated("single"), requested(200, CALL), ran(), recorded(call_of()), *watched(*ALL_EVENTS)],
     [generated("single"), requested(0), ran(outcome="killed"), recorded(call_of("INTERRUPTED"), reason="INTERRUPTED")],
     [generated("single"), requested(0), recorded(status="OPEN", reason="")],
