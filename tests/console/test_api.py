@@ -147,10 +147,12 @@ REQUESTS = {
     "ListActivities": ({}, lambda reply: "record" in [each.callback_activity for each in reply.activities]),
     "GetStatistics": ({}, lambda reply: len(reply.minutes) == 60),
     "ListFindings": ({}, lambda reply: "store write" in [each.check for each in reply.findings]),
+    "ListAuditEntries": ({"owner": "orders"}, lambda reply: {each.owner for each in reply.entries} <= {"orders"}),
+    "VerifyAudit": ({}, lambda reply: [each.chain for each in reply.chains] == [*range(65)]),
     "WatchCalls": ({}, lambda reply: reply.resume_token),
 }
 """A request of each RPC, in which a function makes its value, and a check of the response."""
-OF_ADMINS = {"PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings"}
+OF_ADMINS = {"PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings", "VerifyAudit"}
 
 
 @pytest.fixture(scope="module")
