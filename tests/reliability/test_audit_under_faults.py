@@ -80,9 +80,10 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
         async def change(services, method, fields, case_id):
             try:
                 await getattr(services.callbacks, method)(getattr(rpc, f"{method}Request")(**fields))
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    unsure[case_id, method] += 1
+            except (
+                grpc.aio.AioRpcError
+            ):  # also a refusal can follow a change: its reply was lost, and another came next
+                unsure[case_id, method] += 1
             else:
                 acknowledged[case_id, method] += 1
 
