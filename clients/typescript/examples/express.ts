@@ -29,7 +29,12 @@ export async function start({ port = 3000, target = "127.0.0.1:50051" } = {}) {
     response.json({ paid: paid.has(request.params.id) });
   });
   const server = app.listen(port, "127.0.0.1");
-  await once(server, "listening");
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    await worker.stop(); // the port is taken: the process can end
+    throw error;
+  }
 
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

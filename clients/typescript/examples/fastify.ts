@@ -36,5 +36,10 @@ export async function start({ port = 3000, target = "127.0.0.1:50051" } = {}) {
   });
   app.get<{ Params: { id: string } }>("/orders/:id", async ({ params: { id } }) => ({ paid: paid.has(id) }));
 
-  return { url: await app.listen({ port, host: "127.0.0.1" }), stop: () => app.close() };
+  try {
+    return { url: await app.listen({ port, host: "127.0.0.1" }), stop: () => app.close() };
+  } catch (error) {
+    await app.close(); // stops the worker if the port is taken: the process can end
+    throw error;
+  }
 }

@@ -25,7 +25,7 @@
  * 6. A handler of notifications is told of reminders and of the expiry. Without one, a program gets calls alone.
  */
 
-import { described } from "./checks.js";
+import { described, text } from "./checks.js";
 import type { Answer } from "./decisions.js";
 import type { IncomingCall } from "./request.js";
 import type { Notification } from "./values.js";
@@ -104,7 +104,8 @@ export function requireHandlers(what: string, handlers: unknown): asserts handle
 }
 
 function register<Any>(table: Map<string, Any>, name: string, handler: Any): void {
-  if (typeof name !== "string" || name === "") {
+  text("the name of an activity", name);
+  if (name === "") {
     throw new TypeError("the name of an activity must not be empty");
   }
   if (table.has(name)) {

@@ -28,6 +28,9 @@ const TLS = { caFile: file, certFile: file, keyFile: file, serverName: text } sa
 
 const PROMPT = { title: text, text, choices: texts } satisfies Checks<NonNullable<options.GenerateOptions["prompt"]>>;
 
+/** The reasons of notifications. */
+const { REMINDER, EXPIRY } = enums.CallReason;
+
 /** The options with which a client or a worker connects. */
 export const CONNECTION = {
   target: text,
@@ -68,7 +71,7 @@ export const GENERATE = {
   prompt: nested(PROMPT, '{ title: "Pay?" }'),
   closedResponse: checkResponse,
   remindAfterMs: arrayOf("milliseconds", positiveMs),
-  notify: arrayOf("REMINDER and EXPIRY", wordOf(enums.CallReason)),
+  notify: arrayOf("REMINDER and EXPIRY", wordOf({ REMINDER, EXPIRY })),
 } satisfies Checks<options.GenerateOptions>;
 
 export const SET_RESPONSE = { ...REQUEST, reset: arrayOf("names", text) } satisfies Checks<options.SetResponseOptions>;

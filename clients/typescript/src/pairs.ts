@@ -51,17 +51,17 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
 
   /** Return the first value of a name. Undefined if the name does not occur. */
   get(name: string): string | undefined {
-    return this.#values.get(this.key(name))?.[0];
+    return this.#valuesOf("get", name)[0];
   }
 
   /** Return every value of a name, in order. Empty if the name does not occur. */
   getAll(name: string): readonly string[] {
-    return [...(this.#values.get(this.key(name)) ?? [])];
+    return [...this.#valuesOf("getAll", name)];
   }
 
   /** Return whether a name occurs. */
   has(name: string): boolean {
-    return this.#values.has(this.key(name));
+    return this.#valuesOf("has", name).length > 0;
   }
 
   /** The number of different names. */
@@ -77,6 +77,13 @@ export abstract class Pairs implements Iterable<readonly [string, string]> {
       return [spelled.get(key) ?? key, others.length === 0 ? first : [...values]];
     });
     return Object.fromEntries(entries);
+  }
+
+  #valuesOf(method: string, name: string): readonly string[] {
+    if (typeof name !== "string") {
+      throw new TypeError(`the name for ${method} must be text, not ${described(name)}: write ${method}("name")`);
+    }
+    return this.#values.get(this.key(name)) ?? [];
   }
 
   [Symbol.iterator](): Iterator<readonly [string, string]> {

@@ -34,7 +34,7 @@ export interface ResponseAttributes {
 }
 
 const CHECKS = {
-  code: mustBeNumber("a whole number", (value) => (value | 0) === value),
+  code: mustBeNumber("a whole number, 200-299 or 400-599", (value) => (value | 0) === value),
   headers: checkPairs,
   redirectUrl: someText,
   type: wordOf({ ...ResponseType, CASE: "CASE" }),
@@ -63,7 +63,7 @@ export class Response extends Concealing {
    * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
    * @param attributes The other attributes.
    * @throws TypeError: An attribute does not exist or has the wrong type.
-   * @throws RangeError: The code is no whole number.
+   * @throws RangeError: The code is no whole number of 32 bits. The server refuses other wrong ones.
    */
   constructor(body?: Uint8Array | string, attributes: Omit<ResponseAttributes, "body"> = {}) {
     super();

@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { start as startExpress } from "../examples/express.js";
 import { start as startFastify } from "../examples/fastify.js";
+import { allOf, until } from "./support.js";
 import { system } from "./system.js";
 
-for (const [name, start] of [
-  ["Express", startExpress],
-  ["Fastify", startFastify],
+for (const [name, start, shopActivity] of [
+  ["Express", startExpress, "express-order-paid"],
+  ["Fastify", startFastify, "fastify-order-paid"],
 ] as const) {
   describe(`a shop with ${name}`, () => {
     test("is told of a payment by its own worker", async () => {
@@ -20,6 +21,15 @@ for (const [name, start] of [
       assert.equal(reply.location, "https://shop.example/orders/5");
       assert.deepEqual(await (await fetch(order)).json(), { paid: true });
       await shop.stop();
+    });
+
+    test("leaves no worker behind if its port is taken", async () => {
+      const port = Number(system.target.split(":").at(-1));
+      await assert.rejects(start({ port, target: system.target }), /EADDRINUSE/);
+      await until(async () => {
+        const served = await allOf(system.client.listActivities());
+        return served.every(({ activity, workerCount }) => activity !== shopActivity || workerCount === 0);
+      });
     });
   });
 }

@@ -43,6 +43,7 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       ],
       [{ timeout: 5 }, /no option "timeout"/],
       [{ target: 50051 }, /target must be text, not 50051/],
+      [{ target: "http://user:s3c@ret@h:1" }, /^the target "\*\*\*@h:1" is a URL\. Use HOST:PORT/],
       [{ timeoutMs: "5" }, /timeoutMs must be a positive number of milliseconds, at most 10,000 years, not text/],
       [{ retry: 3 }, /retry must be true or false, not 3/],
       [{ tls: true }, /options of tls must be an object, not true: write tls: \{ caFile: "ca\.pem" \}/],
@@ -146,7 +147,8 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       [{ prompt: { heading: "Pay?" } }, /prompt has no option "heading"/],
       [{ prompt: { text: "Pay?" } }, /prompt\.title must be text, not undefined/],
       [{ remindAfterMs: 5 }, /remindAfterMs must be an array of milliseconds, not 5/],
-      [{ notify: ["EXPIRED"] }, /notify\[0\] must be .*, not "EXPIRED"/],
+      [{ notify: ["EXPIRED"] }, /notify\[0\] must be REMINDER, EXPIRY, not "EXPIRED"/],
+      [{ notify: ["CALL"] }, /notify\[0\] must be REMINDER, EXPIRY, not "CALL"/],
       [{ signal: {} }, /signal must be an AbortSignal/],
     ],
   ],
@@ -247,11 +249,12 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     [
       [{ status: 404 }, /Response has no option "status"\. Its options are code, /],
       [404, /options of Response must be an object, not 404: write \{ code: 404 \}/],
-      [{ code: "404" }, /code must be a whole number, not text/],
+      [{ code: "404" }, /code must be a whole number, 200-299 or 400-599, not text/],
       [{ headers: "x-a: 1" }, /headers must be an object or an iterable of names and values/],
       [{ type: "JSON" }, /type must be .*, not "JSON"/],
     ],
   ],
+  [(code) => new Response("x", { code }), RangeError, [[2 ** 31, /200-299 or 400-599, not 2147483648/]]],
   [
     (attributes) => Response.json({}, attributes),
     TypeError,
@@ -292,6 +295,21 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     [
       ["a=1", /argument of Query must be .*URLSearchParams/],
       [{ a: 1 }, /must be text, not text and 1/],
+    ],
+  ],
+  [
+    (name) => new Headers().get(name),
+    TypeError,
+    [[undefined, /for get must be text, not undefined: write get\("name"\)/]],
+  ],
+  [(name) => new Query().getAll(name), TypeError, [[5, /for getAll must be text, not 5/]]],
+  [(name) => new Query().has(name), TypeError, [[null, /for has must be text, not null/]]],
+  [
+    (activity) => new Handlers().activity(activity, () => {}),
+    TypeError,
+    [
+      [5, /the name of an activity must be text, not 5/],
+      ["", /the name of an activity must not be empty/],
     ],
   ],
   [(pairs) => new Headers(pairs), TypeError, [[null, /argument of Headers must be .*, not null/]]],

@@ -115,6 +115,14 @@ describe("debug output", () => {
     test(`of ${name} has no secret`, () => assertConcealed(value));
   }
 
+  test("has a token not even where it calls getters, as the README says", () => {
+    const shown = (value: unknown): string => inspect(value, { getters: true, customInspect: false, showHidden: true });
+    for (const name of ["a client", "a worker"]) {
+      assert(!shown(VALUES[name]).includes(SECRET), name);
+    }
+    assert(shown(made).includes(SECRET));
+  });
+
   test("says that there is a secret, and the attributes have it", () => {
     assert.match(inspect({ call }), /query: '\*\*\*'/);
     assert.match(inspect(redirect), /Redirect \{.*type: 'REDIRECT'.*redirectUrl: '\*\*\*'/s);

@@ -7,6 +7,7 @@
 
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
+import { MASK } from "../concealing.js";
 
 /** The address at which `callback up` listens. */
 export const DEFAULT_TARGET = "127.0.0.1:50051";
@@ -28,12 +29,13 @@ LOOPBACK.addAddress("::1", "ipv6");
  * @throws TypeError: It is not valid. The message says what is wrong with it.
  */
 export function checkTarget(target: string, tls: { readonly serverName?: string | undefined } | undefined): void {
+  const shown = JSON.stringify(target.replace(/^.*@/s, `${MASK}@`)); // a URL can have a password before the @
   const problem = targetProblem(target);
   if (problem !== undefined) {
-    throw new TypeError(`the target ${JSON.stringify(target)} ${problem}`);
+    throw new TypeError(`the target ${shown} ${problem}`);
   }
   if (tls !== undefined && tls.serverName === undefined && hasSeveral(target)) {
-    throw new TypeError(`the target ${JSON.stringify(target)} has several servers, so tls needs the serverName of all`);
+    throw new TypeError(`the target ${shown} has several servers, so tls needs the serverName of all`);
   }
 }
 
