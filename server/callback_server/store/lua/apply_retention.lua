@@ -37,6 +37,7 @@ for _, call_id in ipairs(calls) do
   local case = call_exists(call_id) and load_case(case_id)
   if case then
     delete_call(case, call_id)
+    write_totals(case)
   else
     report_absent('ended', ended_key(), call_id, due)
   end

@@ -88,7 +88,7 @@ for i = 1, #calls, 2 do
   if call[3] ~= '' then
     -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
-      if redis.call('ZSCORE', ended_key(), call_id) then change_totals(case, 0, 0 - call[2]) end
+      if redis.call('ZSCORE', ended_key(), call_id) then case.bytes = case.bytes - call[2] end
       erase_outcome(call_id)
     end
     erase_request(call_id)
@@ -96,6 +96,7 @@ for i = 1, #calls, 2 do
     redis.call('ZREM', dead_key(case.owner), call_id)
   end
 end
+write_totals(case)
 for _, call_id in ipairs(dead) do
   local call = redis.call('HMGET', call_key(call_id), 'status', 'attempts_started', 'attempts_not_asked',
     'delivery_failure')

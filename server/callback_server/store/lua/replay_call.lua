@@ -46,6 +46,7 @@ if is_notification(call_id) then
   return counted('OK')
 end
 redis.call('ZREM', ended_key(), call_id)
-change_totals(case, 1, 0 - call[5])
+case.unfinished, case.bytes = case.unfinished + 1, case.bytes - call[5]
+write_totals(case)
 start_delivery(case, call_id, now)
 return counted('OK')
