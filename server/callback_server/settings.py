@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -369,7 +368,7 @@ class ServerSettings(ProcessSettings):
 
     @model_validator(mode="after")
     def _one_password(self) -> ServerSettings:
-        if self.store_password_file is not None and urlsplit(self.store_url).password is not None:
+        if self.store_password_file is not None and "password" in parse_store_url(self.store_url).options:
             raise ValueError("store_password_file and a password in store_url exclude each other")
         return self
 

@@ -322,7 +322,7 @@ async def test_a_file_that_becomes_wrong_or_missing_changes_nothing_and_is_logge
     path.unlink()
     await wait_until(lambda: len(log) == 2)
     looks.clear()
-    await wait_until(lambda: len(looks) == 10)
+    await wait_until(lambda: len(looks) >= 10)
     assert [event["event"] for event in log] == ["principals_not_read"] * 2
     assert file.current is before
     path.write_text(WRITTEN.replace("orders", "buyers"))

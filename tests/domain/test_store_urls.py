@@ -15,6 +15,7 @@ from callback_server.store.connection.store_url import Topology, check_url, pars
         ("redis+sentinel://a,b:2,[::1]:3/NAME", Topology.SENTINEL, False, [("a", 26379), ("b", 2), ("::1", 3)]),
         ("rediss+sentinel://me:s%2Fcret@a,b/NAME/2", Topology.SENTINEL, True, [("a", 26379), ("b", 26379)]),
         ("redis+cluster://a,b:2", Topology.CLUSTER, False, [("a", 6379), ("b", 2)]),
+        ("redis+cluster://[::1]:1,[::2]:2", Topology.CLUSTER, False, [("::1", 1), ("::2", 2)]),
         ("rediss+cluster://me:secret@a", Topology.CLUSTER, True, [("a", 6379)]),
     ],
 )
@@ -39,6 +40,7 @@ def test_user_password_database_and_certificates_are_those_of_the_store_and_the_
         ("redis+sentinel://a,b", "must name the service of the Sentinels"),
         ("redis+sentinel://a,,b/NAME", "must be a URL such as"),
         ("redis+cluster://a:x", "must be a URL such as"),
+        ("redis://me:hunter2@[::1", "must be a URL such as"),
         ("redis+cluster://me:12/hunter2@a", "must be a URL such as"),
         ("redis+proxy://a", "must begin with"),
     ],
@@ -53,7 +55,7 @@ def test_the_passwords_may_be_in_files(tmp_path):
     files = {name: tmp_path / name for name in ("store_password_file", "store_sentinel_password_file")}
     for name, file in files.items():
         file.write_text(f"{name} +&/\n")
-    settings = ServerSettings(store_url="redis+sentinel://me@a,b/NAME?sentinel_username=you", **files)
+    settings = ServerSettings(store_url="redis+sentinel://me@a,[::1]:2/NAME?sentinel_username=you", **files)
     parsed = parse_store_url(settings.read_store_url())
     assert (parsed.options["username"], parsed.options["password"]) == ("me", "store_password_file +&/")
     assert parsed.sentinel_options == {"username": "you", "password": "store_sentinel_password_file +&/"}

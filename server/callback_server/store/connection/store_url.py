@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
 
 from redis.asyncio.connection import parse_url
 
@@ -61,10 +62,10 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: The text has none of our schemes, or cannot be parsed.
     """
-    scheme = urlsplit(url).scheme if url.isprintable() else ""
+    _, parts = _split(url)
+    scheme = parts.scheme if url.isprintable() else ""
     if scheme not in SCHEMES:
         raise ValueError(f"must begin with {', '.join(f'{each}://' for each in SCHEMES)}")
-    parts = urlsplit(url)
     try:
         if scheme != "unix" and "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise ValueError  # the password has a `/`, `?` or `#`, and the text before that would be taken for the host
@@ -84,7 +85,7 @@ def parse_store_url(url: str) -> StoreUrl:
     Raises:
         ValueError: It cannot be parsed.
     """
-    parts = urlsplit(url)
+    authority, parts = _split(url)
     transport, _, kind = parts.scheme.partition("+")
     is_tls = transport == "rediss"
     if not kind:
@@ -93,7 +94,7 @@ def parse_store_url(url: str) -> StoreUrl:
     service, _, database = parts.path.strip("/").partition("/") if topology is Topology.SENTINEL else ("", "", "")
     query = parse_qs(parts.query)
     of_sentinel = {name.removeprefix("sentinel_"): query.pop(name)[0] for name in SENTINEL_OPTIONS if name in query}
-    user, at, hosts = parts.netloc.rpartition("@")
+    user, at, hosts = authority.rpartition("@")
     addresses, options = [], dict[str, Any]()
     for host in hosts.split(","):
         options = dict(
@@ -117,13 +118,23 @@ def parse_store_url(url: str) -> StoreUrl:
 
 def with_password(url: str, password: str) -> str:
     """Return a URL that has no password with this one."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
+    authority, parts = _split(url)
+    user, _, host = authority.rpartition("@")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def with_sentinel_password(url: str, password: str) -> str:
     """Return a URL with this password of the Sentinels."""
-    parts = urlsplit(url)
+    authority, parts = _split(url)
     option = urlencode({"sentinel_password": password}, quote_via=quote)
-    return parts._replace(query=f"{parts.query}&{option}" if parts.query else option).geturl()
+    return parts._replace(netloc=authority, query=f"{parts.query}&{option}" if parts.query else option).geturl()
+
+
+def _split(url: str) -> tuple[str, SplitResult]:
+    """Return the authority of a URL, and the other parts.
+
+    `urlsplit` takes an authority for one host: since the mend of CVE-2025-0938 it refuses `a,[::1]:2`.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    return authority, urlsplit(f"{scheme}{separator}{rest.removeprefix(authority)}")
