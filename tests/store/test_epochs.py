@@ -6,7 +6,7 @@ import contextlib
 import pytest
 import redis.asyncio
 from store.test_keeping import Cases
-from support.cluster import running_cluster
+from support.cluster import STAYING, running_cluster
 from support.replicas import follows, running_stores
 from support.store import KINDS
 from support.wait import wait_until
@@ -398,6 +398,30 @@ async def test_a_partition_whose_slot_moves_to_another_node_and_back_continues(t
         await cluster.end(PARTITION)
         await server.new()
         assert (server.number, server.steps, server.losses, server.epochs.problem) == (2, 3, [], "")
+
+
+async def test_an_old_primary_of_a_cluster_is_refused_although_another_node_has_changed_since(tmp_path_factory):
+    async with (
+        running_cluster(tmp_path_factory, "valkey-cluster", moving=[PARTITION]) as cluster,
+        connect(cluster.url) as client,
+        connect(cluster.url) as again,
+    ):
+        server, elsewhere = Server(client), keys.tag(0)
+        for partition in (PARTITION, STAYING, 0):
+            await server.cases.new(partition=partition)
+        kept = Epochs()
+        for tag, known in server.epochs.known.items():
+            kept.remember(keys.partition_of_tag(tag), known)
+        kept.remember(PARTITION, Known(Epoch(2, "b" * 16, "of the next primary"), 2, 2))
+        await cluster.target.hset(keys.key(0, "epochs"), "primary", "another")
+        await cluster.target.hset(keys.key(0, "epochs"), "3", f"{'c' * 16}:1")
+        await cluster.target.hset(keys.key(0, "epochs"), "number", "3")
+        kept.remember(0, Known(Epoch(3, "c" * 16, server.epochs.current(elsewhere).replication_id), 3, 1))
+        for each in (Server(client, kept), Server(again, kept)):  # with a connection to the old one, and without
+            with pytest.raises(StoreError, match="epoch 1 in place of 2"):
+                await each.cases.new(partition=STAYING)
+            await each.cases.new(partition=0)
+        assert await cluster.source.xlen(keys.key(STAYING, "events")) == 1
 
 
 async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_old_primary(tmp_path):

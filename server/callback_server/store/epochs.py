@@ -6,8 +6,9 @@
    all other partitions, so that an old primary is recognized in each of them, also where nothing happened since.
 2. A connection does nothing on a partition before the store has shown the newest epoch that is known here. A store
    without it is an old primary that came back, or a backup: it is refused. The same number with another id is refused
-   too. First of all, and alone, a connection asks for the partition in which the last change was noticed. So an old
-   primary is also recognized if the connection to the next one broke before all other partitions were asked for there.
+   too. First of all, and alone, a connection asks for one partition of each known primary. So an old primary is also
+   recognized if the connection to the next one broke before all other partitions were asked for there. A node of a
+   cluster answers MOVED for the partitions of other nodes, which says nothing about it.
 3. The number of the newest event is a count of the steps of a partition. Each acknowledged step shows it. An epoch that
    begins with fewer events than were acknowledged before lost the difference. So a loss has an exact number.
 4. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
@@ -107,8 +108,8 @@ class Epochs:
         """The partitions whose epoch is refused, and why."""
         self.unseen: Final = set[str]()
         """The partitions to ask for at once, because another one has another primary, which they probably have too."""
-        self.newest = ""
-        """The tag of the partition in which another primary was noticed last. Empty: none is known."""
+        self.witnesses: Mapping[str, Epoch] = {}
+        """One partition of each known primary, by its tag, and its epoch. Another object after each change."""
         self.changed = asyncio.Event()
         """Set when an epoch becomes known."""
 
@@ -134,17 +135,13 @@ class Epochs:
         """Take what another process, or this one before its restart, knew of a partition, if it is newer."""
         tag = keys.tag(partition)
         ours = self._known.get(tag)
-        if ours is None or known.epoch.number > ours.epoch.number:
-            newest = self._known.get(self.newest)
-            if newest is None or known.epoch.number > newest.epoch.number:
-                self.newest = tag
         if ours is None:
             self._known[tag] = replace(known)
-            self.changed.set()
+            self._note_change()
             return
         if known.epoch.number > ours.epoch.number or (ours.is_found and known.epoch.id != ours.epoch.id):
             ours.epoch = known.epoch  # the steps that are counted here are compared when the store shows it
-            self.changed.set()
+            self._note_change()
         ours.is_found = False
         if known.counted_number == ours.counted_number:
             ours.steps = max(ours.steps, known.steps)
@@ -175,16 +172,15 @@ class Epochs:
         is_new = all(each.epoch.replication_id != epoch.replication_id for each in self._known.values())
         if ours is None:
             self._known[tag] = Known(epoch, epoch.number, 0, is_found=newest_before > 0)
-            self.changed.set()
+            self._note_change()
             if newest_before and is_new:
                 self._on_report(PrimaryChanged(epoch.number, was_known=False))
             return epoch
         if ours.epoch != epoch:
             is_next, ours.epoch = ours.epoch.number != epoch.number, epoch
             ours.is_found = ours.is_found and not is_next
-            self.changed.set()
+            self._note_change()
             if is_next:
-                self.newest = tag
                 self.unseen.update(
                     other for other, each in self._known.items() if each.epoch.replication_id != epoch.replication_id
                 )
@@ -196,6 +192,11 @@ class Epochs:
             if lost.steps > 0:
                 self._on_report(lost)
         return ours.epoch
+
+    def _note_change(self) -> None:
+        first_of = {known.epoch.replication_id: tag for tag, known in reversed(self._known.items())}  # stays the same
+        self.witnesses = {tag: self._known[tag].epoch for tag in first_of.values()}
+        self.changed.set()
 
     def refuse(self, tag: str, asked: Epoch, number: int) -> OtherEpochError:
         """Note that the store does not have a known epoch of a partition, and return the error to raise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 
@@ -22,8 +23,11 @@ class Guard(Protocol):
     """The partitions to ask for before anything else is sent, because the store of another one has changed."""
 
     @property
-    def newest(self) -> str:
-        """The tag of the partition to ask for first: an old primary does not have its epoch. Empty: none."""
+    def witnesses(self) -> Mapping[str, Any]:
+        """The partitions to ask for first, by their tags, and their epochs: an old primary does not have all of them.
+
+        Another object after each change.
+        """
 
     def current(self, tag: str) -> Any:
         """Return the newest known epoch of a partition. None: none is known."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -69,8 +69,8 @@ class PipelinedConnection(asyncio.Protocol):
         self._guard = guard
         self._epochs: dict[str, Any] = {}
         """The epochs in which the connection can work, by the tag of the partition."""
-        self._asked_first: Any = None
-        """The epoch for which the store was asked first of all."""
+        self._asked_first: Mapping[str, Any] = {}
+        """The epochs for which the store was asked first of all."""
         self._asked = deque[tuple[str, Any]]()
         """The partitions that the store was asked for, each with the epoch that was known then."""
         self._held: Sequence[PackedCommand] = ()
@@ -112,11 +112,16 @@ class PipelinedConnection(asyncio.Protocol):
 
     def _partitions_to_ask(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions to ask the store for now, before these commands."""
-        newest = guard.current(guard.newest)
-        if newest is not self._asked_first:
-            self._asked_first = newest
-            if self._epochs.get(guard.newest) is not newest:
-                return [guard.newest]
+        witnesses = guard.witnesses
+        if witnesses is not self._asked_first:
+            before, self._asked_first = self._asked_first, witnesses
+            first = [
+                tag
+                for tag, epoch in witnesses.items()
+                if self._epochs.get(tag) is not epoch and before.get(tag) is not epoch
+            ]
+            if first:
+                return first
         return self._unknown_partitions(guard, commands) or [*guard.unseen]
 
     def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:

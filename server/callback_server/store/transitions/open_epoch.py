@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
 from callback_server.store.connection.errors import NotSentError
@@ -60,9 +61,9 @@ class EpochGuard:
         self.unseen = epochs.unseen
 
     @property
-    def newest(self) -> str:
-        """The tag of the partition in which another primary was noticed last. Empty: none is known."""
-        return self._epochs.newest
+    def witnesses(self) -> Mapping[str, Epoch]:
+        """One partition of each known primary, and its epoch."""
+        return self._epochs.witnesses
 
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
