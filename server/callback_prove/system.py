@@ -40,6 +40,8 @@ START_S: Final = 120.0
 """Time limit for a process to become ready, in seconds."""
 STOP_S: Final = 60.0
 """Time limit for a process to end, in seconds."""
+SERVING: Final = (b"worker_connected", b"handlers_listening")
+"""The log events of handlers that can be given calls."""
 GRACE_S: Final = 5
 """Grace period of processes that are stopped, in seconds."""
 
@@ -158,13 +160,27 @@ class Handler(Process):
         self._directory = directory
         self._diaries: list[Path] = []
         self._ends: list[float] = []
+        self._logged = 0
+        """Size of the log before the last start, in bytes."""
 
     async def start(self) -> None:
         """Start it. It is ready when it is, because calls wait for it or fail as not started."""
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
         diary = self._directory / f"{self.name}.{len(self._diaries)}.diary"
         diary.touch()
         self._diaries.append(diary)
         self._spawn([*self._command, str(diary)])
+
+    async def restart(self) -> None:
+        """Do as `Process.restart`: wait until it can be given calls."""
+
+        async def serves() -> bool:
+            self.require_running()
+            return any(event in self.log.read_bytes()[self._logged :] for event in SERVING)
+
+        await super().restart()
+        if not await wait_until(serves, timeout_s=START_S):
+            raise ProveError(f"{self.name} is not ready after {START_S:.0f} s; see its log: {self.log}")
 
     async def _wait(self) -> None:
         await super()._wait()

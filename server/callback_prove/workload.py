@@ -22,6 +22,7 @@ from callback import (
     AsyncCallWatch,
     Call,
     CallAnsweredError,
+    CallEventType,
     CallFilter,
     NotFoundError,
     Response,
@@ -56,6 +57,8 @@ READ_TIMEOUT_S: Final = 60.0
 """Timeout of each request that reads what is recorded, in seconds."""
 READS: Final = 32
 """Number of cases that are read at the same time."""
+LIST_INTERVAL_S: Final = 2.0
+"""Interval of the lists of held calls that nothing has answered yet, in seconds. A list asks each partition."""
 READ_INTERVAL_S: Final = 0.5
 """Interval of the reads of cases with calls that have not ended, in seconds."""
 _NO_RESPONSE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
@@ -100,7 +103,8 @@ class Workload:
         self._labels = labels or {}
         self.client = AsyncCallbackClient(client) if isinstance(client, str) else client
         self._connections = Connections()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._held = set[str]()
+        """The cases whose calls are held."""
         self._number = 0
         self.avoided = set[str]()
         """Addresses of edges that get no new requests, as a load balancer does with one that is not ready."""
@@ -120,7 +124,7 @@ class Workload:
             watch = self.client.watch_calls(labels=self._labels, timeout=math.inf)
             await watch.__aenter__()
             self._history.add(WatchStarted(at=time.time()))
-            background = [asyncio.create_task(self._watch(watch)), asyncio.create_task(self._answer_held())]
+            background = [asyncio.create_task(self._watch(watch)), asyncio.create_task(self._answer_listed())]
             try:
                 yield
             finally:
@@ -193,6 +197,8 @@ class Workload:
             self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id="", reason=reason))
             return
         self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=made.case_id))
+        if mode == "held":
+            self._held.add(made.case_id)
         bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
         await asyncio.gather(*(self.call(mode, made.case_id, made.url, n, body) for n, body in enumerate(bodies)))
 
@@ -239,33 +245,40 @@ class Workload:
                 return
             await asyncio.sleep(self._random.uniform(0, 0.3))  # as callers do
 
-    async def _answer_held(self) -> None:
-        """Answer each held call with its id, until cancelled."""
+    async def _answer_listed(self) -> None:
+        """Answer the held calls that wait, until cancelled: those that the watch did not show in time."""
         while True:
+            await asyncio.sleep(LIST_INTERVAL_S)
             with contextlib.suppress(UnavailableError):
                 for activity in self._activities:
                     page = await self.client.list_owner_calls_page(
                         CallFilter.WAITING, activity=activity, timeout=CLIENT_TIMEOUT_S
                     )
-                    await asyncio.gather(*map(self._answer, page.items))
-            await asyncio.sleep(0.1)  # the interval of the program that answers
+                    await asyncio.gather(*(self._answer(call.case_id, call.call_id) for call in page.items))
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, case_id: str, call_id: str) -> None:
+        """Answer a held call with its id."""
         with contextlib.suppress(UnavailableError, CallAnsweredError, NotFoundError):
-            await self.client.answer_call(call.call_id, Response(call.call_id, 200), timeout=CLIENT_TIMEOUT_S)
-            self._history.add(Answered(at=time.time(), case_id=call.case_id, call_id=call.call_id))
+            await self.client.answer_call(call_id, Response(call_id, 200), timeout=CLIENT_TIMEOUT_S)
+            self._history.add(Answered(at=time.time(), case_id=case_id, call_id=call_id))
 
     async def _watch(self, watch: AsyncCallWatch) -> None:
-        """Record the events of a watch that resumes after each lost connection, until cancelled."""
-        while True:
-            try:
-                async for event in watch:
-                    self._history.add(
-                        Watched(at=time.time(), type=str(event.type), case_id=event.case_id, call_id=event.call_id)
-                    )
-            except (WatchPositionLostError, WatcherTooSlowError) as error:
-                self._history.add(WatchLost(at=time.time(), reason=str(error)))
-                return
+        """Record the events of a watch that resumes after each lost connection, until cancelled.
+
+        Answer each held call when it starts.
+        """
+        async with asyncio.TaskGroup() as answers:
+            while True:
+                try:
+                    async for event in watch:
+                        self._history.add(
+                            Watched(at=time.time(), type=str(event.type), case_id=event.case_id, call_id=event.call_id)
+                        )
+                        if event.type is CallEventType.CALL_STARTED and event.case_id in self._held:
+                            answers.create_task(self._answer(event.case_id, event.call_id))
+                except (WatchPositionLostError, WatcherTooSlowError) as error:
+                    self._history.add(WatchLost(at=time.time(), reason=str(error)))
+                    return
 
     async def read(self, case_ids: Collection[str], *, timeout_s: float) -> None:
         """Record what is stored of these cases, each once its calls and deliveries have ended and are watched.
