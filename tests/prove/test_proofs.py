@@ -11,6 +11,7 @@ from support.tools import require
 
 from callback import AsyncCallbackClient, CallbackStatus, Response, Worker
 from callback_cli import proving
+from callback_prove import workload
 from callback_prove.checker import Promise
 from callback_prove.faults import FAULTS
 from callback_prove.history import Generated, Injected, Recorded, of_type
@@ -55,7 +56,8 @@ async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
     assert await prove_in_cycles(name, tmp_path, "replicated:1", count(1, 1 if name == "rolling-restart" else 50)) == []
 
 
-async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path):
+async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(workload, "LIST_INTERVAL_S", 3600)  # held calls are answered when the watch shows them
     async with (
         Tunnel("127.0.0.1:1") as front,
         running_services(store_of(), box_url=f"http://{front.address}", sweeps=True) as services,
