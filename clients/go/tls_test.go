@@ -131,16 +131,18 @@ func ownerAt(t *testing.T, certificate, key string) (owner *scriptedOwner, port 
 func TestAClientUsesTheFirstServerOfItsTargetThatItCanReach(t *testing.T) {
 	one, portOfOne, stopOne := ownerAt(t, "", "")
 	other, portOfOther, _ := ownerAt(t, "", "")
-	client := got(callback.NewClient("localhost:1,127.0.0.1:" + portOfOne + ",localhost:" + portOfOther))(t)
-	defer func() { must(t, client.Close()) }()
-	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
-	if len(one.ids()) != 1 || len(other.ids()) != 0 {
-		t.Fatal(one.ids(), other.ids())
-	}
+	var client *callback.Client
+	until(t, func() bool { // gRPC tries the next server, too, if a connection takes 250 ms, as on a busy machine
+		client = got(callback.NewClient("localhost:1,127.0.0.1:" + portOfOne + ",localhost:" + portOfOther))(t)
+		t.Cleanup(func() { must(t, client.Close()) })
+		must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
+		return len(one.ids()) == 1
+	})
+	before := len(other.ids())
 	stopOne()
 	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
-	if len(other.ids()) != 1 {
-		t.Fatal(other.ids())
+	if len(other.ids()) != before+1 {
+		t.Fatal(before, other.ids())
 	}
 }
 

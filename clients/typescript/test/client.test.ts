@@ -91,9 +91,12 @@ describe("the deadline of a call", () => {
     ["pushed-brief", /the server has cancelled the call/],
   ] as const) {
     test(`aborts the signal of a handler of the activity ${activity}`, async () => {
-      const made = await client.generateCallbackUrl(activity, new Response());
-      assert.equal((await system.send(made.url)).status, 504);
-      assert.match(await until(() => aborted.get(activity)), why);
+      // On a busy machine, the deadline of a call can pass before its handler begins.
+      const reason = await until(async () => {
+        const made = await client.generateCallbackUrl(activity, new Response());
+        return (await system.send(made.url)).status === 504 && aborted.get(activity);
+      });
+      assert.match(reason, why);
     });
   }
 });

@@ -131,14 +131,14 @@ export class ScriptedServer implements AsyncDisposable {
   readonly #streams: WorkerStream[] = [];
   readonly #news = new EventEmitter();
 
-  private constructor(server: Server, news: EventEmitter, streams: WorkerStream[], port: number) {
+  private constructor(server: Server, news: EventEmitter, streams: WorkerStream[], target: string) {
     this.#server = server;
     this.#news = news;
     this.#streams = streams;
-    this.target = `127.0.0.1:${port}`;
+    this.target = target;
   }
 
-  static async start(port = 0): Promise<ScriptedServer> {
+  static async start(address = "127.0.0.1:0"): Promise<ScriptedServer> {
     const [server, news, streams] = [new Server(), new EventEmitter(), [] as WorkerStream[]];
     server.addService(definitionOf(WorkerService), {
       work: (stream: ServerDuplexStream<WorkRequest, WorkResponse>) => {
@@ -147,11 +147,11 @@ export class ScriptedServer implements AsyncDisposable {
       },
     });
     const bound = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, given) =>
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, given) =>
         error === null ? resolve(given) : reject(error),
       );
     });
-    return new ScriptedServer(server, news, streams, bound);
+    return new ScriptedServer(server, news, streams, address.replace(/:0$/, `:${bound}`));
   }
 
   /** Take the next stream that a worker opens. */

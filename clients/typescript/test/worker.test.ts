@@ -20,7 +20,7 @@ import {
 import { status } from "@grpc/grpc-js";
 import { Verdict } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { ScriptedServer, type WorkerStream } from "./scripted-server.js";
-import { Deferred, Events, untilAborted } from "./support.js";
+import { Deferred, Events, freeAddress, untilAborted } from "./support.js";
 
 interface Working extends AsyncDisposable {
   readonly server: ScriptedServer;
@@ -495,13 +495,10 @@ describe("a worker", () => {
   });
 
   test("waits for a server that does not run yet", async () => {
-    const before = await ScriptedServer.start();
-    await before[Symbol.asyncDispose]();
-    const handlers = new Handlers().activity("act", () => {});
-    const events = new Events();
-    const starting = new Worker(handlers, { target: before.target, logger: events }).start();
+    const [handlers, events, target] = [new Handlers().activity("act", () => {}), new Events(), freeAddress()];
+    const starting = new Worker(handlers, { target, logger: events }).start();
     await events.of("worker_disconnected");
-    await using server = await ScriptedServer.start(Number(before.target.split(":")[1]));
+    await using server = await ScriptedServer.start(target);
     await server.welcomed();
     const worker = await starting;
     await server[Symbol.asyncDispose]();
