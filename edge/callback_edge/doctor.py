@@ -106,16 +106,22 @@ async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
     except CredentialsError:
         return  # check_token or check_files reports it
     # Several servers are checked one by one: together, one that answers would hide the others.
+    default = "" if "server_target" in settings.model_fields_set else ", the default,"
+    has_certificate = settings.server_tls is not None and settings.server_tls.cert_file is not None
     for target in servers_of(settings.server_target):
         channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
         async with channel:
-            finding = await _check_health("edge server_target", target, channel)
+            finding = await _check_health("edge server_target", target, channel, default)
             yield finding
-            if not finding.is_problem:
-                yield await _check_role("edge role", target, channel, token)
+            if finding.is_problem:
+                continue
+            finding = await _check_role("edge role", target, channel, token)
+            if not finding.is_problem and not has_certificate and await _is_without_principals(channel):
+                finding = _without_principals("edge role", target, has_token=bool(token))
+            yield finding
 
 
-async def _check_health(check: str, target: str, channel: grpc.aio.Channel) -> Finding:
+async def _check_health(check: str, target: str, channel: grpc.aio.Channel, default: str) -> Finding:
     health: Any = health_pb2_grpc.HealthStub(channel)
     try:
         answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
@@ -124,7 +130,7 @@ async def _check_health(check: str, target: str, channel: grpc.aio.Channel) -> F
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         seen = f"{mask_url(target)} answers but is not serving"
         return Finding.problem(check, seen, "it stops, or its store does not answer: run callback doctor there")
-    return Finding.ok(check, f"{mask_url(target)} is serving")
+    return Finding.ok(check, f"{mask_url(target)}{default} is serving")
 
 
 def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Finding:
@@ -165,6 +171,28 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     ):
         return Finding.problem(check, f"{target} is not ready", "it stops, or its store does not answer: see its log")
     return Finding.ok(check, f"{target} accepts calls from this edge")
+
+
+async def _is_without_principals(channel: grpc.aio.Channel) -> bool:
+    """Return whether a server accepts calls without a token, too."""
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=_TIMEOUT_S)
+    try:
+        return isinstance(await stream.read(), edge_service_pb2.StreamInvocationsResponse)
+    except grpc.aio.AioRpcError:
+        return False
+    finally:
+        stream.cancel()
+
+
+def _without_principals(check: str, target: str, *, has_token: bool) -> Finding:
+    seen = f"{mask_url(target)} accepts calls from every client: it has no principals"
+    if not has_token:
+        return Finding.ok(check, seen)
+    return Finding.warning(
+        check,
+        f"{seen}, so it may not be the server that this edge has its token for",
+        "set server_target in [edge] to that server, or principals_file in [server]",
+    )
 
 
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (

@@ -2,7 +2,7 @@
 
 import enum
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -90,6 +90,7 @@ async def diagnose(
     process: type[_Settings],
     config_file: Path | None,
     checks: Iterable[Callable[[_Settings], AsyncIterator[Finding]]],
+    of_up: Mapping[str, str] = {},
 ) -> AsyncIterator[Finding]:
     """Check the settings of a process; if they are valid, run further checks.
 
@@ -98,15 +99,18 @@ async def diagnose(
         process: Class of the settings.
         config_file: The file; None means the file that CALLBACK_CONFIG names, if any.
         checks: The further checks, in order.
+        of_up: Settings that a running `callback up` gives the process.
     """
     config_file = config_path(config_file)
     try:
-        settings, origins = process.load_with_origins(config_file)
+        settings, origins = process.load_with_origins(config_file, **of_up)
     except SettingsError as error:
         for each in error.problems:
             yield Finding.problem(check, each, "correct it; see docs/settings.md")
         return
-    from_where = sorted(set(origins.values()))
+    from_where = sorted(
+        {"the `callback up` that runs here" if name in of_up else origin for name, origin in origins.items()}
+    )
     yield Finding.ok(check, f"from {', '.join(from_where)}" if from_where else "all settings have their default")
     secret_origins = {each.origin for each in effective_settings(settings, origins) if each.is_secret}
     if config_file is not None and str(config_file) in secret_origins:

@@ -10,7 +10,7 @@ import functools
 import stat
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,7 @@ from callback_server.store.queries.node_status import (
 )
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.store_access import unreachable_store
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings.profiles import ProviderSettings
@@ -59,12 +60,17 @@ WRITES: Final = 5
 """The number of measured writes."""
 
 
-def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:
-    """Run every check, with the settings of this file, or of the one that CALLBACK_CONFIG names."""
+def diagnose(config_file: Path | None, of_up: Mapping[str, str] = {}) -> AsyncIterator[Finding]:
+    """Run every check, with the settings of this file, or of the one that CALLBACK_CONFIG names.
+
+    Args:
+        config_file: The file.
+        of_up: The settings that a running `callback up` gives its server, which come before those of the file.
+    """
     file = config_path(config_file)
     changed = file.stat().st_mtime if file is not None and file.exists() else None
     reports = functools.partial(check_report_only, changed=changed)
-    return findings.diagnose("server settings", ServerSettings, config_file, (*CHECKS, reports))
+    return findings.diagnose("server settings", ServerSettings, config_file, (*CHECKS, reports), of_up)
 
 
 # ---- Files ----
@@ -298,13 +304,8 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 yield Finding.problem("store", str(error), "correct store_url, or the permissions of its user")
                 return
             except StoreError as error:
-                advice = (
-                    "start it, or set store_url; on a machine of edges alone: callback doctor edge;"
-                    " `callback up` has a store of its own, and needs no doctor"
-                )
-                # The text of the client contains host and port, never the rest of the URL.
-                reason = str(error).rstrip(".")
-                yield Finding.problem("store", f"{mask_url(settings.store_url)} cannot be reached: {reason}", advice)
+                seen, advice = unreachable_store(settings, error)
+                yield Finding.problem("store", seen, f"{advice}; on a machine of edges alone: callback doctor edge")
                 return
             for finding in found:
                 yield finding

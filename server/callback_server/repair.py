@@ -9,31 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from callback_process.settings import SettingsError, config_path
-from callback_server.settings import ServerSettings
-from callback_server.store.connection.client import connect
-from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.scan_keys import scan_keys
-from callback_server.store.safety import UnsafeStoreError, refusals
-from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_list as lists
 from callback_server.store.transitions.repair_case import repair_case
 from callback_server.store.transitions.repair_list import repair_list
+from callback_server.store_access import open_store
 
 KEYS_PER_STEP: Final = 1000
 """How many keys of the store one step of the operator's repair reads."""
 CONCURRENT: Final = 8
 """How many cases and lists are examined at the same time."""
-
-
-class RepairError(Exception):
-    """The store cannot be examined. The text has no secret."""
 
 
 class FaultKind(enum.StrEnum):
@@ -127,32 +118,17 @@ class Repair:
             step.faults.append(Fault(FaultKind.ENTRY_WITHOUT_CASE, partition, kind, member))
 
 
-async def repair(config_file: Path | None, *, changes: bool) -> AsyncIterator[Step]:
+async def repair(config_file: Path | None, of_up: Mapping[str, str], *, changes: bool) -> AsyncIterator[Step]:
     """Examine the store that the settings of a server name, and mend it with `changes`.
 
     Args:
         config_file: The file with the settings; None means the file that CALLBACK_CONFIG names, if any.
+        of_up: The settings that a running `callback up` gives its server.
         changes: Whether to make missing entries and to remove entries without their case.
 
     Raises:
-        RepairError: The settings are not valid, the store cannot be reached, or it has the data of another release.
+        StoreAccessError: As for `open_store`.
     """
-    try:
-        settings = ServerSettings.load(config_path(config_file))
-        url = settings.read_store_url()
-    except SettingsError as error:
-        raise RepairError("; ".join(error.problems)) from error
-    except ValueError as error:
-        raise RepairError(str(error)) from error
-    client = connect(url)
-    try:
-        with refusals():
-            if problem := layout_problem(await stored_layout(client)):
-                raise RepairError(f"the store is not ours to repair: {problem}")
-            scripts = Scripts(client, lambda _report: None, replicas=settings.to_durability().replicas)
-            async for step in Repair(scripts, makes_entries=changes, removes_entries=changes).steps(KEYS_PER_STEP):
-                yield step
-    except (StoreError, UnsafeStoreError) as error:
-        raise RepairError(f"the store: {error}") from error
-    finally:
-        await client.aclose()
+    async with open_store(config_file, of_up) as scripts:
+        async for step in Repair(scripts, makes_entries=changes, removes_entries=changes).steps(KEYS_PER_STEP):
+            yield step

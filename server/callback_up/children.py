@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import quote
 
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -46,6 +45,8 @@ class UpServerSettings(ProcessSettings):
     """Base of the URLs, if it is not the edge's own address (for example the address of a tunnel)."""
     platform_url: str | None = None
     """Base of redirects to `/path`."""
+    store_url: str | None = None
+    """Store of other servers: `callback up` has its own."""
     state_key: SecretStr | None = None
     """Replaces the key in the data directory."""
     state_key_file: Path | None = None
@@ -145,7 +146,7 @@ def server(
         "CALLBACK_CHECK_WORKERS": "true",
         "CALLBACK_ADMIN_BIND": str(admin),
         "CALLBACK_DRAIN_S": str(settings.drain_s),
-        "CALLBACK_STORE_URL": f"unix://{quote(str(directory.store_socket))}",
+        "CALLBACK_STORE_URL": directory.store_url,
     }
     if settings.platform_url is not None:
         environment["CALLBACK_PLATFORM_URL"] = settings.platform_url

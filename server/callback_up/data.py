@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from callback_up.errors import UpError
 
@@ -27,12 +28,10 @@ ORPHANS_S = 5.0
 
 @dataclass(frozen=True)
 class DataDirectory:
-    """A data directory that this process has locked."""
+    """The paths in a data directory."""
 
     path: Path
     """Absolute path."""
-    lock: int
-    """Descriptor that holds the lock. Children inherit it, so the lock is held until the last of them ends."""
 
     @property
     def store(self) -> Path:
@@ -48,11 +47,20 @@ class DataDirectory:
     def store_socket(self) -> Path:
         """Unix socket of the store. It is in another directory if this path is too long for a socket."""
         path = self.path / "store.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
-            return path
-        runtime = _runtime_directory(self.path)
-        _make_private(runtime)
-        return runtime / "store.sock"
+        return path if len(os.fsencode(path)) <= MAX_SOCKET_PATH else _runtime_directory(self.path) / "store.sock"
+
+    @property
+    def store_url(self) -> str:
+        """The `store_url` of the store."""
+        return f"unix://{quote(str(self.store_socket))}"
+
+
+@dataclass(frozen=True)
+class LockedDataDirectory(DataDirectory):
+    """A data directory that this process has locked."""
+
+    lock: int
+    """Descriptor that holds the lock. Children inherit it, so the lock is held until the last of them ends."""
 
 
 def default_path() -> Path:
@@ -64,7 +72,7 @@ def default_path() -> Path:
 
 
 @contextlib.contextmanager
-def open_directory(path: Path) -> Iterator[DataDirectory]:
+def open_directory(path: Path) -> Iterator[LockedDataDirectory]:
     """Create the directory if it does not exist, and hold its lock inside the `with` block.
 
     Raises:
@@ -78,7 +86,9 @@ def open_directory(path: Path) -> Iterator[DataDirectory]:
         raise UpError(f"the data directory {path} cannot be used: {error.strerror}") from None
     try:
         _lock(path, lock)
-        directory = DataDirectory(path, lock)
+        directory = LockedDataDirectory(path, lock)
+        if directory.store_socket.parent != path:
+            _make_private(directory.store_socket.parent)
         try:
             directory.store.mkdir(mode=0o700, exist_ok=True)
             _make_state_key(directory.state_key)

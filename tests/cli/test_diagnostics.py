@@ -39,7 +39,11 @@ def write(tmp_path):
 
 async def run(*arguments, **environment):
     """Run a command that imports the checks of both processes, which takes a second."""
-    return await run_callback(*arguments, preloaded=("callback_edge.doctor", "callback_server.doctor"), **environment)
+    return await run_callback(
+        *arguments,
+        preloaded=("callback_edge.doctor", "callback_server.doctor", "callback_console.doctor"),
+        **environment,
+    )
 
 
 # ---- config ----
@@ -203,6 +207,7 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
         environment = {
             "CALLBACK_STORE_URL": system.store.url,
             "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
+            "CALLBACK_CONSOLE_SERVER_TARGET": system.grpc,
             "CALLBACK_EDGE_TRUSTED_PROXIES": "[]",
             "CALLBACK_BOX_URL": "https://box.example",
             "CALLBACK_PLATFORM_URL": "https://shop.example",
@@ -215,7 +220,7 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
     assert all(line.startswith("ok       ") for line in lines)
     checks = json.loads(as_json.output)
     assert [line.partition(":")[0] for line in lines] == [f"ok       {each['check']}" for each in checks]
-    assert {each["process"] for each in checks} == {"server", "edge"}
+    assert {each["process"] for each in checks} == {"server", "edge", "console"}
 
 
 async def test_doctor_exits_with_1_and_advice_after_a_problem():
@@ -240,7 +245,7 @@ async def test_doctor_warns_of_what_a_production_file_lacks_and_says_where_it_go
         assert f"{name} in [server] or CALLBACK_{name.upper()}" in text
 
 
-@pytest.mark.parametrize("process", ["server", "edge"])
+@pytest.mark.parametrize("process", ["server", "edge", "console"])
 async def test_doctor_checks_only_the_named_process(process):
     ran = await run("doctor", process, "--json", **NOWHERE)
     assert {each["process"] for each in json.loads(ran.output)} == {process}

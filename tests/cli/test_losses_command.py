@@ -48,5 +48,6 @@ async def test_to_accept_begins_an_epoch_in_every_partition_and_says_what_is_giv
 async def test_a_store_that_cannot_be_reached_is_one_line():
     ran = await run_callback("losses", CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
     assert ran.code == 1
-    assert ran.errors.startswith("Error: the store: ")
+    assert ran.errors.startswith("Error: the store redis://127.0.0.1:")
+    assert "store_url in [server] or CALLBACK_STORE_URL" in ran.errors
     assert ran.errors.count("\n") == 1

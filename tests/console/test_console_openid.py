@@ -15,16 +15,18 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from flows.openid_provider import CLIENT_ID, Client, new_key
 from support.browser import lands_at, visitor
-from support.clients import CASE
+from support.clients import CASE, scripted_server
 from support.console import running_console
 from support.store import free_port
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, ErrorReason, Response, UnauthenticatedError
-from callback_console import openid
+from callback.v1 import callbacks_service_pb2 as messages
+from callback_console import doctor, openid
 from callback_console.sessions import Sessions
-from callback_console.settings import OpenIdSettings
+from callback_console.settings import ConsoleSettings, OpenIdSettings
 from callback_process.entry_point import StartError
+from callback_process.findings import Level
 
 RETURN = "/sign-in/return"
 COOKIE = "callback_console_"
@@ -421,3 +423,48 @@ async def test_after_a_change_of_the_key_of_the_provider_people_sign_in(console,
             return (await signs_in(http, at_issuer)).status_code == 303
 
     await wait_until(is_in, what="the new key")
+
+
+# ---- callback doctor ----
+
+
+async def doctor_says(**settings):
+    """Return what the doctor of a console says: check to level and text."""
+    settings = ConsoleSettings(**settings)
+    found = [each for look in doctor.CHECKS async for each in look(settings)]
+    return {each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; ")) for each in found}
+
+
+async def test_a_doctor_finds_no_problem_with_server_and_provider(world, issuer):
+    file = world.openid.client_secret_file
+    file.chmod(0o600)
+    said = await doctor_says(server_target=world.system.grpc, openid=world.openid)
+    assert said == {
+        "console openid.client_secret_file": (Level.OK, f"{file} is readable, and not by everyone"),
+        "console openid": (Level.OK, f"the configuration of {issuer.issuer} can be fetched"),
+        "console server_target": (Level.OK, f"{world.system.grpc} is serving"),
+    }
+
+
+async def test_a_doctor_says_why_no_one_can_sign_in(world, tmp_path):
+    lost = f"127.0.0.1:{free_port()}"
+    said = await doctor_says(server_target=lost, openid=world.openid.model_copy(update={"ca_file": None}))
+    level, text = said["console openid"]
+    assert (level, f"{world.issuer.issuer} cannot be used: ConnectError" in text) == (Level.PROBLEM, True)
+    level, text = said["console server_target"]
+    assert (level, text.startswith(f"{lost} cannot be reached: ")) == (Level.PROBLEM, True)
+    (tmp_path / "secret").touch(0o600)
+    no_secret = world.openid.model_copy(update={"client_secret_file": tmp_path / "secret"})
+    said = await doctor_says(server_target=lost, openid=no_secret, server_tls={"ca_file": tmp_path / "none"})
+    assert said["console openid"] == (Level.PROBLEM, f"{tmp_path / 'secret'} is empty; correct the file")
+    assert said["console server_tls.ca_file"][0] is Level.PROBLEM
+    assert "console server_target" not in said
+
+
+@pytest.mark.parametrize("public_url", [None, "https://console.example"])
+async def test_a_doctor_tells_a_server_that_needs_no_token(public_url):
+    async with scripted_server() as server:
+        server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
+        level, text = (await doctor_says(server_target=server.address, public_url=public_url))["console server_target"]
+    assert "no principals" in text
+    assert level is (Level.PROBLEM if public_url else Level.OK)

@@ -111,6 +111,26 @@ async def test_an_edge_without_access_is_a_problem_with_advice(server, directory
     assert "hunter2" not in str(said)
 
 
+@pytest.mark.parametrize("token", [None, "callback_edge"])
+async def test_a_server_that_needs_no_token_may_be_another_one(token_file, token):
+    file = token_file(token) if token else None
+    async with control_plane() as plane:
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
+        said = await found(server_target=f"127.0.0.1:{plane.port}", server_token_file=file)
+    level, text = said["edge role"]
+    assert "accepts calls from every client: it has no principals" in text
+    assert ("may not be the server that this edge has its token for" in text) == bool(token)
+    assert level is (Level.WARNING if token else Level.OK)
+
+
+async def test_a_target_that_no_setting_names_is_told():
+    async with control_plane() as plane:
+        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
+        target = f"127.0.0.1:{plane.port}"
+        said = [each async for each in doctor.check_server(EdgeSettings.model_construct(set(), server_target=target))]
+    assert said[0].seen == f"{target}, the default, is serving"
+
+
 @pytest.mark.parametrize("tls", [None, {}, {"ca_file": "other-ca.pem"}], ids=["none", "the system's", "another's"])
 async def test_tls_that_does_not_match_the_server_is_a_problem(server, directory, tls):
     files = tls and {name: directory / file for name, file in tls.items()}

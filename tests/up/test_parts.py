@@ -86,19 +86,16 @@ def test_the_socket_of_a_deep_directory_is_in_a_short_private_one(deep):
 
 @pytest.mark.parametrize("spoil", ["open to all", "a link"])
 def test_a_socket_directory_of_another_user_is_refused(deep, tmp_path, spoil):
-    with data.open_directory(deep) as directory:
-        folder = directory.store_socket.parent
-        folder.rmdir()
-        if spoil == "a link":
-            folder.symlink_to(tmp_path)
-        else:
-            folder.mkdir()
-            folder.chmod(0o755)
-        try:
-            with pytest.raises(UpError, match="is not a private directory of this user"):
-                _ = directory.store_socket
-        finally:
-            folder.unlink() if spoil == "a link" else folder.rmdir()
+    folder = data.DataDirectory(deep).store_socket.parent
+    if spoil == "a link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.mkdir()
+        folder.chmod(0o755)
+    try:
+        refused(deep, "is not a private directory of this user")
+    finally:
+        folder.unlink() if spoil == "a link" else folder.rmdir()
 
 
 def test_the_directory_is_the_given_one_else_among_the_users_state(monkeypatch):
@@ -229,7 +226,7 @@ def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
         server = children.server(
             children.UpServerSettings(grace_s=1, state_key="k" * 32, **settings),
             box_url="http://127.0.0.1:1",
-            directory=data.DataDirectory(Path("unused"), lock=-1),
+            directory=data.DataDirectory(Path("unused")),
             **common,
         )
         edge = children.edge(children.UpEdgeSettings(grace_s=1, **settings), target=address, **common)

@@ -1,5 +1,6 @@
 """`callback up` with real processes, which the tests start, call, kill and restart."""
 
+import asyncio
 import errno
 import json
 import os
@@ -13,12 +14,18 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from click.testing import CliRunner
+from support.clients import run_callback
+from support.examples import NEED_MORE, commands, examples, write_files
 from support.store import free_port
 from support.up import is_running, serves_reflection
 from support.wait import wait_until_sync
 
 from callback.v1 import callback_pb2, callbacks_service_pb2_grpc
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_cli.main import cli
+from callback_up.data import DataDirectory
+from callback_up.running import server_settings
 
 CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
 
@@ -321,3 +328,68 @@ def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up
     up = make_up(edge=both, grpc=both).spawn()
     assert up.process.wait(60) == 1
     assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"
+
+
+# ---- The examples of the helps ----
+
+IN_A_PROCESS = {"doctor", "replay"}
+"""Commands that use grpc.aio, which a test cannot."""
+CHECKS = ("callback_edge.doctor", "callback_server.doctor", "callback_console.doctor")
+
+
+@pytest.fixture
+def callback(running, tmp_path, monkeypatch):
+    """Return a function that runs a command in a directory of its own, and returns its output. It must end with 0."""
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "CALLBACK_CONFIG": "", "CALLBACK_DATA_DIR": running.options["data-dir"], "CALLBACK_TARGET": running.grpc,
+        "CALLBACK_EDGE_SERVER_TARGET": running.grpc,
+    }  # fmt: skip
+
+    def run(*arguments, typed=""):
+        if arguments[0] in IN_A_PROCESS:
+            ran = asyncio.run(run_callback(*arguments, preloaded=CHECKS, **environment))
+            assert ran.code == 0, f"{arguments}: {ran}"
+            return ran.output
+        ran = CliRunner().invoke(cli, arguments, prog_name="callback", input=typed, env=environment)
+        assert ran.exit_code == 0, f"{arguments}: {ran.output}"
+        return ran.stdout
+
+    return run
+
+
+def called(callback):
+    """Make a callback that is called once, and return what stands for the names in examples."""
+    made = json.loads(callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json"))
+    callback("send", made["callbackUrl"], "--provider", "oidc-return")
+    call = json.loads(callback("calls", made["callbackCaseId"], "--json"))[0]["callId"]
+    return {"URL": made["callbackUrl"], "CASE": made["callbackCaseId"], "CALL": call}
+
+
+def test_every_example_in_a_help_works_without_any_setting(callback, tmp_path):
+    write_files(tmp_path)
+    callback("audit", "--export-head", "heads.json")
+    for example in examples():
+        names = called(callback) if {"URL", "CASE", "CALL"} & set(example.split()) else {}
+        output = ""
+        for before, (program, *arguments) in commands(example):
+            if program == "callback" and arguments[0] not in NEED_MORE:
+                output = callback(*(names.get(each, each) for each in arguments), typed=output if before == "|" else "")
+
+
+def test_settings_that_name_a_store_are_those_of_other_servers(running, monkeypatch):
+    monkeypatch.setenv("CALLBACK_DATA_DIR", running.options["data-dir"])
+    monkeypatch.delenv("CALLBACK_CONFIG", raising=False)
+    monkeypatch.delenv("CALLBACK_STORE_URL", raising=False)
+    directory = DataDirectory(Path(running.options["data-dir"]))
+    given = {"store_url": directory.store_url, "state_key_file": str(directory.state_key)}
+    assert server_settings(None) == given
+    monkeypatch.setenv("CALLBACK_STATE_KEY", "k" * 32)
+    assert server_settings(None) == {"store_url": directory.store_url}
+    monkeypatch.setenv("CALLBACK_STORE_URL", "redis://127.0.0.1:1")
+    assert server_settings(None) == {}
+
+
+def test_no_settings_come_from_a_system_that_has_ended(stopped, monkeypatch):
+    monkeypatch.setenv("CALLBACK_DATA_DIR", stopped.options["data-dir"])
+    assert server_settings(None) == {}

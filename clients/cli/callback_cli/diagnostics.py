@@ -55,19 +55,22 @@ def show_config(config: Path | None, as_json: bool) -> None:
 
 
 @click.command(epilog=examples("callback doctor", "callback doctor edge --config callback.toml"))
-@click.argument("process", type=click.Choice(["server", "edge"]), required=False)
+@click.argument("process", type=click.Choice(["server", "edge", "console"]), required=False)
 @config_option
 @_json
 def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
-    """Check whether server and edge can run here, and suggest repairs.
+    """Check whether server, edge and console can run here, and suggest repairs.
 
-    It checks the settings, files, certificates, principals, store, handlers and connections of the server, the edge, or
-    both by default. Run it as the user of the process, in the same environment. It suggests a repair for each problem,
-    changes nothing, and exits with code 1 if there is a problem.
+    It checks the settings, files, certificates, principals, store, handlers and connections of one process. By default,
+    it checks server and edge, and the console if there are settings for one. Run it as the user of the process, in the
+    same environment. It suggests a repair for each problem, changes nothing, and exits with code 1 if there is a
+    problem. If the settings name no store, it checks that of the `callback up` that runs here.
     """
     with needs_extra("server"):
+        from callback_console import doctor as of_console
         from callback_edge import doctor as of_edge
         from callback_server import doctor as of_server
+        from callback_up.running import server_settings
     view = TextView()
     found: list[dict[str, str]] = []
 
@@ -78,10 +81,12 @@ def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
                 view.finding(**dataclasses.asdict(finding))
 
     async def examine_all() -> None:
-        if process != "edge":
-            await examine("server", of_server.diagnose(config))
-        if process != "server":
+        if process in (None, "server"):
+            await examine("server", of_server.diagnose(config, server_settings(config)))
+        if process in (None, "edge"):
             await examine("edge", of_edge.diagnose(config))
+        if process == "console" or (process is None and of_console.has_settings(config)):
+            await examine("console", of_console.diagnose(config))
 
     asyncio.run(examine_all())
     if as_json:
@@ -98,15 +103,19 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
     """Find and mend differences between the lists of the store and its callbacks and calls.
 
     It makes the entries that a callback or call lacks, and removes entries whose callback or call does not exist. It
-    uses the settings of the server, and works while servers run. A partition whose slot moves to another node is not
+    uses the settings of the server, or the store of the `callback up` that runs here if they name none, and works while
+    servers run. A partition whose slot moves to another node is not
     examined: run it again afterwards. A callback of which a key has a wrong type is named and left as it is. It exits
     with code 1 if something was not examined or not mended.
     """
     with needs_extra("server"):
         from callback_server import repair as of_server
+        from callback_server.store_access import StoreAccessError
+        from callback_up.running import server_settings
+    steps = of_server.repair(config, server_settings(config), changes=not check)
     try:
-        found = asyncio.run(_repair(of_server, config, changes=not check, as_json=as_json))
-    except of_server.RepairError as error:
+        found = asyncio.run(_repair(steps, of_server.Step(), changes=not check, as_json=as_json))
+    except StoreAccessError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     if as_json:
@@ -125,17 +134,19 @@ def losses(accepts: bool, config: Path | None, as_json: bool) -> None:
     """List the acknowledged steps that were lost when the primary of the store changed.
 
     A step is a change of a callback or call. Servers note a loss when they meet the next primary. The command uses the
-    settings of the server.
+    settings of the server, or the store of the `callback up` that runs here if they name none.
 
     With --accept, servers that refuse the store because it is older than what they have seen take it as it is, for
     example after you restored a backup on purpose. What the store lacks is given up: later callbacks are unknown, and a
     single-use callback that was called later can be called again.
     """
     with needs_extra("server"):
-        from callback_server import losses as of_server
+        from callback_server.losses import losses as read_losses
+        from callback_server.store_access import StoreAccessError
+        from callback_up.running import server_settings
     try:
-        found = asyncio.run(of_server.losses(config, accepts=accepts))
-    except of_server.LossesError as error:
+        found = asyncio.run(read_losses(config, server_settings(config), accepts=accepts))
+    except StoreAccessError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     if as_json:
@@ -150,10 +161,9 @@ def losses(accepts: bool, config: Path | None, as_json: bool) -> None:
         click.echo("What the store has now is accepted. What it lacks is given up.")
 
 
-async def _repair(of_server: Any, config: Path | None, *, changes: bool, as_json: bool) -> Any:
+async def _repair(steps: AsyncIterator[Any], whole: Any, *, changes: bool, as_json: bool) -> Any:
     done = _MENDED if changes else {}
-    whole = of_server.Step()
-    async for step in of_server.repair(config, changes=changes):
+    async for step in steps:
         whole.add(step)
         for fault in () if as_json else step.faults:
             click.echo(f"{fault.kind}  {fault.listed_in}  {fault.name}  {done.get(fault.kind, 'found')}")

@@ -60,6 +60,11 @@ _TIMEOUT_S: Final = 10.0
 _CONFIGURATION_S: Final = 300.0
 """How long the configuration of the issuer is kept, in seconds."""
 
+_UNAVAILABLE: Final = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
+"""Errors of an issuer that cannot be reached."""
+_WRONG: Final = (AuthlibBaseError, JoseError, ValueError, TypeError, KeyError)
+"""Errors of an issuer whose answer cannot be used."""
+
 
 class SignInError(Exception):
     """A sign-in failed.
@@ -128,6 +133,15 @@ class OpenId:
     def name(self) -> str:
         """Name of the issuer for people: its host."""
         return urlsplit(self._settings.issuer).hostname or ""
+
+    async def problem(self) -> str:
+        """Return why the configuration of the issuer cannot be used. Empty if it can."""
+        async with self._client("") as client:
+            try:
+                await self._read_configuration(client)
+            except (*_UNAVAILABLE, *_WRONG) as error:
+                return _problem(error)
+        return ""
 
     async def begin(self, redirect_uri: str, next_path: str) -> tuple[SignIn, str]:
         """Begin a sign-in.
@@ -240,15 +254,20 @@ class OpenId:
     async def _configured(self, client: Any) -> Mapping[str, Any]:
         if time.monotonic() >= self._configuration_until:
             with _as_sign_in_errors(self._settings.issuer):
-                issuer = self._settings.issuer
-                found = await _get_json(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                if found.get("issuer") != issuer:
-                    raise ValueError("the configuration names another issuer")
-                for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                    if not _is_https(found.get(name)):
-                        raise ValueError(f"the configuration has no {name} with https")
+                found = await self._read_configuration(client)
             self._configuration, self._configuration_until = found, time.monotonic() + _CONFIGURATION_S
         return self._configuration
+
+    async def _read_configuration(self, client: Any) -> Mapping[str, Any]:
+        """Return the configuration of the issuer. Raise one of `_UNAVAILABLE` or `_WRONG`."""
+        issuer = self._settings.issuer
+        found = await _get_json(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if found.get("issuer") != issuer:
+            raise ValueError("the configuration names another issuer")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if not _is_https(found.get(name)):
+                raise ValueError(f"the configuration has no {name} with https")
+        return found
 
     def _authentication(self, configuration: Mapping[str, Any]) -> str:
         """Return how the console authenticates to the issuer."""
@@ -283,12 +302,16 @@ def _as_sign_in_errors(issuer: str) -> Iterator[None]:
     """Raise what can go wrong with the issuer as SignInError, and log it."""
     try:
         yield
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        log.error("issuer_unavailable", issuer=issuer, problem=f"{type(error).__name__}: {error}"[:300])
+    except _UNAVAILABLE as error:
+        log.error("issuer_unavailable", issuer=issuer, problem=_problem(error))
         raise SignInError("openid_unavailable", HTTPStatus.SERVICE_UNAVAILABLE) from error
-    except (AuthlibBaseError, JoseError, ValueError, TypeError, KeyError) as error:
-        log.error("sign_in_failed", issuer=issuer, problem=f"{type(error).__name__}: {error}"[:300])
+    except _WRONG as error:
+        log.error("sign_in_failed", issuer=issuer, problem=_problem(error))
         raise SignInError("openid_wrong", HTTPStatus.BAD_GATEWAY) from error
+
+
+def _problem(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 async def _get_json(client: Any, url: str) -> dict[str, Any]:

@@ -19,17 +19,16 @@ from quart.typing import ResponseReturnValue
 from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
-from callback import AsyncCallbackClient, ErrorReason, PermissionDeniedError, Tls, UnauthenticatedError
+from callback import AsyncCallbackClient, ErrorReason, PermissionDeniedError, UnauthenticatedError
 from callback_console.openid import LEEWAY_S, SIGN_IN_S, Person, SignInError
 from callback_console.request_context import openid, page, sessions, settings
+from callback_console.server_access import is_without_principals, new_client
 from callback_process import logs
 
 log = logs.get_logger()
 
 blueprint: Final = Blueprint("sign_in", __name__)
 
-_TIMEOUT_S: Final = 10.0
-"""Time limit of a request to the server, in seconds. A person waits for it."""
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[!-~]{0,2000}")
 """A path of the console. A browser takes `//HOST` and `/\\HOST` for another site. A cookie has it during a
 sign-in, so its length has a limit."""
@@ -67,7 +66,7 @@ def ask_to_sign_in(*, has_ended: bool = False) -> Response:
 @blueprint.get("/sign-in")
 async def show() -> Answer:
     """Show the form, or sign in without a token where the server has no principals."""
-    if await _is_without_principals():
+    if await is_without_principals(settings()):
         return await _sign_in_without_token()
     return await _form(next((each for each in ("ended", "signed_out") if each in request.args), ""))
 
@@ -75,11 +74,11 @@ async def show() -> Answer:
 @blueprint.post("/sign-in")
 async def sign_in() -> Answer:
     """Sign in with a token."""
-    if await _is_without_principals():
+    if await is_without_principals(settings()):
         return await _sign_in_without_token()
     token = (await request.form).get("token", "").strip()
     try:
-        client = _new_client(token)
+        client = new_client(settings(), token)
     except ValueError:  # no token has these characters
         return await _form("wrong_token", 401)
     try:
@@ -137,11 +136,11 @@ async def return_from_issuer() -> ResponseReturnValue:
 
 async def _sign_in_person(person: Person, next_path: str) -> Answer:
     """Open a session with an ID token, if the server knows its subject. Raise SignInError."""
-    if await _is_without_principals():  # it would accept any token
+    if await is_without_principals(settings()):  # it would accept any token
         return await _sign_in_without_token()
     try:
         # The server fetches the keys of the issuer again for a token with a new one, which takes a moment.
-        async with _new_client(person.id_token, retry=True) as client:
+        async with new_client(settings(), person.id_token, retry=True) as client:
             await client.list_callbacks_page(page_size=1)
     except PermissionDeniedError:
         raise SignInError("no_role", HTTPStatus.FORBIDDEN) from None
@@ -151,7 +150,7 @@ async def _sign_in_person(person: Person, next_path: str) -> Answer:
             raise SignInError("openid_not_accepted", HTTPStatus.BAD_GATEWAY) from error
         return await page("no_access.html", person=person), HTTPStatus.FORBIDDEN
     lifetime_s = person.expires + LEEWAY_S - time.time()  # as long as the server accepts it
-    client = _new_client(person.id_token)
+    client = new_client(settings(), person.id_token)
     return await _open(person.id_token, client, next_path, lifetime_s=lifetime_s, is_of_issuer=True)
 
 
@@ -166,30 +165,10 @@ async def sign_out() -> Answer:
     return answer
 
 
-async def _is_without_principals() -> bool:
-    async with _new_client(None) as client:
-        try:
-            await client.list_callbacks_page(page_size=1)
-        except UnauthenticatedError:
-            return False
-    return True
-
-
 async def _sign_in_without_token() -> Answer:
     if not settings().is_local:
         return await page("error.html", title="without_principals", detail=""), 403
-    return await _open(None, _new_client(None), _next_path())
-
-
-def _new_client(token: str | None, *, retry: bool = False) -> AsyncCallbackClient:
-    tls = settings().server_tls
-    return AsyncCallbackClient(
-        settings().server_target,
-        tls=None if tls is None else Tls(tls.ca_file, server_name=tls.server_name),
-        token=token,
-        timeout=_TIMEOUT_S,
-        retry=retry,
-    )
+    return await _open(None, new_client(settings(), None), _next_path())
 
 
 async def _open(
