@@ -88,8 +88,9 @@ class Peer:
                 entries += (each.strip(" \t") for each in value.decode("latin-1").split(","))
             elif name == b"x-forwarded-proto":
                 is_https = value.rpartition(b",")[2].strip(b" \t").lower() == b"https"
-        address = self._resolver.last_untrusted(entries)
-        return _caller(address, is_https=is_https) if address else replace(self.caller, is_https=is_https)
+        if address := self._resolver.last_untrusted(entries):
+            return _caller(address, is_https=is_https)
+        return replace(self.caller, is_https=True) if is_https else self.caller
 
 
 def _caller(address: IPAddress | None, *, is_https: bool = False) -> Caller:

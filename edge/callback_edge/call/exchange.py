@@ -114,20 +114,21 @@ class Exchange(ASGIHTTPConnection):
     async def __call__(self, receive: Any, send: Any) -> None:
         """Answer the request."""
         self._receive, self._send = receive, send
-        with self._shared.limits.request_in_flight(self._record.caller.group) as is_allowed:
-            if is_allowed:
-                try:
-                    answer = await self._answer()
-                    if len(answer.body) > _LARGE_BODY_BYTES:
-                        self._body.count(len(answer.body))
-                    await self._connection.answer(answer)
-                finally:
-                    self._drop_body()
-                    if self._record.call_id and not self._record.is_sent:
-                        self._shared.upstream.report_caller_gone(self._record.call_id)
-        if not is_allowed:
+        limits, group = self._shared.limits, self._record.caller.group
+        if not limits.start_request(group):
             answer = self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
             await self._connection.answer(answer)
+            return
+        try:
+            answer = await self._answer()
+            if len(answer.body) > _LARGE_BODY_BYTES:
+                self._body.count(len(answer.body))
+            await self._connection.answer(answer)
+        finally:
+            limits.end_request(group)
+            self._drop_body()
+            if self._record.call_id and not self._record.is_sent:
+                self._shared.upstream.report_caller_gone(self._record.call_id)
 
     async def _answer(self) -> HttpAnswer:
         try:
@@ -264,8 +265,10 @@ class Exchange(ASGIHTTPConnection):
     def _new_reservation(self) -> BodyReservation:
         return BodyReservation(self._shared.body_budget, self._record.caller.group)
 
-    def _hand_over_body(self) -> BodyReservation:
-        """Return the reservation of the body for the call that has it now."""
+    def _hand_over_body(self) -> BodyReservation | None:
+        """Return the reservation of the body for the call that has it now. None: there is no body."""
+        if not self._body.size:
+            return None
         handed_over, self._body = self._body, self._new_reservation()
         return handed_over
 

@@ -138,8 +138,9 @@ def to_invocation(
     # times as much.
     for name, value in request.headers:
         message.request_headers.add(name=name.decode("latin-1"), value=value.decode("latin-1"))
-    for parameter, text in parse_qsl(query_string, keep_blank_values=True, errors="replace"):
-        message.request_query.add(name=parameter, value=text)
+    if query_string:
+        for parameter, text in parse_qsl(query_string, keep_blank_values=True, errors="replace"):
+            message.request_query.add(name=parameter, value=text)
     return batch
 
 

@@ -18,6 +18,9 @@ _FAMILIES: Final = frozenset(("cb", "cbq", "wait"))
 """Families of addresses, by the first segment of the path."""
 _CALLER_GONE: Final = 499
 """Status of a request whose caller disconnected before the response. It is never sent; nginx uses the same."""
+_in_flight: Final[set["RequestRecord"]] = set()
+"""Records of the requests that have not ended."""
+metrics.REQUESTS_IN_FLIGHT.set_function(lambda: len(_in_flight))
 
 
 class RequestRecord:
@@ -51,7 +54,7 @@ class RequestRecord:
         """ID of the call that the request is a repeat of. Empty if it is none."""
         self.is_sent = False
         """Whether the complete response was given to the client's connection."""
-        metrics.REQUESTS_IN_FLIGHT.inc()
+        _in_flight.add(self)
 
     def set_problem(self, problem: Problem, *, is_logged: bool = False) -> str:
         """Record that the response is this problem, and return the reference that its caller gets.
@@ -91,10 +94,12 @@ class RequestRecord:
         if not self.status:
             self.status, self.code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
         seconds = self._answered_at - self._started_at
-        metrics.REQUESTS_IN_FLIGHT.dec()
+        _in_flight.discard(self)
         metrics.REQUEST_SECONDS.observe(seconds)
-        metrics.REQUEST_BYTES.inc(request_bytes)
-        metrics.RESPONSE_BYTES.inc(self._response_bytes)
+        if request_bytes:
+            metrics.REQUEST_BYTES.inc(request_bytes)
+        if self._response_bytes:
+            metrics.RESPONSE_BYTES.inc(self._response_bytes)
         metrics.requests(self._method, self._family, f"{self.status // 100}xx").inc()
         if self.code:
             metrics.problems(self.code).inc()

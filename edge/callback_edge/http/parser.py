@@ -54,25 +54,21 @@ class StrictConnection(h11.Connection):
         if data and self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return  # rule 6; to keep them would need memory without a limit
         super().receive_data(data)
-        self._skip_empty_line()
 
     def start_next_cycle(self) -> None:
         """Get ready for the next request."""
         super().start_next_cycle()
-        self._may_skip_empty_line = True
-        self._skip_empty_line()
-
-    def _skip_empty_line(self) -> None:
-        """Discard an empty line before a request (rule 3)."""
-        if self._may_skip_empty_line and self.their_state is h11.IDLE and self._receive_buffer.skip_empty_line():
-            self._may_skip_empty_line = False
+        self._may_skip_empty_line = not self._receive_buffer.skip_empty_line()
 
     def next_event(self) -> Any:
         """Return the next event of h11."""
-        if self.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+        state = self.their_state
+        if state in (h11.MUST_CLOSE, h11.CLOSED):
             return h11.NEED_DATA  # rule 6
-        if self._may_skip_empty_line and self.their_state is h11.IDLE and self._receive_buffer.is_half_of_empty_line:
-            return h11.NEED_DATA
+        if state is h11.IDLE and self._may_skip_empty_line:  # rule 3
+            self._may_skip_empty_line = not self._receive_buffer.skip_empty_line()
+            if self._may_skip_empty_line and self._receive_buffer.is_half_of_empty_line:
+                return h11.NEED_DATA
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.body_bytes = self._receive_buffer.other_bytes = 0

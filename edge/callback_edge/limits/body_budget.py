@@ -57,7 +57,8 @@ class BodyReservation:
     def __init__(self, budget: BodyBudget, group: str) -> None:
         self._budget = budget
         self._group = group
-        self._size = 0
+        self.size = 0
+        """How many bytes are reserved."""
 
     def grow(self, size: int) -> None:
         """Reserve more bytes, up to a size.
@@ -65,17 +66,17 @@ class BodyReservation:
         Raises:
             ProblemError: The budget does not have them (TOO_MANY_CALLS or TOO_MANY_REQUESTS).
         """
-        more = max(0, size - self._size)
+        more = max(0, size - self.size)
         self._budget.reserve(self._group, more)
-        self._size += more
+        self.size += more
 
     def count(self, size: int) -> None:
         """Reserve more bytes, which are in memory already."""
         self._budget.count(self._group, size)
-        self._size += size
+        self.size += size
 
     def free(self) -> None:
         """Free the bytes. A second call does nothing."""
-        if self._size:
-            self._budget.count(self._group, -self._size)
-            self._size = 0
+        if self.size:
+            self._budget.count(self._group, -self.size)
+            self.size = 0

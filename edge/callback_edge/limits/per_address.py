@@ -4,10 +4,8 @@
 connection, and the rates discard the oldest callers first.
 """
 
-import contextlib
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -29,28 +27,29 @@ class AddressLimits:
     def __init__(self, settings: EdgeSettings) -> None:
         applies = settings.trusted_proxies is not None
         self._max_in_flight = settings.max_requests_in_flight_per_address if applies else 0
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight: dict[str, int] = {}
         unknown_states = settings.unknown_states_per_minute_per_address if applies else 0
         self._unknown_states = RateLimiter(unknown_states) if unknown_states else None
         self._unknown_states_of_sites = RateLimiter(unknown_states * _SITE_FACTOR) if unknown_states else None
 
-    @contextlib.contextmanager
-    def request_in_flight(self, group: str) -> Iterator[bool]:
-        """Count a request of a caller while it runs. Yield whether the limit allows it."""
+    def start_request(self, group: str) -> bool:
+        """Count a request of a caller until `end_request`. Return False, and count nothing, if it is one too many."""
         if not self._max_in_flight:
-            yield True
-            return
-        if self._in_flight.get(group, 0) >= self._max_in_flight:
+            return True
+        others = self._in_flight.get(group, 0)
+        if others >= self._max_in_flight:
             metrics.limited("max_requests_in_flight_per_address").inc()
-            yield False
+            return False
+        self._in_flight[group] = others + 1
+        return True
+
+    def end_request(self, group: str) -> None:
+        """Count a request of a caller no more."""
+        if not self._max_in_flight:
             return
-        self._in_flight[group] += 1
-        try:
-            yield True
-        finally:
-            self._in_flight[group] -= 1
-            if not self._in_flight[group]:
-                del self._in_flight[group]
+        self._in_flight[group] -= 1
+        if not self._in_flight[group]:
+            del self._in_flight[group]
 
     def check_unknown_states(self, caller: Caller) -> None:
         """Check that a caller may look up a state.
@@ -58,8 +57,10 @@ class AddressLimits:
         Raises:
             ProblemError: The caller has asked for too many unknown states (TOO_MANY_REQUESTS).
         """
-        now = time.monotonic_ns()
-        if wait_ns := max((rate.wait_ns(key, now) for rate, key in self._unknown_state_rates(caller)), default=0):
+        wait_ns, now = 0, time.monotonic_ns()
+        for rate, key in self._unknown_state_rates(caller):
+            wait_ns = max(wait_ns, rate.wait_ns(key, now))
+        if wait_ns:
             metrics.limited("unknown_states_per_minute_per_address").inc()
             raise problems.ProblemError(problems.TOO_MANY_REQUESTS, retry_after_s=math.ceil(wait_ns / 1e9))
 

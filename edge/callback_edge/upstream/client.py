@@ -98,13 +98,13 @@ class ServerClient:
         await self._channel.close()
 
     async def invoke(
-        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation
+        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
     ) -> edge_service_pb2.InvokeResponse:
         """Make a call. If the caller disconnects, this is cancelled and the call continues.
 
         Args:
             message: The call. Only the client keeps it from now on.
-            body: The reservation of its body. The client frees it once it needs the body no more.
+            body: The reservation of its body, which the client frees once it needs the body no more. None: it has none.
 
         Raises:
             ProblemError: The server refused, is unreachable, or returned no result.
