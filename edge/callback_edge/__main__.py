@@ -2,9 +2,12 @@
 
 import sys
 
-from callback_edge.main import run
-from callback_edge.settings import EdgeSettings
-from callback_process import entry_point
+from callback_process.imports import uncollected
+
+with uncollected():
+    from callback_edge.main import run
+    from callback_edge.settings import EdgeSettings
+    from callback_process import entry_point
 
 
 def main() -> int:

@@ -2,9 +2,12 @@
 
 import sys
 
-from callback_process import entry_point
-from callback_server.main import run
-from callback_server.settings import ServerSettings
+from callback_process.imports import uncollected
+
+with uncollected():
+    from callback_process import entry_point
+    from callback_server.main import run
+    from callback_server.settings import ServerSettings
 
 
 def main() -> int:

@@ -185,10 +185,12 @@ def serve(requests):
 def main(requests, package, *modules):
     """Import a program, then serve. In each forked process, run the program."""
     before = dict(os.environ)
+    gc.disable()
     for module in (*modules, f"{package}.main"):
         importlib.import_module(module)
     set_by_import = {name: value for name, value in os.environ.items() if name not in before}
     gc.freeze()  # otherwise each process copies all of it when it collects garbage at its end
+    gc.enable()
     request = serve(socket.socket(fileno=int(requests)))
     if request is None:
         return

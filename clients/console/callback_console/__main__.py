@@ -2,9 +2,12 @@
 
 import sys
 
-from callback_console.main import run
-from callback_console.settings import ConsoleSettings
-from callback_process import entry_point
+from callback_process.imports import uncollected
+
+with uncollected():
+    from callback_console.main import run
+    from callback_console.settings import ConsoleSettings
+    from callback_process import entry_point
 
 
 def main() -> int:
