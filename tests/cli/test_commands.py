@@ -722,7 +722,7 @@ async def test_output_that_cannot_be_written_is_reported_on_one_line(server, arg
             stdout=full, stderr=PIPE,
             env=os.environ | {"CALLBACK_TARGET": server.address, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    _, errors = await asyncio.wait_for(program.communicate(), 120)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: No space left on device\n"
 
@@ -734,7 +734,7 @@ async def test_closed_output_is_reported_on_one_line(server, arguments):
         "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
         stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    _, errors = await asyncio.wait_for(program.communicate(), 120)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: standard output is closed\n"
 
@@ -749,7 +749,7 @@ async def test_a_reader_that_has_gone_is_not_reported(server, arguments):
         stdout=writing, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
     os.close(writing)
-    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    _, errors = await asyncio.wait_for(program.communicate(), 120)
     assert (program.returncode, errors) == (1, b"")
 
 

@@ -84,7 +84,7 @@ async def test_a_token_from_a_pipe_serves_all_requests_of_a_command(server):
         f" --token-file <(echo {TOKEN})",
         stdout=PIPE, stderr=PIPE,
     )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 60)
+    _, errors = await asyncio.wait_for(program.communicate(), 120)
     assert (program.returncode, errors) == (0, b"")
     assert server.tokens == [f"Bearer {TOKEN}"] * 2
 

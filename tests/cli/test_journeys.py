@@ -62,11 +62,11 @@ async def running_process(*arguments, **environment):
 
     reading = asyncio.create_task(read_log())
     try:
-        yield await asyncio.wait_for(ready, 60)
+        yield await asyncio.wait_for(ready, 120)
     finally:
         if program.returncode is None:
             program.terminate()
-        code = await asyncio.wait_for(program.wait(), 60)
+        code = await asyncio.wait_for(program.wait(), 120)
         await reading
     assert code == 0, b"".join(lines).decode()
     assert_events(lines)
@@ -424,7 +424,7 @@ async def test_events_are_watched(system):
     try:
         ended = {}
         while ended.get("type") != "CALL_ENDED":
-            ended = json.loads(await asyncio.wait_for(again.stdout.readline(), 30))
+            ended = json.loads(await asyncio.wait_for(again.stdout.readline(), 120))
         assert (ended["callbackCaseId"], ended["caseStatus"]) == (case, "CLOSED")
     finally:
         again.terminate()

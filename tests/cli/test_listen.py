@@ -16,7 +16,7 @@ from callback import Redirect, Response
 from callback.v1 import callback_pb2
 from callback_cli.forwarding import _OF_A_CONNECTION, _OF_THE_EDGE
 
-CONFIG = "[activities.slow]\ndeadline_s = 0.5\n"
+CONFIG = "[activities.slow]\ndeadline_s = 1.5\n"
 
 
 class LocalServer:

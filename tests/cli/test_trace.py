@@ -66,7 +66,7 @@ async def system(store_of, tmp_path_factory):
     async with contextlib.AsyncExitStack() as stack:
         handlers = await stack.enter_async_context(make_handlers().listen("127.0.0.1:0"))
         activities = [f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in SERVED]
-        activities[SERVED.index("slow")] += "deadline_s = 0.2\n"
+        activities[SERVED.index("slow")] += "deadline_s = 1.5\n"
         system = await stack.enter_async_context(
             running_system(directory, store_of("valkey"), config=profile + "".join(activities))
         )

@@ -569,7 +569,7 @@ async def _signal_a_stop(program, number):
 async def test_a_signal_stops_the_server_after_the_running_call(unused_port, number):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, number)
-        output, _ = await asyncio.wait_for(program.communicate(b"\n"), 30)
+        output, _ = await asyncio.wait_for(program.communicate(b"\n"), 120)
         assert (await call).response.response_body == b"done"
         assert (program.returncode, output) == (0, b"served\n")
 
@@ -578,7 +578,7 @@ async def test_a_second_signal_stops_the_server_immediately(unused_port):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, signal.SIGTERM)
         program.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(program.wait(), 30) == -signal.SIGTERM
+        assert await asyncio.wait_for(program.wait(), 120) == -signal.SIGTERM
         with pytest.raises(grpc.aio.AioRpcError):
             await call
 
@@ -601,7 +601,7 @@ async def test_a_program_that_runs_handlers_logs_its_address(unused_port):
         == f"handlers_listening address=127.0.0.1:{unused_port} activities=none\n".encode()
     )
     program.send_signal(signal.SIGINT)
-    output, errors = await asyncio.wait_for(program.communicate(), 30)
+    output, errors = await asyncio.wait_for(program.communicate(), 120)
     assert (program.returncode, output) == (0, b"")
     assert errors == b"stopping grace_s=10\n"
 
@@ -614,13 +614,13 @@ async def test_a_program_keeps_its_own_logging_configuration(unused_port):
         == f"own: handlers_listening address=127.0.0.1:{unused_port} activities=none\n".encode()
     )
     program.send_signal(signal.SIGINT)
-    _, errors = await asyncio.wait_for(program.communicate(), 30)
+    _, errors = await asyncio.wait_for(program.communicate(), 120)
     assert errors == b"own: stopping grace_s=10\n"
 
 
 async def test_a_program_that_cannot_listen_prints_the_reason_on_one_line():
     async with Handlers().listen("127.0.0.1:0") as listening:
         program = await run_program(listening.address)
-        output, errors = await asyncio.wait_for(program.communicate(), 30)
+        output, errors = await asyncio.wait_for(program.communicate(), 120)
     assert (program.returncode, output) == (1, b"")
     assert errors == f"cannot listen on {listening.address}: Address already in use\n".encode()

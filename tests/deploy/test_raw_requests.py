@@ -12,17 +12,27 @@ import pytest
 from support.deployed import HOST, PROXIES
 from support.payloads import BAD, GOOD, NOWHERE, STATE, TOLERATED
 from support.system import is_idle
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import Response
 
 WAYS = ("directly", *PROXIES)
 END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
 PATIENCE_S = 13
-"""Slightly longer than the body timeouts of an edge and of nginx. The timeout of haproxy is longer."""
+"""How long to wait for an answer to what may have none: slightly longer than the body timeouts of an edge and of nginx.
+The timeout of haproxy is longer."""
 MAX_AT_ONCE = 240
 """Number of payloads under way, so that a slow machine answers them before `PATIENCE_S` is over."""
+MAX_CONNECTING = 8
+"""Number of connections that are made at the same time: a proxy closes one whose head has not come after 10 s."""
 ANSWER = b"the case's own answer"
+
+
+class Turns(NamedTuple):
+    """What limits the payloads under way, and the connections that are made for them."""
+
+    waiting: asyncio.Semaphore
+    connecting: asyncio.Semaphore
 
 
 class Became(NamedTuple):
@@ -44,28 +54,30 @@ class Sent(dict[str, Became]):
         return {name: self[name].calls for name in names}
 
 
-async def answered(connect, payload, turn):
+async def answered(connect, payload, turns, patience_s):
     """Send a payload and, after the first response, `END`, which ends the connection. Return all received bytes."""
     raw = b""
-    try:
-        async with turn, asyncio.timeout(PATIENCE_S):
+    async with turns.waiting:
+        async with turns.connecting:
             reader, writer = await connect()
-            with contextlib.closing(writer):
-                writer.write(payload)
-                raw = await reader.read(65_536)
-                writer.write(END)
-                while data := await reader.read(65_536):
-                    raw += data
-    except (OSError, TimeoutError):  # a reset after a refusal, or the peer waits for more
-        pass
+            writer.write(payload)
+        try:
+            async with asyncio.timeout(patience_s):
+                with contextlib.closing(writer):
+                    raw = await reader.read(65_536)
+                    writer.write(END)
+                    while data := await reader.read(65_536):
+                        raw += data
+        except (OSError, TimeoutError):  # a reset after a refusal, or the peer waits for more
+            pass
     return raw
 
 
 @pytest.fixture(scope="module")
 async def sent_on_each_way(fleet, proxies):
     """Send every payload on every way, and return the results by way."""
-    turn = asyncio.Semaphore(MAX_AT_ONCE)
-    results = await asyncio.gather(*(send_all(fleet, proxies.get(way), turn) for way in WAYS))
+    turns = Turns(asyncio.Semaphore(MAX_AT_ONCE), asyncio.Semaphore(MAX_CONNECTING))
+    results = await asyncio.gather(*(send_all(fleet, proxies.get(way), turns) for way in WAYS))
     return dict(zip(WAYS, results, strict=True))
 
 
@@ -75,7 +87,7 @@ def sent(request, sent_on_each_way):
     return sent_on_each_way[request.param]
 
 
-async def send_all(fleet, proxy, turn):
+async def send_all(fleet, proxy, turns):
     """Send every payload through a proxy, or to an edge without one, and return the results."""
     host, port = fleet.addresses[0][0].split(":")
     connect = proxy.connect if proxy else lambda: asyncio.open_connection(host, port)
@@ -85,8 +97,14 @@ async def send_all(fleet, proxy, turn):
         for name in payloads
     }
     raw = await asyncio.gather(
-        *(answered(connect, payloads[name].replace(STATE, case.state.encode()), turn) for name, case in cases.items())
-    )
+        *(
+            answered(
+                connect, payloads[name].replace(STATE, case.state.encode()), turns,
+                DEADLINE_S if name in GOOD | TOLERATED else PATIENCE_S,
+            )
+            for name, case in cases.items()
+        )
+    )  # fmt: skip
     for edge in fleet.edges:
         await wait_until(lambda edge=edge: is_idle(edge), what="the end of all requests")
     became = Sent()

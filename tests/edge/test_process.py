@@ -199,7 +199,7 @@ async def test_a_stop_ends_two_seconds_after_its_grace_period_in_any_case(plane,
             assert answer.all("retry-after") == []
             assert await edge.end() == 0
             took = time.monotonic() - began
-        assert grace <= took < grace + count(8, 2)  # the promised margin is 2 s, on a machine that is not overloaded
+        assert grace <= took < grace + count(50, 2)  # the promised margin is 2 s, on a machine that is not overloaded
         gate.set()
         for _, writer in (stuck, uploading):
             writer.close()

@@ -129,8 +129,8 @@ async def test_a_server_that_is_killed_between_attempts_leaves_their_number_and_
 
         async def waiting():
             """Return the deliveries that are still waiting, and so will be when the server is killed."""
-            found = {call_id: await delivery(system, call_id) for call_id in call_ids}
-            return {call_id: each for call_id, each in found.items() if due(each) > time.time() + 1}
+            found = await asyncio.gather(*(delivery(system, call_id) for call_id in call_ids))
+            return {call_id: each for call_id, each in zip(call_ids, found, strict=True) if due(each) > time.time() + 1}
 
         before = await wait_until(waiting, what="deliveries that wait")
         seen = time.time()

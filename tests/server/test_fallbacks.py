@@ -36,7 +36,7 @@ QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=3)
 
 
 @contextlib.asynccontextmanager
-async def with_handler(store, script, deadline_ms=5000):
+async def with_handler(store, script, deadline_ms=60_000):
     activities = {"act": Activity("act", deadline_ms=deadline_ms)}
     async with (
         stub_handler() as stub,
@@ -76,12 +76,12 @@ async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of)
         return accept()
 
     async with with_handler(store_of(), script) as (services, name):
-        fallback = {**FALLBACK, "answer_deadline": {"seconds": 5}}
+        fallback = {**FALLBACK, "answer_deadline": {"seconds": 60}}
         made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
         assert (await invoke(services, made)).response.response_code == 201
         assert not (await call_of(services, made)).fallback_sent
         case = await case_of(services, made)
-        assert (case.answer_deadline.seconds, case.fallback.response_body) == (5, b"later")
+        assert (case.answer_deadline.seconds, case.fallback.response_body) == (60, b"later")
 
 
 async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
@@ -147,13 +147,13 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
         return accept()
 
     async with with_handler(store, script) as (services, name):
-        fallback = FALLBACK | {"answer_deadline": {"seconds": 1}}
+        fallback = FALLBACK | {"answer_deadline": {"seconds": 2}}
         made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
         caller = invoke(services, made)
         await started.wait()
         store.process.send_signal(signal.SIGSTOP)
         try:
-            done, _ = await asyncio.wait([caller], timeout=1.5)
+            done, _ = await asyncio.wait([caller], timeout=2.5)
             assert not done  # a store that writes nothing
         finally:
             store.process.send_signal(signal.SIGCONT)

@@ -230,7 +230,7 @@ async def test_a_stopping_server_answers_its_calls_and_its_workers_connect_to_an
         await worker.over.wait()
         await serving
         assert worker.error is None
-        assert await asyncio.to_thread(one.process.process.wait, 30) == 0
+        assert await asyncio.to_thread(one.process.process.wait, 120) == 0
         assert one.process.events("stopped")[0]["clean"]
 
 
@@ -243,5 +243,5 @@ async def test_a_stopped_server_leaves_no_announced_slots(tmp_path):
     ):
         await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="announced slots")
         one.process.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(one.process.process.wait, 30) == 0
+        assert await asyncio.to_thread(one.process.process.wait, 120) == 0
         assert await client.hlen(keys.WORKERS_KEY) == 0
