@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from callback_process.logs import get_logger
+from callback_server import metrics
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.domain.audit import UNKNOWN, AuditAction, AuditKey, Change, Head
 from callback_server.domain.audit_check import UNPROVEN, ChainCheck, ChainResult, KnownHead
@@ -114,9 +115,11 @@ class AuditLog:
         try:
             result, unsure = await resend_knowing(lambda: make(audit=audit))
         except HeadMovedError as moved:
+            metrics.AUDIT_ENTRIES_REFUSED.inc()
             self._take(chain, moved.head)
             raise
         if is_recorded(result):
+            metrics.AUDIT_ENTRIES.labels(change.action).inc()
             self._heads[chain] = next_head
         return result, unsure
 
@@ -127,6 +130,7 @@ class AuditLog:
             head.sequence < known.sequence or (head.sequence == known.sequence and head.digest != known.digest)
         ):
             self._lost[chain] = known
+            metrics.AUDIT_PROBLEMS.labels("missing").inc()
             log.warning("audit_entries_missing", chain=chain, known=known.sequence, found=head.sequence)
         self._heads[chain] = head
 
@@ -141,6 +145,8 @@ class AuditLog:
             result = await self._checked(chain, kept)
         if result.problems:
             first = result.problems[0]
+            if any(each.kind not in UNPROVEN for each in result.problems):
+                metrics.AUDIT_PROBLEMS.labels("not_verified").inc()
             log.warning("audit_not_verified", chain=chain, problems=len(result.problems), first=first.text)
         return result
 

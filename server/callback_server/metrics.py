@@ -124,6 +124,17 @@ STEPS_LOST: Final = Counter(
     "callback_store_steps_lost", "Acknowledged steps that were gone after the primary of the store changed"
 )
 LEASES_ENDED: Final = Counter("callback_leases_ended", "Calls interrupted because their process died or lost the store")
+AUDIT_ENTRIES: Final = Counter("callback_audit_entries", "Entries of the audit that this process has added", ["action"])
+AUDIT_ENTRIES_REFUSED: Final = Counter(
+    "callback_audit_entries_refused",
+    "Changes that were made again with a new entry, because this process did not know the newest one of the chain",
+)
+AUDIT_PROBLEMS: Final = Counter(
+    "callback_audit_problems",
+    "Chains of the audit that lacked entries which this process had seen (missing), or whose verification found "
+    "something wrong (not_verified)",
+    ["problem"],
+)
 REPLICA_MESSAGES_DROPPED: Final = Counter(
     "callback_replica_messages_dropped",
     "Messages to other servers dropped because the store was away or the receiver did not read",
@@ -156,6 +167,8 @@ for outcome in ("confirmed", "too_few"):
     STORE_REPLICATION_SECONDS.labels(outcome)
 for fault in ("entry_without_case", "missing_entry", "wrong_type"):
     STORE_FAULTS.labels(fault)
+for problem in ("missing", "not_verified"):
+    AUDIT_PROBLEMS.labels(problem)
 for file in ("certificate", "handler_tls", "principals"):
     RELOADS_FAILED.labels(file)
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):

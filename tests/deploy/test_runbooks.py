@@ -173,6 +173,18 @@ async def CallbackClocksDiffer(world):
 
 
 @plants
+async def CallbackAuditWrong(world):
+    made = await world.client.generate_callback_url("record", Response("ok"))
+    await world.client.close_callback(made.case_id)
+    chain = keys.partition_of(made.case_id)
+    with redis.Redis(port=world.of_system.port) as client:
+        ((newest, _),) = client.xrevrange(keys.audit_key(chain), count=1)
+        client.xdel(keys.audit_key(chain), newest)
+    world.plain.hset(keys.key(chain, "losses"), "7", "1:5:1764000000")
+    return Fault({"audit": f"(?m)^{chain} +truncated", "losses": f"partition {chain}  1 steps lost"})
+
+
+@plants
 async def CallbackEdgeWithoutServer(_world):
     settings = {"CALLBACK_EDGE_SERVER_TARGET": NOWHERE}
     return Fault({"doctor": f"edge server_target: {NOWHERE} cannot be reached"}, settings=settings)

@@ -152,7 +152,7 @@ SERVER_ROOMS = {
     "limits": ("errors", "metrics"),
     "settings": ("domain", "store", "verification"),
     "access": ("errors", "metrics", "settings", "verification"),
-    "audit_log": ("access", "domain", "store"),
+    "audit_log": ("access", "domain", "metrics", "store"),
     "store_health": ("store",),
     "store_access": ("settings", "store"),
     "repair": ("store", "store_access"),

@@ -1,24 +1,33 @@
-"""The audit of a mixed run under faults: two servers change the same callbacks, and the store's replies get lost.
+"""The audit of a mixed run under faults: three servers change the same callbacks, the store's replies get lost, and one
+of the servers is killed. And the audit after a failover that lost its newest entries.
 
 A change that was acknowledged has exactly one entry, and one that was answered with an error has at most one. Most
 changes have an event, too: there are as many entries as events.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import grpc
 import msgspec
-import redis
+import redis.asyncio
 from soak.counts import count
 from support.proxy import StoreProxy, script_of
-from support.services import response, running_services
+from support.replicas import follows, running_stores
+from support.services import SETTINGS, response, running_services
+from support.store import free_port
+from support.system import Process
+from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_prove.tunnel import Tunnel
 from callback_server.domain.event import Event
 from callback_server.store import keys
 
@@ -28,17 +37,40 @@ CHANGES = {
     "ExtendCallback": rpc.AUDIT_ACTION_CALLBACK_EXTENDED,
     "EraseCalls": rpc.AUDIT_ACTION_CALLS_ERASED,
     "ReplayCall": rpc.AUDIT_ACTION_CALL_REPLAYED,
+    "AnswerCall": rpc.AUDIT_ACTION_CALL_ANSWERED,
+    "ResolveCallback": rpc.AUDIT_ACTION_CALLBACK_RESOLVED,
 }
+OF_ACKNOWLEDGED = ("SetResponse", "CloseCallback", "ExtendCallback", "EraseCalls", "ReplayCall")
+"""The changes that are made to callbacks of acknowledged calls. The others are made to callbacks that hold calls."""
+ONCE = {"EraseCalls", "AnswerCall", "ResolveCallback"}
+"""The changes that are made once, also if they are asked for twice."""
 EVENTS = {"RESPONSE_SET": "SetResponse", "CASE_CLOSED": "CloseCallback", "CASE_EXTENDED": "ExtendCallback"}
 """The events of changes."""
 LOST = 0.03
 """The part of the replies to scripts that are lost."""
 AT_ONCE = 16
+RECONNECTS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 
 
-async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_change_once(store_of):
+@contextlib.asynccontextmanager
+async def mortal_server(store, log):
+    """Run a server in a process of its own, at the same address after each start."""
+    address = f"127.0.0.1:{free_port()}"
+    process = Process(
+        "callback_server", log, CALLBACK_STORE_URL=store.url, CALLBACK_GRPC_BIND=address,
+        CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STATE_KEY=SETTINGS["state_key"],
+    )  # fmt: skip
+    async with grpc.aio.insecure_channel(address, RECONNECTS) as channel:
+        try:
+            yield SimpleNamespace(process=await process.start(), callbacks=CallbacksServiceStub(channel))
+        finally:
+            process.kill()
+
+
+async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_change_once(store_of, tmp_path):
     chance = random.Random(26)
     calls, lost = count(100, 10_000), Counter()
+    deaths = {calls * n // (kills + 1) for kills in [count(1, 20)] for n in range(1, kills + 1)}
     acknowledged, unsure = Counter(), Counter()
 
     def lose(command):
@@ -49,12 +81,18 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
         StoreProxy(store, lose) as proxy,
         running_services(proxy) as first,
         running_services(proxy) as second,
+        mortal_server(store, tmp_path / "mortal.log") as mortal,
     ):
         for each in (first, second):
             each.control_plane.deliveries.stop()
+        await again(lambda: first.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act")))
 
         async def life(number):
-            services, other = (first, second) if number % 2 else (second, first)
+            services = (first, second)[number % 2]
+            pair = [(first, second), (second, mortal), (mortal, first)][number % 3]
+            await (held_life if number % 4 == 3 else acknowledged_life)(number, services, pair)
+
+        async def acknowledged_life(number, services, pair):
             request = rpc.GenerateCallbackUrlRequest(
                 callback_activity="act", answer_mode=pb.ANSWER_MODE_ACK, allow_multiple_calls=True,
                 response=response(response_body=b"hi"), request_id=f"run-{number}",
@@ -72,10 +110,32 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
                 "EraseCalls": {"callback_case_id": case_id},
                 "ReplayCall": {"call_id": call_id},
             }  # fmt: skip
-            methods = chance.sample([*CHANGES], 3)
-            await asyncio.gather(
-                *(change(by, method, fields[method], case_id) for method in methods for by in (services, other))
-            )
+            methods = chance.sample(OF_ACKNOWLEDGED, 3)
+            await asyncio.gather(*(change(by, method, fields[method], case_id) for method in methods for by in pair))
+
+        async def held_life(number, services, pair):
+            request = rpc.GenerateCallbackUrlRequest(
+                callback_activity="form", allow_multiple_calls=True, response=response(response_body=b"hi"),
+                request_id=f"run-{number}",
+            )  # fmt: skip
+            made = await again(lambda: services.callbacks.GenerateCallbackUrl(request))
+            case_id = made.callback_case_id
+            called = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"x")
+            caller = asyncio.ensure_future(again(lambda: services.edge.Invoke(called)))
+
+            async def is_held():
+                listed = rpc.ListCallsRequest(callback_case_id=case_id)
+                return (await again(lambda: services.callbacks.ListCalls(listed))).calls
+
+            call_id = (await wait_until(is_held, what="a held call"))[0].call_id
+            # They differ: an answer that a call has already is accepted, and changes nothing.
+            fields = {
+                "AnswerCall": {"call_id": call_id, "response": pb.Response(response_code=202)},
+                "ResolveCallback": {"callback_case_id": case_id},
+            }
+            while not acknowledged[case_id, "ResolveCallback"]:
+                await asyncio.gather(*(change(by, method, fields[method], case_id) for method in fields for by in pair))
+            await caller
 
         async def change(services, method, fields, case_id):
             try:
@@ -91,6 +151,10 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
 
         async def lives():
             for number in waiting:
+                if number in deaths:
+                    mortal.process.kill()
+                    if number < max(deaths):
+                        await mortal.process.start()
                 await life(number)
 
         await asyncio.gather(*(lives() for _ in range(AT_ONCE)))
@@ -98,17 +162,52 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
         entries, problems = await entries_of(first), await problems_of(first) + await problems_of(second)
         events = events_of(store)
     print(
-        f"{calls} calls, {sum(lost.values())} lost replies, {sum(entries.values())} entries, {len(problems)} problems"
+        f"{calls} calls, {sum(lost.values())} lost replies, {len(deaths)} kills, {sum(entries.values())} entries,"
+        f" {len(problems)} problems"
     )
     assert problems == []
     assert sum(lost.values()) > calls / 20
     assert {each: n for each, n in entries.items() if each[1] in EVENTS.values()} == events
     for each in {*acknowledged, *unsure, *entries}:
         _, method = each
-        if method == "EraseCalls":  # asked for twice, it erases once
+        if method in ONCE:
             assert min(1, acknowledged[each]) <= entries[each] <= 1, each
         elif method == "ReplayCall":
             assert acknowledged[each] <= entries[each] <= acknowledged[each] + unsure[each], each
+
+
+async def test_a_failover_that_loses_the_newest_entries_is_told(tmp_path):
+    with running_stores(tmp_path, 2) as (old, new):
+        await follows(new, f"127.0.0.1:{old.port}")
+        async with (
+            Tunnel(f"127.0.0.1:{old.port}") as tunnel,
+            running_services(SimpleNamespace(url=f"redis://{tunnel.address}")) as services,
+            redis.asyncio.Redis(port=old.port) as primary,
+            redis.asyncio.Redis(port=new.port) as replica,
+        ):
+            request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
+            case_id = (await services.callbacks.GenerateCallbackUrl(request)).callback_case_id
+
+            async def extend(days):
+                request = rpc.ExtendCallbackRequest(
+                    callback_case_id=case_id, expire_time=datetime.now(UTC) + timedelta(days=days)
+                )
+                await again(lambda: services.callbacks.ExtendCallback(request))
+
+            await extend(1)
+            await primary.set("last", "step")
+            assert await primary.wait(1, 30_000) == 1
+            await replica.replicaof("NO", "ONE")
+            await extend(2)
+            assert await problems_of(services) == []
+            tunnel.lead_to(f"127.0.0.1:{new.port}")
+            await extend(3)
+            chain = keys.partition_of(case_id)
+            ((told, text),) = await problems_of(services)
+            assert told == chain
+            assert "entry 2" in text
+            await wait_until(lambda: replica.hgetall(keys.key(chain, "losses")), what="the recorded loss")
+            assert (await entries_of(services))[case_id, "ExtendCallback"] == 2
 
 
 def events_of(store):
@@ -140,7 +239,7 @@ async def entries_of(services):
     while True:
         request = rpc.ListAuditEntriesRequest(page_size=1000, page_token=token)
         page = await services.callbacks.ListAuditEntries(request)
-        found.update((each.callback_case_id, methods[each.action]) for each in page.entries)
+        found.update((each.callback_case_id, methods[each.action]) for each in page.entries if each.action in methods)
         token = page.next_page_token
         if not token:
             return found

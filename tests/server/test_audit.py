@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from soak.counts import count
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
@@ -339,3 +340,44 @@ async def test_the_audit_has_no_secret(services):
         )
     assert [secret for secret in secrets if secret in stored] == []
     assert len(stored) > 300 * len(secrets) / len(spellings(made.callback_state))
+
+
+def counted(name, **labels):
+    return REGISTRY.get_sample_value(name, labels) or 0
+
+
+async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(store_of):
+    store = store_of()
+    names = {
+        "added": ("callback_audit_entries_total", {"action": "CALLBACK_EXTENDED"}),
+        "refused": ("callback_audit_entries_refused_total", {}),
+        "missing": ("callback_audit_problems_total", {"problem": "missing"}),
+        "wrong": ("callback_audit_problems_total", {"problem": "not_verified"}),
+    }
+    before = {what: counted(name, **labels) for what, (name, labels) in names.items()}
+
+    def increase():
+        return {what: counted(name, **labels) - before[what] for what, (name, labels) in names.items()}
+
+    async with (
+        running_services(store, principals=lambda: PRINCIPALS) as first,
+        running_services(store, principals=lambda: PRINCIPALS) as second,
+    ):
+        case_id = (await generate(first)).callback_case_id
+        later = iter(range(1, 99))
+
+        async def extend(services):
+            fields = {"callback_case_id": case_id, "expire_time": LATER + timedelta(days=next(later))}
+            await send(services, "ExtendCallback", fields, "orders")
+
+        await extend(first)  # nothing is known of the chain, which has no entry
+        await extend(second)  # nor does it know the entry of the other server
+        await extend(first)  # another server came first
+        assert increase() == {"added": 3, "refused": 3, "missing": 0, "wrong": 0}
+        assert (await problems_of(first))[0] == []
+        with redis.Redis(port=store.port) as client:
+            client.delete(keys.audit_key(keys.partition_of(case_id)))
+        await extend(first)
+        assert increase() == {"added": 4, "refused": 4, "missing": 1, "wrong": 0}
+        assert (await problems_of(first))[0]
+        assert increase()["wrong"] == 1

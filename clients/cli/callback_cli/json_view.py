@@ -14,7 +14,6 @@ from typing import Any
 from callback import (
     Activity,
     AuditChain,
-    AuditEntry,
     AuditHead,
     Call,
     Callback,
@@ -134,25 +133,6 @@ def paused_activity(value: PausedActivity) -> Json:
             "pauseTime": _time(value.pause_time),
         }
     )
-
-
-def audit_entry(value: AuditEntry) -> Json:
-    """Return the view of an entry of the audit."""
-    return {
-        "chain": value.chain,
-        "sequence": value.sequence,
-        "time": _time(value.time),
-        "actor": value.actor,
-        "action": value.action,
-        "owner": value.owner,
-        "callbackActivity": value.activity,
-        "callbackCaseId": value.case_id,
-        "callId": value.call_id,
-        "reason": value.reason,
-        "details": dict(sorted(value.details.items())),
-        "digest": value.digest,
-        "keyId": value.key_id,
-    }
 
 
 def audit_head(value: AuditHead) -> Json:

@@ -620,6 +620,24 @@ class AuditEntry(Value):
     key_id: str = ""
     """Names the key that protects the entry. Empty: nothing protects it, because the server had no `state_key`."""
 
+    def to_export(self) -> dict[str, Any]:
+        """Return the entry with the names of the contract, as `callback audit --json` and the console export it."""
+        return {
+            "chain": self.chain,
+            "sequence": self.sequence,
+            "time": self.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "actor": self.actor,
+            "action": self.action.value,
+            "owner": self.owner,
+            "callbackActivity": self.activity,
+            "callbackCaseId": self.case_id,
+            "callId": self.call_id,
+            "reason": self.reason,
+            "details": dict(sorted(self.details.items())),
+            "digest": self.digest,
+            "keyId": self.key_id,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditHead(Value):

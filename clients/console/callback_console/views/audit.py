@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from quart import Blueprint, Response, request
 
-from callback import AuditAction, AuditEntry
+from callback import AuditAction
 from callback_console.request_context import client, page, time_of
 
 blueprint: Final = Blueprint("audit", __name__)
@@ -49,7 +48,7 @@ async def export() -> Response:
     async def lines() -> AsyncIterator[str]:
         found = first
         while True:
-            yield "".join(f"{json.dumps(_as_json(entry))}\n" for entry in found.items)
+            yield "".join(f"{json.dumps(entry.to_export())}\n" for entry in found.items)
             if not found.next_page_token:
                 return
             found = await reader.list_audit_entries_page(
@@ -81,23 +80,4 @@ def _selection(filters: Mapping[str, str]) -> dict[str, Any]:
         "owner": filters["owner"],
         "recorded_after": time_of(filters["from"]),
         "recorded_before": time_of(filters["until"]),
-    }
-
-
-def _as_json(entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry with the names of the contract."""
-    return {
-        "chain": entry.chain,
-        "sequence": entry.sequence,
-        "time": entry.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "actor": entry.actor,
-        "action": entry.action.value,
-        "owner": entry.owner,
-        "callbackActivity": entry.activity,
-        "callbackCaseId": entry.case_id,
-        "callId": entry.call_id,
-        "reason": entry.reason,
-        "details": dict(entry.details),
-        "digest": entry.digest,
-        "keyId": entry.key_id,
     }
