@@ -327,7 +327,8 @@ def set_up(kind: str) -> None:
     if not usable and not inside():
         make_environment()
     stamp.unlink(missing_ok=True)
-    print(f"installing requirements/{kind}.lock into .venv …", file=sys.stderr)
+    packages = LOCKS[kind].read_text().count("==")
+    print(f"installing the {packages} packages of requirements/{kind}.lock into .venv …", file=sys.stderr)
     install: list[str | Path] = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run(*install, "--no-deps", "--require-hashes", "-r", LOCKS[kind])
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT)
