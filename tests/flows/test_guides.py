@@ -19,7 +19,7 @@ from flows.recipes import blocks_of, files_of, run_file
 from flows.serving import serving
 from support.browser import lands_at
 from support.store import free_port
-from support.system import running_system
+from support.system import own_store, running_system
 from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
 
@@ -299,28 +299,36 @@ async def test_a_person_decides_again_if_the_app_could_not_be_reached(page, expe
 # ---- Another team ----
 
 
-@pytest.fixture
-async def teams(world, tmp_path):
-    """Run a server with the principals of the guide. Yield its edge, and the names of the program with its address."""
+@pytest.fixture(scope="module")
+async def teams(tmp_path_factory):
+    """Run a system with the principals of the guide. Yield it, and the names of the program with its address.
+
+    The tokens and the program are in its directory.
+    """
+    directory = tmp_path_factory.mktemp("teams")
     (tokens,) = [text for language, text in blocks_of("guides.md") if language == "sh" and "finance" in text]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     await asyncio.to_thread(
-        subprocess.run, ["bash", "-ec", tokens], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True
+        subprocess.run, ["bash", "-ec", tokens], cwd=directory, env=os.environ | {"PATH": path}, check=True
     )
-    server = {"CALLBACK_PRINCIPALS_FILE": str(tmp_path / "principals.toml")}
-    edge = {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(tmp_path / "edge.token")}
-    async with running_system(tmp_path, world.store, server=server, edge=edge) as system:
-        write("credit_check.py", tmp_path, {"127.0.0.1:50051": system.grpc})
-        yield system, run_file(tmp_path / "credit_check.py")
+    server = {"CALLBACK_PRINCIPALS_FILE": str(directory / "principals.toml")}
+    edge = {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")}
+    store = own_store(directory).start()
+    try:
+        async with running_system(directory, store, server=server, edge=edge) as system:
+            write("credit_check.py", directory, {"127.0.0.1:50051": system.grpc})
+            yield system, run_file(directory / "credit_check.py")
+    finally:
+        store.stop()
 
 
 @pytest.mark.parametrize(("says", "gets"), [("y", (200, "granted")), ("n", (422, "not granted"))])
-async def test_a_person_of_finance_answers_the_partner(teams, tmp_path, monkeypatch, says, gets):
+async def test_a_person_of_finance_answers_the_partner(teams, monkeypatch, says, gets):
     system, names = teams
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(system.directory)
     url = await asyncio.to_thread(names["begin"], "order-5")
     asks = asyncio.create_task(system.http.post(url, data={"days": "30"}))
-    async with AsyncCallbackClient(system.grpc, token_file=tmp_path / "finance.token") as finance:
+    async with AsyncCallbackClient(system.grpc, token_file=system.directory / "finance.token") as finance:
 
         async def held():
             return [call async for call in finance.list_owner_calls(CallFilter.WAITING, owner="orders")]
@@ -331,16 +339,16 @@ async def test_a_person_of_finance_answers_the_partner(teams, tmp_path, monkeypa
         with pytest.raises(PermissionDeniedError):
             await finance.generate_callback_url("credit-check", Response())
     answered = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "credit_check.py"], cwd=tmp_path, input=f"{says}\n", capture_output=True,
-        text=True, check=True,
+        subprocess.run, [sys.executable, "credit_check.py"], input=f"{says}\n", capture_output=True, text=True,
+        check=True,
     )  # fmt: skip
     assert "Grant 30 days for order order-5? [y/n]" in answered.stdout
     reply = await asks
     assert (reply.status_code, reply.text) == gets
 
 
-async def test_the_team_of_the_orders_generates_callbacks_of_its_activity_only(teams, tmp_path):
+async def test_the_team_of_the_orders_generates_callbacks_of_its_activity_only(teams):
     system, _ = teams
-    async with AsyncCallbackClient(system.grpc, token_file=tmp_path / "orders.token") as orders:
+    async with AsyncCallbackClient(system.grpc, token_file=system.directory / "orders.token") as orders:
         with pytest.raises(PermissionDeniedError, match="activities of its entry"):
             await orders.generate_callback_url("another", Response())
