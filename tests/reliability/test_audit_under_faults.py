@@ -21,7 +21,7 @@ from support.replicas import follows, running_stores
 from support.services import SETTINGS, response, running_services
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -139,7 +139,9 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
 
         async def change(services, method, fields, case_id):
             try:
-                await getattr(services.callbacks, method)(getattr(rpc, f"{method}Request")(**fields))
+                await getattr(services.callbacks, method)(
+                    getattr(rpc, f"{method}Request")(**fields), timeout=DEADLINE_S
+                )
             except (
                 grpc.aio.AioRpcError
             ):  # also a refusal can follow a change: its reply was lost, and another came next
