@@ -482,9 +482,10 @@ class CallInvoker:
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(grant.call_id)
-        # If the call has a delivery, its caller got a fallback, and this was the first attempt.
         self._dispatcher.report(grant, result, outcome)
-        log_finished(replace(grant, attempt=1), outcome, finished)
+        if finished.delivery is not None:  # its caller got a fallback, and this was the first attempt
+            grant = replace(grant, attempt=1)
+        log_finished(grant, outcome, finished)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome

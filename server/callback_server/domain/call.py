@@ -95,9 +95,13 @@ class RequestIdentity(msgspec.Struct, frozen=True):
     """In hexadecimal digits. It is never the digest of a message id, which begins with no such byte."""
 
 
+_NO_BODY: Final = hashlib.sha256().digest()
+
+
 def identity_of(request: Request) -> RequestIdentity:
     """Return the identity of a request."""
-    parts = (request.method, request.query_string, hashlib.sha256(request.body).digest())
+    body = hashlib.sha256(request.body).digest() if request.body else _NO_BODY
+    parts = (request.method, request.query_string, body)
     return RequestIdentity(request.method, hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest())
 
 
@@ -125,11 +129,8 @@ class Grant(msgspec.Struct, frozen=True):
     """The version of `response`, for the end of the call. A delivery whose call has ended does not need it."""
     resolved: Outcome | None = None
     """How the call has ended in its claim, because its case was resolved."""
-
-    @property
-    def reason(self) -> Reason:
-        """Why the handler is asked."""
-        return reason_of(self.call_id)
+    reason: Reason = Reason.CALL
+    """Why the handler is asked."""
 
 
 class DeliveryStatus(enum.StrEnum):

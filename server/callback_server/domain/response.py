@@ -61,10 +61,15 @@ NO_PLATFORM: Final = (
 """What is wrong with a `/path` without a platform, and where operators set it."""
 
 
+_NOTHING: Final = Response()
+
+
 def overlay(base: Response, override: Response) -> Response:
     """Return `base` with each attribute that `override` gives."""
+    if override == _NOTHING:
+        return base
     given = {name: value for name, value in msgspec.structs.asdict(override).items() if value is not None}
-    return msgspec.structs.replace(base, **given) if given else base
+    return msgspec.structs.replace(base, **given)
 
 
 def problems(response: Response, *, platform_url: str | None, must_be_complete: bool) -> list[Violation]:
@@ -120,20 +125,21 @@ def _is_path(url: str | None) -> bool:
 
 def complete(response: Response, *, platform_url: str | None) -> Response:
     """Return the answer as it is sent: with its code, and absolute URLs. `response` has no problems."""
-
-    def absolute(url: str | None) -> str | None:
-        return f"{platform_url}{url}" if _is_path(url) else url
-
     if response.type is ResponseType.REDIRECT:
-        return Response(type=ResponseType.REDIRECT, redirect_url=absolute(response.redirect_url))
+        return Response(type=ResponseType.REDIRECT, redirect_url=_absolute(response.redirect_url, platform_url))
     code = response.code or 200
     if response.type is ResponseType.PAGE:
         page = Response(type=ResponseType.PAGE, code=code, heading=response.heading, text=response.text or "")
         if not response.link_label:
             return page
-        return msgspec.structs.replace(page, link_label=response.link_label, link_url=absolute(response.link_url))
+        link_url = _absolute(response.link_url, platform_url)
+        return msgspec.structs.replace(page, link_label=response.link_label, link_url=link_url)
     body = b"" if code in (204, 205) else response.body or b""  # these have no body (RFC 9110, sections 15.3.5 and 6)
     return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body)
+
+
+def _absolute(url: str | None, platform_url: str | None) -> str | None:
+    return f"{platform_url}{url}" if _is_path(url) else url
 
 
 def code_alone(response: Response) -> int | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
@@ -30,8 +30,7 @@ LATE_S: Final = 2.0
 """How long after the deadline to wait for a handler that should have ended by itself, in seconds: within the lease."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerResult:
+class HandlerResult(msgspec.Struct, frozen=True):
     """What a handler decided on a call, or why it did not."""
 
     decision: Decision | Outcome
@@ -133,7 +132,7 @@ class HandlerDispatcher:
         else:
             merged, status = overlay(REJECTION, decision.override), CallStatus.REJECTED
         outcome = self.outcome_of_response(merged, status)
-        if outcome.status is CallStatus.SUCCEEDED:
+        if outcome.status is CallStatus.SUCCEEDED and (decision.keep_open or decision.close):
             outcome = replace(outcome, keep_open=decision.keep_open, close=decision.close)
         return replace(outcome, no_repeat=True) if decision.no_repeat else outcome
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_server.domain.call import CallFailure, Grant, Request
@@ -12,8 +13,7 @@ from callback_server.domain.response import Response
 from callback_server.errors import Violation
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The decision of a handler on a call."""
 
     accepted: bool
@@ -36,8 +36,7 @@ class Decision:
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The reply of a handler. It is a decision only if it is valid."""
 
     answer: handler_pb2.HandleCallbackResponse

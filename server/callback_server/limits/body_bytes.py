@@ -76,6 +76,8 @@ class BodyReservation:
 
     def free(self) -> None:
         """Free the bytes. A second call does nothing."""
+        if not self._size:
+            return
         if self._owner is not None:
             self._limit.charge(self._owner, -self._size)
             self._owner = None

@@ -244,15 +244,16 @@ class _InvocationStream:
             if call is not None and call.creator_traceparent:
                 result.creator_traceparent = call.creator_traceparent
             if isinstance(outcome, CallAnswer):
-                result.response.call_id = outcome.call_id
-                result.response.cookie_host = outcome.cookie_host
-                result.response.rejected_without_response = outcome.rejected_without_response
-                result.response.request_method = outcome.request_method
-                result.response.repeated_call_id = outcome.repeated_call_id
+                response = result.response
+                response.call_id = outcome.call_id
+                response.cookie_host = outcome.cookie_host
+                response.rejected_without_response = outcome.rejected_without_response
+                response.request_method = outcome.request_method
+                response.repeated_call_id = outcome.repeated_call_id
                 if outcome.wait_path:
-                    result.response.wait_path = outcome.wait_path
+                    response.wait_path = outcome.wait_path
                 else:
-                    result.response.response.CopyFrom(converters.response_to(outcome.response))
+                    response.response.CopyFrom(converters.response_to(outcome.response))
             elif outcome is None:
                 result.send_body.SetInParent()
             else:

@@ -27,7 +27,9 @@ def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
     """Return the packed settings and response of a case, and the body if it is stored apart."""
     body = response.body or b""
     inside, apart = (None, body) if len(body) > MAX_INLINE_BODY_BYTES else (body or None, b"")
-    return _encode((settings, msgspec.structs.replace(response, body=inside))), apart
+    if inside != response.body:
+        response = msgspec.structs.replace(response, body=inside)
+    return _encode((settings, response)), apart
 
 
 def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Response]:

@@ -37,7 +37,7 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.epochs import Epoch, Epochs
+from callback_server.store.epochs import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import Argument, Kind, argument_bindings
@@ -231,29 +231,18 @@ class Scripts:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         tag = keys.tag(partition)
-        reply, epoch = await self._evaluate(script, tag, arguments)
-        steps = 0
+        sent, steps = Sent(tag), 0
+        with store_errors():
+            reply = await self._evaluate(script, tag, arguments, sent)
         if script.applies_timeouts:
             reports, steps, *reply = reply
-            for word, name, activity, *facts in reports:  # the third is a list if a case is not there or damaged
-                if word in _ENDS_OF_CALLS:
-                    self._on_report(_ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0])))
-                elif word == b"RESOLVED":
-                    effect, status = unpack_effect(facts[0]), CallStatus(facts[1].decode())
-                    self._on_report(CallResolved(name.decode(), activity.decode(), effect, status))
-                elif word == b"ENTRY_WITHOUT_CASE":
-                    self._on_report(EntryWithoutCase(name.decode(), activity.decode()))
-                elif word == b"WRONG_TYPE":
-                    self._on_report(WrongType(name.decode(), activity.decode(), facts[0].decode()))
-                elif word == b"CASE_EXPIRED":
-                    self._on_report(CaseExpired(name.decode(), activity.decode()))
-                else:
-                    self._on_report(AwaitedCallEnded(name.decode(), frozenset(fact.decode() for fact in facts)))
+            for report in reports:
+                self._on_report(_report(*report))
         elif script.counts_steps:
             steps, *reply = reply
         if self._epochs is not None:
             with store_errors():
-                self._epochs.acknowledge(tag, epoch, steps)
+                self._epochs.acknowledge(tag, sent.epoch, steps)
         return reply
 
     async def run_on(self, script: Script, key: str, arguments: Arguments | None = None) -> Any:
@@ -262,8 +251,8 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        reply, _ = await self._evaluate(script, key, arguments)
-        return reply
+        with store_errors():
+            return await self._evaluate(script, key, arguments, Sent(keys.tag_of(key)))
 
     async def read(self, key: str, *command: str, is_confirmed: bool = False) -> Any:
         """Send a command that only reads one key, in one write with those of others, and return its reply.
@@ -276,11 +265,11 @@ class Scripts:
         Raises:
             StoreError: The store could not be reached, gave no answer, or has too few replicas that confirm it.
         """
-        sent = Sent()
+        sent = Sent(keys.tag_of(key))
         with store_errors():
             reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
-            if self._epochs is not None and (tag := keys.tag_of(key)):
-                self._epochs.acknowledge(tag, sent.epoch)
+            if self._epochs is not None and sent.tag:
+                self._epochs.acknowledge(sent.tag, sent.epoch)
         return reply
 
     async def run_on_partitions(self, script: Script, arguments: Mapping[int, Arguments]) -> dict[int, list[Any]]:
@@ -306,7 +295,7 @@ class Scripts:
                 )
                 for (partition, tag), reply in zip(batch, replies, strict=True):
                     if isinstance(reply, NoScriptError):
-                        found[partition], _ = await self._evaluate(script, tag, arguments[partition])
+                        found[partition] = await self._evaluate(script, tag, arguments[partition], Sent(tag))
                     elif isinstance(reply, BaseException):
                         raise reply
                     else:
@@ -322,14 +311,27 @@ class Scripts:
         with store_errors():
             return await asyncio.gather(*(self._reads.send(str(each[1]), *each) for each in commands))
 
-    async def _evaluate(self, script: Script, key: str, arguments: Arguments | None) -> tuple[Any, Epoch | None]:
-        """Run a script and return its reply, and the epoch in which it was sent."""
-        sent = Sent()
+    async def _evaluate(self, script: Script, key: str, arguments: Arguments | None, sent: Sent) -> Any:
+        """Run a script and return its reply. `sent` then has where it was sent."""
         packed = [] if arguments is None else script.pack(arguments)
         send, is_durable = self._pipeline.send, script.is_durable
-        with store_errors():
-            try:
-                reply = await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)
-            except NoScriptError:
-                reply = await send(key, "EVAL", script.source, 1, key, *packed, is_durable=is_durable, sent=sent)
-        return reply, sent.epoch
+        try:
+            return await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)
+        except NoScriptError:
+            return await send(key, "EVAL", script.source, 1, key, *packed, is_durable=is_durable, sent=sent)
+
+
+def _report(word: bytes, name: bytes, activity: bytes, *facts: bytes) -> Report:
+    """Return a report from its words. The third is the name of a list if a case is not there or damaged."""
+    if word in _ENDS_OF_CALLS:
+        return _ENDS_OF_CALLS[word](name.decode(), activity.decode(), unpack_effect(facts[0]))
+    if word == b"RESOLVED":
+        effect, status = unpack_effect(facts[0]), CallStatus(facts[1].decode())
+        return CallResolved(name.decode(), activity.decode(), effect, status)
+    if word == b"ENTRY_WITHOUT_CASE":
+        return EntryWithoutCase(name.decode(), activity.decode())
+    if word == b"WRONG_TYPE":
+        return WrongType(name.decode(), activity.decode(), facts[0].decode())
+    if word == b"CASE_EXPIRED":
+        return CaseExpired(name.decode(), activity.decode())
+    return AwaitedCallEnded(name.decode(), frozenset(fact.decode() for fact in facts))

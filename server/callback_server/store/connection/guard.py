@@ -9,9 +9,11 @@ from typing import Any, Protocol
 class Sent:
     """Where a command was sent."""
 
-    __slots__ = ("epoch",)
+    __slots__ = ("epoch", "tag")
 
-    def __init__(self) -> None:
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        """The tag of the partition that the command is about. Empty: it is about another key."""
         self.epoch: Any = None
         """The epoch of the partition at that time. None: it was not sent, or nothing guards the store."""
 

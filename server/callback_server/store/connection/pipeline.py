@@ -33,6 +33,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
+from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient, StoreConnection, drop_connections
 from callback_server.store.connection.errors import NotSentError
 from callback_server.store.connection.guard import Guard, Sent
@@ -79,19 +80,19 @@ class Pipeline:
     def send(self, key: str, *command: Argument, is_durable: bool = False, sent: Sent | None = None) -> Awaitable[Any]:
         """Send a command about one key and return an awaitable of its reply, which must be awaited at once.
 
-        A durable command has its reply once the required replicas have confirmed it. `sent` then has where it was sent.
+        A durable command has its reply once the required replicas have confirmed it. `sent`, made with the tag of the
+        key, then has where it was sent.
         Its errors are those of redis-py, and `NotReplicatedError`. It is a `NotSentError` only if the command was
         certainly not sent.
         """
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # a tuple of any length
         replicas = self._replicas if is_durable else 0
+        sent = sent or Sent(keys.tag_of(key))
         if isinstance(self._client, Redis):
             return self._node_pipeline("", self._client.connection_pool, replicas).send(packed, key, sent)
         return self._send_in_cluster(self._client, key, packed, replicas, sent)
 
-    async def _send_in_cluster(
-        self, client: RedisCluster, key: str, packed: bytes, replicas: int, sent: Sent | None
-    ) -> Any:
+    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes, replicas: int, sent: Sent) -> Any:
         for _ in range(MAX_NODES_TRIED):
             await client.initialize()
             node = _node(client, key)
@@ -152,7 +153,7 @@ class NodePipeline:
         self._is_draining = True
         self._send_waiting()
 
-    def send(self, packed: bytes, key: str, sent: Sent | None) -> asyncio.Future[Any]:
+    def send(self, packed: bytes, key: str, sent: Sent) -> asyncio.Future[Any]:
         """Send a command and return the future of its reply."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()

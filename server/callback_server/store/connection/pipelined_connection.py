@@ -15,13 +15,12 @@ import hiredis
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from callback_server.store import keys
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
 from callback_server.store.connection.errors import NO_PRIMARY, NotSentError, reply_error
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.replication import Confirmation, fail_reply, set_error, set_value
 
-PackedCommand = tuple[bytes, "asyncio.Future[Any]", str, Sent | None]
+PackedCommand = tuple[bytes, "asyncio.Future[Any]", str, Sent]
 """A command as it is written, the future of its reply, the key that it is about, and a record of where it went."""
 _REFUSALS: Final = (ResponseError, AuthenticationError, BusyLoadingError)
 """The errors that redis-py makes of a reply. Its other errors concern the connection."""
@@ -127,13 +126,13 @@ class PipelinedConnection(asyncio.Protocol):
     def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions of commands whose newest epoch the store has not shown. Tell the senders all others."""
         unknown = dict[str, None]()
-        for _, _, key, sent in commands:
-            if not (tag := keys.tag_of(key)):
+        for _, _, _, sent in commands:
+            if not (tag := sent.tag):
                 continue
             epoch = self._epochs.get(tag)
             if epoch is None or epoch is not guard.current(tag):
                 unknown[tag] = None
-            elif sent is not None:
+            else:
                 sent.epoch = epoch
         return [*unknown]
 
@@ -174,13 +173,14 @@ class PipelinedConnection(asyncio.Protocol):
         self._close(exc or RedisConnectionError("the connection was closed"))
 
     def _set_reply(self, value: Any) -> None:
-        if isinstance(value, hiredis.PushNotification):
+        if isinstance(value, Exception):
+            if not isinstance(value, _REFUSALS):
+                raise value
+            if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
+                self._leads_to_primary = False
+                self._on_no_primary()
+        elif isinstance(value, hiredis.PushNotification):
             return
-        if isinstance(value, Exception) and not isinstance(value, _REFUSALS):
-            raise value
-        if isinstance(value, NO_PRIMARY) and self._leads_to_primary:
-            self._leads_to_primary = False
-            self._on_no_primary()
         if self._asked:
             self._judge(*self._asked.popleft(), value)
         elif self._sent:
@@ -204,8 +204,8 @@ class PipelinedConnection(asyncio.Protocol):
             self._epochs[tag] = cast("Guard", self._guard).judge(tag, asked, value)
         except Exception as error:  # it belongs to the commands
             is_refused = isinstance(error, NotSentError)
-            for _, reply, key, _ in self._held:
-                if is_refused or keys.tag_of(key) == tag:
+            for _, reply, _, sent in self._held:
+                if is_refused or sent.tag == tag:
                     set_error(reply, error)
             if is_refused and self._leads_to_primary:
                 self._leads_to_primary = False  # look the primary up anew

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from callback_server.domain.call import DeliveryStatus, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
@@ -35,8 +37,7 @@ SCRIPT: Final = Script(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FinishResult:
+class FinishResult(msgspec.Struct, frozen=True):
     """The end of a call is recorded, or of an attempt of its delivery."""
 
     effect: CaseEffect | None

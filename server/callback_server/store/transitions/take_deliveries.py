@@ -7,6 +7,7 @@ from typing import Final
 
 from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode
+from callback_server.domain.notification import reason_of
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.recording import LIMITS, Recording
 from callback_server.store.script_arguments import flags, lists, numbers
@@ -112,9 +113,10 @@ def _attempt(
     is_call_running: int,
     version: int,
 ) -> DeliveryAttempt:
+    id_ = call_id.decode()
     settings, response = unpack_content(content, body)
     grant = Grant(
-        call_id=call_id.decode(),
+        call_id=id_,
         attempt=fencing_token - attempts_not_asked,
         owner=owner.decode(),
         activity=activity.decode(),
@@ -125,6 +127,7 @@ def _attempt(
         answer_mode=AnswerMode.HANDLER if is_call_running else AnswerMode.ACK,
         replayed=replayed == b"1",
         version=version,
+        reason=reason_of(id_),
     )
     return DeliveryAttempt(
         grant,
