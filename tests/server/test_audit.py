@@ -11,6 +11,7 @@ from soak.counts import count
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
 from support.services import refusal, response, running_services
+from support.store import StoreProcess
 from support.wait import wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -346,8 +347,15 @@ def counted(name, **labels):
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
-async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(store_of):
-    store = store_of()
+@pytest.fixture
+def own_store(tmp_path):
+    """Run a store in which a chain can be deleted: the services of the module remember theirs."""
+    store = StoreProcess(tmp_path).start()
+    yield store
+    store.stop()
+
+
+async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(own_store):
     names = {
         "added": ("callback_audit_entries_total", {"action": "CALLBACK_EXTENDED"}),
         "refused": ("callback_audit_entries_refused_total", {}),
@@ -360,8 +368,8 @@ async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(stor
         return {what: counted(name, **labels) - before[what] for what, (name, labels) in names.items()}
 
     async with (
-        running_services(store, principals=lambda: PRINCIPALS) as first,
-        running_services(store, principals=lambda: PRINCIPALS) as second,
+        running_services(own_store, principals=lambda: PRINCIPALS) as first,
+        running_services(own_store, principals=lambda: PRINCIPALS) as second,
     ):
         case_id = (await generate(first)).callback_case_id
         later = iter(range(1, 99))
@@ -375,7 +383,7 @@ async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(stor
         await extend(first)  # another server came first
         assert increase() == {"added": 3, "refused": 3, "missing": 0, "wrong": 0}
         assert (await problems_of(first))[0] == []
-        with redis.Redis(port=store.port) as client:
+        with redis.Redis(port=own_store.port) as client:
             client.delete(keys.audit_key(keys.partition_of(case_id)))
         await extend(first)
         assert increase() == {"added": 4, "refused": 4, "missing": 1, "wrong": 0}

@@ -116,12 +116,14 @@ class Authenticator:
 
 def _token(metadata: Metadata) -> str | None:
     """Return the token of a request. None: there is none. Raises UnauthenticatedError if it is not a token."""
-    given = [value for name, value in metadata or () if name == "authorization"]
-    if not given:
+    value = None
+    for name, each in metadata or ():
+        if name == "authorization":
+            if value is not None:
+                raise UnauthenticatedError("authorization was given more than once")
+            value = each
+    if value is None:
         return None
-    if len(given) > 1:
-        raise UnauthenticatedError("authorization was given more than once")
-    (value,) = given
     if not isinstance(value, str) or value[: len(_SCHEME)].lower() != _SCHEME:
         raise UnauthenticatedError("authorization must be: Bearer TOKEN")
     return value[len(_SCHEME) :].strip()

@@ -242,7 +242,8 @@ class NodePipeline:
         self._send_waiting()
 
     def _next_batch(self) -> list[PackedCommand]:
-        batch, size = list[PackedCommand](), 0
+        batch: list[PackedCommand] = []
+        size = 0
         while self._waiting and len(batch) < MAX_BATCH_COMMANDS:
             size += len(self._waiting[0][0])
             if batch and size > MAX_BATCH_BYTES:

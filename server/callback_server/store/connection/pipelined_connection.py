@@ -125,7 +125,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions of commands whose newest epoch the store has not shown. Tell the senders all others."""
-        unknown = dict[str, None]()
+        unknown: dict[str, None] = {}
         for _, _, _, sent in commands:
             if not (tag := sent.tag):
                 continue
