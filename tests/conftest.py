@@ -77,7 +77,7 @@ LONGEST = (
     "end_to_end/test_matrix.py",
     "server/test_access_by_role.py",
     "server/test_waiting_answers.py",
-    "cli/test_commands.py",
+    "cli/test_command_output.py",
     "reliability/test_timers.py",
     "workers/test_replica_bus.py",
     "server/test_fallbacks.py",

@@ -264,3 +264,77 @@ async def run_callback(*arguments, stdin=b"", preloaded=(), **environment):
         output.seek(0)
         errors.seek(0)
         return Ran(program.returncode, output.read(), errors.read())
+
+
+CALLBACK_JSON = {
+    "callbackCaseId": CASE,
+    "owner": "local",
+    "status": "OPEN",
+    "callbackActivity": "order-paid",
+    "callbackActivityCase": "1:142:432",
+    "stateQueryParameter": "",
+    "retryableAfterError": False,
+    "allowMultipleCalls": False,
+    "alternativeDomain": "",
+    "response": {"responseType": "REDIRECT", "responseRedirectUrl": "/page/thankyou"},
+    "labels": {"order": "5"},
+    "createTime": "2026-11-25T09:30:15.250Z",
+    "callCount": 3,
+    "verificationProfile": "",
+    "getGuard": "OFF",
+    "answerMode": "HANDLER",
+    "ordered": False,
+    "resolved": False,
+    "repeatWindow": "0s",
+    "noRepeat": False,
+    "remindAfter": [],
+    "notify": [],
+    "notifications": [],
+}
+
+CALL_JSON = {
+    "callId": CALL,
+    "callbackCaseId": CASE,
+    "reason": "CALL",
+    "status": "SUCCEEDED",
+    "failureDetail": "",
+    "attempt": 1,
+    "requestMethod": "post",
+    "requestHeaders": {"content-type": "application/json", "x-trace": ["a", "b"]},
+    "requestQuery": {"id": "5", "status": "ok"},
+    "requestQueryString": "id=5&status=ok",
+    "requestBody": '{"paid": true}',
+    "requestBodySize": 14,
+    "clientAddress": "192.0.2.7",
+    "verificationProfile": "",
+    "verificationFailure": "",
+    "messageId": "",
+    "callbackChoice": "",
+    "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
+    "keepOpen": False,
+    "close": False,
+    "erased": False,
+    "startTime": "2026-11-25T09:30:15.250Z",
+    "endTime": "2026-11-25T09:30:15.262Z",
+    "fallbackSent": False,
+    "callerGone": False,
+    "repeatCount": 0,
+    "answeredBy": "",
+}
+
+DELIVERY = resources.Delivery(
+    status=resources.DELIVERY_STATUS_PENDING,
+    attempts=3,
+    next_attempt_time=timestamp(CREATED),
+    failure=resources.CALL_FAILURE_HANDLER_ERROR,
+    failure_detail="the handler failed",
+)
+
+DELIVERY_JSON = {
+    "status": "PENDING",
+    "attempts": 3,
+    "nextAttemptTime": "2026-11-25T09:30:15.250Z",
+    "failure": "HANDLER_ERROR",
+    "failureDetail": "the handler failed",
+    "paused": False,
+}

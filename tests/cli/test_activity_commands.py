@@ -1,0 +1,131 @@
+"""Commands about activities: who serves them, what waits, pauses, and the statistics."""
+
+from datetime import timedelta
+
+import pytest
+from support.clients import CREATED, timestamp
+
+from callback.v1 import callback_pb2 as resources
+from callback.v1 import callbacks_service_pb2 as messages
+
+
+async def test_activities_lists_who_serves_what_and_what_waits(server, callback):
+    server.answers["ListActivities"] = messages.ListActivitiesResponse(
+        activities=[
+            messages.Activity(callback_activity="late", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2),
+            messages.Activity(
+                callback_activity="paid", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
+                paused=True,
+            ),
+            messages.Activity(
+                callback_activity="person", kind=messages.ACTIVITY_KIND_WORKERS, notification_worker_count=1
+            ),
+            messages.Activity(callback_activity="pushed", kind=messages.ACTIVITY_KIND_PUSH),
+            messages.Activity(callback_activity="record", kind=messages.ACTIVITY_KIND_BUILT_IN),
+        ]
+    )  # fmt: skip
+    ran = await callback("activities", "--owner", "orders")
+    assert [line.split() for line in ran.output.splitlines()] == [
+        ["ACTIVITY", "SERVED", "BY", "OPEN", "DELIVERIES"],
+        ["late", "nothing", "2", "0"],
+        ["paid", "3", "workers", "0", "7", "(paused)"],
+        ["person", "1", "worker", "(notifications)", "0", "0"],
+        ["pushed", "a", "target", "0", "0"],
+        ["record", "the", "server", "0", "0"],
+    ]
+    assert server.requests == [messages.ListActivitiesRequest(owner="orders")]
+    ran = await callback("activities", "--json")
+    assert ran.json[1] == {
+        "callbackActivity": "paid", "kind": "WORKERS", "workerCount": 3, "paused": True, "deliveryCount": 7,
+        "openCallbackCount": 0, "notificationWorkerCount": 0,
+    }  # fmt: skip
+
+
+async def test_statistics_shows_the_calls_of_the_last_hour_and_what_waits(server, callback):
+    stage = {"stage": "claim", "count": 3, "median": timedelta(milliseconds=1.5), "p95": timedelta(seconds=2)}
+    failed = {"call_status": resources.CALL_STATUS_FAILED, "call_failure": resources.CALL_FAILURE_HANDLER_LOST}
+    succeeded = {"call_status": resources.CALL_STATUS_SUCCEEDED, "count": 1}
+    first = {"start_time": CREATED, "duration": timedelta(minutes=1), "outcomes": [{**failed, "count": 1}, succeeded]}
+    server.answers["GetStatistics"] = messages.GetStatisticsResponse(
+        minutes=[first, {"outcomes": [succeeded], "refusals": [{"reason": "STATE_UNKNOWN", "count": 1_234}]}],
+        stages=[stage],
+        owners=[{"owner": "orders\x1b", "open_callback_count": 5}],
+        work={"delivery_count": 7, "delivery_delay": timedelta(seconds=90)},
+    )
+    ran = await callback("statistics")
+    assert [line.split() for line in ran.output.splitlines() if line] == [
+        ["CALLS", "OF", "THE", "LAST", "HOUR", "FAILURE", "COUNT"],
+        ["succeeded", "2"],
+        ["failed", "handler", "lost", "1"],
+        ["REFUSED", "REQUESTS", "COUNT"],
+        ["STATE_UNKNOWN", "1,234"],
+        ["STAGE", "COUNT", "MEDIAN", "95", "%", "99", "%"],
+        ["claim", "3", "2", "ms", "2.0", "s", "0", "ms"],
+        ["OWNER", "OPEN", "CALLBACKS", "WAITING", "CALLS", "DEAD", "CALLS"],
+        ["orders\\x1b", "5", "0", "0"],
+        ["Deliveries", "that", "wait", "or", "run:", "7;", "the", "longest", "overdue", "one", "by", "90.0", "s"],
+    ]
+    ran = await callback("statistics", "--json")
+    assert ran.json["minutes"][0] == {
+        "startTime": "2026-11-25T09:30:15.250Z",
+        "durationMs": 60_000,
+        "outcomes": [
+            {"callStatus": "FAILED", "callFailure": "HANDLER_LOST", "count": 1},
+            {"callStatus": "SUCCEEDED", "count": 1},
+        ],
+        "refusals": {},
+        "stages": [],
+    }
+    assert ran.json["stages"] == [{"stage": "claim", "count": 3, "medianMs": 1.5, "p95Ms": 2000, "p99Ms": 0}]
+    assert (ran.json["work"]["deliveryCount"], ran.json["work"]["deliveryDelayMs"]) == (7, 90_000)
+
+
+@pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
+async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
+    paused = messages.ListPausedActivitiesResponse(
+        paused_activities=[messages.PausedActivity(callback_activity="order-paid")]
+    )
+    server.answers["ListPausedActivities"] = paused
+    server.answers[method] = getattr(messages, f"{method}Response")()
+    assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
+    ran = await callback(command, "order-paid", "--json")
+    assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
+    asked = [each for each in server.requests if not isinstance(each, messages.ListPausedActivitiesRequest)]
+    assert asked == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+
+
+async def test_resuming_an_activity_that_is_not_paused_says_so(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
+    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
+
+
+async def test_paused_activities_are_listed(server, callback):
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
+    assert (await callback("paused")).output == "No activity is paused.\n"
+    assert (await callback("paused", "--json")).json == []
+    why = {"principal": "alice", "reason": "down\x1b", "pause_time": timestamp(CREATED)}
+    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(
+        paused_activities=[
+            messages.PausedActivity(callback_activity="a", **why),
+            messages.PausedActivity(callback_activity="b\x1b"),
+        ]
+    )
+    shown = [line.split() for line in (await callback("paused")).output.splitlines()]
+    assert shown == [
+        ["ACTIVITY", "PAUSED", "BY", "REASON"],
+        ["a", "2026-11-25", "09:30:15", "UTC", "alice", "down\\x1b"],
+        ["b\\x1b"],
+    ]
+    ran = await callback("paused", "--json")
+    assert ran.json == [
+        {"callbackActivity": "a", "paused": True, "principal": "alice", "reason": "down\x1b",
+         "pauseTime": "2026-11-25T09:30:15.250Z"},
+        {"callbackActivity": "b\x1b", "paused": True, "principal": "", "reason": ""},
+    ]  # fmt: skip
+
+
+async def test_an_activity_is_paused_with_a_reason(server, callback):
+    server.answers["PauseActivity"] = messages.PauseActivityResponse()
+    assert (await callback("pause", "order-paid", "--reason", "down")).code == 0
+    assert server.requests == [messages.PauseActivityRequest(callback_activity="order-paid", reason="down")]
