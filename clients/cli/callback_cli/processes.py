@@ -150,9 +150,9 @@ def needs_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("callback"):
             raise  # a bug in this package, not a missing one
+        package, _, _ = error.name.partition(".")
         click.echo(
-            f"Error: this command requires {error.name}: install Callback with its extra [{extra}],"
-            " see docs/install.md",
+            f"Error: this command requires {package}: install Callback with its extra [{extra}], see docs/install.md",
             err=True,
         )
         sys.exit(EXIT_UNAVAILABLE)
