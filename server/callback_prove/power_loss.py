@@ -74,7 +74,10 @@ class SyncedStore(Store):
         self._on_disk = 0
         """Size of the append-only file after the last cut."""
         environment = {"LD_PRELOAD": str(library), "SYNC_LOG": str(self._syncs)}
-        super().__init__(name, ports.take(), directory, durability=durability, environment=environment)
+        one_file = ("--auto-aof-rewrite-percentage", "0")
+        super().__init__(
+            name, ports.take(), directory, durability=durability, settings=one_file, environment=environment
+        )
 
     async def is_behind(self) -> bool:
         """Return whether some written data is not on disk."""

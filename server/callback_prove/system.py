@@ -229,7 +229,7 @@ class Store(Process):
         command = [
             *wrapper, find_store(), "--bind", address.host, "--port", str(address.port), "--dir", str(self.data),
             "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
-            "--auto-aof-rewrite-percentage", "0", *settings,
+            *settings,
         ]  # fmt: skip
         super().__init__("store", name, command, directory, environment=environment, is_ready=self._pong)
 
