@@ -11,6 +11,7 @@ from support.clients import (
     CALL,
     CASE,
     CREATED,
+    DELIVERY,
     STATE,
     Refusal,
     call_message,
@@ -300,15 +301,6 @@ async def test_a_case_has_its_answer_mode(server, client):
     assert (held.answer_mode, held.answer_deadline, held.fallback, held.ordered, held.hold_time) == (
         AnswerMode.HOLD, timedelta(seconds=2.5), Response(code=202), True, timedelta(days=2),
     )  # fmt: skip
-
-
-DELIVERY = resources.Delivery(
-    status=resources.DELIVERY_STATUS_PENDING,
-    attempts=3,
-    next_attempt_time=timestamp(CREATED),
-    failure=resources.CALL_FAILURE_HANDLER_ERROR,
-    failure_detail="the handler failed",
-)
 
 
 async def test_a_call_has_its_delivery(server, client):
