@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from support.services import refusal, response, running_services
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_until
+from support.wait import wait_until, wait_until_sync
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
@@ -380,6 +380,43 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(soon, store
         await wait_until(has_taken_over)
         gate.set()
         assert await waiting == b"first.example"
+
+
+async def test_a_connection_that_becomes_ready_right_after_a_look_at_it_takes_over(
+    soon, monkeypatch, store_of, authority, tmp_path
+):
+    async def name_the_caller(_request, context):
+        caller = context.auth_context()["x509_subject_alternative_name"][0]
+        return handler_pb.HandleCallbackResponse(
+            verdict=handler_pb.VERDICT_ACCEPTED, response=pb.Response(response_body=caller)
+        )
+
+    is_ready, looked_at = push._HandlerConnection.is_ready.fget, set()
+
+    def look(connection):
+        """Say what was true before the connection was made, at the first look at one."""
+        if connection in looked_at or not looked_at:  # the first connection is no successor
+            looked_at.add(connection)
+            return is_ready(connection)
+        looked_at.add(connection)
+        wait_until_sync(lambda: is_ready(connection), what="the new connection")  # gRPC's own threads make it
+        return False
+
+    monkeypatch.setattr(push._HandlerConnection, "is_ready", property(look))
+    write(tmp_path, authority.issue("first.example"), "cert", "key")
+    files = tls(authority, cert_file=tmp_path / "cert", key_file=tmp_path / "key")
+    async with (
+        listening(Service(name_the_caller), authority.credentials) as port,
+        one_activity(store_of(), target=f"127.0.0.1:{port}", tls=files) as up,
+    ):
+
+        async def has_taken_over():
+            _, answer = await up.call()
+            return (await answer).response.response_body == b"second.example"
+
+        assert not await has_taken_over()
+        write(tmp_path, authority.issue("second.example"), "cert", "key")
+        await wait_until(has_taken_over)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class _HandlerConnection:
 
         Args:
             channel: The channel.
-            on_change: Called whenever the connection is made, breaks, or fails.
+            on_change: Called at the start, and whenever the connection is made, breaks, or fails.
         """
         self._channel = channel
         self.stub = handler_grpc.CallbackHandlerServiceStub(channel)
@@ -178,9 +178,12 @@ class _HandlerConnection:
 
     async def _watch(self) -> None:
         # One watcher for all calls: gRPC leaks each wait for a change that is abandoned.
+        # The state is read before the call: what changes during the call then ends the wait at once. A connection that
+        # became ready between the call and a later reading would never take over.
         while True:
-            await self._channel.wait_for_state_change(self._channel.get_state(try_to_connect=True))
+            state = self._channel.get_state(try_to_connect=True)
             self._on_change()
+            await self._channel.wait_for_state_change(state)
 
 
 async def _refuse(connection: _HandlerConnection, refusal: handler_pb2.RefuseAnswerRequest) -> None:
