@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -26,6 +27,7 @@ from callback import (
     UnavailableError,
     WatchPositionLostError,
 )
+from callback.connection import _backoff
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
@@ -192,8 +194,8 @@ class Scripted(CallbacksServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def scripted(*watches):
-    server, servicer = grpc.aio.server(), Scripted(*watches)
+async def scripted(*watches, servicer=None):
+    server, servicer = grpc.aio.server(), servicer or Scripted(*watches)
     add_CallbacksServiceServicer_to_server(servicer, server)
     servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
@@ -297,6 +299,28 @@ async def test_a_watch_reconnects_until_its_timeout(watching):
     with pytest.raises(UnavailableError):
         async with watching(f"127.0.0.1:{free_port()}", timeout=0.5):
             pytest.fail("it watches")
+
+
+async def test_the_time_to_reconnect_begins_with_the_loss_of_the_connection(monkeypatch):
+    passed_s, is_lost = 0, asyncio.Event()
+    monkeypatch.setattr(_backoff, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s))
+
+    class Silent(Scripted):
+        async def WatchCalls(self, request, context):
+            if request.resume_token:
+                yield message("b", "1")
+            else:
+                yield message("a")
+                await is_lost.wait()
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server has ended")
+
+    async with scripted(servicer=Silent()) as server, Async(server.address) as watch:
+        waiting = asyncio.create_task(watch.next())
+        await asyncio.sleep(0)  # it waits in gRPC now
+        passed_s = 3600
+        is_lost.set()
+        [event] = await waiting
+    assert event.case_id == "1"
 
 
 async def test_a_watch_of_a_client_without_retry_fails_at_once(services, watching):

@@ -1113,7 +1113,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
 
     async def _receive(self) -> None:
         """Receive the next message. If the stream breaks, open another one from the current position."""
-        backoff = wait_backoff(self._timeout, longest=1.0)
+        backoff: Backoff | None = None  # from the loss of the connection: a watch can be silent for longer than its timeout
         while not self._closed:
             try:
                 if self._stream is None:
@@ -1129,6 +1129,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                 self._stream = None
                 if self._closed:
                     return
+                backoff = backoff or wait_backoff(self._timeout, longest=1.0)
                 pause = self._client._raise_unless_resumable(failure, backoff)  # noqa: SLF001  # same module
             else:
                 if message is not None:
@@ -1137,6 +1138,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
                         self._request.resume_token = message.resume_token
                     return
                 self._stream = None
+                backoff = backoff or wait_backoff(self._timeout, longest=1.0)
                 if backoff.remaining <= 0:
                     raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
                 pause = backoff.next_pause()

@@ -1104,7 +1104,9 @@ class CallWatch(Iterator[CallEvent]):
 
     def _receive(self) -> None:
         """Receive the next message. If the stream breaks, open another one from the current position."""
-        backoff = wait_backoff(self._timeout, longest=1.0)
+        backoff: Backoff | None = (
+            None  # from the loss of the connection: a watch can be silent for longer than its timeout
+        )
         while not self._closed:
             try:
                 if self._stream is None:
@@ -1120,6 +1122,7 @@ class CallWatch(Iterator[CallEvent]):
                 self._stream = None
                 if self._closed:
                     return
+                backoff = backoff or wait_backoff(self._timeout, longest=1.0)
                 pause = self._client._raise_unless_resumable(failure, backoff)  # noqa: SLF001  # same module
             else:
                 if message is not None:
@@ -1128,6 +1131,7 @@ class CallWatch(Iterator[CallEvent]):
                         self._request.resume_token = message.resume_token
                     return
                 self._stream = None
+                backoff = backoff or wait_backoff(self._timeout, longest=1.0)
                 if backoff.remaining <= 0:
                     raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
                 pause = backoff.next_pause()
