@@ -33,6 +33,9 @@ class Recorded(Assignment):
     def _send_withdraw(self):
         self.sent.append("withdraw")
 
+    def give_back(self):
+        self.sent.append("give_back")
+
     def refuse_answer(self, refusal):
         self.sent.append("refuse_answer")
 

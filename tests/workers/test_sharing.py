@@ -18,6 +18,7 @@ from support.workers import ACCEPTED, raw_worker
 from callback.v1 import worker_service_pb2
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.domain.activity import Activity
+from callback_server.handlers.workers.worker import Worker
 
 ACTIVITIES = {name: Activity(name, 30_000) for name in ("act", "other")}
 
@@ -147,6 +148,21 @@ async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_fr
             await wait_until(lambda: waiting() == 3, what="as many that wait as before")
         offered = [call.callback_system_case for call in worker.of("offer")]
         assert offered == [each.case_id for each in called[: len(offered)]]
+
+
+async def test_a_call_that_ends_in_the_moment_in_which_it_gets_a_slot_gives_it_back(services):
+    pool = services.control_plane.workers
+    called = await Called.make(services, "act")
+    await wait_until(lambda: waiting() == 1, what="the call waiting")
+    [ending] = services.control_plane.invoker._running
+    worker = Worker(["act"], 1, on_slot_free=pool.on_slot_free)
+    pool.join(worker)
+    assert worker.free_slots == 0
+    ending.cancel()
+    await asyncio.wait([ending])
+    assert worker.free_slots == 1
+    pool.leave(worker)
+    called.answer.cancel()
 
 
 async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_printed(store_of):

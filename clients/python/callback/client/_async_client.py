@@ -1113,7 +1113,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
 
     async def _receive(self) -> None:
         """Receive the next message. If the stream breaks, open another one from the current position."""
-        backoff: Backoff | None = None  # from the loss of the connection: a watch can be silent for longer than its timeout
+        backoff: Backoff | None = None  # from the loss of the connection: a watch can be silent for a long time
         while not self._closed:
             try:
                 if self._stream is None:

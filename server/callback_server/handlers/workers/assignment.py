@@ -72,6 +72,10 @@ class Assignment(ABC):
         """Tell the worker that the call is withdrawn."""
 
     @abstractmethod
+    def give_back(self) -> None:
+        """Free the slot of a call that was not offered."""
+
+    @abstractmethod
     def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker that its decision cannot be rendered."""
 

@@ -93,7 +93,7 @@ class WorkerPool:
             replica_bus, self._is_too_large, self._assign_locally, self._refuse_answer
         )
         metrics.WORKERS.set_function(lambda: len(self._workers))
-        metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in self._workers))
+        metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in [*self._workers]))
         metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
 
     def join(self, worker: Worker) -> None:
@@ -236,6 +236,11 @@ class WorkerPool:
         try:
             await asyncio.wait((waiting.assignment,), timeout=timeout_s)
             return waiting.assignment.result() if waiting.assignment.done() else None
+        except asyncio.CancelledError:
+            # After a pause of the process, its deadline is over and a slot is free in the same turn of the loop.
+            if waiting.assignment.done() and (assignment := waiting.assignment.result()) is not None:
+                assignment.give_back()
+            raise
         finally:
             if not waiting.assignment.done():
                 self._waiting.remove(waiting)

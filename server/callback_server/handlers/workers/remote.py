@@ -132,6 +132,10 @@ class RemoteAssignment(Assignment):
         self._remote_workers.replica_bus.send(self.replica, Withdraw(self.name))
         self._remote_workers.remove(self)
 
+    def give_back(self) -> None:
+        """Free the slot of a call that was not offered."""
+        self._remote_workers.remove(self)
+
     def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker that its decision cannot be rendered."""
         message = RefuseAnswer(self.worker, refusal.SerializeToString())

@@ -174,6 +174,12 @@ class Worker:
         self.send(response)
         self._close_if_drained()
 
+    def give_back(self, assignment: LocalAssignment) -> None:
+        """Free the slot of a call that was not offered, unless the stream has ended since."""
+        if self._assignments.pop(assignment.call_id, None) is not None:
+            self._on_slot_free(self)
+            self._close_if_drained()
+
     async def responses(self) -> AsyncIterator[worker_pb2.WorkResponse]:
         """Yield the messages to the worker in batches, until its stream ends."""
         while self._outgoing or not self._is_closed:
@@ -266,6 +272,10 @@ class LocalAssignment(Assignment):
         """Tell the worker that the call is withdrawn."""
         self.withdrawn = True
         self.worker.withdraw(self)
+
+    def give_back(self) -> None:
+        """Free the slot of a call that was not offered."""
+        self.worker.give_back(self)
 
     def refuse_answer(self, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker that its decision cannot be rendered."""
