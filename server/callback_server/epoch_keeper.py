@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,8 @@ class EpochKeeper:
         self.epochs: Final = Epochs(self._on_report)
         self._file = file
         self._written = b""
+        self._writing = threading.Lock()
+        """Held while the file is written: a stop writes it while the thread of `run` may not have ended."""
         self._losses: list[Loss] = []
         if file is not None:
             self._read(file)
@@ -82,8 +85,11 @@ class EpochKeeper:
 
     def write(self) -> None:
         """Write the file, unless it has everything."""
-        if self._file is None:
-            return
+        if self._file is not None:
+            with self._writing:
+                self._write(self._file)
+
+    def _write(self, file: Path) -> None:
         contents = msgspec.json.encode(
             _Contents(
                 {
@@ -101,9 +107,9 @@ class EpochKeeper:
         if contents == self._written:
             return
         try:
-            _replace(self._file, contents)
+            _replace(file, contents)
         except OSError as error:
-            log.error("store_epochs_not_written", file=str(self._file), error=error.strerror)
+            log.error("store_epochs_not_written", file=str(file), error=error.strerror)
         else:
             self._written = contents
 

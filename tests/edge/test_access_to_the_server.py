@@ -7,7 +7,18 @@ import grpc
 import pytest
 import trustme
 from soak.counts import count
-from support.edge import EdgeProcess, Refused, ask, control_plane, new_state, plain, refusal, refusing, running_edge
+from support.edge import (
+    EdgeProcess,
+    Refused,
+    ScriptedEdgeService,
+    ask,
+    control_plane,
+    new_state,
+    plain,
+    refusal,
+    refusing,
+    running_edge,
+)  # fmt: skip
 from support.wait import wait_until
 
 from callback_edge.settings import EdgeSettings
@@ -59,6 +70,36 @@ async def test_each_stream_has_the_token_and_follows_its_file(soon, token_file, 
         log.clear()
         assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         assert plane.tokens[-1] == "Bearer another"
+
+
+class Hesitant(ScriptedEdgeService):
+    """A server that refuses the first stream, but not at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_refuse = asyncio.Event()
+
+    async def StreamInvocations(self, requests, context):
+        if self.opened == 0:
+            self.opened += 1
+            await self.may_refuse.wait()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+        await super().StreamInvocations(requests, context)
+
+
+async def test_a_token_that_changes_while_a_stream_with_the_former_one_is_refused_is_used_at_once(
+    soon, token_file, monkeypatch
+):
+    monkeypatch.setattr(channel, "STREAM_COUNT", 1)
+    monkeypatch.setattr(channel, "_FIRST_PAUSE_S", 3600)
+    async with (
+        control_plane(plane=Hesitant()) as plane,
+        running_edge(plane.target, server_token_file=token_file) as edge,
+    ):
+        await wait_until(lambda: plane.opened == 1, what="the first stream")
+        edge.upstream._channel.replace_streams()  # as after a change of the file
+        plane.may_refuse.set()
+        await wait_until(lambda: not edge.upstream.why_not_ready(), what="a stream")
 
 
 async def test_without_a_token_file_none_is_sent():

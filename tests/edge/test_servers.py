@@ -180,6 +180,30 @@ async def test_a_new_server_gets_its_share_of_calls(monkeypatch):
             assert other.cancelled == 0
 
 
+class Told(ScriptedEdgeService):
+    """A server that remembers what edges pass on of the stores of other servers."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = []
+
+    async def StreamInvocations(self, requests, context):
+        async def told():
+            async for message in requests:
+                self.epochs.append(message.store_epochs)
+                yield message
+
+        await super().StreamInvocations(told(), context)
+
+
+async def test_what_a_server_says_of_its_store_reaches_a_stream_that_is_just_being_opened(monkeypatch):
+    monkeypatch.setattr(channel, "STREAM_COUNT", 0)
+    async with control_plane(plane=Told()) as plane, running_edge(plane.target) as edge:
+        edge.upstream._channel._open_stream()
+        edge.upstream._epochs.receive(b"newer", lambda: None)  # before the stream has had a turn
+        await wait_until(lambda: plane.epochs == [b"newer"], what="the message")
+
+
 async def test_streams_are_replaced_and_the_earlier_ones_return_their_results(monkeypatch):
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:

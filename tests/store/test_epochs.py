@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
+import threading
 
 import pytest
 import redis.asyncio
+import structlog
 from store.test_keeping import Cases
 from support.cluster import STAYING, running_cluster
 from support.replicas import follows, running_stores
@@ -376,6 +379,26 @@ def test_a_damaged_file_stops_the_start_and_says_what_to_do(tmp_path, contents):
     file.write_bytes(contents)
     with pytest.raises(ValueError, match=r"is damaged .*; delete it to start without what this server knew"):
         EpochKeeper(file)
+
+
+def test_a_file_that_is_written_at_the_stop_while_it_is_written_has_what_is_known_then(tmp_path, monkeypatch):
+    keeper, sync = EpochKeeper(tmp_path / "epochs"), os.fsync
+    keeper.epochs.remember(PARTITION, Known(Epoch(1, "a", "a"), 1, 0))
+    at_the_stop = threading.Thread(target=keeper.write)
+
+    def sync_late(descriptor):
+        if at_the_stop.ident is None:
+            keeper.epochs.remember(PARTITION, Known(Epoch(2, "b", "b"), 2, 0))
+            at_the_stop.start()
+            at_the_stop.join(0.2)  # it waits for this write: only where it does not, it ends
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_late)
+    with structlog.testing.capture_logs() as log:
+        keeper.write()
+        at_the_stop.join()
+    assert log == []
+    assert EpochKeeper(tmp_path / "epochs").epochs.known == keeper.epochs.known
 
 
 def test_a_file_in_a_folder_that_does_not_exist_stops_the_start(tmp_path):

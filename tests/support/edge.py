@@ -273,8 +273,8 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def control_plane(credentials=None) -> AsyncIterator[ScriptedEdgeService]:
-    plane = ScriptedEdgeService()
+async def control_plane(credentials=None, *, plane=None) -> AsyncIterator[ScriptedEdgeService]:
+    plane = plane or ScriptedEdgeService()
     await plane.start(credentials=credentials)
     try:
         yield plane

@@ -107,6 +107,7 @@ class ServerChannel:
         self._all_streams: set[InvocationStream] = set()
         """Also the streams that only wait for results."""
         self._retry_now = asyncio.Event()
+        """Set, and replaced by another one, when the next stream may succeed although the last one failed."""
         self._maintenance = [
             asyncio.create_task(self._watch_connectivity()),
             *(asyncio.create_task(self._maintain_stream()) for _ in range(STREAM_COUNT)),
@@ -179,14 +180,15 @@ class ServerChannel:
             await self._channel.wait_for_state_change(state)
 
     def _wake_retries(self) -> None:
-        self._retry_now.set()  # wakes those that wait now
-        self._retry_now.clear()
+        self._retry_now.set()
+        self._retry_now = asyncio.Event()
 
     async def _maintain_stream(self) -> None:
         """Keep one stream in use: open its replacement first, then stop sending on the earlier one."""
         current: InvocationStream | None = None
         pause_s = _FIRST_PAUSE_S
         while True:
+            retry_now = self._retry_now  # of before: what changes while the stream is opened counts
             stream = self._open_stream()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_READINESS_TIMEOUT_S):
@@ -203,7 +205,7 @@ class ServerChannel:
                 stream.task.cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311  # spreads edges
-                    await self._retry_now.wait()
+                    await retry_now.wait()
             pause_s = min(2 * pause_s, _MAX_PAUSE_S)
 
     def _open_stream(self) -> InvocationStream:

@@ -47,7 +47,7 @@ class InvocationStream:
     def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver, epochs: EpochRelay) -> None:
         self._rpc = rpc
         self._epochs = epochs
-        self._must_pass_epochs = bool(epochs.message)
+        self._must_pass_epochs = False
         self._observer = observer
         self._calls = UnansweredCalls(timeout_s, self._call_expired)
         self._outgoing = b""
@@ -107,8 +107,9 @@ class InvocationStream:
         self._observer.call_lost(call)
 
     async def _run(self) -> None:
-        writing = asyncio.create_task(self._write())
         self._epochs.add(self._pass_epochs)
+        self._must_pass_epochs = bool(self._epochs.message)  # also one that came since the stream was created
+        writing = asyncio.create_task(self._write())
         try:
             while (message := await self._rpc.read()) is not grpc.aio.EOF:
                 self._handle(message)

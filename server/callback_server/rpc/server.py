@@ -80,7 +80,8 @@ class Health:
             metrics.STORE_UP.set(store_up)
             self._tell_edges(store_up)  # before any await, so that a stop which begins meanwhile comes last
             for name in HEALTH_NAMES:
-                await self.servicer.set(name, _SERVING if store_up else _NOT_SERVING)
+                is_drained = self._stopping and name == EDGE_SERVICE  # meanwhile: it stays so
+                await self.servicer.set(name, _SERVING if store_up and not is_drained else _NOT_SERVING)
 
     async def drain(self) -> None:
         """Tell edges to use other servers. Everything else continues."""
