@@ -62,8 +62,9 @@ from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.replica_bus import ReplicaBus
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.health import Health
 from callback_server.rpc.new_case import Policy
-from callback_server.rpc.server import Health, make_server
+from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.self_check import SelfCheck
@@ -232,7 +233,12 @@ class ControlPlane:
         )
         self.health = Health()
         self._probe = StoreProbe(
-            self.scripts, recording, epochs, durability=durability, tolerance_s=UNSENT_S, report=self._report_store
+            self.scripts,
+            recording,
+            epochs,
+            durability=durability,
+            tolerance_s=UNSENT_S,
+            report=self.health.set_store_up,
         )
         authenticator = Authenticator(
             principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
@@ -325,7 +331,7 @@ class ControlPlane:
             self._tasks.start(self.workers.run_discovery())
             stack.push_async_callback(self._server.stop, self._settings.grace_s)
             await self._server.start()
-            await self._report_store(is_up=True)
+            self.health.set_store_up(True)
             self._start_background_work()
             self._stack = stack.pop_all()
         return self
@@ -345,9 +351,9 @@ class ControlPlane:
             Whether all of it ended in that time.
         """
         self._is_stopped = True
-        await self.health.drain()
+        self.health.drain()
         await asyncio.sleep(self._settings.drain_s)
-        await self.health.stop()
+        self.health.stop()
         self.workers.drain()
         self.watch_hub.stop()
         self.deliveries.stop()
@@ -417,9 +423,6 @@ class ControlPlane:
 
     async def _count_open_cases(self, owner: str) -> int:
         return await resend(lambda: count_open_cases(self.scripts, owner))
-
-    async def _report_store(self, is_up: bool) -> None:
-        await self.health.set(store_up=is_up)
 
     async def _cancel_work(self) -> None:
         """Cancel the calls and deliveries that did not end within the grace."""

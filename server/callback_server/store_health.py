@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from callback_process.logs import get_logger
@@ -87,7 +87,7 @@ class StoreProbe:
         *,
         durability: Durability,
         tolerance_s: float,
-        report: Callable[[bool], Awaitable[None]],
+        report: Callable[[bool], None],
     ) -> None:
         """Create a probe.
 
@@ -131,7 +131,7 @@ class StoreProbe:
                 await self._check()
                 checked = time.monotonic()
             self._log_refusal()
-            await self._report(is_up and not self._problem and not self._refused)
+            self._report(is_up and not self._problem and not self._refused)
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     def _log_refusal(self) -> None:

@@ -138,8 +138,14 @@ async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services
     assert not (await call_of(services, made)).fallback_sent
 
 
-async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
+async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of, monkeypatch):
     store, started, gate = store_of(), asyncio.Event(), asyncio.Event()
+
+    async def stop_the_store_at_the_deadline(_task, _released, _after_ms):
+        await started.wait()
+        store.process.send_signal(signal.SIGSTOP)
+
+    monkeypatch.setattr("callback_server.calls.invoke._first_of", stop_the_store_at_the_deadline)
 
     async def script(_request, _context):
         started.set()
@@ -147,13 +153,11 @@ async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of):
         return accept()
 
     async with with_handler(store, script) as (services, name):
-        fallback = FALLBACK | {"answer_deadline": {"seconds": 2}}
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
+        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
         caller = invoke(services, made)
-        await started.wait()
-        store.process.send_signal(signal.SIGSTOP)
         try:
-            done, _ = await asyncio.wait([caller], timeout=2.5)
+            await started.wait()
+            done, _ = await asyncio.wait([caller], timeout=0.5)
             assert not done  # a store that writes nothing
         finally:
             store.process.send_signal(signal.SIGCONT)

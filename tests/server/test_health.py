@@ -3,12 +3,14 @@
 import asyncio
 
 import grpc
+import h2.connection
+import h2.events
+import h2.settings
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.services import running_services
 from support.system import running_system
 from support.wait import wait_until
-
-from callback_server.rpc.server import EDGE_SERVICE, Health
 
 
 async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
@@ -37,16 +39,33 @@ async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
         await wait_until(serves, what="SERVING")
 
 
-async def test_a_server_that_drains_while_a_slow_client_is_told_that_it_serves_stays_not_ready_for_edges():
-    health = Health()
+async def stalled_watch(address, service):
+    """Watch the health of a service, and take no answer. Return the connection once the server answers."""
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    head = {":method": "POST", ":scheme": "http", ":path": "/grpc.health.v1.Health/Watch", ":authority": "x"}
+    connection.send_headers(1, [*head.items(), ("te", "trailers"), ("content-type", "application/grpc")])
+    message = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    connection.send_data(1, b"\0" + len(message).to_bytes(4) + message, end_stream=True)
+    answered = False
+    while not answered:
+        writer.write(connection.data_to_send())
+        events = connection.receive_data(await reader.read(65536))
+        answered = any(isinstance(event, h2.events.ResponseReceived) for event in events)
+    return writer
 
-    async def status(name):
-        return (await health.servicer.Check(health_pb2.HealthCheckRequest(service=name), None)).status
 
-    async with health.servicer._server_watchers[""]:  # held while a client of the whole server is told
-        telling = asyncio.create_task(health.set(store_up=True))
-        await asyncio.sleep(0)
-        await health.drain()
-    await telling
-    assert await status(EDGE_SERVICE) == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert await status("") == health_pb2.HealthCheckResponse.SERVING
+async def test_a_client_that_takes_no_answer_delays_neither_other_clients_nor_the_stop(store_of):
+    async with running_services(store_of()) as services:
+        stalled = await stalled_watch(services.address, "callback.v1.EdgeService")
+        request = health_pb2.HealthCheckRequest(service="callback.v1.EdgeService")
+        watch = health_pb2_grpc.HealthStub(services.channel).Watch(request, timeout=60)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        services.control_plane.health.drain()
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        whole = await health_pb2_grpc.HealthStub(services.channel).Check(health_pb2.HealthCheckRequest())
+        assert whole.status == health_pb2.HealthCheckResponse.SERVING
+        stalled.close()

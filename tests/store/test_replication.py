@@ -22,7 +22,7 @@ from callback_server import doctor, store_health
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
-from callback_server.rpc.server import Health
+from callback_server.rpc.health import Health
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection import replication
@@ -467,9 +467,9 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
     monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
     reported, health = collections.deque(maxlen=1), Health()
 
-    async def report(is_up):
+    def report(is_up):
         reported.append(is_up)
-        await health.set(store_up=is_up)
+        health.set_store_up(is_up)
 
     async with connect(stores[0].url) as client:
         scripts = Scripts(client, lambda _report: None)
@@ -491,16 +491,18 @@ async def test_a_store_whose_settings_become_hidden_is_logged_once_and_stays_saf
     monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
     reported = []
 
-    async def report(is_up):
-        reported.append(is_up)
-
     async with redis.asyncio.Redis(port=stores[0].port) as plain:
         await plain.execute_command("ACL SETUSER", "limited", "on", ">word", "~*", "&*", "+@all", "-config")
         try:
             async with connect(f"redis://limited:word@127.0.0.1:{stores[0].port}") as client:
                 scripts = Scripts(client, lambda _report: None)
                 probe = StoreProbe(
-                    scripts, Recording(), Epochs(), durability=Durability.ALWAYS, tolerance_s=600, report=report
+                    scripts,
+                    Recording(),
+                    Epochs(),
+                    durability=Durability.ALWAYS,
+                    tolerance_s=600,
+                    report=reported.append,
                 )
                 with capture_logs() as logs:
                     running = asyncio.create_task(probe.run())

@@ -1,4 +1,4 @@
-"""The gRPC server: its services, limits and health."""
+"""The gRPC server: its services and limits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
-from callback_server import metrics
 from callback_server.access.authenticator import Authenticator
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
+from callback_server.rpc.health import Health
 from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Servicer, require_roles
 from callback_server.rpc.reflection import add_reflection
@@ -32,13 +32,6 @@ _GUARDED: Final = (
 )
 _CALLBACKS_SERVICE, _EDGE_SERVICE, _WORKER_SERVICE = _GUARDED
 SERVICES: Final = tuple(service.full_name for service in _GUARDED)
-EDGE_SERVICE: Final = _EDGE_SERVICE.full_name
-HEALTH_NAMES: Final = ("", *SERVICES)
-"""The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
-EdgeService: while a server stops or has lost the store, edges use other servers."""
-
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -53,50 +46,6 @@ _OPTIONS: Final[Options] = [
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 ]
-
-
-class Health:
-    """The health of this process, for health checks and edges: whether it stops, and the store responds and is safe."""
-
-    def __init__(self) -> None:
-        self.servicer = health.aio.HealthServicer()
-        self.edges: EdgeServicer | None = None
-        """The servicer that tells connected edges as well."""
-        self._store_up: bool | None = None
-        self._stopping = False
-
-    async def why_not_ready(self) -> str:
-        """Return why this process may get no work, in a few words. Empty: it may."""
-        if self._stopping:
-            return "stopping"
-        if self._store_up:
-            return ""
-        return "the store does not answer, is not safe, or is refused: see store_unsafe and store_refused in the log"
-
-    async def set(self, *, store_up: bool) -> None:
-        """Set whether the store responds and is safe. No effect once the process stops."""
-        if not self._stopping and store_up is not self._store_up:
-            self._store_up = store_up
-            metrics.STORE_UP.set(store_up)
-            self._tell_edges(store_up)  # before any await, so that a stop which begins meanwhile comes last
-            for name in HEALTH_NAMES:
-                is_drained = self._stopping and name == EDGE_SERVICE  # meanwhile: it stays so
-                await self.servicer.set(name, _SERVING if store_up and not is_drained else _NOT_SERVING)
-
-    async def drain(self) -> None:
-        """Tell edges to use other servers. Everything else continues."""
-        self._stopping = True
-        await self.servicer.set(EDGE_SERVICE, _NOT_SERVING)
-        self._tell_edges(False)
-
-    async def stop(self) -> None:
-        """Tell all health checks that this process accepts no new work."""
-        self._stopping = True
-        await self.servicer.enter_graceful_shutdown()
-
-    def _tell_edges(self, is_ready: bool) -> None:
-        if self.edges is not None:
-            self.edges.set_ready(is_ready)
 
 
 def make_server(
@@ -134,7 +83,7 @@ def make_server(
     _add(router, _CALLBACKS_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
     _add(router, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
     _add(router, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_status.servicer, router.as_server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
     if reflect:
         add_reflection(router, (*SERVICES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))

@@ -1,0 +1,98 @@
+"""The health of this process, for health checks and edges.
+
+The servicer of grpcio holds a lock while it tells a watcher of a change, and a change needs the lock. So one client
+that does not read would keep all others from their answers, and this process from its stop. Here it delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
+from callback_server import metrics
+from callback_server.rpc.edge_service import EdgeServicer
+
+_EDGE_SERVICE: Final = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
+_NAMES: Final = (
+    "",
+    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"].full_name,
+    _EDGE_SERVICE,
+    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
+)
+"""The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
+EdgeService: while a server stops or has lost the store, edges use other servers."""
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """Whether this process stops, and the store responds and is safe."""
+
+    def __init__(self) -> None:
+        self.edges: EdgeServicer | None = None
+        """The servicer that tells connected edges as well."""
+        self._statuses: dict[str, int] = dict.fromkeys(_NAMES, _NOT_SERVING)
+        self._changed = asyncio.Event()
+        """Set, and replaced by another one, with each change."""
+        self._store_up: bool | None = None
+        self._stopping = False
+
+    async def Check(  # noqa: N802  # gRPC's name
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> health_pb2.HealthCheckResponse:
+        """Return the status of a service."""
+        if request.service not in self._statuses:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
+
+    async def Watch(  # noqa: N802  # gRPC's name
+        self, request: health_pb2.HealthCheckRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+        """Send the status of a service, now and after each change. A slow client misses those in between."""
+        told = None
+        while True:
+            changed, status = self._changed, self._statuses.get(request.service, _UNKNOWN)
+            if status == told:
+                await changed.wait()
+            else:
+                told = status
+                yield health_pb2.HealthCheckResponse(status=status)
+
+    async def why_not_ready(self) -> str:
+        """Return why this process may get no work, in a few words. Empty: it may."""
+        if self._stopping:
+            return "stopping"
+        if self._store_up:
+            return ""
+        return "the store does not answer, is not safe, or is refused: see store_unsafe and store_refused in the log"
+
+    def set_store_up(self, is_up: bool) -> None:
+        """Set whether the store responds and is safe. No effect once the process stops."""
+        if not self._stopping and is_up is not self._store_up:
+            self._store_up = is_up
+            metrics.STORE_UP.set(is_up)
+            self._tell(_NAMES, is_ready=is_up)
+
+    def drain(self) -> None:
+        """Tell edges to use other servers. Everything else continues."""
+        self._stopping = True
+        self._tell((_EDGE_SERVICE,), is_ready=False)
+
+    def stop(self) -> None:
+        """Tell all health checks that this process accepts no new work."""
+        self._stopping = True
+        self._tell(_NAMES, is_ready=False)
+
+    def _tell(self, names: Collection[str], *, is_ready: bool) -> None:
+        self._statuses.update(dict.fromkeys(names, _SERVING if is_ready else _NOT_SERVING))
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self.edges is not None:
+            self.edges.set_ready(is_ready)
