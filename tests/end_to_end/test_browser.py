@@ -5,6 +5,7 @@ import datetime
 import json
 
 import pytest
+from soak.counts import combinations
 from support.browser import chromium, lands_at, site, visitor
 from support.handlers import accept, answering, override, reject
 from support.store import free_port
@@ -268,8 +269,7 @@ async def by_keyboard(page):
     await page.keyboard.press("Enter")
 
 
-@pytest.mark.parametrize("parameter", ["", "state"])
-@pytest.mark.parametrize("press", [by_mouse, by_keyboard])
+@pytest.mark.parametrize(("press", "parameter"), combinations([by_mouse, by_keyboard], ["", "state"]))
 async def test_a_person_confirms_and_the_handler_gets_the_confirmed_get(browser, sites, around, press, parameter):
     mail, platform = sites
     name = around.handler.play(answering(accept()))

@@ -176,9 +176,11 @@ def test_the_test_of_the_handler(tour):
     assert "1 passed" in tour.run("pytest -q test_handler.py")
 
 
-@contextlib.contextmanager
-def production(tour):
-    """Run the production setup. Yield the commands that follow on the server and the edge."""
+@pytest.fixture(scope="module")
+def production(tmp_path_factory):
+    """Run the production setup of a user. Yield the user, and the commands that follow those that run the processes."""
+    require("curl")
+    tour = Tour(tmp_path_factory.mktemp("production"))
     tour.write("production.toml")
     tour.run("\n".join(commands("umask")))
     (tour.directory / "store").mkdir()
@@ -197,29 +199,29 @@ def production(tour):
             tour.running(*edge.split(), ready=listens(tour.edge)),
             tour.running(*shlex.split(console, comments=True), ready=listens(tour.console)),
         ):
-            yield others
+            yield tour, others
     finally:
         store.stop()
 
 
-def test_the_production_setup_of_the_readme(tour):
-    with production(tour) as (doctor, listing, activities):
-        assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
-        assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
-        generate = commands("callback generate")[0]
-        tour.remember(tour.run(f"{generate} --token-file orders.token"))
-        assert tour.run("curl -s URL") == "thank you"
-        assert tour.printed["CASE"] in tour.run(listing)
-        assert "record" in tour.run(activities)
-        assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
-        assert "--owner" in tour.run("callback list --token-file worker.token 2>&1", code=1)
-        origin = f"http://{tour.console}"
-        token = (tour.directory / "orders.token").read_text().strip()
-        answer = httpx.post(f"{origin}/sign-in", headers={"Origin": origin}, data={"token": token})
-        page = httpx.get(f"{origin}/callbacks", cookies=answer.cookies)
-        assert f"/callbacks/{tour.printed['CASE']}" in page.text
-        for line in tour.run(doctor).splitlines():
-            assert line.startswith("ok  "), line
+def test_the_production_setup_of_the_readme(production):
+    tour, (doctor, listing, activities) = production
+    assert (tour.directory / "orders.token").stat().st_mode & 0o077 == 0
+    assert "UNAUTHENTICATED" in tour.run(f"{listing.split('--token-file')[0]} 2>&1", code=1)
+    generate = commands("callback generate")[0]
+    tour.remember(tour.run(f"{generate} --token-file orders.token"))
+    assert tour.run("curl -s URL") == "thank you"
+    assert tour.printed["CASE"] in tour.run(listing)
+    assert "record" in tour.run(activities)
+    assert "ROLE_MISSING" in tour.run("callback list --token-file edge.token 2>&1", code=1)
+    assert "--owner" in tour.run("callback list --token-file worker.token 2>&1", code=1)
+    origin = f"http://{tour.console}"
+    token = (tour.directory / "orders.token").read_text().strip()
+    answer = httpx.post(f"{origin}/sign-in", headers={"Origin": origin}, data={"token": token})
+    page = httpx.get(f"{origin}/callbacks", cookies=answer.cookies)
+    assert f"/callbacks/{tour.printed['CASE']}" in page.text
+    for line in tour.run(doctor).splitlines():
+        assert line.startswith("ok  "), line
 
 
 ANSWERING = """# answering.py
@@ -239,10 +241,11 @@ if __name__ == "__main__":
 """
 
 
-def test_a_handler_with_the_worker_token_of_the_readme_answers_a_held_call(tour):
+def test_a_handler_with_the_worker_token_of_the_readme_answers_a_held_call(production):
+    tour, _ = production
     (tour.directory / "answering.py").write_text(ANSWERING.replace("127.0.0.1:50051", tour.grpc))
     generate = "callback generate --activity order-paid --type response --token-file orders.token"
-    with production(tour), tour.running(sys.executable, "answering.py", says="worker_connected"):
+    with tour.running(sys.executable, "answering.py", says="worker_connected"):
         tour.remember(tour.run(f"{generate} --answer-mode hold"))
         with ThreadPoolExecutor(1) as visitor:
             held = visitor.submit(httpx.get, tour.printed["URL"], timeout=60)

@@ -37,11 +37,13 @@ def test_a_guide_is_a_complete_program_of_less_than_40_lines_of_code(name):
 
 
 @contextlib.contextmanager
-def running(*command, directory):
-    """Run a Python program in a directory until the end of the block. Yield the path of its log."""
+def running(*command, directory, **variables):
+    """Run a Python program in a directory, with variables, until the end of the block. Yield the path of its log."""
     log = directory / "program.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *command], cwd=directory, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=directory, env=os.environ | variables, stdout=output, stderr=output
+        )
     try:
         yield log
     finally:
@@ -136,22 +138,19 @@ def openid(world):
         yield provider
 
 
-@pytest.fixture
-async def app(openid, world, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+async def running_app(openid, world, tmp_path_factory):
     """Run the app of the guide, with a page that shows the user. Return its origin."""
-    openid.reset()
-    monkeypatch.setenv("OPENID_CLIENT_SECRET", CLIENT_SECRET)
-    monkeypatch.setenv("SESSION_KEY", "k" * 32)
-    address = f"127.0.0.7:{free_port()}"
+    directory, address = tmp_path_factory.mktemp("login"), f"127.0.0.7:{free_port()}"
     write(
         "login_app.py",
-        tmp_path,
+        directory,
         {
             "https://app.example": f"http://{address}", "https://login.example": openid.issuer,
             "https://box.example": world.url, "127.0.0.1:50051": world.target,
         },
     )  # fmt: skip
-    (tmp_path / "pages.py").write_text(
+    (directory / "pages.py").write_text(
         """
 from fastapi import Request
 from login_app import app
@@ -161,9 +160,17 @@ async def home(request: Request):
     return request.session.get("user", "nobody")
 """
     )
-    with running("-m", "hypercorn", "pages:app", "--bind", address, directory=tmp_path) as log:
+    command = ["-m", "hypercorn", "pages:app", "--bind", address]
+    with running(*command, directory=directory, OPENID_CLIENT_SECRET=CLIENT_SECRET, SESSION_KEY="k" * 32) as log:
         await wait_until(lambda: "Running on" in log.read_text(), what="the app to listen")
         yield f"http://{address}"
+
+
+@pytest.fixture
+def app(openid, running_app):
+    """Return the origin of the app, before any visitor has logged in."""
+    openid.reset()
+    return running_app
 
 
 async def user_of(page, app):

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
 from flows.serving import serving
+from soak.counts import combinations
 from support.browser import lands_at
 
 from callback import CallStatus, CloseReason
@@ -128,8 +129,7 @@ async def is_turned_away(page, world, case):
     assert (await world.client.get_callback(case)).close_reason is CloseReason.FAILED
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("lies", LIES, ids=str)
+@pytest.mark.parametrize(("lies", "mode"), combinations(LIES, MODES), ids=str)
 async def test_a_token_that_is_not_for_this_login_is_refused(page, world, provider, login, lies, mode):
     provider.lies = lies
     case, url = await login["begin"](world.patient, mode)

@@ -112,9 +112,14 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-async def test_an_incomplete_response_is_refused_and_the_login_can_be_retried(page, world, idp, login, lands_on, lie):
+async def test_an_incomplete_response_is_refused(page, world, idp, login, lie):
     for name, value in lie.items():
         setattr(idp, name, getattr(idp, value) if name == "signer" else value)
+    await is_refused(page, world, login)
+
+
+async def is_refused(page, world, login):
+    """Check that the handler refuses a login and its case stays open. Return the case and the URL of the login."""
     case, url = await login["begin"](world.patient)
     await page.goto(url)
     await page.click("#go")
@@ -122,7 +127,13 @@ async def test_an_incomplete_response_is_refused_and_the_login_can_be_retried(pa
     assert await page.inner_text("body") == "This login is not valid."
     assert (login["logged_in"], world.platform.visits()) == ({}, [])
     assert (await world.client.get_callback(case)).status is CallbackStatus.OPEN
+    assert await statuses(world, case) == [CallStatus.REJECTED]
+    return case, url
 
+
+async def test_a_login_that_was_refused_can_be_retried(page, world, idp, login, lands_on):
+    idp.tamper = no_signature
+    case, url = await is_refused(page, world, login)
     idp.reset()
     await page.goto(url)
     await page.click("#go")

@@ -111,16 +111,20 @@ def test_a_lint_exception_names_its_rule_and_its_reason():
     assert wrong_lines(SOURCES, check) == []
 
 
+@functools.cache
 def docstring_lines(path):
     """Return each line of the docstrings of a module, with its number."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield from enumerate(node.value.value.splitlines(), node.lineno)
+    docstrings = (
+        node
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+    return [line for node in docstrings for line in enumerate(node.value.value.splitlines(), node.lineno)]
 
 
 def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone():
     def check(path):
-        lines = list(docstring_lines(path))
+        lines = docstring_lines(path)
         for number, line in lines:
             if "| |---" in line:
                 yield number, line.strip()

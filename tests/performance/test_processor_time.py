@@ -29,10 +29,11 @@ MOST_OF_ECHO = 6
 """Limit for a `GenerateCallbackUrl`, as a multiple of the processor time of a bare gRPC echo."""
 
 
-@pytest.fixture
-async def ours(tmp_path):
-    with programs.running_store(tmp_path / "store") as store:
-        async with programs.running_deployment(tmp_path / "ours", store) as deployment:
+@pytest.fixture(scope="module")
+async def ours(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("ours")
+    with programs.running_store(directory / "store") as store:
+        async with programs.running_deployment(directory / "ours", store) as deployment:
             yield deployment
 
 

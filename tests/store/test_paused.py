@@ -6,6 +6,7 @@ import itertools
 import pytest
 import redis.asyncio
 from redis.crc import key_slot
+from soak.counts import count
 from store.test_keeping import LEASES, Cases
 from support.store import KINDS
 from support.wait import wait_until
@@ -129,7 +130,7 @@ async def test_the_last_change_stays_in_whatever_order_changes_reach_a_partition
     for change, activity in ((pause, "push"), (pause, "other"), (resume, "push")):
         await change(cases, activity)
         known.append(await read_pauses(cases.scripts))
-    for order in itertools.permutations(known):
+    for order in itertools.islice(itertools.permutations(known), 0, None, count(4, 1)):
         for copy in copies():
             await cases.client.delete(copy)
         for paused in order:

@@ -183,15 +183,19 @@ TRANSITIONS = {
 DUE = {"sweep_partition", "take_deliveries", "take_deliveries, notifications"}
 
 
-async def contents(client):
-    """Return every key with its value and whether it expires."""
+async def read_all(client, command):
+    """Return the reply of a command for every key."""
     names = sorted([key async for key in client.scan_iter(count=10_000)])
     pipeline = client.pipeline(transaction=False)
     for name in names:
-        pipeline.dump(name)
-        pipeline.pttl(name)
-    found = await pipeline.execute()
-    return {name: (found[2 * at], max(found[2 * at + 1], 0)) for at, name in enumerate(names)}
+        pipeline.execute_command(command, name)
+    return dict(zip(names, await pipeline.execute(), strict=True))
+
+
+async def contents(client):
+    """Return every key with its value and its time to live, 0 if it has none."""
+    values, lifetimes = await read_all(client, "DUMP"), await read_all(client, "PTTL")
+    return {name: (value, max(lifetimes[name], 0)) for name, value in values.items()}
 
 
 async def damage(client, key):
@@ -233,7 +237,7 @@ async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_w
         partial, refused = [], 0
         for key in stored:
             await damaged(plain, stored, key)
-            before = {other: value for other, (value, _) in (await contents(plain)).items()}
+            before = await read_all(plain, "DUMP")
             made.due.clear()
             try:
                 await TRANSITIONS[name](made)
@@ -241,7 +245,7 @@ async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_w
             except ResponseError:
                 refused += 1
                 cases = [b""]  # in the name of every key
-            after = {other: value for other, (value, _) in (await contents(plain)).items()}
+            after = await read_all(plain, "DUMP")
             changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
             if changed := [other for other in changed if any(case_id in other for case_id in cases)]:
                 partial.append((key, changed))

@@ -14,10 +14,11 @@ OFF = (
     "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
     "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning",
     "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled",
-    "PreconnectToSearch",
+    "PreconnectToSearch", "SpareRendererForSitePerProcess",
 )  # fmt: skip
-"""Features that are off: the popups of the address bar, which each new context renders at twice the cost of a page, and
-those that Playwright 1.60 switches off, because Chromium reads only the last `--disable-features`."""
+"""Features that are off: the popups of the address bar, which each new context renders at twice the cost of a page,
+those that Playwright 1.60 switches off, because Chromium reads only the last `--disable-features`, and a spare process
+for the next page, which most visitors never open."""
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
