@@ -22,7 +22,8 @@ def start_backup(store, copy):
     """Start the sample script in the way that the page describes."""
     # The tests already need redis-server, which includes redis-cli. It works with Redis and with Valkey.
     cli = f"{require('redis-cli')} -p {store.port}"
-    command = ["sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
+    # A shell cannot trap a signal that is ignored when it starts, as SIGHUP is in tests that run with nohup.
+    command = ["env", "--default-signal=HUP", "sh", str(SAMPLES / "backup.sh"), str(store.directory), str(copy)]
     return subprocess.Popen(command, env={**os.environ, "CLI": cli}, stderr=subprocess.PIPE, text=True)
 
 

@@ -28,7 +28,7 @@ CASES = 8
 @pytest.fixture
 async def handler():
     """Run a handler that responds with the body it received."""
-    async with handler_service("order-paid") as service:
+    async with handler_service("order-paid", deadline_s=60) as service:  # the process of the tests may be slow
 
         async def echo(call):
             return Response(call.query["n"])

@@ -28,6 +28,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
     calls = count(80, 5000)
     lose = each_once("create_case", "set_response", "claim_call", "finish_call", "close_case")
     kinds = ("recorded", "single", "retried", "multiple")
+    unavailable = []
 
     async def script(call):
         if call.activity_case == "retried" and call.attempt == 1:
@@ -38,6 +39,12 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
         StoreProxy(store, lose) as proxy,
         running_system(tmp_path, store, store_url=proxy.url, config=handler.config) as system,
     ):
+
+        async def post(url, content):
+            while (answer := await system.http.post(url, content=content)).status_code == 503:
+                unavailable.append(url)  # on a busy machine, the time in which a server asks again can be too short
+                assert len(unavailable) <= 2
+            return answer
 
         async def one(n):
             kind = kinds[n % len(kinds)]
@@ -50,7 +57,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
             )
             await system.client.set_response(case.case_id, Response(f"answer {n}"))
             expected = [422, 200, 410] if kind == "retried" else [200, 200] if kind == "multiple" else [200, 410]
-            got = [await system.http.post(f"{case.url}?at={at}", content=b"%d" % n) for at in range(len(expected))]
+            got = [await post(f"{case.url}?at={at}", b"%d" % n) for at in range(len(expected))]
             assert [answer.status_code for answer in got] == expected, kind
             assert [answer.text for answer in got if answer.status_code == 200] == [f"answer {n}"] * expected.count(200)
             closed = await system.client.close_callback(case.case_id)
