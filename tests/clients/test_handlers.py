@@ -16,6 +16,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.clients import CALL, CASE, CREATED, ask_handler, handle_request
+from support.health import stalled_watch
 from support.wait import wait_until
 
 from callback import Accept, Handlers, Headers, IncomingCall, Query, Redirect, Reject, Response
@@ -231,6 +232,13 @@ async def test_a_handler_past_its_deadline_is_cancelled_and_that_is_logged(caplo
     await wait_until(lambda: "handler_cancelled" in caplog.text)
     assert CALL in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_client_that_takes_no_answer_to_its_watch_of_the_health_does_not_keep_the_server_from_its_stop():
+    async with asyncio.timeout(60):
+        async with Handlers().listen("127.0.0.1:0", grace=0) as listening:
+            stalled = await stalled_watch(listening.address, "callback.v1.CallbackHandlerService")
+        stalled.close()
 
 
 async def test_calls_run_concurrently():

@@ -1,13 +1,9 @@
 """Health depends on what the store can do, not on whether it answers."""
 
-import asyncio
-
 import grpc
-import h2.connection
-import h2.events
-import h2.settings
 import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.health import stalled_watch
 from support.services import running_services
 from support.system import running_system
 from support.wait import wait_until
@@ -37,25 +33,6 @@ async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
             return await status() == health_pb2.HealthCheckResponse.SERVING
 
         await wait_until(serves, what="SERVING")
-
-
-async def stalled_watch(address, service):
-    """Watch the health of a service, and take no answer. Return the connection once the server answers."""
-    host, port = address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    connection = h2.connection.H2Connection()
-    connection.initiate_connection()
-    connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    head = {":method": "POST", ":scheme": "http", ":path": "/grpc.health.v1.Health/Watch", ":authority": "x"}
-    connection.send_headers(1, [*head.items(), ("te", "trailers"), ("content-type", "application/grpc")])
-    message = health_pb2.HealthCheckRequest(service=service).SerializeToString()
-    connection.send_data(1, b"\0" + len(message).to_bytes(4) + message, end_stream=True)
-    answered = False
-    while not answered:
-        writer.write(connection.data_to_send())
-        events = connection.receive_data(await reader.read(65536))
-        answered = any(isinstance(event, h2.events.ResponseReceived) for event in events)
-    return writer
 
 
 async def test_a_client_that_takes_no_answer_delays_neither_other_clients_nor_the_stop(store_of):

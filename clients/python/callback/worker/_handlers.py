@@ -231,8 +231,10 @@ class Handlers:
         try:
             yield _listening(address, port)
         finally:
-            await servicer.enter_graceful_shutdown()
+            # Not before the stop: the servicer waits for a client that takes no answer to its watch.
+            ending = asyncio.create_task(servicer.enter_graceful_shutdown())
             await server.stop(grace)
+            await ending
             await threads.close()
 
 
