@@ -8,6 +8,7 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
+from callback.connection import _tls
 from callback.connection._tls import TlsFiles
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callbacks_service_pb2 as messages
@@ -146,6 +148,21 @@ def test_a_replaced_file_of_equal_size_and_time_is_detected(ours):
     files, status = TlsFiles(Tls(ours.ca_file)), ours.ca_file.stat()
     ours.ca_file.write_bytes(after.ljust(length, b"\n"))
     os.utime(ours.ca_file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert files.reload_if_changed()
+
+
+def test_a_file_that_changes_twice_in_one_tick_of_the_clock_is_read_again(ours, monkeypatch):
+    tick = 3600 * 10**9
+
+    def of_one_tick(file):
+        """Return a file whose status shows whole ticks alone."""
+        times = {name: getattr(file.stat(), name) // tick * tick for name in ("st_ctime_ns", "st_mtime_ns")}
+        return SimpleNamespace(read_bytes=file.read_bytes, stat=lambda: SimpleNamespace(**times, st_size=0, st_ino=0))
+
+    monkeypatch.setattr(_tls, "Path", of_one_tick)
+    monkeypatch.setattr(_tls, "_SETTLED_NS", tick)
+    files = TlsFiles(Tls(ours.ca_file))
+    ours.replace()
     assert files.reload_if_changed()
 
 

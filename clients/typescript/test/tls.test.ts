@@ -1,7 +1,9 @@
 /** TLS, with the certificates that `tests/languages/test_typescript.py` makes. */
 
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -15,6 +17,8 @@ import {
   HandleCallbackResponseSchema,
 } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { CallbacksService } from "#gen/callback/v1/callbacks_service_pb.js";
+import { PemFiles } from "../src/connection/tls.js";
+import { standardErrorLogger } from "../src/logger.js";
 import { definitionOf, refusalOf } from "./scripted-server.js";
 import { Events } from "./support.js";
 
@@ -132,6 +136,26 @@ describe("TLS", { skip: CERTIFICATES === "" && "TEST_CERTIFICATES is not set" },
     await copyFile(file("server.pem"), tls.certFile);
     await events.of("tls_files_reloaded");
     await ask(server.address);
+  });
+
+  test("reads a file again that changes twice in one tick of the clock", async (context) => {
+    const { statSync } = fs;
+    const tick = (time: bigint): bigint => time - (time % 2_000_000_000n);
+    const coarse = (path: fs.PathLike): Partial<fs.BigIntStats> => {
+      const { ctimeNs, mtimeNs } = statSync(path, { bigint: true });
+      return { ctimeNs: tick(ctimeNs), mtimeNs: tick(mtimeNs), size: 0n, ino: 0n };
+    };
+    context.mock.method(fs, "statSync", coarse as typeof fs.statSync);
+    syncBuiltinESMExports();
+    try {
+      await copyFile(file("ca.pem"), file("changing.pem"));
+      const files = new PemFiles({ caFile: file("changing.pem") }, standardErrorLogger);
+      await copyFile(file("server.pem"), file("changing.pem"));
+      assert.equal(files.reloadIfChanged(), true);
+    } finally {
+      context.mock.restoreAll();
+      syncBuiltinESMExports();
+    }
   });
 
   test("refuses files that cannot be used, and names them", () => {

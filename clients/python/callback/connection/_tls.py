@@ -8,6 +8,7 @@ once. Nothing of a key appears in a `repr` or an error.
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +17,10 @@ from pathlib import Path
 import grpc
 
 _log = logging.getLogger("callback.connection")
+
+_SETTLED_NS = 2_000_000_000
+"""How long after a change another one has another time on every file system, in nanoseconds: the clock of most kernels
+ticks every few milliseconds, that of some file systems every two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +206,17 @@ def _check(
         raise ValueError(f"{files}: no usable PEM content{reason}") from None
 
 
-def _stat(file: str | PathLike[str] | None) -> tuple[int, ...] | None:
-    """Return values that differ after a file was written, replaced or made readable."""
+def _stat(file: str | PathLike[str] | None) -> object:
+    """Return a value that differs after a file was written, replaced or made readable, or has just changed."""
     try:
         status = None if file is None else Path(file).stat()
     except OSError:
         return None
-    return None if status is None else (status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino)
+    if status is None:
+        return None
+    if time.time_ns() - status.st_ctime_ns < _SETTLED_NS:
+        return object()  # it may change again without a trace in its status
+    return status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read(file: str | PathLike[str] | None) -> bytes | None:
