@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.clients import CALL, CASE, call_message, callback_message
@@ -10,6 +11,7 @@ from support.services import running_services
 from support.wait import wait_until
 
 from callback import CallbackClosedError, CallStatus, CloseReason, NotFoundError, Response
+from callback.connection import _backoff
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.edge_service_pb2 import InvokeRequest
@@ -128,6 +130,20 @@ async def test_the_earliest_ended_call_is_found_across_pages(server, client):
     }
     assert (await client.wait_for_call(CASE, after=5, timeout=30)).attempt == 7
     assert server.requests[-1] == messages.GetCallRequest(call_id="the one")
+
+
+async def test_a_wait_whose_last_request_has_no_response_times_out_by_itself_whatever_the_clocks_say(
+    server, client, monkeypatch
+):
+    slow = SimpleNamespace(monotonic=lambda: time.monotonic() * 0.9)  # the deadline of gRPC comes before the end
+    monkeypatch.setattr(_backoff, "time", slow)
+
+    async def never(_request):
+        await asyncio.Event().wait()
+
+    server.answers["GetCallback"] = never
+    with pytest.raises(TimeoutError, match=r"ended within 0\.5 s"):
+        await client.wait_for_call(CASE, timeout=0.5)
 
 
 async def test_calls_are_not_listed_while_the_case_has_none(server, client):

@@ -454,8 +454,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
     const { timeoutMs = this.#connection.timeoutMs, after = 0, signal } = options;
     const backoff = new Backoff(timeoutMs, { longestMs: 1_000 });
     for (;;) {
+      const remainingMs = Math.max(backoff.remainingMs, 100);
       try {
-        const remainingMs = Math.max(backoff.remainingMs, 100);
         const requestOptions = { signal, timeoutMs: Math.min(this.#connection.timeoutMs, remainingMs) };
         const call = await this.#findEndedCall(caseId, after, requestOptions);
         if (call !== undefined) {
@@ -463,7 +463,7 @@ export class CallbackClient implements Disposable, AsyncDisposable {
         }
       } catch (error) {
         // At the end of the wait, its own error says more.
-        if (!(error instanceof DeadlineExceededError) || backoff.remainingMs > 0) {
+        if (!(error instanceof DeadlineExceededError) || remainingMs > this.#connection.timeoutMs) {
           throw error;
         }
       }

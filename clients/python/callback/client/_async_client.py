@@ -950,13 +950,12 @@ class AsyncCallbackClient:
         """
         backoff = wait_backoff(timeout, longest=1.0)
         while True:
+            remaining = max(backoff.remaining, 0.1)
             try:
-                if call := await self._find_ended_call(
-                    case_id, after, timeout=min(self._timeout, max(backoff.remaining, 0.1))
-                ):
+                if call := await self._find_ended_call(case_id, after, timeout=min(self._timeout, remaining)):
                     return call
             except DeadlineExceededError:  # at the end of the wait, its own error says more
-                if backoff.remaining > 0:
+                if remaining > self._timeout:
                     raise
             if backoff.remaining <= 0:
                 raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
