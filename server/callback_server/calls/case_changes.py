@@ -69,10 +69,12 @@ async def replace_attributes(
         if is_retry and merged == case.response:
             return  # the first attempt took effect, and the reply of the store was lost
         cookie_host = cookie_domains.host(case.settings.alternative_domain, case.owner)
-        broken = response_problems(merged, platform_url, case.activity, case.answer_mode)
-        broken += in_field("response", cookie_problems(given, cookie_host))
+        broken = [
+            *response_problems(merged, platform_url, case.activity, case.answer_mode),
+            *cookie_problems(given, cookie_host),
+        ]
         if broken:
-            raise InvalidRequestError(broken)
+            raise InvalidRequestError(in_field("response", broken))
         result = await audit.record(
             Change.of_case(AuditAction.RESPONSE_SET, actor, case, details={"attributes": ", ".join(sorted(names))}),
             partial(set_response, scripts, case, merged, owner=owner, recording=recording),

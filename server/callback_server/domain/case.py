@@ -9,7 +9,7 @@ import msgspec
 
 from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS
 from callback_server.domain.notification import Reason
-from callback_server.domain.response import Response, ResponseType, in_field, problems
+from callback_server.domain.response import Response, ResponseType, problems
 from callback_server.errors import Violation
 
 RECORD: Final = "record"
@@ -218,4 +218,4 @@ def response_problems(
     Where the case itself answers, its response must be complete: no handler adds to it.
     """
     must_be_complete = activity == RECORD or answer_mode is AnswerMode.ACK
-    return in_field("response", problems(response, platform_url=platform_url, must_be_complete=must_be_complete))
+    return problems(response, platform_url=platform_url, must_be_complete=must_be_complete)

@@ -69,19 +69,21 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     cookie_host = policy.cookie_domains.host(domain, owner)
     answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)
     response = converters.response_from(request.response)
+    answer_deadline_ms = request.answer_deadline.ToMilliseconds() if request.HasField("answer_deadline") else None
     fallback = (
-        Fallback(request.answer_deadline.ToMilliseconds(), converters.response_from(request.fallback))
+        Fallback(answer_deadline_ms or 0, converters.response_from(request.fallback))
         if request.HasField("fallback")
         else None
     )
+    notify, remind_after = request.notify, request.remind_after  # each look at them makes an object
     found = [
         *_guard_problems(request),
         *_policy_problems(request, policy),
         *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
         *_hold_problems(request, answer_mode, policy),
-        *_fallback_problems(request, fallback, answer_mode, policy),
-        *(_notification_problems(request) if request.notify or request.remind_after else ()),
+        *_fallback_problems(request, fallback, answer_deadline_ms, answer_mode, policy),
+        *(_notification_problems(request) if notify or remind_after else ()),
     ]
     closed_response = converters.response_from(request.closed_response) if request.HasField("closed_response") else None
     if closed_response is not None:
@@ -90,8 +92,12 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     if fallback is not None:
         found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
-        found += response_problems(response, policy.platform_url, activity, answer_mode)
-        found += in_field("response", cookie_problems(response, cookie_host))
+        broken = [
+            *response_problems(response, policy.platform_url, activity, answer_mode),
+            *cookie_problems(response, cookie_host),
+        ]
+        if broken:
+            found += in_field("response", broken)
     found += violations(request)
     if found:
         # One violation per field, the last: the rules of the contract come last and matter most.
@@ -119,12 +125,8 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             labels=dict(request.labels) if request.labels else {},
             retryable=request.retryable_after_error,
             prompt=converters.prompt_from(request.prompt) if request.HasField("prompt") else None,
-            answer_deadline_ms=request.answer_deadline.ToMilliseconds()
-            if request.HasField("answer_deadline") and fallback is None
-            else None,
-            remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in request.remind_after))
-            if request.remind_after
-            else (),
+            answer_deadline_ms=answer_deadline_ms if fallback is None else None,
+            remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in remind_after)) if remind_after else (),
         ),
         response=response,
         profile=request.verification_profile,
@@ -133,10 +135,10 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         ordered=request.ordered,
         fallback=fallback,
         closed_response=closed_response,
-        hold_time_ms=_hold_time_ms(request, policy),
+        hold_time_ms=_hold_time_ms(request, policy) if answer_mode is AnswerMode.HOLD else DEFAULT_HOLD_TIME_MS,
         repeat_window_ms=_repeat_window_ms(request),
         no_repeat=request.no_repeat,
-        notify=converters.notify_from(request.notify) if request.notify else (),
+        notify=converters.notify_from(notify) if notify else (),
         pointer=pointer,
         nonce=nonce,
     ), state
@@ -235,13 +237,17 @@ def _hold_time_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> in
 
 
 def _fallback_problems(
-    request: pb2.GenerateCallbackUrlRequest, fallback: Fallback | None, answer_mode: AnswerMode, policy: Policy
+    request: pb2.GenerateCallbackUrlRequest,
+    fallback: Fallback | None,
+    answer_deadline_ms: int | None,
+    answer_mode: AnswerMode,
+    policy: Policy,
 ) -> list[Violation]:
-    found, has_deadline = [], request.HasField("answer_deadline")
-    if fallback is not None and not has_deadline:
+    found = []
+    if fallback is not None and answer_deadline_ms is None:
         problem = "is missing: fallback needs the time at which it is sent"
         found.append(Violation("answer_deadline", "required", problem))
-    if has_deadline:
+    if answer_deadline_ms is not None:
         activity = request.callback_activity
         if answer_mode is AnswerMode.HOLD:
             longest_ms, what = _hold_time_ms(request, policy), "the hold_time"
@@ -249,7 +255,7 @@ def _fallback_problems(
             longest_ms, what = deadline_ms(policy.activities, activity), "the deadline of the activity"
             if activity != RECORD:
                 what += f": deadline_s in [activities.{activity}] of the server's configuration"
-        if request.answer_deadline.ToMilliseconds() > longest_ms:
+        if answer_deadline_ms > longest_ms:
             problem = f"must be at most {longest_ms / 1000:g} s, {what}"
             found.append(Violation("answer_deadline", "too_long", problem))
     if fallback is not None:
@@ -297,9 +303,10 @@ def _fingerprint(
 def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int | None:
     if request.HasField("time_to_live"):
         return request.time_to_live.ToMilliseconds()
-    bounds = [policy.default_time_to_live_s, policy.max_time_to_live_s]
-    given = [bound for bound in bounds if bound is not None]
-    return min(given) * 1000 if given else None
+    default_s, longest_s = policy.default_time_to_live_s, policy.max_time_to_live_s
+    if default_s is None or (longest_s is not None and longest_s < default_s):
+        default_s = longest_s
+    return None if default_s is None else default_s * 1000
 
 
 def _repeat_window_ms(request: pb2.GenerateCallbackUrlRequest) -> int:
