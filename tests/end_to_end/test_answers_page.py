@@ -1,12 +1,14 @@
 """The page docs/answers.md: tests run its commands and programs, unchanged, against a running system."""
 
 import asyncio
+import functools
 import os
 import re
 import shlex
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +28,8 @@ PROGRAMS = {
     text.partition("\n")[0].removeprefix("# "): text
     for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 }
+PATIENCE_S = 900
+"""How long a caller waits for an answer to a held call: longer than any test."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,13 @@ def run(system, command, call=""):
 
 
 async def calling(system, url, **request):
-    """Make a call, wait until it is held, and return its reply (a task) and its id."""
+    """Make a call, wait until it is held, and return its reply (a future) and its id.
+
+    Each call has a thread of its own: the loop has few, and as many held calls would leave none to anything else.
+    """
     before = {each.call_id for each in system.client.list_owner_calls(CallFilter.WAITING)}
-    reply = asyncio.create_task(system.async_send(url, **request))
+    send = functools.partial(system.send, url, **request, timeout=PATIENCE_S)
+    reply = asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), send)
 
     def held():
         return {each.call_id for each in system.client.list_owner_calls(CallFilter.WAITING)} - before
