@@ -150,6 +150,9 @@ class StoreProbe:
             problems = [str(error)]
         except StoreError:
             return  # the next sweep tells
+        except Exception:  # nothing else notices a store that is lost
+            log.exception("store_probe_failed")
+            return
         if HIDDEN in problems and not self._is_hidden:  # a changed permission makes no store unsafe that was safe
             log.warning("store_settings_hidden", problem=HIDDEN)
         self._is_hidden = HIDDEN in problems

@@ -486,6 +486,33 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
             running.cancel()
 
 
+async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, monkeypatch):
+    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
+    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+    reported = []
+
+    async def failing(_client, _durability):
+        raise KeyError("a field that this store does not have")
+
+    monkeypatch.setattr(store_health, "setting_problems", failing)
+    async with connect(stores[0].url) as client:
+        scripts = Scripts(client, lambda _report: None)
+        probe = StoreProbe(
+            scripts,
+            Recording(),
+            Epochs(),
+            durability=Durability.ALWAYS,
+            tolerance_s=600,
+            report=reported.append,
+        )
+        with capture_logs() as logs:
+            running = asyncio.create_task(probe.run())
+            await wait_until(lambda: len(reported) > 2, what="a probe that goes on")
+            running.cancel()
+    assert all(reported)
+    assert {each["event"] for each in logs} == {"store_probe_failed"}
+
+
 async def test_a_store_whose_settings_become_hidden_is_logged_once_and_stays_safe(stores, monkeypatch):
     monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
     monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
