@@ -329,6 +329,32 @@ async def test_a_file_that_becomes_wrong_or_missing_changes_nothing_and_is_logge
     await wait_until(lambda: "buyers" in file.current.entries)
 
 
+async def test_a_file_that_cannot_be_read_for_a_moment_is_read_once_it_can_be(path, watched, monkeypatch):
+    file, log = watched
+    read, tries = module.read_text, []
+
+    def without_open_files(path):
+        tries.append(path)
+        if len(tries) < 5:
+            raise module.UnreadableError([f"{path}: cannot be read: Too many open files"])
+        return read(path)
+
+    monkeypatch.setattr(module, "read_text", without_open_files)
+    path.write_text(WRITTEN.replace("orders", "buyers"))
+    await wait_until(lambda: "buyers" in file.current.entries)
+    assert [event["event"] for event in log] == ["principals_not_read", "principals_read"]
+
+
+async def test_a_change_in_the_same_tick_of_the_clock_as_the_start_is_seen(path, watched, monkeypatch):
+    monkeypatch.setattr(module, "_stamp", lambda _path: (0, 0, 0))
+    path.write_text(WRITTEN)
+    file = PrincipalsFile(path)
+    path.write_text(WRITTEN.replace("orders", "buyers"))
+    watching = asyncio.create_task(file.run())
+    await wait_until(lambda: "buyers" in file.current.entries)
+    watching.cancel()
+
+
 async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watched):
     file, _ = watched
     before = path.stat()

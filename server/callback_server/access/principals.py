@@ -185,6 +185,10 @@ class Principals:
         )
 
 
+class UnreadableError(SettingsError):
+    """The file cannot be read now. What it has is not known."""
+
+
 def read_principals(path: Path) -> Principals:
     """Read the file.
 
@@ -199,7 +203,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise UnreadableError([f"{path}: cannot be read: {error.strerror}"]) from None
     except ValueError:
         raise SettingsError([f"{path}: is not UTF-8"]) from None
 
@@ -230,7 +234,12 @@ class PrincipalsFile:
     def __init__(self, path: Path) -> None:
         """Read the file. Raises SettingsError if it cannot be read, or is wrong."""
         self._path = path
-        self._read = self._seen = _stamp(path)
+        self._seen = _stamp(path)
+        self._read: tuple[int, int, int] | None = (-1, -1, -1)
+        """The stamp of what was read. At first one that no file has: a change within a tick of the clock leaves the
+        stamp as it is, so the file is read once more."""
+        self._problem = ""
+        """Why the file cannot be read now."""
         self.current = read_principals(path)
         self.changed = asyncio.Event()
         """Set when other principals are known."""
@@ -239,29 +248,35 @@ class PrincipalsFile:
         """Read the file again whenever it has changed, until cancelled.
 
         A changed file is read only when two checks find it unchanged: half a file can mean something else than the
-        whole.
+        whole. One that cannot be read is tried again at each check.
         """
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             stamp = await asyncio.to_thread(_stamp, self._path)
             if stamp != self._seen:
                 self._seen = stamp
-            elif stamp != self._read:
+            elif stamp != self._read and await self._reload():
                 self._read = stamp
-                await self._reload()
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> bool:
+        """Read the file, and return whether that was possible, also if it is wrong."""
         try:
-            self.current = await asyncio.to_thread(read_principals, self._path)
+            read = await asyncio.to_thread(read_principals, self._path)
         except Exception as error:  # after any error, the next change must be noticed
-            metrics.RELOADS_FAILED.labels("principals").inc()
-            unforeseen = None if isinstance(error, SettingsError) else error
-            log.error(
-                "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
-            )
-        else:
-            log.info("principals_read", known=sorted(self.current.entries))
+            was_told, self._problem = self._problem, str(error) if isinstance(error, UnreadableError) else ""
+            if not self._problem or self._problem != was_told:
+                metrics.RELOADS_FAILED.labels("principals").inc()
+                unforeseen = None if isinstance(error, SettingsError) else error
+                log.error(
+                    "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
+                )
+            return not self._problem
+        self._problem = ""
+        if read.entries != self.current.entries:
+            self.current = read
+            log.info("principals_read", known=sorted(read.entries))
             self.changed.set()
+        return True
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
