@@ -1,6 +1,7 @@
 """The primary changes: behind Sentinels, behind one address, in a cluster. Connections to the old one are given up."""
 
 import asyncio
+import contextlib
 import re
 import time
 
@@ -170,6 +171,27 @@ async def test_a_cluster_is_found_at_any_of_several_nodes(store_of):
     async with connect(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{store.port}") as client:
         assert await Pipeline(client).send(KEY, *ECHO, "x") == b"x"
         assert await client.get(KEY) is None
+
+
+async def test_a_cluster_whose_nodes_all_have_other_addresses_is_found_by_its_url_again(store_of):
+    """As after a restart of all nodes at a place that gives out other addresses, but keeps their names."""
+    store = store_of("valkey-cluster")
+    node = f"127.0.0.1:{store.port}"
+    async with redis.asyncio.Redis(port=store.port) as plain, Tunnel(node) as name:
+        client = connect(f"redis+cluster://{name.address}")
+        pipeline = Pipeline(client)
+        try:
+            async with Tunnel(node) as former:
+                await plain.config_set("cluster-announce-port", former.address.rpartition(":")[2])
+                assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+                assert former.address in {each.name for each in client.get_nodes()}
+        finally:
+            await plain.config_set("cluster-announce-port", 0)
+        with contextlib.suppress(redis.ConnectionError):  # the connection that the former address led to
+            await pipeline.send(KEY, *ECHO, "y")
+        assert await pipeline.send(KEY, *ECHO, "z") == b"z"
+        assert await client.get(KEY) is None
+        await client.aclose()
 
 
 async def test_a_cluster_is_reached_over_tls(tmp_path):

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self, cast
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, ResponseError
 
-from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.client import ClusterClient, StoreClient
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.connection.sentinels import Sentinels
@@ -133,7 +132,7 @@ async def _replica_problems(client: StoreClient, ask: NodeCommand, waited_for: i
 async def known_replicas(client: StoreClient, ask: NodeCommand) -> int:
     """Return how many replicas a primary has, with those that cluster or Sentinels know and that are away."""
     attached = attached_replicas(await ask("INFO", "replication"))
-    if isinstance(client, RedisCluster):
+    if isinstance(client, ClusterClient):
         nodes = cast("Mapping[str, Mapping[str, Any]]", await ask("CLUSTER NODES"))
         myself = next(node["node_id"] for node in nodes.values() if "myself" in node["flags"])
         return max(attached, [node["master_id"] for node in nodes.values()].count(myself))

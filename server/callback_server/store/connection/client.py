@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -18,22 +17,20 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, AuthenticationError
+from redis.exceptions import AskError, AuthenticationError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from callback_server.store.connection.errors import NO_PRIMARY, NotSentError, refused_ask
 from callback_server.store.connection.sentinels import Sentinels
-from callback_server.store.connection.store_url import StoreUrl, Topology, parse_store_url
+from callback_server.store.connection.store_url import Topology, parse_store_url
 
 SOCKET_TIMEOUT_S: Final = 2.0
 """Timeout of one command, in seconds. With `appendfsync always`, that includes an fsync."""
 CONNECT_TIMEOUT_S: Final = 1.0
 POOL_SIZE: Final = 64
 POOL_WAIT_S: Final = 2.0
-
-StoreClient = Redis | RedisCluster
 
 
 class StoreConnection(AbstractConnection):
@@ -130,6 +127,59 @@ class _SentinelTlsConnection(_FoundBySentinels, _TlsConnection):
     pass
 
 
+class ClusterClient(RedisCluster):
+    """A client that asks the addresses of its URL again where no node that it knows can be reached.
+
+    redis-py forgets them once it has found the nodes, whose addresses can all become others.
+    """
+
+    def __init__(self, addresses: list[tuple[str, int]], *, is_tls: bool, **options: Any) -> None:
+        """Create a client. `options` are the arguments of redis-py."""
+        super().__init__(startup_nodes=[ClusterNode(*each) for each in addresses], ssl=is_tls, **options)
+        # The constructor accepts no class for the connections of its nodes. They are made with these arguments.
+        kind = _TlsConnection if is_tls else _TcpConnection
+        for known in (self.connection_kwargs, self.nodes_manager.connection_kwargs):
+            known["connection_class"] = kind
+        self._of_url = dict(self.nodes_manager.startup_nodes)
+        for node in self._of_url.values():
+            node.connection_class = kind
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> Self:
+        """Find the nodes, unless they are known.
+
+        Raises:
+            RedisClusterException: None can be reached, or not all slots are served.
+        """
+        try:
+            await super().initialize(*args, **kwargs)
+        except RedisClusterException:
+            if not self._remember_url():
+                raise
+            await super().initialize(*args, **kwargs)
+        return self
+
+    async def find_nodes_again(self, failed: str) -> None:
+        """Find out which nodes there are now. `failed` is the name of one that failed, which is asked last.
+
+        Raises:
+            RedisClusterException: As for `initialize`.
+        """
+        try:
+            await self.nodes_manager.initialize(last_failed_node_name=failed)
+        except RedisClusterException:
+            if not self._remember_url():
+                raise
+            await self.nodes_manager.initialize(last_failed_node_name=failed)
+
+    def _remember_url(self) -> bool:
+        """Return whether there are addresses to ask that were forgotten."""
+        known = self.nodes_manager.startup_nodes
+        forgotten = {name: node for name, node in self._of_url.items() if name not in known}
+        known.update(forgotten)
+        return bool(forgotten)
+
+
+StoreClient = Redis | ClusterClient
 _CLASSES: Final = {"redis": _TcpConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
@@ -147,7 +197,14 @@ def connect(url: str) -> StoreClient:
     }
     parsed = parse_store_url(url)
     if parsed.topology is Topology.CLUSTER:
-        return _connect_cluster(parsed, options)
+        return ClusterClient(
+            parsed.addresses,
+            is_tls=parsed.is_tls,
+            max_connections=2 * POOL_SIZE,
+            reinitialize_steps=0,  # otherwise the fifth slot that has moved closes all connections
+            **options,
+            **{name: value for name, value in parsed.options.items() if name != "db"},
+        )
     limits: dict[str, Any] = {"max_connections": POOL_SIZE, "timeout": POOL_WAIT_S}
     if parsed.topology is Topology.SENTINEL:
         of_sentinel = options | dict(parsed.sentinel_options) | ({"ssl": True} if parsed.is_tls else {})
@@ -162,24 +219,6 @@ def connect(url: str) -> StoreClient:
         pool = BlockingConnectionPool.from_url(url, **limits, **options)
         pool.connection_class = _CLASSES[urlsplit(url).scheme]
     return Redis.from_pool(pool)  # a client that is made so closes its pool
-
-
-def _connect_cluster(parsed: StoreUrl, options: Mapping[str, Any]) -> RedisCluster:
-    client = RedisCluster(
-        startup_nodes=[ClusterNode(host, port) for host, port in parsed.addresses],
-        max_connections=2 * POOL_SIZE,
-        reinitialize_steps=0,  # otherwise the fifth slot that has moved closes all connections
-        ssl=parsed.is_tls,
-        **options,
-        **{name: value for name, value in parsed.options.items() if name != "db"},
-    )
-    # The constructor accepts no class for the connections of its nodes. They are made with these arguments.
-    kind = _TlsConnection if parsed.is_tls else _TcpConnection
-    for known in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
-        known["connection_class"] = kind
-    for node in client.nodes_manager.startup_nodes.values():
-        node.connection_class = kind
-    return client
 
 
 def drop_connections(pool: ConnectionPool) -> None:

@@ -6,16 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from redis.asyncio import RedisCluster
-
-from callback_server.store.connection.client import StoreClient
+from callback_server.store.connection.client import ClusterClient, StoreClient
 
 NodeCommand = Callable[..., Awaitable[Any]]
 
 
 async def primaries(client: StoreClient) -> list[tuple[str, NodeCommand]]:
     """Return every node that accepts writes: its address ("" outside of a cluster), and how to send it a command."""
-    if not isinstance(client, RedisCluster):
+    if not isinstance(client, ClusterClient):
         return [("", client.execute_command)]
     await client.initialize()  # before its first command the client knows no nodes
 

@@ -28,13 +28,13 @@ from collections.abc import Awaitable
 from typing import Any, Final, cast
 
 import hiredis
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from callback_server.store import keys
-from callback_server.store.connection.client import StoreClient, StoreConnection, drop_connections
+from callback_server.store.connection.client import ClusterClient, StoreClient, StoreConnection, drop_connections
 from callback_server.store.connection.errors import NotSentError
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipelined_connection import PackedCommand, PipelinedConnection, fail
@@ -92,7 +92,7 @@ class Pipeline:
             return self._node_pipeline("", self._client.connection_pool, replicas).send(packed, key, sent)
         return self._send_in_cluster(self._client, key, packed, replicas, sent)
 
-    async def _send_in_cluster(self, client: RedisCluster, key: str, packed: bytes, replicas: int, sent: Sent) -> Any:
+    async def _send_in_cluster(self, client: ClusterClient, key: str, packed: bytes, replicas: int, sent: Sent) -> Any:
         for _ in range(MAX_NODES_TRIED):
             await client.initialize()
             node = _node(client, key)
@@ -106,7 +106,7 @@ class Pipeline:
                 if self._refreshing.locked():
                     raise  # many commands need not wait for a node that cannot be reached
                 async with self._refreshing:  # the client's `execute_command` would close all connections
-                    await client.nodes_manager.initialize(last_failed_node_name=node.name)
+                    await client.find_nodes_again(node.name)
                 if _node(client, key) is node:
                     raise
         raise RedisClusterException("the slot has moved again each time")
@@ -114,7 +114,7 @@ class Pipeline:
     def _node_pipeline(self, name: str, target: ConnectionPool | ClusterNode, replicas: int) -> NodePipeline:
         pipeline = self._nodes.get((name, replicas))
         if pipeline is None or not pipeline.leads_to(target):  # the client has read the nodes of the cluster again
-            if isinstance(self._client, RedisCluster):
+            if isinstance(self._client, ClusterClient):
                 self._drain_all_except(self._client.get_primaries())
             pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas, self._guard)
         return pipeline
@@ -254,7 +254,7 @@ class NodePipeline:
         return batch
 
 
-def _node(client: RedisCluster, key: str) -> ClusterNode:
+def _node(client: ClusterClient, key: str) -> ClusterNode:
     return cast("ClusterNode", client.get_node_from_key(key))  # it is None only when a replica is asked for
 
 
