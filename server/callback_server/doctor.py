@@ -33,6 +33,7 @@ from callback_server.handlers.push import credentials, make_channel
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.engines import REDIS_ENTERPRISE
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import (
     NodeStatus,
@@ -339,6 +340,12 @@ def _unchecked(services: frozenset[str]) -> Finding:
             check,
             f"{seen}; Amazon ElastiCache keeps acknowledged calls only with durability sync",
             "see EffectiveDurability of the replication group, which must be sync",
+        )
+    if services == {REDIS_ENTERPRISE}:
+        return Finding.warning(
+            check,
+            f"{seen}; Azure Managed Redis ({REDIS_ENTERPRISE}) loses the last acknowledged calls in a failover",
+            "see docs/operations.md, Managed stores",
         )
     return Finding.warning(
         check, f"{seen}: a stop or a failover may lose acknowledged calls", "see docs/operations.md, Managed stores"

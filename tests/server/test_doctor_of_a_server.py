@@ -63,14 +63,18 @@ async def test_a_store_whose_settings_are_not_checked_is_a_warning(store_of):
 
 
 @pytest.mark.parametrize(
-    ("says", "level", "text"),
-    [("Amazon MemoryDB", Level.OK, "each write in its log"), ("Amazon ElastiCache", Level.WARNING, "durability sync")],
+    ("says", "name", "level", "text"),
+    [
+        ({"os": "Amazon MemoryDB"}, "Amazon MemoryDB", Level.OK, "each write in its log"),
+        ({"os": "Amazon ElastiCache"}, "Amazon ElastiCache", Level.WARNING, "durability sync"),
+        ({"rlec_version": "7.22.0-28"}, "Redis Enterprise", Level.WARNING, "Azure Managed Redis"),
+    ],
 )
-async def test_a_managed_store_that_names_itself_gets_its_own_advice(store_of, monkeypatch, says, level, text):
-    """The store of the test says that it is one: `os` of INFO, as ElastiCache is known to say it."""
-    monkeypatch.setattr(node_status, "service_of", lambda _info: service_of({"os": says}))
+async def test_a_managed_store_that_names_itself_gets_its_own_advice(store_of, monkeypatch, says, name, level, text):
+    """The store of the test says that it is one: in a field of INFO, as ElastiCache is known to say it in `os`."""
+    monkeypatch.setattr(node_status, "service_of", lambda _info: service_of(says))
     seen = await found(doctor.check_store, store_url=store_of().url, store_durability="unchecked")
-    assert seen["store"][1].endswith(f"({says})")
+    assert seen["store"][1].endswith(f"({name})")
     assert (seen["store settings"][0], text in seen["store settings"][1]) == (level, True)
 
 

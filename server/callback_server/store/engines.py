@@ -28,6 +28,9 @@ _REFUSED: Final[Mapping[str, tuple[str, str]]] = {
 
 SERVICES: Final = ("Amazon ElastiCache", "Amazon MemoryDB")
 """What `os` of INFO names in a managed store."""
+REDIS_ENTERPRISE: Final = "Redis Enterprise"
+"""The product behind Azure Managed Redis (its documentation, "Architecture"). Its own modules recognize it by the field
+`rlec_version` of INFO (RedisTimeSeries, `src/config.c`)."""
 
 
 def product_of(info: Mapping[str, Any]) -> tuple[str, str]:
@@ -47,7 +50,9 @@ async def read_server_info(ask: NodeCommand) -> Mapping[str, Any]:
 
 
 def service_of(info: Mapping[str, Any]) -> str:
-    """Return the managed store that an `INFO server` names. Empty: none that is known."""
+    """Return the managed store that an `INFO server` names, or its product. Empty: none that is known."""
+    if "rlec_version" in info:
+        return REDIS_ENTERPRISE
     return next((name for name in SERVICES if info.get("os") == name), "")
 
 
