@@ -143,7 +143,8 @@ WATCHERS: Final = Gauge("callback_watchers", "Watchers connected to this process
 STORE_FAULTS: Final = Counter(
     "callback_store_faults",
     "Entries in the store without their case (entry_without_case), or that were missing and were made (missing_entry), "
-    "and cases that were left as they are because of a key of a wrong type (wrong_type)",
+    "and cases that were left as they are because of a key of a wrong type (wrong_type), or whose call does not exist "
+    "(no_call)",
     ["fault"],
 )
 CASES_EXPIRED: Final = Counter("callback_cases_expired", "Callbacks that expired")
@@ -165,7 +166,7 @@ for outcome in ("refused", "unknown"):
     STORE_ERRORS.labels(outcome)
 for outcome in ("confirmed", "too_few"):
     STORE_REPLICATION_SECONDS.labels(outcome)
-for fault in ("entry_without_case", "missing_entry", "wrong_type"):
+for fault in ("entry_without_case", "missing_entry", "no_call", "wrong_type"):
     STORE_FAULTS.labels(fault)
 for problem in ("missing", "not_verified"):
     AUDIT_PROBLEMS.labels(problem)

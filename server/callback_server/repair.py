@@ -17,7 +17,7 @@ from typing import Final
 from callback_server.store.queries.scan_keys import scan_keys
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_list as lists
-from callback_server.store.transitions.repair_case import repair_case
+from callback_server.store.transitions.repair_case import CaseFault, repair_call, repair_case
 from callback_server.store.transitions.repair_list import repair_list
 from callback_server.store_access import open_store
 
@@ -36,11 +36,20 @@ class FaultKind(enum.StrEnum):
     """The case or call of an entry does not exist, or has another state."""
     WRONG_TYPE = "wrong_type"
     """A key of a case or call has a wrong type. Nothing mends it; the case is left as it is."""
+    NO_CALL = "no_call"
+    """A case is in progress with a call that does not exist, so nothing ends it. Its owner can close it."""
+
+
+_FIRST: Final = frozenset({"call"})
+"""The keys that are examined first: a case is examined with the calls in its list, in their order."""
+_THEN: Final = frozenset({"case"}) | lists.KINDS
+_KINDS: Final = {"MISSING": FaultKind.MISSING_ENTRY, "WRONG_TYPE": FaultKind.WRONG_TYPE, "NO_CALL": FaultKind.NO_CALL}
+"""What the script says of a fault of a case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One difference between a list and the cases and calls of its partition, or a key of a wrong type."""
+    """One difference between a list and the cases and calls of its partition, or a key that is wrong or not there."""
 
     kind: FaultKind
     partition: int
@@ -89,33 +98,39 @@ class Repair:
         Raises:
             StoreError: A node of the store did not answer.
         """
-        async for found in scan_keys(self._scripts.client, keys_per_step):
-            step = Step()
-            await asyncio.gather(*(self._examine(partition, name, step) for partition, name in found))
-            yield step
+        for kinds in (_FIRST, _THEN):
+            async for found in scan_keys(self._scripts.client, keys_per_step):
+                step = Step()
+                await asyncio.gather(*(self._examine(*each, step) for each in found if _kind(each[1]) in kinds))
+                yield step
 
     async def _examine(self, partition: int, name: str, step: Step) -> None:
-        kind = name.partition(":")[0]
-        if kind != "case" and kind not in lists.KINDS:
-            return
-        step.examined += 1
+        kind, _colon, identity = name.partition(":")
+        step.examined += kind != "call"
         try:
             async with self._slots:
                 if kind == "case":
-                    await self._examine_case(partition, name.partition(":")[2], step)
+                    found = await repair_case(self._scripts, identity, makes_entries=self._makes_entries)
+                    step.faults += _faults(partition, found)
+                elif kind == "call":
+                    found = await repair_call(self._scripts, identity, makes_entries=self._makes_entries)
+                    step.faults += _faults(partition, found)
                 else:
                     await self._examine_list(partition, kind, name, step)
         except Exception as error:  # its slot moves, or a key is broken: the others are examined
             step.not_examined[partition] = f"{name}: {error}"
 
-    async def _examine_case(self, partition: int, case_id: str, step: Step) -> None:
-        for fault in await repair_case(self._scripts, case_id, makes_entries=self._makes_entries):
-            kind = FaultKind.WRONG_TYPE if fault.is_wrong_type else FaultKind.MISSING_ENTRY
-            step.faults.append(Fault(kind, partition, fault.listed_in, fault.name))
-
     async def _examine_list(self, partition: int, kind: str, name: str, step: Step) -> None:
         for member in await repair_list(self._scripts, partition, name, removes_entries=self._removes_entries):
             step.faults.append(Fault(FaultKind.ENTRY_WITHOUT_CASE, partition, kind, member))
+
+
+def _faults(partition: int, found: list[CaseFault]) -> list[Fault]:
+    return [Fault(_KINDS[each.word], partition, each.listed_in, each.name) for each in found]
+
+
+def _kind(name: str) -> str:
+    return name.partition(":")[0]
 
 
 async def repair(config_file: Path | None, of_up: Mapping[str, str], *, changes: bool) -> AsyncIterator[Step]:

@@ -62,6 +62,12 @@ def log_wrong_type(listed_in: str, name: str, error: str) -> None:
     log.error("wrong_type", listed_in=listed_in, case_id=case_id_of_call(name), name=name, error=error)
 
 
+def log_no_call(call_id: str) -> None:
+    """Log and count a case that is in progress with a call that does not exist."""
+    metrics.STORE_FAULTS.labels("no_call").inc()
+    log.error("no_call", case_id=case_id_of_call(call_id), call_id=call_id)
+
+
 def log_missing_entry(listed_in: str, name: str) -> None:
     """Log and count an entry that a case or call did not have, after it is made."""
     metrics.STORE_FAULTS.labels("missing_entry").inc()

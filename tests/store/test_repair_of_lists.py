@@ -12,10 +12,10 @@ from support.stored import load
 from support.wait import wait_until
 
 from callback_server.calls import sweeper
-from callback_server.domain.case import AnswerMode, Settings
+from callback_server.domain.case import AnswerMode, CallMode, Settings
 from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.timeouts import EntryWithoutCase
-from callback_server.repair import FaultKind, Repair
+from callback_server.repair import Fault, FaultKind, Repair
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.recording import Recording
@@ -23,13 +23,14 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_case, repair_list
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
 LISTS = [
     "index", "label", "closed", "expiries", "held", "waiting", "leases", "dead", "ended", "due", "queue", "activities",
-    "delivery_activities", "reminders", "notification_due", "notification_activities",
+    "delivery_activities", "reminders", "notification_due", "notification_activities", "calls",
 ]  # fmt: skip
 
 
@@ -71,7 +72,7 @@ async def examined(scripts, *, changes):
     """Return the faults that an examination finds."""
     repair = Repair(scripts, makes_entries=changes, removes_entries=changes)
     steps = [step async for step in repair.steps(10)]
-    assert not any(step.not_examined for step in steps)
+    assert not [step.not_examined for step in steps if step.not_examined]
     return list(itertools.chain.from_iterable(step.faults for step in steps))
 
 
@@ -106,6 +107,35 @@ async def test_entries_that_are_lost_are_found_and_made_again(stored, kind):
     assert await examined(stored, changes=False) == []
 
 
+async def test_all_lists_are_made_again_from_the_cases_and_calls_alone(stored):
+    before = [await members(stored, kind) for kind in LISTS]
+    queues = {key: await stored.plain.lrange(key, 0, -1) for key in before[LISTS.index("queue")]}
+    for key in itertools.chain.from_iterable(before):
+        await stored.plain.delete(key)
+    await examined(stored, changes=True)
+    assert [await members(stored, kind) for kind in LISTS] == before
+    assert {key: await stored.plain.lrange(key, 0, -1) for key in queues} == queues
+    assert await examined(stored, changes=False) == []
+
+
+async def test_a_case_in_progress_whose_call_is_not_there_is_named_until_it_is_closed(stored):
+    case_id, call_id = await lose_a_running_call(stored)
+    expected = Fault(FaultKind.NO_CALL, keys.partition_of(case_id), "call", call_id)
+    assert expected in await examined(stored, changes=True)
+    assert await examined(stored, changes=True) == [expected]
+    await close_case(stored, case_id, owner=None, recording=Recording())
+    assert await examined(stored, changes=True) == []
+
+
+async def lose_a_running_call(stored):
+    """Delete the call that a single-use case is in progress with. Return the ids of both."""
+    cases = Cases(stored.client)
+    case = await cases.new(mode=CallMode.SINGLE)
+    granted = await cases.claim(case)
+    await stored.plain.delete(keys.key(keys.partition_of(case.id), "call", granted.call_id))
+    return case.id, granted.call_id
+
+
 @pytest.mark.parametrize("stored", ["valkey", "redis-cluster"], indirect=True)
 @pytest.mark.parametrize("lost", ["case", "call"])
 async def test_entries_without_their_case_or_call_are_found_and_removed(stored, lost):
@@ -113,10 +143,12 @@ async def test_entries_without_their_case_or_call_are_found_and_removed(stored, 
     for key in gone:
         await stored.plain.delete(key)
     found = await examined(stored, changes=False)
-    assert {fault.kind for fault in found} == {FaultKind.ENTRY_WITHOUT_CASE}
+    without_call = [fault for fault in found if fault.kind is FaultKind.NO_CALL]
+    assert {fault.kind for fault in found if fault not in without_call} == {FaultKind.ENTRY_WITHOUT_CASE}
+    assert bool(without_call) == (lost == "call")
     assert found == await examined(stored, changes=False)  # a check changes nothing
     await examined(stored, changes=True)
-    assert await examined(stored, changes=False) == []
+    assert await examined(stored, changes=False) == without_call
     for kind in ("leases", "due", "ended", "held", "waiting", "calls"):
         assert await members(stored, kind) == {}
 
@@ -201,6 +233,7 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
         await stored.plain.delete(key)
     stray = keys.key(keys.partition_of("f" * 32), "closed")
     await stored.plain.zadd(stray, {"f" * 32: 1})
+    _, lost = await lose_a_running_call(stored)
     work = asyncio.create_task(
         sweeper.Sweeper(
             stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
@@ -208,14 +241,16 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
     )
 
     async def are_made():
-        return await members(stored, "leases") == before
+        made = await members(stored, "leases")
+        return all(calls <= made.get(key, set()) for key, calls in before.items())
 
-    def is_reported():
-        return any(each["event"] == "entry_without_case" and each["name"] == "f" * 32 for each in logged)
+    def are_reported():
+        without_case = {each["name"] for each in logged if each["event"] == "entry_without_case"}
+        return "f" * 32 in without_case and lost in [each["call_id"] for each in logged if each["event"] == "no_call"]
 
     with capture_logs() as logged:
         await wait_until(are_made, what="the leases, made")
-        await wait_until(is_reported, what="the entry without its case, reported")
+        await wait_until(are_reported, what="the entry without its case and the case without its call, reported")
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     assert [each["listed_in"] for each in logged if each["event"] == "missing_entry"] == ["leases"] * sum(

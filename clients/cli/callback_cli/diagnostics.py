@@ -105,8 +105,8 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
     It makes the entries that a callback or call lacks, and removes entries whose callback or call does not exist. It
     uses the settings of the server, or the store of the `callback up` that runs here if they name none, and works while
     servers run. A partition whose slot moves to another node is not examined: run it again afterwards. A callback of
-    which a key has a wrong type is named and left as it is. It exits with code 1 if something was not examined or not
-    mended.
+    which a key has a wrong type, or which is in progress with a call that does not exist, is named and left as it is.
+    It exits with code 1 if something was not examined or not mended.
     """
     with needs_extra("server"):
         from callback_server import repair as of_server

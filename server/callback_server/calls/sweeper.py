@@ -22,7 +22,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
-from callback_server.transition_log import log_entry_without_case, log_missing_entry, log_wrong_type
+from callback_server.transition_log import log_entry_without_case, log_missing_entry, log_no_call, log_wrong_type
 
 log = get_logger()
 
@@ -149,6 +149,8 @@ def log_faults(step: Step) -> None:
             log_wrong_type(fault.listed_in, fault.name, "the key has a wrong type")
         elif fault.kind is FaultKind.MISSING_ENTRY:
             log_missing_entry(fault.listed_in, fault.name)
+        elif fault.kind is FaultKind.NO_CALL:
+            log_no_call(fault.name)
         else:
             log_entry_without_case(fault.listed_in, fault.name)
     for partition, reason in step.not_examined.items():

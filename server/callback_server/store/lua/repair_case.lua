@@ -2,14 +2,17 @@
 -- Finds the entries that a case, its calls and its notifications need and do not have, such as the lease of a call
 -- that runs, and makes them. A call without a lease gets one, so that its end counts if its server still runs it. Also
 -- finds the keys of the case and its calls that have a wrong type. Such a call, or the whole case, is left as it is.
+-- So is a case in progress whose call does not exist: the call may come back, and its owner can close the case.
 --
 -- KEYS: partition
--- ARGV: case_id, after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
+-- ARGV: case_id, call_id (only its entry in the list of calls; '' = the case and the calls of that list),
+--       after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
 --       lease_ms (of a call that has none, or of a notification's attempt),
 --       makes_entries (otherwise they are only reported)
 -- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry MISSING, the
 --          list, as in the table of keys, and the case or call; for each key of a wrong type WRONG_TYPE, the name of
---          the key there, and its case or call.
+--          the key there, and its case or call; for a call that does not exist and holds the case NO_CALL, `call`, and
+--          its id.
 -- Transition: none.
 -- @include lifecycle
 -- @arguments
@@ -24,6 +27,21 @@ local function report(fault, name, member)
   found[#found + 1] = name
   found[#found + 1] = member
 end
+local function need(list, key, score, member)
+  if redis.call('ZSCORE', key, member) then return end
+  report('MISSING', list, member)
+  if makes_entries then redis.call('ZADD', key, score, member) end
+end
+
+if call_id ~= '' then
+  local is_readable, attempt = pcall(redis.call, 'HGET', call_key(call_id), 'attempt')
+  -- A notification has no attempt, and a tombstone is in no list.
+  if is_readable and attempt and call_exists(call_id) and redis.call('EXISTS', case_key(case_id)) == 1 then
+    need('calls', calls_key(case_id), attempt, call_id)
+  end
+  return {0, unpack(found)}
+end
+
 ---@return boolean whether the key has the type of those that this command reads
 local function has_type(name, member, command)
   if pcall(redis.call, command, KEYS[1] .. ':' .. name .. ':' .. member) then return true end
@@ -37,11 +55,6 @@ local case = is_sound and load_case(case_id)
 if not case then return {0, unpack(found)} end
 
 local now = math.floor(now_us() / 1000)
-local function need(list, key, score, member)
-  if redis.call('ZSCORE', key, member) then return end
-  report('MISSING', list, member)
-  if makes_entries then redis.call('ZADD', key, score, member) end
-end
 local function need_member(list, key, member)
   if redis.call('SISMEMBER', key, member) == 1 then return end
   report('MISSING', list, member)
@@ -58,6 +71,10 @@ local function check_case()
   if case.status == 'CLOSED' then
     need('closed', closed_key(), redis.call('HGET', case_key(case_id), 'closed') or now, case_id)
     return
+  end
+  if case.status == IN_PROGRESS then
+    local is_readable, is_there = pcall(redis.call, 'HEXISTS', call_key(case.call), 'request')
+    if is_readable and is_there == 0 then report('NO_CALL', 'call', case.call) end
   end
   if case.expires then need('expiries', expiries_key(), case.expires, case_id) end
   local reminds = content and case.notify and not is_decided(case)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
+from redis.exceptions import ResponseError
+
+from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script(
-    "repair_case", [*texts("case_id", "after"), *numbers("limit", "lease_ms"), *flags("makes_entries")]
+    "repair_case", [*texts("case_id", "call_id", "after"), *numbers("limit", "lease_ms"), *flags("makes_entries")]
 )
 LIMIT: Final = 100
 """How many calls one script looks at. It blocks the store meanwhile."""
@@ -20,9 +24,10 @@ LEASE_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class CaseFault:
-    """A list lacks the entry of a case or call, or a key of a case or call has a wrong type."""
+    """A list lacks the entry of a case or call, or a key of a case or call has a wrong type or does not exist."""
 
-    is_wrong_type: bool
+    word: str
+    """MISSING, WRONG_TYPE or NO_CALL, as the script says."""
     listed_in: str
     """The list or key, as in the table of keys."""
     name: str
@@ -30,7 +35,9 @@ class CaseFault:
 
 
 async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) -> list[CaseFault]:
-    """Return the entries that a case and its calls need and do not have, and make them. Also return wrong types.
+    """Return the entries that a case and its calls need and do not have, and make them. Also return what lacks mending.
+
+    Only the calls in the list of its calls are examined: see `repair_call`.
 
     Args:
         scripts: The scripts on the store.
@@ -42,20 +49,46 @@ async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) ->
     """
     found, after = list[CaseFault](), 0
     while True:
-        after, *faults = await scripts.run(
-            SCRIPT,
-            keys.partition_of(case_id),
-            SCRIPT.arguments(
-                case_id=case_id,
-                after=str(after),
-                limit=LIMIT,
-                lease_ms=LEASE_MS,
-                makes_entries=makes_entries,
-            ),
-        )
-        found += [
-            CaseFault(word == b"WRONG_TYPE", name.decode(), member.decode())
-            for word, name, member in zip(faults[::3], faults[1::3], faults[2::3], strict=True)
-        ]
+        after, faults = await _run(scripts, case_id, after=after, makes_entries=makes_entries)
+        found += faults
         if not after:
             return found
+
+
+async def repair_call(scripts: Scripts, call_id: str, *, makes_entries: bool) -> list[CaseFault]:
+    """Return the entry of a call in the list of the calls of its case, if that lacks it, and make it.
+
+    Args:
+        scripts: The scripts on the store.
+        call_id: The call.
+        makes_entries: Whether to make it. Otherwise nothing changes.
+
+    Raises:
+        StoreError: It is not known whether it was made.
+    """
+    case_id = case_id_of_call(call_id)
+    calls = keys.key(keys.partition_of(case_id), "calls", case_id)
+    with contextlib.suppress(ResponseError):  # the list has a wrong type, which is found with the case
+        if await scripts.read(calls, "ZSCORE", calls, call_id) is None:
+            _, faults = await _run(scripts, case_id, call_id=call_id, makes_entries=makes_entries)
+            return faults
+    return []
+
+
+async def _run(
+    scripts: Scripts, case_id: str, *, call_id: str = "", after: int = 0, makes_entries: bool
+) -> tuple[int, list[CaseFault]]:
+    next_after, *faults = await scripts.run(
+        SCRIPT,
+        keys.partition_of(case_id),
+        SCRIPT.arguments(
+            case_id=case_id,
+            call_id=call_id,
+            after=str(after),
+            limit=LIMIT,
+            lease_ms=LEASE_MS,
+            makes_entries=makes_entries,
+        ),
+    )
+    found = zip(faults[::3], faults[1::3], faults[2::3], strict=True)
+    return next_after, [CaseFault(word.decode(), name.decode(), member.decode()) for word, name, member in found]
