@@ -173,7 +173,7 @@ async def test_the_same_number_with_another_id_is_another_epoch(connected, plain
         await server.new()
         await plain.hset(EPOCHS, "1", "ffffffffffffffff:0")
         async with connected(server.epochs) as second:
-            with pytest.raises(StoreError, match="epoch 1 in place of 1"):
+            with pytest.raises(StoreError, match="epoch 1 of another primary"):
                 await second.new()
 
 
@@ -284,7 +284,7 @@ async def test_a_server_that_only_found_its_store_believes_another_that_knew_the
             assert (blind.number, server.number) == (2, 2)
             assert EpochExchange(blind.epochs, b"key").message() == b""
             EpochExchange(blind.epochs, b"key").receive(EpochExchange(server.epochs, b"key").message())
-            with pytest.raises(StoreError, match="epoch 2 in place of 2"):
+            with pytest.raises(StoreError, match="epoch 2 of another primary"):
                 await blind.new()
 
 
@@ -509,6 +509,33 @@ async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_t
             async with connect(first.url) as later:
                 with pytest.raises(StoreError, match="epoch 1 in place of 2"):
                     await Server(later, kept).cases.new(partition=3)
+
+
+async def test_of_two_primaries_that_servers_have_met_at_the_same_time_the_promoted_replica_counts(tmp_path):
+    with running_stores(tmp_path, 2) as (first, second):
+        await follows(second, f"127.0.0.1:{first.port}")
+        async with connect(first.url) as client:
+            server = Server(client)
+            await server.new()
+            await client.wait(1, 0)
+            first.kill()
+        async with redis.asyncio.Redis(port=second.port) as plain:
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+        first.start()
+        async with connect(first.url) as client, connect(second.url) as other:
+            old, promoted = Server(client), Server(other)
+            for each in (old, promoted):
+                each.epochs.remember(PARTITION, server.epochs.known[TAG])
+                await each.new()
+            assert (old.number, promoted.number) == (2, 2)
+            exchanges = [EpochExchange(each.epochs, b"k" * 32) for each in (old, promoted)]
+            messages = [exchange.message() for exchange in exchanges]
+            for exchange, message in zip(exchanges, reversed(messages), strict=True):
+                exchange.receive(message)
+            with pytest.raises(StoreError, match="epoch 2 of another primary"):
+                await old.new()
+            await promoted.new()
+            assert (bool(old.epochs.problem), promoted.epochs.problem) == (True, "")
 
 
 async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epoch(tmp_path):

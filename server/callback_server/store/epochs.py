@@ -11,7 +11,9 @@
    cluster answers MOVED for the partitions of other nodes, which says nothing about it.
 3. The number of the newest event is a count of the steps of a partition. Each acknowledged step shows it. An epoch that
    begins with fewer events than were acknowledged before lost the difference. So a loss has an exact number.
-4. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
+4. Two primaries can begin an epoch with the same number, if servers are led to both before they have told each other.
+   The one with the higher id counts (see open_epoch.lua), and the other one is refused from then on.
+5. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
 
 A raised epoch can itself be lost, by a failover a moment later. The replica that is promoted then shows the replication
 id of the primary that had it (`master_replid2`), and is taken.
@@ -139,7 +141,8 @@ class Epochs:
             self._known[tag] = replace(known)
             self._note_change()
             return
-        if known.epoch.number > ours.epoch.number or (ours.is_found and known.epoch.id != ours.epoch.id):
+        is_newer = (known.epoch.number, known.epoch.id) > (ours.epoch.number, ours.epoch.id)
+        if is_newer or (ours.is_found and known.epoch.id != ours.epoch.id):
             ours.epoch = known.epoch  # the steps that are counted here are compared when the store shows it
             self._note_change()
         ours.is_found = False
@@ -200,7 +203,8 @@ class Epochs:
 
     def refuse(self, tag: str, asked: Epoch, number: int) -> OtherEpochError:
         """Note that the store does not have a known epoch of a partition, and return the error to raise."""
-        shown = f"are older than what servers have seen: epoch {number} in place of {asked.number}; {ADVICE}"
+        seen = f"{number} in place of {asked.number}" if number != asked.number else f"{number} of another primary"
+        shown = f"are older than what servers have seen: epoch {seen}; {ADVICE}"
         self._refused[tag] = shown
         metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
         return OtherEpochError(f"partitions {shown}")
