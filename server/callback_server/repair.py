@@ -144,6 +144,6 @@ async def repair(config_file: Path | None, of_up: Mapping[str, str], *, changes:
     Raises:
         StoreAccessError: As for `open_store`.
     """
-    async with open_store(config_file, of_up) as scripts:
+    async with open_store(config_file, of_up, refuses_older=True) as scripts:
         async for step in Repair(scripts, makes_entries=changes, removes_entries=changes).steps(KEYS_PER_STEP):
             yield step

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from callback_process.effective import mask_url
 from callback_process.settings import SettingsError
+from callback_server.epoch_keeper import EpochKeeper
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.epochs import ADVICE, Known
+from callback_server.store.keys import PARTITIONS
+from callback_server.store.queries.node_status import count_older
 from callback_server.store.safety import UnsafeStoreError, refusals
 from callback_server.store.schema import layout_problem, stored_layout
 from callback_server.store.scripts import Scripts
@@ -29,20 +33,25 @@ def unreachable_store(settings: ServerSettings, error: StoreError) -> tuple[str,
 
 
 @asynccontextmanager
-async def open_store(config_file: Path | None, of_up: Mapping[str, str]) -> AsyncIterator[Scripts]:
+async def open_store(
+    config_file: Path | None, of_up: Mapping[str, str], *, refuses_older: bool = False
+) -> AsyncIterator[Scripts]:
     """Connect to the store of a server, inside the `async with` block.
 
     Args:
         config_file: The file with the settings; None means the file that CALLBACK_CONFIG names, if any.
         of_up: The settings that a running `callback up` gives its server, as `callback_up.running` returns them.
+        refuses_older: Whether to refuse an old primary or a backup, by the `store_epochs_file` of the server, if it is
+            there.
 
     Raises:
-        StoreAccessError: The settings are not valid, the store cannot be reached, or it has the data of another
-            release. Errors of the store inside the block are raised as this one, too.
+        StoreAccessError: The settings are not valid, the store cannot be reached or is refused, or it has the data of
+            another release. Errors of the store inside the block are raised as this one, too.
     """
     try:
         settings = ServerSettings.load(config_file, **of_up)
         url = settings.read_store_url()
+        known = _remembered(settings.store_epochs_file) if refuses_older else {}
     except SettingsError as error:
         raise StoreAccessError("; ".join(error.problems)) from error
     except ValueError as error:
@@ -52,6 +61,10 @@ async def open_store(config_file: Path | None, of_up: Mapping[str, str]) -> Asyn
         with refusals():
             if problem := layout_problem(await stored_layout(client)):
                 raise StoreAccessError(f"the store: {problem}")
+            if older := await count_older(client, known):
+                raise StoreAccessError(
+                    f"{older} of {PARTITIONS} partitions are older than the server has seen; {ADVICE}"
+                )
             yield Scripts(client, lambda _report: None, replicas=settings.to_durability().replicas)
     except StoreError as error:
         raise StoreAccessError(f"the store {'; '.join(unreachable_store(settings, error))}") from error
@@ -59,3 +72,15 @@ async def open_store(config_file: Path | None, of_up: Mapping[str, str]) -> Asyn
         raise StoreAccessError(f"the store: {error}") from error
     finally:
         await client.aclose()
+
+
+def _remembered(file: Path | None) -> Mapping[str, Known]:
+    """Return what a server has written of the epochs.
+
+    Raises:
+        ValueError: The file is damaged or cannot be read.
+    """
+    try:
+        return EpochKeeper(file).epochs.known if file is not None and file.exists() else {}
+    except OSError as error:
+        raise ValueError(f"store_epochs_file {file}: {error.strerror}") from error

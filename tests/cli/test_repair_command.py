@@ -6,7 +6,9 @@ import pytest
 import redis
 from support.clients import run_callback
 
+from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
+from callback_server.store.epochs import Epoch, Known
 
 CASE = "f" * 32
 ENTRY = keys.key(keys.partition_of(CASE), "leases"), f"{CASE}-{'0' * 16}"
@@ -21,8 +23,8 @@ def store(store_of):
         yield store
 
 
-async def repair(url, *arguments):
-    return await run_callback("repair", *arguments, CALLBACK_STORE_URL=url)
+async def repair(url, *arguments, **environment):
+    return await run_callback("repair", *arguments, CALLBACK_STORE_URL=url, **environment)
 
 
 async def test_a_check_reports_what_is_wrong_and_changes_nothing(store):
@@ -54,6 +56,16 @@ async def test_a_key_of_a_wrong_type_is_named_and_not_mended(store):
     ran = await repair(store.url)
     assert (ran.code, ran.errors) == (1, "")
     assert f"wrong_type  case  {CASE}  found" in ran.output
+
+
+async def test_an_old_primary_that_the_server_has_seen_to_be_one_is_left_alone(store, tmp_path):
+    keeper = EpochKeeper(tmp_path / "epochs")
+    keeper.epochs.remember(3, Known(Epoch(2, "ab", ""), 2, 0))
+    keeper.write()
+    ran = await repair(store.url, CALLBACK_STORE_EPOCHS_FILE=str(tmp_path / "epochs"))
+    assert ran.code == 1
+    assert "Error: 1 of 64 partitions are older than the server has seen; the store is an old primary" in ran.errors
+    assert store.plain.zscore(*ENTRY) == 1
 
 
 @pytest.mark.parametrize(
