@@ -351,7 +351,7 @@ def test_settings_and_deadlines_are_those_of_the_configuration(tmp_path):
             pass
 
 
-def test_stopping_a_system_does_not_wait_for_a_stuck_handler(tmp_path):
+def test_stopping_a_system_does_not_wait_for_a_stuck_handler_and_removes_its_default_directory():
     begun, cancelled = [], []
 
     async def stuck(_call):
@@ -361,20 +361,16 @@ def test_stopping_a_system_does_not_wait_for_a_stuck_handler(tmp_path):
         finally:
             cancelled.append(True)
 
-    with running_system(handlers, config="[activities.echo]\ndeadline_s = 300", directory=tmp_path) as system:
+    with running_system(handlers, config="[activities.echo]\ndeadline_s = 300") as system:
+        folder, processes = system.log.parent, pids(system.log)
         made = system.client.generate_callback_url("echo", Response())
         with system.handling("echo", stuck):
             while not begun:
                 with pytest.raises(TimeoutError):
                     system.send(made.url, timeout=0.5)
     assert cancelled
-    assert not any(map(is_running, pids(tmp_path / "callback.log")))
-
-
-def test_the_default_directory_is_removed():
-    with running_system() as system:
-        folder = system.log.parent
-        assert system.send(system.client.generate_callback_url("record", Response("ok")).url).text == "ok"
+    assert len(processes) == 4
+    assert not any(map(is_running, processes))
     assert not folder.exists()
 
 

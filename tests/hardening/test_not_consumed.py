@@ -23,7 +23,7 @@ from support.wait import wait_until
 
 from callback import CallbackStatus, CloseReason, GetGuard, Response
 
-CASES = count(20, 1000)
+CASES = count(8, 1000)
 AT_ONCE = 50
 LIMIT = 1 << 20
 FORM = ("Content-Type", "application/x-www-form-urlencoded")

@@ -116,8 +116,9 @@ async def test_a_search_finds_the_matching_cases_newest_first(many, labels):
         assert await many.found(labels, **chosen) == many.fitting(labels, **chosen)
 
 
-@pytest.mark.parametrize("limit", [1, 3, 1000])
-@pytest.mark.parametrize("labels", [{"parity": "1"}, {"team": "t1", "parity": "1"}], ids=str)
+@pytest.mark.parametrize(
+    ("limit", "labels"), combinations([1, 3, 1000], [{"team": "t1", "parity": "1"}, {"parity": "1"}]), ids=str
+)
 async def test_pages_of_any_size_add_up_to_the_whole_search(many, labels, limit):
     assert await many.found(labels, limit=limit, activity="push") == many.fitting(labels, activity="push")
 

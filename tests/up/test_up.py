@@ -161,7 +161,7 @@ def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_an
     assert [(e["child"], e["how"]) for e in running.events("child_died")[died:]] == [(child, "ended by signal 9")]
 
 
-def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
+def test_killing_the_supervisor_leaves_no_orphan_and_no_damage_and_it_can_be_restarted_at_once(up, service):
     up.start()
     up.options |= {"edge": up.edge, "grpc": up.grpc}
     made = generate(service(up.grpc))
@@ -173,11 +173,6 @@ def test_killing_the_supervisor_leaves_no_orphan_and_no_damage(up, service):
     up.start()
     assert httpx.get(made.callback_url).status_code == 200
     assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
-
-
-def test_it_can_be_restarted_at_once_after_a_kill(up):
-    up.start()
-    up.options |= {"edge": up.edge, "grpc": up.grpc}
     up.process.kill()  # no process waits for it
     up.start()
     assert up.is_healthy()

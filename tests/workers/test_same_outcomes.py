@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import dataclass
 
 import grpc
 import pytest
+from soak.counts import combinations
 from support.calls import Called
 from support.handlers import stub_handler
 from support.services import refusal, running_services
@@ -188,8 +190,8 @@ def deadline_s(does):
 KINDS = {
     "push": pushed,
     "a worker here": worked,
-    "a worker at another replica": lambda store, does: worked(store, does, at_other_replica=True),
     "the client's worker": client,
+    "a worker at another replica": lambda store, does: worked(store, does, at_other_replica=True),
 }
 NOT_OF_THE_CLIENT = {
     f"answers what is none: {name}"
@@ -198,12 +200,17 @@ NOT_OF_THE_CLIENT = {
     )
 }  # fmt: skip
 """Decisions that the Python package cannot express."""
+NONSENSE, OTHERS = (
+    [name for name in SCENARIOS if name.startswith("answers what is none") is is_nonsense]
+    for is_nonsense in (True, False)
+)
+"""Answers that are refused from each kind of handler, and all others. Only a soak tries all of the first with each."""
 CASES = [
     (name, kind)
-    for name in SCENARIOS
-    for kind in KINDS
+    for name, kind in [*itertools.product(OTHERS, KINDS), *combinations(NONSENSE, KINDS)]
     if kind != "the client's worker" or name not in NOT_OF_THE_CLIENT
 ]
+assert {name for name, _ in CASES} == SCENARIOS.keys()
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
