@@ -46,15 +46,15 @@ class FileReloader(Generic[T]):
         self._make = make
         self._on_reload = on_reload
         self._problem = ""
-        self._contents = _read(files)
-        self.value = make(self._contents)
+        self._contents, self.value = self._made(_read(files))
         """The last valid value."""
 
     def reload(self) -> bool:
         """Read the files again, and return whether the value changed. Call it on one thread at a time."""
         try:
-            contents = _read(self._files)
-            value = self.value if contents == self._contents else self._make(contents)
+            contents, value = _read(self._files), self.value
+            if contents != self._contents:
+                contents, value = self._made(contents)
         except CredentialsError as error:
             if str(error) != self._problem:
                 self._problem = str(error)
@@ -66,6 +66,15 @@ class FileReloader(Generic[T]):
         self._contents, self.value = contents, value
         self._on_reload(None)
         return True
+
+    def _made(self, contents: Contents) -> tuple[Contents, T]:
+        """Return the value made from contents that the files have before and after it: OpenSSL reads them itself."""
+        while True:
+            value = self._make(contents)
+            again = _read(self._files)
+            if again == contents:
+                return contents, value
+            contents = again
 
 
 def tls_reloader(
@@ -84,13 +93,9 @@ def tls_reloader(
     """
 
     def checked(contents: Contents) -> T:
-        while True:
-            _check(*files.items())
-            again = _read(files)
-            if again == contents:
-                authorities, certificate, key = contents.values()
-                return make(authorities, key, certificate)
-            contents = again  # the files changed meanwhile, and OpenSSL may have read either version
+        _check(*files.items())
+        authorities, certificate, key = contents.values()
+        return make(authorities, key, certificate)
 
     return FileReloader(files, checked, on_reload)
 

@@ -4,6 +4,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as pem
 
+from callback_process import credentials
 from callback_process.credentials import CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
 
@@ -109,6 +110,22 @@ def test_a_certificate_and_its_key_take_effect_together(files):
     assert followed.value == files.contents != before
     assert not followed.reload()
     assert told[1:] == [None]
+
+
+def test_a_file_that_has_its_former_content_again_after_a_change_during_the_check_takes_effect(files, monkeypatch):
+    check, former = credentials._check, files.ca.read_bytes()
+
+    def check_another_file(*named):
+        monkeypatch.setattr(credentials, "_check", check)
+        files.replace("ca")
+        check(*named)
+
+    monkeypatch.setattr(credentials, "_check", check_another_file)
+    followed = files.follow(lambda problem: None)
+    assert followed.value == files.contents
+    files.ca.write_bytes(former)
+    assert followed.reload()
+    assert followed.value == files.contents
 
 
 def test_each_problem_is_reported(tmp_path):
