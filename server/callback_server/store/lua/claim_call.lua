@@ -219,8 +219,8 @@ if ends_at_claim(case) then
     if window_ms > 0 and case.no_repeat then
       set_call_field('no_repeat', '1')
     elseif window_ms > 0 then
-      local code = redis.call('HGET', case_key(case_id), 'code')
-      set_call_field('code', code == '0' and '' or (code or '') ~= '' and code or '200')
+      local code = case.code or ''
+      set_call_field('code', code == '0' and '' or code ~= '' and code or '200')
     end
     effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK', call_fields)
     keep_answer(case, call_id, packed_answer(content, body), 0, case.no_repeat and 0 or window_ms, now,
