@@ -120,15 +120,18 @@ async def test_a_call_for_which_two_workers_lost_their_streams_is_offered_to_no_
         await serving
 
 
-async def test_a_call_larger_than_any_message_of_the_server_fails_alone(store_of):
+async def test_a_call_larger_than_any_message_of_the_server_fails_alone(store_of, monkeypatch):
     """A request of nearly 16 MiB, together with the response of its case."""
     async with (
         running_services(store_of(), activities=ACTIVITIES) as services,
         Worker(taking_all(), services.address).working(),
     ):
-        called = await Called.make(services, "soon", body=bytes(16 * MIB - 100))
+        # Its claim can take seconds on a busy machine, so the deadline of its activity is no short one.
+        monkeypatch.setattr(services.control_plane.dispatcher, "timeout_s", lambda _grant: 0.5)
+        called = await Called.make(services, "act", body=bytes(16 * MIB - 100))
         assert (await refusal(called.answer)).reason == "HANDLER_NOT_STARTED"
         assert (await called.recorded()).failure == pb.CALL_FAILURE_TOO_LARGE
+        monkeypatch.undo()
         fits = await Called.make(services, "act", body=bytes(16 * MIB - 1000))
         assert (await fits.answer).response.response_code == 201
 
