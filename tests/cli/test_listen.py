@@ -15,6 +15,7 @@ from support.wait import wait_until
 from callback import Redirect, Response
 from callback.v1 import callback_pb2
 from callback_cli.forwarding import _OF_A_CONNECTION, _OF_THE_EDGE
+from callback_conform.relay import stop_accepting
 
 CONFIG = "[activities.slow]\ndeadline_s = 1.5\n"
 
@@ -45,7 +46,7 @@ class LocalServer:
         writer.close()
 
     async def stop(self):
-        self._server.close()
+        await stop_accepting(self._server)
         await self._server.wait_closed()
 
 

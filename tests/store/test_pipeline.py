@@ -517,7 +517,8 @@ async def test_connections_to_a_node_without_slots_are_closed(pair):
     client, on_old, on_new = pair
     pipeline = Pipeline(client)
     former = await pipeline.send(OTHER, "CLIENT", "ID")
-    await give(client.keyslot(OTHER), on_old, on_old, on_new)
+    # First at the node that loses its last slot: once it hears of that from the other, it is a replica and refuses.
+    await give(client.keyslot(OTHER), on_old, on_new, on_old)
     await client.nodes_manager.initialize()
     await pipeline.send(OTHER, *OTHER_ECHO, "x")
 

@@ -9,6 +9,8 @@ from playwright.async_api import async_playwright
 from support.tools import require
 from support.wait import DEADLINE_S, wait_until
 
+from callback_conform.relay import stop_accepting
+
 OFF = (
     "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
     "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
@@ -134,5 +136,5 @@ async def site(host):
     try:
         yield it
     finally:
-        server.close()
+        await stop_accepting(server)
         await server.wait_closed()

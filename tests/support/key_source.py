@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from support.wait import DEADLINE_S
 
+from callback_conform.relay import stop_accepting
 from callback_server.verification.fetcher import Fetcher
 
 PUBLIC = "93.184.215.14"
@@ -67,7 +68,7 @@ class KeySource:
         return self
 
     async def __aexit__(self, *_error):
-        self._server.close()
+        await stop_accepting(self._server)
         await self._server.wait_closed()
 
 

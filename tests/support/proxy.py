@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 from collections import Counter, deque
 
+from callback_conform.relay import stop_accepting
 from callback_server.store.transitions import (
     append_audit,
     apply_retention,
@@ -91,7 +92,7 @@ class StoreProxy:
         return self
 
     async def __aexit__(self, *_error):
-        self._server.close()
+        await stop_accepting(self._server)
         for connection in list(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -10,6 +10,18 @@ from typing import Final, Self
 _CHUNK_BYTES: Final = 1 << 18
 
 
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Close a server, which serves what it has accepted by then.
+
+    Python 3.11 loses a connection, and leaves it open, if its server closes in the turn of the loop that accepted it.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    await asyncio.sleep(0)  # what was accepted becomes a connection of the server
+    server.close()
+
+
 class Relay:
     """Forwards connections to a port of loopback. Use it as an async context manager, which listens."""
 
@@ -24,7 +36,7 @@ class Relay:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self._server.close()
+        await stop_accepting(self._server)
         self.cut()
         while self._connections:
             await asyncio.wait(self._connections)
