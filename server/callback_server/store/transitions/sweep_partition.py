@@ -20,8 +20,8 @@ SCRIPT: Final = Script(
     ],
     applies_timeouts=True,
 )
-LIMIT: Final = 100
-"""How many timeouts of each kind one script applies. It blocks the store meanwhile."""
+LIMIT: Final = 12
+"""How many timeouts of each kind one script applies. It blocks the store meanwhile, with those sent with it."""
 
 
 @dataclass(frozen=True, slots=True)
