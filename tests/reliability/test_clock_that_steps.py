@@ -9,6 +9,7 @@ from support.clock import ClockedStore
 from support.wait import wait_until
 
 from callback_process.findings import Level
+from callback_process.tasks import TaskSet
 from callback_server import doctor
 from callback_server.calls import sweeper
 from callback_server.domain.call import CallStatus, DeliveryStatus
@@ -108,11 +109,6 @@ async def test_metrics_and_doctor_show_the_skew_and_the_step(cases, monkeypatch)
     monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.01)
     await cases.new()
     cases.store.set_clock(60)
-    work = asyncio.create_task(
-        sweeper.Sweeper(
-            cases.scripts, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
-        ).run_sweeps()
-    )
 
     def are_shown():
         skew, behind = (
@@ -120,9 +116,13 @@ async def test_metrics_and_doctor_show_the_skew_and_the_step(cases, monkeypatch)
         )
         return 50 < skew < 70 and HOUR_S - 120 < behind <= HOUR_S
 
-    await wait_until(are_shown, what="both in the metrics")
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
+    async with TaskSet() as tasks:
+        tasks.start(
+            sweeper.Sweeper(
+                cases.scripts, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
+            ).run_sweeps()
+        )
+        await wait_until(are_shown, what="both in the metrics")
     found = {finding.check: finding async for finding in doctor.check_store(ServerSettings(store_url=cases.store.url))}
     assert found["store clock"].level is Level.WARNING
     assert found["store time"].level is Level.WARNING

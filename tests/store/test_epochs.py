@@ -1,6 +1,5 @@
 """Epochs: an old primary is recognized and never written to, and what a failover loses is counted exactly."""
 
-import asyncio
 import contextlib
 import os
 import threading
@@ -14,6 +13,7 @@ from support.replicas import follows, running_stores
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_process.tasks import TaskSet
 from callback_prove.tunnel import Tunnel
 from callback_server.epoch_exchange import EpochExchange
 from callback_server.epoch_keeper import EpochKeeper
@@ -353,9 +353,9 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
     keeper = EpochKeeper(file)
     async with connected(keeper.epochs) as server:
         await server.new(3)
-        running = asyncio.create_task(keeper.run(server.cases.scripts, lambda: None))
-        await wait_until(file.exists, what="the file")
-        running.cancel()
+        async with TaskSet() as tasks:
+            tasks.start(keeper.run(server.cases.scripts, lambda: None))
+            await wait_until(file.exists, what="the file")
         await server.new(2)
     keeper.write()
     again = EpochKeeper(file)
@@ -365,10 +365,10 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
         with pytest.raises(StoreError, match="epoch 0 in place of 1"):
             await server.new()
         await open_epoch(Cases(server.cases.client).scripts, PARTITION)
-        running = asyncio.create_task(again.run(server.cases.scripts, lambda: None))
-        await server.new()
-        await wait_until(lambda: plain.exists(keys.key(PARTITION, "losses")), what="a recorded loss")
-        running.cancel()
+        async with TaskSet() as tasks:
+            tasks.start(again.run(server.cases.scripts, lambda: None))
+            await server.new()
+            await wait_until(lambda: plain.exists(keys.key(PARTITION, "losses")), what="a recorded loss")
         (value,) = (await plain.hgetall(keys.key(PARTITION, "losses"))).values()
         assert value.split(b":")[:2] == [b"5", b"1"]
 

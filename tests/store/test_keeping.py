@@ -10,6 +10,7 @@ import redis.asyncio
 from support.store import KINDS
 from support.wait import wait_until
 
+from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity
@@ -169,7 +170,6 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
         sweeper = Sweeper(
             cases.scripts, Recording(), retention_ms=-60_000, deliveries_due=print, notifications_due=print
         )
-        working = [asyncio.create_task(sweeper.run_sweeps())]
         in_other_partitions = [case for case in made if keys.partition_of(case.id) != 0]
 
         async def closed():
@@ -179,17 +179,11 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(store_of):
         async def dropped():
             return not any([await read_case(cases.scripts, case.id) for case in in_other_partitions])
 
-        try:
-            async with asyncio.timeout(120):
-                while not await closed():
-                    pass
-                working.append(asyncio.create_task(sweeper.run_retention()))
-                while not await dropped():
-                    pass
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+        async with TaskSet() as tasks:
+            tasks.start(sweeper.run_sweeps())
+            await wait_until(closed, what="all closed")
+            tasks.start(sweeper.run_retention())
+            await wait_until(dropped, what="all deleted")
     await client.aclose()
 
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from support.stored import load
 from support.wait import wait_until
 
+from callback_process.tasks import TaskSet
 from callback_server.calls import sweeper
 from callback_server.domain.case import AnswerMode, CallMode, Settings
 from callback_server.domain.notification import Reason, reminder_id
@@ -235,11 +236,6 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
     stray = keys.key(keys.partition_of("f" * 32), "closed")
     await stored.plain.zadd(stray, {"f" * 32: 1})
     _, lost = await lose_a_running_call(stored)
-    work = asyncio.create_task(
-        sweeper.Sweeper(
-            stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
-        ).run_repairs()
-    )
 
     async def are_made():
         made = await members(stored, "leases")
@@ -249,11 +245,12 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
         without_case = {each["name"] for each in logged if each["event"] == "entry_without_case"}
         return "f" * 32 in without_case and lost in [each["call_id"] for each in logged if each["event"] == "no_call"]
 
+    server = sweeper.Sweeper(stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print)
     with capture_logs() as logged:
-        await wait_until(are_made, what="the leases, made")
-        await wait_until(are_reported, what="the entry without its case and the case without its call, reported")
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
+        async with TaskSet() as tasks:
+            tasks.start(server.run_repairs())
+            await wait_until(are_made, what="the leases, made")
+            await wait_until(are_reported, what="the entry without its case and the case without its call, reported")
     assert [each["listed_in"] for each in logged if each["event"] == "missing_entry"] == ["leases"] * sum(
         map(len, before.values())
     )

@@ -17,6 +17,7 @@ from support.store import StoreProcess, set_up
 from support.wait import wait_until, wait_until_sync
 
 from callback_process.findings import Level
+from callback_process.tasks import TaskSet
 from callback_prove.tunnel import Tunnel
 from callback_server import doctor, store_health
 from callback_server.domain import ids
@@ -461,80 +462,68 @@ async def test_the_doctor_says_how_many_replicas_there_are_and_what_keeps_unconf
     assert (level, "1 attached, and store_durability replicated:2 waits for 2" in text) == (Level.PROBLEM, True)
 
 
-async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(stores, monkeypatch):
-    """After a failover, the primary is a node with settings of its own."""
+@pytest.fixture
+def probed(monkeypatch):
+    """Return a context in which a store is probed all the time. It yields the lines of the log."""
     monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
     monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+
+    @contextlib.asynccontextmanager
+    async def probed(url, report):
+        async with connect(url) as client, TaskSet() as tasks:
+            probe = StoreProbe(
+                Scripts(client, lambda _report: None),
+                Recording(),
+                Epochs(),
+                durability=Durability.ALWAYS,
+                tolerance_s=600,
+                report=report,
+            )
+            with capture_logs() as logs:
+                tasks.start(probe.run())
+                yield logs
+
+    return probed
+
+
+async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(stores, probed):
+    """After a failover, the primary is a node with settings of its own."""
     reported, health = collections.deque(maxlen=1), Health()
 
     def report(is_up):
         reported.append(is_up)
         health.set_store_up(is_up)
 
-    async with connect(stores[0].url) as client:
-        scripts = Scripts(client, lambda _report: None)
-        probe = StoreProbe(scripts, Recording(), Epochs(), durability=Durability.ALWAYS, tolerance_s=600, report=report)
-        running = asyncio.create_task(probe.run())
-        try:
-            await wait_until(lambda: reported and reported[0], what="a store that is up")
-            with set_up(stores[0], appendfsync="everysec"):
-                await wait_until(lambda: not reported[0], what="a store that is not safe")
-                assert "see store_unsafe" in await health.why_not_ready()
-            await wait_until(lambda: reported[0], what="a store that is safe again")
-            assert not await health.why_not_ready()
-        finally:
-            running.cancel()
+    async with probed(stores[0].url, report):
+        await wait_until(lambda: reported and reported[0], what="a store that is up")
+        with set_up(stores[0], appendfsync="everysec"):
+            await wait_until(lambda: not reported[0], what="a store that is not safe")
+            assert "see store_unsafe" in await health.why_not_ready()
+        await wait_until(lambda: reported[0], what="a store that is safe again")
+        assert not await health.why_not_ready()
 
 
-async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, monkeypatch):
-    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
-    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, probed, monkeypatch):
     reported = []
 
     async def failing(_client, _durability):
         raise KeyError("a field that this store does not have")
 
     monkeypatch.setattr(store_health, "setting_problems", failing)
-    async with connect(stores[0].url) as client:
-        scripts = Scripts(client, lambda _report: None)
-        probe = StoreProbe(
-            scripts,
-            Recording(),
-            Epochs(),
-            durability=Durability.ALWAYS,
-            tolerance_s=600,
-            report=reported.append,
-        )
-        with capture_logs() as logs:
-            running = asyncio.create_task(probe.run())
-            await wait_until(lambda: len(reported) > 2, what="a probe that goes on")
-            running.cancel()
+    async with probed(stores[0].url, reported.append) as logs:
+        await wait_until(lambda: len(reported) > 2, what="a probe that goes on")
     assert all(reported)
     assert {each["event"] for each in logs} == {"store_probe_failed"}
 
 
-async def test_a_store_whose_settings_become_hidden_is_logged_once_and_stays_safe(stores, monkeypatch):
-    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
-    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+async def test_a_store_whose_settings_become_hidden_is_logged_once_and_stays_safe(stores, probed):
     reported = []
 
     async with redis.asyncio.Redis(port=stores[0].port) as plain:
         await plain.execute_command("ACL SETUSER", "limited", "on", ">word", "~*", "&*", "+@all", "-config")
         try:
-            async with connect(f"redis://limited:word@127.0.0.1:{stores[0].port}") as client:
-                scripts = Scripts(client, lambda _report: None)
-                probe = StoreProbe(
-                    scripts,
-                    Recording(),
-                    Epochs(),
-                    durability=Durability.ALWAYS,
-                    tolerance_s=600,
-                    report=reported.append,
-                )
-                with capture_logs() as logs:
-                    running = asyncio.create_task(probe.run())
-                    await wait_until(lambda: len(reported) > 2, what="a store that was checked")
-                    running.cancel()
+            async with probed(f"redis://limited:word@127.0.0.1:{stores[0].port}", reported.append) as logs:
+                await wait_until(lambda: len(reported) > 2, what="a store that was checked")
         finally:
             await plain.execute_command("ACL DELUSER", "limited")
     assert all(reported)
