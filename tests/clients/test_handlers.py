@@ -54,6 +54,15 @@ def raising(error):
     return handler
 
 
+async def test_a_handler_server_registers_no_method_which_grpc_would_look_at_on_each_call(monkeypatch):
+    registered = []
+    monkeypatch.setattr(
+        type(grpc.aio.server()), "add_registered_method_handlers", lambda *what: registered.append(what)
+    )
+    await decide(returning(None))
+    assert registered == []
+
+
 async def test_a_handler_receives_the_call_unchanged():
     calls = []
 

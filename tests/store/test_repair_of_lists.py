@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import redis.asyncio
@@ -228,7 +229,7 @@ async def test_a_replay_lists_a_waiting_delivery_again(store_of, is_ordered):
 
 async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(stored, monkeypatch):
     monkeypatch.setattr(sweeper, "REPAIR_INTERVAL_S", 0.01)
-    monkeypatch.setattr(sweeper, "REPAIR_REST", 0)
+    monkeypatch.setattr(sweeper, "REPAIR_REST_FACTOR", 0)
     monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.01)
     before = await members(stored, "leases")
     for key in before:
@@ -257,22 +258,21 @@ async def test_a_server_makes_missing_entries_by_itself_and_keeps_the_others(sto
     assert await stored.plain.zscore(stray, "f" * 32) == 1
 
 
-@pytest.mark.parametrize(("times", "seconds"), [(0, sweeper.SWEEP_INTERVAL_S), (10**9, sweeper.REPAIR_INTERVAL_S)])
-async def test_a_server_rests_after_each_step_of_its_repair_by_what_the_step_took(stored, monkeypatch, times, seconds):
-    rests = []
+async def test_a_server_rests_after_each_step_of_its_repair_by_what_the_step_took(stored, monkeypatch):
+    clock, rests = iter([0, 0.05, 10, 10.5, 30, 30.001]), []  # the beginning and the end of three steps
 
     async def rest(interval_s):
         rests.append(interval_s)
-        if len(rests) == 3:
+        if len(rests) == 4:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(sweeper, "_pause", rest)
-    monkeypatch.setattr(sweeper, "REPAIR_REST", times)
+    monkeypatch.setattr(sweeper, "REPAIR_KEYS", 10)
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(monotonic=clock.__next__))
+    server = sweeper.Sweeper(stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print)
     with pytest.raises(asyncio.CancelledError):
-        await sweeper.Sweeper(
-            stored, Recording(), retention_ms=1000, deliveries_due=print, notifications_due=print
-        ).run_repairs()
-    assert rests == [sweeper.REPAIR_INTERVAL_S, seconds, seconds]
+        await server.run_repairs()
+    assert rests == [sweeper.REPAIR_INTERVAL_S, 5, sweeper.REPAIR_MAX_REST_S, sweeper.SWEEP_INTERVAL_S]
 
 
 async def test_a_partition_with_a_broken_key_is_named_and_the_others_are_examined(stored):

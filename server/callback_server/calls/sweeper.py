@@ -29,18 +29,20 @@ log = get_logger()
 SWEEP_INTERVAL_S: Final = 1.0
 """Interval between two sweeps of all partitions, in seconds."""
 PARTITIONS_TOGETHER: Final = 8
-"""How many partitions are swept together. A script that finds nothing due costs each side less than a read and a write,
-and calls must get in between."""
+"""How many partitions are swept at the same time: their scripts are sent in one write. One that finds nothing due costs
+each side less than a read and a write. It is few, because calls must get in between."""
 RETENTION_INTERVAL_S: Final = 30.0
 """Interval between two retention runs, which delete data past its retention, in seconds."""
 
 REPAIR_KEYS: Final = 200
 """How many keys of the store one step of a repair reads."""
-REPAIR_REST: Final = 100
-"""How many times as long as a step took a repair rests after it, but at least one sweep interval. So it takes about a
-hundredth of the time, and yields where calls make the store slow."""
+REPAIR_REST_FACTOR: Final = 100
+"""How many times as long as a step took a repair rests after it, but at least one sweep interval. So it works for about
+1 % of the time, and yields where calls make the store slow."""
+REPAIR_MAX_REST_S: Final = 10.0
+"""The longest rest after a step, in seconds."""
 REPAIR_INTERVAL_S: Final = 60.0
-"""Interval between the end of a repair and the next one, and the longest rest after a step, in seconds."""
+"""Interval between the end of a repair and the next one, in seconds."""
 
 
 class Sweeper:
@@ -105,8 +107,8 @@ class Sweeper:
             try:
                 async for step in repair.steps(REPAIR_KEYS):
                     log_faults(step)
-                    rest_s = max(SWEEP_INTERVAL_S, REPAIR_REST * (time.monotonic() - began))
-                    await _pause(min(rest_s, REPAIR_INTERVAL_S))
+                    rest_s = max(SWEEP_INTERVAL_S, REPAIR_REST_FACTOR * (time.monotonic() - began))
+                    await _pause(min(rest_s, REPAIR_MAX_REST_S))
                     began = time.monotonic()
             except StoreError as error:
                 log.warning("repair_failed", error=str(error))

@@ -21,7 +21,8 @@ SCRIPT: Final = Script(
     applies_timeouts=True,
 )
 LIMIT: Final = 12
-"""How many timeouts of each kind one script applies. It blocks the store meanwhile, with those sent with it."""
+"""How many timeouts of each kind one script applies. It blocks the store meanwhile, together with the scripts that are
+sent in the same write (`PARTITIONS_TOGETHER` of the sweeper): about 100 in all."""
 
 
 @dataclass(frozen=True, slots=True)
