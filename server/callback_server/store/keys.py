@@ -81,7 +81,6 @@ LAYOUT: Final = {
     "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
     "audit": "audit",  # stream: the entries of the audit, `{milliseconds}-{number}`: the entry as JSON, and its HMAC
     "audit_start": "audit_start",  # string: an HMAC, a space, where retention lets the audit begin; absent: at 1
-    "newest": "newest",  # string: the creation of the partition's newest case, in microseconds; each case has another
 }
 """Every key of a partition, after its tag and a colon. Each `{}` stands for one value.
 

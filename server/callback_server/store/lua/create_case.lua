@@ -6,7 +6,7 @@
 -- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), owner, activity, mode, content,
 --       repeat_window (in milliseconds, '' = repeats are calls), time_to_live_ms ('' = never),
 --       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
---       body ('' = none, or inside the content), answer_mode ('' = HANDLER), hold_ms
+--       has_labels, body ('' = none, or inside the content), answer_mode ('' = HANDLER), hold_ms
 --       ('' = the case holds no calls), guard ('' = OFF), parameter, pointer ('' = no request id), nonce (raw),
 --       fingerprint (raw: the first half of its hash), notify (the reasons of the notifications, '' = none),
 --       profile ('' = none), fallback ('' = none), closed_response ('' = none), no_repeat (no answer is given twice),
@@ -34,17 +34,16 @@ end
 redis.call('ZINTERCARD', 4, KEYS[1], expiries_key(), activities_key(owner), index_key(owner, 'OPEN', activity))
 redis.call('XLEN', events_key())
 if notify ~= '' then redis.call('ZCARD', reminders_key()) end
-local indexes, label_digests = label_indexes(owner, content)
+local indexes, label_digests = {}, ''
+if has_labels then indexes, label_digests = label_indexes(owner, content) end
 for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
--- Each case of a partition has another creation time, so that a page token can name a position between two cases.
-local created = math.max(now_us(), tonumber(redis.call('GET', newest_key()) or 0) + 1)
+local created = now_us() -- no other case of the partition has it, so a page token can name a position between two cases
 local case_fields = {'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
   'fingerprint', fingerprint, 'created', created}
 local function set_case_field(name, value)
   case_fields[#case_fields + 1], case_fields[#case_fields + 2] = name, value
 end
 
-redis.call('SET', newest_key(), string.format('%.0f', created))
 if label_digests ~= '' then set_case_field('label_digests', label_digests) end
 redis.call('SET', content_key(case_id), content)
 if pointer ~= '' then

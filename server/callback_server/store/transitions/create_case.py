@@ -18,7 +18,7 @@ SCRIPT: Final = Script(
     [
         *texts("case_id", "state_hash_half", "owner", "activity", "mode", "content", "repeat_window"),
         *texts("time_to_live_ms", "code"),
-        *flags("needs_platform"),
+        *flags("needs_platform", "has_labels"),
         *seldom(
             texts("body", "answer_mode", "hold_ms", "guard", "parameter", "pointer", "nonce", "fingerprint", "notify"),
             texts("profile", "fallback", "closed_response"),
@@ -87,6 +87,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
             notify=",".join(case.notify),
             no_repeat=case.no_repeat,
             needs_platform=needs_platform(case.response),
+            has_labels=bool(case.settings.labels),
             is_ordered=case.ordered,
             closed_response=b"" if case.closed_response is None else pack_response(case.closed_response),
             has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),

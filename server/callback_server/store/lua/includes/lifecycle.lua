@@ -92,7 +92,7 @@ local kept_time = 0
 
 -- Returns the time of the partition: what the store's clock shows. If that has stepped back, it is the last time that
 -- was kept and what has passed since, slowed, until the clock is there again. So no lease or retry waits for the clock.
----@return number now in microseconds; it stands still while a script runs
+---@return number now in microseconds, later than each time that was kept; it stands still while a script runs
 local function now_us()
   if time then return time end
   local t = redis.call('TIME')
@@ -102,7 +102,7 @@ local function now_us()
   local kept = redis.call('GET', clock_key())
   if not kept then return time end
   kept_time = tonumber(string.sub(kept, 1, 16))
-  if clock < kept_time then
+  if clock <= kept_time then
     local passed = math.min(clock - string.sub(kept, 18), MAX_PASSED)
     time = kept_time + math.max(1, math.floor(passed * SLOWED))
   end
@@ -111,7 +111,7 @@ end
 
 local is_kept = false
 
--- Keeps the time that a script uses, once, so that no later script uses an earlier one.
+-- Keeps the time that a script uses, once, so that every later script uses a later one.
 local function keep_time()
   if is_kept then return end
   is_kept = true
