@@ -18,16 +18,24 @@ from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.find_slots import find_slots
+from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import read_call, read_case
 from callback_server.store.queries.read_events import decode_event
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import announce_slots as announcing
+from callback_server.store.transitions import create_case
 from callback_server.store.transitions.announce_slots import announce_slots
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
 HOUR_S = 3600
+STANDING_CLOCK = """
+local store = redis
+local redis = setmetatable({call = function(command, ...)
+  if command == 'TIME' then return {'1700000000', '0'} end
+  return store.call(command, ...)
+end}, {__index = store})"""
 
 
 @pytest.fixture
@@ -95,6 +103,24 @@ async def test_stored_times_never_run_back_and_the_clock_is_followed_again_once_
     assert times == sorted(times)
     created = [(await read_case(cases.scripts, case.id)).created_ms for case in made]
     assert created == sorted(created)
+
+
+async def test_each_case_has_another_creation_time_and_a_list_shows_each_once_while_the_clock_stands_still(
+    cases, monkeypatch
+):
+    kind, _, code = create_case.SCRIPT.source.partition("\n")
+    monkeypatch.setattr(create_case.SCRIPT, "source", f"{kind}\n{STANDING_CLOCK}\n{code}")
+    monkeypatch.setattr(create_case.SCRIPT, "sha", "0" * 40)
+    made = [(await cases.new(partition=7)).id for _ in range(5)]
+    created = [int(await cases.client.hget(keys.key(7, "case", case_id), "created")) for case_id in made]
+    assert created == sorted(set(created))
+    found, after = [], None
+    while len(found) < len(made):
+        page, after = await list_cases(
+            cases.scripts, owner="shop", activities=(), status=None, labels={}, after=after, limit=1
+        )
+        found += page
+    assert found == made[::-1]
 
 
 async def test_announcements_of_workers_from_before_the_step_do_not_count(cases, monkeypatch):
