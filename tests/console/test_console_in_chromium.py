@@ -164,7 +164,7 @@ async def test_every_page_is_accessible_fits_the_screen_and_shows_markup_from_ou
 async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_told(browser, world):
     made = await world.client.generate_callback_url("form", Response("welcome"), labels={"guest": "Ann"})
     async with signed_in(browser, world) as first, signed_in(browser, world, "operator") as second:
-        await first.locator("#list:not(.htmx-request)").wait_for(state="attached")
+        await first.locator("[sse-connect]:not(.htmx-request)").wait_for(state="attached")
         await first.evaluate("document.isTheSame = true")
         call_id, caller = await hold(world, made, data={"name": "Ann"})
         await first.get_by_text("guest=Ann").wait_for()
@@ -192,6 +192,37 @@ async def test_a_held_call_appears_by_itself_and_of_two_people_the_second_is_tol
         await second.get_by_text("Another answer came first").wait_for()
         call = await world.client.get_call(call_id)
         assert call.response.body == b"hello Ann"
+
+
+async def test_a_change_that_happens_while_a_page_loads_another_is_shown_too(browser, world):
+    made = await world.client.generate_callback_url("form", Response("welcome"))
+    is_fetched, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def delay(route):
+        response = await route.fetch()
+        is_fetched.set()
+        await may_go_on.wait()
+        await route.fulfill(response=response)
+
+    async with signed_in(browser, world) as page:
+        await page.add_init_script(
+            "window.told = 0; document.addEventListener('htmx:sseMessage', () => { window.told += 1; })"
+        )
+        await page.goto(f"{world.url}/waiting")
+        await page.route(f"**/callbacks/{made.case_id}?", delay, times=1)  # a part of the page, not the page
+        await page.goto(f"{world.url}/callbacks/{made.case_id}")
+        await is_fetched.wait()
+        told = await page.evaluate("told")
+        call_id, caller = await hold(world, made)
+
+        async def is_told():
+            return await page.evaluate("told") > told
+
+        await wait_until(is_told, what="an event of the call")
+        may_go_on.set()
+        await page.get_by_role("link", name="Call 1").first.wait_for()
+        await world.client.answer_call(call_id)
+        await caller
 
 
 async def test_a_held_call_is_answered_with_a_choice_of_its_callback(browser, world):
@@ -247,7 +278,7 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
 
 async def test_a_page_says_when_it_is_no_longer_live(browser, world):
     async with running_console(world.system.grpc) as console, signed_in(browser, world, console=console) as page:
-        await page.locator("#list:not(.htmx-request)").wait_for(state="attached")
+        await page.locator("[sse-connect]:not(.htmx-request)").wait_for(state="attached")
         assert not await page.locator("#not-live").is_visible()
         await console.stop()
         await page.get_by_text("This page is not live").wait_for()
