@@ -34,6 +34,12 @@ class Requests:
             self.exits[name].set()
         await turns()
 
+    async def pass_time(self):
+        """Let the timer of the batcher be due."""
+        self.batcher._timer.cancel()
+        self.batcher._on_timer()
+        await turns()
+
     async def _run(self, name):
         async with self.batcher:
             self.admitted.append(name)
@@ -48,7 +54,7 @@ async def turns():
 
 @pytest.fixture
 async def requests(monkeypatch):
-    monkeypatch.setattr(module, "MAX_WAIT_S", 3600)
+    monkeypatch.setattr(module, "STALL_S", 3600)
     some = Requests()
     yield some
     for task in some.tasks.values():
@@ -113,7 +119,7 @@ async def test_a_request_that_is_cancelled_at_its_admission_is_released(requests
 
 
 async def test_requests_do_not_wait_long_for_admitted_ones_that_hang(requests, monkeypatch):
-    monkeypatch.setattr(module, "MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(module, "STALL_S", 0.01)
     names = [f"{n}" for n in range(FREE_BELOW + 2 * BATCH_SIZE + 1)]
     await requests.arrive(*names)
     assert requests.admitted == names[:FREE_BELOW]
@@ -121,6 +127,19 @@ async def test_requests_do_not_wait_long_for_admitted_ones_that_hang(requests, m
     late = [f"late-{n}" for n in range(BATCH_SIZE + 1)]
     await requests.arrive(*late)
     await wait_until(lambda: requests.admitted == [*names, *late], what="all admitted")
+
+
+async def test_requests_wait_for_admitted_ones_as_long_as_those_end(requests):
+    names = [f"{n}" for n in range(BATCH_SIZE)]
+    await requests.arrive("a", "b", *names)
+    await requests.leave("a")
+    await requests.arrive("late")
+    for name in names[:3]:
+        await requests.leave(name)
+        await requests.pass_time()
+    assert requests.admitted == ["a", "b", *names]
+    await requests.pass_time()
+    assert requests.admitted == ["a", "b", *names, "late"]
 
 
 async def test_requests_for_urls_are_batched(services, monkeypatch):
@@ -133,7 +152,7 @@ async def test_requests_for_urls_are_batched(services, monkeypatch):
         return await create_case(scripts, case)
 
     monkeypatch.setattr(callbacks_service, "create_case", delayed)
-    monkeypatch.setattr(module, "MAX_WAIT_S", 3600)
+    monkeypatch.setattr(module, "STALL_S", 3600)
     request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
     asked = [asyncio.ensure_future(services.callbacks.GenerateCallbackUrl(request)) for _ in range(50)]
     for _ in asked:  # a later RPC on the connection has a reply, so all earlier ones have arrived

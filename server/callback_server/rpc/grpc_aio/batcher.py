@@ -3,6 +3,9 @@
 grpc.aio starts each RPC in its own turn of the event loop, with work of its own in between. It costs less to do the
 work of several requests in a row and to send their commands to the store together: see docs/performance.md. So while
 some requests are admitted, further requests wait for them, and are then admitted together.
+
+They wait as long as admitted requests end. If they waited for a fixed time, then a slow machine would have several
+batches in progress at once, and each would be small.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from typing import Final
 
 FREE_BELOW: Final = 2
 """While fewer requests than this are admitted, no request waits."""
-BATCH_SIZE: Final = 16
+BATCH_SIZE: Final = 32
 """The maximum number of requests that are admitted together."""
-MAX_WAIT_S: Final = 0.003
-"""How long requests wait for a batch at most, in seconds. The store may respond to others although it does not respond
-to the admitted ones."""
+STALL_S: Final = 0.003
+"""Requests wait no longer if no admitted one has ended for this time, or up to twice as long, in seconds. The store may
+respond to others although it does not respond to the admitted ones."""
 
 
 class AdmissionBatcher:
@@ -28,12 +31,14 @@ class AdmissionBatcher:
         self._admitted = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
+        """Whether an admitted request has ended since the timer was last due."""
 
     async def __aenter__(self) -> None:
         if self._admitted >= FREE_BELOW:
             loop = asyncio.get_running_loop()
             if self._timer is None:
-                self._timer = loop.call_later(MAX_WAIT_S, self._on_timer)
+                self._timer = loop.call_later(STALL_S, self._on_timer)
             admission: asyncio.Future[None] = loop.create_future()
             self._waiting.append(admission)
             try:
@@ -52,14 +57,17 @@ class AdmissionBatcher:
 
     def _release(self) -> None:
         self._admitted -= 1
+        self._has_ended = True
         if self._admitted < FREE_BELOW:
             self._admit_batch()
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._admit_batch()
+        if not self._has_ended:
+            self._admit_batch()
+        self._has_ended = False
         if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(MAX_WAIT_S, self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(STALL_S, self._on_timer)
 
     def _admit_batch(self) -> None:
         room = BATCH_SIZE
