@@ -486,9 +486,13 @@ async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
     answer = await invoke(delivering, made)
     with capture_logs() as logs:
         call = await delivery_at(delivering, answer.call_id, DELIVERED)
+
+        def closes():  # logged after the store has it
+            return [each["close_reason"] for each in logs if each["event"] == "case_closed"]
+
+        assert await wait_until(closes, what="a log line of the close") == ["CONSUMED"]
     assert (call.close, call.delivery.attempts) == (True, 2)
     await assert_closed(delivering, made, pb.CLOSE_REASON_CONSUMED)
-    assert [each["close_reason"] for each in logs if each["event"] == "case_closed"] == ["CONSUMED"]
     assert (await refusal(invoke(delivering, made))).reason == "CALLBACK_CLOSED"
 
 
