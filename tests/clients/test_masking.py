@@ -200,11 +200,14 @@ def test_a_state_is_masked_in_every_encoding(spelled):
     assert alone.headers["referer"] == "https://a.example/cb/***?x"
 
 
-TEXT = st.text(max_size=8)
+LETTERS_OF_SECRETS = "aeowAEOW"
+"""The name of each secret has one of these letters. Generated texts could be such a name."""
+TEXT = st.text(st.characters(exclude_characters=LETTERS_OF_SECRETS), max_size=8)
+BYTES = [byte for byte in range(256) if chr(byte) not in LETTERS_OF_SECRETS]
 
 
 @given(
-    body=st.binary(),
+    body=st.lists(st.sampled_from(BYTES)).map(bytes),
     is_form=st.booleans(),
     query=st.lists(st.tuples(TEXT, TEXT), max_size=4),
     query_string=TEXT,

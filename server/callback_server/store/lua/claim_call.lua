@@ -98,8 +98,7 @@ end
 
 check_types(case, {}, nil, keeps_status(case, now))
 if case.fallback then redis.call('STRLEN', fallback_key(case_id)) end
-local content = redis.call('GET', content_key(case_id))
-redis.call('STRLEN', body_key(case_id))
+local content, body = redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or ''
 apply_timeouts(case, now, limits)
 
 local arrival
@@ -175,7 +174,6 @@ if partial and case.answer_mode == 'ACK' then request, request_body, partial = w
 local recorded_request, recorded_body = request, request_body
 local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
-local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.call_count + 1
 local size = #request + #request_body + #content + #body
 
@@ -223,8 +221,9 @@ if ends_at_claim(case) then
       set_call_field('code', code == '0' and '' or code ~= '' and code or '200')
     end
     effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK', call_fields)
-    keep_answer(case, call_id, packed_answer(content, body), 0, case.no_repeat and 0 or window_ms, now,
-      repeat_bytes_per_case)
+    if window_ms > 0 and not case.no_repeat then -- otherwise only a caller that waits would get it, and no one does yet
+      keep_answer(case, call_id, packed_answer(content, body), 0, window_ms, now, repeat_bytes_per_case)
+    end
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end

@@ -30,7 +30,7 @@
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
-  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token', 'window')
+  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token', 'window', 'wait_hash')
 local delivery = call[8]
 if call[1] ~= 'RUNNING' then
   if call[1] ~= status or (call[7] or '') ~= answer_digest then return reply('STALE') end
@@ -101,7 +101,8 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
   set_call_field('size', call[2] + grown)
 end
 local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery, call_fields)
-if response ~= '' then
+local is_kept = call[12] or answer_digest ~= '' or window_ms > 0 -- for one who waits, or for repeats; most have neither
+if response ~= '' and is_kept then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
   keep_answer(case, call_id, answer, answer_digest ~= '' and ANSWER_MS or 0,
