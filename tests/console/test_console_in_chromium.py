@@ -211,7 +211,7 @@ async def test_a_change_that_happens_while_a_page_loads_another_is_shown_too(bro
         await page.goto(f"{world.url}/waiting")
         await page.route(f"**/callbacks/{made.case_id}?", delay, times=1)  # a part of the page, not the page
         await page.goto(f"{world.url}/callbacks/{made.case_id}")
-        await is_fetched.wait()
+        await wait_until(is_fetched.is_set, what="a part of the page that is fetched")
         told = await page.evaluate("told")
         call_id, caller = await hold(world, made)
 

@@ -141,6 +141,20 @@ async def test_requests_wait_for_admitted_ones_as_long_as_those_end(requests):
     assert requests.admitted == ["a", "b", *names, "late"]
 
 
+async def test_requests_wait_for_a_limited_time_although_admitted_ones_end(requests, monkeypatch):
+    names = [f"{n}" for n in range(BATCH_SIZE)]
+    await requests.arrive("a", "b", *names)
+    await requests.leave("a")
+    await requests.arrive("late")
+    await requests.leave(names[0])
+    await requests.pass_time()
+    assert requests.admitted == ["a", "b", *names]
+    monkeypatch.setattr(module, "LONGEST_WAIT_S", 0)
+    await requests.leave(names[1])
+    await requests.pass_time()
+    assert requests.admitted == ["a", "b", *names, "late"]
+
+
 async def test_requests_for_urls_are_batched(services, monkeypatch):
     admitted, release = 0, asyncio.Event()
 

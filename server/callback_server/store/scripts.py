@@ -53,7 +53,7 @@ _RARELY: Final = re.compile(r"^-- @rarely\nlocal function (\w+)", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
 _FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
 """A function outside of all others, on one line or up to an `end` at the beginning of a line."""
-_VALUE: Final = r"(?:'[^'\n]*'|[\d.* ]+)"
+_VALUE: Final = r"(?:'[^'\n]*'|-?\d[\d.* ]*)"
 _CONSTANTS: Final = re.compile(rf"^local ([A-Z_]+(?:, [A-Z_]+)*) = ({_VALUE}(?:, {_VALUE})*)\n", re.MULTILINE)
 """Constants: names in capital letters for numbers, products of numbers, or texts."""
 _STRING_OR_WORD: Final = re.compile(r"'[^'\n]*'|\w+")
@@ -68,8 +68,8 @@ class Script:
 
     The file is completed when it is loaded: `-- @include NAME` stands for a file in `lua/includes/` or for a generated
     part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the arguments;
-    `-- @rarely` stands before a function that most executions do not use; names in capital letters stand for constants;
-    and `case_key(id)` and so on stand for the keys of the table in keys.py.
+    `-- @rarely` stands before a function that most executions do not use; a name in capital letters that stands for a
+    number or a text is replaced by it; and `case_key(id)` and so on stand for the keys of the table in keys.py.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ def _with_constants(source: str) -> str:
     values = dict[str, str]()
     for constants in _CONSTANTS.finditer(source):
         for name, value in zip(constants[1].split(", "), constants[2].split(", "), strict=True):
-            values[name] = f"({value})" if "*" in value else value
+            values[name] = value if value.isalnum() or value.startswith("'") else f"({value})"
     return _STRING_OR_WORD.sub(lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", source))
 
 

@@ -98,7 +98,8 @@ end
 
 check_types(case, {}, nil, keeps_status(case, now))
 if case.fallback then redis.call('STRLEN', fallback_key(case_id)) end
-local content, body = redis.call('GET', content_key(case_id)), redis.call('GET', body_key(case_id)) or ''
+local content = redis.call('GET', content_key(case_id))
+redis.call('STRLEN', body_key(case_id)) -- what is refused needs its type alone
 apply_timeouts(case, now, limits)
 
 local arrival
@@ -174,6 +175,7 @@ if partial and case.answer_mode == 'ACK' then request, request_body, partial = w
 local recorded_request, recorded_body = request, request_body
 local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
+local body = redis.call('GET', body_key(case_id)) or ''
 local attempt = case.call_count + 1
 local size = #request + #request_body + #content + #body
 

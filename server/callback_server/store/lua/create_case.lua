@@ -37,7 +37,7 @@ if notify ~= '' then redis.call('ZCARD', reminders_key()) end
 local indexes, label_digests = {}, ''
 if has_labels then indexes, label_digests = label_indexes(owner, content) end
 for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
-local created = now_us() -- no other case of the partition has it, so a page token can name a position between two cases
+local created = now_us() -- no other case of the partition has it, because emit_event keeps it: page tokens rely on that
 local case_fields = {'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
   'fingerprint', fingerprint, 'created', created}
 local function set_case_field(name, value)

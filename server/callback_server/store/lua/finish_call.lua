@@ -101,8 +101,8 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
   set_call_field('size', call[2] + grown)
 end
 local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery, call_fields)
-local is_kept = call[12] or answer_digest ~= '' or window_ms > 0 -- for one who waits, or for repeats; most have neither
-if response ~= '' and is_kept then
+local keeps_answer = call[12] or answer_digest ~= '' or window_ms > 0 -- for a caller who waits, or for repeats
+if response ~= '' and keeps_answer then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
   keep_answer(case, call_id, answer, answer_digest ~= '' and ANSWER_MS or 0,
