@@ -55,6 +55,7 @@ async def turns():
 @pytest.fixture
 async def requests(monkeypatch):
     monkeypatch.setattr(module, "STALL_S", 3600)
+    monkeypatch.setattr(module, "LONGEST_WAIT_S", 3600)
     some = Requests()
     yield some
     for task in some.tasks.values():

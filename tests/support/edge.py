@@ -217,6 +217,9 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         except asyncio.CancelledError:
             self._count("cancelled")
             raise
+        except grpc.aio.AbortError:  # the script has broken the stream, and this call was not cancelled yet
+            self._count("cancelled")
+            return
         except Exception as error:  # as gRPC reports it
             answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
         answer.caller_gone = self.knows_gone
