@@ -39,12 +39,15 @@ answers = st.builds(
     verdict=st.sampled_from([1, 1, 1, 1, 2, 2, 0, 3]),
     response=responses(),
     keep_open=st.booleans(),
+    close=st.sampled_from([False, False, False, True]),
 )
 
 
 def model(own, answer, method):
     """Return the expected response on the wire: (status, headers, body), or None for a 502."""
     if answer.verdict not in (1, 2) or not _allowed(answer.response):
+        return None
+    if answer.close and (answer.keep_open or answer.verdict == 2):
         return None
     type_, url, code, headers, body = own if answer.verdict == 1 else REJECTION
     given_ = answer.response
