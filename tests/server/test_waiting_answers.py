@@ -239,11 +239,12 @@ async def test_the_call_of_a_killed_server_waits_on_and_its_caller_comes_back_wi
     assert [each.status for each in (await system.client.list_calls_page(case.case_id)).items] == [CallStatus.SUCCEEDED]
 
 
-async def test_the_answer_of_a_handler_that_takes_long_is_at_the_address_of_its_call(tmp_path, store_of):
+@pytest.mark.parametrize("mode", [{}, {"allow_multiple_calls": True}])  # with a window for repeats, and without one
+async def test_the_answer_of_a_handler_that_takes_long_is_at_the_address_of_its_call(tmp_path, store_of, mode):
     async with handler_service("work", deadline_s=60) as handler:
         handler.script = handler.wait_at_the_gate
         async with running_system(tmp_path, store_of(), config=handler.config) as system:
-            case = await system.client.generate_callback_url("work", Response("done"), answer_deadline=SOON)
+            case = await system.client.generate_callback_url("work", Response("done"), answer_deadline=SOON, **mode)
             told = await system.http.get(case.url)
             assert told.status_code == 202
             waiting = asyncio.create_task(system.http.get(told.headers["location"]))

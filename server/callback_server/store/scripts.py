@@ -180,7 +180,7 @@ def _with_constants(source: str) -> str:
     """Put the value of each constant in its place.
 
     A function that uses a variable outside of it is made more slowly, the more such variables there are. The constants
-    took 3 % of the time of a claim.
+    took 4 % of the instructions of a claim.
     """
     values = dict[str, str]()
     for constants in _CONSTANTS.finditer(source):
