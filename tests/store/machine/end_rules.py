@@ -70,7 +70,8 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         held = self.do(read_held(self.scripts, call_id))
         assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answer_digest)
         if ran and held.answer_digest and held.answer is not None:
-            assert (held.answer.headers, held.answer.body) == (GAVE, body)
+            of_case = self._whole.get(held.answer_digest)  # it was resolved before, and this call was still to end
+            assert held.answer == (of_case or Response(type=ResponseType.RESPONSE, code=200, headers=GAVE, body=body))
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), accepts=st.sampled_from([True, True, False]), again=st.booleans())
