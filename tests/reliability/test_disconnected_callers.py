@@ -4,7 +4,9 @@ import asyncio
 import random
 from urllib.parse import urlsplit
 
+import pytest
 from soak.counts import count
+from support.handler import handler_service
 from support.system import is_idle, running_system
 from support.wait import wait_until
 
@@ -12,6 +14,13 @@ from callback import CallbackStatus, CallStatus, Response
 
 AT_ONCE = 50
 WITHIN_S = 0.05
+
+
+@pytest.fixture
+async def handler():
+    """A handler with a long deadline: deadlines are not tested here, and it shares a busy process with the callers."""
+    async with handler_service("work", deadline_s=60) as service:
+        yield service
 
 
 async def test_callers_that_hang_up_at_any_moment_leave_every_handler_with_a_recorded_end(tmp_path, store, handler):
