@@ -108,7 +108,8 @@ class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
                 activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
                 response=Response(),
             )  # fmt: skip
-            expected = KnownRequest(self.new[case_id].nonce) if what == "same" else RequestConflict.CONFLICT
+            known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
+            expected = known if what == "same" else RequestConflict.CONFLICT
             assert self.do(create_case(self.scripts, case)) == expected
 
     @precondition(lambda self: self.model)
