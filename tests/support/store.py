@@ -1,8 +1,9 @@
 """Real stores, each in its own process: the embedded Valkey or the system's Redis, alone or as a one-node cluster."""
 
+import atexit
 import contextlib
+import functools
 import itertools
-import secrets
 import signal
 import socket
 import subprocess
@@ -21,15 +22,31 @@ def program(kind):
 
 
 # Ports below the range that the kernel assigns to connections and to port 0, so that none is taken before its use.
-# Each process of a run starts at another port, and wraps around.
-_PORTS = range(10_240, 32_768)
-_next_port = itertools.count(secrets.randbelow(len(_PORTS)))
+_BLOCKS = [range(first, first + 1024) for first in range(10_240, 32_768, 1024)]
+
+
+@functools.cache
+def _own_ports():
+    """Return the ports of a block that no other process of tests uses: this one holds its first port until it ends.
+
+    Without that, another process may be given a port between the look at it and its use here.
+    """
+    for block in _BLOCKS:
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", block[0]))
+        except OSError:
+            holder.close()
+        else:
+            atexit.register(holder.close)
+            return itertools.cycle(block[1:])
+    raise RuntimeError(f"all {len(_BLOCKS)} blocks of ports are taken")
 
 
 def free_port():
-    """Return a TCP port of loopback without a listener, another one each time."""
+    """Return a TCP port of loopback without a listener, another one each time until 1,023 were returned."""
     while True:
-        port = _PORTS[next(_next_port) % len(_PORTS)]
+        port = next(_own_ports())
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
