@@ -22,8 +22,8 @@ from callback import AsyncCallbackClient
 
 def assert_events(lines):
     """Assert that each line of a started process's log is an event: no library wrote to the log by itself."""
-    for line in lines:
-        assert line.startswith(b"{"), line
+    for number, line in enumerate(lines):
+        assert line.startswith(b"{"), b"\n".join(lines[number:]).decode(errors="replace")
         json.loads(line)
 
 
