@@ -2,8 +2,6 @@
 
 import atexit
 import contextlib
-import functools
-import itertools
 import signal
 import socket
 import subprocess
@@ -25,11 +23,10 @@ def program(kind):
 _BLOCKS = [range(first, first + 1024) for first in range(10_240, 32_768, 1024)]
 
 
-@functools.cache
 def _own_ports():
-    """Return the ports of a block that no other process of tests uses: this one holds its first port until it ends.
+    """Yield ports that no other process of tests is given: this one holds the first port of each block until it ends.
 
-    Without that, another process may be given a port between the look at it and its use here.
+    A port that was only probed can be taken before it is used.
     """
     for block in _BLOCKS:
         holder = socket.socket()
@@ -39,14 +36,17 @@ def _own_ports():
             holder.close()
         else:
             atexit.register(holder.close)
-            return itertools.cycle(block[1:])
+            yield from block[1:]
     raise RuntimeError(f"all {len(_BLOCKS)} blocks of ports are taken")
 
 
+_ports = _own_ports()
+
+
 def free_port():
-    """Return a TCP port of loopback without a listener, another one each time until 1,023 were returned."""
+    """Return a TCP port of loopback without a listener, another one each time."""
     while True:
-        port = next(_own_ports())
+        port = next(_ports)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

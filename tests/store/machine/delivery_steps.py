@@ -38,8 +38,8 @@ class DeliverySteps(System):
         ):  # fmt: skip
             assert not more
             taken += attempts
-        takes_of = [model for model in self.model.values() if not (paused and model.activity == "push")]
-        expected = [call for model in takes_of for call in model.take(order)]
+        not_paused = [model for model in self.model.values() if not (paused and model.activity == "push")]
+        expected = [call for model in not_paused for call in model.take(order)]
         assert sorted(
             (
                 each.grant.call_id, each.fencing_token, each.grant.attempt, each.number_since_start,
