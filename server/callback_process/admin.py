@@ -19,6 +19,8 @@ import h11
 from prometheus_client import REGISTRY, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from callback_process.listener import stop_accepting
+
 _ANSWER_TIMEOUT_S: Final = 5.0
 """Time limit for the event loop to report whether the process is ready, in seconds."""
 _CONNECTION_TIMEOUT_S: Final = 10.0
@@ -65,7 +67,7 @@ class AdminServer:
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._converse, sock=self._listening)
         await self._stopping.wait()
-        server.close()
+        await stop_accepting(server)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1

@@ -1,5 +1,6 @@
-"""Listening sockets."""
+"""Listening sockets, and the servers that accept their connections."""
 
+import asyncio
 import socket
 
 from callback_process.addresses import Address, parse_bind
@@ -35,3 +36,15 @@ def address_of(listening: socket.socket) -> Address:
     """Return the address of a listening socket, with its real port."""
     host, port = listening.getsockname()[:2]
     return Address(host, port)
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Close a server, which serves what it has accepted by then.
+
+    Python 3.11 loses a connection, and leaves it open, if its server closes in the turn of the loop that accepted it.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    await asyncio.sleep(0)  # what was accepted becomes a connection of the server
+    server.close()

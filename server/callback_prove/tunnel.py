@@ -5,6 +5,8 @@ import contextlib
 from asyncio import StreamReader, StreamWriter
 from typing import Self, cast
 
+from callback_process.listener import stop_accepting
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -37,7 +39,7 @@ class Tunnel:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        self._server.close()
+        await stop_accepting(self._server)
         self.cut()
         for task in self._tasks:
             task.cancel()
@@ -55,6 +57,9 @@ class Tunnel:
             connection.transport.abort()
 
     async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if not self._server.is_serving():  # it was closed since it accepted this connection
+            writer.transport.abort()
+            return
         host, _, port = self.target.rpartition(":")
         ends = {writer}
         task = cast("asyncio.Task[None]", asyncio.current_task())

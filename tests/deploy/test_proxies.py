@@ -23,6 +23,7 @@ from support.wait import wait_until
 
 from callback import Redirect, Response
 from callback_edge.settings import EdgeSettings
+from callback_process.listener import stop_accepting
 
 
 @pytest.mark.parametrize("kind", PROXIES)
@@ -381,7 +382,7 @@ async def two_breaking(kind, directory, gone=0):
         for edge in edges[: len(edges) - gone]:
             servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for serve in (edge.serve, edge.probe)]
             for server in servers:
-                stack.callback(server.close)
+                stack.push_async_callback(stop_accepting, server)
             addresses.append(tuple(f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers))
         addresses += [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(gone)]
         yield edges, await stack.enter_async_context(running_proxy(kind, directory / kind, addresses))

@@ -1,0 +1,18 @@
+"""The tunnel of the proofs leaves no connection open."""
+
+import asyncio
+import contextlib
+import socket
+
+from callback_process.addresses import parse_bind
+from callback_prove.tunnel import Tunnel
+
+
+async def test_a_connection_that_arrives_while_a_tunnel_closes_is_closed():
+    async with Tunnel("127.0.0.1:1") as tunnel:
+        client = socket.create_connection(parse_bind(tunnel.address))
+        for _ in range(2):  # now it is accepted, but is no connection of the tunnel yet
+            await asyncio.sleep(0)
+    with client, contextlib.suppress(ConnectionResetError):
+        client.settimeout(60)
+        assert await asyncio.to_thread(client.recv, 1) == b""
