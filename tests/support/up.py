@@ -20,7 +20,7 @@ def is_running(pid):
     """Return whether a process runs. A zombie, which waits for its parent, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before, or while its file was read
         return False
 
 

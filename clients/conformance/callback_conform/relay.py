@@ -13,7 +13,8 @@ _CHUNK_BYTES: Final = 1 << 18
 async def stop_accepting(server: asyncio.Server) -> None:
     """Close a server, which serves what it has accepted by then.
 
-    Python 3.11 loses a connection, and leaves it open, if its server closes in the turn of the loop that accepted it.
+    asyncio loses a connection, and leaves it open, if its server closes in the turn of the loop that accepted it
+    (python/cpython#109564).
     """
     loop = asyncio.get_running_loop()
     for listening in server.sockets:

@@ -2,16 +2,25 @@
 
 grpc logs an exception when it cannot read what a client sent, such as metadata that are not ASCII. The text of the
 exception contains what was sent, which can be a credential. The filter keeps the kind of the exception only.
+
+In two places, grpc.aio also prints the exception on standard error, past the log: if it cannot send the error of a
+handler, and if an RPC is cancelled while the loop ends.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
+from types import SimpleNamespace
+
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it is compiled, and has no stub
 
 
 def hide_received_data() -> None:
-    """Remove what clients sent from the log of grpc."""
+    """Remove what clients sent from the log of grpc, and print nothing past the log."""
     logging.getLogger("grpc._cython.cygrpc").addFilter(_hide)
+    # Cython looks the module up by its name at each use.
+    cygrpc.traceback = SimpleNamespace(**vars(traceback) | {"print_exc": lambda: None})
 
 
 def _hide(record: logging.LogRecord) -> bool:
