@@ -212,12 +212,16 @@ async def test_a_store_of_another_layout_is_a_problem(store_of):
         assert (await found(doctor.check_store, store_url=store.url))["store layout"][0] is Level.OK
 
 
-async def test_a_store_that_is_nearly_full_is_warned_of(store_of):
-    store = store_of()
-    with redis.Redis(port=store.port) as client:
-        used = client.info("memory")["used_memory"]
-    with set_up(store, maxmemory=used * 11 // 10):
-        level, text = (await found(doctor.check_store, store_url=store.url))["store memory"]
+async def test_a_store_that_is_nearly_full_is_warned_of(tmp_path):
+    """The store is a new one: what earlier tests have deleted is freed later, so one in use could become emptier."""
+    store = StoreProcess(tmp_path).start()
+    try:
+        with redis.Redis(port=store.port) as client:
+            used = client.info("memory")["used_memory"]
+        with set_up(store, maxmemory=used * 11 // 10):
+            level, text = (await found(doctor.check_store, store_url=store.url))["store memory"]
+    finally:
+        store.stop()
     assert level is Level.WARNING
     assert "of maxmemory; when full, it refuses new callbacks; give it more" in text
 
