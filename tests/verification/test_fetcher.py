@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import socket
+from types import SimpleNamespace
 
 import pytest
 from support.key_source import HOST, PUBLIC, KeySource, fetcher_to, resolver
-from support.wait import DEADLINE_S
+from support.wait import DEADLINE_S, wait_until
 
 from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError, is_public
 
@@ -113,6 +115,24 @@ async def test_a_slow_answer_is_abandoned(source, answer):
     source.answers["/keys"] = answer
     fetcher, _ = fetcher_to(source, time_limit_s=0.3)
     assert await why(fetcher) == "no complete answer within 0.3 s"
+
+
+async def test_a_connection_whose_handshake_does_not_end_in_time_is_closed():
+    ended = asyncio.Event()
+
+    async def never_shakes_hands(reader, writer):
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(never_shakes_hands, "127.0.0.1", 0) as server:
+        fetcher, _ = fetcher_to(SimpleNamespace(port=server.sockets[0].getsockname()[1]), time_limit_s=0.3)
+        gc.disable()  # a collection closes it too, and warns
+        try:
+            assert await why(fetcher) == "no complete answer within 0.3 s"
+            await wait_until(ended.is_set, what="the end of the connection")
+        finally:
+            gc.enable()
 
 
 async def floods_its_head(_reader, writer):

@@ -119,20 +119,26 @@ class Fetcher:
         Raises:
             FetchError: The source is not public, does not answer in time, or not as it must.
         """
+        network = _Connections(self._network)
         try:
-            async with asyncio.timeout(self._time_limit_s), self._pool() as pool, self._answer(pool, url) as answer:
+            async with (
+                asyncio.timeout(self._time_limit_s),
+                self._pool(network) as pool,
+                self._answer(pool, url) as answer,
+            ):
                 return await _read(answer)
         except (TimeoutError, httpcore.TimeoutException):
             raise FetchError(f"no complete answer within {self._time_limit_s:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
             raise FetchError(_text_of(error)) from None
+        finally:
+            await network.close()
 
-    def _pool(self) -> httpcore.AsyncConnectionPool:
+    def _pool(self, network: _Connections) -> httpcore.AsyncConnectionPool:
         if self._proxy is not None:
-            return httpcore.AsyncHTTPProxy(self._proxy, ssl_context=self._tls, network_backend=self._network)
+            return httpcore.AsyncHTTPProxy(self._proxy, ssl_context=self._tls, network_backend=network)
         return httpcore.AsyncConnectionPool(
-            ssl_context=self._tls,
-            network_backend=_CheckedNetwork(self._resolve, self._network, self._private_networks),
+            ssl_context=self._tls, network_backend=_CheckedNetwork(self._resolve, network, self._private_networks)
         )
 
     def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> Any:
@@ -143,6 +149,30 @@ class Fetcher:
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
         return self._given_tls or ssl.create_default_context()
+
+
+class _Connections(httpcore.AsyncNetworkBackend):
+    """Network that can close its connections: httpcore leaves one open if its TLS handshake is cancelled."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
+        self._network = network
+        self._streams: list[httpcore.AsyncNetworkStream] = []
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        for stream in self._streams:
+            await stream.aclose()
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
