@@ -159,7 +159,7 @@ async def test_each_scenario_catches_a_planted_fault():
 
     async def problem(scenario, fault):
         pace = 0.2 if is_long(scenario) else 1
-        (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=10, pace=pace)
+        (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=20, pace=pace)
         return result.problem or "passed"
 
     planted = [*((name, fault, says) for name, (_, fault, says) in FAULTS.items()), *MORE_FAULTS]
