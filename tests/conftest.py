@@ -16,6 +16,8 @@ from support import fork_server
 from support.store import StoreProcess
 from support.wait import DEADLINE_S
 
+from callback_server.store.connection import client, pipelined_connection
+
 TESTS = Path(__file__).parent
 QUICK = (
     "domain",
@@ -200,6 +202,18 @@ def httpx_suits_a_busy_machine():
         patch.setattr(httpx._transports.default, "create_ssl_context", functools.cache(httpx.create_ssl_context))
         for limit in ("connect", "read", "write", "pool"):
             patch.setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, limit, DEADLINE_S)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_busy_store_has_time():
+    """Let what runs in this process wait for a store longer than 2 s, but not so long that each test of it is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, limit in (
+            (client, "SOCKET_TIMEOUT_S"), (pipelined_connection, "SOCKET_TIMEOUT_S"),
+            (client, "CONNECT_TIMEOUT_S"), (client, "POOL_WAIT_S"),
+        ):  # fmt: skip
+            patch.setattr(module, limit, 8.0)
         yield
 
 

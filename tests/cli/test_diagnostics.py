@@ -217,10 +217,11 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
         ran = await run("doctor", **environment)
         as_json = await run("doctor", "--json", **environment)
     assert (ran.code, ran.errors) == (0, "")
-    lines = ran.output.splitlines()
-    assert all(line.startswith("ok       ") for line in lines)
+    lines = [line.partition(":")[0] for line in ran.output.splitlines()]
+    # A write to a busy disk can be slow, of which doctor warns.
+    assert [line for line in lines if not line.startswith("ok       ")] in ([], ["warning  store write"])
     checks = json.loads(as_json.output)
-    assert [line.partition(":")[0] for line in lines] == [f"ok       {each['check']}" for each in checks]
+    assert [line[len("warning  ") :] for line in lines] == [each["check"] for each in checks]
     assert {each["process"] for each in checks} == {"server", "edge", "console"}
 
 

@@ -752,7 +752,7 @@ async def test_closing_the_client_ends_a_waiting_request(server, client_type):
 
 
 async def test_closing_the_client_ends_a_request_between_attempts(server, client_type):
-    server.answers["GetCallback"] = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.3)
+    server.answers["GetCallback"] = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=2.0)
     client = client_type(server.address)
     call = asyncio.create_task(client.get_callback(CASE))
     await wait_until(lambda: server.requests, what="a request")

@@ -20,7 +20,7 @@ from callback_server.access.tokens import add_token
 
 CONFIG = """
 [activities.hasty]
-deadline_s = 1.5
+deadline_s = 5
 [activities.unserved]
 deadline_s = 0.5
 [profiles.partner]

@@ -362,7 +362,7 @@ async def test_an_administrator_starts_with_an_overview_whose_plots_have_their_n
             assert int((await calls.locator("tr:has(.SUCCEEDED) td").inner_text()).split()[-1]) > 0
             activity = page.locator("tr:has-text('nobody-works-here')")
             assert await activity.locator(".status.FAILED").count() == 1
-            assert "store write" in await page.locator("#passed").inner_text()
+            assert "store layout" in await page.locator("#passed").inner_text()
             await page.locator("#owner-orders").click()
             await lands_at(page, f"{world.url}/callbacks?owner=orders")
             assert await page.locator(f"#case-{made.case_id}").count() == 1

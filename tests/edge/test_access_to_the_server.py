@@ -95,7 +95,7 @@ async def test_a_token_that_changes_while_a_stream_with_the_former_one_is_refuse
     monkeypatch.setattr(channel, "_FIRST_PAUSE_S", 3600)
     async with (
         control_plane(plane=Hesitant()) as plane,
-        running_edge(plane.target, server_token_file=token_file) as edge,
+        running_edge(plane.target, server_token_file=token_file, ready=False) as edge,
     ):
         await wait_until(lambda: plane.opened == 1, what="the first stream")
         edge.upstream._channel.replace_streams()  # as after a change of the file
@@ -119,7 +119,7 @@ async def test_without_a_token_file_none_is_sent():
 async def test_a_server_that_refuses_the_edge_is_a_503_and_only_the_log_says_what_to_do(soon, log, reason, code, to_do):
     async with control_plane() as plane:
         plane.unwelcome = refusal(reason, code)
-        async with running_edge(plane.target) as edge:
+        async with running_edge(plane.target, ready=False) as edge:
             await wait_until(lambda: edge.upstream.why_not_ready() == f"a server refuses this edge: {reason}")
             for _ in range(3):
                 assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
@@ -182,7 +182,7 @@ async def test_a_refusal_by_a_proxy_in_front_of_the_server_is_reported_in_the_sa
 
     async with control_plane() as plane:
         plane.unwelcome = Refused(grpc.StatusCode.PERMISSION_DENIED)
-        async with running_edge(plane.target) as edge:
+        async with running_edge(plane.target, ready=False) as edge:
             await wait_until(lambda: "PERMISSION_DENIED" in edge.upstream.why_not_ready())
             assert told(await ask(edge, f"/cb/{new_state()}")) == EDGE_REFUSED
             log.clear()
@@ -237,7 +237,7 @@ async def test_the_edge_connects_by_tls_only_to_a_server_that_it_trusts(tmp_path
             assert (await ask(edge, f"/cb/{new_state()}")).status == 200
         tls = write(tmp_path, authority=trustme.CA())
         for other in (tls, {}, None):
-            async with running_edge(plane.target, server_tls=other) as edge:
+            async with running_edge(plane.target, server_tls=other, ready=False) as edge:
                 assert told(await ask(edge, f"/cb/{new_state()}"))[1] == "server_unreachable"
         assert plane.started == 1
 
@@ -332,7 +332,7 @@ async def test_another_grpc_server_is_recognized(log):
     other = grpc.aio.server()
     port = other.add_insecure_port("127.0.0.1:0")
     await other.start()
-    async with running_edge(f"127.0.0.1:{port}") as edge:
+    async with running_edge(f"127.0.0.1:{port}", ready=False) as edge:
         await wait_until(lambda: edge.upstream.why_not_ready() == "no server has answered yet")
         await wait_until(lambda: any(entry.get("grpc_code") == "UNIMPLEMENTED" for entry in log))
     await other.stop(None)

@@ -18,8 +18,9 @@ from support.edge import (
     refusing,
     running_edge,
 )
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
+from callback_edge.http import connection
 from callback_edge.upstream import channel
 
 _POST = b"POST /cb/6f1f0e3c-6f5e-4d6c-9d0e-1a4a54b9d8b1 HTTP/1.1\r\nHost: a\r\n"
@@ -52,6 +53,12 @@ def half_close(sock):
     sock.shutdown(socket.SHUT_WR)
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Let a call whose caller has ended its side take longer than half a second, as it can on a busy machine."""
+    monkeypatch.setattr(connection, "_HANG_UP_DELAY_S", DEADLINE_S)
+
+
 @pytest.mark.parametrize("hang_up", [close, reset, half_close])
 async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang_up):
     gate = asyncio.Event()
@@ -68,7 +75,7 @@ async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang
 
 
 @pytest.mark.parametrize("size", [0, 10, 100_000])
-async def test_a_client_that_leaves_right_after_its_request_has_made_a_call(plane, edge, size):
+async def test_a_client_that_leaves_right_after_its_request_has_made_a_call(plane, edge, size, patient):
     for _ in range(20):
         client = socket.create_connection(("127.0.0.1", edge.port))
         client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"x" * size))
@@ -107,7 +114,7 @@ async def is_left_by_all(edge):
     return (await edge.metrics())[("callback_edge_connections",)] == 0
 
 
-async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge):
+async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge, patient):
     for _ in range(20):  # one after the other, because the edge waits half a second for each answer
         client = socket.create_connection(("127.0.0.1", edge.port))
         client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
@@ -208,5 +215,5 @@ async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edg
     await wait_until(lambda: not edge.listener._running)  # and no connection remains
     await plane.until(lambda: plane.ended == plane.started)
     assert plane.cancelled == 0
-    assert plane.started > whole / 3  # some left before the edge read their request
+    assert plane.started > whole / 5  # some left before the edge read their request
     assert {len(invoked.request_body) for invoked in plane.requests} == {500}

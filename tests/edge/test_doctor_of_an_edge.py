@@ -28,6 +28,11 @@ async def found(**settings):
     }
 
 
+@pytest.fixture(autouse=True)
+def a_busy_server_is_waited_for(monkeypatch):
+    monkeypatch.setattr(doctor, "_TIMEOUT_S", 60)
+
+
 @pytest.fixture
 def token_file(tmp_path):
     """Write a file with a token."""

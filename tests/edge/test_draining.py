@@ -93,7 +93,7 @@ async def nobody_listens(edge):
 
 
 async def test_a_proxy_that_follows_readiness_and_keeps_connections_loses_no_request(plane, loop):
-    async with EdgeProcess(plane.target, loop=loop, drain_s=3) as edge:
+    async with EdgeProcess(plane.target, loop=loop, drain_s=10) as edge:
         url = f"http://127.0.0.1:{await edge.port()}"
         gone_elsewhere = asyncio.Event()
         answers = []

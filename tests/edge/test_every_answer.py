@@ -148,7 +148,7 @@ async def test_an_interim_answer(plane, edge):
 
 
 async def test_an_answer_without_a_server():
-    async with running_edge("127.0.0.1:1") as edge:
+    async with running_edge() as edge:
         answer = await ask(edge, PATH)
         assert json.loads(answer.body)["code"] == "server_unreachable"
         answer.assert_fixed_headers()

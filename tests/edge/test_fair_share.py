@@ -158,11 +158,15 @@ async def connections(edge, count):
 async def test_refused_connections_that_stay_open_are_cut_and_do_not_count(plane):
     async with EdgeProcess(plane.target, max_connections=1) as edge:
         port = await edge.port()
+        gate = asyncio.Event()
+        plane.script = answering_after(gate)
         _, held = await asyncio.open_connection("127.0.0.1", port)
-        await wait_until(lambda: connections(edge, 1))
+        held.write(http_request(f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started)  # so it is not idle, and gives its place to no other
         stubborn = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
         await wait_until(lambda: is_counted(edge, 400))
         assert (await edge.metrics())[("callback_edge_connections",)] <= 1 + 256
+        gate.set()
         held.close()
         await wait_until(lambda: serves(port))
         await wait_until(lambda: connections(edge, 0))

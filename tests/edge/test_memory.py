@@ -104,12 +104,12 @@ async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garb
 
 
 async def test_a_body_that_is_too_large_or_too_late_leaves_nothing_to_the_garbage_collector(plane):
-    async with running_edge(plane.target, body_timeout_s=0.2) as edge:
+    async with running_edge(plane.target) as edge, running_edge(plane.target, body_timeout_s=0.2) as impatient:
         chunked = b"POST /cb/%s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % new_state().encode()
         large = b"%x\r\n%s\r\n" % (2 * LIMIT, BODY * 2)
         with large_garbage() as garbage:
             assert (await send_raw(edge.port, chunked + large)).startswith(b"HTTP/1.1 413 ")
-            assert (await send_raw(edge.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
+            assert (await send_raw(impatient.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
         assert garbage.holders == []
 
 

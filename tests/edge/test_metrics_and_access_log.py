@@ -84,6 +84,7 @@ async def test_open_requests_and_connections_are_gauges_that_return_to_zero(plan
         await wait_until(lambda: in_flight(edge, 0))
         calls[1][1].write(http_request(f"/cb/{new_state()}", close=False))  # a second one on its connection
         await plane.until(lambda: plane.ended == 4)
+        await wait_until(lambda: in_flight(edge, 0))
         for _, writer in calls:
             writer.close()
         await wait_until(lambda: no_connection(edge))
@@ -93,7 +94,8 @@ async def test_open_requests_and_connections_are_gauges_that_return_to_zero(plan
 
 
 async def test_a_client_that_only_ends_its_side_is_counted_with_its_answer(plane):
-    async with EdgeProcess(plane.target) as edge:
+    patient = "from callback_edge.http import connection; connection._HANG_UP_DELAY_S = 60"
+    async with EdgeProcess(plane.target, first=patient) as edge:
         await ask(edge, f"/cb/{new_state()}")  # from here on the server is known to be ready
         reader, writer = await asyncio.open_connection("127.0.0.1", await edge.port())
         writer.write(http_request(f"/cb/{new_state()}", close=False))

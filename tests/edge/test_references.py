@@ -58,7 +58,7 @@ async def test_a_request_that_is_no_call_has_a_reference_in_the_access_log(plane
 
 
 async def test_a_server_error_has_a_reference_in_the_log_also_without_an_access_log(plane):
-    async with EdgeProcess("127.0.0.1:1") as edge:
+    async with EdgeProcess() as edge:
         document = json.loads((await fetch(edge, http_request(f"/cb/{new_state()}"))).body)
         assert document["code"] == "server_unreachable"
         assert (await edge.until_logged("call_refused"))["reference"] == document["reference"]

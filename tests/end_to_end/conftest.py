@@ -9,14 +9,14 @@ from support.store import free_port
 from support.system import own_store, running_system
 
 PLATFORM = "https://platform.example"
-HASTY_S = 3
+HASTY_S = 8
 
 
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory):
     """Run the system and its handlers.
 
-    `handler` serves `push`, and `hasty` with a deadline of 3 s. A test starts its own handler at the target of
+    `handler` serves `push`, and `hasty` with a short deadline. A test starts its own handler at the target of
     `mortal`. No handler listens for `nobody`.
     """
     directory = tmp_path_factory.mktemp("system")

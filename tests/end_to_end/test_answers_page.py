@@ -132,7 +132,13 @@ async def test_the_program_of_the_page_answers_a_held_call_and_its_watch_shows_i
 async def test_the_webhook_of_the_page_answers_the_visitor_who_waits_and_the_one_who_comes_later(system):
     program = PROGRAMS["resolving.py"].replace("127.0.0.1:50051", system.target)
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+
+    def is_served():
+        found = system.client.list_activities()
+        return any(each.activity == "payment-webhook" and each.is_served for each in found)
+
     try:
+        await wait_until(is_served, what="the worker")
         for visitor_comes_first in (True, False):
             visited = system.client.generate_callback_url("form", Response())
             hook = system.client.generate_callback_url("payment-webhook", Response(), activity_case=visited.case_id)

@@ -6,8 +6,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+import redis.asyncio
 from support.edge import http_request, send_raw
 from support.handlers import accept, answering, override
+from support.timers import make_expiry_due
 from support.wait import DEADLINE_S, wait_until
 
 from callback import (
@@ -136,9 +138,11 @@ async def test_a_case_that_is_closed_takes_no_new_response(world):
 async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, then):
     case = await world.client.generate_callback_url(
         "push", Response(b"done"), activity_case=world.handler.play(gate), state_query_parameter=parameter,
-        time_to_live=timedelta(seconds=1), repeat_window=timedelta(0),
+        time_to_live=timedelta(hours=1), repeat_window=timedelta(0),
     )  # fmt: skip
     call = await start(world, case, gate)
+    async with redis.asyncio.Redis(port=world.system.store.port) as store:
+        await make_expiry_due(store, case.case_id)
 
     async def expired():
         return await status_of(world, case) == (CallbackStatus.CLOSED, CloseReason.EXPIRED)

@@ -11,8 +11,6 @@ from support.tree import ROOT
 import callback
 from callback.v1 import callbacks_service_pb2, error_reason_pb2, worker_service_pb2
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def build(root, target):
     """Build the site of a tree, and return what MkDocs says."""

@@ -58,6 +58,7 @@ async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
 
 async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, monkeypatch):
     monkeypatch.setattr(workload, "LIST_INTERVAL_S", 3600)  # held calls are answered when the watch shows them
+    monkeypatch.setattr(workload, "CLIENT_TIMEOUT_S", 60)  # so an answer that a busy machine delays is not lost
     async with (
         Tunnel("127.0.0.1:1") as front,
         running_services(store_of(), box_url=f"http://{front.address}", sweeps=True) as services,

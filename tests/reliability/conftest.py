@@ -8,7 +8,7 @@ from support.system import own_store
 @pytest.fixture
 async def handler():
     """Run a handler service for the activity `work`."""
-    async with handler_service("work", deadline_s=5) as service:
+    async with handler_service("work", deadline_s=60) as service:
         yield service
 
 

@@ -14,7 +14,7 @@ from support.wait import wait_until
 
 from callback import CallFilter, CallStatus, Response
 
-SHORT_GRACE = {"server": {"CALLBACK_GRACE_S": "0.2"}, "edge": {"CALLBACK_EDGE_GRACE_S": "0.2"}}
+SHORT_GRACE = {"server": {"CALLBACK_GRACE_S": "2"}, "edge": {"CALLBACK_EDGE_GRACE_S": "2"}}
 
 
 @contextlib.asynccontextmanager

@@ -31,7 +31,7 @@ async def deliveries(directory, store, stub, retry):
 
 async def restart(system):
     system.server.kill()
-    await system.server.start()
+    await system.start_server()
 
 
 async def acknowledged(system, name):
@@ -67,14 +67,14 @@ async def test_a_server_that_is_killed_in_an_attempt_and_between_two_loses_nothi
 
     async with (
         stub_handler() as stub,
-        deliveries(tmp_path, store, stub, "initial_s = 0.01, max_attempts = 3") as system,
+        deliveries(tmp_path, store, stub, "initial_s = 60, max_attempts = 3") as system,
     ):
         call_id = await acknowledged(system, stub.play(script))
         await wait_until(lambda: attempts)
         await restart(system)
         assert (await delivery(system, call_id)).status == pb.DELIVERY_STATUS_RUNNING
         assert await end_leases_of_deliveries(store) == 1
-        await wait_until(lambda: len(attempts) == 2)
+        await wait_until(lambda: len(attempts) >= 2)
         await restart(system)
 
         async def delivered():

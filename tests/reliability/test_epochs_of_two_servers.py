@@ -59,7 +59,7 @@ async def refuses(services):
 async def test_a_server_learns_from_an_edge(stores):
     async with two_servers(stores) as servers:
         await generate(servers.other)  # it cannot know better
-        async with running_edge(f"ipv4:{servers.informed.address},{servers.other.address}"):
+        async with running_edge(f"ipv4:{servers.informed.address},{servers.other.address}", ready=False):
             await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
         await generate(servers.informed)
         assert "epoch 1 in place of 2" in servers.other.control_plane.epochs.problem

@@ -118,7 +118,7 @@ async def said_by_the_command_line(system, cases, haystack):
 
 async def test_a_state_is_found_nowhere_but_in_the_request_that_brought_it(tmp_path, store, handler, caplog):
     haystack = Haystack()
-    config = handler.config.replace("deadline_s = 5", "deadline_s = 1")
+    config = handler.config.replace("deadline_s = 60", "deadline_s = 1")
     config += '\n[activities.unreachable]\ntarget = "127.0.0.1:1"\nconnect_timeout_s = 0.1\n'
     debug = {"server": {"CALLBACK_LOG_LEVEL": "DEBUG"}, "edge": {"CALLBACK_EDGE_LOG_LEVEL": "DEBUG"}}
     async with running_system(tmp_path, store, config=config, **debug) as system:

@@ -59,6 +59,7 @@ async def can_not_save(client, _store):
 
 @contextlib.asynccontextmanager
 async def busy(client, store):
+    limit = (await client.config_get("busy-reply-threshold"))["busy-reply-threshold"]
     await client.config_set("busy-reply-threshold", 20)
     async with redis.asyncio.Redis(port=store.port, socket_timeout=60) as other:
         script = asyncio.create_task(other.eval("while true do end", 0))
@@ -73,6 +74,7 @@ async def busy(client, store):
         await wait_until(is_busy, what="a busy store")
         yield "BUSY"
         await client.script_kill()
+        await client.config_set("busy-reply-threshold", limit)
         with contextlib.suppress(ResponseError):
             await script
 

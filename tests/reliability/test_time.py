@@ -13,7 +13,7 @@ from callback import CallbackStatus, CloseReason, NotFoundError, Response
 
 async def test_a_case_expires_by_itself(tmp_path, store):
     async with running_system(tmp_path, store) as system:
-        case = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(seconds=1))
+        case = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(seconds=5))
         later = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(hours=1))
         assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 

@@ -9,6 +9,7 @@ import pytest
 from support.edge import http_request, parse_answers, running_edge, send_raw
 from support.handlers import accept, answering, override, reject, stub_handler
 from support.services import running_services
+from support.wait import wait_until
 
 from callback import (
     Accept,
@@ -73,6 +74,7 @@ async def system(store_of, tmp_path):
 
 
 async def cookies_of(system, made, host="pay.example"):
+    await wait_until(lambda: not system.edge.upstream.why_not_ready())
     raw = await send_raw(system.edge.port, http_request("/cb/" + made.state, host=host))
     (answer,) = parse_answers(raw)
     return answer.status, answer.all("set-cookie")

@@ -170,7 +170,7 @@ class Scripted:
     """Handler in this process. Each attempt waits for `gate`, and then has the next of its ends: answers or failures.
 
     `got` lists the attempts and requests that came, `refused` the answers that cannot be rendered. After the last end,
-    an attempt waits for ever.
+    an attempt waits until its deadline.
     """
 
     def __init__(self, *ends):
@@ -181,6 +181,7 @@ class Scripted:
         await self.gate.wait()
         if not self.ends:
             await asyncio.sleep(timeout_s)
+            raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "scripted")
         end = self.ends.pop(0)
         if isinstance(end, CallFailure):
             raise HandlerError(end, "scripted")

@@ -259,17 +259,17 @@ async def test_a_held_call_without_an_answer_fails_at_the_end_of_its_hold_time(s
 async def test_a_held_call_fails_at_the_end_of_its_hold_time_after_the_server_of_its_caller_has_gone(store_of):
     store = store_of()
     async with running_services(store, sweeps=True) as other:
-        async with running_services(store, grace_s=0) as one:
-            made = await generate(one, hold_time={"seconds": 2}, retryable_after_error=True)
-            caller = invoke(one, made)
-            call = await call_of(other, made, held=True)
-        await asyncio.gather(caller, return_exceptions=True)
-
-        async def has_ended():
-            ended = await call_of(other, made)
-            return ended if ended.status != pb.CALL_STATUS_RUNNING else None
-
         with capture_logs() as logs:
+            async with running_services(store, grace_s=0) as one:
+                made = await generate(one, hold_time={"seconds": 2}, retryable_after_error=True)
+                caller = invoke(one, made)
+                call = await call_of(other, made)
+            await asyncio.gather(caller, return_exceptions=True)
+
+            async def has_ended():
+                ended = await call_of(other, made)
+                return ended if ended.status != pb.CALL_STATUS_RUNNING else None
+
             ended = await wait_until(has_ended, what="the end of the call")
         assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
         assert ended.end_time.ToMilliseconds() - call.start_time.ToMilliseconds() >= 2000

@@ -41,7 +41,7 @@ async def metrics(system, process):
 
 @pytest.fixture
 async def handler():
-    async with handler_service("work", deadline_s=5) as service:
+    async with handler_service("work", deadline_s=60) as service:
         yield service
 
 

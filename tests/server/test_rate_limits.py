@@ -25,7 +25,7 @@ async def call(services, made):
 
 
 @pytest.mark.parametrize("kind", ["valkey", "valkey-cluster"])
-@pytest.mark.parametrize("limit", [1, 3, 8])  # with 8, another call is allowed after 7.5 s: longer than this takes
+@pytest.mark.parametrize("limit", [1, 3, 5])  # with 5, another call is allowed after 12 s: longer than this takes
 async def test_a_case_gets_its_calls_a_minute_and_a_refused_call_changes_nothing(store_of, kind, limit):
     store = store_of(kind)
     async with running_services(store, max_calls_per_minute_per_case=limit) as services:

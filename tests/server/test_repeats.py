@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from types import SimpleNamespace
 
 import grpc
@@ -156,6 +157,7 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, m
     caller = start(second, made)
     await call_of(second, made)
     monkeypatch.setattr(first.control_plane.repeats, "wait", lambda *_call, **_hash: asyncio.Event().wait())
+    began = time.monotonic()
     lost = [start(first, made) for _ in range(16)]
 
     async def repeats():
@@ -165,7 +167,7 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, m
         return await repeats() == 16
 
     await wait_until(all_wait, what="the repeats")
-    assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
+    refused = []
 
     async def has_place():
         repeat = start(second, made)
@@ -175,11 +177,14 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, m
 
         await wait_until(is_decided, what="a place or its refusal")
         if repeat.done():
-            assert isinstance(repeat.exception(), grpc.aio.AioRpcError)
+            refused.append((await refusal(repeat)).reason)
             return None
         return repeat
 
     repeat = await wait_until(has_place, what="a free place")
+    assert set(refused) == {"CALL_IN_PROGRESS"} or (
+        not refused and time.monotonic() - began > 5
+    )  # they have it for 5 s
     two.handler.gate.set()
     assert same(await repeat) == same(await caller)
     for each in lost:

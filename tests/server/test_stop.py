@@ -118,13 +118,8 @@ async def test_running_calls_are_answered_and_new_ones_refused(system, handler):
     assert (answer.status_code, answer.text) == (200, "done")
     assert await exit_of(system.server) == 0
 
-    await system.server.start()
-
-    async def again():
-        answer = await system.http.post(unused.url)
-        return None if answer.status_code == 503 else answer  # the edge has not connected to it yet
-
-    assert (await wait_until(again)).status_code == 200  # the refused call left its case unchanged
+    await system.start_server()
+    assert (await system.http.post(unused.url)).status_code == 200  # the refused call left its case unchanged
 
 
 async def test_a_call_that_reaches_a_stopping_server_nevertheless_is_refused_with_a_time_to_try_again(system, handler):
@@ -224,33 +219,34 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     assert (await calling).status_code == 503
 
 
-@pytest.mark.parametrize("grace_s", [0, 1])
+@pytest.mark.parametrize("grace_s", [0, 2])
 async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started_and_its_case_is_open(
     system, handler, grace_s
 ):
     system = await system(grace_s=grace_s)
-    _, running = await begin_call(system, handler)
-    case = await system.client.generate_callback_url("nobody", Response("done"))
-    waiting = asyncio.create_task(system.http.post(case.url))
-    await wait_until(lambda: calls_of(system, case), what="the call")
-    system.server.signal(signal.SIGTERM)
-    answer = await waiting
-    assert answer.status_code == 503
-    assert "retry-after" in answer.headers
+    for _ in range(5):  # without a grace, it has 0.3 s to record the end of the call, which a busy machine can exceed
+        _, running = await begin_call(system, handler)
+        case = await system.client.generate_callback_url("nobody", Response("done"))
+        waiting = asyncio.create_task(system.http.post(case.url))
+        await wait_until(lambda case=case: calls_of(system, case), what="the call")
+        system.server.signal(signal.SIGTERM)
+        answer = await waiting
+        started = await running
+        await exit_of(system.server)
+        await system.start_server()
+        assert (started.status_code, "retry-after" in started.headers) == (503, False)
+        assert answer.status_code == 503
+        if "not certain" not in answer.text:
+            break
     assert "not certain" not in answer.text
-    answer = await running  # its handler has started
-    assert answer.status_code == 503
-    assert "retry-after" not in answer.headers
-    await exit_of(system.server)
-    await system.server.start()
+    assert "retry-after" in answer.headers
     (call,) = await calls_of(system, case)
     assert (call.status, call.caller_gone) == (CallStatus.NOT_STARTED, False)
     assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
 
 async def test_a_second_signal_ends_it_at_once(system, handler):
-    grace_s = 1
-    system = await system(grace_s=grace_s)
+    system = await system(grace_s=60)
     _, calling = await begin_call(system, handler)
     system.server.signal(signal.SIGTERM)
     await wait_until(lambda: system.server.events("stopping"), what="the stop")

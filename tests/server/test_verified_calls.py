@@ -59,7 +59,7 @@ async def running(store_of, tmp_path_factory, request):
     async with stub_handler() as stub:
         scripts = {each.__name__: stub.play(each) for each in (counts, fails_once, redirects, rejects)}
         async with running_services(
-            store, activities={"push": ActivitySettings(target=stub.target)}, profiles=profiles
+            store, activities={"push": ActivitySettings(target=stub.target, deadline_s=60)}, profiles=profiles
         ) as services:
             yield SimpleNamespace(
                 store=store, services=services, scripts=scripts, gate=gate, asked=asked, profiles=profiles

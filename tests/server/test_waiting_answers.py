@@ -96,7 +96,7 @@ async def test_the_address_knows_its_own_call_only_and_makes_none(system):
 
 async def test_a_call_that_fails_gives_its_error_at_the_address(system):
     case = await system.client.generate_callback_url(
-        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=3)
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=6)
     )
     told = await system.http.post(case.url)
     answer = await system.http.get(told.headers["location"])
@@ -149,7 +149,7 @@ async def test_a_repeat_that_waits_does_not_get_an_answer_that_must_not_be_given
 
 async def test_a_caller_that_asks_without_the_answer_learns_only_that_the_call_has_ended(system):
     case = await system.client.generate_callback_url(
-        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=3)
+        "form", Response(), answer_deadline=SOON, hold_time=timedelta(seconds=6)
     )
     path = (await system.http.post(case.url)).headers["location"]
     told = await system.http.get(path, headers=MINIMAL)  # it waits for the end
@@ -194,7 +194,7 @@ async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_ano
     await asyncio.to_thread(system.server.stop)
     told = await caller
     assert told.status_code == 202
-    await system.server.start()
+    await system.start_server()
     assert not (await system.client.get_call(call)).caller_gone
     waiting = asyncio.create_task(system.http.get(told.headers["location"]))
     await system.client.answer_call(call)
@@ -217,7 +217,7 @@ async def test_a_stopping_edge_tells_the_callers_of_held_calls_to_wait_and_the_c
     await asyncio.to_thread(system.edge.stop)
     told = await caller
     assert told.status_code == 202
-    await system.edge.start()
+    await system.start_edge()
     waiting = asyncio.create_task(system.http.get(told.headers["location"]))
     await system.client.answer_call(call)
     assert (await waiting).text == "welcome"
@@ -227,7 +227,7 @@ async def test_the_call_of_a_killed_server_waits_on_and_its_caller_comes_back_wi
     case = await system.client.generate_callback_url("form", Response("welcome"), answer_deadline=SOON)
     path = (await system.http.get(case.url)).headers["location"]
     system.server.kill()
-    await system.server.start()
+    await system.start_server()
 
     async def is_back():
         told = await system.http.get(case.url)

@@ -20,6 +20,7 @@ from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend
 from callback_server.store.epochs import Epoch, EpochChangedError, Epochs, Known, Loss, PrimaryChanged
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.recording import Recording
@@ -543,7 +544,7 @@ async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epo
         await follows(second, f"127.0.0.1:{first.port}")
         async with connect(first.url) as client:
             server = Server(client, replicas=1)
-            await server.new()
+            await resend(server.new, unsent_s=60, unsure_s=60)
             first.kill()
         async with redis.asyncio.Redis(port=second.port) as plain:
             await plain.execute_command("REPLICAOF", "NO", "ONE")
@@ -554,5 +555,5 @@ async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epo
             assert not refused.value.maybe_done
         await follows(first, f"127.0.0.1:{second.port}")
         async with connect(second.url) as client:
-            await Server(client, server.epochs, replicas=1).new()
+            await resend(Server(client, server.epochs, replicas=1).new, unsent_s=60, unsure_s=60)
         assert (server.number, server.losses, server.epochs.problem) == (2, [], "")

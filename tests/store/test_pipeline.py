@@ -491,7 +491,7 @@ async def test_a_slot_that_moves_again_meanwhile_is_found_or_nothing_was_done(pa
         asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(20)]
         await wait_until(are_sent_elsewhere, what="a node that says where the slot is")
         assert await client.get(KEY) is None  # so the client knows the new owner
-        await give(slot, on_old, on_old, on_new)
+        await give(slot, on_old, on_new, on_old)
     replies = await asyncio.gather(*asked, return_exceptions=True)
     if enough:
         assert replies == [b"%d" % n for n in range(20)]

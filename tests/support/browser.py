@@ -33,7 +33,7 @@ async def chromium():
     """A running Chromium."""
     path = require("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=DEADLINE_S * 1000)
         try:
             yield browser
         finally:

@@ -25,7 +25,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
+from support.store import free_port
 from support.system import assert_events
+from support.wait import wait_until
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.edge import Edge
@@ -36,6 +38,9 @@ PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc
 
 DEADLINE_S = 60
 """Generous deadline of a wait, shorter than the 75 s after which an edge closes an idle connection."""
+
+NOWHERE = "127.0.0.1:1"
+"""A target at which no server is."""
 
 FIXED = {
     "cache-control": "no-store",
@@ -223,8 +228,12 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         except Exception as error:  # as gRPC reports it
             answer.status.CopyFrom(status_pb2.Status(code=code_pb2.UNKNOWN, message=f"Unexpected: {error}"))
         answer.caller_gone = self.knows_gone
-        async with writing:
-            await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
+        try:
+            async with writing:
+                await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
+        except (asyncio.CancelledError, grpc.aio.UsageError, grpc.RpcError):  # the stream has just ended
+            self._count("cancelled")
+            raise
         self._count("ended")
 
     async def ReportCallerGone(self, request, _context):
@@ -246,7 +255,7 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *PINGS_WELCOME])
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        address = f"127.0.0.1:{port}"
+        address = f"127.0.0.1:{port or free_port()}"  # its own: it can come back to it
         if credentials:
             self.port = self._server.add_secure_port(address, credentials)
         else:
@@ -324,14 +333,19 @@ class FailingUpstream:
 
 @contextlib.asynccontextmanager
 async def running_edge(
-    target="127.0.0.1:1", *, send_buffer_bytes=None, upstream=None, **settings
+    target=NOWHERE, *, send_buffer_bytes=None, upstream=None, ready=True, **settings
 ) -> AsyncIterator[RunningEdge]:
-    """Run an edge in this process, on ports of its own."""
+    """Run an edge in this process, on ports of its own.
+
+    With a target, it can call a server once it runs, for a call waits only a second for that; not with `ready=False`.
+    """
     listening = socket.create_server(("127.0.0.1", 0))
     if send_buffer_bytes:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     own = {"server_target": target, "admin_bind": "127.0.0.1:0", "drain_s": 0, "grace_s": 0}
     async with RunningEdge(EdgeSettings(**own | settings), listening=listening, upstream=upstream) as edge:
+        if ready and target != NOWHERE:
+            await wait_until(lambda: not edge.upstream.why_not_ready(), what="a server that the edge can call")
         yield edge
 
 
@@ -450,11 +464,12 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 class EdgeProcess:
     """Process of `python -m callback_edge`, on free ports."""
 
-    def __init__(self, target, *, loop="uvloop", first="", passed=None, **settings):
+    def __init__(self, target=NOWHERE, *, loop="uvloop", first="", passed=None, ready=True, **settings):
         """`first` is Python code to run before the edge; `loop` is uvloop or asyncio.
 
-        `passed` is a socket to pass to it, as systemd does.
+        `passed` is a socket to pass to it, as systemd does. `ready` is as in `running_edge`.
         """
+        self._is_to_be_ready = ready and target != NOWHERE
         own = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, "drain_s": 0}
         settings = {**own, **settings}
         self._preloaded = ["support.without_uvloop"] if loop == "asyncio" else []
@@ -471,6 +486,8 @@ class EdgeProcess:
     async def __aenter__(self):
         await self.start()
         await self.until_logged("ready")
+        if self._is_to_be_ready:
+            await self.until_logged("server_ready")
         return self
 
     async def __aexit__(self, *_exception):

@@ -112,6 +112,25 @@ class System:
         self.edge = Process("callback_edge", directory / "edge.log", **edge_environment)
         self.http = self.client = None
 
+    async def start_server(self):
+        """Start the server, and wait until the edge can call it: a call waits for only a second for that."""
+        await self.server.start()
+        await self._until_ready()
+
+    async def start_edge(self):
+        """Start the edge, and wait until it can call the server."""
+        await self.edge.start()
+        await self._until_ready()
+
+    async def _until_ready(self):
+        async with httpx.AsyncClient() as http:
+
+            async def is_ready():
+                with contextlib.suppress(httpx.TransportError):
+                    return (await http.get(f"http://{self.edge.facts['admin']}/readyz")).is_success
+
+            await wait_until(is_ready, what="an edge that can call the server")
+
 
 @contextlib.asynccontextmanager
 async def running_system(directory, store, **options):
@@ -125,7 +144,7 @@ async def running_system(directory, store, **options):
     system = System(directory, store, **options)
     try:
         await system.server.start()
-        await system.edge.start()
+        await system.start_edge()
         # Idle connections expire before the edge closes them: a request on a closing connection fails.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
         async with (

@@ -106,8 +106,8 @@ def test_no_state_is_in_the_logs_or_in_the_data(stopped):
 
 
 def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
+    up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
     up.start()
-    up.options |= {"edge": up.edge, "grpc": up.grpc}
     made = generate(service(up.grpc), request_id="order-5")
     assert httpx.get(made.callback_url).status_code == 200
     assert up.interrupt() == 0
@@ -162,8 +162,8 @@ def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_an
 
 
 def test_killing_the_supervisor_leaves_no_orphan_and_no_damage_and_it_can_be_restarted_at_once(up, service):
+    up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
     up.start()
-    up.options |= {"edge": up.edge, "grpc": up.grpc}
     made = generate(service(up.grpc))
     assert httpx.get(made.callback_url).status_code == 200
     children = up.children()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from support.key_source import AUTHORITY
+from support.wait import DEADLINE_S
 
 from callback_process.credentials import CredentialsError
 from callback_server import doctor
@@ -20,6 +21,7 @@ from callback_server.access.roles import Role
 from callback_server.access.tokens import new_token, token_entry
 from callback_server.errors import IssuerUnavailableError, SubjectUnknownError, UnauthenticatedError
 from callback_server.settings import IssuerSettings, ServerSettings
+from callback_server.verification import fetcher
 from callback_server.verification.fetched_keys import AGAIN_S, KEEP_S, FetchedKeys
 
 NOW = 1_800_000_000
@@ -95,6 +97,9 @@ def world(source, ca_file, monkeypatch):
     steady = Clock(1000.0)
     given = FetchedKeys.__init__.__defaults__
     monkeypatch.setattr(FetchedKeys.__init__, "__defaults__", (*given[:-1], steady))
+    # On a machine with much other load, a fetch can take longer.
+    monkeypatch.setattr(fetcher, "CONNECT_TIMEOUT_S", DEADLINE_S)
+    monkeypatch.setitem(fetcher.Fetcher.__init__.__kwdefaults__, "time_limit_s", DEADLINE_S)
     return World(source, ca_file, steady)
 
 

@@ -20,7 +20,7 @@ from callback.v1 import worker_service_pb2
 from callback_server.domain.activity import Activity
 from callback_server.rpc import worker_service
 
-ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 1_000)}
+ACTIVITIES = {"act": Activity("act", 20_000), "brief": Activity("brief", 4_000)}
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -121,7 +121,7 @@ async def test_a_worker_that_does_not_accept_in_time_loses_the_call_to_another_a
 
 
 async def test_a_result_after_the_deadline_has_no_effect(services):
-    async with raw_worker(services.worker_stub, "brief") as worker:
+    async with raw_worker(services.worker_stub, "brief", "act") as worker:
         called = await Called.make(services, "brief")
         call = await worker.next("offer")
         await worker.accept(call)
@@ -129,7 +129,7 @@ async def test_a_result_after_the_deadline_has_no_effect(services):
         assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         assert (await worker.next("withdraw")).call_id == call.call_id
         await worker.result(call)
-        again = await Called.make(services, "brief")  # the slot is free again: the result has arrived
+        again = await Called.make(services, "act")  # the slot is free again: the result has arrived
         second = await worker.next("offer", 2)
         await worker.accept(second)
         await worker.next("confirm", 2)
@@ -228,8 +228,9 @@ async def test_messages_about_calls_that_a_worker_does_not_have_have_no_effect(s
 async def test_a_worker_that_declines_gets_the_next_offer_after_a_pause(services):
     async with raw_worker(services.worker_stub, "act") as worker:
         called = await Called.make(services, "act")
-        await worker.decline(await worker.next("offer"))
+        offer = await worker.next("offer")
         began = time.monotonic()
+        await worker.decline(offer)
         call = await worker.next("offer", 2)
         assert time.monotonic() - began > 0.9
         await worker.accept(call)

@@ -15,7 +15,7 @@ from callback.v1 import callback_pb2 as pb
 from callback_prove.tunnel import Tunnel
 from callback_server.domain.activity import Activity
 
-ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 1_500)}
+ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 5_000)}
 TENANT = contextvars.ContextVar("TENANT", default="nobody")
 
 

@@ -176,7 +176,7 @@ async def goes_on_and_changes_nothing(replica, worker, called):
 
 async def test_results_of_a_worker_that_was_stopped_past_the_deadline_have_no_effect(tmp_path):
     async with (
-        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 3\n") as (one, two),
+        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 6\n") as (one, two),
         late_worker(two.address) as worker,
     ):
         called = await stopped_with_calls((one, two), worker)

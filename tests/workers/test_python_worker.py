@@ -31,7 +31,7 @@ from callback_server.handlers.push import PushHandler
 from callback_server.rpc import worker_service
 from callback_server.settings import ActivitySettings
 
-ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 1_500)}
+ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 5_000)}
 
 
 class Work:
@@ -508,7 +508,7 @@ async def test_a_server_that_does_not_welcome_the_worker_is_left(work, monkeypat
     monkeypatch.setattr(module, "WELCOME_TIMEOUT_S", 0.1)
     async with scripted() as server:
         working = asyncio.create_task(worker(work, server.address).serve())
-        await wait_until(lambda: len(server.came) == 3, what="three tries")
+        await wait_until(lambda: len(server.came) >= 3, what="three tries")
         working.cancel()
         await asyncio.wait((working,))
 

@@ -234,8 +234,8 @@ async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_kno
 
 
 async def test_a_call_at_its_deadline_is_not_offered_again(up):
-    await up.other.has_slots()
     for _ in range(2):
+        await up.other.has_slots()  # which is valid for 3 s
         assert (await refusal((await Called.make(up.services, "brief")).answer)).reason == "HANDLER_NOT_STARTED"
     await up.other.got(Withdraw, 2)
     assert len(up.other.messages[Offer]) == 2

@@ -184,7 +184,7 @@ def activities(does):
 
 def deadline_s(does):
     """Return the deadline of calls, in seconds: a short one where they last until then."""
-    return 2 if does in (HANG, NOBODY) else 60
+    return 6 if does in (HANG, NOBODY) else 60
 
 
 KINDS = {

@@ -224,4 +224,4 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
         await round_(number)
     await wait_until(lambda: metric("callback_workers") == 0, what="workers gone")
     await wait_until(lambda: held()[0] <= tasks + 2, what="as many tasks as before")
-    assert held()[1] <= files + 3
+    await wait_until(lambda: held()[1] <= files + 3, what="as many files as before")  # gRPC closes sockets later
