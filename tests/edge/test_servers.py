@@ -213,6 +213,14 @@ async def test_what_a_server_says_of_its_store_reaches_a_stream_that_is_just_bei
         await wait_until(lambda: plane.epochs == [b"newer"], what="the message")
 
 
+async def test_a_stream_that_is_opened_while_the_edge_stops_releases_its_callers_too(monkeypatch):
+    monkeypatch.setattr(channel, "STREAM_COUNT", 0)
+    async with control_plane() as plane, running_edge(plane.target, ready=False) as edge:
+        edge.upstream.release_callers()
+        edge.upstream._channel._open_stream()
+        await wait_until(lambda: plane.released, what="the message")
+
+
 async def test_streams_are_replaced_and_the_earlier_ones_return_their_results(monkeypatch):
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:

@@ -106,6 +106,7 @@ class ServerChannel:
         """Streams in use, in round-robin order."""
         self._all_streams: set[InvocationStream] = set()
         """Also the streams that only wait for results."""
+        self._releases_callers = False
         self._retry_now = asyncio.Event()
         """Set, and replaced by another one, when the next stream may succeed although the last one failed."""
         self._maintenance = [
@@ -133,7 +134,8 @@ class ServerChannel:
         self._wake_retries()
 
     def release_callers(self) -> None:
-        """Ask the servers to tell the callers that wait to wait elsewhere."""
+        """Ask the servers to tell the callers that wait to wait elsewhere, on streams that are opened later too."""
+        self._releases_callers = True
         for stream in self._all_streams:
             stream.release_callers()
 
@@ -211,6 +213,8 @@ class ServerChannel:
     def _open_stream(self) -> InvocationStream:
         rpc = self._stream_invocations(metadata=self._metadata())
         stream = InvocationStream(rpc, self._timeout_s, self._observer, self._epochs)
+        if self._releases_callers:
+            stream.release_callers()
         self._all_streams.add(stream)
         self._streams.append(stream)
         stream.task.add_done_callback(lambda _: self._stream_ended(stream))
