@@ -66,6 +66,7 @@ async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_
             old, new = trio.stores
             async with redis.asyncio.Redis(port=old.port, password=secrets.get("password")) as plain:
                 await plain.wait(1, 5000)
+            trio.notice_soon()
             began = time.monotonic()
             await asyncio.to_thread(old.kill)
             later = await new_case(cases)

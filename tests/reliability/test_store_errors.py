@@ -74,9 +74,9 @@ async def busy(client, store):
         await wait_until(is_busy, what="a busy store")
         yield "BUSY"
         await client.script_kill()
-        await client.config_set("busy-reply-threshold", limit)
         with contextlib.suppress(ResponseError):
             await script
+        await client.config_set("busy-reply-threshold", limit)
 
 
 @pytest.mark.parametrize("failing", [out_of_memory, read_only, can_not_save, busy])

@@ -62,6 +62,12 @@ class Trio:
         found = [store for store, port in zip(self.stores, self._ports, strict=True) if named == {("127.0.0.1", port)}]
         return found[0] if found else None
 
+    def notice_soon(self):
+        """Let the Sentinels notice from now on within a second that the primary is gone."""
+        for each in self.sentinels:
+            with redis.Redis(port=each.port, **self._options) as client:
+                client.sentinel_set(SERVICE, "down-after-milliseconds", 500)
+
     def are_ready(self):
         """Return whether every Sentinel knows the replica and the other Sentinels."""
         for each in self.sentinels:
@@ -105,7 +111,7 @@ def running_trio(directory, kind, *, password="", sentinel_password="", has_tls=
             ports.append(port if has_tls else stores[-1].port)
         lines = [
             f"sentinel monitor {SERVICE} 127.0.0.1 {ports[0]} 2",
-            f"sentinel down-after-milliseconds {SERVICE} 500",
+            f"sentinel down-after-milliseconds {SERVICE} 60000",  # a busy machine can pause a store for a second
             f"sentinel failover-timeout {SERVICE} 5000",
             *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
             *([f"requirepass {sentinel_password}", f"sentinel sentinel-pass {sentinel_password}"]
