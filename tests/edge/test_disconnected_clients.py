@@ -115,7 +115,7 @@ async def is_left_by_all(edge):
 
 
 async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge, patient):
-    for _ in range(20):  # one after the other, because the edge waits half a second for each answer
+    for _ in range(20):
         client = socket.create_connection(("127.0.0.1", edge.port))
         client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
         half_close(client)

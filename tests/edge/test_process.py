@@ -181,7 +181,7 @@ async def test_a_stop_ends_two_seconds_after_its_grace_period_in_any_case(plane,
 
     plane.script = script
     # The promised margin is 2 s, on a machine that is not overloaded.
-    first = f"from callback_edge import main; main._HARD_EXIT_S = {count(50, 1.8)}"
+    first = f"from callback_edge import main; main._HARD_EXIT_S = {count(20, 1.8)}"
     if loop == "asyncio":
         first = f"import sys; sys.path.append({str(ROOT / 'tests')!r}); import support.without_uvloop; {first}"
     async with EdgeProcess(plane.target, first=first, grace_s=grace) as edge:

@@ -43,7 +43,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
         async def post(url, content):
             while (answer := await system.http.post(url, content=content)).status_code == 503:
                 unavailable.append(url)  # on a busy machine, the time in which a server asks again can be too short
-                assert len(unavailable) <= calls // 10
+                assert len(unavailable) <= 5
             return answer
 
         async def one(n):

@@ -182,9 +182,8 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, m
         return repeat
 
     repeat = await wait_until(has_place, what="a free place")
-    assert set(refused) == {"CALL_IN_PROGRESS"} or (
-        not refused and time.monotonic() - began > 5
-    )  # they have it for 5 s
+    if refused or time.monotonic() - began < 5:  # the lost ones keep their places for 5 s
+        assert set(refused) == {"CALL_IN_PROGRESS"}
     two.handler.gate.set()
     assert same(await repeat) == same(await caller)
     for each in lost:

@@ -337,7 +337,8 @@ async def running_edge(
 ) -> AsyncIterator[RunningEdge]:
     """Run an edge in this process, on ports of its own.
 
-    With a target, it can call a server once it runs, for a call waits only a second for that; not with `ready=False`.
+    A call waits only a second for a server. So with a target, this waits until the edge can call one, unless `ready` is
+    False.
     """
     listening = socket.create_server(("127.0.0.1", 0))
     if send_buffer_bytes:

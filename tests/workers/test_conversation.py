@@ -129,7 +129,7 @@ async def test_a_result_after_the_deadline_has_no_effect(services):
         assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         assert (await worker.next("withdraw")).call_id == call.call_id
         await worker.result(call)
-        again = await Called.make(services, "act")  # the slot is free again: the result has arrived
+        again = await Called.make(services, "act")  # its one slot is free again: the result has arrived
         second = await worker.next("offer", 2)
         await worker.accept(second)
         await worker.next("confirm", 2)

@@ -85,6 +85,7 @@ class ServerClient:
         self._is_idle.set()
         self._channel = self._new_channel()
         self._replacement: asyncio.Task[None] | None = None
+        self._releases_callers = False
         self._start(self._follow_files())
         return self
 
@@ -173,6 +174,7 @@ class ServerClient:
 
     def release_callers(self) -> None:
         """Let the servers tell the callers of held calls, and those that wait for an answer, to wait elsewhere."""
+        self._releases_callers = True
         self._channel.release_callers()
 
     def report_caller_gone(self, call_id: str) -> None:
@@ -296,6 +298,8 @@ class ServerClient:
         except asyncio.CancelledError:
             await channel.close()
             raise
+        if self._releases_callers:
+            channel.release_callers()
         earlier, self._channel = self._channel, channel
         self.stream_changed()
         self._start(earlier.drain())
