@@ -221,6 +221,15 @@ async def test_a_stream_that_is_opened_while_the_edge_stops_releases_its_callers
         await wait_until(lambda: plane.released, what="the message")
 
 
+async def test_a_channel_that_takes_over_while_the_edge_stops_releases_its_callers_too(monkeypatch):
+    monkeypatch.setattr(channel, "STREAM_COUNT", 1)
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        edge.upstream.release_callers()
+        await wait_until(lambda: len(plane.released) == 1, what="the message on the first stream")
+        await edge.upstream._replace_channel()  # as after a change of the TLS files
+        await wait_until(lambda: len(plane.released) == 2, what="the message on the stream of the new channel")
+
+
 async def test_streams_are_replaced_and_the_earlier_ones_return_their_results(monkeypatch):
     monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
     async with control_plane() as plane, running_edge(plane.target) as edge:
