@@ -223,11 +223,27 @@ async def test_a_stream_that_is_opened_while_the_edge_stops_releases_its_callers
 
 async def test_a_channel_that_takes_over_while_the_edge_stops_releases_its_callers_too(monkeypatch):
     monkeypatch.setattr(channel, "STREAM_COUNT", 1)
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 10 * DEADLINE_S)  # so that each channel has one stream
     async with control_plane() as plane, running_edge(plane.target) as edge:
         edge.upstream.release_callers()
         await wait_until(lambda: len(plane.released) == 1, what="the message on the first stream")
         await edge.upstream._replace_channel()  # as after a change of the TLS files
         await wait_until(lambda: len(plane.released) == 2, what="the message on the stream of the new channel")
+
+
+async def test_a_channel_that_was_replaced_releases_the_callers_that_it_still_has_when_the_edge_stops(monkeypatch):
+    monkeypatch.setattr(channel, "STREAM_COUNT", 1)
+    monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 10 * DEADLINE_S)  # so that each channel has one stream
+    async with control_plane() as plane, running_edge(plane.target) as edge:
+        gate = asyncio.Event()
+        plane.script = answering_after(gate, plain(b"as before"))
+        held = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+        await plane.until(lambda: plane.started)
+        await edge.upstream._replace_channel()  # as after a change of the TLS files
+        edge.upstream.release_callers()
+        await wait_until(lambda: len(plane.released) == 2, what="the message on the streams of both channels")
+        gate.set()
+        assert (await held).body == b"as before"
 
 
 async def test_streams_are_replaced_and_the_earlier_ones_return_their_results(monkeypatch):

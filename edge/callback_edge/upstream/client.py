@@ -84,6 +84,8 @@ class ServerClient:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._channel = self._new_channel()
+        self._draining: set[ServerChannel] = set()
+        """Earlier channels that wait for results."""
         self._replacement: asyncio.Task[None] | None = None
         self._releases_callers = False
         self._start(self._follow_files())
@@ -175,7 +177,8 @@ class ServerClient:
     def release_callers(self) -> None:
         """Let the servers tell the callers of held calls, and those that wait for an answer, to wait elsewhere."""
         self._releases_callers = True
-        self._channel.release_callers()
+        for channel in (self._channel, *self._draining):
+            channel.release_callers()
 
     def report_caller_gone(self, call_id: str) -> None:
         """Report to a server that the caller of a call did not get the result that this edge has. Waits for nothing."""
@@ -301,8 +304,9 @@ class ServerClient:
         if self._releases_callers:
             channel.release_callers()
         earlier, self._channel = self._channel, channel
+        self._draining.add(earlier)
         self.stream_changed()
-        self._start(earlier.drain())
+        self._start(earlier.drain()).add_done_callback(lambda _: self._draining.discard(earlier))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
