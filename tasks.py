@@ -5,16 +5,13 @@ hashes, and continues there. `python3 tasks.py` prints the docstring of each tas
 """
 
 import ast
-import gzip
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 
 if sys.version_info < (3, 11):  # noqa: UP036  # the message is for users of an older Python
     sys.exit(f"Callback needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.13 tasks.py …")
@@ -22,24 +19,14 @@ if sys.version_info < (3, 11):  # noqa: UP036  # the message is for users of an 
 import importlib.util
 import inspect
 import tempfile
-import textwrap
-import tomllib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor_pb2 import (  # available only in the environment
-        FileDescriptorProto,
-        FileDescriptorSet,
-    )
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
-PYTHON = ROOT / "clients" / "python"
-GO = ROOT / "clients" / "go"
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench", "guides")}
 """Locks: what runs; the same with tools for development and tests; that with tools for plots, and with the libraries of
 the guides for other systems."""
@@ -213,28 +200,25 @@ def generate(*arguments: str) -> None:
     of the Go client.
     """
     enter("dev")
-    changes = (
-        {PYTHON / name: content for name, content in stale_code().items()}
-        | stale_go_code()
-        | stale_reflected_contract()
-        | stale_openapi()
-        | stale_typescript_client()
-        | stale_settings_page()
-        | stale_provider_page()
-        | stale_life_page()
-    )
-    if "--check" in arguments:
-        if changes:
+    from generators.everything import changed_code, changed_pages
+
+    def can_generate(language: str) -> bool:
+        if problem := language_problem(language):
+            print(f"not generated and not checked: {problem}", file=sys.stderr)
+        return problem is None
+
+    for changed in (lambda: changed_code(can_generate), changed_pages):
+        changes = changed()
+        if "--check" in arguments and changes:
             names = ", ".join(str(path.relative_to(ROOT)) for path in changes)
             sys.exit(f"out of date; run python3 tasks.py generate: {names}")
-        return
-    for path, content in changes.items():
-        if content is None:
-            path.unlink()
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        print(f"{'removed' if content is None else 'generated'} {path.relative_to(ROOT)}")
+        for path, content in changes.items():
+            if content is None:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            print(f"{'removed' if content is None else 'generated'} {path.relative_to(ROOT)}")
 
 
 def lock(*arguments: str) -> None:
@@ -255,6 +239,8 @@ def build() -> None:
     """Build the wheel, the source distribution and the archive of the contract into dist/."""
     enter("dev")
     run("python", "-m", "hatchling", "build", "--directory", "dist")
+    from generators.descriptors import archive_contract
+
     print(archive_contract(ROOT / "dist"))
 
 
@@ -395,351 +381,6 @@ def apt_install(packages: list[str]) -> bool:
         if subprocess.run(["apt-get", *command], env=quiet, stdout=subprocess.DEVNULL, check=False).returncode != 0:
             return False
     return True
-
-
-# ---- Generated code ----
-
-GENERATED = ("callback/v1/*_pb2*.py*", "callback/_reasons.py", "callback/client/_sync_client.py")
-"""Generated files, in `clients/python`."""
-
-
-def stale_code() -> dict[Path, bytes | None]:
-    """Return the new content of each generated file that is out of date; None for a file that must be deleted."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder)
-        generate_stubs(made)
-        generate_client(made)
-        fresh = {path.relative_to(made): path.read_bytes() for pattern in GENERATED for path in made.glob(pattern)}
-    present = {path.relative_to(PYTHON): path.read_bytes() for pattern in GENERATED for path in PYTHON.glob(pattern)}
-    return {name: fresh.get(name) for name in sorted(fresh | present) if fresh.get(name) != present.get(name)}
-
-
-def stale_go_code() -> dict[Path, bytes | None]:
-    """Return the new content of each file of the Go client that is out of date; None for one that must be deleted."""
-    from generators.go_client import STUBS, go_files
-
-    if problem := language_problem("Go"):
-        print(f"not generated and not checked: {problem}", file=sys.stderr)
-        return {}
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    fresh = go_files(contract_files(), GO, version, (ROOT / "LICENSE").read_bytes())
-    present = {path.relative_to(GO) for path in (GO / STUBS).glob("*.go")}
-    present |= {name for name in fresh if (GO / name).exists()}
-    return {
-        GO / name: fresh.get(name)
-        for name in sorted({*fresh, *present})
-        if name not in present or fresh.get(name) != (GO / name).read_bytes()
-    }
-
-
-def generate_client(target: Path) -> None:
-    """Generate the synchronous client from the asyncio one into a folder."""
-    from generators.sync_client import synchronous
-
-    folder = Path("callback", "client")
-    made = target / folder / "_sync_client.py"
-    made.parent.mkdir(exist_ok=True)
-    made.write_text(synchronous((PYTHON / folder / "_async_client.py").read_text()))
-    ruff = [sys.executable, "-m", "ruff"]
-    settings = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
-    run(*ruff, "check", *settings, "--select", "I,UP028", "--fix", "--unsafe-fixes", made)
-    run(*ruff, "format", *settings, made)
-
-
-def generate_reasons(target: Path, contract: "FileDescriptorProto") -> None:
-    """Generate the enum of error reasons into a folder, each with the comment of the contract."""
-    (enum,) = contract.enum_type
-    comments = {tuple(place.path): place.leading_comments for place in contract.source_code_info.location}
-    lines = [
-        '"""Every reason for a refusal. Generated from the contract: `python3 tasks.py generate`."""\n',
-        "from enum import StrEnum\n\n",
-        f"class {enum.name}(StrEnum):",
-        '    """Every reason for a refusal, with the gRPC status that it comes with."""\n',
-    ]
-    for index, value in enumerate(enum.value):
-        if value.number != 0:
-            word = value.name.removeprefix("ERROR_REASON_")
-            # 5 is the place of a file's enums, 2 that of an enum's values.
-            comment = " ".join(comments[(5, 0, 2, index)].split()).removeprefix(value.name)
-            code, what = comment.removeprefix(" (").replace("Metadata:", "Facts:").split("): ", 1)
-            lines.append(f'    {word} = "{word}"')
-            text = f'"""{what[0].upper()}{what[1:]} ({code})"""'
-            lines.append(textwrap.fill(text, 120, initial_indent="    ", subsequent_indent="    "))
-    (target / "callback" / "_reasons.py").write_text("\n".join(lines) + "\n")
-
-
-def generate_stubs(target: Path) -> None:
-    """Generate the Python stubs of `callback.v1` into a folder.
-
-    The rules (`buf.validate`) stay in the descriptors as options, and the imports of the files that define them are
-    dropped. So clients need protobuf alone, and the server, which has protovalidate, still finds the rules. Only files
-    with a service get gRPC stubs.
-    """
-    from google.protobuf import descriptor_pb2
-
-    plugins = [
-        f"--plugin={Path(sys.executable).with_name(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
-    ]
-    protoc = [sys.executable, "-m", "grpc_tools.protoc", *plugins]
-    ours = target / "ours.binpb"
-    files = contract_files()
-    write_out_rules(files)
-    kept = without_rule_files(files)
-    ours.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
-    messages = [file.name for file in kept if file.name.startswith("callback/")]
-    services = [file.name for file in kept if file.service]
-    run(*protoc, f"--descriptor_set_in={ours}", f"--python_out={target}", f"--mypy_out=quiet:{target}", *messages)
-    run(
-        *protoc,
-        f"--descriptor_set_in={ours}",
-        f"--grpc_python_out={target}",
-        f"--mypy_grpc_out=quiet:{target}",
-        *services,
-    )
-    generate_reasons(target, next(file for file in kept if file.name.endswith("/error_reason.proto")))
-
-
-def contract_files() -> "FileDescriptorSet":
-    """Return the files of the contract with their comments, and the files that they import."""
-    from google.protobuf import descriptor_pb2
-
-    contract = ROOT / "proto"
-    sources = sorted(path.relative_to(contract) for path in (contract / "callback" / "v1").glob("*.proto"))
-    include = [f"-I{contract}", f"-I{contract / 'third_party'}", "--include_imports", "--include_source_info"]
-    with tempfile.NamedTemporaryFile() as made:
-        run(sys.executable, "-m", "grpc_tools.protoc", *include, f"--descriptor_set_out={made.name}", *sources)
-        return descriptor_pb2.FileDescriptorSet.FromString(Path(made.name).read_bytes())
-
-
-BUF_MODULE = """\
-version: v2
-modules:
-  - path: .
-lint:
-  use: [STANDARD, COMMENTS]
-  ignore: [buf, google]
-breaking:
-  use: [WIRE_JSON]
-  ignore: [buf, google]
-"""
-"""The buf.yaml of the archive of the contract: one module, with the files of other projects that it imports."""
-
-
-def archive_contract(folder: Path) -> Path:
-    """Write the contract with everything that it imports as a tar file into a folder, and return its path.
-
-    It is a buf module, and the include path of protoc: `protoc -I DIR callback/v1/*.proto`. Its file
-    `without_rules.binpb` is the same contract for languages that cannot import the rules.
-    """
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    name = f"callback-proto-{version}"
-    contract = ROOT / "proto"
-    files = {
-        "buf.yaml": BUF_MODULE.encode(),
-        "README.md": (contract / "BUILDING.md").read_bytes(),
-        "LICENSE": (ROOT / "LICENSE").read_bytes(),
-        "without_rules.binpb": contract_without_rules().SerializeToString(deterministic=True),
-    }
-    for root in (contract / "callback", contract / "third_party" / "buf", contract / "third_party" / "google"):
-        files |= {str(path.relative_to(root.parent)): path.read_bytes() for path in root.rglob("*.proto")}
-    archive = folder / f"{name}.tar.gz"
-    with (
-        archive.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
-        for path, content in sorted(files.items()):
-            entry = tarfile.TarInfo(f"{name}/{path}")
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return archive
-
-
-def contract_without_rules() -> "FileDescriptorSet":
-    """Return the contract without the rules of its fields and without the files that define rules.
-
-    These files have extensions, which the generator for PHP refuses.
-    """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    pool = descriptor_pool.DescriptorPool()  # it has no extensions, so each rule is an unknown field
-    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
-    set_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FileDescriptorSet"))
-    kept = descriptor_pb2.FileDescriptorSet(file=without_rule_files(contract_files()))
-    without = set_class.FromString(kept.SerializeToString())
-    without.DiscardUnknownFields()
-    return descriptor_pb2.FileDescriptorSet.FromString(without.SerializeToString(deterministic=True))
-
-
-def without_rule_files(files: "FileDescriptorSet") -> "list[FileDescriptorProto]":
-    """Return the files that define no rules, without their imports of the others."""
-    rules = {file.name for file in files.file if file.name.startswith("buf/")} | {RULES}
-    kept = [file for file in files.file if file.name not in rules]
-    for file in kept:
-        file.dependency[:] = [name for name in file.dependency if name not in rules]
-    return kept
-
-
-RULES = "callback/v1/rules.proto"
-"""The file with the rules that several fields of the contract name (protovalidate calls them predefined rules)."""
-
-
-def write_out_rules(files: "FileDescriptorSet") -> None:
-    """Replace the name of a rule of RULES, in the options of each field, by the rule itself.
-
-    protovalidate finds a named rule in the file that defines it. The stubs cannot import that file: it extends a
-    message of `buf.validate`, which clients do not have. So the contract defines each rule once, and the stubs contain
-    a copy in each field.
-    """
-    from google.protobuf import descriptor_pool, message_factory
-
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    options_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FieldOptions"))
-    field_rules: Any = pool.FindExtensionByName("buf.validate.field")
-    predefined: Any = pool.FindExtensionByName("buf.validate.predefined")
-
-    def write_out(rules: Any) -> None:
-        named = [extension for extension, _ in rules.string.ListFields() if extension.is_extension]
-        for extension in named:
-            options = options_class.FromString(extension.GetOptions().SerializeToString())
-            rules.cel.extend(options.Extensions[predefined].cel)
-            rules.string.ClearExtension(extension)
-        if named and not rules.string.ListFields():
-            rules.ClearField("string")
-        for inner in (rules.repeated, rules.map):
-            for name in ("items", "keys", "values"):
-                if name in inner.DESCRIPTOR.fields_by_name and inner.HasField(name):
-                    write_out(getattr(inner, name))
-
-    for field in (field for file in files.file for message in file.message_type for field in message.field):
-        options: Any = options_class.FromString(field.options.SerializeToString())
-        if options.HasExtension(field_rules):
-            write_out(options.Extensions[field_rules])
-            field.options.ParseFromString(options.SerializeToString(deterministic=True))
-
-
-def stale_reflected_contract() -> dict[Path, bytes | None]:
-    """Return the compiled contract that server reflection returns, if it is not what the contract says.
-
-    It has the comments of the contract, without positions in files that have none, and not those of other projects.
-    """
-    from google.protobuf.descriptor_pb2 import SourceCodeInfo
-
-    path = ROOT / "server" / "callback_server" / "rpc" / "contract.binpb"
-    files = contract_files()
-    for file in files.file:
-        places = file.source_code_info.location if file.name.startswith("callback/") else []
-        commented = [place for place in places if place.leading_comments or place.trailing_comments]
-        file.source_code_info.CopyFrom(SourceCodeInfo(location=commented))
-    content = files.SerializeToString(deterministic=True)
-    return {} if path.exists() and path.read_bytes() == content else {path: content}
-
-
-def stale_openapi() -> dict[Path, bytes | None]:
-    """Return the OpenAPI document with what it should be, if it is not what the contract says."""
-    from generators.openapi import openapi
-
-    path = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
-    document = (json.dumps(openapi(contract_files()), indent=1, ensure_ascii=False) + "\n").encode()
-    return {} if path.exists() and path.read_bytes() == document else {path: document}
-
-
-def stale_typescript_client() -> dict[Path, bytes | None]:
-    """Return the generated files of the TypeScript client that are out of date, as they should be."""
-    from generators.typescript import install_packages, stale_typescript
-
-    if problem := language_problem("Node"):
-        print(f"not generated and not checked: {problem}", file=sys.stderr)
-        return {}
-    install_packages()
-    return stale_typescript(contract_files())
-
-
-# ---- The page of settings ----
-
-
-def stale_settings_page() -> dict[Path, bytes | None]:
-    """Return docs/settings.md with what it should be, if it is not what the settings say."""
-    from callback_console.settings import ConsoleSettings
-    from callback_edge.settings import EdgeSettings
-    from callback_process.reference import settings_page
-    from callback_process.settings import ProcessSettings
-    from callback_server.settings import ServerSettings
-
-    path = ROOT / "docs" / "settings.md"
-    processes: dict[str, type[ProcessSettings]] = {
-        "callback server": ServerSettings, "callback edge": EdgeSettings, "callback console": ConsoleSettings,
-    }  # fmt: skip
-    page = settings_page(processes).encode()
-    return {} if path.exists() and path.read_bytes() == page else {path: page}
-
-
-def stale_provider_page() -> dict[Path, bytes | None]:
-    """Return docs/provider-list.md with what it should be, if it is not what the files of the providers say."""
-    from callback_server.verification.provider_page import provider_page
-
-    path = ROOT / "docs" / "provider-list.md"
-    page = provider_page().encode()
-    return {} if path.exists() and path.read_bytes() == page else {path: page}
-
-
-# ---- The page of the life of a callback ----
-
-
-def stale_life_page() -> dict[Path, bytes | None]:
-    """Return docs/life-of-a-callback.md as it should be, if its generated part is not what the life table says."""
-    path = ROOT / "docs" / "life-of-a-callback.md"
-    page = path.read_text()
-    head, begin, rest = page.partition("by `python3 tasks.py generate`. -->\n")
-    _, end, tail = rest.partition("<!-- end of the generated part -->\n")
-    whole = f"{head}{begin}\n{_life_diagram()}\n{_life_table()}\n{end}{tail}"
-    return {} if page == whole else {path: whole.encode()}
-
-
-def _life_diagram() -> str:
-    from callback_server.domain.case import CaseStatus
-    from callback_server.domain.life import CLOSED_WITHOUT_CALL, LIFE, STATUS_DURING_CALL
-
-    labels: dict[tuple[str, str], list[str]] = {}
-    for mode, during in STATUS_DURING_CALL.items():
-        if during is not CaseStatus.OPEN:
-            labels.setdefault((CaseStatus.OPEN, during), []).append(mode)
-    arrows = [f"{start} --> {end}: a call starts ({', '.join(modes)})" for (start, end), modes in labels.items()]
-    ends: dict[str, dict[str, list[str]]] = {}
-    for mode, rows in LIFE.items():
-        for end, effect in rows.items():
-            if effect is not None:
-                change = f"{STATUS_DURING_CALL[mode]} --> {effect.status} {effect.close_reason or ''}"
-                ends.setdefault(change, {}).setdefault(mode, []).append(end)
-    for change, modes_of in ends.items():
-        arrow, _, reason = change.rpartition(" ")
-        label = ", ".join(f"{mode} {' or '.join(each)}" for mode, each in modes_of.items())
-        arrows.append(f"{arrow}: {reason + ' (' + label + ')' if reason else label}")
-    for status in CaseStatus:
-        if status is not CaseStatus.CLOSED:
-            arrows += [f"{status} --> {CaseStatus.CLOSED}: {reason}" for reason in CLOSED_WITHOUT_CALL]
-    lines = "".join(f"    {arrow}\n" for arrow in arrows)
-    return f"```mermaid\nstateDiagram-v2\n    [*] --> {CaseStatus.OPEN}\n{lines}    CLOSED --> [*]\n```\n"
-
-
-def _life_table() -> str:
-    from callback_server.domain.life import CLOSED_WITHOUT_CALL, LIFE, CallEnd
-
-    head = "Each cell is the new status of the case, or the close reason of the CLOSED case.\n\n"
-    lines = [f"| how the call ended | {' | '.join(f'`{mode}`' for mode in LIFE)} |", "|---" * (len(LIFE) + 1) + "|"]
-    for end in CallEnd:
-        cells = [rows[end] for rows in LIFE.values()]
-        words = (f"`{each.close_reason or each.status}`" if each else "unchanged" for each in cells)
-        name = {
-            CallEnd.KEPT_OPEN: "`SUCCEEDED`, keeps the case open",
-            CallEnd.CLOSED: "`SUCCEEDED`, closes the case",
-        }.get(end, f"`{end}`")
-        lines.append(f"| {name} | {' | '.join(words)} |")
-    lines += ["", "| close reason without a call | cause |", "|---|---|"]
-    lines += [f"| `{reason}` | {cause} |" for reason, cause in CLOSED_WITHOUT_CALL.items()]
-    return head + "".join(f"{line}\n" for line in lines)
 
 
 # ---- Running programs ----

@@ -1,94 +1,73 @@
 """The reference of the contract as Markdown: a page for each file, made from its comments."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    EnumDescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorSet,
-)
+from generators.contract import INTERNAL, Contract, ContractFile, Enum, Field, Message, Method
 
-from generators.contract import ContractFile
-
-INTERNAL: Final = {"callback/v1/edge_service.proto", "callback/v1/rules.proto"}
-"""Files that clients, handlers and workers do not use."""
-_GOOGLE: Final = "https://protobuf.dev/reference/protobuf/google.protobuf/"
+_GOOGLE = "https://protobuf.dev/reference/protobuf/google.protobuf/"
+_WELL_KNOWN = ("Duration", "FieldMask", "Timestamp")
 
 
-def contract_pages(contract: FileDescriptorSet) -> dict[str, str]:
-    """Return the pages by the name of the file without its extension, such as `worker_service`.
-
-    Args:
-        contract: The files of the contract, with their comments.
-    """
-    public = [
-        ContractFile(file) for file in contract.file if file.package == "callback.v1" and file.name not in INTERNAL
-    ]
+def contract_pages(contract: Contract) -> dict[str, str]:
+    """Return the pages by the name of the file without its extension, such as `worker_service`."""
+    public = {file.name: file for file in contract.files if file.name not in INTERNAL}
     pages = {
-        f".{file.package}.{name}": _page_name(file)
-        for file in public
-        for name in (*(each.name for each in file.messages), *(each.name for each in file.enums))
+        each.name: public[each.file].module
+        for each in (*contract.messages.values(), *contract.enums.values())
+        if each.file in public
     }
-    return {_page_name(file): "\n\n".join(_page(file, pages)) + "\n" for file in public}
+    return {file.module: "\n\n".join(_page(file, contract, pages)) + "\n" for file in public.values()}
 
 
-def _page_name(file: ContractFile) -> str:
-    return file.descriptor.name.rpartition("/")[2].removesuffix(".proto")
-
-
-def _page(file: ContractFile, pages: Mapping[str, str]) -> Iterator[str]:
-    name = _page_name(file)
-    yield f"# {name}.proto"
-    for place, service in enumerate(file.descriptor.service):
+def _page(file: ContractFile, contract: Contract, pages: Mapping[str, str]) -> Iterator[str]:
+    yield f"# {file.module}.proto"
+    for place, service in enumerate(each for each in contract.services.values() if each.file == file.name):
         yield f"## {service.name} {{ #{service.name} }}"
         yield file.text(6, place)
-        for index, method in enumerate(service.method):
+        for index, method in enumerate(service.methods):
             yield f"### {method.name} {{ #{service.name}.{method.name} }}"
-            taken = ("stream of " if method.client_streaming else "") + _link(method.input_type, name, pages)
-            given = ("stream of " if method.server_streaming else "") + _link(method.output_type, name, pages)
-            yield f"{taken} → {given}"
+            yield _signature(method, file.module, pages)
             yield file.text(6, place, 2, index)
-    for place, message in enumerate(file.messages):
+    for place, message in enumerate(each for each in contract.messages.values() if each.file == file.name):
         yield f"## {message.name} {{ #{message.name} }}"
         yield file.text(4, place)
-        yield "\n".join(_fields(file, place, message, name, pages))
-    for place, enum in enumerate(file.enums):
+        yield "\n".join(_fields(file, place, message, pages))
+    for place, enum in enumerate(each for each in contract.enums.values() if each.file == file.name):
         yield f"## {enum.name} {{ #{enum.name} }}"
         yield file.text(5, place)
         yield "\n".join(_values(file, place, enum))
 
 
-def _fields(
-    file: ContractFile, place: int, message: DescriptorProto, page: str, pages: Mapping[str, str]
-) -> Iterator[str]:
-    entries = {f".{file.package}.{message.name}.{each.name}": each for each in message.nested_type}
-    for index, field in enumerate(message.field):
-        if entry := entries.get(field.type_name):
-            kind = f"map of {_kind(entry.field[0], page, pages)} to {_kind(entry.field[1], page, pages)}"
-        else:
-            kind = ("repeated " if field.label == field.LABEL_REPEATED else "") + _kind(field, page, pages)
+def _signature(method: Method, page: str, pages: Mapping[str, str]) -> str:
+    taken = ("stream of " if method.is_request_stream else "") + _link(method.request.name, page, pages)
+    given = ("stream of " if method.is_response_stream else "") + _link(method.response.name, page, pages)
+    return f"{taken} → {given}"
+
+
+def _fields(file: ContractFile, place: int, message: Message, pages: Mapping[str, str]) -> Iterator[str]:
+    for index, field in enumerate(message.fields):
+        kind = _kind(field, file.module, pages)
         yield f"- **`{field.name}`** ({kind}, {field.number})\n\n{_indented(file.text(4, place, 2, index))}\n"
 
 
-def _values(file: ContractFile, place: int, enum: EnumDescriptorProto) -> Iterator[str]:
-    for index, value in enumerate(enum.value):
-        yield f"- **`{value.name}`** ({value.number})\n\n{_indented(file.text(5, place, 2, index))}\n"
+def _values(file: ContractFile, place: int, enum: Enum) -> Iterator[str]:
+    for index, value in enumerate(enum.values):
+        facts = f", {value.grpc_code}, {value.http_status}" if value.grpc_code else ""
+        text = _indented(file.text(5, place, 2, index))
+        yield f"- **`{value.name}`** ({value.number}{facts})\n\n{text}\n"
 
 
-def _kind(field: FieldDescriptorProto, page: str, pages: Mapping[str, str]) -> str:
-    if field.type_name:
-        return _link(field.type_name, page, pages)
-    return FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_").lower()
+def _kind(field: Field, page: str, pages: Mapping[str, str]) -> str:
+    kind = field.type if field.kind == "scalar" else _link(field.type, page, pages)
+    if field.kind == "map":
+        return f"map of string to {field.type}"
+    return ("repeated " if field.is_repeated else "") + kind
 
 
-def _link(type_name: str, page: str, pages: Mapping[str, str]) -> str:
-    short = type_name.rpartition(".")[2]
-    if type_name.startswith(".google.protobuf."):
-        return f"[{short}]({_GOOGLE}#{short.lower()})"
-    to = pages[type_name]
-    return f"[{short}]({'' if to == page else f'{to}.md'}#{short})"
+def _link(name: str, page: str, pages: Mapping[str, str]) -> str:
+    if name in _WELL_KNOWN or name not in pages:
+        return f"[{name}]({_GOOGLE}#{name.lower()})"
+    return f"[{name}]({'' if pages[name] == page else f'{pages[name]}.md'}#{name})"
 
 
 def _indented(text: str) -> str:

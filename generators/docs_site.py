@@ -12,8 +12,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from generators.contract import Contract
 from generators.contract_pages import contract_pages
-from tasks import contract_files
+from generators.descriptors import contract_files
 
 _ROOT: Final = Path(__file__).parents[1]
 _LINK: Final = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
@@ -22,7 +23,7 @@ _LINK: Final = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README as the first page, and the reference of the contract."""
     files.append(File.generated(config, "index.md", content=(_ROOT / "README.md").read_text("utf-8")))
-    for name, text in contract_pages(contract_files()).items():
+    for name, text in contract_pages(Contract(contract_files())).items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 

@@ -1,26 +1,16 @@
-"""The OpenAPI document of `CallbacksService` as JSON over HTTP, made from the descriptors of the contract.
+"""The OpenAPI document of the services as JSON over HTTP, made from the contract.
 
 The document says what the contract says: each RPC, message, field and enum has its comment, in which the default and
 the bounds of a field stand. A field of a request whose comment says `Required` is required.
 """
 
-import re
-from collections.abc import Iterator
 from typing import Any, Final
 
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    EnumDescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorSet,
-    MethodDescriptorProto,
-)
+from generators.contract import Contract, Enum, Field, Message, Method, first_sentence
 
-from generators.contract import ContractFile
-
-_SERVICE: Final = "CallbacksService"
+SERVICES: Final = ("CallbacksService", "OperationsService", "AuditService")
+"""The services that the API serves."""
 _REASON_PREFIX: Final = "ERROR_REASON_"
-_REQUIRED: Final = re.compile(r"\bRequired[.,]")
 _CODES: Final = (
     "canceled",
     "unknown",
@@ -55,55 +45,37 @@ _STREAM: Final = """
 The request is one message, and the response a stream of messages, each in an envelope: a byte of flags, the length in
 four bytes, the message. The last envelope has the flag 2, and `{}` or `{"error": …}` as JSON."""
 _WELL_KNOWN: Final[dict[str, _Json]] = {
-    ".google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["90s"]},
-    ".google.protobuf.FieldMask": {"type": "string", "examples": ["responseCode,responseBody"]},
-    ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["90s"]},
+    "FieldMask": {"type": "string", "examples": ["responseCode,responseBody"]},
+    "Timestamp": {"type": "string", "format": "date-time"},
 }
-_SCALARS: Final[dict["FieldDescriptorProto.Type.ValueType", _Json]] = {
-    FieldDescriptorProto.TYPE_BOOL: {"type": "boolean"},
-    FieldDescriptorProto.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
-    FieldDescriptorProto.TYPE_INT32: {"type": "integer", "format": "int32"},
-    FieldDescriptorProto.TYPE_INT64: {"type": "string", "pattern": "^-?[0-9]+$"},
-    FieldDescriptorProto.TYPE_STRING: {"type": "string"},
+_SCALARS: Final[dict[str, _Json]] = {
+    "bool": {"type": "boolean"},
+    "bytes": {"type": "string", "contentEncoding": "base64"},
+    "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "string", "pattern": "^-?[0-9]+$"},
+    "string": {"type": "string"},
 }
 """Schemas of the types that the contract uses."""
 _MEDIA_TYPE: Final = "application/json"
 _BINARY: Final[_Json] = {"schema": {"type": "string", "format": "binary"}}
 
 
-def openapi(contract: FileDescriptorSet) -> _Json:
-    """Return the document.
-
-    Args:
-        contract: The files of the contract, with their comments.
-    """
-    files = [ContractFile(file) for file in contract.file if file.package == "callback.v1"]
-    messages = {f".{file.package}.{message.name}": (file, message) for file in files for message in file.messages}
-    enums = {f".{file.package}.{enum.name}": (file, enum) for file in files for enum in file.enums}
-    (of_service,) = (file for file in files if _SERVICE in file.service_names)
-    (service,) = (each for each in of_service.descriptor.service if each.name == _SERVICE)
-    schemas: _Json = {}
-    waiting = [name for method in service.method for name in (method.input_type, method.output_type)]
-    while waiting:
-        name = waiting.pop(0)
-        if _short(name) in schemas:
-            continue
-        if name in enums:
-            schemas[_short(name)] = _enum_schema(*enums[name])
-            continue
-        schemas[_short(name)], used = _message_schema(*messages[name])
-        waiting += used
-    (reasons,) = (enum for name, enum in enums.items() if _short(name) == "ErrorReason")
-    schemas |= {"ErrorReason": _enum_schema(*reasons, prefix=_REASON_PREFIX), "Error": _error(), **_error_parts()}
-    paths = {
-        f"/callback.v1.{_SERVICE}/{method.name}": {"post": _operation(of_service, index, method)}
-        for index, method in enumerate(service.method)
+def openapi(contract: Contract) -> _Json:
+    """Return the document."""
+    services = [contract.services[name] for name in SERVICES]
+    methods = [method for service in services for method in service.methods]
+    used = contract.reachable(*(each.name for method in methods for each in (method.request, method.response)))
+    schemas = {
+        name: _enum_schema(contract.enums[name]) if name in contract.enums else _message_schema(contract.messages[name])
+        for name in used
     }
+    schemas |= {"ErrorReason": _reasons_schema(contract), "Error": _error(), **_error_parts()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Callback", "version": "v1", "description": _DESCRIPTION},
         "security": [{"bearer": []}, {}],
-        "paths": paths,
+        "paths": {f"/callback.v1.{each.service}/{each.name}": {"post": _operation(each)} for each in methods},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {
@@ -117,28 +89,22 @@ def openapi(contract: FileDescriptorSet) -> _Json:
     }
 
 
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
 def _ref(name: str) -> _Json:
-    return {"$ref": f"#/components/schemas/{_short(name)}"}
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _operation(file: ContractFile, index: int, method: MethodDescriptorProto) -> _Json:
-    comment = file.comment(6, 0, 2, index)
-
-    def content(message: str) -> _Json:
-        if method.server_streaming:
+def _operation(method: Method) -> _Json:
+    def content(message: Message) -> _Json:
+        if method.is_response_stream:
             return {"application/connect+json": _BINARY}
-        return {_MEDIA_TYPE: {"schema": _ref(message)}}
+        return {_MEDIA_TYPE: {"schema": _ref(message.name)}}
 
     timeout = {"type": "integer", "minimum": 0, "maximum": 9_999_999_999}
     return {
         "operationId": method.name,
-        "tags": [_SERVICE],
-        "summary": f"{comment.partition('. ')[0].removesuffix('.')}.",
-        "description": comment + (_STREAM if method.server_streaming else ""),
+        "tags": [method.service],
+        "summary": first_sentence(method.comment),
+        "description": method.comment + (_STREAM if method.is_response_stream else ""),
         "parameters": [
             {
                 "name": "Connect-Timeout-Ms",
@@ -147,61 +113,39 @@ def _operation(file: ContractFile, index: int, method: MethodDescriptorProto) ->
                 "schema": timeout,
             }
         ],
-        "requestBody": {"required": True, "content": content(method.input_type)},
+        "requestBody": {"required": True, "content": content(method.request)},
         "responses": {
-            "200": {"description": f"A `{_short(method.output_type)}`.", "content": content(method.output_type)},
+            "200": {"description": f"A `{method.response.name}`.", "content": content(method.response)},
             "default": {"description": "An error.", "content": {_MEDIA_TYPE: {"schema": _ref("Error")}}},
         },
     }
 
 
-def _message_schema(file: ContractFile, message: DescriptorProto) -> tuple[_Json, list[str]]:
-    """Return the schema of a message, and the names of the messages and enums that it uses."""
-    place = file.index(message)
-    entries = {f".{file.package}.{message.name}.{each.name}": each for each in message.nested_type}
-    properties: _Json = {}
-    required = []
-    for index, field in enumerate(message.field):
-        comment = file.comment(4, place, 2, index)
-        entry = entries.get(field.type_name)
-        schema = _map_schema(entry) if entry else _field_schema(field)
-        properties[field.json_name] = {**schema, "description": comment}
-        if _REQUIRED.search(comment):
-            required.append(field.json_name)
-    schema = {"type": "object", "description": file.comment(4, place), "properties": properties}
-    used = [field.type_name for field in message.field if field.type_name not in {"", *entries, *_WELL_KNOWN}]
-    return schema | ({"required": required} if required else {}), used
+def _message_schema(message: Message) -> _Json:
+    properties = {each.json_name: {**_field_schema(each), "description": each.comment} for each in message.fields}
+    schema = {"type": "object", "description": message.comment, "properties": properties}
+    required = [each.json_name for each in message.fields if each.is_required]
+    return schema | ({"required": required} if required else {})
 
 
-def _map_schema(entry: DescriptorProto) -> _Json:
-    return {"type": "object", "additionalProperties": _value_schema(entry.field[1])}
+def _field_schema(field: Field) -> _Json:
+    value = _SCALARS.get(field.type) or _WELL_KNOWN.get(field.type) or _ref(field.type)
+    if field.kind == "map":
+        return {"type": "object", "additionalProperties": value}
+    return {"type": "array", "items": value} if field.is_repeated else value
 
 
-def _field_schema(field: FieldDescriptorProto) -> _Json:
-    value = _value_schema(field)
-    return {"type": "array", "items": value} if field.label == field.LABEL_REPEATED else value
+def _enum_schema(enum: Enum) -> _Json:
+    lines = [enum.comment, "", *(f"- {each.comment}" for each in enum.values)]
+    return {"type": "string", "enum": [each.name for each in enum.values], "description": "\n".join(lines)}
 
 
-def _value_schema(field: FieldDescriptorProto) -> _Json:
-    if not field.type_name:
-        return _SCALARS[field.type]
-    return _WELL_KNOWN.get(field.type_name) or _ref(field.type_name)
-
-
-def _enum_schema(file: ContractFile, enum: EnumDescriptorProto, prefix: str = "") -> _Json:
-    place = file.index(enum)
-    values = [each.name.removeprefix(prefix) for each in enum.value if not (prefix and each.number == 0)]
-    return {
-        "type": "string",
-        "enum": values,
-        "description": "\n".join([file.comment(5, place), "", *_enum_lines(file, enum, place, prefix)]),
-    }
-
-
-def _enum_lines(file: ContractFile, enum: EnumDescriptorProto, place: int, prefix: str) -> Iterator[str]:
-    for index, value in enumerate(enum.value):
-        if not (prefix and value.number == 0):
-            yield f"- {file.comment(5, place, 2, index).removeprefix(prefix)}"
+def _reasons_schema(contract: Contract) -> _Json:
+    words = [each.word for each in contract.reasons]
+    prefix = contract.reasons[0].name.removesuffix(words[0])
+    lines = [f"- {each.comment.removeprefix(prefix)}" for each in contract.reasons]
+    description = "\n".join([contract.enums["ErrorReason"].comment, "", *lines])
+    return {"type": "string", "enum": words, "description": description}
 
 
 def _error() -> _Json:

@@ -34,6 +34,7 @@ type Client struct {
 	opened     *grpc.ClientConn
 	closing    func() error
 	stub       v1.CallbacksServiceClient
+	operations v1.OperationsServiceClient
 }
 
 // NewClient returns a client. The target is host:port, several of them with commas between, of which the client uses the
@@ -56,6 +57,7 @@ func NewClient(target string, options ...ClientOption) (*Client, error) {
 		opened:     opened,
 		closing:    sync.OnceValue(opened.Close),
 		stub:       v1.NewCallbacksServiceClient(opened),
+		operations: v1.NewOperationsServiceClient(opened),
 	}, nil
 }
 
@@ -523,7 +525,7 @@ func (c *Client) ListActivities(ctx context.Context, query ActivityQuery) iter.S
 
 // ListActivitiesPage returns one page of ListActivities.
 func (c *Client) ListActivitiesPage(ctx context.Context, query ActivityQuery) (*PageOf[Activity], error) {
-	reply, err := invoke(ctx, c, c.stub.ListActivities, &v1.ListActivitiesRequest{
+	reply, err := invoke(ctx, c, c.operations.ListActivities, &v1.ListActivitiesRequest{
 		PageSize: pageSize(query.PageSize), PageToken: query.PageToken, Owner: query.Owner,
 	}, c.connection.retry)
 	if err != nil {
@@ -536,25 +538,25 @@ func (c *Client) ListActivitiesPage(ctx context.Context, query ActivityQuery) (*
 // requires the role admin.
 func (c *Client) PauseActivity(ctx context.Context, activity, reason string) error {
 	request := &v1.PauseActivityRequest{CallbackActivity: activity, Reason: reason}
-	_, err := invoke(ctx, c, c.stub.PauseActivity, request, c.connection.retry)
+	_, err := invoke(ctx, c, c.operations.PauseActivity, request, c.connection.retry)
 	return err
 }
 
 // ResumeActivity undoes PauseActivity. It requires the role admin.
 func (c *Client) ResumeActivity(ctx context.Context, activity string) error {
-	_, err := invoke(ctx, c, c.stub.ResumeActivity, &v1.ResumeActivityRequest{CallbackActivity: activity}, c.connection.retry)
+	_, err := invoke(ctx, c, c.operations.ResumeActivity, &v1.ResumeActivityRequest{CallbackActivity: activity}, c.connection.retry)
 	return err
 }
 
 // ListPausedActivities returns the paused activities, sorted by name. It requires the role admin.
 func (c *Client) ListPausedActivities(ctx context.Context) ([]PausedActivity, error) {
-	reply, err := invoke(ctx, c, c.stub.ListPausedActivities, &v1.ListPausedActivitiesRequest{}, c.connection.retry)
+	reply, err := invoke(ctx, c, c.operations.ListPausedActivities, &v1.ListPausedActivitiesRequest{}, c.connection.retry)
 	return each(reply.GetPausedActivities(), pausedActivityOf), err
 }
 
 // GetStatistics returns what the servers have done in the last hour, and what waits now. It requires the role admin.
 func (c *Client) GetStatistics(ctx context.Context) (*Statistics, error) {
-	reply, err := invoke(ctx, c, c.stub.GetStatistics, &v1.GetStatisticsRequest{}, c.connection.retry)
+	reply, err := invoke(ctx, c, c.operations.GetStatistics, &v1.GetStatisticsRequest{}, c.connection.retry)
 	if err != nil {
 		return nil, err
 	}
@@ -564,7 +566,7 @@ func (c *Client) GetStatistics(ctx context.Context) (*Statistics, error) {
 // ListFindings returns what the server that responds finds in a check of itself, its store and its targets. It requires
 // the role admin.
 func (c *Client) ListFindings(ctx context.Context) ([]Finding, error) {
-	reply, err := invoke(ctx, c, c.stub.ListFindings, &v1.ListFindingsRequest{}, c.connection.retry)
+	reply, err := invoke(ctx, c, c.operations.ListFindings, &v1.ListFindingsRequest{}, c.connection.retry)
 	return each(reply.GetFindings(), findingOf), err
 }
 

@@ -60,10 +60,13 @@ from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.replica_bus import ReplicaBus
+from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.health import Health
 from callback_server.rpc.new_case import Policy
+from callback_server.rpc.operations_service import OperationsServicer
+from callback_server.rpc.pages import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
@@ -264,6 +267,7 @@ class ControlPlane:
             max_hold_time_s=settings.max_hold_time_s,
         )
         max_open = settings.max_open_cases_per_owner
+        lists = ListQueue()
         self._server = make_server(
             (CallbacksServicer if tracing is None else tracing.callbacks_servicer)(
                 self.scripts,
@@ -274,9 +278,11 @@ class ControlPlane:
                 self.audit,
                 self.watch_hub,
                 served,
-                SelfCheck(settings),
+                lists,
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
+            OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
+            AuditServicer(self.scripts, authenticator, self.audit, lists),
             EdgeServicer(self.invoker, authenticator, self._epoch_exchange),
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,

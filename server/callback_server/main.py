@@ -12,12 +12,7 @@ from typing import Final
 
 from google.protobuf.message_factory import GetMessageClass
 
-from callback.v1 import (
-    callback_handler_service_pb2,
-    callbacks_service_pb2,
-    edge_service_pb2,
-    worker_service_pb2,
-)
+from callback.v1 import callback_handler_service_pb2
 from callback_process import logs
 from callback_process.addresses import parse_bind
 from callback_process.admin import AdminServer
@@ -26,6 +21,7 @@ from callback_process.listener import address_of, listen
 from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_server.contract.validation import violations
 from callback_server.control_plane import ControlPlane, StopRequestedError
+from callback_server.rpc.services import GUARDED
 from callback_server.settings import ServerSettings
 
 log = logs.get_logger()
@@ -73,6 +69,6 @@ def _listen_admin(settings: ServerSettings) -> socket.socket:
 
 def _compile_rules() -> None:
     """Compile the contract's rules before the first request, so that a wrong rule fails the start."""
-    for file in (callbacks_service_pb2, edge_service_pb2, callback_handler_service_pb2, worker_service_pb2):
-        for descriptor in file.DESCRIPTOR.message_types_by_name.values():
+    for file in (*(each.file for each in GUARDED), callback_handler_service_pb2.DESCRIPTOR):
+        for descriptor in file.message_types_by_name.values():
             violations(GetMessageClass(descriptor)())

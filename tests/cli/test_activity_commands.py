@@ -7,21 +7,22 @@ from support.clients import CREATED, timestamp
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import operations_service_pb2 as operations
 
 
 async def test_activities_lists_who_serves_what_and_what_waits(server, callback):
-    server.answers["ListActivities"] = messages.ListActivitiesResponse(
+    server.answers["ListActivities"] = operations.ListActivitiesResponse(
         activities=[
-            messages.Activity(callback_activity="late", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2),
-            messages.Activity(
-                callback_activity="paid", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
+            operations.Activity(callback_activity="late", kind=operations.ACTIVITY_KIND_WORKERS, open_callback_count=2),
+            operations.Activity(
+                callback_activity="paid", kind=operations.ACTIVITY_KIND_WORKERS, worker_count=3, delivery_count=7,
                 paused=True,
             ),
-            messages.Activity(
-                callback_activity="person", kind=messages.ACTIVITY_KIND_WORKERS, notification_worker_count=1
+            operations.Activity(
+                callback_activity="person", kind=operations.ACTIVITY_KIND_WORKERS, notification_worker_count=1
             ),
-            messages.Activity(callback_activity="pushed", kind=messages.ACTIVITY_KIND_PUSH),
-            messages.Activity(callback_activity="record", kind=messages.ACTIVITY_KIND_BUILT_IN),
+            operations.Activity(callback_activity="pushed", kind=operations.ACTIVITY_KIND_PUSH),
+            operations.Activity(callback_activity="record", kind=operations.ACTIVITY_KIND_BUILT_IN),
         ]
     )  # fmt: skip
     ran = await callback("activities", "--owner", "orders")
@@ -33,7 +34,7 @@ async def test_activities_lists_who_serves_what_and_what_waits(server, callback)
         ["pushed", "a", "target", "0", "0"],
         ["record", "the", "server", "0", "0"],
     ]
-    assert server.requests == [messages.ListActivitiesRequest(owner="orders")]
+    assert server.requests == [operations.ListActivitiesRequest(owner="orders")]
     ran = await callback("activities", "--json")
     assert ran.json[1] == {
         "callbackActivity": "paid", "kind": "WORKERS", "workerCount": 3, "paused": True, "deliveryCount": 7,
@@ -46,7 +47,7 @@ async def test_statistics_shows_the_calls_of_the_last_hour_and_what_waits(server
     failed = {"call_status": resources.CALL_STATUS_FAILED, "call_failure": resources.CALL_FAILURE_HANDLER_LOST}
     succeeded = {"call_status": resources.CALL_STATUS_SUCCEEDED, "count": 1}
     first = {"start_time": CREATED, "duration": timedelta(minutes=1), "outcomes": [{**failed, "count": 1}, succeeded]}
-    server.answers["GetStatistics"] = messages.GetStatisticsResponse(
+    server.answers["GetStatistics"] = operations.GetStatisticsResponse(
         minutes=[first, {"outcomes": [succeeded], "refusals": [{"reason": "STATE_UNKNOWN", "count": 1_234}]}],
         stages=[stage],
         owners=[{"owner": "orders\x1b", "open_callback_count": 5}],
@@ -82,33 +83,33 @@ async def test_statistics_shows_the_calls_of_the_last_hour_and_what_waits(server
 
 @pytest.mark.parametrize(("command", "method"), [("pause", "PauseActivity"), ("resume", "ResumeActivity")])
 async def test_an_activity_is_paused_and_resumed(server, callback, command, method):
-    paused = messages.ListPausedActivitiesResponse(
-        paused_activities=[messages.PausedActivity(callback_activity="order-paid")]
+    paused = operations.ListPausedActivitiesResponse(
+        paused_activities=[operations.PausedActivity(callback_activity="order-paid")]
     )
     server.answers["ListPausedActivities"] = paused
-    server.answers[method] = getattr(messages, f"{method}Response")()
+    server.answers[method] = getattr(operations, f"{method}Response")()
     assert (await callback(command, "order-paid")).output == f"order-paid is {command}d.\n"
     ran = await callback(command, "order-paid", "--json")
     assert ran.json == {"callbackActivity": "order-paid", "paused": command == "pause"}
-    asked = [each for each in server.requests if not isinstance(each, messages.ListPausedActivitiesRequest)]
-    assert asked == [getattr(messages, f"{method}Request")(callback_activity="order-paid")] * 2
+    asked = [each for each in server.requests if not isinstance(each, operations.ListPausedActivitiesRequest)]
+    assert asked == [getattr(operations, f"{method}Request")(callback_activity="order-paid")] * 2
 
 
 async def test_resuming_an_activity_that_is_not_paused_says_so(server, callback):
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
-    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
+    server.answers["ListPausedActivities"] = operations.ListPausedActivitiesResponse()
+    server.answers["ResumeActivity"] = operations.ResumeActivityResponse()
     assert (await callback("resume", "order-piad")).output == "order-piad was not paused.\n"
 
 
 async def test_paused_activities_are_listed(server, callback):
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse()
+    server.answers["ListPausedActivities"] = operations.ListPausedActivitiesResponse()
     assert (await callback("paused")).output == "No activity is paused.\n"
     assert (await callback("paused", "--json")).json == []
     why = {"principal": "alice", "reason": "down\x1b", "pause_time": timestamp(CREATED)}
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(
+    server.answers["ListPausedActivities"] = operations.ListPausedActivitiesResponse(
         paused_activities=[
-            messages.PausedActivity(callback_activity="a", **why),
-            messages.PausedActivity(callback_activity="b\x1b"),
+            operations.PausedActivity(callback_activity="a", **why),
+            operations.PausedActivity(callback_activity="b\x1b"),
         ]
     )
     shown = [line.split() for line in (await callback("paused")).output.splitlines()]
@@ -126,6 +127,6 @@ async def test_paused_activities_are_listed(server, callback):
 
 
 async def test_an_activity_is_paused_with_a_reason(server, callback):
-    server.answers["PauseActivity"] = messages.PauseActivityResponse()
+    server.answers["PauseActivity"] = operations.PauseActivityResponse()
     assert (await callback("pause", "order-paid", "--reason", "down")).code == 0
-    assert server.requests == [messages.PauseActivityRequest(callback_activity="order-paid", reason="down")]
+    assert server.requests == [operations.PauseActivityRequest(callback_activity="order-paid", reason="down")]

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 from support.clients import CALL, CASE
 
-from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import audit_service_pb2 as auditing
 
 TIME = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 DIGEST = "0123456789abcdef" * 4
 
 
 def entry(action, **fields):
-    return messages.AuditEntry(chain=3, sequence=7, time=TIME, action=f"AUDIT_ACTION_{action}", **fields)
+    return auditing.AuditEntry(chain=3, sequence=7, time=TIME, action=f"AUDIT_ACTION_{action}", **fields)
 
 
 ENTRIES = [
@@ -28,16 +28,16 @@ ENTRIES = [
 
 
 def chain(*problems, number=3, sequence=7):
-    head = messages.AuditHead(chain=number, sequence=sequence, digest=DIGEST)
-    return messages.AuditChain(chain=number, entry_count=5, first_sequence=3, head=head, problems=problems)
+    head = auditing.AuditHead(chain=number, sequence=sequence, digest=DIGEST)
+    return auditing.AuditChain(chain=number, entry_count=5, first_sequence=3, head=head, problems=problems)
 
 
 def problem(kind, text):
-    return messages.AuditProblem(kind=f"AUDIT_PROBLEM_KIND_{kind}", sequence=7, text=text)
+    return auditing.AuditProblem(kind=f"AUDIT_PROBLEM_KIND_{kind}", sequence=7, text=text)
 
 
 async def test_entries_are_a_table_for_people(server, callback):
-    server.answers["ListAuditEntries"] = messages.ListAuditEntriesResponse(entries=ENTRIES)
+    server.answers["ListAuditEntries"] = auditing.ListAuditEntriesResponse(entries=ENTRIES)
     ran = await callback("audit")
     assert ran.output.startswith("TIME ")
     when = "2026-11-25 09:30:00 UTC"
@@ -51,14 +51,14 @@ async def test_entries_are_a_table_for_people(server, callback):
 
 
 async def test_filters_select_entries_and_json_has_one_on_a_line(server, callback):
-    server.answers["ListAuditEntries"] = messages.ListAuditEntriesResponse(entries=ENTRIES)
+    server.answers["ListAuditEntries"] = auditing.ListAuditEntriesResponse(entries=ENTRIES)
     ran = await callback(
         *("audit", "--actor", "alice", "--action", "call_replayed", "--callback", CASE, "--owner", "orders"),
         *("--activity", "paid", "--limit", "2", "--json"),
     )
     assert server.requests == [
-        messages.ListAuditEntriesRequest(
-            actor="alice", action=messages.AUDIT_ACTION_CALL_REPLAYED, callback_case_id=CASE, owner="orders",
+        auditing.ListAuditEntriesRequest(
+            actor="alice", action=auditing.AUDIT_ACTION_CALL_REPLAYED, callback_case_id=CASE, owner="orders",
             callback_activity="paid", page_size=3,
         )
     ]  # fmt: skip
@@ -74,7 +74,7 @@ async def test_filters_select_entries_and_json_has_one_on_a_line(server, callbac
 
 async def test_heads_are_written_and_the_next_verification_sends_them(server, callback, tmp_path):
     file = tmp_path / "heads.json"
-    server.answers["VerifyAudit"] = messages.VerifyAuditResponse(chains=[chain()])
+    server.answers["VerifyAudit"] = auditing.VerifyAuditResponse(chains=[chain()])
     ran = await callback("audit", "--export-head", str(file))
     assert (ran.code, ran.output.splitlines()) == (
         0, ["The audit is as the servers have stored it.", "5 entries in 1 chains, 0 problems"],
@@ -83,12 +83,12 @@ async def test_heads_are_written_and_the_next_verification_sends_them(server, ca
     assert json.loads(file.read_text())["heads"] == [head]
     ran = await callback("audit", "--verify", "--head", str(file), "--json")
     assert (ran.code, ran.json[0]["head"], ran.json[0]["problems"]) == (0, head, [])
-    assert [*server.requests[-1].heads] == [messages.AuditHead(**head)]
+    assert [*server.requests[-1].heads] == [auditing.AuditHead(**head)]
 
 
 async def test_a_problem_is_shown_and_ends_with_1_and_writes_no_heads(server, callback, tmp_path):
     file = tmp_path / "heads.json"
-    server.answers["VerifyAudit"] = messages.VerifyAuditResponse(
+    server.answers["VerifyAudit"] = auditing.VerifyAuditResponse(
         chains=[chain(problem("ALTERED", "entry 7 is not as a server has stored it"))]
     )
     ran = await callback("audit", "--export-head", str(file))
@@ -101,7 +101,7 @@ async def test_heads_of_entries_that_nothing_protects_are_written_because_they_p
     server, callback, tmp_path
 ):
     file = tmp_path / "heads.json"
-    server.answers["VerifyAudit"] = messages.VerifyAuditResponse(
+    server.answers["VerifyAudit"] = auditing.VerifyAuditResponse(
         chains=[chain(problem("UNPROTECTED", "entries 3 to 7 have no HMAC"))]
     )
     ran = await callback("audit", "--export-head", str(file))

@@ -13,7 +13,9 @@ from support.clients import CALL, CASE, STATE, call_message, callback_message, r
 from support.terminal import run_on_terminal
 from support.tools import require
 
+from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import operations_service_pb2 as operations
 from callback_cli.main import COMMANDS, cli
 
 URL = f"http://127.0.0.1:8080/cb/{STATE}"
@@ -62,15 +64,17 @@ def answering(server):
         "CloseCallback": messages.CloseCallbackResponse(callback=case),
         "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
         "ReplayCall": messages.ReplayCallResponse(call=call),
-        "PauseActivity": messages.PauseActivityResponse(),
-        "ResumeActivity": messages.ResumeActivityResponse(),
-        "ListPausedActivities": messages.ListPausedActivitiesResponse(
-            paused_activities=[messages.PausedActivity(callback_activity=ACTIVITY)]
+        "PauseActivity": operations.PauseActivityResponse(),
+        "ResumeActivity": operations.ResumeActivityResponse(),
+        "ListPausedActivities": operations.ListPausedActivitiesResponse(
+            paused_activities=[operations.PausedActivity(callback_activity=ACTIVITY)]
         ),
-        "ListActivities": messages.ListActivitiesResponse(activities=[messages.Activity(callback_activity=ACTIVITY)]),
-        "GetStatistics": messages.GetStatisticsResponse(owners=[messages.OwnerStatistics(owner=ACTIVITY)]),
-        "ListAuditEntries": messages.ListAuditEntriesResponse(
-            entries=[messages.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
+        "ListActivities": operations.ListActivitiesResponse(
+            activities=[operations.Activity(callback_activity=ACTIVITY)]
+        ),
+        "GetStatistics": operations.GetStatisticsResponse(owners=[operations.OwnerStatistics(owner=ACTIVITY)]),
+        "ListAuditEntries": auditing.ListAuditEntriesResponse(
+            entries=[auditing.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
         ),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
         "ListCalls": messages.ListCallsResponse(calls=[call]),

@@ -59,6 +59,7 @@ from callback._converters import response_to_proto
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import operations_service_pb2 as operations
 
 
 async def test_generate_sends_every_argument_and_returns_the_url_its_state_and_the_case(server, client):
@@ -393,13 +394,15 @@ async def test_a_new_callback_has_its_expiry_and_its_warnings_which_the_client_l
 
 async def test_activities_are_listed_page_by_page(server, client):
     server.answers["ListActivities"] = [
-        messages.ListActivitiesResponse(
-            activities=[messages.Activity(callback_activity="a", kind=messages.ACTIVITY_KIND_WORKERS, worker_count=1)],
+        operations.ListActivitiesResponse(
+            activities=[
+                operations.Activity(callback_activity="a", kind=operations.ACTIVITY_KIND_WORKERS, worker_count=1)
+            ],
             next_page_token="a",
         ),
-        messages.ListActivitiesResponse(
+        operations.ListActivitiesResponse(
             activities=[
-                messages.Activity(callback_activity="b", kind=messages.ACTIVITY_KIND_WORKERS, open_callback_count=2)
+                operations.Activity(callback_activity="b", kind=operations.ACTIVITY_KIND_WORKERS, open_callback_count=2)
             ]
         ),
     ]
@@ -415,7 +418,7 @@ async def test_statistics_and_findings_are_converted(server, client):
         {"call_status": resources.CALL_STATUS_FAILED, "call_failure": resources.CALL_FAILURE_HANDLER_LOST, "count": 1},
         {"call_status": resources.CALL_STATUS_SUCCEEDED, "count": 2},
     ]
-    server.answers["GetStatistics"] = messages.GetStatisticsResponse(
+    server.answers["GetStatistics"] = operations.GetStatisticsResponse(
         minutes=[
             {
                 "start_time": CREATED, "duration": timedelta(minutes=1), "outcomes": outcomes,
@@ -440,8 +443,10 @@ async def test_statistics_and_findings_are_converted(server, client):
     )
     assert found.work == WorkStatistics(open_callback_count=1, delivery_count=4, delivery_delay=timedelta(seconds=5))
     assert minute.work is None
-    server.answers["ListFindings"] = messages.ListFindingsResponse(
-        findings=[{"check": "store memory", "level": messages.FINDING_LEVEL_WARNING, "seen": "full", "advice": "more"}]
+    server.answers["ListFindings"] = operations.ListFindingsResponse(
+        findings=[
+            {"check": "store memory", "level": operations.FINDING_LEVEL_WARNING, "seen": "full", "advice": "more"}
+        ]
     )
     warning = Finding(check="store memory", level=FindingLevel.WARNING, seen="full", advice="more")
     assert await client.list_findings() == (warning,)
@@ -465,14 +470,14 @@ async def test_cases_are_filtered_by_their_newest_call_and_time(server, client):
 
 async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, client):
     server.answers["ReplayCall"] = messages.ReplayCallResponse(call=call_message(delivery=DELIVERY))
-    server.answers["PauseActivity"] = messages.PauseActivityResponse()
-    server.answers["ResumeActivity"] = messages.ResumeActivityResponse()
-    server.answers["ListPausedActivities"] = messages.ListPausedActivitiesResponse(
+    server.answers["PauseActivity"] = operations.PauseActivityResponse()
+    server.answers["ResumeActivity"] = operations.ResumeActivityResponse()
+    server.answers["ListPausedActivities"] = operations.ListPausedActivitiesResponse(
         paused_activities=[
-            messages.PausedActivity(
+            operations.PausedActivity(
                 callback_activity="a", principal="alice", reason="down", pause_time=timestamp(CREATED)
             ),
-            messages.PausedActivity(callback_activity="b"),
+            operations.PausedActivity(callback_activity="b"),
         ]
     )
     assert (await client.replay_call(CALL)).delivery.status is DeliveryStatus.PENDING
@@ -484,9 +489,9 @@ async def test_a_call_is_replayed_and_an_activity_paused_and_resumed(server, cli
     )
     assert server.requests == [
         messages.ReplayCallRequest(call_id=CALL),
-        messages.PauseActivityRequest(callback_activity="order-paid", reason="down"),
-        messages.ResumeActivityRequest(callback_activity="order-paid"),
-        messages.ListPausedActivitiesRequest(),
+        operations.PauseActivityRequest(callback_activity="order-paid", reason="down"),
+        operations.ResumeActivityRequest(callback_activity="order-paid"),
+        operations.ListPausedActivitiesRequest(),
     ]
 
 

@@ -202,9 +202,11 @@ def test_no_more_problems_are_reported_than_the_maximum():
 
 
 def test_each_kind_of_problem_and_action_has_a_name_in_the_contract():
-    from callback.v1 import callbacks_service_pb2 as rpc
+    from callback.v1 import audit_service_pb2 as auditing
 
     assert {f"AUDIT_PROBLEM_KIND_{each.name}" for each in ProblemKind} | {"AUDIT_PROBLEM_KIND_UNSPECIFIED"} == {
-        *rpc.AuditProblemKind.keys()
+        *auditing.AuditProblemKind.keys()
     }
-    assert {f"AUDIT_ACTION_{each}" for each in AuditAction} | {"AUDIT_ACTION_UNSPECIFIED"} == {*rpc.AuditAction.keys()}
+    assert {f"AUDIT_ACTION_{each}" for each in AuditAction} | {"AUDIT_ACTION_UNSPECIFIED"} == {
+        *auditing.AuditAction.keys()
+    }

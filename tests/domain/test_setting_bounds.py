@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from callback.v1 import callbacks_service_pb2 as pb2
+from callback.v1 import operations_service_pb2 as operations
 from callback_edge.settings import EdgeSettings
 from callback_process.settings import SettingsError
 from callback_server.access.tokens import check_name
@@ -247,7 +248,7 @@ def is_accepted(use, *arguments, **fields):
 @example("\xa0")
 @example("x\n")
 def test_an_activity_can_be_declared_exactly_if_a_callback_can_name_it(name):
-    request = pb2.PauseActivityRequest(callback_activity=name)
+    request = operations.PauseActivityRequest(callback_activity=name)
     assert is_accepted(ServerSettings, activities={name: {"target": "h:1"}}) is (not violations(request))
 
 

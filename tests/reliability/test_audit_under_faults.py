@@ -18,27 +18,28 @@ import redis.asyncio
 from soak.counts import count
 from support.proxy import StoreProxy, script_of
 from support.replicas import follows, running_stores
-from support.services import SETTINGS, response, running_services
+from support.services import SETTINGS, owner_stubs, response, running_services
 from support.store import free_port
 from support.system import Process
 from support.wait import DEADLINE_S, wait_until
 
+from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback.v1 import operations_service_pb2 as operations
 from callback_prove.tunnel import Tunnel
 from callback_server.domain.event import Event
 from callback_server.store import keys
 
 CHANGES = {
-    "SetResponse": rpc.AUDIT_ACTION_RESPONSE_SET,
-    "CloseCallback": rpc.AUDIT_ACTION_CALLBACK_CLOSED,
-    "ExtendCallback": rpc.AUDIT_ACTION_CALLBACK_EXTENDED,
-    "EraseCalls": rpc.AUDIT_ACTION_CALLS_ERASED,
-    "ReplayCall": rpc.AUDIT_ACTION_CALL_REPLAYED,
-    "AnswerCall": rpc.AUDIT_ACTION_CALL_ANSWERED,
-    "ResolveCallback": rpc.AUDIT_ACTION_CALLBACK_RESOLVED,
+    "SetResponse": auditing.AUDIT_ACTION_RESPONSE_SET,
+    "CloseCallback": auditing.AUDIT_ACTION_CALLBACK_CLOSED,
+    "ExtendCallback": auditing.AUDIT_ACTION_CALLBACK_EXTENDED,
+    "EraseCalls": auditing.AUDIT_ACTION_CALLS_ERASED,
+    "ReplayCall": auditing.AUDIT_ACTION_CALL_REPLAYED,
+    "AnswerCall": auditing.AUDIT_ACTION_CALL_ANSWERED,
+    "ResolveCallback": auditing.AUDIT_ACTION_CALLBACK_RESOLVED,
 }
 OF_ACKNOWLEDGED = ("SetResponse", "CloseCallback", "ExtendCallback", "EraseCalls", "ReplayCall")
 """The changes that are made to callbacks of acknowledged calls. The others are made to callbacks that hold calls."""
@@ -62,7 +63,10 @@ async def mortal_server(store, log):
     )  # fmt: skip
     async with grpc.aio.insecure_channel(address, RECONNECTS) as channel:
         try:
-            yield SimpleNamespace(process=await process.start(), callbacks=CallbacksServiceStub(channel))
+            yield SimpleNamespace(
+                process=await process.start(),
+                **owner_stubs(channel),
+            )
         finally:
             process.kill()
 
@@ -85,7 +89,7 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
     ):
         for each in (first, second):
             each.control_plane.deliveries.stop()
-        await again(lambda: first.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act")))
+        await again(lambda: first.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act")))
 
         async def life(number):
             services = (first, second)[number % 2]
@@ -239,8 +243,8 @@ async def entries_of(services):
     methods = {action: method for method, action in CHANGES.items()}
     found, token = Counter(), ""
     while True:
-        request = rpc.ListAuditEntriesRequest(page_size=1000, page_token=token)
-        page = await services.callbacks.ListAuditEntries(request)
+        request = auditing.ListAuditEntriesRequest(page_size=1000, page_token=token)
+        page = await services.audit.ListAuditEntries(request)
         found.update((each.callback_case_id, methods[each.action]) for each in page.entries if each.action in methods)
         token = page.next_page_token
         if not token:
@@ -250,7 +254,7 @@ async def entries_of(services):
 async def problems_of(services):
     found, token = [], ""
     while True:
-        page = await services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(page_token=token))
+        page = await services.audit.VerifyAudit(auditing.VerifyAuditRequest(page_token=token))
         found += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
         token = page.next_page_token
         if not token:

@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from support.edge_calls import EdgeCalls
-from support.services import refusal, response
+from support.services import owner_stubs, refusal, response
 from support.system import Process, own_store
 from support.watching import told, watch
 
 from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1 import edge_service_pb2 as edge_pb2
-from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 CALLS = 20
 
@@ -28,7 +27,11 @@ async def server(directory, store, name):
     try:
         await process.start()
         async with grpc.aio.insecure_channel(process.facts["grpc"]) as channel:
-            yield SimpleNamespace(process=process, callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel))
+            yield SimpleNamespace(
+                process=process,
+                **owner_stubs(channel),
+                edge=EdgeCalls(channel),
+            )
     finally:
         await asyncio.to_thread(process.kill)
 

@@ -18,10 +18,12 @@ from support.services import response, running_services
 from support.stored import is_of_callers
 from support.wait import wait_until
 
+from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2, edge_service_pb2
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -31,6 +33,8 @@ from callback_server.store.queries import list_owner_calls
 
 SERVICES = [
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
+    operations.DESCRIPTOR.services_by_name["OperationsService"],
+    auditing.DESCRIPTOR.services_by_name["AuditService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
 ]
 STREAM = "StreamInvocations"
@@ -154,9 +158,14 @@ def request(method, case):
     return GetMessageClass(method.input_type)(**fields)
 
 
+def stub_of(services, method):
+    """Return the stub of the service that has a method."""
+    return getattr(services, method.containing_service.name.removesuffix("Service").lower())
+
+
 async def ask(services, method, message, metadata=()):
     """Return code, reason, metadata and text of the error of a method; OK and empty ones if it succeeds."""
-    stub = services.edge if method.containing_service.name == "EdgeService" else services.callbacks
+    stub = stub_of(services, method)
     try:
         asked = getattr(stub, method.name)(*(() if method.name == STREAM else (message,)), metadata=metadata)
         if method.name == "WatchCalls":
@@ -415,7 +424,9 @@ async def test_a_worker_that_lists_without_an_owner_is_told_to_name_one(services
 
 async def test_a_principal_sees_only_the_activities_that_it_may_use(services, case):
     async def names(principal, **fields):
-        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest(**fields), metadata=token(principal))
+        page = await services.operations.ListActivities(
+            operations.ListActivitiesRequest(**fields), metadata=token(principal)
+        )
         return [each.callback_activity for each in page.activities]
 
     assert await names("mine") == ["act", "form", "record"]
@@ -490,7 +501,7 @@ async def pages_of(services, method, items, **fields):
     found, tokens = [], [""]
     while tokens[-1] or not found:
         asked = GetMessageClass(METHODS[method].input_type)(page_size=1, page_token=tokens[-1], **fields)
-        page = await getattr(services.callbacks, method)(asked, metadata=token("mine"))
+        page = await getattr(stub_of(services, METHODS[method]), method)(asked, metadata=token("mine"))
         found.append(list(getattr(page, items)))
         tokens.append(page.next_page_token)
     return found, tokens[1:-1]
@@ -589,7 +600,7 @@ async def test_a_method_that_declares_no_role_cannot_be_served():
     with pytest.raises(
         TypeError, match=r"callback\.v1\.EdgeService/StreamInvocations does not say which role it needs"
     ):
-        require_roles(SERVICES[1], Forgetful())
+        require_roles(SERVICES[-1], Forgetful())
 
 
 async def test_a_principal_waits_for_its_own_lists_and_not_for_those_of_others(services, monkeypatch):

@@ -13,6 +13,7 @@ from callback import Handlers, Worker
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.handlers import served
 from callback_server.store import keys
 from callback_server.store.queries import list_activities
@@ -20,7 +21,11 @@ from callback_server.store.transitions import announce_slots as announcing
 from callback_server.store.transitions.apply_retention import apply_retention
 
 ACK, HOLD = pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_HOLD
-BUILT_IN, PUSH, WORKERS = rpc.ACTIVITY_KIND_BUILT_IN, rpc.ACTIVITY_KIND_PUSH, rpc.ACTIVITY_KIND_WORKERS
+BUILT_IN, PUSH, WORKERS = (
+    operations.ACTIVITY_KIND_BUILT_IN,
+    operations.ACTIVITY_KIND_PUSH,
+    operations.ACTIVITY_KIND_WORKERS,
+)
 
 
 class Pushed:
@@ -36,8 +41,8 @@ async def activities(services, **fields):
     """Return kind, workers, deliveries and open callbacks of each activity, page by page."""
     found, token = {}, ""
     while True:
-        asked = rpc.ListActivitiesRequest(page_token=token, **fields)
-        page = await services.callbacks.ListActivities(asked)
+        asked = operations.ListActivitiesRequest(page_token=token, **fields)
+        page = await services.operations.ListActivities(asked)
         for each in page.activities:
             assert each.callback_activity not in found
             counts = each.worker_count, each.delivery_count, each.open_callback_count
@@ -87,14 +92,14 @@ async def test_what_waits_for_an_activity_that_nothing_serves_is_listed(store_of
         made = await generate(services, "later", answer_mode=ACK, allow_multiple_calls=True)
         closed = await generate(services, "done")
         await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
-        await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="later"))
+        await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="later"))
         for _ in range(2):
             await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
         found = await activities(services)
         assert {name: facts for name, facts in found.items() if name not in ("form", "record")} == {
             "later": (WORKERS, 0, 2, 1), "nobody": (WORKERS, 0, 0, 3),
         }  # fmt: skip
-        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+        page = await services.operations.ListActivities(operations.ListActivitiesRequest())
         assert [each.callback_activity for each in page.activities if each.paused] == ["later"]
         assert await activities(services, owner="another") == {
             "form": (BUILT_IN, 0, 0, 0), "later": (WORKERS, 0, 2, 0), "record": (BUILT_IN, 0, 0, 0),
@@ -121,7 +126,7 @@ async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_
             await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=each.callback_case_id))
         partition = keys.partition_of(made[0].callback_case_id)
         await services.control_plane.client.sadd(keys.key(partition, "activities", "local"), *names)
-        page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+        page = await services.operations.ListActivities(operations.ListActivitiesRequest())
         assert (len(page.activities), page.next_page_token) == (1 + 1, "order-01")  # `form`, and the first order
         assert sorted(await activities(services)) == ["form", names[0], names[-1], "record"]
 
@@ -148,7 +153,7 @@ async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(store_of
 
 async def test_a_page_size_that_is_negative_and_another_owner_are_refused_as_in_other_lists(store_of):
     async with running_services(store_of()) as services:
-        said = await refusal(services.callbacks.ListActivities(rpc.ListActivitiesRequest(page_size=-1)))
+        said = await refusal(services.operations.ListActivities(operations.ListActivitiesRequest(page_size=-1)))
         assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])
 
 
@@ -227,7 +232,7 @@ async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warni
             assert not (await generate(services, "approve", **fields)).warnings
             (warning,) = (await generate(services, "approve")).warnings
             assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
-            page = await services.callbacks.ListActivities(rpc.ListActivitiesRequest())
+            page = await services.operations.ListActivities(operations.ListActivitiesRequest())
             (listed,) = [each for each in page.activities if each.callback_activity == "approve"]
             assert (listed.worker_count, listed.notification_worker_count) == (0, 1)
 

@@ -14,16 +14,22 @@ from support.services import refusal, response, running_services
 from support.store import StoreProcess
 from support.wait import wait_until
 
+from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.store import keys
 
 LATER = datetime.now(UTC) + timedelta(days=1)
-SERVICE = rpc.DESCRIPTOR.services_by_name["CallbacksService"]
+SERVICES = [
+    rpc.DESCRIPTOR.services_by_name["CallbacksService"],
+    operations.DESCRIPTOR.services_by_name["OperationsService"],
+    auditing.DESCRIPTOR.services_by_name["AuditService"],
+]
 CHANGES = {
     # The action of the entry, who may do it, and how many entries there are if the same is asked twice.
     "SetResponse": ("RESPONSE_SET", "desk", 2),
@@ -111,7 +117,9 @@ async def prepared(services, method, activity):
     """Return the fields of a request that changes something, its case, its call, and the task of a caller."""
     if method in ("PauseActivity", "ResumeActivity"):
         if method == "ResumeActivity":
-            await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity=activity), **by("boss"))
+            await services.operations.PauseActivity(
+                operations.PauseActivityRequest(callback_activity=activity), **by("boss")
+            )
         return {"callback_activity": activity}, "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
@@ -134,14 +142,15 @@ async def prepared(services, method, activity):
 
 
 async def send(services, method, fields, actor):
-    request = getattr(rpc, f"{method}Request")(**fields)
-    return await getattr(services.callbacks, method)(request, **by(actor))
+    stub, messages = (services.operations, operations) if method.endswith("Activity") else (services.callbacks, rpc)
+    request = getattr(messages, f"{method}Request")(**fields)
+    return await getattr(stub, method)(request, **by(actor))
 
 
 async def entries_of(services, principal="boss", **filters):
     """Return the entries that a principal sees, oldest first."""
-    page = await services.callbacks.ListAuditEntries(
-        rpc.ListAuditEntriesRequest(page_size=1000, **filters), **by(principal)
+    page = await services.audit.ListAuditEntries(
+        auditing.ListAuditEntriesRequest(page_size=1000, **filters), **by(principal)
     )
     assert page.next_page_token == ""
     return [*reversed(page.entries)]
@@ -151,7 +160,9 @@ async def problems_of(services, heads=()):
     """Return the problems of all chains, and the heads."""
     problems, found, token = [], [], ""
     while True:
-        page = await services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(heads=heads, page_token=token), **by("boss"))
+        page = await services.audit.VerifyAudit(
+            auditing.VerifyAuditRequest(heads=heads, page_token=token), **by("boss")
+        )
         problems += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
         found += [chain.head for chain in page.chains if chain.HasField("head")]
         token = page.next_page_token
@@ -160,9 +171,9 @@ async def problems_of(services, heads=()):
 
 
 def test_each_method_of_the_contract_has_an_entry_or_says_why_not():
-    assert {method.name for method in SERVICE.methods} == CHANGES.keys() | WITHOUT_ENTRY
+    assert {method.name for service in SERVICES for method in service.methods} == CHANGES.keys() | WITHOUT_ENTRY
     actions = {f"AUDIT_ACTION_{action}" for action, _, _ in CHANGES.values()}
-    assert actions | {"AUDIT_ACTION_UNSPECIFIED", "AUDIT_ACTION_PRINCIPALS_READ"} == {*rpc.AuditAction.keys()}
+    assert actions | {"AUDIT_ACTION_UNSPECIFIED", "AUDIT_ACTION_PRINCIPALS_READ"} == {*auditing.AuditAction.keys()}
 
 
 @pytest.mark.parametrize("method", CHANGES)
@@ -175,7 +186,7 @@ async def test_a_change_has_one_entry_that_says_who_made_it(services, method):
     if caller is not None:
         await caller
     filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
-    filters["action"] = getattr(rpc, f"AUDIT_ACTION_{action}")
+    filters["action"] = getattr(auditing, f"AUDIT_ACTION_{action}")
     entries = await entries_of(services, **filters)
     assert len(entries) == times
     for entry in entries:
@@ -216,7 +227,7 @@ async def test_a_request_that_changes_nothing_has_no_entry(services):
     assert (await refusal(send(services, "SetResponse", wrong, "orders"))).reason == "CALLBACK_CLOSED"
     await send(services, "CloseCallback", about, "boss")  # it is closed already
     entries = await entries_of(services, callback_case_id=made.callback_case_id)
-    assert [(each.action, each.actor) for each in entries] == [(rpc.AUDIT_ACTION_CALLBACK_CLOSED, "orders")]
+    assert [(each.action, each.actor) for each in entries] == [(auditing.AUDIT_ACTION_CALLBACK_CLOSED, "orders")]
 
 
 async def test_only_principals_that_see_a_case_see_its_entries_and_administrators_see_all(services):
@@ -236,7 +247,7 @@ async def test_only_principals_that_see_a_case_see_its_entries_and_administrator
         ):
             assert len(await entries_of(services, actor, **filters)) == number, (actor, filters)
     for actor in ("orders", "desk", "edge"):
-        refused = await refusal(services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(), **by(actor)))
+        refused = await refusal(services.audit.VerifyAudit(auditing.VerifyAuditRequest(), **by(actor)))
         assert refused.reason == "ROLE_MISSING"
     assert (await refusal(entries_of(services, "other", owner="orders"))).reason == "ROLE_MISSING"
     assert {each.owner for each in await entries_of(services, owner="orders")} == {"orders"}
@@ -246,11 +257,11 @@ async def test_filters_select_entries_and_pages_have_all_of_them(services):
     cases = [(await generate(services)).callback_case_id for _ in range(6)]
     for case_id in cases:
         await send(services, "CloseCallback", {"callback_case_id": case_id}, "desk")
-    filters = {"actor": "desk", "owner": "orders", "action": rpc.AUDIT_ACTION_CALLBACK_CLOSED}
+    filters = {"actor": "desk", "owner": "orders", "action": auditing.AUDIT_ACTION_CALLBACK_CLOSED}
     listed, token = [], ""
     while True:
-        request = rpc.ListAuditEntriesRequest(page_size=4, page_token=token, **filters)
-        page = await services.callbacks.ListAuditEntries(request, **by("boss"))
+        request = auditing.ListAuditEntriesRequest(page_size=4, page_token=token, **filters)
+        page = await services.audit.ListAuditEntries(request, **by("boss"))
         listed += page.entries
         token = page.next_page_token
         if not token:
@@ -266,8 +277,8 @@ async def test_filters_select_entries_and_pages_have_all_of_them(services):
     assert len(since) + len(before) == len(listed)
     assert (await refusal(entries_of(services, recorded_after={"seconds": 10**15}))).fields == ["recorded_after"]
     for token in ("?", "1_2", "9_99_9"):
-        request = rpc.ListAuditEntriesRequest(page_token=token)
-        refused = services.callbacks.ListAuditEntries(request, **by("boss"))
+        request = auditing.ListAuditEntriesRequest(page_token=token)
+        refused = services.audit.ListAuditEntries(request, **by("boss"))
         assert token == "9_99_9" or (await refusal(refused)).fields == ["page_token"]
 
 
@@ -277,7 +288,7 @@ async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verificati
     problems, heads = await problems_of(services)
     assert (problems, await problems_of(services, heads)) == ([], ([], heads))
     newest = next(each for each in heads if each.chain == keys.partition_of(made.callback_case_id))
-    longer = rpc.AuditHead(chain=newest.chain, sequence=newest.sequence + 1, digest=newest.digest)
+    longer = auditing.AuditHead(chain=newest.chain, sequence=newest.sequence + 1, digest=newest.digest)
     assert await problems_of(services, [longer]) == (
         [
             (
@@ -288,12 +299,12 @@ async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verificati
         heads,
     )
     for wrong in ({"chain": 65}, {"digest": "x"}, {"chain": -1}):
-        head = rpc.AuditHead(**{"chain": 0, "sequence": 1, "digest": newest.digest} | wrong)
-        refused = await refusal(services.callbacks.VerifyAudit(rpc.VerifyAuditRequest(heads=[head]), **by("boss")))
+        head = auditing.AuditHead(**{"chain": 0, "sequence": 1, "digest": newest.digest} | wrong)
+        refused = await refusal(services.audit.VerifyAudit(auditing.VerifyAuditRequest(heads=[head]), **by("boss")))
         assert refused.reason == "INVALID_REQUEST"
     for token in ("x", "65", "-1"):
-        request = rpc.VerifyAuditRequest(page_token=token)
-        assert (await refusal(services.callbacks.VerifyAudit(request, **by("boss")))).fields == ["page_token"]
+        request = auditing.VerifyAuditRequest(page_token=token)
+        assert (await refusal(services.audit.VerifyAudit(request, **by("boss")))).fields == ["page_token"]
 
 
 async def test_a_change_whose_reply_was_lost_has_one_entry(services):
@@ -309,7 +320,7 @@ async def test_a_change_whose_reply_was_lost_has_one_entry(services):
             if caller is not None:
                 await caller
             filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
-            entries = await entries_of(services, action=getattr(rpc, f"AUDIT_ACTION_{action}"), **filters)
+            entries = await entries_of(services, action=getattr(auditing, f"AUDIT_ACTION_{action}"), **filters)
             assert [each.actor for each in entries] == [actor], method
         assert {*proxy.lost} == {*SCRIPTS}
         assert (await problems_of(services))[0] == []

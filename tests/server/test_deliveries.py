@@ -18,6 +18,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.calls import deliveries
 from callback_server.domain.call import CallFailure, Request
 from callback_server.handlers.handler import HandlerError, Reply
@@ -237,11 +238,11 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
 
 
 async def pause(services, activity="act"):
-    await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity=activity))
+    await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity=activity))
 
 
 async def resume(services, activity="act"):
-    await services.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity=activity))
+    await services.operations.ResumeActivity(operations.ResumeActivityRequest(callback_activity=activity))
 
 
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
@@ -264,7 +265,7 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
 
 async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_reason(delivering):
     async def paused():
-        listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+        listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
         return [each.callback_activity for each in listed.paused_activities]
 
     made = await generate(
@@ -325,7 +326,7 @@ async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activ
     said = await refusal(pause(delivering, activity))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
-    listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+    listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
     assert not listed.paused_activities
 
 
@@ -333,12 +334,12 @@ async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
     async with delivering_on(store_of(), stub) as delivering:
 
         async def pauses():
-            listed = await delivering.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+            listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
             return {each.callback_activity: each for each in listed.paused_activities}
 
         for reason in ("before", 'the shop is "down" \\ 50 %'):
-            request = rpc.PauseActivityRequest(callback_activity="act", reason=reason)
-            await delivering.callbacks.PauseActivity(request)
+            request = operations.PauseActivityRequest(callback_activity="act", reason=reason)
+            await delivering.operations.PauseActivity(request)
         await delivering.control_plane.scripts.client.hset(keys.PAUSED_KEY, "older", "1")  # as the release before
         found = await pauses()
         assert (found["act"].principal, found["act"].reason) == ("local", reason)
@@ -349,7 +350,9 @@ async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
         assert list(await pauses()) == ["act"]
         for reason in ("a" * 201, "a\n"):
             said = await refusal(
-                delivering.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act", reason=reason))
+                delivering.operations.PauseActivity(
+                    operations.PauseActivityRequest(callback_activity="act", reason=reason)
+                )
             )
             assert said.fields == ["reason"]
 

@@ -11,6 +11,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.store import keys
 
 CASES = 220
@@ -91,10 +92,10 @@ async def test_the_list_of_paused_activities_fits_because_no_more_than_a_thousan
     names = [f"{number:04}{LONG * 196}" for number in range(1000)]
     await client.hset(keys.PAUSED_KEY, mapping={"": "1", **dict.fromkeys(names, pause)})
     try:
-        listed = await services.callbacks.ListPausedActivities(rpc.ListPausedActivitiesRequest())
+        listed = await services.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
         assert [each.callback_activity for each in listed.paused_activities] == names
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="one-more"))
+            await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="one-more"))
     finally:
         await client.delete(keys.PAUSED_KEY)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

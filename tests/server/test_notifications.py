@@ -19,6 +19,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.handlers.workers import pool
 from callback_server.handlers.workers.worker import NOTIFICATIONS
 from callback_server.settings import ActivitySettings, RetrySettings
@@ -228,7 +229,7 @@ async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
 
 @pytest.mark.parametrize("end", ["closed", "resolved"])
 async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_is_closed_or_resolved(running, end):
-    await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
+    await running.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act"))
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, remind_after=[seconds(3600), seconds(7200)])
     await remind(running, made)
     await notifications(running, made, PENDING)
@@ -513,12 +514,12 @@ async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_
 
 
 async def test_the_notifications_of_a_paused_activity_wait(running, told):
-    await running.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="act"))
+    await running.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act"))
     made = await generate(running)
     await remind(running, made)
     (reminder,) = await notifications(running, made, PENDING)
     assert reminder.delivery.paused
-    await running.callbacks.ResumeActivity(rpc.ResumeActivityRequest(callback_activity="act"))
+    await running.operations.ResumeActivity(operations.ResumeActivityRequest(callback_activity="act"))
     await notifications(running, made, DELIVERED)
 
 

@@ -11,6 +11,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_process.findings import Finding
 from callback_server import call_statistics, doctor, metrics
 from callback_server.call_statistics import StatisticsRecorder, quantile
@@ -28,7 +29,7 @@ async def generate(services, activity="record", **fields):
 
 
 async def statistics(services):
-    return await services.callbacks.GetStatistics(rpc.GetStatisticsRequest())
+    return await services.operations.GetStatistics(operations.GetStatisticsRequest())
 
 
 def outcomes(found):
@@ -125,7 +126,7 @@ async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of
         closed = await generate(services)
         await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
         made = await generate(services, "later", answer_mode=pb.ANSWER_MODE_ACK)
-        await services.callbacks.PauseActivity(rpc.PauseActivityRequest(callback_activity="later"))
+        await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="later"))
         for method in ("post", "put"):
             await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method=method))
 
@@ -158,12 +159,12 @@ async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of
 async def test_a_server_finds_its_store_safe_and_a_target_that_is_away(store_of):
     activities = {"away": ActivitySettings(target=f"127.0.0.1:{free_port()}", connect_timeout_s=0.2)}
     async with running_services(store_of(), activities=activities) as services:
-        found = await services.callbacks.ListFindings(rpc.ListFindingsRequest())
-        again = await services.callbacks.ListFindings(rpc.ListFindingsRequest())
+        found = await services.operations.ListFindings(operations.ListFindingsRequest())
+        again = await services.operations.ListFindings(operations.ListFindingsRequest())
         assert again == found  # the checks are not made for each request
         by_check = {each.check: each for each in found.findings}
-        assert by_check["store settings"].level == rpc.FINDING_LEVEL_OK
-        assert by_check["activities.away"].level == rpc.FINDING_LEVEL_PROBLEM
+        assert by_check["store settings"].level == operations.FINDING_LEVEL_OK
+        assert by_check["activities.away"].level == operations.FINDING_LEVEL_PROBLEM
         assert by_check["activities.away"].advice
         assert found.check_time.seconds > 0
 

@@ -15,11 +15,14 @@ from grpc_status import rpc_status
 from support.fork_server import start
 
 from callback import AsyncCallbackClient, CallbackClient
+from callback.v1 import audit_service_pb2, operations_service_pb2
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1.audit_service_pb2_grpc import AuditServiceServicer, add_AuditServiceServicer_to_server
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
+from callback.v1.operations_service_pb2_grpc import OperationsServiceServicer, add_OperationsServiceServicer_to_server
 
 CASE = "5f0c" * 8
 CALL = f"{CASE}-{'0123456789abcdef'}"
@@ -88,7 +91,7 @@ CLIENTS = {"asyncio": AsyncCallbackClient, "threads": InThreads}
 """Both clients, by name, with the same interface."""
 
 
-class ScriptedServer(CallbacksServiceServicer):
+class ScriptedServer(CallbacksServiceServicer, OperationsServiceServicer, AuditServiceServicer):
     """A server that answers each method with the entry of `answers` for its name.
 
     An entry is a message, a list of messages for one request after the other, a `Refusal`, a gRPC status code to abort
@@ -136,8 +139,10 @@ async def _watch(self, request, context):
         yield message
 
 
-for _name in messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name:
-    setattr(ScriptedServer, _name, _watch if _name == "WatchCalls" else _method(_name))
+for _file in (messages, operations_service_pb2, audit_service_pb2):
+    for _service in _file.DESCRIPTOR.services_by_name.values():
+        for _name in _service.methods_by_name:
+            setattr(ScriptedServer, _name, _watch if _name == "WatchCalls" else _method(_name))
 
 
 @contextlib.asynccontextmanager
@@ -146,6 +151,8 @@ async def scripted_server(address="127.0.0.1:0", *, credentials=None):
     servicer = ScriptedServer()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_CallbacksServiceServicer_to_server(servicer, server)
+    add_OperationsServiceServicer_to_server(servicer, server)
+    add_AuditServiceServicer_to_server(servicer, server)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     servicer.address = f"127.0.0.1:{port}"
     await server.start()

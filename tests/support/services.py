@@ -10,7 +10,9 @@ from grpc_status import rpc_status
 from support.edge_calls import EdgeCalls
 
 from callback.v1 import callback_pb2 as pb
+from callback.v1.audit_service_pb2_grpc import AuditServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.control_plane import ControlPlane
 from callback_server.domain.activity import Activity
@@ -31,8 +33,17 @@ SETTINGS = {
 class Services(SimpleNamespace):
     """A serving control plane: `control_plane`, its `address`, a `channel` and the stubs on it.
 
-    `callbacks`, `worker_stub` and `edge` call its services.
+    `callbacks`, `operations`, `audit`, `worker_stub` and `edge` call its services.
     """
+
+
+def owner_stubs(channel):
+    """Return the stubs of the services for owners, operators and auditors, by name."""
+    return {
+        "callbacks": CallbacksServiceStub(channel),
+        "operations": OperationsServiceStub(channel),
+        "audit": AuditServiceStub(channel),
+    }
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +71,7 @@ async def running_services(
         async with grpc.aio.insecure_channel(address) as channel:
             yield Services(
                 control_plane=control_plane, address=address, channel=channel,
-                callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel),
+                **owner_stubs(channel), edge=EdgeCalls(channel),
                 worker_stub=WorkerServiceStub(channel),
             )  # fmt: skip
 

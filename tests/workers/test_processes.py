@@ -16,13 +16,12 @@ from soak.counts import SOAK, count
 from support.calls import Called
 from support.edge_calls import EdgeCalls
 from support.leases import end_leases
-from support.services import refusal
+from support.services import owner_stubs, refusal
 from support.system import Process, own_store
 from support.wait import DEADLINE_S, wait_until
 from support.workers import raw_worker
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.store import keys
 
@@ -48,7 +47,7 @@ async def servers(directory, number, config=CONFIG):
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.facts["grpc"]))
                 running.append(
                     SimpleNamespace(
-                        process=process, callbacks=CallbacksServiceStub(channel), edge=EdgeCalls(channel),
+                        process=process, **owner_stubs(channel), edge=EdgeCalls(channel),
                         worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
                     )
                 )  # fmt: skip

@@ -47,7 +47,13 @@ from callback._values import (
     WarningReason,
     WorkStatistics,
 )
-from callback.v1 import callback_handler_service_pb2, callback_pb2, callbacks_service_pb2
+from callback.v1 import (
+    audit_service_pb2,
+    callback_handler_service_pb2,
+    callback_pb2,
+    callbacks_service_pb2,
+    operations_service_pb2,
+)
 
 _EnumMember = TypeVar("_EnumMember", bound=StrEnum)
 
@@ -100,7 +106,7 @@ def searched_to_from_proto(message: callbacks_service_pb2.ListCallbacksResponse)
     return _time(message.searched_to) if message.HasField("searched_to") else None
 
 
-def statistics_from_proto(message: callbacks_service_pb2.GetStatisticsResponse) -> Statistics:
+def statistics_from_proto(message: operations_service_pb2.GetStatisticsResponse) -> Statistics:
     """Convert statistics."""
     return Statistics(
         minutes=tuple(
@@ -136,7 +142,7 @@ def statistics_from_proto(message: callbacks_service_pb2.GetStatisticsResponse) 
     )
 
 
-def _work(message: callbacks_service_pb2.WorkStatistics) -> WorkStatistics:
+def _work(message: operations_service_pb2.WorkStatistics) -> WorkStatistics:
     return WorkStatistics(
         open_callback_count=message.open_callback_count,
         waiting_call_count=message.waiting_call_count,
@@ -146,7 +152,7 @@ def _work(message: callbacks_service_pb2.WorkStatistics) -> WorkStatistics:
     )
 
 
-def _stage(message: callbacks_service_pb2.StageDuration) -> StageDuration:
+def _stage(message: operations_service_pb2.StageDuration) -> StageDuration:
     return StageDuration(
         stage=message.stage,
         count=message.count,
@@ -156,17 +162,17 @@ def _stage(message: callbacks_service_pb2.StageDuration) -> StageDuration:
     )
 
 
-def finding_from_proto(message: callbacks_service_pb2.Finding) -> Finding:
+def finding_from_proto(message: operations_service_pb2.Finding) -> Finding:
     """Convert a finding."""
-    level = _enum_member(FindingLevel, callbacks_service_pb2.FindingLevel, message.level) or FindingLevel.UNKNOWN
+    level = _enum_member(FindingLevel, operations_service_pb2.FindingLevel, message.level) or FindingLevel.UNKNOWN
     return Finding(check=message.check, level=level, seen=message.seen, advice=message.advice)
 
 
-def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
+def activity_from_proto(message: operations_service_pb2.Activity) -> Activity:
     """Convert an activity."""
     return Activity(
         activity=message.callback_activity,
-        kind=_enum_member(ActivityKind, callbacks_service_pb2.ActivityKind, message.kind) or ActivityKind.UNKNOWN,
+        kind=_enum_member(ActivityKind, operations_service_pb2.ActivityKind, message.kind) or ActivityKind.UNKNOWN,
         worker_count=message.worker_count,
         paused=message.paused,
         delivery_count=message.delivery_count,
@@ -175,7 +181,7 @@ def activity_from_proto(message: callbacks_service_pb2.Activity) -> Activity:
     )
 
 
-def paused_from_proto(message: callbacks_service_pb2.PausedActivity) -> PausedActivity:
+def paused_from_proto(message: operations_service_pb2.PausedActivity) -> PausedActivity:
     """Convert a paused activity."""
     return PausedActivity(
         activity=message.callback_activity,
@@ -185,13 +191,13 @@ def paused_from_proto(message: callbacks_service_pb2.PausedActivity) -> PausedAc
     )
 
 
-def audit_entry_from_proto(message: callbacks_service_pb2.AuditEntry) -> AuditEntry:
+def audit_entry_from_proto(message: audit_service_pb2.AuditEntry) -> AuditEntry:
     """Convert an entry of the audit."""
     return AuditEntry(
         chain=message.chain,
         sequence=message.sequence,
         time=_time(message.time),
-        action=_enum_member(AuditAction, callbacks_service_pb2.AuditAction, message.action) or AuditAction.UNKNOWN,
+        action=_enum_member(AuditAction, audit_service_pb2.AuditAction, message.action) or AuditAction.UNKNOWN,
         actor=message.actor,
         owner=message.owner,
         activity=message.callback_activity,
@@ -204,7 +210,7 @@ def audit_entry_from_proto(message: callbacks_service_pb2.AuditEntry) -> AuditEn
     )
 
 
-def audit_chain_from_proto(message: callbacks_service_pb2.AuditChain) -> AuditChain:
+def audit_chain_from_proto(message: audit_service_pb2.AuditChain) -> AuditChain:
     """Convert the result of a verification of one chain."""
     head = message.head
     return AuditChain(
@@ -216,7 +222,7 @@ def audit_chain_from_proto(message: callbacks_service_pb2.AuditChain) -> AuditCh
         else None,
         problems=tuple(
             AuditProblem(
-                kind=_enum_member(AuditProblemKind, callbacks_service_pb2.AuditProblemKind, each.kind)
+                kind=_enum_member(AuditProblemKind, audit_service_pb2.AuditProblemKind, each.kind)
                 or AuditProblemKind.UNKNOWN,
                 sequence=each.sequence,
                 text=each.text,

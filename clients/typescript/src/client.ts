@@ -9,6 +9,7 @@ import type { Answer, Reject } from "./decisions.js";
 import type { CallFilter } from "./enums.js";
 import { CallbackClosedError, CallbackError, DeadlineExceededError, RequestIdUnsupportedError } from "./errors.js";
 import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
+import * as ops from "./gen/callback/v1/operations_service_pb.js";
 import { REQUEST, WAIT } from "./option-checks.js";
 import type {
   ClientOptions,
@@ -32,6 +33,7 @@ import type { Activity, Callback, Finding, GeneratedCallback, Page, PausedActivi
 import { type CallWatch, openWatch } from "./watch.js";
 
 const { method } = pb.CallbacksService;
+const { method: operations } = ops.OperationsService;
 
 /**
  * A client of one Callback server.
@@ -339,7 +341,7 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    */
   async pauseActivity(activity: string, options: PauseOptions = {}): Promise<void> {
     const request = requests.pauseRequest(activity, options);
-    await this.#connection.request(method.pauseActivity, request, options);
+    await this.#connection.request(operations.pauseActivity, request, options);
   }
 
   /**
@@ -350,8 +352,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    */
   async resumeActivity(activity: string, options: RequestOptions = {}): Promise<void> {
     const callbackActivity = requests.requireText("activity", activity);
-    const request = create(pb.ResumeActivityRequestSchema, { callbackActivity });
-    await this.#request(method.resumeActivity, request, options);
+    const request = create(ops.ResumeActivityRequestSchema, { callbackActivity });
+    await this.#request(operations.resumeActivity, request, options);
   }
 
   /**
@@ -371,7 +373,7 @@ export class CallbackClient implements Disposable, AsyncDisposable {
   /** Return one page of `listActivities`. */
   async listActivitiesPage(options: ListActivitiesOptions = {}): Promise<Page<Activity>> {
     const request = requests.listActivitiesRequest(options);
-    const reply = await this.#connection.request(method.listActivities, request, options);
+    const reply = await this.#connection.request(operations.listActivities, request, options);
     return pageOf(reply.activities.map(converters.activityFrom), reply);
   }
 
@@ -382,8 +384,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws UnavailableError: No response arrived.
    */
   async listPausedActivities(options: RequestOptions = {}): Promise<PausedActivity[]> {
-    const request = create(pb.ListPausedActivitiesRequestSchema);
-    const reply = await this.#request(method.listPausedActivities, request, options);
+    const request = create(ops.ListPausedActivitiesRequestSchema);
+    const reply = await this.#request(operations.listPausedActivities, request, options);
     return reply.pausedActivities.map(converters.pausedFrom);
   }
 
@@ -394,8 +396,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws UnavailableError: No response arrived.
    */
   async getStatistics(options: RequestOptions = {}): Promise<Statistics> {
-    const request = create(pb.GetStatisticsRequestSchema);
-    return converters.statisticsFrom(await this.#request(method.getStatistics, request, options));
+    const request = create(ops.GetStatisticsRequestSchema);
+    return converters.statisticsFrom(await this.#request(operations.getStatistics, request, options));
   }
 
   /**
@@ -407,8 +409,8 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws UnavailableError: No response arrived.
    */
   async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
-    const request = create(pb.ListFindingsRequestSchema);
-    const reply = await this.#request(method.listFindings, request, options);
+    const request = create(ops.ListFindingsRequestSchema);
+    const reply = await this.#request(operations.listFindings, request, options);
     return reply.findings.map(converters.findingFrom);
   }
 

@@ -7,6 +7,7 @@ import type { CallReason } from "./enums.js";
 import * as handler from "./gen/callback/v1/callback_handler_service_pb.js";
 import * as pb from "./gen/callback/v1/callback_pb.js";
 import * as service from "./gen/callback/v1/callbacks_service_pb.js";
+import * as ops from "./gen/callback/v1/operations_service_pb.js";
 import { Headers, Query } from "./pairs.js";
 import { Call, IncomingCall, LATEST } from "./request.js";
 import { Response } from "./response.js";
@@ -106,10 +107,10 @@ export function eventFrom(message: service.CallEvent): values.CallEvent {
   };
 }
 
-export function activityFrom(message: service.Activity): values.Activity {
+export function activityFrom(message: ops.Activity): values.Activity {
   return {
     activity: message.callbackActivity,
-    kind: wordOf(service.ActivityKind, message.kind) ?? "UNKNOWN",
+    kind: wordOf(ops.ActivityKind, message.kind) ?? "UNKNOWN",
     workerCount: message.workerCount,
     paused: message.paused,
     deliveryCount: Number(message.deliveryCount),
@@ -118,7 +119,7 @@ export function activityFrom(message: service.Activity): values.Activity {
   };
 }
 
-export function pausedFrom(message: service.PausedActivity): values.PausedActivity {
+export function pausedFrom(message: ops.PausedActivity): values.PausedActivity {
   return {
     activity: message.callbackActivity,
     principal: message.principal,
@@ -127,16 +128,16 @@ export function pausedFrom(message: service.PausedActivity): values.PausedActivi
   };
 }
 
-export function findingFrom(message: service.Finding): values.Finding {
+export function findingFrom(message: ops.Finding): values.Finding {
   return {
     check: message.check,
-    level: wordOf(service.FindingLevel, message.level) ?? "UNKNOWN",
+    level: wordOf(ops.FindingLevel, message.level) ?? "UNKNOWN",
     seen: message.seen,
     advice: message.advice,
   };
 }
 
-export function statisticsFrom(message: service.GetStatisticsResponse): values.Statistics {
+export function statisticsFrom(message: ops.GetStatisticsResponse): values.Statistics {
   return {
     minutes: message.minutes.map((minute) => ({
       startTime: dateOf(minute.startTime) ?? new Date(0),
@@ -157,7 +158,7 @@ export function statisticsFrom(message: service.GetStatisticsResponse): values.S
       waitingCallCount: Number(each.waitingCallCount),
       deadCallCount: Number(each.deadCallCount),
     })),
-    work: workFrom(message.work ?? create(service.WorkStatisticsSchema)),
+    work: workFrom(message.work ?? create(ops.WorkStatisticsSchema)),
   };
 }
 
@@ -283,7 +284,7 @@ function deliveryFrom(message: pb.Delivery): values.Delivery {
   };
 }
 
-function workFrom(message: service.WorkStatistics): values.WorkStatistics {
+function workFrom(message: ops.WorkStatistics): values.WorkStatistics {
   return {
     openCallbackCount: Number(message.openCallbackCount),
     waitingCallCount: Number(message.waitingCallCount),
@@ -293,7 +294,7 @@ function workFrom(message: service.WorkStatistics): values.WorkStatistics {
   };
 }
 
-function stageFrom(message: service.StageDuration): values.StageDuration {
+function stageFrom(message: ops.StageDuration): values.StageDuration {
   return {
     stage: message.stage,
     count: Number(message.count),

@@ -11,6 +11,7 @@ import * as enums from "./enums.js";
 import { InvalidRequestError } from "./errors.js";
 import * as pb from "./gen/callback/v1/callback_pb.js";
 import * as service from "./gen/callback/v1/callbacks_service_pb.js";
+import * as ops from "./gen/callback/v1/operations_service_pb.js";
 import * as checks from "./option-checks.js";
 import type {
   GenerateOptions,
@@ -169,16 +170,16 @@ export function listCallsRequest(caseId: string, options: ListOptions): service.
   return create(service.ListCallsRequestSchema, { callbackCaseId: requireText("caseId", caseId), pageSize, pageToken });
 }
 
-export function listActivitiesRequest(options: ListActivitiesOptions): service.ListActivitiesRequest {
+export function listActivitiesRequest(options: ListActivitiesOptions): ops.ListActivitiesRequest {
   checkOptions("listActivities", options, checks.LIST_ACTIVITIES);
   const { owner, pageSize, pageToken } = options;
-  return create(service.ListActivitiesRequestSchema, { owner, pageSize, pageToken });
+  return create(ops.ListActivitiesRequestSchema, { owner, pageSize, pageToken });
 }
 
-export function pauseRequest(activity: string, options: PauseOptions): service.PauseActivityRequest {
+export function pauseRequest(activity: string, options: PauseOptions): ops.PauseActivityRequest {
   checkOptions("pauseActivity", options, checks.PAUSE);
   const callbackActivity = requireText("activity", activity);
-  return create(service.PauseActivityRequestSchema, { callbackActivity, reason: options.reason });
+  return create(ops.PauseActivityRequestSchema, { callbackActivity, reason: options.reason });
 }
 
 export function watchRequest(options: WatchOptions): service.WatchCallsRequest {

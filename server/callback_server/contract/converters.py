@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2, operations_service_pb2
 from callback_server.domain.activity import Pause
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard, Prompt
@@ -257,9 +257,9 @@ def _why_dead(delivery: Delivery, *, erased: bool) -> str:
     return "the handler rejected it" if delivery.failure is None else ""
 
 
-def pause_to(activity: str, pause: Pause) -> callbacks_service_pb2.PausedActivity:
+def pause_to(activity: str, pause: Pause) -> operations_service_pb2.PausedActivity:
     """Convert the pause of an activity, for an administrator."""
-    return callbacks_service_pb2.PausedActivity(
+    return operations_service_pb2.PausedActivity(
         callback_activity=activity,
         principal=pause.principal,
         reason=pause.reason,

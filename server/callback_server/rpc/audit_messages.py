@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from callback.v1 import callbacks_service_pb2 as pb2
+from callback.v1 import audit_service_pb2 as pb2
 from callback_server.contract.converters import timestamp
 from callback_server.domain.audit import AuditAction, digest_of
 from callback_server.domain.audit_check import ChainResult, ProblemKind

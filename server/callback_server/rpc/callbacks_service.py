@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from typing import Final
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callbacks_service_pb2 as pb2
@@ -19,13 +15,11 @@ from callback_server import errors
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.audit_log import AuditLog
-from callback_server.call_statistics import read_call_statistics
 from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
 from callback_server.domain import ids
-from callback_server.domain.audit import AuditAction, AuditEntry, Change
-from callback_server.domain.audit_check import ChainResult, KnownHead
+from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
@@ -33,30 +27,21 @@ from callback_server.domain.response import FIELDS, Response, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
-from callback_server.handlers.served import ActivityKind, ServedActivities
+from callback_server.handlers.served import ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
-from callback_server.rpc.audit_messages import action_from, chain_from_token, entry_to, result_to
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.pages import attempt, page_size, page_that_fits, read_token
-from callback_server.rpc.statistics_messages import findings_to, statistics_to
-from callback_server.rpc.visible_cases import VisibleCases
-from callback_server.self_check import SelfCheck
-from callback_server.store import keys
+from callback_server.rpc.pages import ListQueue, attempt, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.count_work import count_work
-from callback_server.store.queries.list_activities import list_activities
-from callback_server.store.queries.list_audit import AuditCursor, list_audit
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
 from callback_server.store.queries.read import list_calls, pointer_exists, read_calls, read_cases
 from callback_server.store.queries.read_events import ResumeToken
-from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.change_pauses import MAX_PAUSED, PauseResult, change_pauses
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
@@ -68,22 +53,12 @@ log = get_logger()
 
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
-MAX_ACTIVITIES_PER_PAGE: Final = 100
-MAX_AUDIT_ENTRIES_PER_PAGE: Final = 1000
-MAX_VERIFIED_PER_PAGE: Final = 20_000
-"""After how many entries a page of a verification ends, with the chain that it is at."""
-ALL_CHAINS: Final = range(keys.AUDIT_CHAINS)
 MAX_TIME_TO_LIVE_S: Final = 315_360_000
 """How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
 _FILTERS: Final[Mapping[int, CallFilter]] = {
     pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
     pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
-}
-_KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
-    ActivityKind.BUILT_IN: pb2.ACTIVITY_KIND_BUILT_IN,
-    ActivityKind.PUSH: pb2.ACTIVITY_KIND_PUSH,
-    ActivityKind.WORKERS: pb2.ACTIVITY_KIND_WORKERS,
 }
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
@@ -106,7 +81,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         audit: AuditLog,
         watch_hub: WatchHub,
         served: ServedActivities,
-        self_check: SelfCheck,
+        lists: ListQueue,
         *,
         open_case_quota: OpenCaseQuota | None,
     ) -> None:
@@ -119,12 +94,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._audit = audit
         self._watch_hub = watch_hub
         self._served = served
-        self._self_check = self_check
         self._batcher = AdmissionBatcher()
         self._open_case_quota = open_case_quota
-        self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By principal: its concurrent lists run one after the other, so that they do not keep others from the
-        store."""
+        self._lists = lists
 
     @rpc(Role.OWNER)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
@@ -289,7 +261,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
         require_valid(request)
-        case_id, expires_ms = request.callback_case_id, _milliseconds(request.expire_time, "expire_time")
+        case_id, expires_ms = request.callback_case_id, milliseconds(request.expire_time, "expire_time")
         case = await self._visible.owned_case(case_id, caller)
         details = {"expire_time": request.expire_time.ToJsonString()}
         extended = await self._audit.record(
@@ -336,7 +308,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         status = converters.status_from(request.status)
         after = read_token(PageCursor.from_token, request.page_token)
         created_after_us, created_before_us = (
-            1000 * _milliseconds(getattr(request, name), name) if request.HasField(name) else None
+            1000 * milliseconds(getattr(request, name), name) if request.HasField(name) else None
             for name in ("created_after", "created_before")
         )
         if request.callback_activity and not caller.may_generate(request.callback_activity):
@@ -363,7 +335,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 searched_to=converters.timestamp(more.created_us // 1000) if more else None,
             )
 
-        async with self._listing[caller.name]:
+        async with self._lists.turn(caller):
             limit = page_size(request.page_size, MAX_CASES_PER_PAGE)
             return await page_that_fits(read, limit, lambda page: page.callbacks)
 
@@ -417,7 +389,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 next_page_token=more.token() if more else "",
             )
 
-        async with self._listing[caller.name]:
+        async with self._lists.turn(caller):
             limit = page_size(request.page_size, MAX_CALLS_PER_PAGE)
             return await page_that_fits(read, limit, lambda page: page.calls)
 
@@ -459,156 +431,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         log.info("call_replayed", call_id=call_id, case_id=ids.case_id_of_call(call_id), principal=caller.name)
         return pb2.ReplayCallResponse(call=await self._visible.shown_call(call_id, caller))
 
-    @rpc(Role.ADMIN)
-    async def PauseActivity(  # noqa: N802  # gRPC's name
-        self, request: pb2.PauseActivityRequest, caller: Principal
-    ) -> pb2.PauseActivityResponse:
-        """Pause the deliveries of an activity."""
-        require_valid(request)
-        activity = request.callback_activity
-        reason = request.reason
-        paused = await self._audit.record(
-            Change(AuditAction.ACTIVITY_PAUSED, caller.name, activity=activity, reason=reason),
-            partial(change_pauses, self._scripts, activity, is_paused=True, principal=caller.name, reason=reason),
-            is_recorded=lambda result: result is PauseResult.OK,
-        )
-        if paused is PauseResult.FULL:
-            problem = f"cannot be paused: {MAX_PAUSED} activities are paused already; resume some of them first"
-            raise InvalidRequestError([Violation("callback_activity", "too_many", problem)])
-        log.info("activity_paused", activity=activity, principal=caller.name, reason=request.reason)
-        return pb2.PauseActivityResponse()
-
-    @rpc(Role.ADMIN)
-    async def ResumeActivity(  # noqa: N802  # gRPC's name
-        self, request: pb2.ResumeActivityRequest, caller: Principal
-    ) -> pb2.ResumeActivityResponse:
-        """Resume the deliveries of an activity."""
-        require_valid(request)
-        activity = request.callback_activity
-        await self._audit.record(
-            Change(AuditAction.ACTIVITY_RESUMED, caller.name, activity=activity),
-            partial(change_pauses, self._scripts, activity, is_paused=False),
-            is_recorded=lambda result: result is PauseResult.OK,
-        )
-        log.info("activity_resumed", activity=activity, principal=caller.name)
-        return pb2.ResumeActivityResponse()
-
-    @rpc(Role.ADMIN)
-    async def ListPausedActivities(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListPausedActivitiesRequest, caller: Principal
-    ) -> pb2.ListPausedActivitiesResponse:
-        """Return the paused activities."""
-        require_valid(request)
-        paused = await read_pauses(self._scripts)
-        return pb2.ListPausedActivitiesResponse(
-            paused_activities=[converters.pause_to(*each) for each in paused.pauses.items()]
-        )
-
-    @rpc(Role.OWNER, or_answers=True)
-    async def ListActivities(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListActivitiesRequest, caller: Principal
-    ) -> pb2.ListActivitiesResponse:
-        """Return a page of activities."""
-        require_valid(request)
-        owner = request.owner or caller.name
-        _require_sight(caller, owner)
-        async with self._listing[caller.name]:
-            workers = await self._served.worker_counts()
-            loads, more = await list_activities(
-                self._scripts,
-                owner=owner,
-                served=workers.activities | self._served.without_workers,
-                only=caller.limit,
-                of_deliveries=caller.is_admin,
-                after=request.page_token,
-                limit=page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
-            )
-            paused = (await read_pauses(self._scripts)).names
-        return pb2.ListActivitiesResponse(
-            activities=[
-                pb2.Activity(
-                    callback_activity=load.activity,
-                    kind=_KINDS[self._served.kind(load.activity)],
-                    worker_count=workers.of_calls(load.activity),
-                    notification_worker_count=workers.of_notifications(load.activity),
-                    paused=load.activity in paused,
-                    delivery_count=load.deliveries,
-                    open_callback_count=load.open_cases,
-                )
-                for load in loads
-            ],
-            next_page_token=more,
-        )
-
-    @rpc(Role.ADMIN)
-    async def GetStatistics(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetStatisticsRequest, caller: Principal
-    ) -> pb2.GetStatisticsResponse:
-        """Return what the servers have done, and what waits."""
-        require_valid(request)
-        async with self._listing[caller.name]:
-            minutes, stages = await read_call_statistics(self._scripts)
-            work = await count_work(self._scripts, self.authenticator.owners())
-        return statistics_to(minutes, stages, work)
-
-    @rpc(Role.ADMIN)
-    async def ListFindings(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListFindingsRequest, _caller: Principal
-    ) -> pb2.ListFindingsResponse:
-        """Check this server."""
-        require_valid(request)
-        findings = await self._self_check.findings()
-        return findings_to(findings, self._self_check.check_time_s)
-
-    @rpc(Role.OWNER, or_answers=True)
-    async def ListAuditEntries(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListAuditEntriesRequest, caller: Principal
-    ) -> pb2.ListAuditEntriesResponse:
-        """Return a page of the audit."""
-        require_valid(request)
-        if request.owner:
-            _require_sight(caller, request.owner)
-        after = read_token(AuditCursor.from_token, request.page_token)
-        if request.HasField("recorded_before"):
-            newest = AuditCursor(_milliseconds(request.recorded_before, "recorded_before"), -1, 0)
-            after = newest if after is None else min(after, newest)
-        from_ms = _milliseconds(request.recorded_after, "recorded_after") if request.HasField("recorded_after") else 0
-        chains = [keys.partition_of(request.callback_case_id)] if request.callback_case_id else ALL_CHAINS
-        keeps = partial(_is_selected, request, action_from(request.action), caller)
-
-        async def read(limit: int) -> pb2.ListAuditEntriesResponse:
-            entries, more = await list_audit(
-                self._scripts, chains, keeps, after=after, limit=limit, from_ms=max(from_ms, 0)
-            )
-            return pb2.ListAuditEntriesResponse(
-                entries=map(entry_to, entries), next_page_token=more.token() if more else ""
-            )
-
-        async with self._listing[caller.name]:
-            limit = page_size(request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.entries)
-
-    @rpc(Role.ADMIN)
-    async def VerifyAudit(  # noqa: N802  # gRPC's name
-        self, request: pb2.VerifyAuditRequest, caller: Principal
-    ) -> pb2.VerifyAuditResponse:
-        """Verify chains of the audit."""
-        require_valid(request)
-        first = read_token(chain_from_token, request.page_token) or 0
-        kept = defaultdict(list)
-        for head in request.heads:
-            kept[head.chain].append(KnownHead(head.sequence, head.digest, is_kept=True))
-        results: list[ChainResult] = []
-        async with self._listing[caller.name]:
-            for chain in ALL_CHAINS[first:]:
-                results.append(await self._audit.verify(chain, kept[chain]))
-                if sum(result.entry_count for result in results) >= MAX_VERIFIED_PER_PAGE:
-                    break
-        more = results[-1].chain + 1
-        return pb2.VerifyAuditResponse(
-            chains=map(result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
-        )
-
     @rpc_stream(Role.OWNER, or_answers=True)
     async def WatchCalls(  # noqa: N802  # gRPC's name
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
@@ -642,28 +464,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise InvalidRequestError(broken)
 
 
-def _milliseconds(time: Timestamp, field: str) -> int:
-    """Return a time in milliseconds since the epoch."""
-    try:
-        return time.ToMilliseconds()
-    except ValueError:  # outside of the years 1 to 9999, or with negative nanoseconds
-        raise InvalidRequestError([Violation(field, "timestamp", "must be a valid timestamp")]) from None
-
-
-def _is_selected(
-    request: pb2.ListAuditEntriesRequest, action: AuditAction | None, caller: Principal, entry: AuditEntry
-) -> bool:
-    """Return whether a request lists an entry, and its principal sees it."""
-    return (
-        (caller.is_admin or (entry.case_id != "" and caller.sees(entry.owner, entry.activity)))
-        and request.owner in ("", entry.owner)
-        and request.actor in ("", entry.actor)
-        and action in (None, entry.action)
-        and request.callback_case_id in ("", entry.case_id)
-        and request.callback_activity in ("", entry.activity)
-    )
-
-
 def _owner(named: str, caller: Principal) -> str:
     """Return the owner to list for.
 
@@ -674,14 +474,8 @@ def _owner(named: str, caller: Principal) -> str:
     if not named and not caller.has(Role.OWNER):
         raise InvalidRequestError([Violation("owner", "required", "is required: a worker has no callbacks of its own")])
     owner = named or caller.name
-    _require_sight(caller, owner)
+    require_visible_owner(caller, owner)
     return owner
-
-
-def _require_sight(caller: Principal, owner: str) -> None:
-    """Check that a principal may list for an owner. Raise RoleMissingError if it may not."""
-    if owner != caller.name and not caller.sees_other_owners:
-        raise errors.RoleMissingError(caller.name, Role.ADMIN)
 
 
 def _given(response: Response, name: str) -> bool:

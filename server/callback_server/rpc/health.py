@@ -13,17 +13,11 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
 from callback_server import metrics
 from callback_server.rpc.edge_service import EdgeServicer
+from callback_server.rpc.services import EDGE_SERVICE, NAMES
 
-_EDGE_SERVICE: Final = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
-_NAMES: Final = (
-    "",
-    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"].full_name,
-    _EDGE_SERVICE,
-    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
-)
+_NAMES: Final = ("", *NAMES)
 """The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
 EdgeService: while a server stops or has lost the store, edges use other servers."""
 
@@ -83,7 +77,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def drain(self) -> None:
         """Tell edges to use other servers. Everything else continues."""
         self._stopping = True
-        self._tell((_EDGE_SERVICE,), is_ready=False)
+        self._tell((EDGE_SERVICE.full_name,), is_ready=False)
 
     def stop(self) -> None:
         """Tell all health checks that this process accepts no new work."""

@@ -1,13 +1,17 @@
-"""Pages of lists: their size, and the tokens that name where the next one begins."""
+"""Pages of lists: their size, the tokens that name where the next one begins, and the order of concurrent lists."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sized
 from typing import Final, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from callback_server.access.roles import Principal
 from callback_server.errors import InvalidRequestError, Violation
 
 T = TypeVar("T")
@@ -17,6 +21,17 @@ DEFAULT_PAGE_SIZE: Final = 50
 """How many items a page has if its request does not say."""
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 """The maximum size of a page, in bytes: the largest message that gRPC accepts by default."""
+
+
+class ListQueue:
+    """Runs the concurrent lists of a principal one after the other, so that they do not keep others from the store."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def turn(self, caller: Principal) -> asyncio.Lock:
+        """Return what a list of this principal holds while it runs."""
+        return self._locks[caller.name]
 
 
 def page_size(requested: int, most: int) -> int:
@@ -69,3 +84,15 @@ def read_token(read: Callable[[str], T], token: str, *, field: str = "page_token
     except ValueError:
         violation = Violation(field, field, "is not a token of an earlier response")
         raise InvalidRequestError([violation]) from None
+
+
+def milliseconds(time: Timestamp, field: str) -> int:
+    """Return a time of a request in milliseconds since the epoch.
+
+    Raises:
+        InvalidRequestError: It is not a time.
+    """
+    try:
+        return time.ToMilliseconds()
+    except ValueError:  # outside of the years 1 to 9999, or with negative nanoseconds
+        raise InvalidRequestError([Violation(field, "timestamp", "must be a valid timestamp")]) from None

@@ -9,11 +9,13 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2_grpc
 
-from callback.v1 import callbacks_service_pb2, edge_service_pb2, worker_service_pb2
+from callback.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
+from callback.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_server.access.authenticator import Authenticator
+from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
@@ -22,16 +24,19 @@ from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.health import Health
 from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Servicer, require_roles
+from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.reflection import add_reflection
+from callback_server.rpc.services import (
+    AUDIT_SERVICE,
+    CALLBACKS_SERVICE,
+    EDGE_SERVICE,
+    GUARDED,
+    NAMES,
+    OPERATIONS_SERVICE,
+    WORKER_SERVICE,
+)
 from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
 
-_GUARDED: Final = (
-    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
-    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
-    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
-)
-_CALLBACKS_SERVICE, _EDGE_SERVICE, _WORKER_SERVICE = _GUARDED
-SERVICES: Final = tuple(service.full_name for service in _GUARDED)
 _OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -50,6 +55,8 @@ _OPTIONS: Final[Options] = [
 
 def make_server(
     callbacks: CallbacksServicer,
+    operations: OperationsServicer,
+    audit: AuditServicer,
     edge: EdgeServicer,
     workers: WorkerServicer,
     health_status: Health,
@@ -62,6 +69,8 @@ def make_server(
 
     Args:
         callbacks: The servicer of `CallbacksService`.
+        operations: The servicer of `OperationsService`.
+        audit: The servicer of `AuditService`.
         edge: The servicer of `EdgeService`.
         workers: The servicer of `WorkerService`.
         health_status: The health that health checks and edges get.
@@ -79,13 +88,15 @@ def make_server(
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     health_status.edges = edge
-    router = MethodRouter(authenticator, _GUARDED)
-    _add(router, _CALLBACKS_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
-    _add(router, _EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(router, _WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    router = MethodRouter(authenticator, GUARDED)
+    _add(router, CALLBACKS_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
+    _add(router, OPERATIONS_SERVICE, operations, add_OperationsServiceServicer_to_server)
+    _add(router, AUDIT_SERVICE, audit, add_AuditServiceServicer_to_server)
+    _add(router, EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
+    _add(router, WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
     if reflect:
-        add_reflection(router, (*SERVICES, health.SERVICE_NAME))
+        add_reflection(router, (*NAMES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))
 
 

@@ -7,13 +7,13 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from callback.v1 import callback_pb2, callbacks_service_pb2
+from callback.v1 import callback_pb2, operations_service_pb2
 from callback_process.findings import Finding, Level
 from callback_server.call_statistics import Stage, Statistics
 from callback_server.contract.converters import timestamp
 from callback_server.store.queries.count_work import Work
 
-_LEVEL: Final = {member: callbacks_service_pb2.FindingLevel.Value(f"FINDING_LEVEL_{member.name}") for member in Level}
+_LEVEL: Final = {member: operations_service_pb2.FindingLevel.Value(f"FINDING_LEVEL_{member.name}") for member in Level}
 
 _CALL_STATUS: Final = {name.removeprefix("CALL_STATUS_"): number for name, number in callback_pb2.CallStatus.items()}
 _CALL_FAILURE: Final = {name.removeprefix("CALL_FAILURE_"): number for name, number in callback_pb2.CallFailure.items()}
@@ -22,13 +22,13 @@ _CALL_FAILURE: Final = {name.removeprefix("CALL_FAILURE_"): number for name, num
 
 def statistics_to(
     minutes: Iterable[Statistics], stages: Iterable[Stage], work: Work
-) -> callbacks_service_pb2.GetStatisticsResponse:
+) -> operations_service_pb2.GetStatisticsResponse:
     """Convert what the servers have done, and what waits."""
-    return callbacks_service_pb2.GetStatisticsResponse(
+    return operations_service_pb2.GetStatisticsResponse(
         minutes=map(_minute_to, minutes),
         stages=map(_stage_to, stages),
         owners=[
-            callbacks_service_pb2.OwnerStatistics(
+            operations_service_pb2.OwnerStatistics(
                 owner=owner,
                 open_callback_count=each.open_cases,
                 waiting_call_count=each.waiting_calls,
@@ -40,11 +40,11 @@ def statistics_to(
     )
 
 
-def findings_to(findings: Iterable[Finding], check_time_s: float) -> callbacks_service_pb2.ListFindingsResponse:
+def findings_to(findings: Iterable[Finding], check_time_s: float) -> operations_service_pb2.ListFindingsResponse:
     """Convert findings."""
-    return callbacks_service_pb2.ListFindingsResponse(
+    return operations_service_pb2.ListFindingsResponse(
         findings=[
-            callbacks_service_pb2.Finding(
+            operations_service_pb2.Finding(
                 check=each.check, level=_LEVEL[each.level], seen=each.seen, advice=each.advice
             )
             for each in findings
@@ -53,12 +53,12 @@ def findings_to(findings: Iterable[Finding], check_time_s: float) -> callbacks_s
     )
 
 
-def _minute_to(statistics: Statistics) -> callbacks_service_pb2.MinuteStatistics:
-    return callbacks_service_pb2.MinuteStatistics(
+def _minute_to(statistics: Statistics) -> operations_service_pb2.MinuteStatistics:
+    return operations_service_pb2.MinuteStatistics(
         start_time=timestamp(statistics.start_s * 1000),
         duration=_duration(statistics.seconds),
         outcomes=[
-            callbacks_service_pb2.OutcomeCount(
+            operations_service_pb2.OutcomeCount(
                 call_status=_CALL_STATUS.get(status, callback_pb2.CALL_STATUS_UNSPECIFIED),
                 call_failure=_CALL_FAILURE.get(failure, callback_pb2.CALL_FAILURE_UNSPECIFIED),
                 count=count,
@@ -66,7 +66,7 @@ def _minute_to(statistics: Statistics) -> callbacks_service_pb2.MinuteStatistics
             for (status, failure), count in sorted(statistics.calls.items())
         ],
         refusals=[
-            callbacks_service_pb2.RefusalCount(reason=reason, count=count)
+            operations_service_pb2.RefusalCount(reason=reason, count=count)
             for reason, count in sorted(statistics.refusals.items())
         ],
         stages=map(_stage_to, statistics.stages),
@@ -74,9 +74,9 @@ def _minute_to(statistics: Statistics) -> callbacks_service_pb2.MinuteStatistics
     )
 
 
-def _work_to(work: Work) -> callbacks_service_pb2.WorkStatistics:
+def _work_to(work: Work) -> operations_service_pb2.WorkStatistics:
     total = work.total
-    return callbacks_service_pb2.WorkStatistics(
+    return operations_service_pb2.WorkStatistics(
         open_callback_count=total.open_cases,
         waiting_call_count=total.waiting_calls,
         dead_call_count=total.dead_calls,
@@ -85,9 +85,9 @@ def _work_to(work: Work) -> callbacks_service_pb2.WorkStatistics:
     )
 
 
-def _stage_to(stage: Stage) -> callbacks_service_pb2.StageDuration:
+def _stage_to(stage: Stage) -> operations_service_pb2.StageDuration:
     median, p95, p99 = map(_duration, stage.quantiles_s)
-    return callbacks_service_pb2.StageDuration(stage=stage.name, count=stage.count, median=median, p95=p95, p99=p99)
+    return operations_service_pb2.StageDuration(stage=stage.name, count=stage.count, median=median, p95=p95, p99=p99)
 
 
 def _duration(seconds: float) -> Duration:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from callback.v1 import callback_pb2 as pb
 from callback_server import errors
-from callback_server.access.roles import Principal
+from callback_server.access.roles import Principal, Role
 from callback_server.calls.case_changes import read_visible_case
 from callback_server.contract import converters
 from callback_server.domain import ids
@@ -94,3 +94,9 @@ class VisibleCases:
         if not caller.owns(case.owner, case.activity):
             raise errors.CaseNotFoundError
         return case
+
+
+def require_visible_owner(caller: Principal, owner: str) -> None:
+    """Check that a principal may list for an owner. Raise RoleMissingError if it may not."""
+    if owner != caller.name and not caller.sees_other_owners:
+        raise errors.RoleMissingError(caller.name, Role.ADMIN)

@@ -122,244 +122,6 @@ func (CallFilter) EnumDescriptor() ([]byte, []int) {
 	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{1}
 }
 
-type ActivityKind int32
-
-const (
-	ActivityKind_ACTIVITY_KIND_UNSPECIFIED ActivityKind = 0
-	ActivityKind_ACTIVITY_KIND_BUILT_IN    ActivityKind = 1
-	ActivityKind_ACTIVITY_KIND_PUSH        ActivityKind = 2
-	ActivityKind_ACTIVITY_KIND_WORKERS     ActivityKind = 3
-)
-
-// Enum value maps for ActivityKind.
-var (
-	ActivityKind_name = map[int32]string{
-		0: "ACTIVITY_KIND_UNSPECIFIED",
-		1: "ACTIVITY_KIND_BUILT_IN",
-		2: "ACTIVITY_KIND_PUSH",
-		3: "ACTIVITY_KIND_WORKERS",
-	}
-	ActivityKind_value = map[string]int32{
-		"ACTIVITY_KIND_UNSPECIFIED": 0,
-		"ACTIVITY_KIND_BUILT_IN":    1,
-		"ACTIVITY_KIND_PUSH":        2,
-		"ACTIVITY_KIND_WORKERS":     3,
-	}
-)
-
-func (x ActivityKind) Enum() *ActivityKind {
-	p := new(ActivityKind)
-	*p = x
-	return p
-}
-
-func (x ActivityKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ActivityKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[2].Descriptor()
-}
-
-func (ActivityKind) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[2]
-}
-
-func (x ActivityKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ActivityKind.Descriptor instead.
-func (ActivityKind) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{2}
-}
-
-type FindingLevel int32
-
-const (
-	FindingLevel_FINDING_LEVEL_UNSPECIFIED FindingLevel = 0
-	FindingLevel_FINDING_LEVEL_OK          FindingLevel = 1
-	FindingLevel_FINDING_LEVEL_WARNING     FindingLevel = 2
-	FindingLevel_FINDING_LEVEL_PROBLEM     FindingLevel = 3
-)
-
-// Enum value maps for FindingLevel.
-var (
-	FindingLevel_name = map[int32]string{
-		0: "FINDING_LEVEL_UNSPECIFIED",
-		1: "FINDING_LEVEL_OK",
-		2: "FINDING_LEVEL_WARNING",
-		3: "FINDING_LEVEL_PROBLEM",
-	}
-	FindingLevel_value = map[string]int32{
-		"FINDING_LEVEL_UNSPECIFIED": 0,
-		"FINDING_LEVEL_OK":          1,
-		"FINDING_LEVEL_WARNING":     2,
-		"FINDING_LEVEL_PROBLEM":     3,
-	}
-)
-
-func (x FindingLevel) Enum() *FindingLevel {
-	p := new(FindingLevel)
-	*p = x
-	return p
-}
-
-func (x FindingLevel) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (FindingLevel) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[3].Descriptor()
-}
-
-func (FindingLevel) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[3]
-}
-
-func (x FindingLevel) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use FindingLevel.Descriptor instead.
-func (FindingLevel) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{3}
-}
-
-type AuditAction int32
-
-const (
-	AuditAction_AUDIT_ACTION_UNSPECIFIED       AuditAction = 0
-	AuditAction_AUDIT_ACTION_RESPONSE_SET      AuditAction = 1
-	AuditAction_AUDIT_ACTION_CALL_ANSWERED     AuditAction = 2
-	AuditAction_AUDIT_ACTION_CALLBACK_RESOLVED AuditAction = 3
-	AuditAction_AUDIT_ACTION_CALLBACK_CLOSED   AuditAction = 4
-	AuditAction_AUDIT_ACTION_CALLBACK_EXTENDED AuditAction = 5
-	AuditAction_AUDIT_ACTION_CALLS_ERASED      AuditAction = 6
-	AuditAction_AUDIT_ACTION_CALL_REPLAYED     AuditAction = 7
-	AuditAction_AUDIT_ACTION_ACTIVITY_PAUSED   AuditAction = 8
-	AuditAction_AUDIT_ACTION_ACTIVITY_RESUMED  AuditAction = 9
-	AuditAction_AUDIT_ACTION_PRINCIPALS_READ   AuditAction = 10
-)
-
-// Enum value maps for AuditAction.
-var (
-	AuditAction_name = map[int32]string{
-		0:  "AUDIT_ACTION_UNSPECIFIED",
-		1:  "AUDIT_ACTION_RESPONSE_SET",
-		2:  "AUDIT_ACTION_CALL_ANSWERED",
-		3:  "AUDIT_ACTION_CALLBACK_RESOLVED",
-		4:  "AUDIT_ACTION_CALLBACK_CLOSED",
-		5:  "AUDIT_ACTION_CALLBACK_EXTENDED",
-		6:  "AUDIT_ACTION_CALLS_ERASED",
-		7:  "AUDIT_ACTION_CALL_REPLAYED",
-		8:  "AUDIT_ACTION_ACTIVITY_PAUSED",
-		9:  "AUDIT_ACTION_ACTIVITY_RESUMED",
-		10: "AUDIT_ACTION_PRINCIPALS_READ",
-	}
-	AuditAction_value = map[string]int32{
-		"AUDIT_ACTION_UNSPECIFIED":       0,
-		"AUDIT_ACTION_RESPONSE_SET":      1,
-		"AUDIT_ACTION_CALL_ANSWERED":     2,
-		"AUDIT_ACTION_CALLBACK_RESOLVED": 3,
-		"AUDIT_ACTION_CALLBACK_CLOSED":   4,
-		"AUDIT_ACTION_CALLBACK_EXTENDED": 5,
-		"AUDIT_ACTION_CALLS_ERASED":      6,
-		"AUDIT_ACTION_CALL_REPLAYED":     7,
-		"AUDIT_ACTION_ACTIVITY_PAUSED":   8,
-		"AUDIT_ACTION_ACTIVITY_RESUMED":  9,
-		"AUDIT_ACTION_PRINCIPALS_READ":   10,
-	}
-)
-
-func (x AuditAction) Enum() *AuditAction {
-	p := new(AuditAction)
-	*p = x
-	return p
-}
-
-func (x AuditAction) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (AuditAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[4].Descriptor()
-}
-
-func (AuditAction) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[4]
-}
-
-func (x AuditAction) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use AuditAction.Descriptor instead.
-func (AuditAction) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{4}
-}
-
-type AuditProblemKind int32
-
-const (
-	AuditProblemKind_AUDIT_PROBLEM_KIND_UNSPECIFIED AuditProblemKind = 0
-	AuditProblemKind_AUDIT_PROBLEM_KIND_ALTERED     AuditProblemKind = 1
-	AuditProblemKind_AUDIT_PROBLEM_KIND_MISSING     AuditProblemKind = 2
-	AuditProblemKind_AUDIT_PROBLEM_KIND_MOVED       AuditProblemKind = 3
-	AuditProblemKind_AUDIT_PROBLEM_KIND_TRUNCATED   AuditProblemKind = 4
-	AuditProblemKind_AUDIT_PROBLEM_KIND_UNKNOWN_KEY AuditProblemKind = 5
-	AuditProblemKind_AUDIT_PROBLEM_KIND_UNPROTECTED AuditProblemKind = 6
-)
-
-// Enum value maps for AuditProblemKind.
-var (
-	AuditProblemKind_name = map[int32]string{
-		0: "AUDIT_PROBLEM_KIND_UNSPECIFIED",
-		1: "AUDIT_PROBLEM_KIND_ALTERED",
-		2: "AUDIT_PROBLEM_KIND_MISSING",
-		3: "AUDIT_PROBLEM_KIND_MOVED",
-		4: "AUDIT_PROBLEM_KIND_TRUNCATED",
-		5: "AUDIT_PROBLEM_KIND_UNKNOWN_KEY",
-		6: "AUDIT_PROBLEM_KIND_UNPROTECTED",
-	}
-	AuditProblemKind_value = map[string]int32{
-		"AUDIT_PROBLEM_KIND_UNSPECIFIED": 0,
-		"AUDIT_PROBLEM_KIND_ALTERED":     1,
-		"AUDIT_PROBLEM_KIND_MISSING":     2,
-		"AUDIT_PROBLEM_KIND_MOVED":       3,
-		"AUDIT_PROBLEM_KIND_TRUNCATED":   4,
-		"AUDIT_PROBLEM_KIND_UNKNOWN_KEY": 5,
-		"AUDIT_PROBLEM_KIND_UNPROTECTED": 6,
-	}
-)
-
-func (x AuditProblemKind) Enum() *AuditProblemKind {
-	p := new(AuditProblemKind)
-	*p = x
-	return p
-}
-
-func (x AuditProblemKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (AuditProblemKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[5].Descriptor()
-}
-
-func (AuditProblemKind) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[5]
-}
-
-func (x AuditProblemKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use AuditProblemKind.Descriptor instead.
-func (AuditProblemKind) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{5}
-}
-
 type CallEventType int32
 
 const (
@@ -411,11 +173,11 @@ func (x CallEventType) String() string {
 }
 
 func (CallEventType) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callbacks_service_proto_enumTypes[6].Descriptor()
+	return file_callback_v1_callbacks_service_proto_enumTypes[2].Descriptor()
 }
 
 func (CallEventType) Type() protoreflect.EnumType {
-	return &file_callback_v1_callbacks_service_proto_enumTypes[6]
+	return &file_callback_v1_callbacks_service_proto_enumTypes[2]
 }
 
 func (x CallEventType) Number() protoreflect.EnumNumber {
@@ -424,7 +186,7 @@ func (x CallEventType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallEventType.Descriptor instead.
 func (CallEventType) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{6}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{2}
 }
 
 type GenerateCallbackUrlRequest struct {
@@ -2079,1802 +1841,6 @@ func (x *ReplayCallResponse) GetCall() *Call {
 	return nil
 }
 
-type PauseActivityRequest struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	CallbackActivity string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	Reason           string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *PauseActivityRequest) Reset() {
-	*x = PauseActivityRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PauseActivityRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PauseActivityRequest) ProtoMessage() {}
-
-func (x *PauseActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PauseActivityRequest.ProtoReflect.Descriptor instead.
-func (*PauseActivityRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{27}
-}
-
-func (x *PauseActivityRequest) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-func (x *PauseActivityRequest) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-type PauseActivityResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PauseActivityResponse) Reset() {
-	*x = PauseActivityResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PauseActivityResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PauseActivityResponse) ProtoMessage() {}
-
-func (x *PauseActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PauseActivityResponse.ProtoReflect.Descriptor instead.
-func (*PauseActivityResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{28}
-}
-
-type ResumeActivityRequest struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	CallbackActivity string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *ResumeActivityRequest) Reset() {
-	*x = ResumeActivityRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResumeActivityRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResumeActivityRequest) ProtoMessage() {}
-
-func (x *ResumeActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResumeActivityRequest.ProtoReflect.Descriptor instead.
-func (*ResumeActivityRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *ResumeActivityRequest) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-type ResumeActivityResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ResumeActivityResponse) Reset() {
-	*x = ResumeActivityResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[30]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ResumeActivityResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ResumeActivityResponse) ProtoMessage() {}
-
-func (x *ResumeActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[30]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ResumeActivityResponse.ProtoReflect.Descriptor instead.
-func (*ResumeActivityResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{30}
-}
-
-type ListPausedActivitiesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListPausedActivitiesRequest) Reset() {
-	*x = ListPausedActivitiesRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[31]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListPausedActivitiesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListPausedActivitiesRequest) ProtoMessage() {}
-
-func (x *ListPausedActivitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[31]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListPausedActivitiesRequest.ProtoReflect.Descriptor instead.
-func (*ListPausedActivitiesRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{31}
-}
-
-type ListPausedActivitiesResponse struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	PausedActivities []*PausedActivity      `protobuf:"bytes,2,rep,name=paused_activities,json=pausedActivities,proto3" json:"paused_activities,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *ListPausedActivitiesResponse) Reset() {
-	*x = ListPausedActivitiesResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[32]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListPausedActivitiesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListPausedActivitiesResponse) ProtoMessage() {}
-
-func (x *ListPausedActivitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[32]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListPausedActivitiesResponse.ProtoReflect.Descriptor instead.
-func (*ListPausedActivitiesResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{32}
-}
-
-func (x *ListPausedActivitiesResponse) GetPausedActivities() []*PausedActivity {
-	if x != nil {
-		return x.PausedActivities
-	}
-	return nil
-}
-
-type PausedActivity struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	CallbackActivity string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	Principal        string                 `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
-	Reason           string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	PauseTime        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=pause_time,json=pauseTime,proto3" json:"pause_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *PausedActivity) Reset() {
-	*x = PausedActivity{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PausedActivity) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PausedActivity) ProtoMessage() {}
-
-func (x *PausedActivity) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PausedActivity.ProtoReflect.Descriptor instead.
-func (*PausedActivity) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *PausedActivity) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-func (x *PausedActivity) GetPrincipal() string {
-	if x != nil {
-		return x.Principal
-	}
-	return ""
-}
-
-func (x *PausedActivity) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *PausedActivity) GetPauseTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.PauseTime
-	}
-	return nil
-}
-
-type ListActivitiesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PageSize      int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListActivitiesRequest) Reset() {
-	*x = ListActivitiesRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[34]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListActivitiesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListActivitiesRequest) ProtoMessage() {}
-
-func (x *ListActivitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[34]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListActivitiesRequest.ProtoReflect.Descriptor instead.
-func (*ListActivitiesRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{34}
-}
-
-func (x *ListActivitiesRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListActivitiesRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-func (x *ListActivitiesRequest) GetOwner() string {
-	if x != nil {
-		return x.Owner
-	}
-	return ""
-}
-
-type ListActivitiesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Activities    []*Activity            `protobuf:"bytes,1,rep,name=activities,proto3" json:"activities,omitempty"`
-	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListActivitiesResponse) Reset() {
-	*x = ListActivitiesResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[35]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListActivitiesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListActivitiesResponse) ProtoMessage() {}
-
-func (x *ListActivitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[35]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListActivitiesResponse.ProtoReflect.Descriptor instead.
-func (*ListActivitiesResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{35}
-}
-
-func (x *ListActivitiesResponse) GetActivities() []*Activity {
-	if x != nil {
-		return x.Activities
-	}
-	return nil
-}
-
-func (x *ListActivitiesResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-type Activity struct {
-	state                   protoimpl.MessageState `protogen:"open.v1"`
-	CallbackActivity        string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	Kind                    ActivityKind           `protobuf:"varint,2,opt,name=kind,proto3,enum=callback.v1.ActivityKind" json:"kind,omitempty"`
-	WorkerCount             int32                  `protobuf:"varint,3,opt,name=worker_count,json=workerCount,proto3" json:"worker_count,omitempty"`
-	Paused                  bool                   `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
-	DeliveryCount           int64                  `protobuf:"varint,5,opt,name=delivery_count,json=deliveryCount,proto3" json:"delivery_count,omitempty"`
-	OpenCallbackCount       int64                  `protobuf:"varint,6,opt,name=open_callback_count,json=openCallbackCount,proto3" json:"open_callback_count,omitempty"`
-	NotificationWorkerCount int32                  `protobuf:"varint,7,opt,name=notification_worker_count,json=notificationWorkerCount,proto3" json:"notification_worker_count,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
-}
-
-func (x *Activity) Reset() {
-	*x = Activity{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[36]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Activity) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Activity) ProtoMessage() {}
-
-func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[36]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Activity.ProtoReflect.Descriptor instead.
-func (*Activity) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{36}
-}
-
-func (x *Activity) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-func (x *Activity) GetKind() ActivityKind {
-	if x != nil {
-		return x.Kind
-	}
-	return ActivityKind_ACTIVITY_KIND_UNSPECIFIED
-}
-
-func (x *Activity) GetWorkerCount() int32 {
-	if x != nil {
-		return x.WorkerCount
-	}
-	return 0
-}
-
-func (x *Activity) GetPaused() bool {
-	if x != nil {
-		return x.Paused
-	}
-	return false
-}
-
-func (x *Activity) GetDeliveryCount() int64 {
-	if x != nil {
-		return x.DeliveryCount
-	}
-	return 0
-}
-
-func (x *Activity) GetOpenCallbackCount() int64 {
-	if x != nil {
-		return x.OpenCallbackCount
-	}
-	return 0
-}
-
-func (x *Activity) GetNotificationWorkerCount() int32 {
-	if x != nil {
-		return x.NotificationWorkerCount
-	}
-	return 0
-}
-
-type GetStatisticsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetStatisticsRequest) Reset() {
-	*x = GetStatisticsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[37]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetStatisticsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetStatisticsRequest) ProtoMessage() {}
-
-func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[37]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetStatisticsRequest.ProtoReflect.Descriptor instead.
-func (*GetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{37}
-}
-
-type GetStatisticsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Minutes       []*MinuteStatistics    `protobuf:"bytes,1,rep,name=minutes,proto3" json:"minutes,omitempty"`
-	Stages        []*StageDuration       `protobuf:"bytes,2,rep,name=stages,proto3" json:"stages,omitempty"`
-	Owners        []*OwnerStatistics     `protobuf:"bytes,3,rep,name=owners,proto3" json:"owners,omitempty"`
-	Work          *WorkStatistics        `protobuf:"bytes,4,opt,name=work,proto3" json:"work,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetStatisticsResponse) Reset() {
-	*x = GetStatisticsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[38]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetStatisticsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetStatisticsResponse) ProtoMessage() {}
-
-func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[38]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetStatisticsResponse.ProtoReflect.Descriptor instead.
-func (*GetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{38}
-}
-
-func (x *GetStatisticsResponse) GetMinutes() []*MinuteStatistics {
-	if x != nil {
-		return x.Minutes
-	}
-	return nil
-}
-
-func (x *GetStatisticsResponse) GetStages() []*StageDuration {
-	if x != nil {
-		return x.Stages
-	}
-	return nil
-}
-
-func (x *GetStatisticsResponse) GetOwners() []*OwnerStatistics {
-	if x != nil {
-		return x.Owners
-	}
-	return nil
-}
-
-func (x *GetStatisticsResponse) GetWork() *WorkStatistics {
-	if x != nil {
-		return x.Work
-	}
-	return nil
-}
-
-type MinuteStatistics struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	StartTime     *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	Duration      *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	Outcomes      []*OutcomeCount        `protobuf:"bytes,3,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
-	Refusals      []*RefusalCount        `protobuf:"bytes,4,rep,name=refusals,proto3" json:"refusals,omitempty"`
-	Stages        []*StageDuration       `protobuf:"bytes,5,rep,name=stages,proto3" json:"stages,omitempty"`
-	Work          *WorkStatistics        `protobuf:"bytes,6,opt,name=work,proto3" json:"work,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MinuteStatistics) Reset() {
-	*x = MinuteStatistics{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[39]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MinuteStatistics) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MinuteStatistics) ProtoMessage() {}
-
-func (x *MinuteStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[39]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MinuteStatistics.ProtoReflect.Descriptor instead.
-func (*MinuteStatistics) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{39}
-}
-
-func (x *MinuteStatistics) GetStartTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.StartTime
-	}
-	return nil
-}
-
-func (x *MinuteStatistics) GetDuration() *durationpb.Duration {
-	if x != nil {
-		return x.Duration
-	}
-	return nil
-}
-
-func (x *MinuteStatistics) GetOutcomes() []*OutcomeCount {
-	if x != nil {
-		return x.Outcomes
-	}
-	return nil
-}
-
-func (x *MinuteStatistics) GetRefusals() []*RefusalCount {
-	if x != nil {
-		return x.Refusals
-	}
-	return nil
-}
-
-func (x *MinuteStatistics) GetStages() []*StageDuration {
-	if x != nil {
-		return x.Stages
-	}
-	return nil
-}
-
-func (x *MinuteStatistics) GetWork() *WorkStatistics {
-	if x != nil {
-		return x.Work
-	}
-	return nil
-}
-
-type WorkStatistics struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	OpenCallbackCount int64                  `protobuf:"varint,1,opt,name=open_callback_count,json=openCallbackCount,proto3" json:"open_callback_count,omitempty"`
-	WaitingCallCount  int64                  `protobuf:"varint,2,opt,name=waiting_call_count,json=waitingCallCount,proto3" json:"waiting_call_count,omitempty"`
-	DeadCallCount     int64                  `protobuf:"varint,3,opt,name=dead_call_count,json=deadCallCount,proto3" json:"dead_call_count,omitempty"`
-	DeliveryCount     int64                  `protobuf:"varint,4,opt,name=delivery_count,json=deliveryCount,proto3" json:"delivery_count,omitempty"`
-	DeliveryDelay     *durationpb.Duration   `protobuf:"bytes,5,opt,name=delivery_delay,json=deliveryDelay,proto3" json:"delivery_delay,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
-}
-
-func (x *WorkStatistics) Reset() {
-	*x = WorkStatistics{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[40]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WorkStatistics) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WorkStatistics) ProtoMessage() {}
-
-func (x *WorkStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[40]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WorkStatistics.ProtoReflect.Descriptor instead.
-func (*WorkStatistics) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{40}
-}
-
-func (x *WorkStatistics) GetOpenCallbackCount() int64 {
-	if x != nil {
-		return x.OpenCallbackCount
-	}
-	return 0
-}
-
-func (x *WorkStatistics) GetWaitingCallCount() int64 {
-	if x != nil {
-		return x.WaitingCallCount
-	}
-	return 0
-}
-
-func (x *WorkStatistics) GetDeadCallCount() int64 {
-	if x != nil {
-		return x.DeadCallCount
-	}
-	return 0
-}
-
-func (x *WorkStatistics) GetDeliveryCount() int64 {
-	if x != nil {
-		return x.DeliveryCount
-	}
-	return 0
-}
-
-func (x *WorkStatistics) GetDeliveryDelay() *durationpb.Duration {
-	if x != nil {
-		return x.DeliveryDelay
-	}
-	return nil
-}
-
-type OutcomeCount struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CallStatus    CallStatus             `protobuf:"varint,1,opt,name=call_status,json=callStatus,proto3,enum=callback.v1.CallStatus" json:"call_status,omitempty"`
-	CallFailure   CallFailure            `protobuf:"varint,2,opt,name=call_failure,json=callFailure,proto3,enum=callback.v1.CallFailure" json:"call_failure,omitempty"`
-	Count         int64                  `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *OutcomeCount) Reset() {
-	*x = OutcomeCount{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[41]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OutcomeCount) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OutcomeCount) ProtoMessage() {}
-
-func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[41]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
-func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{41}
-}
-
-func (x *OutcomeCount) GetCallStatus() CallStatus {
-	if x != nil {
-		return x.CallStatus
-	}
-	return CallStatus_CALL_STATUS_UNSPECIFIED
-}
-
-func (x *OutcomeCount) GetCallFailure() CallFailure {
-	if x != nil {
-		return x.CallFailure
-	}
-	return CallFailure_CALL_FAILURE_UNSPECIFIED
-}
-
-func (x *OutcomeCount) GetCount() int64 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
-type RefusalCount struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	Count         int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RefusalCount) Reset() {
-	*x = RefusalCount{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[42]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RefusalCount) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RefusalCount) ProtoMessage() {}
-
-func (x *RefusalCount) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[42]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RefusalCount.ProtoReflect.Descriptor instead.
-func (*RefusalCount) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{42}
-}
-
-func (x *RefusalCount) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *RefusalCount) GetCount() int64 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
-type StageDuration struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         string                 `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
-	Count         int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	Median        *durationpb.Duration   `protobuf:"bytes,3,opt,name=median,proto3" json:"median,omitempty"`
-	P95           *durationpb.Duration   `protobuf:"bytes,4,opt,name=p95,proto3" json:"p95,omitempty"`
-	P99           *durationpb.Duration   `protobuf:"bytes,5,opt,name=p99,proto3" json:"p99,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StageDuration) Reset() {
-	*x = StageDuration{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[43]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StageDuration) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StageDuration) ProtoMessage() {}
-
-func (x *StageDuration) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[43]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StageDuration.ProtoReflect.Descriptor instead.
-func (*StageDuration) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{43}
-}
-
-func (x *StageDuration) GetStage() string {
-	if x != nil {
-		return x.Stage
-	}
-	return ""
-}
-
-func (x *StageDuration) GetCount() int64 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
-func (x *StageDuration) GetMedian() *durationpb.Duration {
-	if x != nil {
-		return x.Median
-	}
-	return nil
-}
-
-func (x *StageDuration) GetP95() *durationpb.Duration {
-	if x != nil {
-		return x.P95
-	}
-	return nil
-}
-
-func (x *StageDuration) GetP99() *durationpb.Duration {
-	if x != nil {
-		return x.P99
-	}
-	return nil
-}
-
-type OwnerStatistics struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Owner             string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	OpenCallbackCount int64                  `protobuf:"varint,2,opt,name=open_callback_count,json=openCallbackCount,proto3" json:"open_callback_count,omitempty"`
-	WaitingCallCount  int64                  `protobuf:"varint,3,opt,name=waiting_call_count,json=waitingCallCount,proto3" json:"waiting_call_count,omitempty"`
-	DeadCallCount     int64                  `protobuf:"varint,4,opt,name=dead_call_count,json=deadCallCount,proto3" json:"dead_call_count,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
-}
-
-func (x *OwnerStatistics) Reset() {
-	*x = OwnerStatistics{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[44]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OwnerStatistics) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OwnerStatistics) ProtoMessage() {}
-
-func (x *OwnerStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[44]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OwnerStatistics.ProtoReflect.Descriptor instead.
-func (*OwnerStatistics) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{44}
-}
-
-func (x *OwnerStatistics) GetOwner() string {
-	if x != nil {
-		return x.Owner
-	}
-	return ""
-}
-
-func (x *OwnerStatistics) GetOpenCallbackCount() int64 {
-	if x != nil {
-		return x.OpenCallbackCount
-	}
-	return 0
-}
-
-func (x *OwnerStatistics) GetWaitingCallCount() int64 {
-	if x != nil {
-		return x.WaitingCallCount
-	}
-	return 0
-}
-
-func (x *OwnerStatistics) GetDeadCallCount() int64 {
-	if x != nil {
-		return x.DeadCallCount
-	}
-	return 0
-}
-
-type ListFindingsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListFindingsRequest) Reset() {
-	*x = ListFindingsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[45]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListFindingsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListFindingsRequest) ProtoMessage() {}
-
-func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[45]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListFindingsRequest.ProtoReflect.Descriptor instead.
-func (*ListFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{45}
-}
-
-type ListFindingsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Findings      []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
-	CheckTime     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListFindingsResponse) Reset() {
-	*x = ListFindingsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[46]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListFindingsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListFindingsResponse) ProtoMessage() {}
-
-func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[46]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListFindingsResponse.ProtoReflect.Descriptor instead.
-func (*ListFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{46}
-}
-
-func (x *ListFindingsResponse) GetFindings() []*Finding {
-	if x != nil {
-		return x.Findings
-	}
-	return nil
-}
-
-func (x *ListFindingsResponse) GetCheckTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CheckTime
-	}
-	return nil
-}
-
-type Finding struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Check         string                 `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
-	Level         FindingLevel           `protobuf:"varint,2,opt,name=level,proto3,enum=callback.v1.FindingLevel" json:"level,omitempty"`
-	Seen          string                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`
-	Advice        string                 `protobuf:"bytes,4,opt,name=advice,proto3" json:"advice,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Finding) Reset() {
-	*x = Finding{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[47]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Finding) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Finding) ProtoMessage() {}
-
-func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[47]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
-func (*Finding) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{47}
-}
-
-func (x *Finding) GetCheck() string {
-	if x != nil {
-		return x.Check
-	}
-	return ""
-}
-
-func (x *Finding) GetLevel() FindingLevel {
-	if x != nil {
-		return x.Level
-	}
-	return FindingLevel_FINDING_LEVEL_UNSPECIFIED
-}
-
-func (x *Finding) GetSeen() string {
-	if x != nil {
-		return x.Seen
-	}
-	return ""
-}
-
-func (x *Finding) GetAdvice() string {
-	if x != nil {
-		return x.Advice
-	}
-	return ""
-}
-
-type ListAuditEntriesRequest struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	PageSize         int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken        string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Owner            string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	Actor            string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	Action           AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
-	CallbackCaseId   string                 `protobuf:"bytes,6,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
-	CallbackActivity string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	RecordedAfter    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=recorded_after,json=recordedAfter,proto3" json:"recorded_after,omitempty"`
-	RecordedBefore   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=recorded_before,json=recordedBefore,proto3" json:"recorded_before,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *ListAuditEntriesRequest) Reset() {
-	*x = ListAuditEntriesRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListAuditEntriesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListAuditEntriesRequest) ProtoMessage() {}
-
-func (x *ListAuditEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[48]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListAuditEntriesRequest.ProtoReflect.Descriptor instead.
-func (*ListAuditEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{48}
-}
-
-func (x *ListAuditEntriesRequest) GetPageSize() int32 {
-	if x != nil {
-		return x.PageSize
-	}
-	return 0
-}
-
-func (x *ListAuditEntriesRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-func (x *ListAuditEntriesRequest) GetOwner() string {
-	if x != nil {
-		return x.Owner
-	}
-	return ""
-}
-
-func (x *ListAuditEntriesRequest) GetActor() string {
-	if x != nil {
-		return x.Actor
-	}
-	return ""
-}
-
-func (x *ListAuditEntriesRequest) GetAction() AuditAction {
-	if x != nil {
-		return x.Action
-	}
-	return AuditAction_AUDIT_ACTION_UNSPECIFIED
-}
-
-func (x *ListAuditEntriesRequest) GetCallbackCaseId() string {
-	if x != nil {
-		return x.CallbackCaseId
-	}
-	return ""
-}
-
-func (x *ListAuditEntriesRequest) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-func (x *ListAuditEntriesRequest) GetRecordedAfter() *timestamppb.Timestamp {
-	if x != nil {
-		return x.RecordedAfter
-	}
-	return nil
-}
-
-func (x *ListAuditEntriesRequest) GetRecordedBefore() *timestamppb.Timestamp {
-	if x != nil {
-		return x.RecordedBefore
-	}
-	return nil
-}
-
-type ListAuditEntriesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Entries       []*AuditEntry          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListAuditEntriesResponse) Reset() {
-	*x = ListAuditEntriesResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListAuditEntriesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListAuditEntriesResponse) ProtoMessage() {}
-
-func (x *ListAuditEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[49]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListAuditEntriesResponse.ProtoReflect.Descriptor instead.
-func (*ListAuditEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{49}
-}
-
-func (x *ListAuditEntriesResponse) GetEntries() []*AuditEntry {
-	if x != nil {
-		return x.Entries
-	}
-	return nil
-}
-
-func (x *ListAuditEntriesResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-type AuditEntry struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Chain            int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
-	Sequence         int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Time             *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	Actor            string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	Action           AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
-	Owner            string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
-	CallbackActivity string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	CallbackCaseId   string                 `protobuf:"bytes,8,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
-	CallId           string                 `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Reason           string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
-	Details          map[string]string      `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Digest           string                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
-	KeyId            string                 `protobuf:"bytes,13,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
-}
-
-func (x *AuditEntry) Reset() {
-	*x = AuditEntry{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AuditEntry) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AuditEntry) ProtoMessage() {}
-
-func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[50]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
-func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{50}
-}
-
-func (x *AuditEntry) GetChain() int32 {
-	if x != nil {
-		return x.Chain
-	}
-	return 0
-}
-
-func (x *AuditEntry) GetSequence() int64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
-func (x *AuditEntry) GetActor() string {
-	if x != nil {
-		return x.Actor
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetAction() AuditAction {
-	if x != nil {
-		return x.Action
-	}
-	return AuditAction_AUDIT_ACTION_UNSPECIFIED
-}
-
-func (x *AuditEntry) GetOwner() string {
-	if x != nil {
-		return x.Owner
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetCallbackActivity() string {
-	if x != nil {
-		return x.CallbackActivity
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetCallbackCaseId() string {
-	if x != nil {
-		return x.CallbackCaseId
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetCallId() string {
-	if x != nil {
-		return x.CallId
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetDetails() map[string]string {
-	if x != nil {
-		return x.Details
-	}
-	return nil
-}
-
-func (x *AuditEntry) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-func (x *AuditEntry) GetKeyId() string {
-	if x != nil {
-		return x.KeyId
-	}
-	return ""
-}
-
-type VerifyAuditRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PageToken     string                 `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Heads         []*AuditHead           `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VerifyAuditRequest) Reset() {
-	*x = VerifyAuditRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[51]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VerifyAuditRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VerifyAuditRequest) ProtoMessage() {}
-
-func (x *VerifyAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[51]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VerifyAuditRequest.ProtoReflect.Descriptor instead.
-func (*VerifyAuditRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{51}
-}
-
-func (x *VerifyAuditRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-func (x *VerifyAuditRequest) GetHeads() []*AuditHead {
-	if x != nil {
-		return x.Heads
-	}
-	return nil
-}
-
-type VerifyAuditResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Chains        []*AuditChain          `protobuf:"bytes,1,rep,name=chains,proto3" json:"chains,omitempty"`
-	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VerifyAuditResponse) Reset() {
-	*x = VerifyAuditResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[52]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VerifyAuditResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VerifyAuditResponse) ProtoMessage() {}
-
-func (x *VerifyAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[52]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VerifyAuditResponse.ProtoReflect.Descriptor instead.
-func (*VerifyAuditResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{52}
-}
-
-func (x *VerifyAuditResponse) GetChains() []*AuditChain {
-	if x != nil {
-		return x.Chains
-	}
-	return nil
-}
-
-func (x *VerifyAuditResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-type AuditHead struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Chain         int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
-	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AuditHead) Reset() {
-	*x = AuditHead{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[53]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AuditHead) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AuditHead) ProtoMessage() {}
-
-func (x *AuditHead) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[53]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AuditHead.ProtoReflect.Descriptor instead.
-func (*AuditHead) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{53}
-}
-
-func (x *AuditHead) GetChain() int32 {
-	if x != nil {
-		return x.Chain
-	}
-	return 0
-}
-
-func (x *AuditHead) GetSequence() int64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *AuditHead) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-type AuditChain struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Chain         int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
-	EntryCount    int64                  `protobuf:"varint,2,opt,name=entry_count,json=entryCount,proto3" json:"entry_count,omitempty"`
-	FirstSequence int64                  `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
-	Head          *AuditHead             `protobuf:"bytes,4,opt,name=head,proto3" json:"head,omitempty"`
-	Problems      []*AuditProblem        `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AuditChain) Reset() {
-	*x = AuditChain{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[54]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AuditChain) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AuditChain) ProtoMessage() {}
-
-func (x *AuditChain) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[54]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AuditChain.ProtoReflect.Descriptor instead.
-func (*AuditChain) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{54}
-}
-
-func (x *AuditChain) GetChain() int32 {
-	if x != nil {
-		return x.Chain
-	}
-	return 0
-}
-
-func (x *AuditChain) GetEntryCount() int64 {
-	if x != nil {
-		return x.EntryCount
-	}
-	return 0
-}
-
-func (x *AuditChain) GetFirstSequence() int64 {
-	if x != nil {
-		return x.FirstSequence
-	}
-	return 0
-}
-
-func (x *AuditChain) GetHead() *AuditHead {
-	if x != nil {
-		return x.Head
-	}
-	return nil
-}
-
-func (x *AuditChain) GetProblems() []*AuditProblem {
-	if x != nil {
-		return x.Problems
-	}
-	return nil
-}
-
-type AuditProblem struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          AuditProblemKind       `protobuf:"varint,1,opt,name=kind,proto3,enum=callback.v1.AuditProblemKind" json:"kind,omitempty"`
-	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AuditProblem) Reset() {
-	*x = AuditProblem{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[55]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AuditProblem) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AuditProblem) ProtoMessage() {}
-
-func (x *AuditProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[55]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AuditProblem.ProtoReflect.Descriptor instead.
-func (*AuditProblem) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{55}
-}
-
-func (x *AuditProblem) GetKind() AuditProblemKind {
-	if x != nil {
-		return x.Kind
-	}
-	return AuditProblemKind_AUDIT_PROBLEM_KIND_UNSPECIFIED
-}
-
-func (x *AuditProblem) GetSequence() int64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *AuditProblem) GetText() string {
-	if x != nil {
-		return x.Text
-	}
-	return ""
-}
-
 type WatchCallsRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	CallbackActivity string                 `protobuf:"bytes,1,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
@@ -3888,7 +1854,7 @@ type WatchCallsRequest struct {
 
 func (x *WatchCallsRequest) Reset() {
 	*x = WatchCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[56]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3900,7 +1866,7 @@ func (x *WatchCallsRequest) String() string {
 func (*WatchCallsRequest) ProtoMessage() {}
 
 func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[56]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3913,7 +1879,7 @@ func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsRequest.ProtoReflect.Descriptor instead.
 func (*WatchCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{56}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchCallsRequest) GetCallbackActivity() string {
@@ -3961,7 +1927,7 @@ type WatchCallsResponse struct {
 
 func (x *WatchCallsResponse) Reset() {
 	*x = WatchCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[57]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +1939,7 @@ func (x *WatchCallsResponse) String() string {
 func (*WatchCallsResponse) ProtoMessage() {}
 
 func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[57]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +1952,7 @@ func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsResponse.ProtoReflect.Descriptor instead.
 func (*WatchCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{57}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchCallsResponse) GetEvents() []*CallEvent {
@@ -4023,7 +1989,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[58]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4035,7 +2001,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[58]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4048,7 +2014,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{58}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CallEvent) GetType() CallEventType {
@@ -4269,146 +2235,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x11ReplayCallRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\";\n" +
 	"\x12ReplayCallResponse\x12%\n" +
-	"\x04call\x18\x01 \x01(\v2\x11.callback.v1.CallR\x04call\"[\n" +
-	"\x14PauseActivityRequest\x12+\n" +
-	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x17\n" +
-	"\x15PauseActivityResponse\"D\n" +
-	"\x15ResumeActivityRequest\x12+\n" +
-	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\"\x18\n" +
-	"\x16ResumeActivityResponse\"\x1d\n" +
-	"\x1bListPausedActivitiesRequest\"\x83\x01\n" +
-	"\x1cListPausedActivitiesResponse\x12H\n" +
-	"\x11paused_activities\x18\x02 \x03(\v2\x1b.callback.v1.PausedActivityR\x10pausedActivitiesJ\x04\b\x01\x10\x02R\x13callback_activities\"\xae\x01\n" +
-	"\x0ePausedActivity\x12+\n" +
-	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x12\x1c\n" +
-	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x129\n" +
-	"\n" +
-	"pause_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\"i\n" +
-	"\x15ListActivitiesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\"w\n" +
-	"\x16ListActivitiesResponse\x125\n" +
-	"\n" +
-	"activities\x18\x01 \x03(\v2\x15.callback.v1.ActivityR\n" +
-	"activities\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb4\x02\n" +
-	"\bActivity\x12+\n" +
-	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x12-\n" +
-	"\x04kind\x18\x02 \x01(\x0e2\x19.callback.v1.ActivityKindR\x04kind\x12!\n" +
-	"\fworker_count\x18\x03 \x01(\x05R\vworkerCount\x12\x16\n" +
-	"\x06paused\x18\x04 \x01(\bR\x06paused\x12%\n" +
-	"\x0edelivery_count\x18\x05 \x01(\x03R\rdeliveryCount\x12.\n" +
-	"\x13open_callback_count\x18\x06 \x01(\x03R\x11openCallbackCount\x12:\n" +
-	"\x19notification_worker_count\x18\a \x01(\x05R\x17notificationWorkerCount\"\x16\n" +
-	"\x14GetStatisticsRequest\"\xeb\x01\n" +
-	"\x15GetStatisticsResponse\x127\n" +
-	"\aminutes\x18\x01 \x03(\v2\x1d.callback.v1.MinuteStatisticsR\aminutes\x122\n" +
-	"\x06stages\x18\x02 \x03(\v2\x1a.callback.v1.StageDurationR\x06stages\x124\n" +
-	"\x06owners\x18\x03 \x03(\v2\x1c.callback.v1.OwnerStatisticsR\x06owners\x12/\n" +
-	"\x04work\x18\x04 \x01(\v2\x1b.callback.v1.WorkStatisticsR\x04work\"\xd7\x02\n" +
-	"\x10MinuteStatistics\x129\n" +
-	"\n" +
-	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x125\n" +
-	"\boutcomes\x18\x03 \x03(\v2\x19.callback.v1.OutcomeCountR\boutcomes\x125\n" +
-	"\brefusals\x18\x04 \x03(\v2\x19.callback.v1.RefusalCountR\brefusals\x122\n" +
-	"\x06stages\x18\x05 \x03(\v2\x1a.callback.v1.StageDurationR\x06stages\x12/\n" +
-	"\x04work\x18\x06 \x01(\v2\x1b.callback.v1.WorkStatisticsR\x04work\"\xff\x01\n" +
-	"\x0eWorkStatistics\x12.\n" +
-	"\x13open_callback_count\x18\x01 \x01(\x03R\x11openCallbackCount\x12,\n" +
-	"\x12waiting_call_count\x18\x02 \x01(\x03R\x10waitingCallCount\x12&\n" +
-	"\x0fdead_call_count\x18\x03 \x01(\x03R\rdeadCallCount\x12%\n" +
-	"\x0edelivery_count\x18\x04 \x01(\x03R\rdeliveryCount\x12@\n" +
-	"\x0edelivery_delay\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdeliveryDelay\"\x9b\x01\n" +
-	"\fOutcomeCount\x128\n" +
-	"\vcall_status\x18\x01 \x01(\x0e2\x17.callback.v1.CallStatusR\n" +
-	"callStatus\x12;\n" +
-	"\fcall_failure\x18\x02 \x01(\x0e2\x18.callback.v1.CallFailureR\vcallFailure\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count\"<\n" +
-	"\fRefusalCount\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"\xc8\x01\n" +
-	"\rStageDuration\x12\x14\n" +
-	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\x121\n" +
-	"\x06median\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06median\x12+\n" +
-	"\x03p95\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03p95\x12+\n" +
-	"\x03p99\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03p99\"\xad\x01\n" +
-	"\x0fOwnerStatistics\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\x12.\n" +
-	"\x13open_callback_count\x18\x02 \x01(\x03R\x11openCallbackCount\x12,\n" +
-	"\x12waiting_call_count\x18\x03 \x01(\x03R\x10waitingCallCount\x12&\n" +
-	"\x0fdead_call_count\x18\x04 \x01(\x03R\rdeadCallCount\"\x15\n" +
-	"\x13ListFindingsRequest\"\x83\x01\n" +
-	"\x14ListFindingsResponse\x120\n" +
-	"\bfindings\x18\x01 \x03(\v2\x14.callback.v1.FindingR\bfindings\x129\n" +
-	"\n" +
-	"check_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\"|\n" +
-	"\aFinding\x12\x14\n" +
-	"\x05check\x18\x01 \x01(\tR\x05check\x12/\n" +
-	"\x05level\x18\x02 \x01(\x0e2\x19.callback.v1.FindingLevelR\x05level\x12\x12\n" +
-	"\x04seen\x18\x03 \x01(\tR\x04seen\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice\"\x92\x03\n" +
-	"\x17ListAuditEntriesRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
-	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
-	"\x06action\x18\x05 \x01(\x0e2\x18.callback.v1.AuditActionR\x06action\x12(\n" +
-	"\x10callback_case_id\x18\x06 \x01(\tR\x0ecallbackCaseId\x12+\n" +
-	"\x11callback_activity\x18\a \x01(\tR\x10callbackActivity\x12A\n" +
-	"\x0erecorded_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\rrecordedAfter\x12C\n" +
-	"\x0frecorded_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0erecordedBefore\"u\n" +
-	"\x18ListAuditEntriesResponse\x121\n" +
-	"\aentries\x18\x01 \x03(\v2\x17.callback.v1.AuditEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xff\x03\n" +
-	"\n" +
-	"AuditEntry\x12\x14\n" +
-	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
-	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
-	"\x06action\x18\x05 \x01(\x0e2\x18.callback.v1.AuditActionR\x06action\x12\x14\n" +
-	"\x05owner\x18\x06 \x01(\tR\x05owner\x12+\n" +
-	"\x11callback_activity\x18\a \x01(\tR\x10callbackActivity\x12(\n" +
-	"\x10callback_case_id\x18\b \x01(\tR\x0ecallbackCaseId\x12\x17\n" +
-	"\acall_id\x18\t \x01(\tR\x06callId\x12\x16\n" +
-	"\x06reason\x18\n" +
-	" \x01(\tR\x06reason\x12>\n" +
-	"\adetails\x18\v \x03(\v2$.callback.v1.AuditEntry.DetailsEntryR\adetails\x12\x16\n" +
-	"\x06digest\x18\f \x01(\tR\x06digest\x12\x15\n" +
-	"\x06key_id\x18\r \x01(\tR\x05keyId\x1a:\n" +
-	"\fDetailsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
-	"\x12VerifyAuditRequest\x12\x1d\n" +
-	"\n" +
-	"page_token\x18\x01 \x01(\tR\tpageToken\x12,\n" +
-	"\x05heads\x18\x02 \x03(\v2\x16.callback.v1.AuditHeadR\x05heads\"n\n" +
-	"\x13VerifyAuditResponse\x12/\n" +
-	"\x06chains\x18\x01 \x03(\v2\x17.callback.v1.AuditChainR\x06chains\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"U\n" +
-	"\tAuditHead\x12\x14\n" +
-	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"\xcd\x01\n" +
-	"\n" +
-	"AuditChain\x12\x14\n" +
-	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1f\n" +
-	"\ventry_count\x18\x02 \x01(\x03R\n" +
-	"entryCount\x12%\n" +
-	"\x0efirst_sequence\x18\x03 \x01(\x03R\rfirstSequence\x12*\n" +
-	"\x04head\x18\x04 \x01(\v2\x16.callback.v1.AuditHeadR\x04head\x125\n" +
-	"\bproblems\x18\x05 \x03(\v2\x19.callback.v1.AuditProblemR\bproblems\"q\n" +
-	"\fAuditProblem\x121\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x1d.callback.v1.AuditProblemKindR\x04kind\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xad\x02\n" +
+	"\x04call\x18\x01 \x01(\v2\x11.callback.v1.CallR\x04call\"\xad\x02\n" +
 	"\x11WatchCallsRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x12B\n" +
 	"\x06labels\x18\x02 \x03(\v2*.callback.v1.WatchCallsRequest.LabelsEntryR\x06labels\x12(\n" +
@@ -4446,38 +2273,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"CallFilter\x12\x1b\n" +
 	"\x17CALL_FILTER_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CALL_FILTER_WAITING\x10\x01\x12\x14\n" +
-	"\x10CALL_FILTER_DEAD\x10\x02*|\n" +
-	"\fActivityKind\x12\x1d\n" +
-	"\x19ACTIVITY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
-	"\x16ACTIVITY_KIND_BUILT_IN\x10\x01\x12\x16\n" +
-	"\x12ACTIVITY_KIND_PUSH\x10\x02\x12\x19\n" +
-	"\x15ACTIVITY_KIND_WORKERS\x10\x03*y\n" +
-	"\fFindingLevel\x12\x1d\n" +
-	"\x19FINDING_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n" +
-	"\x10FINDING_LEVEL_OK\x10\x01\x12\x19\n" +
-	"\x15FINDING_LEVEL_WARNING\x10\x02\x12\x19\n" +
-	"\x15FINDING_LEVEL_PROBLEM\x10\x03*\xfa\x02\n" +
-	"\vAuditAction\x12\x1c\n" +
-	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
-	"\x19AUDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n" +
-	"\x1aAUDIT_ACTION_CALL_ANSWERED\x10\x02\x12\"\n" +
-	"\x1eAUDIT_ACTION_CALLBACK_RESOLVED\x10\x03\x12 \n" +
-	"\x1cAUDIT_ACTION_CALLBACK_CLOSED\x10\x04\x12\"\n" +
-	"\x1eAUDIT_ACTION_CALLBACK_EXTENDED\x10\x05\x12\x1d\n" +
-	"\x19AUDIT_ACTION_CALLS_ERASED\x10\x06\x12\x1e\n" +
-	"\x1aAUDIT_ACTION_CALL_REPLAYED\x10\a\x12 \n" +
-	"\x1cAUDIT_ACTION_ACTIVITY_PAUSED\x10\b\x12!\n" +
-	"\x1dAUDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n" +
-	"\x1cAUDIT_ACTION_PRINCIPALS_READ\x10\n" +
-	"*\xfe\x01\n" +
-	"\x10AuditProblemKind\x12\"\n" +
-	"\x1eAUDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
-	"\x1aAUDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n" +
-	"\x1aAUDIT_PROBLEM_KIND_MISSING\x10\x02\x12\x1c\n" +
-	"\x18AUDIT_PROBLEM_KIND_MOVED\x10\x03\x12 \n" +
-	"\x1cAUDIT_PROBLEM_KIND_TRUNCATED\x10\x04\x12\"\n" +
-	"\x1eAUDIT_PROBLEM_KIND_UNKNOWN_KEY\x10\x05\x12\"\n" +
-	"\x1eAUDIT_PROBLEM_KIND_UNPROTECTED\x10\x06*\xc1\x02\n" +
+	"\x10CALL_FILTER_DEAD\x10\x02*\xc1\x02\n" +
 	"\rCallEventType\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCALL_EVENT_TYPE_CASE_CREATED\x10\x01\x12 \n" +
@@ -4487,7 +2283,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x1aCALL_EVENT_TYPE_CALL_ENDED\x10\x05\x12$\n" +
 	" CALL_EVENT_TYPE_DELIVERY_CHANGED\x10\x06\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_CALLER_GONE\x10\a\x12!\n" +
-	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\x8f\x0f\n" +
+	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\xb4\t\n" +
 	"\x10CallbacksService\x12h\n" +
 	"\x13GenerateCallbackUrl\x12'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12P\n" +
 	"\vSetResponse\x12\x1f.callback.v1.SetResponseRequest\x1a .callback.v1.SetResponseResponse\x12M\n" +
@@ -4504,15 +2300,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\n" +
 	"EraseCalls\x12\x1e.callback.v1.EraseCallsRequest\x1a\x1f.callback.v1.EraseCallsResponse\x12M\n" +
 	"\n" +
-	"ReplayCall\x12\x1e.callback.v1.ReplayCallRequest\x1a\x1f.callback.v1.ReplayCallResponse\x12V\n" +
-	"\rPauseActivity\x12!.callback.v1.PauseActivityRequest\x1a\".callback.v1.PauseActivityResponse\x12Y\n" +
-	"\x0eResumeActivity\x12\".callback.v1.ResumeActivityRequest\x1a#.callback.v1.ResumeActivityResponse\x12k\n" +
-	"\x14ListPausedActivities\x12(.callback.v1.ListPausedActivitiesRequest\x1a).callback.v1.ListPausedActivitiesResponse\x12Y\n" +
-	"\x0eListActivities\x12\".callback.v1.ListActivitiesRequest\x1a#.callback.v1.ListActivitiesResponse\x12V\n" +
-	"\rGetStatistics\x12!.callback.v1.GetStatisticsRequest\x1a\".callback.v1.GetStatisticsResponse\x12S\n" +
-	"\fListFindings\x12 .callback.v1.ListFindingsRequest\x1a!.callback.v1.ListFindingsResponse\x12_\n" +
-	"\x10ListAuditEntries\x12$.callback.v1.ListAuditEntriesRequest\x1a%.callback.v1.ListAuditEntriesResponse\x12P\n" +
-	"\vVerifyAudit\x12\x1f.callback.v1.VerifyAuditRequest\x1a .callback.v1.VerifyAuditResponse\x12O\n" +
+	"ReplayCall\x12\x1e.callback.v1.ReplayCallRequest\x1a\x1f.callback.v1.ReplayCallResponse\x12O\n" +
 	"\n" +
 	"WatchCalls\x12\x1e.callback.v1.WatchCallsRequest\x1a\x1f.callback.v1.WatchCallsResponse0\x01B*Z(callback.example/callback/internal/v1;v1b\x06proto3"
 
@@ -4528,232 +2316,146 @@ func file_callback_v1_callbacks_service_proto_rawDescGZIP() []byte {
 	return file_callback_v1_callbacks_service_proto_rawDescData
 }
 
-var file_callback_v1_callbacks_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_callback_v1_callbacks_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_callback_v1_callbacks_service_proto_goTypes = []any{
-	(WarningReason)(0),                   // 0: callback.v1.WarningReason
-	(CallFilter)(0),                      // 1: callback.v1.CallFilter
-	(ActivityKind)(0),                    // 2: callback.v1.ActivityKind
-	(FindingLevel)(0),                    // 3: callback.v1.FindingLevel
-	(AuditAction)(0),                     // 4: callback.v1.AuditAction
-	(AuditProblemKind)(0),                // 5: callback.v1.AuditProblemKind
-	(CallEventType)(0),                   // 6: callback.v1.CallEventType
-	(*GenerateCallbackUrlRequest)(nil),   // 7: callback.v1.GenerateCallbackUrlRequest
-	(*GenerateCallbackUrlResponse)(nil),  // 8: callback.v1.GenerateCallbackUrlResponse
-	(*Warning)(nil),                      // 9: callback.v1.Warning
-	(*SetResponseRequest)(nil),           // 10: callback.v1.SetResponseRequest
-	(*SetResponseResponse)(nil),          // 11: callback.v1.SetResponseResponse
-	(*AnswerCallRequest)(nil),            // 12: callback.v1.AnswerCallRequest
-	(*AnswerCallResponse)(nil),           // 13: callback.v1.AnswerCallResponse
-	(*ResolveCallbackRequest)(nil),       // 14: callback.v1.ResolveCallbackRequest
-	(*ResolveCallbackResponse)(nil),      // 15: callback.v1.ResolveCallbackResponse
-	(*CloseCallbackRequest)(nil),         // 16: callback.v1.CloseCallbackRequest
-	(*CloseCallbackResponse)(nil),        // 17: callback.v1.CloseCallbackResponse
-	(*ExtendCallbackRequest)(nil),        // 18: callback.v1.ExtendCallbackRequest
-	(*ExtendCallbackResponse)(nil),       // 19: callback.v1.ExtendCallbackResponse
-	(*GetCallbackRequest)(nil),           // 20: callback.v1.GetCallbackRequest
-	(*GetCallbackResponse)(nil),          // 21: callback.v1.GetCallbackResponse
-	(*ListCallbacksRequest)(nil),         // 22: callback.v1.ListCallbacksRequest
-	(*ListCallbacksResponse)(nil),        // 23: callback.v1.ListCallbacksResponse
-	(*GetCallRequest)(nil),               // 24: callback.v1.GetCallRequest
-	(*GetCallResponse)(nil),              // 25: callback.v1.GetCallResponse
-	(*ListCallsRequest)(nil),             // 26: callback.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),            // 27: callback.v1.ListCallsResponse
-	(*ListOwnerCallsRequest)(nil),        // 28: callback.v1.ListOwnerCallsRequest
-	(*ListOwnerCallsResponse)(nil),       // 29: callback.v1.ListOwnerCallsResponse
-	(*EraseCallsRequest)(nil),            // 30: callback.v1.EraseCallsRequest
-	(*EraseCallsResponse)(nil),           // 31: callback.v1.EraseCallsResponse
-	(*ReplayCallRequest)(nil),            // 32: callback.v1.ReplayCallRequest
-	(*ReplayCallResponse)(nil),           // 33: callback.v1.ReplayCallResponse
-	(*PauseActivityRequest)(nil),         // 34: callback.v1.PauseActivityRequest
-	(*PauseActivityResponse)(nil),        // 35: callback.v1.PauseActivityResponse
-	(*ResumeActivityRequest)(nil),        // 36: callback.v1.ResumeActivityRequest
-	(*ResumeActivityResponse)(nil),       // 37: callback.v1.ResumeActivityResponse
-	(*ListPausedActivitiesRequest)(nil),  // 38: callback.v1.ListPausedActivitiesRequest
-	(*ListPausedActivitiesResponse)(nil), // 39: callback.v1.ListPausedActivitiesResponse
-	(*PausedActivity)(nil),               // 40: callback.v1.PausedActivity
-	(*ListActivitiesRequest)(nil),        // 41: callback.v1.ListActivitiesRequest
-	(*ListActivitiesResponse)(nil),       // 42: callback.v1.ListActivitiesResponse
-	(*Activity)(nil),                     // 43: callback.v1.Activity
-	(*GetStatisticsRequest)(nil),         // 44: callback.v1.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),        // 45: callback.v1.GetStatisticsResponse
-	(*MinuteStatistics)(nil),             // 46: callback.v1.MinuteStatistics
-	(*WorkStatistics)(nil),               // 47: callback.v1.WorkStatistics
-	(*OutcomeCount)(nil),                 // 48: callback.v1.OutcomeCount
-	(*RefusalCount)(nil),                 // 49: callback.v1.RefusalCount
-	(*StageDuration)(nil),                // 50: callback.v1.StageDuration
-	(*OwnerStatistics)(nil),              // 51: callback.v1.OwnerStatistics
-	(*ListFindingsRequest)(nil),          // 52: callback.v1.ListFindingsRequest
-	(*ListFindingsResponse)(nil),         // 53: callback.v1.ListFindingsResponse
-	(*Finding)(nil),                      // 54: callback.v1.Finding
-	(*ListAuditEntriesRequest)(nil),      // 55: callback.v1.ListAuditEntriesRequest
-	(*ListAuditEntriesResponse)(nil),     // 56: callback.v1.ListAuditEntriesResponse
-	(*AuditEntry)(nil),                   // 57: callback.v1.AuditEntry
-	(*VerifyAuditRequest)(nil),           // 58: callback.v1.VerifyAuditRequest
-	(*VerifyAuditResponse)(nil),          // 59: callback.v1.VerifyAuditResponse
-	(*AuditHead)(nil),                    // 60: callback.v1.AuditHead
-	(*AuditChain)(nil),                   // 61: callback.v1.AuditChain
-	(*AuditProblem)(nil),                 // 62: callback.v1.AuditProblem
-	(*WatchCallsRequest)(nil),            // 63: callback.v1.WatchCallsRequest
-	(*WatchCallsResponse)(nil),           // 64: callback.v1.WatchCallsResponse
-	(*CallEvent)(nil),                    // 65: callback.v1.CallEvent
-	nil,                                  // 66: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	nil,                                  // 67: callback.v1.ListCallbacksRequest.LabelsEntry
-	nil,                                  // 68: callback.v1.AuditEntry.DetailsEntry
-	nil,                                  // 69: callback.v1.WatchCallsRequest.LabelsEntry
-	(*Response)(nil),                     // 70: callback.v1.Response
-	(*durationpb.Duration)(nil),          // 71: google.protobuf.Duration
-	(GetGuard)(0),                        // 72: callback.v1.GetGuard
-	(AnswerMode)(0),                      // 73: callback.v1.AnswerMode
-	(*Prompt)(nil),                       // 74: callback.v1.Prompt
-	(CallReason)(0),                      // 75: callback.v1.CallReason
-	(*timestamppb.Timestamp)(nil),        // 76: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),        // 77: google.protobuf.FieldMask
-	(*Callback)(nil),                     // 78: callback.v1.Callback
-	(Verdict)(0),                         // 79: callback.v1.Verdict
-	(*Call)(nil),                         // 80: callback.v1.Call
-	(CallbackStatus)(0),                  // 81: callback.v1.CallbackStatus
-	(CallStatus)(0),                      // 82: callback.v1.CallStatus
-	(CallFailure)(0),                     // 83: callback.v1.CallFailure
-	(CloseReason)(0),                     // 84: callback.v1.CloseReason
-	(DeliveryStatus)(0),                  // 85: callback.v1.DeliveryStatus
+	(WarningReason)(0),                  // 0: callback.v1.WarningReason
+	(CallFilter)(0),                     // 1: callback.v1.CallFilter
+	(CallEventType)(0),                  // 2: callback.v1.CallEventType
+	(*GenerateCallbackUrlRequest)(nil),  // 3: callback.v1.GenerateCallbackUrlRequest
+	(*GenerateCallbackUrlResponse)(nil), // 4: callback.v1.GenerateCallbackUrlResponse
+	(*Warning)(nil),                     // 5: callback.v1.Warning
+	(*SetResponseRequest)(nil),          // 6: callback.v1.SetResponseRequest
+	(*SetResponseResponse)(nil),         // 7: callback.v1.SetResponseResponse
+	(*AnswerCallRequest)(nil),           // 8: callback.v1.AnswerCallRequest
+	(*AnswerCallResponse)(nil),          // 9: callback.v1.AnswerCallResponse
+	(*ResolveCallbackRequest)(nil),      // 10: callback.v1.ResolveCallbackRequest
+	(*ResolveCallbackResponse)(nil),     // 11: callback.v1.ResolveCallbackResponse
+	(*CloseCallbackRequest)(nil),        // 12: callback.v1.CloseCallbackRequest
+	(*CloseCallbackResponse)(nil),       // 13: callback.v1.CloseCallbackResponse
+	(*ExtendCallbackRequest)(nil),       // 14: callback.v1.ExtendCallbackRequest
+	(*ExtendCallbackResponse)(nil),      // 15: callback.v1.ExtendCallbackResponse
+	(*GetCallbackRequest)(nil),          // 16: callback.v1.GetCallbackRequest
+	(*GetCallbackResponse)(nil),         // 17: callback.v1.GetCallbackResponse
+	(*ListCallbacksRequest)(nil),        // 18: callback.v1.ListCallbacksRequest
+	(*ListCallbacksResponse)(nil),       // 19: callback.v1.ListCallbacksResponse
+	(*GetCallRequest)(nil),              // 20: callback.v1.GetCallRequest
+	(*GetCallResponse)(nil),             // 21: callback.v1.GetCallResponse
+	(*ListCallsRequest)(nil),            // 22: callback.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),           // 23: callback.v1.ListCallsResponse
+	(*ListOwnerCallsRequest)(nil),       // 24: callback.v1.ListOwnerCallsRequest
+	(*ListOwnerCallsResponse)(nil),      // 25: callback.v1.ListOwnerCallsResponse
+	(*EraseCallsRequest)(nil),           // 26: callback.v1.EraseCallsRequest
+	(*EraseCallsResponse)(nil),          // 27: callback.v1.EraseCallsResponse
+	(*ReplayCallRequest)(nil),           // 28: callback.v1.ReplayCallRequest
+	(*ReplayCallResponse)(nil),          // 29: callback.v1.ReplayCallResponse
+	(*WatchCallsRequest)(nil),           // 30: callback.v1.WatchCallsRequest
+	(*WatchCallsResponse)(nil),          // 31: callback.v1.WatchCallsResponse
+	(*CallEvent)(nil),                   // 32: callback.v1.CallEvent
+	nil,                                 // 33: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	nil,                                 // 34: callback.v1.ListCallbacksRequest.LabelsEntry
+	nil,                                 // 35: callback.v1.WatchCallsRequest.LabelsEntry
+	(*Response)(nil),                    // 36: callback.v1.Response
+	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
+	(GetGuard)(0),                       // 38: callback.v1.GetGuard
+	(AnswerMode)(0),                     // 39: callback.v1.AnswerMode
+	(*Prompt)(nil),                      // 40: callback.v1.Prompt
+	(CallReason)(0),                     // 41: callback.v1.CallReason
+	(*timestamppb.Timestamp)(nil),       // 42: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),       // 43: google.protobuf.FieldMask
+	(*Callback)(nil),                    // 44: callback.v1.Callback
+	(Verdict)(0),                        // 45: callback.v1.Verdict
+	(*Call)(nil),                        // 46: callback.v1.Call
+	(CallbackStatus)(0),                 // 47: callback.v1.CallbackStatus
+	(CallStatus)(0),                     // 48: callback.v1.CallStatus
+	(CloseReason)(0),                    // 49: callback.v1.CloseReason
+	(DeliveryStatus)(0),                 // 50: callback.v1.DeliveryStatus
 }
 var file_callback_v1_callbacks_service_proto_depIdxs = []int32{
-	70,  // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
-	71,  // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
-	66,  // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	72,  // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
-	73,  // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
-	71,  // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
-	70,  // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
-	70,  // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
-	74,  // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
-	71,  // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
-	71,  // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
-	71,  // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
-	75,  // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
-	76,  // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
-	9,   // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
-	0,   // 15: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
-	70,  // 16: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
-	77,  // 17: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
-	78,  // 18: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
-	70,  // 19: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
-	79,  // 20: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
-	78,  // 21: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
-	80,  // 22: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
-	70,  // 23: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
-	79,  // 24: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
-	78,  // 25: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
-	78,  // 26: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
-	76,  // 27: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
-	78,  // 28: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
-	78,  // 29: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
-	81,  // 30: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
-	67,  // 31: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
-	82,  // 32: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
-	76,  // 33: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
-	76,  // 34: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
-	78,  // 35: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
-	76,  // 36: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
-	80,  // 37: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
-	80,  // 38: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
-	1,   // 39: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
-	80,  // 40: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
-	80,  // 41: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
-	40,  // 42: callback.v1.ListPausedActivitiesResponse.paused_activities:type_name -> callback.v1.PausedActivity
-	76,  // 43: callback.v1.PausedActivity.pause_time:type_name -> google.protobuf.Timestamp
-	43,  // 44: callback.v1.ListActivitiesResponse.activities:type_name -> callback.v1.Activity
-	2,   // 45: callback.v1.Activity.kind:type_name -> callback.v1.ActivityKind
-	46,  // 46: callback.v1.GetStatisticsResponse.minutes:type_name -> callback.v1.MinuteStatistics
-	50,  // 47: callback.v1.GetStatisticsResponse.stages:type_name -> callback.v1.StageDuration
-	51,  // 48: callback.v1.GetStatisticsResponse.owners:type_name -> callback.v1.OwnerStatistics
-	47,  // 49: callback.v1.GetStatisticsResponse.work:type_name -> callback.v1.WorkStatistics
-	76,  // 50: callback.v1.MinuteStatistics.start_time:type_name -> google.protobuf.Timestamp
-	71,  // 51: callback.v1.MinuteStatistics.duration:type_name -> google.protobuf.Duration
-	48,  // 52: callback.v1.MinuteStatistics.outcomes:type_name -> callback.v1.OutcomeCount
-	49,  // 53: callback.v1.MinuteStatistics.refusals:type_name -> callback.v1.RefusalCount
-	50,  // 54: callback.v1.MinuteStatistics.stages:type_name -> callback.v1.StageDuration
-	47,  // 55: callback.v1.MinuteStatistics.work:type_name -> callback.v1.WorkStatistics
-	71,  // 56: callback.v1.WorkStatistics.delivery_delay:type_name -> google.protobuf.Duration
-	82,  // 57: callback.v1.OutcomeCount.call_status:type_name -> callback.v1.CallStatus
-	83,  // 58: callback.v1.OutcomeCount.call_failure:type_name -> callback.v1.CallFailure
-	71,  // 59: callback.v1.StageDuration.median:type_name -> google.protobuf.Duration
-	71,  // 60: callback.v1.StageDuration.p95:type_name -> google.protobuf.Duration
-	71,  // 61: callback.v1.StageDuration.p99:type_name -> google.protobuf.Duration
-	54,  // 62: callback.v1.ListFindingsResponse.findings:type_name -> callback.v1.Finding
-	76,  // 63: callback.v1.ListFindingsResponse.check_time:type_name -> google.protobuf.Timestamp
-	3,   // 64: callback.v1.Finding.level:type_name -> callback.v1.FindingLevel
-	4,   // 65: callback.v1.ListAuditEntriesRequest.action:type_name -> callback.v1.AuditAction
-	76,  // 66: callback.v1.ListAuditEntriesRequest.recorded_after:type_name -> google.protobuf.Timestamp
-	76,  // 67: callback.v1.ListAuditEntriesRequest.recorded_before:type_name -> google.protobuf.Timestamp
-	57,  // 68: callback.v1.ListAuditEntriesResponse.entries:type_name -> callback.v1.AuditEntry
-	76,  // 69: callback.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	4,   // 70: callback.v1.AuditEntry.action:type_name -> callback.v1.AuditAction
-	68,  // 71: callback.v1.AuditEntry.details:type_name -> callback.v1.AuditEntry.DetailsEntry
-	60,  // 72: callback.v1.VerifyAuditRequest.heads:type_name -> callback.v1.AuditHead
-	61,  // 73: callback.v1.VerifyAuditResponse.chains:type_name -> callback.v1.AuditChain
-	60,  // 74: callback.v1.AuditChain.head:type_name -> callback.v1.AuditHead
-	62,  // 75: callback.v1.AuditChain.problems:type_name -> callback.v1.AuditProblem
-	5,   // 76: callback.v1.AuditProblem.kind:type_name -> callback.v1.AuditProblemKind
-	69,  // 77: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
-	65,  // 78: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
-	6,   // 79: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
-	76,  // 80: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
-	81,  // 81: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
-	84,  // 82: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
-	82,  // 83: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
-	85,  // 84: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
-	75,  // 85: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
-	7,   // 86: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
-	10,  // 87: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
-	12,  // 88: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
-	14,  // 89: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
-	16,  // 90: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
-	18,  // 91: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
-	20,  // 92: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
-	22,  // 93: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
-	24,  // 94: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
-	26,  // 95: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
-	28,  // 96: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
-	30,  // 97: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
-	32,  // 98: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
-	34,  // 99: callback.v1.CallbacksService.PauseActivity:input_type -> callback.v1.PauseActivityRequest
-	36,  // 100: callback.v1.CallbacksService.ResumeActivity:input_type -> callback.v1.ResumeActivityRequest
-	38,  // 101: callback.v1.CallbacksService.ListPausedActivities:input_type -> callback.v1.ListPausedActivitiesRequest
-	41,  // 102: callback.v1.CallbacksService.ListActivities:input_type -> callback.v1.ListActivitiesRequest
-	44,  // 103: callback.v1.CallbacksService.GetStatistics:input_type -> callback.v1.GetStatisticsRequest
-	52,  // 104: callback.v1.CallbacksService.ListFindings:input_type -> callback.v1.ListFindingsRequest
-	55,  // 105: callback.v1.CallbacksService.ListAuditEntries:input_type -> callback.v1.ListAuditEntriesRequest
-	58,  // 106: callback.v1.CallbacksService.VerifyAudit:input_type -> callback.v1.VerifyAuditRequest
-	63,  // 107: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
-	8,   // 108: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
-	11,  // 109: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
-	13,  // 110: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
-	15,  // 111: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
-	17,  // 112: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
-	19,  // 113: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
-	21,  // 114: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
-	23,  // 115: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
-	25,  // 116: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
-	27,  // 117: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
-	29,  // 118: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
-	31,  // 119: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
-	33,  // 120: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
-	35,  // 121: callback.v1.CallbacksService.PauseActivity:output_type -> callback.v1.PauseActivityResponse
-	37,  // 122: callback.v1.CallbacksService.ResumeActivity:output_type -> callback.v1.ResumeActivityResponse
-	39,  // 123: callback.v1.CallbacksService.ListPausedActivities:output_type -> callback.v1.ListPausedActivitiesResponse
-	42,  // 124: callback.v1.CallbacksService.ListActivities:output_type -> callback.v1.ListActivitiesResponse
-	45,  // 125: callback.v1.CallbacksService.GetStatistics:output_type -> callback.v1.GetStatisticsResponse
-	53,  // 126: callback.v1.CallbacksService.ListFindings:output_type -> callback.v1.ListFindingsResponse
-	56,  // 127: callback.v1.CallbacksService.ListAuditEntries:output_type -> callback.v1.ListAuditEntriesResponse
-	59,  // 128: callback.v1.CallbacksService.VerifyAudit:output_type -> callback.v1.VerifyAuditResponse
-	64,  // 129: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
-	108, // [108:130] is the sub-list for method output_type
-	86,  // [86:108] is the sub-list for method input_type
-	86,  // [86:86] is the sub-list for extension type_name
-	86,  // [86:86] is the sub-list for extension extendee
-	0,   // [0:86] is the sub-list for field type_name
+	36, // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
+	37, // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
+	33, // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	38, // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
+	39, // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
+	37, // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
+	36, // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
+	36, // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
+	40, // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
+	37, // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
+	37, // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
+	37, // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
+	41, // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
+	42, // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
+	0,  // 15: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
+	36, // 16: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
+	43, // 17: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
+	44, // 18: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
+	36, // 19: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
+	45, // 20: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
+	44, // 21: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
+	46, // 22: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
+	36, // 23: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
+	45, // 24: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
+	44, // 25: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
+	44, // 26: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
+	42, // 27: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
+	44, // 28: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
+	44, // 29: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
+	47, // 30: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
+	34, // 31: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
+	48, // 32: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
+	42, // 33: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
+	42, // 34: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
+	44, // 35: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
+	42, // 36: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
+	46, // 37: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
+	46, // 38: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
+	1,  // 39: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
+	46, // 40: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
+	46, // 41: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
+	35, // 42: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
+	32, // 43: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
+	2,  // 44: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
+	42, // 45: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
+	47, // 46: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
+	49, // 47: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
+	48, // 48: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
+	50, // 49: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
+	41, // 50: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
+	3,  // 51: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
+	6,  // 52: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
+	8,  // 53: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
+	10, // 54: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
+	12, // 55: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
+	14, // 56: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
+	16, // 57: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
+	18, // 58: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
+	20, // 59: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
+	22, // 60: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
+	24, // 61: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
+	26, // 62: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
+	28, // 63: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
+	30, // 64: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
+	4,  // 65: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
+	7,  // 66: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
+	9,  // 67: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
+	11, // 68: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
+	13, // 69: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
+	15, // 70: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
+	17, // 71: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
+	19, // 72: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
+	21, // 73: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
+	23, // 74: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
+	25, // 75: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
+	27, // 76: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
+	29, // 77: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
+	31, // 78: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
+	65, // [65:79] is the sub-list for method output_type
+	51, // [51:65] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_callbacks_service_proto_init() }
@@ -4768,8 +2470,8 @@ func file_callback_v1_callbacks_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_callback_v1_callbacks_service_proto_rawDesc), len(file_callback_v1_callbacks_service_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   63,
+			NumEnums:      3,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

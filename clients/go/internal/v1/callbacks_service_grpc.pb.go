@@ -19,28 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CallbacksService_GenerateCallbackUrl_FullMethodName  = "/callback.v1.CallbacksService/GenerateCallbackUrl"
-	CallbacksService_SetResponse_FullMethodName          = "/callback.v1.CallbacksService/SetResponse"
-	CallbacksService_AnswerCall_FullMethodName           = "/callback.v1.CallbacksService/AnswerCall"
-	CallbacksService_ResolveCallback_FullMethodName      = "/callback.v1.CallbacksService/ResolveCallback"
-	CallbacksService_CloseCallback_FullMethodName        = "/callback.v1.CallbacksService/CloseCallback"
-	CallbacksService_ExtendCallback_FullMethodName       = "/callback.v1.CallbacksService/ExtendCallback"
-	CallbacksService_GetCallback_FullMethodName          = "/callback.v1.CallbacksService/GetCallback"
-	CallbacksService_ListCallbacks_FullMethodName        = "/callback.v1.CallbacksService/ListCallbacks"
-	CallbacksService_GetCall_FullMethodName              = "/callback.v1.CallbacksService/GetCall"
-	CallbacksService_ListCalls_FullMethodName            = "/callback.v1.CallbacksService/ListCalls"
-	CallbacksService_ListOwnerCalls_FullMethodName       = "/callback.v1.CallbacksService/ListOwnerCalls"
-	CallbacksService_EraseCalls_FullMethodName           = "/callback.v1.CallbacksService/EraseCalls"
-	CallbacksService_ReplayCall_FullMethodName           = "/callback.v1.CallbacksService/ReplayCall"
-	CallbacksService_PauseActivity_FullMethodName        = "/callback.v1.CallbacksService/PauseActivity"
-	CallbacksService_ResumeActivity_FullMethodName       = "/callback.v1.CallbacksService/ResumeActivity"
-	CallbacksService_ListPausedActivities_FullMethodName = "/callback.v1.CallbacksService/ListPausedActivities"
-	CallbacksService_ListActivities_FullMethodName       = "/callback.v1.CallbacksService/ListActivities"
-	CallbacksService_GetStatistics_FullMethodName        = "/callback.v1.CallbacksService/GetStatistics"
-	CallbacksService_ListFindings_FullMethodName         = "/callback.v1.CallbacksService/ListFindings"
-	CallbacksService_ListAuditEntries_FullMethodName     = "/callback.v1.CallbacksService/ListAuditEntries"
-	CallbacksService_VerifyAudit_FullMethodName          = "/callback.v1.CallbacksService/VerifyAudit"
-	CallbacksService_WatchCalls_FullMethodName           = "/callback.v1.CallbacksService/WatchCalls"
+	CallbacksService_GenerateCallbackUrl_FullMethodName = "/callback.v1.CallbacksService/GenerateCallbackUrl"
+	CallbacksService_SetResponse_FullMethodName         = "/callback.v1.CallbacksService/SetResponse"
+	CallbacksService_AnswerCall_FullMethodName          = "/callback.v1.CallbacksService/AnswerCall"
+	CallbacksService_ResolveCallback_FullMethodName     = "/callback.v1.CallbacksService/ResolveCallback"
+	CallbacksService_CloseCallback_FullMethodName       = "/callback.v1.CallbacksService/CloseCallback"
+	CallbacksService_ExtendCallback_FullMethodName      = "/callback.v1.CallbacksService/ExtendCallback"
+	CallbacksService_GetCallback_FullMethodName         = "/callback.v1.CallbacksService/GetCallback"
+	CallbacksService_ListCallbacks_FullMethodName       = "/callback.v1.CallbacksService/ListCallbacks"
+	CallbacksService_GetCall_FullMethodName             = "/callback.v1.CallbacksService/GetCall"
+	CallbacksService_ListCalls_FullMethodName           = "/callback.v1.CallbacksService/ListCalls"
+	CallbacksService_ListOwnerCalls_FullMethodName      = "/callback.v1.CallbacksService/ListOwnerCalls"
+	CallbacksService_EraseCalls_FullMethodName          = "/callback.v1.CallbacksService/EraseCalls"
+	CallbacksService_ReplayCall_FullMethodName          = "/callback.v1.CallbacksService/ReplayCall"
+	CallbacksService_WatchCalls_FullMethodName          = "/callback.v1.CallbacksService/WatchCalls"
 )
 
 // CallbacksServiceClient is the client API for CallbacksService service.
@@ -60,14 +52,6 @@ type CallbacksServiceClient interface {
 	ListOwnerCalls(ctx context.Context, in *ListOwnerCallsRequest, opts ...grpc.CallOption) (*ListOwnerCallsResponse, error)
 	EraseCalls(ctx context.Context, in *EraseCallsRequest, opts ...grpc.CallOption) (*EraseCallsResponse, error)
 	ReplayCall(ctx context.Context, in *ReplayCallRequest, opts ...grpc.CallOption) (*ReplayCallResponse, error)
-	PauseActivity(ctx context.Context, in *PauseActivityRequest, opts ...grpc.CallOption) (*PauseActivityResponse, error)
-	ResumeActivity(ctx context.Context, in *ResumeActivityRequest, opts ...grpc.CallOption) (*ResumeActivityResponse, error)
-	ListPausedActivities(ctx context.Context, in *ListPausedActivitiesRequest, opts ...grpc.CallOption) (*ListPausedActivitiesResponse, error)
-	ListActivities(ctx context.Context, in *ListActivitiesRequest, opts ...grpc.CallOption) (*ListActivitiesResponse, error)
-	GetStatistics(ctx context.Context, in *GetStatisticsRequest, opts ...grpc.CallOption) (*GetStatisticsResponse, error)
-	ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error)
-	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
-	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
 	WatchCalls(ctx context.Context, in *WatchCallsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallsResponse], error)
 }
 
@@ -209,86 +193,6 @@ func (c *callbacksServiceClient) ReplayCall(ctx context.Context, in *ReplayCallR
 	return out, nil
 }
 
-func (c *callbacksServiceClient) PauseActivity(ctx context.Context, in *PauseActivityRequest, opts ...grpc.CallOption) (*PauseActivityResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(PauseActivityResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_PauseActivity_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) ResumeActivity(ctx context.Context, in *ResumeActivityRequest, opts ...grpc.CallOption) (*ResumeActivityResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ResumeActivityResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_ResumeActivity_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) ListPausedActivities(ctx context.Context, in *ListPausedActivitiesRequest, opts ...grpc.CallOption) (*ListPausedActivitiesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListPausedActivitiesResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_ListPausedActivities_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) ListActivities(ctx context.Context, in *ListActivitiesRequest, opts ...grpc.CallOption) (*ListActivitiesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListActivitiesResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_ListActivities_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) GetStatistics(ctx context.Context, in *GetStatisticsRequest, opts ...grpc.CallOption) (*GetStatisticsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(GetStatisticsResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_GetStatistics_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListFindingsResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_ListFindings_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListAuditEntriesResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_ListAuditEntries_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *callbacksServiceClient) VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(VerifyAuditResponse)
-	err := c.cc.Invoke(ctx, CallbacksService_VerifyAudit_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 func (c *callbacksServiceClient) WatchCalls(ctx context.Context, in *WatchCallsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCallsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &CallbacksService_ServiceDesc.Streams[0], CallbacksService_WatchCalls_FullMethodName, cOpts...)
@@ -325,14 +229,6 @@ type CallbacksServiceServer interface {
 	ListOwnerCalls(context.Context, *ListOwnerCallsRequest) (*ListOwnerCallsResponse, error)
 	EraseCalls(context.Context, *EraseCallsRequest) (*EraseCallsResponse, error)
 	ReplayCall(context.Context, *ReplayCallRequest) (*ReplayCallResponse, error)
-	PauseActivity(context.Context, *PauseActivityRequest) (*PauseActivityResponse, error)
-	ResumeActivity(context.Context, *ResumeActivityRequest) (*ResumeActivityResponse, error)
-	ListPausedActivities(context.Context, *ListPausedActivitiesRequest) (*ListPausedActivitiesResponse, error)
-	ListActivities(context.Context, *ListActivitiesRequest) (*ListActivitiesResponse, error)
-	GetStatistics(context.Context, *GetStatisticsRequest) (*GetStatisticsResponse, error)
-	ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error)
-	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
-	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
 	WatchCalls(*WatchCallsRequest, grpc.ServerStreamingServer[WatchCallsResponse]) error
 	mustEmbedUnimplementedCallbacksServiceServer()
 }
@@ -382,30 +278,6 @@ func (UnimplementedCallbacksServiceServer) EraseCalls(context.Context, *EraseCal
 }
 func (UnimplementedCallbacksServiceServer) ReplayCall(context.Context, *ReplayCallRequest) (*ReplayCallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayCall not implemented")
-}
-func (UnimplementedCallbacksServiceServer) PauseActivity(context.Context, *PauseActivityRequest) (*PauseActivityResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method PauseActivity not implemented")
-}
-func (UnimplementedCallbacksServiceServer) ResumeActivity(context.Context, *ResumeActivityRequest) (*ResumeActivityResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ResumeActivity not implemented")
-}
-func (UnimplementedCallbacksServiceServer) ListPausedActivities(context.Context, *ListPausedActivitiesRequest) (*ListPausedActivitiesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListPausedActivities not implemented")
-}
-func (UnimplementedCallbacksServiceServer) ListActivities(context.Context, *ListActivitiesRequest) (*ListActivitiesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListActivities not implemented")
-}
-func (UnimplementedCallbacksServiceServer) GetStatistics(context.Context, *GetStatisticsRequest) (*GetStatisticsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method GetStatistics not implemented")
-}
-func (UnimplementedCallbacksServiceServer) ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListFindings not implemented")
-}
-func (UnimplementedCallbacksServiceServer) ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListAuditEntries not implemented")
-}
-func (UnimplementedCallbacksServiceServer) VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method VerifyAudit not implemented")
 }
 func (UnimplementedCallbacksServiceServer) WatchCalls(*WatchCallsRequest, grpc.ServerStreamingServer[WatchCallsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchCalls not implemented")
@@ -665,150 +537,6 @@ func _CallbacksService_ReplayCall_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
-func _CallbacksService_PauseActivity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(PauseActivityRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).PauseActivity(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_PauseActivity_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).PauseActivity(ctx, req.(*PauseActivityRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_ResumeActivity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ResumeActivityRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).ResumeActivity(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_ResumeActivity_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).ResumeActivity(ctx, req.(*ResumeActivityRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_ListPausedActivities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListPausedActivitiesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).ListPausedActivities(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_ListPausedActivities_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).ListPausedActivities(ctx, req.(*ListPausedActivitiesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_ListActivities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListActivitiesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).ListActivities(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_ListActivities_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).ListActivities(ctx, req.(*ListActivitiesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_GetStatistics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(GetStatisticsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).GetStatistics(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_GetStatistics_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).GetStatistics(ctx, req.(*GetStatisticsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_ListFindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListFindingsRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).ListFindings(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_ListFindings_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).ListFindings(ctx, req.(*ListFindingsRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_ListAuditEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListAuditEntriesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).ListAuditEntries(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_ListAuditEntries_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).ListAuditEntries(ctx, req.(*ListAuditEntriesRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _CallbacksService_VerifyAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(VerifyAuditRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(CallbacksServiceServer).VerifyAudit(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: CallbacksService_VerifyAudit_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(CallbacksServiceServer).VerifyAudit(ctx, req.(*VerifyAuditRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
 func _CallbacksService_WatchCalls_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchCallsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -878,38 +606,6 @@ var CallbacksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReplayCall",
 			Handler:    _CallbacksService_ReplayCall_Handler,
-		},
-		{
-			MethodName: "PauseActivity",
-			Handler:    _CallbacksService_PauseActivity_Handler,
-		},
-		{
-			MethodName: "ResumeActivity",
-			Handler:    _CallbacksService_ResumeActivity_Handler,
-		},
-		{
-			MethodName: "ListPausedActivities",
-			Handler:    _CallbacksService_ListPausedActivities_Handler,
-		},
-		{
-			MethodName: "ListActivities",
-			Handler:    _CallbacksService_ListActivities_Handler,
-		},
-		{
-			MethodName: "GetStatistics",
-			Handler:    _CallbacksService_GetStatistics_Handler,
-		},
-		{
-			MethodName: "ListFindings",
-			Handler:    _CallbacksService_ListFindings_Handler,
-		},
-		{
-			MethodName: "ListAuditEntries",
-			Handler:    _CallbacksService_ListAuditEntries_Handler,
-		},
-		{
-			MethodName: "VerifyAudit",
-			Handler:    _CallbacksService_VerifyAudit_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

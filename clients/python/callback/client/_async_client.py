@@ -73,7 +73,7 @@ from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import Tls, TlsFiles
 from callback.targets import DEFAULT_TARGET, channel_target, check_target
 from callback.v1 import callbacks_service_pb2 as messages
-from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback.v1 import operations_service_pb2
 
 _log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")
@@ -263,13 +263,22 @@ class AsyncCallbackClient:
         )
         backoff = self._backoff(timeout)
         try:
-            reply = await self._call(lambda stub: stub.GenerateCallbackUrl, request, backoff, traceparent=traceparent)
+            reply = await self._call(
+                lambda channel: grpc_io.callbacks(channel).GenerateCallbackUrl,
+                request,
+                backoff,
+                traceparent=traceparent,
+            )
         except RequestIdUnsupportedError:
             if request_id:
                 raise
             request.request_id = ""
             reply = await self._call(
-                lambda stub: stub.GenerateCallbackUrl, request, backoff, once=True, traceparent=traceparent
+                lambda channel: grpc_io.callbacks(channel).GenerateCallbackUrl,
+                request,
+                backoff,
+                once=True,
+                traceparent=traceparent,
             )
         made = generated_from_proto(reply)
         for warning in made.warnings:
@@ -300,7 +309,9 @@ class AsyncCallbackClient:
             ValueError: `reset` names another attribute, or one that `response` sets.
         """
         request = _requests.set_response_request(case_id, response, reset)
-        reply = await self._call(lambda stub: stub.SetResponse, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).SetResponse, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     async def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
@@ -325,7 +336,7 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived. Safe to send again.
         """
         request = _requests.answer_call_request(call_id, answer)
-        reply = await self._call(lambda stub: stub.AnswerCall, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: grpc_io.callbacks(channel).AnswerCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     async def resolve_callback(
@@ -358,7 +369,9 @@ class AsyncCallbackClient:
             ValueError: The answer keeps the case open, or closes it.
         """
         request = _requests.resolve_callback_request(case_id, answer)
-        reply = await self._call(lambda stub: stub.ResolveCallback, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).ResolveCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     async def close_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -371,7 +384,9 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.CloseCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        reply = await self._call(lambda stub: stub.CloseCallback, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).CloseCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     async def extend_callback(self, case_id: str, expire_time: datetime, *, timeout: float | None = None) -> Callback:
@@ -389,7 +404,9 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived. Safe to send again.
         """
         request = _requests.extend_callback_request(case_id, expire_time)
-        reply = await self._call(lambda stub: stub.ExtendCallback, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).ExtendCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     async def erase_calls(self, case_id: str, *, timeout: float | None = None) -> int:
@@ -407,7 +424,7 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived. Safe to send again.
         """
         request = messages.EraseCallsRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        reply = await self._call(lambda stub: stub.EraseCalls, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: grpc_io.callbacks(channel).EraseCalls, request, self._backoff(timeout))
         return reply.erased_call_count
 
     async def get_callback(self, case_id: str, *, timeout: float | None = None) -> Callback:
@@ -418,7 +435,9 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived.
         """
         request = messages.GetCallbackRequest(callback_case_id=_requests.require_text("case_id", case_id))
-        reply = await self._call(lambda stub: stub.GetCallback, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).GetCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     async def list_callbacks(
@@ -516,7 +535,9 @@ class AsyncCallbackClient:
             page_size=page_size,
             page_token=page_token,
         )
-        reply = await self._call(lambda stub: stub.ListCallbacks, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).ListCallbacks, request, self._backoff(timeout)
+        )
         return Page(
             tuple(map(callback_from_proto, reply.callbacks)), reply.next_page_token, searched_to_from_proto(reply)
         )
@@ -529,7 +550,7 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived.
         """
         request = messages.GetCallRequest(call_id=_requests.require_text("call_id", call_id))
-        reply = await self._call(lambda stub: stub.GetCall, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: grpc_io.callbacks(channel).GetCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     async def list_calls(
@@ -568,7 +589,7 @@ class AsyncCallbackClient:
             timeout: Timeout in seconds. Default: that of the client.
         """
         request = _requests.list_calls_request(case_id, page_size=page_size, page_token=page_token)
-        reply = await self._call(lambda stub: stub.ListCalls, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: grpc_io.callbacks(channel).ListCalls, request, self._backoff(timeout))
         return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     async def list_owner_calls(
@@ -630,7 +651,9 @@ class AsyncCallbackClient:
         request = _requests.list_owner_calls_request(
             only, owner=owner, activity=activity, page_size=page_size, page_token=page_token
         )
-        reply = await self._call(lambda stub: stub.ListOwnerCalls, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.callbacks(channel).ListOwnerCalls, request, self._backoff(timeout)
+        )
         return Page(tuple(map(call_from_proto, reply.calls)), reply.next_page_token)
 
     async def replay_call(self, call_id: str, *, timeout: float | None = None) -> Call:
@@ -647,7 +670,7 @@ class AsyncCallbackClient:
             UnavailableError: No response arrived. Safe to send again, but the call may then be handled twice.
         """
         request = messages.ReplayCallRequest(call_id=_requests.require_text("call_id", call_id))
-        reply = await self._call(lambda stub: stub.ReplayCall, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: grpc_io.callbacks(channel).ReplayCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     async def pause_activity(self, activity: str, *, reason: str = "", timeout: float | None = None) -> None:
@@ -665,11 +688,11 @@ class AsyncCallbackClient:
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived. Safe to send again.
         """
-        request = messages.PauseActivityRequest(
+        request = operations_service_pb2.PauseActivityRequest(
             callback_activity=_requests.require_text("activity", activity),
             reason=_requests.require_text("reason", reason),
         )
-        await self._call(lambda stub: stub.PauseActivity, request, self._backoff(timeout))
+        await self._call(lambda channel: grpc_io.operations(channel).PauseActivity, request, self._backoff(timeout))
 
     async def resume_activity(self, activity: str, *, timeout: float | None = None) -> None:
         """Resume the deliveries of an activity after `pause_activity`. Requires the role admin.
@@ -678,8 +701,10 @@ class AsyncCallbackClient:
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived. Safe to send again.
         """
-        request = messages.ResumeActivityRequest(callback_activity=_requests.require_text("activity", activity))
-        await self._call(lambda stub: stub.ResumeActivity, request, self._backoff(timeout))
+        request = operations_service_pb2.ResumeActivityRequest(
+            callback_activity=_requests.require_text("activity", activity)
+        )
+        await self._call(lambda channel: grpc_io.operations(channel).ResumeActivity, request, self._backoff(timeout))
 
     async def list_activities(
         self, *, owner: str = "", page_size: int = 0, timeout: float | None = None
@@ -720,12 +745,14 @@ class AsyncCallbackClient:
             page_token: `next_page_token` of the previous page. Default: the first page.
             timeout: Timeout in seconds. Default: that of the client.
         """
-        request = messages.ListActivitiesRequest(
+        request = operations_service_pb2.ListActivitiesRequest(
             owner=_requests.require_text("owner", owner),
             page_size=page_size,
             page_token=_requests.require_text("page_token", page_token),
         )
-        reply = await self._call(lambda stub: stub.ListActivities, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.operations(channel).ListActivities, request, self._backoff(timeout)
+        )
         return Page(tuple(map(activity_from_proto, reply.activities)), reply.next_page_token)
 
     async def list_paused_activities(self, *, timeout: float | None = None) -> tuple[PausedActivity, ...]:
@@ -735,8 +762,10 @@ class AsyncCallbackClient:
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived. Safe to send again.
         """
-        request = messages.ListPausedActivitiesRequest()
-        reply = await self._call(lambda stub: stub.ListPausedActivities, request, self._backoff(timeout))
+        request = operations_service_pb2.ListPausedActivitiesRequest()
+        reply = await self._call(
+            lambda channel: grpc_io.operations(channel).ListPausedActivities, request, self._backoff(timeout)
+        )
         return tuple(map(paused_from_proto, reply.paused_activities))
 
     async def get_statistics(self, *, timeout: float | None = None) -> Statistics:
@@ -746,8 +775,10 @@ class AsyncCallbackClient:
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived.
         """
-        request = messages.GetStatisticsRequest()
-        reply = await self._call(lambda stub: stub.GetStatistics, request, self._backoff(timeout))
+        request = operations_service_pb2.GetStatisticsRequest()
+        reply = await self._call(
+            lambda channel: grpc_io.operations(channel).GetStatistics, request, self._backoff(timeout)
+        )
         return statistics_from_proto(reply)
 
     async def list_findings(self, *, timeout: float | None = None) -> tuple[Finding, ...]:
@@ -759,8 +790,10 @@ class AsyncCallbackClient:
             PermissionDeniedError: The principal lacks the role admin.
             UnavailableError: No response arrived.
         """
-        request = messages.ListFindingsRequest()
-        reply = await self._call(lambda stub: stub.ListFindings, request, self._backoff(timeout))
+        request = operations_service_pb2.ListFindingsRequest()
+        reply = await self._call(
+            lambda channel: grpc_io.operations(channel).ListFindings, request, self._backoff(timeout)
+        )
         return tuple(map(finding_from_proto, reply.findings))
 
     async def list_audit_entries(
@@ -854,7 +887,9 @@ class AsyncCallbackClient:
             page_size=page_size,
             page_token=page_token,
         )
-        reply = await self._call(lambda stub: stub.ListAuditEntries, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: grpc_io.audit(channel).ListAuditEntries, request, self._backoff(timeout)
+        )
         return Page(tuple(map(audit_entry_from_proto, reply.entries)), reply.next_page_token)
 
     async def verify_audit(
@@ -878,7 +913,9 @@ class AsyncCallbackClient:
         kept, chains, token = [*heads], list[AuditChain](), ""
         while True:
             request = _requests.verify_audit_request(kept, page_token=token)
-            reply = await self._call(lambda stub: stub.VerifyAudit, request, self._backoff(timeout))
+            reply = await self._call(
+                lambda channel: grpc_io.audit(channel).VerifyAudit, request, self._backoff(timeout)
+            )
             chains += map(audit_chain_from_proto, reply.chains)
             token = reply.next_page_token
             if not token:
@@ -993,8 +1030,7 @@ class AsyncCallbackClient:
             return self._channel
 
     def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":
-        stub: grpc_io.Stub = CallbacksServiceStub(self._connection())
-        return stub.WatchCalls(request, metadata=self._metadata())
+        return grpc_io.callbacks(self._connection()).WatchCalls(request, metadata=self._metadata())
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> float:
         """Return the pause before a broken watch resumes, in seconds, or raise its error if it cannot in time."""
@@ -1011,7 +1047,7 @@ class AsyncCallbackClient:
 
     async def _call(
         self,
-        method: Callable[["grpc_io.Stub"], "grpc_io.UnaryMethod[_Request, _Reply]"],
+        method: Callable[[grpc_io.Channel], "grpc_io.UnaryMethod[_Request, _Reply]"],
         request: _Request,
         backoff: Backoff,
         *,
@@ -1021,7 +1057,7 @@ class AsyncCallbackClient:
         """Send a request, with retries until its timeout. Raise every gRPC error as a `CallbackError`."""
         traced = (("traceparent", traceparent),) if traceparent else ()
         while True:
-            rpc = method(CallbacksServiceStub(self._connection()))
+            rpc = method(self._connection())
             try:
                 return await rpc(request, timeout=backoff.remaining, metadata=(*self._metadata(), *traced))
             except grpc_io.CANCELLED as failure:

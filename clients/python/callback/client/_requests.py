@@ -36,7 +36,7 @@ from callback._values import (
     require,
 )
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
-from callback.v1 import callback_pb2
+from callback.v1 import audit_service_pb2, callback_pb2
 from callback.v1 import callbacks_service_pb2 as messages
 
 _LARGEST_BODY = MAX_MESSAGE_BYTES // 2
@@ -327,14 +327,14 @@ def list_audit_entries_request(
     recorded_before: datetime | None,
     page_size: int,
     page_token: str,
-) -> messages.ListAuditEntriesRequest:
+) -> audit_service_pb2.ListAuditEntriesRequest:
     """Return the request message of `list_audit_entries_page`.
 
     Raises:
         ValueError: The action is UNKNOWN, or a time has no time zone.
         TypeError: A value has the wrong type.
     """
-    request = messages.ListAuditEntriesRequest(
+    request = audit_service_pb2.ListAuditEntriesRequest(
         page_size=page_size,
         page_token=require_text("page_token", page_token),
         owner=require_text("owner", owner),
@@ -344,7 +344,7 @@ def list_audit_entries_request(
     )
     if action is not None:
         member = _member("action", action, AuditAction)
-        request.action = messages.AuditAction.Value(f"AUDIT_ACTION_{member}")
+        request.action = audit_service_pb2.AuditAction.Value(f"AUDIT_ACTION_{member}")
     if recorded_after is not None:
         request.recorded_after.CopyFrom(_timestamp("recorded_after", recorded_after))
     if recorded_before is not None:
@@ -352,11 +352,13 @@ def list_audit_entries_request(
     return request
 
 
-def verify_audit_request(heads: Iterable[AuditHead], *, page_token: str) -> messages.VerifyAuditRequest:
+def verify_audit_request(heads: Iterable[AuditHead], *, page_token: str) -> audit_service_pb2.VerifyAuditRequest:
     """Return the request message of a page of `verify_audit`."""
-    return messages.VerifyAuditRequest(
+    return audit_service_pb2.VerifyAuditRequest(
         page_token=page_token,
-        heads=[messages.AuditHead(chain=each.chain, sequence=each.sequence, digest=each.digest) for each in heads],
+        heads=[
+            audit_service_pb2.AuditHead(chain=each.chain, sequence=each.sequence, digest=each.digest) for each in heads
+        ],
     )
 
 

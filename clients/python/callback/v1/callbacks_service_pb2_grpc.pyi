@@ -115,43 +115,6 @@ class CallbacksServiceStub:
     `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
-    PauseActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-    paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-    """
-    ResumeActivity: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]
-    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
-    ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]
-    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
-    ListActivities: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]
-    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
-    """
-    GetStatistics: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetStatisticsRequest, _callbacks_service_pb2.GetStatisticsResponse]
-    """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-    `admin`. Fails with STORE_UNAVAILABLE.
-    """
-    ListFindings: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListFindingsRequest, _callbacks_service_pb2.ListFindingsResponse]
-    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
-    `admin`.
-    """
-    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListAuditEntriesRequest, _callbacks_service_pb2.ListAuditEntriesResponse]
-    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-    ROLE_MISSING or STORE_UNAVAILABLE.
-    """
-    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.VerifyAuditRequest, _callbacks_service_pb2.VerifyAuditResponse]
-    """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
-    removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
-    were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-    """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
     administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
@@ -246,43 +209,6 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
     `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
-    """
-    PauseActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.PauseActivityRequest, _callbacks_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-    ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-    paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-    """
-    ResumeActivity: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResumeActivityRequest, _callbacks_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
-    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
-    ListPausedActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListPausedActivitiesRequest, _callbacks_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
-    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
-    ListActivities: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListActivitiesRequest, _callbacks_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
-    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
-    """
-    GetStatistics: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetStatisticsRequest, _callbacks_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
-    """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-    `admin`. Fails with STORE_UNAVAILABLE.
-    """
-    ListFindings: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListFindingsRequest, _callbacks_service_pb2.ListFindingsResponse]  # type: ignore[assignment]
-    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
-    `admin`.
-    """
-    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListAuditEntriesRequest, _callbacks_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
-    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-    ROLE_MISSING or STORE_UNAVAILABLE.
-    """
-    VerifyAudit: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.VerifyAuditRequest, _callbacks_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
-    """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
-    removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
-    were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
@@ -453,91 +379,6 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
         `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
         CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def PauseActivity(
-        self,
-        request: _callbacks_service_pb2.PauseActivityRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.PauseActivityResponse, _abc.Awaitable[_callbacks_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-        paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-        time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def ResumeActivity(
-        self,
-        request: _callbacks_service_pb2.ResumeActivityRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.ResumeActivityResponse, _abc.Awaitable[_callbacks_service_pb2.ResumeActivityResponse]]:
-        """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
-
-    @_abc_1.abstractmethod
-    def ListPausedActivities(
-        self,
-        request: _callbacks_service_pb2.ListPausedActivitiesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListPausedActivitiesResponse]]:
-        """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
-
-    @_abc_1.abstractmethod
-    def ListActivities(
-        self,
-        request: _callbacks_service_pb2.ListActivitiesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.ListActivitiesResponse, _abc.Awaitable[_callbacks_service_pb2.ListActivitiesResponse]]:
-        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-        STORE_UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def GetStatistics(
-        self,
-        request: _callbacks_service_pb2.GetStatisticsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.GetStatisticsResponse, _abc.Awaitable[_callbacks_service_pb2.GetStatisticsResponse]]:
-        """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-        `admin`. Fails with STORE_UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def ListFindings(
-        self,
-        request: _callbacks_service_pb2.ListFindingsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.ListFindingsResponse, _abc.Awaitable[_callbacks_service_pb2.ListFindingsResponse]]:
-        """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-        its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
-        `admin`.
-        """
-
-    @_abc_1.abstractmethod
-    def ListAuditEntries(
-        self,
-        request: _callbacks_service_pb2.ListAuditEntriesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_callbacks_service_pb2.ListAuditEntriesResponse]]:
-        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-        its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-        that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-        ROLE_MISSING or STORE_UNAVAILABLE.
-        """
-
-    @_abc_1.abstractmethod
-    def VerifyAudit(
-        self,
-        request: _callbacks_service_pb2.VerifyAuditRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_callbacks_service_pb2.VerifyAuditResponse, _abc.Awaitable[_callbacks_service_pb2.VerifyAuditResponse]]:
-        """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
-        removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
-        were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-        with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

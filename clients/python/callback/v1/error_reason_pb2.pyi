@@ -25,321 +25,307 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """ERROR_REASON_UNSPECIFIED is never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
-    `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
-    RPC except GetStatistics, ListFindings and ListPausedActivities.
+    """ERROR_REASON_INVALID_REQUEST: the request is not valid, whatever the stored data. A `google.rpc.BadRequest` names
+    every bad field, with the rule as the `reason` of the violation. Returned by every RPC except GetStatistics,
+    ListFindings and ListPausedActivities.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 2
-    """ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
-    by GenerateCallbackUrl.
-    """
-    ERROR_REASON_REQUEST_ID_UNSUPPORTED: _ErrorReason.ValueType  # 3
-    """ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it cannot return the
-    same URL twice. Returned by GenerateCallbackUrl.
-    """
-    ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-    SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
-    """
-    ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
-    kept. Returned by AnswerCall, GetCall and ReplayCall.
-    """
-    ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
-    """ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-    SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
-    """
-    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
-    """ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
-    StreamInvocations.
-    """
-    ERROR_REASON_CALL_IN_PROGRESS: _ErrorReason.ValueType  # 8
-    """ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case, or too many repeats
-    wait with one call. Returned by StreamInvocations.
-    """
-    ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 9
-    """ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
-    StreamInvocations.
-    """
-    ERROR_REASON_RESPONSE_INVALID: _ErrorReason.ValueType  # 10
-    """ERROR_REASON_RESPONSE_INVALID (INTERNAL): the response that the handler decided on cannot be rendered. Metadata:
-    `call_id`. Returned by StreamInvocations.
-    """
-    ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 11
-    """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): the handler missed its deadline. Metadata: `call_id`.
-    Returned by StreamInvocations.
-    """
-    ERROR_REASON_HANDLER_NOT_STARTED: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started, and the case is open again. Metadata:
-    `call_id`. Returned by StreamInvocations.
-    """
-    ERROR_REASON_HANDLER_LOST: _ErrorReason.ValueType  # 13
-    """ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
-    workers broke before it began. Metadata: `call_id`. Returned by StreamInvocations.
-    """
-    ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
-    """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
-    other request is safe to retry. Returned by every RPC except ListFindings and Work.
-    """
-    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 15
-    """ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call
-    was made or its result recorded. Returned by StreamInvocations.
-    """
-    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 16
-    """ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its
-    maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
-    """
-    ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 17
-    """ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
-    Returned by StreamInvocations, WatchCalls and Work.
-    """
-    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
-    """ERROR_REASON_INTERNAL (INTERNAL): an internal error; the server's log has the details. Returned by every RPC."""
-    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
-    """ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
-    or expired. Returned by every RPC.
-    """
-    ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 20
-    """ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal does not have the role that the request needs.
-    Metadata: `role`. Returned by every RPC.
-    """
-    ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: _ErrorReason.ValueType  # 21
-    """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has its maximum number of cases that are not
-    closed. Metadata: `limit`. Returned by GenerateCallbackUrl.
-    """
-    ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 22
-    """ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the verification profile of the
-    case. Nothing has changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
-    """
-    ERROR_REASON_VERIFICATION_UNAVAILABLE: _ErrorReason.ValueType  # 23
-    """ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
-    case, or not yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
-    """
-    ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 24
-    """ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The
-    details have the `Prompt` of the case, if it has one. Returned by StreamInvocations.
-    """
-    ERROR_REASON_AGENT_DETECTED: _ErrorReason.ValueType  # 25
-    """ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that opens links. Nothing has
-    changed. Returned by StreamInvocations.
-    """
-    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
-    """ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
-    owner, than the configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has
-    changed. Returned by StreamInvocations.
-    """
-    ERROR_REASON_CALL_ANSWERED: _ErrorReason.ValueType  # 27
-    """ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
-    Metadata: `status`. Returned by AnswerCall.
-    """
-    ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
-    hold calls. Returned by AnswerCall and ResolveCallback.
-    """
-    ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
-    """ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
-    or its activity has no handler. Returned by ReplayCall.
-    """
-    ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
-    """ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
-    lost that position (a failover, or a restored backup), or a server of a later release made the token. List the
-    callbacks and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
-    """
-    ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
-    """ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again
-    with the last resume token. Returned by WatchCalls.
-    """
-    ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
-    """ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-    announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+    """ERROR_REASON_REQUEST_ID_REUSED: a case with this `request_id` and other content exists. Returned by
     GenerateCallbackUrl.
     """
+    ERROR_REASON_REQUEST_ID_UNSUPPORTED: _ErrorReason.ValueType  # 3
+    """ERROR_REASON_REQUEST_ID_UNSUPPORTED: the server has no `state_key`, so it cannot return the same URL twice. Returned
+    by GenerateCallbackUrl.
+    """
+    ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 4
+    """ERROR_REASON_CALLBACK_NOT_FOUND: there is no such case, or it belongs to another owner. Returned by SetResponse,
+    ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+    """
+    ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
+    """ERROR_REASON_CALL_NOT_FOUND: there is no such call, it belongs to another owner, or it is no longer kept. Returned
+    by AnswerCall, GetCall and ReplayCall.
+    """
+    ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
+    """ERROR_REASON_CALLBACK_CLOSED: the case is closed. Metadata: `close_reason`. Returned by SetResponse,
+    ResolveCallback, ExtendCallback and StreamInvocations.
+    """
+    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 7
+    """ERROR_REASON_STATE_UNKNOWN: there is no case with this state and kind of URL. Returned by StreamInvocations."""
+    ERROR_REASON_CALL_IN_PROGRESS: _ErrorReason.ValueType  # 8
+    """ERROR_REASON_CALL_IN_PROGRESS: another call runs on a single-use case, or too many repeats wait with one call.
+    Returned by StreamInvocations.
+    """
+    ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 9
+    """ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`. Returned by StreamInvocations."""
+    ERROR_REASON_RESPONSE_INVALID: _ErrorReason.ValueType  # 10
+    """ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`.
+    Returned by StreamInvocations.
+    """
+    ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 11
+    """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`. Returned by
+    StreamInvocations.
+    """
+    ERROR_REASON_HANDLER_NOT_STARTED: _ErrorReason.ValueType  # 12
+    """ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`.
+    Returned by StreamInvocations.
+    """
+    ERROR_REASON_HANDLER_LOST: _ErrorReason.ValueType  # 13
+    """ERROR_REASON_HANDLER_LOST: the connection broke after the handler got the call, or the streams of two workers broke
+    before it began. Metadata: `call_id`. Returned by StreamInvocations.
+    """
+    ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
+    """ERROR_REASON_STORE_UNAVAILABLE: the store cannot be reached. An invocation has changed nothing; any other request is
+    safe to retry. Returned by every RPC except ListFindings and Work.
+    """
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 15
+    """ERROR_REASON_OUTCOME_UNKNOWN: the store did not respond in time, so it is unknown whether the call was made or its
+    result recorded. Returned by StreamInvocations.
+    """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 16
+    """ERROR_REASON_TOO_MANY_CALLS: the server process runs its maximum number of calls, or has its maximum bytes of
+    request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+    """
+    ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 17
+    """ERROR_REASON_SERVER_STOPPING: the server process stops and accepts no new calls, workers or watchers. Returned by
+    StreamInvocations, WatchCalls and Work.
+    """
+    ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
+    """ERROR_REASON_INTERNAL: an internal error; the server's log has the details. Returned by every RPC."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 19
+    """ERROR_REASON_UNAUTHENTICATED: there is no token and no known certificate, or the token is wrong or expired. Returned
+    by every RPC.
+    """
+    ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 20
+    """ERROR_REASON_ROLE_MISSING: the principal does not have the role that the request needs. Metadata: `role`. Returned
+    by every RPC.
+    """
+    ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: _ErrorReason.ValueType  # 21
+    """ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: the owner has its maximum number of cases that are not closed. Metadata:
+    `limit`. Returned by GenerateCallbackUrl.
+    """
+    ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 22
+    """ERROR_REASON_VERIFICATION_FAILED: the request does not pass the verification profile of the case. Nothing has
+    changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
+    """
+    ERROR_REASON_VERIFICATION_UNAVAILABLE: _ErrorReason.ValueType  # 23
+    """ERROR_REASON_VERIFICATION_UNAVAILABLE: this server does not have the verification profile of the case, or not yet
+    the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
+    """
+    ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 24
+    """ERROR_REASON_CONFIRMATION_REQUIRED: a person must confirm first. Nothing has changed. The details have the `Prompt`
+    of the case, if it has one. Returned by StreamInvocations.
+    """
+    ERROR_REASON_AGENT_DETECTED: _ErrorReason.ValueType  # 25
+    """ERROR_REASON_AGENT_DETECTED: the request comes from a program that opens links. Nothing has changed. Returned by
+    StreamInvocations.
+    """
+    ERROR_REASON_TOO_MANY_REQUESTS: _ErrorReason.ValueType  # 26
+    """ERROR_REASON_TOO_MANY_REQUESTS: there are more calls on the case, or on all cases of its owner, than the configured
+    rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned by
+    StreamInvocations.
+    """
+    ERROR_REASON_CALL_ANSWERED: _ErrorReason.ValueType  # 27
+    """ERROR_REASON_CALL_ANSWERED: the call already has another answer, or ended without one. Metadata: `status`. Returned
+    by AnswerCall.
+    """
+    ERROR_REASON_CALL_NOT_HELD: _ErrorReason.ValueType  # 28
+    """ERROR_REASON_CALL_NOT_HELD: the handler of the case decides on the call; the case does not hold calls. Returned by
+    AnswerCall and ResolveCallback.
+    """
+    ERROR_REASON_CALL_NOT_REPLAYABLE: _ErrorReason.ValueType  # 29
+    """ERROR_REASON_CALL_NOT_REPLAYABLE: the call runs, its request is not kept whole or was erased, or its activity has no
+    handler. Returned by ReplayCall.
+    """
+    ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
+    """ERROR_REASON_WATCH_POSITION_LOST: events after the resume token are no longer kept, the store has lost that position
+    (a failover, or a restored backup), or a server of a later release made the token. List the callbacks and their
+    calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
+    """
+    ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
+    """ERROR_REASON_WATCHER_TOO_SLOW: the watcher reads more slowly than events come. Watch again with the last resume
+    token. Returned by WatchCalls.
+    """
+    ERROR_REASON_ACTIVITY_NOT_ALLOWED: _ErrorReason.ValueType  # 32
+    """ERROR_REASON_ACTIVITY_NOT_ALLOWED: the principal may not serve an activity that the worker announces, or may not
+    generate callbacks of the activity. Metadata: `activity`. Returned by Work and GenerateCallbackUrl.
+    """
     ERROR_REASON_TOO_MANY_WATCHERS: _ErrorReason.ValueType  # 33
-    """ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
-    total or of this principal. Returned by WatchCalls.
+    """ERROR_REASON_TOO_MANY_WATCHERS: the server process has its maximum number of watchers, in total or of this
+    principal. Returned by WatchCalls.
     """
     ERROR_REASON_ANSWER_NOT_REPEATED: _ErrorReason.ValueType  # 36
-    """ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
-    that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+    """ERROR_REASON_ANSWER_NOT_REPEATED: the request is a repeat of an earlier one, and the answer of that one is no longer
+    kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_CALLBACK_RESOLVED: _ErrorReason.ValueType  # 37
-    """ERROR_REASON_CALLBACK_RESOLVED (FAILED_PRECONDITION): the case already has another answer. Returned by
-    ResolveCallback.
-    """
+    """ERROR_REASON_CALLBACK_RESOLVED: the case already has another answer. Returned by ResolveCallback."""
     ERROR_REASON_CHOICE_REQUIRED: _ErrorReason.ValueType  # 40
-    """ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing
-    has changed. Returned by StreamInvocations.
+    """ERROR_REASON_CHOICE_REQUIRED: the case has choices, and the request is none of them. Nothing has changed. Returned
+    by StreamInvocations.
     """
     ERROR_REASON_SUBJECT_UNKNOWN: _ErrorReason.ValueType  # 41
-    """ERROR_REASON_SUBJECT_UNKNOWN (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no
-    principal has its subject. Returned by every RPC.
+    """ERROR_REASON_SUBJECT_UNKNOWN: the token is a valid ID token of an issuer in the settings, and no principal has its
+    subject. Returned by every RPC.
     """
     ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 42
-    """ERROR_REASON_ISSUER_UNAVAILABLE (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now,
-    so it neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
+    """ERROR_REASON_ISSUER_UNAVAILABLE: the server does not have the keys of the issuer of the ID token now, so it neither
+    accepts nor refuses the token. Nothing has changed. Returned by every RPC.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
-    the prefix: {"reason": "CALLBACK_CLOSED", "domain": "callback", "metadata": {"close_reason": "CONSUMED"}}. The gRPC
-    status code of each reason stands in parentheses. StreamInvocations returns most of its reasons in the result of an
-    invocation.
+    the prefix: {"reason": "CALLBACK_CLOSED", "domain": "callback", "metadata": {"close_reason": "CONSUMED"}}. The options
+    of each reason are its gRPC status code, its HTTP status and a title (`options.proto`). StreamInvocations returns most
+    of its reasons in the result of an invocation.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """ERROR_REASON_UNSPECIFIED is never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""ERROR_REASON_INVALID_REQUEST (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
-`google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
-RPC except GetStatistics, ListFindings and ListPausedActivities.
+"""ERROR_REASON_INVALID_REQUEST: the request is not valid, whatever the stored data. A `google.rpc.BadRequest` names
+every bad field, with the rule as the `reason` of the violation. Returned by every RPC except GetStatistics,
+ListFindings and ListPausedActivities.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 2
-"""ERROR_REASON_REQUEST_ID_REUSED (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned
-by GenerateCallbackUrl.
-"""
-ERROR_REASON_REQUEST_ID_UNSUPPORTED: ErrorReason.ValueType  # 3
-"""ERROR_REASON_REQUEST_ID_UNSUPPORTED (FAILED_PRECONDITION): the server has no `state_key`, so it cannot return the
-same URL twice. Returned by GenerateCallbackUrl.
-"""
-ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
-"""ERROR_REASON_CALLBACK_NOT_FOUND (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
-SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
-"""
-ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
-"""ERROR_REASON_CALL_NOT_FOUND (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer
-kept. Returned by AnswerCall, GetCall and ReplayCall.
-"""
-ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
-"""ERROR_REASON_CALLBACK_CLOSED (FAILED_PRECONDITION): the case is closed. Metadata: `close_reason`. Returned by
-SetResponse, ResolveCallback, ExtendCallback and StreamInvocations.
-"""
-ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
-"""ERROR_REASON_STATE_UNKNOWN (NOT_FOUND): there is no case with this state and kind of URL. Returned by
-StreamInvocations.
-"""
-ERROR_REASON_CALL_IN_PROGRESS: ErrorReason.ValueType  # 8
-"""ERROR_REASON_CALL_IN_PROGRESS (ABORTED): another call runs on a single-use case, or too many repeats
-wait with one call. Returned by StreamInvocations.
-"""
-ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 9
-"""ERROR_REASON_HANDLER_FAILED (INTERNAL): the handler returned an error. Metadata: `call_id`. Returned by
-StreamInvocations.
-"""
-ERROR_REASON_RESPONSE_INVALID: ErrorReason.ValueType  # 10
-"""ERROR_REASON_RESPONSE_INVALID (INTERNAL): the response that the handler decided on cannot be rendered. Metadata:
-`call_id`. Returned by StreamInvocations.
-"""
-ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 11
-"""ERROR_REASON_HANDLER_DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): the handler missed its deadline. Metadata: `call_id`.
-Returned by StreamInvocations.
-"""
-ERROR_REASON_HANDLER_NOT_STARTED: ErrorReason.ValueType  # 12
-"""ERROR_REASON_HANDLER_NOT_STARTED (UNAVAILABLE): the handler never started, and the case is open again. Metadata:
-`call_id`. Returned by StreamInvocations.
-"""
-ERROR_REASON_HANDLER_LOST: ErrorReason.ValueType  # 13
-"""ERROR_REASON_HANDLER_LOST (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
-workers broke before it began. Metadata: `call_id`. Returned by StreamInvocations.
-"""
-ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
-"""ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any
-other request is safe to retry. Returned by every RPC except ListFindings and Work.
-"""
-ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 15
-"""ERROR_REASON_OUTCOME_UNKNOWN (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call
-was made or its result recorded. Returned by StreamInvocations.
-"""
-ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 16
-"""ERROR_REASON_TOO_MANY_CALLS (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its
-maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
-"""
-ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
-"""ERROR_REASON_SERVER_STOPPING (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
-Returned by StreamInvocations, WatchCalls and Work.
-"""
-ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
-"""ERROR_REASON_INTERNAL (INTERNAL): an internal error; the server's log has the details. Returned by every RPC."""
-ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
-"""ERROR_REASON_UNAUTHENTICATED (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong
-or expired. Returned by every RPC.
-"""
-ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 20
-"""ERROR_REASON_ROLE_MISSING (PERMISSION_DENIED): the principal does not have the role that the request needs.
-Metadata: `role`. Returned by every RPC.
-"""
-ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: ErrorReason.ValueType  # 21
-"""ERROR_REASON_TOO_MANY_OPEN_CALLBACKS (RESOURCE_EXHAUSTED): the owner has its maximum number of cases that are not
-closed. Metadata: `limit`. Returned by GenerateCallbackUrl.
-"""
-ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 22
-"""ERROR_REASON_VERIFICATION_FAILED (FAILED_PRECONDITION): the request does not pass the verification profile of the
-case. Nothing has changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
-"""
-ERROR_REASON_VERIFICATION_UNAVAILABLE: ErrorReason.ValueType  # 23
-"""ERROR_REASON_VERIFICATION_UNAVAILABLE (UNAVAILABLE): this server does not have the verification profile of the
-case, or not yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
-"""
-ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
-"""ERROR_REASON_CONFIRMATION_REQUIRED (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The
-details have the `Prompt` of the case, if it has one. Returned by StreamInvocations.
-"""
-ERROR_REASON_AGENT_DETECTED: ErrorReason.ValueType  # 25
-"""ERROR_REASON_AGENT_DETECTED (FAILED_PRECONDITION): the request comes from a program that opens links. Nothing has
-changed. Returned by StreamInvocations.
-"""
-ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
-"""ERROR_REASON_TOO_MANY_REQUESTS (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its
-owner, than the configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has
-changed. Returned by StreamInvocations.
-"""
-ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
-"""ERROR_REASON_CALL_ANSWERED (FAILED_PRECONDITION): the call already has another answer, or ended without one.
-Metadata: `status`. Returned by AnswerCall.
-"""
-ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
-"""ERROR_REASON_CALL_NOT_HELD (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not
-hold calls. Returned by AnswerCall and ResolveCallback.
-"""
-ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
-"""ERROR_REASON_CALL_NOT_REPLAYABLE (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased,
-or its activity has no handler. Returned by ReplayCall.
-"""
-ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
-"""ERROR_REASON_WATCH_POSITION_LOST (OUT_OF_RANGE): events after the resume token are no longer kept, the store has
-lost that position (a failover, or a restored backup), or a server of a later release made the token. List the
-callbacks and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
-"""
-ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
-"""ERROR_REASON_WATCHER_TOO_SLOW (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again
-with the last resume token. Returned by WatchCalls.
-"""
-ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
-"""ERROR_REASON_ACTIVITY_NOT_ALLOWED (PERMISSION_DENIED): the principal may not serve an activity that the worker
-announces, or may not generate callbacks of the activity. Metadata: `activity`. Returned by Work and
+"""ERROR_REASON_REQUEST_ID_REUSED: a case with this `request_id` and other content exists. Returned by
 GenerateCallbackUrl.
 """
+ERROR_REASON_REQUEST_ID_UNSUPPORTED: ErrorReason.ValueType  # 3
+"""ERROR_REASON_REQUEST_ID_UNSUPPORTED: the server has no `state_key`, so it cannot return the same URL twice. Returned
+by GenerateCallbackUrl.
+"""
+ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 4
+"""ERROR_REASON_CALLBACK_NOT_FOUND: there is no such case, or it belongs to another owner. Returned by SetResponse,
+ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+"""
+ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
+"""ERROR_REASON_CALL_NOT_FOUND: there is no such call, it belongs to another owner, or it is no longer kept. Returned
+by AnswerCall, GetCall and ReplayCall.
+"""
+ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
+"""ERROR_REASON_CALLBACK_CLOSED: the case is closed. Metadata: `close_reason`. Returned by SetResponse,
+ResolveCallback, ExtendCallback and StreamInvocations.
+"""
+ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 7
+"""ERROR_REASON_STATE_UNKNOWN: there is no case with this state and kind of URL. Returned by StreamInvocations."""
+ERROR_REASON_CALL_IN_PROGRESS: ErrorReason.ValueType  # 8
+"""ERROR_REASON_CALL_IN_PROGRESS: another call runs on a single-use case, or too many repeats wait with one call.
+Returned by StreamInvocations.
+"""
+ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 9
+"""ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`. Returned by StreamInvocations."""
+ERROR_REASON_RESPONSE_INVALID: ErrorReason.ValueType  # 10
+"""ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`.
+Returned by StreamInvocations.
+"""
+ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 11
+"""ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`. Returned by
+StreamInvocations.
+"""
+ERROR_REASON_HANDLER_NOT_STARTED: ErrorReason.ValueType  # 12
+"""ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`.
+Returned by StreamInvocations.
+"""
+ERROR_REASON_HANDLER_LOST: ErrorReason.ValueType  # 13
+"""ERROR_REASON_HANDLER_LOST: the connection broke after the handler got the call, or the streams of two workers broke
+before it began. Metadata: `call_id`. Returned by StreamInvocations.
+"""
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
+"""ERROR_REASON_STORE_UNAVAILABLE: the store cannot be reached. An invocation has changed nothing; any other request is
+safe to retry. Returned by every RPC except ListFindings and Work.
+"""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 15
+"""ERROR_REASON_OUTCOME_UNKNOWN: the store did not respond in time, so it is unknown whether the call was made or its
+result recorded. Returned by StreamInvocations.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 16
+"""ERROR_REASON_TOO_MANY_CALLS: the server process runs its maximum number of calls, or has its maximum bytes of
+request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+"""
+ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
+"""ERROR_REASON_SERVER_STOPPING: the server process stops and accepts no new calls, workers or watchers. Returned by
+StreamInvocations, WatchCalls and Work.
+"""
+ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
+"""ERROR_REASON_INTERNAL: an internal error; the server's log has the details. Returned by every RPC."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 19
+"""ERROR_REASON_UNAUTHENTICATED: there is no token and no known certificate, or the token is wrong or expired. Returned
+by every RPC.
+"""
+ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 20
+"""ERROR_REASON_ROLE_MISSING: the principal does not have the role that the request needs. Metadata: `role`. Returned
+by every RPC.
+"""
+ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: ErrorReason.ValueType  # 21
+"""ERROR_REASON_TOO_MANY_OPEN_CALLBACKS: the owner has its maximum number of cases that are not closed. Metadata:
+`limit`. Returned by GenerateCallbackUrl.
+"""
+ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 22
+"""ERROR_REASON_VERIFICATION_FAILED: the request does not pass the verification profile of the case. Nothing has
+changed. Metadata: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
+"""
+ERROR_REASON_VERIFICATION_UNAVAILABLE: ErrorReason.ValueType  # 23
+"""ERROR_REASON_VERIFICATION_UNAVAILABLE: this server does not have the verification profile of the case, or not yet
+the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
+"""
+ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 24
+"""ERROR_REASON_CONFIRMATION_REQUIRED: a person must confirm first. Nothing has changed. The details have the `Prompt`
+of the case, if it has one. Returned by StreamInvocations.
+"""
+ERROR_REASON_AGENT_DETECTED: ErrorReason.ValueType  # 25
+"""ERROR_REASON_AGENT_DETECTED: the request comes from a program that opens links. Nothing has changed. Returned by
+StreamInvocations.
+"""
+ERROR_REASON_TOO_MANY_REQUESTS: ErrorReason.ValueType  # 26
+"""ERROR_REASON_TOO_MANY_REQUESTS: there are more calls on the case, or on all cases of its owner, than the configured
+rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned by
+StreamInvocations.
+"""
+ERROR_REASON_CALL_ANSWERED: ErrorReason.ValueType  # 27
+"""ERROR_REASON_CALL_ANSWERED: the call already has another answer, or ended without one. Metadata: `status`. Returned
+by AnswerCall.
+"""
+ERROR_REASON_CALL_NOT_HELD: ErrorReason.ValueType  # 28
+"""ERROR_REASON_CALL_NOT_HELD: the handler of the case decides on the call; the case does not hold calls. Returned by
+AnswerCall and ResolveCallback.
+"""
+ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
+"""ERROR_REASON_CALL_NOT_REPLAYABLE: the call runs, its request is not kept whole or was erased, or its activity has no
+handler. Returned by ReplayCall.
+"""
+ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
+"""ERROR_REASON_WATCH_POSITION_LOST: events after the resume token are no longer kept, the store has lost that position
+(a failover, or a restored backup), or a server of a later release made the token. List the callbacks and their
+calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
+"""
+ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
+"""ERROR_REASON_WATCHER_TOO_SLOW: the watcher reads more slowly than events come. Watch again with the last resume
+token. Returned by WatchCalls.
+"""
+ERROR_REASON_ACTIVITY_NOT_ALLOWED: ErrorReason.ValueType  # 32
+"""ERROR_REASON_ACTIVITY_NOT_ALLOWED: the principal may not serve an activity that the worker announces, or may not
+generate callbacks of the activity. Metadata: `activity`. Returned by Work and GenerateCallbackUrl.
+"""
 ERROR_REASON_TOO_MANY_WATCHERS: ErrorReason.ValueType  # 33
-"""ERROR_REASON_TOO_MANY_WATCHERS (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in
-total or of this principal. Returned by WatchCalls.
+"""ERROR_REASON_TOO_MANY_WATCHERS: the server process has its maximum number of watchers, in total or of this
+principal. Returned by WatchCalls.
 """
 ERROR_REASON_ANSWER_NOT_REPEATED: ErrorReason.ValueType  # 36
-"""ERROR_REASON_ANSWER_NOT_REPEATED (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of
-that one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+"""ERROR_REASON_ANSWER_NOT_REPEATED: the request is a repeat of an earlier one, and the answer of that one is no longer
+kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_CALLBACK_RESOLVED: ErrorReason.ValueType  # 37
-"""ERROR_REASON_CALLBACK_RESOLVED (FAILED_PRECONDITION): the case already has another answer. Returned by
-ResolveCallback.
-"""
+"""ERROR_REASON_CALLBACK_RESOLVED: the case already has another answer. Returned by ResolveCallback."""
 ERROR_REASON_CHOICE_REQUIRED: ErrorReason.ValueType  # 40
-"""ERROR_REASON_CHOICE_REQUIRED (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing
-has changed. Returned by StreamInvocations.
+"""ERROR_REASON_CHOICE_REQUIRED: the case has choices, and the request is none of them. Nothing has changed. Returned
+by StreamInvocations.
 """
 ERROR_REASON_SUBJECT_UNKNOWN: ErrorReason.ValueType  # 41
-"""ERROR_REASON_SUBJECT_UNKNOWN (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no
-principal has its subject. Returned by every RPC.
+"""ERROR_REASON_SUBJECT_UNKNOWN: the token is a valid ID token of an issuer in the settings, and no principal has its
+subject. Returned by every RPC.
 """
 ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 42
-"""ERROR_REASON_ISSUER_UNAVAILABLE (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now,
-so it neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
+"""ERROR_REASON_ISSUER_UNAVAILABLE: the server does not have the keys of the issuer of the ID token now, so it neither
+accepts nor refuses the token. Nothing has changed. Returned by every RPC.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -14,180 +14,123 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/callback_handler_service.proto.
  */
 export const file_callback_v1_callback_handler_service: GenFile = /*@__PURE__*/
-  fileDesc("CipjYWxsYmFjay92MS9jYWxsYmFja19oYW5kbGVyX3NlcnZpY2UucHJvdG8SC2NhbGxiYWNrLnYxIoYGChVIYW5kbGVDYWxsYmFja1JlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCRIcChRjYWxsYmFja19zeXN0ZW1fY2FzZRgCIAEoCRIZChFjYWxsYmFja19hY3Rpdml0eRgDIAEoCRIeChZjYWxsYmFja19hY3Rpdml0eV9jYXNlGAQgASgJEg8KB2F0dGVtcHQYBSABKAMSFgoOcmVxdWVzdF9tZXRob2QYBiABKAkSLAoPcmVxdWVzdF9oZWFkZXJzGAcgAygLMhMuY2FsbGJhY2sudjEuSGVhZGVyEjIKDXJlcXVlc3RfcXVlcnkYCCADKAsyGy5jYWxsYmFjay52MS5RdWVyeVBhcmFtZXRlchIcChRyZXF1ZXN0X3F1ZXJ5X3N0cmluZxgJIAEoCRIUCgxyZXF1ZXN0X2JvZHkYCiABKAwSFgoOY2xpZW50X2FkZHJlc3MYCyABKAkSJwoIcmVzcG9uc2UYDCABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRI+CgZsYWJlbHMYDSADKAsyLi5jYWxsYmFjay52MS5IYW5kbGVDYWxsYmFja1JlcXVlc3QuTGFiZWxzRW50cnkSLAoIZGVhZGxpbmUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB3RpbWVvdXQYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHAoUdmVyaWZpY2F0aW9uX3Byb2ZpbGUYDyABKAkSEAoIdmVyaWZpZWQYFiABKAgSEgoKbWVzc2FnZV9pZBgQIAEoCRIQCghyZXBsYXllZBgRIAEoCBINCgVvd25lchgSIAEoCRIXCg9jYWxsYmFja19jaG9pY2UYFCABKAkSJwoGcmVhc29uGBMgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbhITCgt0cmFjZXBhcmVudBgYIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlUKGUhhbmRsZU5vdGlmaWNhdGlvblJlcXVlc3QSOAoMbm90aWZpY2F0aW9uGAEgASgLMiIuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXF1ZXN0IlMKGkhhbmRsZU5vdGlmaWNhdGlvblJlc3BvbnNlEjUKCGRlY2lzaW9uGAEgASgLMiMuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXNwb25zZSKdAQoWSGFuZGxlQ2FsbGJhY2tSZXNwb25zZRIlCgd2ZXJkaWN0GAEgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEhEKCWtlZXBfb3BlbhgDIAEoCBINCgVjbG9zZRgEIAEoCBIRCglub19yZXBlYXQYBSABKAgiUgoTUmVmdXNlQW5zd2VyUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAIgASgJEg8KB3Byb2JsZW0YAyABKAkiFgoUUmVmdXNlQW5zd2VyUmVzcG9uc2UqTgoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASFAoQVkVSRElDVF9BQ0NFUFRFRBABEhQKEFZFUkRJQ1RfUkVKRUNURUQQAjKvAgoWQ2FsbGJhY2tIYW5kbGVyU2VydmljZRJZCg5IYW5kbGVDYWxsYmFjaxIiLmNhbGxiYWNrLnYxLkhhbmRsZUNhbGxiYWNrUmVxdWVzdBojLmNhbGxiYWNrLnYxLkhhbmRsZUNhbGxiYWNrUmVzcG9uc2USZQoSSGFuZGxlTm90aWZpY2F0aW9uEiYuY2FsbGJhY2sudjEuSGFuZGxlTm90aWZpY2F0aW9uUmVxdWVzdBonLmNhbGxiYWNrLnYxLkhhbmRsZU5vdGlmaWNhdGlvblJlc3BvbnNlElMKDFJlZnVzZUFuc3dlchIgLmNhbGxiYWNrLnYxLlJlZnVzZUFuc3dlclJlcXVlc3QaIS5jYWxsYmFjay52MS5SZWZ1c2VBbnN3ZXJSZXNwb25zZWIGcHJvdG8z", [file_callback_v1_callback, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CipjYWxsYmFjay92MS9jYWxsYmFja19oYW5kbGVyX3NlcnZpY2UucHJvdG8SC2NhbGxiYWNrLnYxIoYGChVIYW5kbGVDYWxsYmFja1JlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCRIcChRjYWxsYmFja19zeXN0ZW1fY2FzZRgCIAEoCRIZChFjYWxsYmFja19hY3Rpdml0eRgDIAEoCRIeChZjYWxsYmFja19hY3Rpdml0eV9jYXNlGAQgASgJEg8KB2F0dGVtcHQYBSABKAMSFgoOcmVxdWVzdF9tZXRob2QYBiABKAkSLAoPcmVxdWVzdF9oZWFkZXJzGAcgAygLMhMuY2FsbGJhY2sudjEuSGVhZGVyEjIKDXJlcXVlc3RfcXVlcnkYCCADKAsyGy5jYWxsYmFjay52MS5RdWVyeVBhcmFtZXRlchIcChRyZXF1ZXN0X3F1ZXJ5X3N0cmluZxgJIAEoCRIUCgxyZXF1ZXN0X2JvZHkYCiABKAwSFgoOY2xpZW50X2FkZHJlc3MYCyABKAkSJwoIcmVzcG9uc2UYDCABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRI+CgZsYWJlbHMYDSADKAsyLi5jYWxsYmFjay52MS5IYW5kbGVDYWxsYmFja1JlcXVlc3QuTGFiZWxzRW50cnkSLAoIZGVhZGxpbmUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKB3RpbWVvdXQYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHAoUdmVyaWZpY2F0aW9uX3Byb2ZpbGUYDyABKAkSEAoIdmVyaWZpZWQYFiABKAgSEgoKbWVzc2FnZV9pZBgQIAEoCRIQCghyZXBsYXllZBgRIAEoCBINCgVvd25lchgSIAEoCRIXCg9jYWxsYmFja19jaG9pY2UYFCABKAkSJwoGcmVhc29uGBMgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbhITCgt0cmFjZXBhcmVudBgYIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlUKGUhhbmRsZU5vdGlmaWNhdGlvblJlcXVlc3QSOAoMbm90aWZpY2F0aW9uGAEgASgLMiIuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXF1ZXN0IlMKGkhhbmRsZU5vdGlmaWNhdGlvblJlc3BvbnNlEjUKCGRlY2lzaW9uGAEgASgLMiMuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXNwb25zZSKdAQoWSGFuZGxlQ2FsbGJhY2tSZXNwb25zZRIlCgd2ZXJkaWN0GAEgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEhEKCWtlZXBfb3BlbhgDIAEoCBINCgVjbG9zZRgEIAEoCBIRCglub19yZXBlYXQYBSABKAgiUgoTUmVmdXNlQW5zd2VyUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAIgASgJEg8KB3Byb2JsZW0YAyABKAkiFgoUUmVmdXNlQW5zd2VyUmVzcG9uc2UqTgoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASFAoQVkVSRElDVF9BQ0NFUFRFRBABEhQKEFZFUkRJQ1RfUkVKRUNURUQQAjKvAgoWQ2FsbGJhY2tIYW5kbGVyU2VydmljZRJZCg5IYW5kbGVDYWxsYmFjaxIiLmNhbGxiYWNrLnYxLkhhbmRsZUNhbGxiYWNrUmVxdWVzdBojLmNhbGxiYWNrLnYxLkhhbmRsZUNhbGxiYWNrUmVzcG9uc2USZQoSSGFuZGxlTm90aWZpY2F0aW9uEiYuY2FsbGJhY2sudjEuSGFuZGxlTm90aWZpY2F0aW9uUmVxdWVzdBonLmNhbGxiYWNrLnYxLkhhbmRsZU5vdGlmaWNhdGlvblJlc3BvbnNlElMKDFJlZnVzZUFuc3dlchIgLmNhbGxiYWNrLnYxLlJlZnVzZUFuc3dlclJlcXVlc3QaIS5jYWxsYmFjay52MS5SZWZ1c2VBbnN3ZXJSZXNwb25zZUIAYgZwcm90bzM", [file_callback_v1_callback, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * HandleCallbackRequest is one call, or one notification. A handler gets notifications only if it takes them: by
- * HandleNotification, or over a stream whose Hello has the activity in `notification_activities`. A notification has no
- * request: the fields of the request, `response` and `verification_profile` are empty.
- *
  * @generated from message callback.v1.HandleCallbackRequest
  */
 export type HandleCallbackRequest = Message<"callback.v1.HandleCallbackRequest"> & {
   /**
-   * call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * callback_system_case is the id of the case that was called (`callback_case_id`).
-   *
    * @generated from field: string callback_system_case = 2;
    */
   callbackSystemCase: string;
 
   /**
-   * callback_activity is the activity of the case.
-   *
    * @generated from field: string callback_activity = 3;
    */
   callbackActivity: string;
 
   /**
-   * callback_activity_case is the value that was given when the case was generated. Can be empty.
-   *
    * @generated from field: string callback_activity_case = 4;
    */
   callbackActivityCase: string;
 
   /**
-   * attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for a
-   * notification, it is the number of the attempt of this call: the `call_id` stays the same.
-   *
    * @generated from field: int64 attempt = 5;
    */
   attempt: bigint;
 
   /**
-   * request_method is the HTTP method in lower case: get, post, put, delete or patch.
-   *
    * @generated from field: string request_method = 6;
    */
   requestMethod: string;
 
   /**
-   * request_headers are the header fields of the request in order, with repeated fields.
-   *
    * @generated from field: repeated callback.v1.Header request_headers = 7;
    */
   requestHeaders: Header[];
 
   /**
-   * request_query are the parameters of the query string in order, with repeated parameters. On `/cbq/` they include
-   * the state parameter.
-   *
    * @generated from field: repeated callback.v1.QueryParameter request_query = 8;
    */
   requestQuery: QueryParameter[];
 
   /**
-   * request_query_string is the query string as sent, without the `?`.
-   *
    * @generated from field: string request_query_string = 9;
    */
   requestQueryString: string;
 
   /**
-   * request_body is the body, byte for byte: not decoded, decompressed or parsed.
-   *
    * @generated from field: bytes request_body = 10;
    */
   requestBody: Uint8Array;
 
   /**
-   * client_address is the address of the client. Empty if unknown.
-   *
    * @generated from field: string client_address = 11;
    */
   clientAddress: string;
 
   /**
-   * response is the response of the case when the call started. The caller gets the response that the case has when the
-   * call ends, which SetResponse may have changed, unless the handler overrides it.
-   *
    * @generated from field: callback.v1.Response response = 12;
    */
   response?: Response | undefined;
 
   /**
-   * labels are the labels of the case.
-   *
    * @generated from field: map<string, string> labels = 13;
    */
   labels: { [key: string]: string };
 
   /**
-   * deadline is the time after which a decision is too late, by the clock of the server: compare it with no other clock.
-   * It is also the gRPC deadline.
-   *
    * @generated from field: google.protobuf.Timestamp deadline = 14;
    */
   deadline?: Timestamp | undefined;
 
   /**
-   * timeout is the time from when the message was sent until `deadline`. It needs no clock that agrees with the server's.
-   *
    * @generated from field: google.protobuf.Duration timeout = 23;
    */
   timeout?: Duration | undefined;
 
   /**
-   * verification_profile is the profile that the request passed. Empty: the sender is not verified.
-   *
    * @generated from field: string verification_profile = 15;
    */
   verificationProfile: string;
 
   /**
-   * verified says whether the request passed a verification profile. It is false if none was required, and if the
-   * profile only reports (`enforce = false`) and the request did not pass it.
-   *
    * @generated from field: bool verified = 22;
    */
   verified: boolean;
 
   /**
-   * message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none.
-   *
    * @generated from field: string message_id = 16;
    */
   messageId: string;
 
   /**
-   * replayed says that an owner replayed the call.
-   *
    * @generated from field: bool replayed = 17;
    */
   replayed: boolean;
 
   /**
-   * owner is the principal that generated the case; `local` where no principals are configured.
-   *
    * @generated from field: string owner = 18;
    */
   owner: string;
 
   /**
-   * callback_choice is the value of the choice that a person made on the page of a CONFIRM case (`prompt`). Empty if the
-   * case has no choices.
-   *
    * @generated from field: string callback_choice = 20;
    */
   callbackChoice: string;
 
   /**
-   * reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification.
-   *
    * @generated from field: callback.v1.CallReason reason = 19;
    */
   reason: CallReason;
 
   /**
-   * traceparent is the W3C trace context of this attempt, as the header `traceparent` has it: the parent of the span of
-   * the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not traced.
-   *
    * @generated from field: string traceparent = 24;
    */
   traceparent: string;
@@ -201,14 +144,10 @@ export const HandleCallbackRequestSchema: GenMessage<HandleCallbackRequest> = /*
   messageDesc(file_callback_v1_callback_handler_service, 0);
 
 /**
- * HandleNotificationRequest is one notification.
- *
  * @generated from message callback.v1.HandleNotificationRequest
  */
 export type HandleNotificationRequest = Message<"callback.v1.HandleNotificationRequest"> & {
   /**
-   * notification is the notification. Its `reason` is REMINDER or EXPIRY.
-   *
    * @generated from field: callback.v1.HandleCallbackRequest notification = 1;
    */
   notification?: HandleCallbackRequest | undefined;
@@ -222,15 +161,10 @@ export const HandleNotificationRequestSchema: GenMessage<HandleNotificationReque
   messageDesc(file_callback_v1_callback_handler_service, 1);
 
 /**
- * HandleNotificationResponse is the decision of the handler.
- *
  * @generated from message callback.v1.HandleNotificationResponse
  */
 export type HandleNotificationResponse = Message<"callback.v1.HandleNotificationResponse"> & {
   /**
-   * decision is the decision. Required. ACCEPTED: the notification is DELIVERED, and with `close` the case is closed.
-   * REJECTED: it is DEAD. There is no response and no call, so `response`, `keep_open` and `no_repeat` have no effect.
-   *
    * @generated from field: callback.v1.HandleCallbackResponse decision = 1;
    */
   decision?: HandleCallbackResponse | undefined;
@@ -244,50 +178,30 @@ export const HandleNotificationResponseSchema: GenMessage<HandleNotificationResp
   messageDesc(file_callback_v1_callback_handler_service, 2);
 
 /**
- * HandleCallbackResponse is the decision of the handler.
- *
  * @generated from message callback.v1.HandleCallbackResponse
  */
 export type HandleCallbackResponse = Message<"callback.v1.HandleCallbackResponse"> & {
   /**
-   * verdict says whether the data was accepted. Required.
-   *
    * @generated from field: callback.v1.Verdict verdict = 1;
    */
   verdict: Verdict;
 
   /**
-   * response overrides the response that the case has when the call ends. After ACCEPTED, each attribute that is set
-   * replaces that of the case. After REJECTED, only this response is used, with code 422 by default; with this code, no
-   * headers and no body, the caller gets a page or a problem of the edge. If the resulting response is not valid, the
-   * call is FAILED, the caller gets a 502, and the handler gets the reason (RefuseAnswer, or `answer_refused` for a
-   * worker).
-   *
    * @generated from field: callback.v1.Response response = 2;
    */
   response?: Response | undefined;
 
   /**
-   * keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
-   * Default false. No effect otherwise.
-   *
    * @generated from field: bool keep_open = 3;
    */
   keepOpen: boolean;
 
   /**
-   * close, after ACCEPTED, records the success and closes the case with reason CONSUMED, also where the case allows
-   * multiple calls, and from a delivery. Other calls that run on the case continue. Default false. A close together with
-   * `keep_open` or REJECTED makes the call FAILED, with INVALID_RESPONSE.
-   *
    * @generated from field: bool close = 4;
    */
   close: boolean;
 
   /**
-   * no_repeat says that the answer must not be given twice, for example because it contains a secret: a repeat of the
-   * request gets a 410. Default false.
-   *
    * @generated from field: bool no_repeat = 5;
    */
   noRepeat: boolean;
@@ -301,28 +215,20 @@ export const HandleCallbackResponseSchema: GenMessage<HandleCallbackResponse> = 
   messageDesc(file_callback_v1_callback_handler_service, 3);
 
 /**
- * RefuseAnswerRequest says what is wrong with a decision.
- *
  * @generated from message callback.v1.RefuseAnswerRequest
  */
 export type RefuseAnswerRequest = Message<"callback.v1.RefuseAnswerRequest"> & {
   /**
-   * call_id is the call.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * callback_activity is the activity of the call.
-   *
    * @generated from field: string callback_activity = 2;
    */
   callbackActivity: string;
 
   /**
-   * problem describes what is wrong, in a sentence. It is the `failure_detail` of the call.
-   *
    * @generated from field: string problem = 3;
    */
   problem: string;
@@ -336,8 +242,6 @@ export const RefuseAnswerRequestSchema: GenMessage<RefuseAnswerRequest> = /*@__P
   messageDesc(file_callback_v1_callback_handler_service, 4);
 
 /**
- * RefuseAnswerResponse is empty.
- *
  * @generated from message callback.v1.RefuseAnswerResponse
  */
 export type RefuseAnswerResponse = Message<"callback.v1.RefuseAnswerResponse"> & {
@@ -351,28 +255,20 @@ export const RefuseAnswerResponseSchema: GenMessage<RefuseAnswerResponse> = /*@_
   messageDesc(file_callback_v1_callback_handler_service, 5);
 
 /**
- * Verdict is the decision of a handler about the data that was sent.
- *
  * @generated from enum callback.v1.Verdict
  */
 export enum Verdict {
   /**
-   * VERDICT_UNSPECIFIED is not a decision: the call is FAILED.
-   *
    * @generated from enum value: VERDICT_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * VERDICT_ACCEPTED: the call SUCCEEDED, whatever the code of the response.
-   *
    * @generated from enum value: VERDICT_ACCEPTED = 1;
    */
   ACCEPTED = 1,
 
   /**
-   * VERDICT_REJECTED: incorrect data was sent, and the call is REJECTED.
-   *
    * @generated from enum value: VERDICT_REJECTED = 2;
    */
   REJECTED = 2,
@@ -385,18 +281,10 @@ export const VerdictSchema: GenEnum<Verdict> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback_handler_service, 0);
 
 /**
- * CallbackHandlerService is implemented by internal services and called by the Callback server. One service can handle
- * any number of activities. The configuration of the server declares each activity with the address of the service.
- *
  * @generated from service callback.v1.CallbackHandlerService
  */
 export const CallbackHandlerService: GenService<{
   /**
-   * HandleCallback decides on a call. The server sends it once for each call. Any error status makes the call FAILED:
-   * the caller gets a 504 for DEADLINE_EXCEEDED, a 503 for UNAVAILABLE (which is indistinguishable from a broken
-   * connection), and a 502 for any other code. The message of the error is never shown to the caller. If the caller
-   * disconnects, the RPC continues.
-   *
    * @generated from rpc callback.v1.CallbackHandlerService.HandleCallback
    */
   handleCallback: {
@@ -405,12 +293,6 @@ export const CallbackHandlerService: GenService<{
     output: typeof HandleCallbackResponseSchema;
   },
   /**
-   * HandleNotification tells a handler that a reminder is due, or that the case has expired. The server sends it only
-   * for cases that ask for it (`notify` of GenerateCallbackUrl), and retries it like the delivery of a call in ACK mode,
-   * with the same `call_id`. A handler takes notifications by implementing this RPC: for an activity without
-   * a function for them, leave it unimplemented or return UNIMPLEMENTED. The notification then waits, with the failure
-   * NO_HANDLER. Any other error status makes the attempt fail.
-   *
    * @generated from rpc callback.v1.CallbackHandlerService.HandleNotification
    */
   handleNotification: {
@@ -419,9 +301,6 @@ export const CallbackHandlerService: GenService<{
     output: typeof HandleNotificationResponseSchema;
   },
   /**
-   * RefuseAnswer reports to a handler that its decision on a call cannot be rendered, for the log of the handler's
-   * authors. The call is FAILED whatever the handler returns. A service may leave this RPC unimplemented.
-   *
    * @generated from rpc callback.v1.CallbackHandlerService.RefuseAnswer
    */
   refuseAnswer: {

@@ -12,235 +12,163 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/callback.proto.
  */
 export const file_callback_v1_callback: GenFile = /*@__PURE__*/
-  fileDesc("ChpjYWxsYmFjay92MS9jYWxsYmFjay5wcm90bxILY2FsbGJhY2sudjEitgkKCENhbGxiYWNrEhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSDQoFb3duZXIYAiABKAkSKwoGc3RhdHVzGAMgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAQgASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkSHgoWY2FsbGJhY2tfYWN0aXZpdHlfY2FzZRgGIAEoCRIdChVzdGF0ZV9xdWVyeV9wYXJhbWV0ZXIYByABKAkSHQoVcmV0cnlhYmxlX2FmdGVyX2Vycm9yGAggASgIEhwKFGFsbG93X211bHRpcGxlX2NhbGxzGAkgASgIEhoKEmFsdGVybmF0aXZlX2RvbWFpbhgKIAEoCRInCghyZXNwb25zZRgLIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEjEKBmxhYmVscxgMIAMoCzIhLmNhbGxiYWNrLnYxLkNhbGxiYWNrLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FsbF9jb3VudBgQIAEoAxIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgRIAEoCRIoCglnZXRfZ3VhcmQYEiABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgTIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGBUgASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgWIAEoCBIsCglob2xkX3RpbWUYHCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNcmVwZWF0X3dpbmRvdxgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglub19yZXBlYXQYGCABKAgSEAoIcmVzb2x2ZWQYHSABKAgSLgoPY2xvc2VkX3Jlc3BvbnNlGBogASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USIwoGcHJvbXB0GBkgASgLMhMuY2FsbGJhY2sudjEuUHJvbXB0Ei8KDHJlbWluZF9hZnRlchgbIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYHiADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEigKDW5vdGlmaWNhdGlvbnMYHyADKAsyES5jYWxsYmFjay52MS5DYWxsGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiUQoGUHJvbXB0Eg0KBXRpdGxlGAEgASgJEgwKBHRleHQYAiABKAkSKgoHY2hvaWNlcxgDIAMoCzIZLmNhbGxiYWNrLnYxLlByb21wdENob2ljZSIsCgxQcm9tcHRDaG9pY2USDQoFdmFsdWUYASABKAkSDQoFbGFiZWwYAiABKAki+gMKCFJlc3BvbnNlEjAKDXJlc3BvbnNlX3R5cGUYASABKA4yGS5jYWxsYmFjay52MS5SZXNwb25zZVR5cGUSIgoVcmVzcG9uc2VfcmVkaXJlY3RfdXJsGAIgASgJSACIAQESGgoNcmVzcG9uc2VfYm9keRgDIAEoDEgBiAEBEhoKDXJlc3BvbnNlX2NvZGUYBCABKAVIAogBARI7ChByZXNwb25zZV9oZWFkZXJzGAUgASgLMhwuY2FsbGJhY2sudjEuUmVzcG9uc2VIZWFkZXJzSAOIAQESHQoQcmVzcG9uc2VfaGVhZGluZxgGIAEoCUgEiAEBEhoKDXJlc3BvbnNlX3RleHQYByABKAlIBYgBARIgChNyZXNwb25zZV9saW5rX2xhYmVsGAggASgJSAaIAQESHgoRcmVzcG9uc2VfbGlua191cmwYCSABKAlIB4gBAUIYChZfcmVzcG9uc2VfcmVkaXJlY3RfdXJsQhAKDl9yZXNwb25zZV9ib2R5QhAKDl9yZXNwb25zZV9jb2RlQhMKEV9yZXNwb25zZV9oZWFkZXJzQhMKEV9yZXNwb25zZV9oZWFkaW5nQhAKDl9yZXNwb25zZV90ZXh0QhYKFF9yZXNwb25zZV9saW5rX2xhYmVsQhQKEl9yZXNwb25zZV9saW5rX3VybCI/Cg9SZXNwb25zZUhlYWRlcnMSLAoHaGVhZGVycxgBIAMoCzIbLmNhbGxiYWNrLnYxLlJlc3BvbnNlSGVhZGVyIi0KDlJlc3BvbnNlSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiJQoGSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiLQoOUXVlcnlQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSLaBgoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhgKEGNhbGxiYWNrX2Nhc2VfaWQYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFN0YXR1cxIpCgdmYWlsdXJlGAQgASgOMhguY2FsbGJhY2sudjEuQ2FsbEZhaWx1cmUSFgoOZmFpbHVyZV9kZXRhaWwYBSABKAkSDwoHYXR0ZW1wdBgGIAEoAxIWCg5yZXF1ZXN0X21ldGhvZBgHIAEoCRIsCg9yZXF1ZXN0X2hlYWRlcnMYCCADKAsyEy5jYWxsYmFjay52MS5IZWFkZXISMgoNcmVxdWVzdF9xdWVyeRgJIAMoCzIbLmNhbGxiYWNrLnYxLlF1ZXJ5UGFyYW1ldGVyEhwKFHJlcXVlc3RfcXVlcnlfc3RyaW5nGAogASgJEhQKDHJlcXVlc3RfYm9keRgLIAEoDBIZChFyZXF1ZXN0X2JvZHlfc2l6ZRgMIAEoAxIWCg5jbGllbnRfYWRkcmVzcxgNIAEoCRInCghyZXNwb25zZRgOIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEhEKCWtlZXBfb3BlbhgPIAEoCBINCgVjbG9zZRgbIAEoCBIuCgpzdGFydF90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXJhc2VkGBIgASgIEhwKFHZlcmlmaWNhdGlvbl9wcm9maWxlGBMgASgJEhIKCm1lc3NhZ2VfaWQYFCABKAkSHAoUdmVyaWZpY2F0aW9uX2ZhaWx1cmUYHCABKAkSJwoIZGVsaXZlcnkYFSABKAsyFS5jYWxsYmFjay52MS5EZWxpdmVyeRIVCg1mYWxsYmFja19zZW50GBYgASgIEhMKC2NhbGxlcl9nb25lGBcgASgIEhQKDHJlcGVhdF9jb3VudBgaIAEoAxIXCg9jYWxsYmFja19jaG9pY2UYGSABKAkSJwoGcmVhc29uGBggASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbhITCgthbnN3ZXJlZF9ieRgdIAEoCSL8AQoIRGVsaXZlcnkSKwoGc3RhdHVzGAEgASgOMhsuY2FsbGJhY2sudjEuRGVsaXZlcnlTdGF0dXMSEAoIYXR0ZW1wdHMYAiABKAUSNQoRbmV4dF9hdHRlbXB0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2ZhaWx1cmUYBCABKA4yGC5jYWxsYmFjay52MS5DYWxsRmFpbHVyZRIWCg5mYWlsdXJlX2RldGFpbBgFIAEoCRInCghyZXNwb25zZRgGIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEg4KBnBhdXNlZBgHIAEoCCpxCgpDYWxsUmVhc29uEhsKF0NBTExfUkVBU09OX1VOU1BFQ0lGSUVEEAASFAoQQ0FMTF9SRUFTT05fQ0FMTBABEhgKFENBTExfUkVBU09OX1JFTUlOREVSEAISFgoSQ0FMTF9SRUFTT05fRVhQSVJZEAMqbQoKQW5zd2VyTW9kZRIbChdBTlNXRVJfTU9ERV9VTlNQRUNJRklFRBAAEhcKE0FOU1dFUl9NT0RFX0hBTkRMRVIQARIUChBBTlNXRVJfTU9ERV9IT0xEEAISEwoPQU5TV0VSX01PREVfQUNLEAMqZQoIR2V0R3VhcmQSGQoVR0VUX0dVQVJEX1VOU1BFQ0lGSUVEEAASEQoNR0VUX0dVQVJEX09GRhABEhQKEEdFVF9HVUFSRF9ERVRFQ1QQAhIVChFHRVRfR1VBUkRfQ09ORklSTRADKogBCg5DYWxsYmFja1N0YXR1cxIfChtDQUxMQkFDS19TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRDQUxMQkFDS19TVEFUVVNfT1BFThABEh8KG0NBTExCQUNLX1NUQVRVU19JTl9QUk9HUkVTUxACEhoKFkNBTExCQUNLX1NUQVRVU19DTE9TRUQQAyq5AQoLQ2xvc2VSZWFzb24SHAoYQ0xPU0VfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVQ0xPU0VfUkVBU09OX0NPTlNVTUVEEAESFwoTQ0xPU0VfUkVBU09OX0ZBSUxFRBACEhwKGENMT1NFX1JFQVNPTl9JTlRFUlJVUFRFRBADEiAKHENMT1NFX1JFQVNPTl9DTE9TRURfQllfT1dORVIQBBIYChRDTE9TRV9SRUFTT05fRVhQSVJFRBAFKn0KDFJlc3BvbnNlVHlwZRIdChlSRVNQT05TRV9UWVBFX1VOU1BFQ0lGSUVEEAASGgoWUkVTUE9OU0VfVFlQRV9SRURJUkVDVBABEhoKFlJFU1BPTlNFX1RZUEVfUkVTUE9OU0UQAhIWChJSRVNQT05TRV9UWVBFX1BBR0UQAyqkAQoORGVsaXZlcnlTdGF0dXMSHwobREVMSVZFUllfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXREVMSVZFUllfU1RBVFVTX1BFTkRJTkcQARIbChdERUxJVkVSWV9TVEFUVVNfUlVOTklORxACEh0KGURFTElWRVJZX1NUQVRVU19ERUxJVkVSRUQQAxIYChRERUxJVkVSWV9TVEFUVVNfREVBRBAEKskBCgpDYWxsU3RhdHVzEhsKF0NBTExfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTF9TVEFUVVNfUlVOTklORxABEhkKFUNBTExfU1RBVFVTX1NVQ0NFRURFRBACEhgKFENBTExfU1RBVFVTX1JFSkVDVEVEEAMSFgoSQ0FMTF9TVEFUVVNfRkFJTEVEEAQSGwoXQ0FMTF9TVEFUVVNfSU5URVJSVVBURUQQBRIbChdDQUxMX1NUQVRVU19OT1RfU1RBUlRFRBAGKq8CCgtDYWxsRmFpbHVyZRIcChhDQUxMX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIeChpDQUxMX0ZBSUxVUkVfSEFORExFUl9FUlJPUhABEh0KGUNBTExfRkFJTFVSRV9IQU5ETEVSX0xPU1QQAhIiCh5DQUxMX0ZBSUxVUkVfREVBRExJTkVfRVhDRUVERUQQAxIhCh1DQUxMX0ZBSUxVUkVfSU5WQUxJRF9SRVNQT05TRRAEEiQKIENBTExfRkFJTFVSRV9IQU5ETEVSX1VOUkVBQ0hBQkxFEAUSGwoXQ0FMTF9GQUlMVVJFX05PX0hBTkRMRVIQBhIaChZDQUxMX0ZBSUxVUkVfVE9PX0xBUkdFEAcSHQoZQ0FMTF9GQUlMVVJFX1dPUktFUlNfTE9TVBAIYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChpjYWxsYmFjay92MS9jYWxsYmFjay5wcm90bxILY2FsbGJhY2sudjEitgkKCENhbGxiYWNrEhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSDQoFb3duZXIYAiABKAkSKwoGc3RhdHVzGAMgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAQgASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkSHgoWY2FsbGJhY2tfYWN0aXZpdHlfY2FzZRgGIAEoCRIdChVzdGF0ZV9xdWVyeV9wYXJhbWV0ZXIYByABKAkSHQoVcmV0cnlhYmxlX2FmdGVyX2Vycm9yGAggASgIEhwKFGFsbG93X211bHRpcGxlX2NhbGxzGAkgASgIEhoKEmFsdGVybmF0aXZlX2RvbWFpbhgKIAEoCRInCghyZXNwb25zZRgLIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEjEKBmxhYmVscxgMIAMoCzIhLmNhbGxiYWNrLnYxLkNhbGxiYWNrLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FsbF9jb3VudBgQIAEoAxIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgRIAEoCRIoCglnZXRfZ3VhcmQYEiABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgTIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGBUgASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgWIAEoCBIsCglob2xkX3RpbWUYHCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNcmVwZWF0X3dpbmRvdxgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglub19yZXBlYXQYGCABKAgSEAoIcmVzb2x2ZWQYHSABKAgSLgoPY2xvc2VkX3Jlc3BvbnNlGBogASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USIwoGcHJvbXB0GBkgASgLMhMuY2FsbGJhY2sudjEuUHJvbXB0Ei8KDHJlbWluZF9hZnRlchgbIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYHiADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEigKDW5vdGlmaWNhdGlvbnMYHyADKAsyES5jYWxsYmFjay52MS5DYWxsGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiUQoGUHJvbXB0Eg0KBXRpdGxlGAEgASgJEgwKBHRleHQYAiABKAkSKgoHY2hvaWNlcxgDIAMoCzIZLmNhbGxiYWNrLnYxLlByb21wdENob2ljZSIsCgxQcm9tcHRDaG9pY2USDQoFdmFsdWUYASABKAkSDQoFbGFiZWwYAiABKAki+gMKCFJlc3BvbnNlEjAKDXJlc3BvbnNlX3R5cGUYASABKA4yGS5jYWxsYmFjay52MS5SZXNwb25zZVR5cGUSIgoVcmVzcG9uc2VfcmVkaXJlY3RfdXJsGAIgASgJSACIAQESGgoNcmVzcG9uc2VfYm9keRgDIAEoDEgBiAEBEhoKDXJlc3BvbnNlX2NvZGUYBCABKAVIAogBARI7ChByZXNwb25zZV9oZWFkZXJzGAUgASgLMhwuY2FsbGJhY2sudjEuUmVzcG9uc2VIZWFkZXJzSAOIAQESHQoQcmVzcG9uc2VfaGVhZGluZxgGIAEoCUgEiAEBEhoKDXJlc3BvbnNlX3RleHQYByABKAlIBYgBARIgChNyZXNwb25zZV9saW5rX2xhYmVsGAggASgJSAaIAQESHgoRcmVzcG9uc2VfbGlua191cmwYCSABKAlIB4gBAUIYChZfcmVzcG9uc2VfcmVkaXJlY3RfdXJsQhAKDl9yZXNwb25zZV9ib2R5QhAKDl9yZXNwb25zZV9jb2RlQhMKEV9yZXNwb25zZV9oZWFkZXJzQhMKEV9yZXNwb25zZV9oZWFkaW5nQhAKDl9yZXNwb25zZV90ZXh0QhYKFF9yZXNwb25zZV9saW5rX2xhYmVsQhQKEl9yZXNwb25zZV9saW5rX3VybCI/Cg9SZXNwb25zZUhlYWRlcnMSLAoHaGVhZGVycxgBIAMoCzIbLmNhbGxiYWNrLnYxLlJlc3BvbnNlSGVhZGVyIi0KDlJlc3BvbnNlSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiJQoGSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiLQoOUXVlcnlQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSLaBgoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhgKEGNhbGxiYWNrX2Nhc2VfaWQYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFN0YXR1cxIpCgdmYWlsdXJlGAQgASgOMhguY2FsbGJhY2sudjEuQ2FsbEZhaWx1cmUSFgoOZmFpbHVyZV9kZXRhaWwYBSABKAkSDwoHYXR0ZW1wdBgGIAEoAxIWCg5yZXF1ZXN0X21ldGhvZBgHIAEoCRIsCg9yZXF1ZXN0X2hlYWRlcnMYCCADKAsyEy5jYWxsYmFjay52MS5IZWFkZXISMgoNcmVxdWVzdF9xdWVyeRgJIAMoCzIbLmNhbGxiYWNrLnYxLlF1ZXJ5UGFyYW1ldGVyEhwKFHJlcXVlc3RfcXVlcnlfc3RyaW5nGAogASgJEhQKDHJlcXVlc3RfYm9keRgLIAEoDBIZChFyZXF1ZXN0X2JvZHlfc2l6ZRgMIAEoAxIWCg5jbGllbnRfYWRkcmVzcxgNIAEoCRInCghyZXNwb25zZRgOIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEhEKCWtlZXBfb3BlbhgPIAEoCBINCgVjbG9zZRgbIAEoCBIuCgpzdGFydF90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXJhc2VkGBIgASgIEhwKFHZlcmlmaWNhdGlvbl9wcm9maWxlGBMgASgJEhIKCm1lc3NhZ2VfaWQYFCABKAkSHAoUdmVyaWZpY2F0aW9uX2ZhaWx1cmUYHCABKAkSJwoIZGVsaXZlcnkYFSABKAsyFS5jYWxsYmFjay52MS5EZWxpdmVyeRIVCg1mYWxsYmFja19zZW50GBYgASgIEhMKC2NhbGxlcl9nb25lGBcgASgIEhQKDHJlcGVhdF9jb3VudBgaIAEoAxIXCg9jYWxsYmFja19jaG9pY2UYGSABKAkSJwoGcmVhc29uGBggASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbhITCgthbnN3ZXJlZF9ieRgdIAEoCSL8AQoIRGVsaXZlcnkSKwoGc3RhdHVzGAEgASgOMhsuY2FsbGJhY2sudjEuRGVsaXZlcnlTdGF0dXMSEAoIYXR0ZW1wdHMYAiABKAUSNQoRbmV4dF9hdHRlbXB0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2ZhaWx1cmUYBCABKA4yGC5jYWxsYmFjay52MS5DYWxsRmFpbHVyZRIWCg5mYWlsdXJlX2RldGFpbBgFIAEoCRInCghyZXNwb25zZRgGIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEg4KBnBhdXNlZBgHIAEoCCpxCgpDYWxsUmVhc29uEhsKF0NBTExfUkVBU09OX1VOU1BFQ0lGSUVEEAASFAoQQ0FMTF9SRUFTT05fQ0FMTBABEhgKFENBTExfUkVBU09OX1JFTUlOREVSEAISFgoSQ0FMTF9SRUFTT05fRVhQSVJZEAMqbQoKQW5zd2VyTW9kZRIbChdBTlNXRVJfTU9ERV9VTlNQRUNJRklFRBAAEhcKE0FOU1dFUl9NT0RFX0hBTkRMRVIQARIUChBBTlNXRVJfTU9ERV9IT0xEEAISEwoPQU5TV0VSX01PREVfQUNLEAMqZQoIR2V0R3VhcmQSGQoVR0VUX0dVQVJEX1VOU1BFQ0lGSUVEEAASEQoNR0VUX0dVQVJEX09GRhABEhQKEEdFVF9HVUFSRF9ERVRFQ1QQAhIVChFHRVRfR1VBUkRfQ09ORklSTRADKogBCg5DYWxsYmFja1N0YXR1cxIfChtDQUxMQkFDS19TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRDQUxMQkFDS19TVEFUVVNfT1BFThABEh8KG0NBTExCQUNLX1NUQVRVU19JTl9QUk9HUkVTUxACEhoKFkNBTExCQUNLX1NUQVRVU19DTE9TRUQQAyq5AQoLQ2xvc2VSZWFzb24SHAoYQ0xPU0VfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVQ0xPU0VfUkVBU09OX0NPTlNVTUVEEAESFwoTQ0xPU0VfUkVBU09OX0ZBSUxFRBACEhwKGENMT1NFX1JFQVNPTl9JTlRFUlJVUFRFRBADEiAKHENMT1NFX1JFQVNPTl9DTE9TRURfQllfT1dORVIQBBIYChRDTE9TRV9SRUFTT05fRVhQSVJFRBAFKn0KDFJlc3BvbnNlVHlwZRIdChlSRVNQT05TRV9UWVBFX1VOU1BFQ0lGSUVEEAASGgoWUkVTUE9OU0VfVFlQRV9SRURJUkVDVBABEhoKFlJFU1BPTlNFX1RZUEVfUkVTUE9OU0UQAhIWChJSRVNQT05TRV9UWVBFX1BBR0UQAyqkAQoORGVsaXZlcnlTdGF0dXMSHwobREVMSVZFUllfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXREVMSVZFUllfU1RBVFVTX1BFTkRJTkcQARIbChdERUxJVkVSWV9TVEFUVVNfUlVOTklORxACEh0KGURFTElWRVJZX1NUQVRVU19ERUxJVkVSRUQQAxIYChRERUxJVkVSWV9TVEFUVVNfREVBRBAEKskBCgpDYWxsU3RhdHVzEhsKF0NBTExfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTF9TVEFUVVNfUlVOTklORxABEhkKFUNBTExfU1RBVFVTX1NVQ0NFRURFRBACEhgKFENBTExfU1RBVFVTX1JFSkVDVEVEEAMSFgoSQ0FMTF9TVEFUVVNfRkFJTEVEEAQSGwoXQ0FMTF9TVEFUVVNfSU5URVJSVVBURUQQBRIbChdDQUxMX1NUQVRVU19OT1RfU1RBUlRFRBAGKq8CCgtDYWxsRmFpbHVyZRIcChhDQUxMX0ZBSUxVUkVfVU5TUEVDSUZJRUQQABIeChpDQUxMX0ZBSUxVUkVfSEFORExFUl9FUlJPUhABEh0KGUNBTExfRkFJTFVSRV9IQU5ETEVSX0xPU1QQAhIiCh5DQUxMX0ZBSUxVUkVfREVBRExJTkVfRVhDRUVERUQQAxIhCh1DQUxMX0ZBSUxVUkVfSU5WQUxJRF9SRVNQT05TRRAEEiQKIENBTExfRkFJTFVSRV9IQU5ETEVSX1VOUkVBQ0hBQkxFEAUSGwoXQ0FMTF9GQUlMVVJFX05PX0hBTkRMRVIQBhIaChZDQUxMX0ZBSUxVUkVfVE9PX0xBUkdFEAcSHQoZQ0FMTF9GQUlMVVJFX1dPUktFUlNfTE9TVBAIQgBiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * Callback is a case: one URL that an outside system can call, and what happens on a call. It never contains the URL or
- * its state; only the response of GenerateCallbackUrl does.
- *
  * @generated from message callback.v1.Callback
  */
 export type Callback = Message<"callback.v1.Callback"> & {
   /**
-   * callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
 
   /**
-   * owner is the principal that generated the case; `local` where no principals are configured.
-   *
    * @generated from field: string owner = 2;
    */
   owner: string;
 
   /**
-   * status is the state of the case in its life.
-   *
    * @generated from field: callback.v1.CallbackStatus status = 3;
    */
   status: CallbackStatus;
 
   /**
-   * close_reason is the reason why a CLOSED case closed. It never changes. UNSPECIFIED while the case is not closed.
-   *
    * @generated from field: callback.v1.CloseReason close_reason = 4;
    */
   closeReason: CloseReason;
 
   /**
-   * callback_activity is the activity that decides what happens on a call.
-   *
    * @generated from field: string callback_activity = 5;
    */
   callbackActivity: string;
 
   /**
-   * callback_activity_case is passed to the handler unchanged. Empty if none was given.
-   *
    * @generated from field: string callback_activity_case = 6;
    */
   callbackActivityCase: string;
 
   /**
-   * state_query_parameter is the name of the query or form field that carries the state. Empty for a `/cb/` URL.
-   *
    * @generated from field: string state_query_parameter = 7;
    */
   stateQueryParameter: string;
 
   /**
-   * retryable_after_error says whether a single-use case (a case without `allow_multiple_calls`) stays open after a
-   * rejected, failed or interrupted call.
-   *
    * @generated from field: bool retryable_after_error = 8;
    */
   retryableAfterError: boolean;
 
   /**
-   * allow_multiple_calls says whether the case accepts any number of calls, whatever their results, until it is closed
-   * or expires.
-   *
    * @generated from field: bool allow_multiple_calls = 9;
    */
   allowMultipleCalls: boolean;
 
   /**
-   * alternative_domain is the `https://` origin of the URL. Empty for the `box_url` of the server.
-   *
    * @generated from field: string alternative_domain = 10;
    */
   alternativeDomain: string;
 
   /**
-   * response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`.
-   *
    * @generated from field: callback.v1.Response response = 11;
    */
   response?: Response | undefined;
 
   /**
-   * labels are name-value pairs of the owner, to find the case again.
-   *
    * @generated from field: map<string, string> labels = 12;
    */
   labels: { [key: string]: string };
 
   /**
-   * create_time is when the case was stored, by the clock of the store.
-   *
    * @generated from field: google.protobuf.Timestamp create_time = 13;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * expire_time is when the case closes with reason EXPIRED. Unset if it never expires.
-   *
    * @generated from field: google.protobuf.Timestamp expire_time = 14;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * close_time is when the case closed. Unset while it is not closed.
-   *
    * @generated from field: google.protobuf.Timestamp close_time = 15;
    */
   closeTime?: Timestamp | undefined;
 
   /**
-   * call_count is the number of calls that started on the case, whatever their results.
-   *
    * @generated from field: int64 call_count = 16;
    */
   callCount: bigint;
 
   /**
-   * verification_profile is the profile that every request must pass. Empty: none.
-   *
    * @generated from field: string verification_profile = 17;
    */
   verificationProfile: string;
 
   /**
-   * get_guard says how a GET that may come from a program is handled. OFF by default.
-   *
    * @generated from field: callback.v1.GetGuard get_guard = 18;
    */
   getGuard: GetGuard;
 
   /**
-   * answer_mode is the answer mode: handler, person or server. HANDLER by default.
-   *
    * @generated from field: callback.v1.AnswerMode answer_mode = 19;
    */
   answerMode: AnswerMode;
 
   /**
-   * answer_deadline is the time after the start of a call at which the caller gets `fallback`, or without one is told to
-   * wait. Unset: 2 seconds for a browser, 300 seconds for any other caller of a held call.
-   *
    * @generated from field: google.protobuf.Duration answer_deadline = 20;
    */
   answerDeadline?: Duration | undefined;
 
   /**
-   * fallback is the response that a caller gets at the answer deadline. After one of 2xx or 3xx, a call of a HANDLER
-   * case has a delivery.
-   *
    * @generated from field: callback.v1.Response fallback = 21;
    */
   fallback?: Response | undefined;
 
   /**
-   * ordered says that the calls of an ACK case are delivered one after the other, in their order.
-   *
    * @generated from field: bool ordered = 22;
    */
   ordered: boolean;
 
   /**
-   * hold_time is how long a call of a HOLD case waits for its answer. Unset for every other case.
-   *
    * @generated from field: google.protobuf.Duration hold_time = 28;
    */
   holdTime?: Duration | undefined;
 
   /**
-   * repeat_window is how long after the end of a call the same request gets the answer of that call again. Unset: the
-   * same request is another call.
-   *
    * @generated from field: google.protobuf.Duration repeat_window = 23;
    */
   repeatWindow?: Duration | undefined;
 
   /**
-   * no_repeat says that no answer is given twice: a repeat gets a 410.
-   *
    * @generated from field: bool no_repeat = 24;
    */
   noRepeat: boolean;
 
   /**
-   * resolved says that ResolveCallback has given the case its answer: each further call gets it at once.
-   *
    * @generated from field: bool resolved = 29;
    */
   resolved: boolean;
 
   /**
-   * closed_response is the response to a request that reaches the case once it is closed. Unset: such a request gets a
-   * 410, or a 404 on `/cbq/`. ListCallbacks omits it.
-   *
    * @generated from field: callback.v1.Response closed_response = 26;
    */
   closedResponse?: Response | undefined;
 
   /**
-   * prompt is what the page of the guard CONFIRM asks. Unset: the page asks whether to continue.
-   *
    * @generated from field: callback.v1.Prompt prompt = 25;
    */
   prompt?: Prompt | undefined;
 
   /**
-   * remind_after are the times after `create_time` at which the handler for notifications gets a REMINDER, ascending.
-   *
    * @generated from field: repeated google.protobuf.Duration remind_after = 27;
    */
   remindAfter: Duration[];
 
   /**
-   * notify says which notifications the handler of the activity gets.
-   *
    * @generated from field: repeated callback.v1.CallReason notify = 30;
    */
   notify: CallReason[];
 
   /**
-   * notifications are the deliveries of reminders, oldest first, and then that of the expiry: each with `call_id`,
-   * `reason`, `start_time` and `delivery`. A reminder that was dropped is not among them. ListCallbacks omits them.
-   *
    * @generated from field: repeated callback.v1.Call notifications = 31;
    */
   notifications: Call[];
@@ -254,31 +182,20 @@ export const CallbackSchema: GenMessage<Callback> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 0);
 
 /**
- * Prompt is what the page of a CONFIRM case asks. All of it is shown as text, not HTML.
- *
  * @generated from message callback.v1.Prompt
  */
 export type Prompt = Message<"callback.v1.Prompt"> & {
   /**
-   * title is the heading of the page. Required, at most 200 characters on one line.
-   *
    * @generated from field: string title = 1;
    */
   title: string;
 
   /**
-   * text is shown below the title, with its line breaks. Default empty, at most 2,000 characters.
-   *
    * @generated from field: string text = 2;
    */
   text: string;
 
   /**
-   * choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
-   * button of every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is
-   * the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-   * parameter of a CONFIRM case can have the name `callback_choice`.
-   *
    * @generated from field: repeated callback.v1.PromptChoice choices = 3;
    */
   choices: PromptChoice[];
@@ -292,21 +209,15 @@ export const PromptSchema: GenMessage<Prompt> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 1);
 
 /**
- * PromptChoice is one button of a prompt.
- *
  * @generated from message callback.v1.PromptChoice
  */
 export type PromptChoice = Message<"callback.v1.PromptChoice"> & {
   /**
-   * value is what the handler gets as `callback_choice`. 1–64 letters, digits, `_`, `.` or `-`.
-   *
    * @generated from field: string value = 1;
    */
   value: string;
 
   /**
-   * label is the text on the button: 1–100 characters on one line.
-   *
    * @generated from field: string label = 2;
    */
   label: string;
@@ -320,80 +231,50 @@ export const PromptChoiceSchema: GenMessage<PromptChoice> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 2);
 
 /**
- * Response is the response that a caller gets. In a case, a field that is not set has its default. In an override, it
- * keeps the value of the case. A redirect uses only the URL; body and headers belong to the type response; heading, text
- * and link belong to the type page; response and page use the code. The names and values of `response_headers` have
- * together at most 8,192 bytes.
- *
  * @generated from message callback.v1.Response
  */
 export type Response = Message<"callback.v1.Response"> & {
   /**
-   * response_type is redirect, response or page. Required in a case.
-   *
    * @generated from field: callback.v1.ResponseType response_type = 1;
    */
   responseType: ResponseType;
 
   /**
-   * response_redirect_url is the target of a redirect: `/path` on `platform_url` (refused where none is configured) or
-   * an absolute `http` or `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info
-   * and other schemes are refused. A redirect must have a URL when it is sent; a case of the activity `record` must
-   * have it from the start.
-   *
    * @generated from field: optional string response_redirect_url = 2;
    */
   responseRedirectUrl?: string | undefined;
 
   /**
-   * response_body is the body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body.
-   *
    * @generated from field: optional bytes response_body = 3;
    */
   responseBody?: Uint8Array | undefined;
 
   /**
-   * response_code is the HTTP status: 200–299 or 400–599. Default 200; after a rejection 422.
-   *
    * @generated from field: optional int32 response_code = 4;
    */
   responseCode?: number | undefined;
 
   /**
-   * response_headers replace, as a whole, the headers that they override. Without a `content-type` the caller gets
-   * `text/plain; charset=utf-8` if the body is UTF-8, otherwise `application/octet-stream`.
-   *
    * @generated from field: optional callback.v1.ResponseHeaders response_headers = 5;
    */
   responseHeaders?: ResponseHeaders | undefined;
 
   /**
-   * response_heading is the heading and title of a page: text, not HTML, 1–200 characters on one line. A page must have
-   * a heading when it is sent; a case of the activity `record` must have it from the start.
-   *
    * @generated from field: optional string response_heading = 6;
    */
   responseHeading?: string | undefined;
 
   /**
-   * response_text is the text of a page: text, not HTML, at most 2,000 characters. Line breaks are kept. Default empty.
-   *
    * @generated from field: optional string response_text = 7;
    */
   responseText?: string | undefined;
 
   /**
-   * response_link_label is the label of the link of a page: text on one line, at most 100 characters. It needs
-   * `response_link_url`. An empty label removes the link. Default: no link.
-   *
    * @generated from field: optional string response_link_label = 8;
    */
   responseLinkLabel?: string | undefined;
 
   /**
-   * response_link_url is the target of the link of a page, by the rules of `response_redirect_url`. It needs
-   * `response_link_label`.
-   *
    * @generated from field: optional string response_link_url = 9;
    */
   responseLinkUrl?: string | undefined;
@@ -407,14 +288,10 @@ export const ResponseSchema: GenMessage<Response> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 3);
 
 /**
- * ResponseHeaders is a list of header fields. It is a message, so that an empty list differs from an absent one.
- *
  * @generated from message callback.v1.ResponseHeaders
  */
 export type ResponseHeaders = Message<"callback.v1.ResponseHeaders"> & {
   /**
-   * headers are sent in this order, with repeated names. At most 64.
-   *
    * @generated from field: repeated callback.v1.ResponseHeader headers = 1;
    */
   headers: ResponseHeader[];
@@ -428,31 +305,15 @@ export const ResponseHeadersSchema: GenMessage<ResponseHeaders> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 4);
 
 /**
- * ResponseHeader is one header field of a response.
- *
  * @generated from message callback.v1.ResponseHeader
  */
 export type ResponseHeader = Message<"callback.v1.ResponseHeader"> & {
   /**
-   * name is an RFC 9110 token of at most 256 characters. Names that belong to the connection, to the edge or to a proxy
-   * in front of it are refused: hop-by-hop and framing fields, `date`, `server`, `via`, `x-accel-*`, `x-sendfile`,
-   * `location`, `refresh`. So are names whose effect reaches beyond the response, because owners share the origin:
-   * `clear-site-data`, `strict-transport-security`, `nel`, `report-to`, `reporting-endpoints`, `alt-svc`,
-   * `service-worker-allowed`, `accept-ch`, `critical-ch`, `origin-agent-cluster`, `set-login`,
-   * `secure-session-registration`, `use-as-dictionary`. `set-cookie` is refused unless the operator has reserved the
-   * alternative domain of the case for its owner (`cookie_domains`); it must have no `Domain`, and is sent only where
-   * the `Host` of the request is that domain. The four fields that every response has (`cache-control`,
-   * `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the values of the edge
-   * apply.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * value is sent with each character as one byte (ISO-8859-1), without the spaces and tabs at its ends. Characters from
-   * U+0100, and control characters except the tab, are refused. At most 8,192 characters.
-   *
    * @generated from field: string value = 2;
    */
   value: string;
@@ -466,21 +327,15 @@ export const ResponseHeaderSchema: GenMessage<ResponseHeader> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 5);
 
 /**
- * Header is one header field of a request.
- *
  * @generated from message callback.v1.Header
  */
 export type Header = Message<"callback.v1.Header"> & {
   /**
-   * name is the field name in lower case.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * value is the field value, not decoded: each byte is one character (ISO-8859-1).
-   *
    * @generated from field: string value = 2;
    */
   value: string;
@@ -494,22 +349,15 @@ export const HeaderSchema: GenMessage<Header> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 6);
 
 /**
- * QueryParameter is one parameter of the query string.
- *
  * @generated from message callback.v1.QueryParameter
  */
 export type QueryParameter = Message<"callback.v1.QueryParameter"> & {
   /**
-   * name is the name, percent-decoded as UTF-8. Bytes that are not UTF-8 become U+FFFD; `request_query_string` has them
-   * unchanged.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * value is the value, decoded like the name. Empty if there was no `=`.
-   *
    * @generated from field: string value = 2;
    */
   value: string;
@@ -523,223 +371,150 @@ export const QueryParameterSchema: GenMessage<QueryParameter> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 7);
 
 /**
- * Call is one HTTP request to a case, and its result. With the `reason` REMINDER or EXPIRY it is a notification: it has a
- * `delivery`, no request, no response and no status, and counts as no call.
- *
  * @generated from message callback.v1.Call
  */
 export type Call = Message<"callback.v1.Call"> & {
   /**
-   * call_id is the id of the call. It contains the id of the case.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * callback_case_id is the case that was called.
-   *
    * @generated from field: string callback_case_id = 2;
    */
   callbackCaseId: string;
 
   /**
-   * status is the result of the call. UNSPECIFIED for a notification.
-   *
    * @generated from field: callback.v1.CallStatus status = 3;
    */
   status: CallStatus;
 
   /**
-   * failure is the reason why a call failed or was not started. UNSPECIFIED for every other status.
-   *
    * @generated from field: callback.v1.CallFailure failure = 4;
    */
   failure: CallFailure;
 
   /**
-   * failure_detail describes the failure in a sentence, for the owner: at most 500 characters. It is never shown to the
-   * caller.
-   *
    * @generated from field: string failure_detail = 5;
    */
   failureDetail: string;
 
   /**
-   * attempt is the number of this call among the calls on the case: 1 for the first.
-   *
    * @generated from field: int64 attempt = 6;
    */
   attempt: bigint;
 
   /**
-   * request_method is the HTTP method in lower case: get, post, put, delete or patch.
-   *
    * @generated from field: string request_method = 7;
    */
   requestMethod: string;
 
   /**
-   * request_headers are the header fields of the request in order, with repeated fields.
-   *
    * @generated from field: repeated callback.v1.Header request_headers = 8;
    */
   requestHeaders: Header[];
 
   /**
-   * request_query are the parameters of the query string in order, with repeated parameters.
-   *
    * @generated from field: repeated callback.v1.QueryParameter request_query = 9;
    */
   requestQuery: QueryParameter[];
 
   /**
-   * request_query_string is the query string as sent, without the `?`.
-   *
    * @generated from field: string request_query_string = 10;
    */
   requestQueryString: string;
 
   /**
-   * request_body is the body, byte for byte. ListCalls and ListOwnerCalls omit it.
-   *
    * @generated from field: bytes request_body = 11;
    */
   requestBody: Uint8Array;
 
   /**
-   * request_body_size is the size of the body in bytes.
-   *
    * @generated from field: int64 request_body_size = 12;
    */
   requestBodySize: bigint;
 
   /**
-   * client_address is the address of the client. Empty if unknown.
-   *
    * @generated from field: string client_address = 13;
    */
   clientAddress: string;
 
   /**
-   * response is the complete response to the call. Unset unless the call succeeded or was rejected. ListCalls and
-   * ListOwnerCalls omit `response_body`.
-   *
    * @generated from field: callback.v1.Response response = 14;
    */
   response?: Response | undefined;
 
   /**
-   * keep_open says that the handler kept a single-use case open after this success.
-   *
    * @generated from field: bool keep_open = 15;
    */
   keepOpen: boolean;
 
   /**
-   * close says that the handler asked to close the case with this success, or with the delivery of the call or
-   * notification. The case may have been closed before.
-   *
    * @generated from field: bool close = 27;
    */
   close: boolean;
 
   /**
-   * start_time is when the call claimed the case, by the clock of the store.
-   *
    * @generated from field: google.protobuf.Timestamp start_time = 16;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * end_time is when the call ended. Unset while it runs.
-   *
    * @generated from field: google.protobuf.Timestamp end_time = 17;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * erased says that the recorded data of the call was erased (EraseCalls): request, response and `failure_detail` are
-   * empty.
-   *
    * @generated from field: bool erased = 18;
    */
   erased: boolean;
 
   /**
-   * verification_profile is the profile that the request passed. Empty: none was required.
-   *
    * @generated from field: string verification_profile = 19;
    */
   verificationProfile: string;
 
   /**
-   * message_id is the id that the sender gave to the message, as the profile found it. Empty if there was none.
-   *
    * @generated from field: string message_id = 20;
    */
   messageId: string;
 
   /**
-   * verification_failure says why the request did not pass a profile that only reports (`enforce = false`), for the owner.
-   * It contains nothing of the request and no secret. Empty: it passed, or there was no such profile.
-   *
    * @generated from field: string verification_failure = 28;
    */
   verificationFailure: string;
 
   /**
-   * delivery is the state of the delivery to the handler: of a call of an ACK case, of a call whose caller got a
-   * fallback of 2xx or 3xx, or of a replayed call.
-   *
    * @generated from field: callback.v1.Delivery delivery = 21;
    */
   delivery?: Delivery | undefined;
 
   /**
-   * fallback_sent says that the caller gets the fallback of the case, at the answer deadline. It is stored before the
-   * fallback is sent. `response` is then the decision of the handler, if there was one.
-   *
    * @generated from field: bool fallback_sent = 22;
    */
   fallbackSent: boolean;
 
   /**
-   * caller_gone says that the caller did not get the response: it disconnected before, or the server or edge stopped.
-   * It is set when that happens, also while the call runs or is held. A server that is killed sets it for none of its
-   * calls.
-   *
    * @generated from field: bool caller_gone = 23;
    */
   callerGone: boolean;
 
   /**
-   * repeat_count is the number of requests that were repeats of this call: the same request, or a message with the same
-   * id, within the window. A repeat is no call: it gets the answer of this one.
-   *
    * @generated from field: int64 repeat_count = 26;
    */
   repeatCount: bigint;
 
   /**
-   * callback_choice is the value of the choice that a person made on the page of a CONFIRM case. Empty if the case has
-   * no choices.
-   *
    * @generated from field: string callback_choice = 25;
    */
   callbackChoice: string;
 
   /**
-   * reason is CALL, or the reason of a notification.
-   *
    * @generated from field: callback.v1.CallReason reason = 24;
    */
   reason: CallReason;
 
   /**
-   * answered_by is the principal that answered a held call, by AnswerCall or ResolveCallback; `local` where no principals
-   * are configured. Empty for every other call, and for a call that a server of an earlier release has ended.
-   *
    * @generated from field: string answered_by = 29;
    */
   answeredBy: string;
@@ -753,63 +528,40 @@ export const CallSchema: GenMessage<Call> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 8);
 
 /**
- * Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a
- * notification. The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is
- * DELIVERED or DEAD.
- *
  * @generated from message callback.v1.Delivery
  */
 export type Delivery = Message<"callback.v1.Delivery"> & {
   /**
-   * status is the state of the delivery.
-   *
    * @generated from field: callback.v1.DeliveryStatus status = 1;
    */
   status: DeliveryStatus;
 
   /**
-   * attempts is the number of attempts in which a handler was asked, replays included. An attempt that is RUNNING
-   * counts. An attempt that reached no handler does not: it leaves `failure` HANDLER_UNREACHABLE or NO_HANDLER.
-   *
    * @generated from field: int32 attempts = 2;
    */
   attempts: number;
 
   /**
-   * next_attempt_time is the earliest time of the next attempt. Set while PENDING, unless the delivery waits until an
-   * earlier call of its ordered case is DELIVERED or DEAD.
-   *
    * @generated from field: google.protobuf.Timestamp next_attempt_time = 3;
    */
   nextAttemptTime?: Timestamp | undefined;
 
   /**
-   * failure is the reason why the last attempt failed. UNSPECIFIED if it did not fail, or was a rejection.
-   *
    * @generated from field: callback.v1.CallFailure failure = 4;
    */
   failure: CallFailure;
 
   /**
-   * failure_detail describes the last failed attempt in a sentence, for the owner: at most 500 characters. For a DEAD
-   * delivery without a failure, it says why it is dead: rejected or erased.
-   *
    * @generated from field: string failure_detail = 5;
    */
   failureDetail: string;
 
   /**
-   * response is the complete response that the handler decided on when it accepted or rejected. It is sent to no
-   * caller. Unset after a fallback: `response` of the call has it.
-   *
    * @generated from field: callback.v1.Response response = 6;
    */
   response?: Response | undefined;
 
   /**
-   * paused says that the delivery is PENDING and its activity is paused: there is no attempt until the activity is
-   * resumed.
-   *
    * @generated from field: bool paused = 7;
    */
   paused: boolean;
@@ -823,36 +575,25 @@ export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 9);
 
 /**
- * CallReason is the reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and no
- * caller gets a response.
- *
  * @generated from enum callback.v1.CallReason
  */
 export enum CallReason {
   /**
-   * CALL_REASON_UNSPECIFIED has no meaning.
-   *
    * @generated from enum value: CALL_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALL_REASON_CALL: a request reached the case.
-   *
    * @generated from enum value: CALL_REASON_CALL = 1;
    */
   CALL = 1,
 
   /**
-   * CALL_REASON_REMINDER: a time of `remind_after` has passed, and the case is neither closed nor resolved.
-   *
    * @generated from enum value: CALL_REASON_REMINDER = 2;
    */
   REMINDER = 2,
 
   /**
-   * CALL_REASON_EXPIRY: the case is closed with reason EXPIRED, and was not resolved before.
-   *
    * @generated from enum value: CALL_REASON_EXPIRY = 3;
    */
   EXPIRY = 3,
@@ -865,38 +606,25 @@ export const CallReasonSchema: GenEnum<CallReason> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 0);
 
 /**
- * AnswerMode selects how a call gets its response: from a handler, from a person, or from the server.
- *
  * @generated from enum callback.v1.AnswerMode
  */
 export enum AnswerMode {
   /**
-   * ANSWER_MODE_UNSPECIFIED is HANDLER; for the activity `form` it is HOLD.
-   *
    * @generated from enum value: ANSWER_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * ANSWER_MODE_HANDLER: the handler of the activity decides while the caller waits.
-   *
    * @generated from enum value: ANSWER_MODE_HANDLER = 1;
    */
   HANDLER = 1,
 
   /**
-   * ANSWER_MODE_HOLD: the call waits in the store for AnswerCall, by a person or another service. No handler gets it:
-   * the handler of the activity gets notifications alone (`notify`). The call fails if it is not answered within the
-   * `hold_time` of its case. At most 100 calls of a case are held at a time.
-   *
    * @generated from enum value: ANSWER_MODE_HOLD = 2;
    */
   HOLD = 2,
 
   /**
-   * ANSWER_MODE_ACK: the caller gets the response of the case as soon as the call is stored. The call has then
-   * succeeded, and a single-use case is CONSUMED. The handler runs afterwards, with retries, at least once.
-   *
    * @generated from enum value: ANSWER_MODE_ACK = 3;
    */
   ACK = 3,
@@ -909,39 +637,25 @@ export const AnswerModeSchema: GenEnum<AnswerMode> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 1);
 
 /**
- * GetGuard selects how a GET on a case is handled, because it may come from a program that opens links. POST, PUT,
- * PATCH and DELETE are always calls. HEAD, OPTIONS and prefetches never are.
- *
  * @generated from enum callback.v1.GetGuard
  */
 export enum GetGuard {
   /**
-   * GET_GUARD_UNSPECIFIED is OFF.
-   *
    * @generated from enum value: GET_GUARD_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * GET_GUARD_OFF: every GET is a call, except a browser's prefetch. The return from a payment needs this.
-   *
    * @generated from enum value: GET_GUARD_OFF = 1;
    */
   OFF = 1,
 
   /**
-   * GET_GUARD_DETECT: a program that is known to open links (preview, mail scanner) gets a page without content. Its
-   * GET is not a call.
-   *
    * @generated from enum value: GET_GUARD_DETECT = 2;
    */
   DETECT = 2,
 
   /**
-   * GET_GUARD_CONFIRM: a GET gets a page with one button. The button posts the form `callback_confirm=1` to the same
-   * URL, and that POST is the call. The handler sees the original GET, with its query and an empty body. No state
-   * parameter can have the name `callback_confirm`. A `prompt` changes what the page asks, and can add choices.
-   *
    * @generated from enum value: GET_GUARD_CONFIRM = 3;
    */
   CONFIRM = 3,
@@ -954,36 +668,25 @@ export const GetGuardSchema: GenEnum<GetGuard> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 2);
 
 /**
- * CallbackStatus is the state of a case in its life.
- *
  * @generated from enum callback.v1.CallbackStatus
  */
 export enum CallbackStatus {
   /**
-   * CALLBACK_STATUS_UNSPECIFIED has no meaning; in a filter it selects every status.
-   *
    * @generated from enum value: CALLBACK_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALLBACK_STATUS_OPEN: the case can be called.
-   *
    * @generated from enum value: CALLBACK_STATUS_OPEN = 1;
    */
   OPEN = 1,
 
   /**
-   * CALLBACK_STATUS_IN_PROGRESS: a call runs on a single-use case. Another call gets a 409.
-   *
    * @generated from enum value: CALLBACK_STATUS_IN_PROGRESS = 2;
    */
   IN_PROGRESS = 2,
 
   /**
-   * CALLBACK_STATUS_CLOSED: the case cannot be called any more. A request gets the `closed_response`, else a 410, or a
-   * 404 on `/cbq/`.
-   *
    * @generated from enum value: CALLBACK_STATUS_CLOSED = 3;
    */
   CLOSED = 3,
@@ -996,50 +699,35 @@ export const CallbackStatusSchema: GenEnum<CallbackStatus> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 3);
 
 /**
- * CloseReason is the reason why a case closed.
- *
  * @generated from enum callback.v1.CloseReason
  */
 export enum CloseReason {
   /**
-   * CLOSE_REASON_UNSPECIFIED: the case is not closed.
-   *
    * @generated from enum value: CLOSE_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CLOSE_REASON_CONSUMED: a call on a single-use case succeeded, or a handler closed the case.
-   *
    * @generated from enum value: CLOSE_REASON_CONSUMED = 1;
    */
   CONSUMED = 1,
 
   /**
-   * CLOSE_REASON_FAILED: a call on a single-use case that is not retryable was rejected or failed.
-   *
    * @generated from enum value: CLOSE_REASON_FAILED = 2;
    */
   FAILED = 2,
 
   /**
-   * CLOSE_REASON_INTERRUPTED: the server process that ran a call on such a case died or lost the store before the
-   * result was recorded. The call is not run again.
-   *
    * @generated from enum value: CLOSE_REASON_INTERRUPTED = 3;
    */
   INTERRUPTED = 3,
 
   /**
-   * CLOSE_REASON_CLOSED_BY_OWNER: the owner called CloseCallback.
-   *
    * @generated from enum value: CLOSE_REASON_CLOSED_BY_OWNER = 4;
    */
   CLOSED_BY_OWNER = 4,
 
   /**
-   * CLOSE_REASON_EXPIRED: the `expire_time` has passed.
-   *
    * @generated from enum value: CLOSE_REASON_EXPIRED = 5;
    */
   EXPIRED = 5,
@@ -1052,36 +740,25 @@ export const CloseReasonSchema: GenEnum<CloseReason> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 4);
 
 /**
- * ResponseType is the kind of response that a caller gets.
- *
  * @generated from enum callback.v1.ResponseType
  */
 export enum ResponseType {
   /**
-   * RESPONSE_TYPE_UNSPECIFIED: not given. In an override, the type of the case applies.
-   *
    * @generated from enum value: RESPONSE_TYPE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * RESPONSE_TYPE_REDIRECT redirects the browser to `response_redirect_url`: 302 after GET, 303 after any other method.
-   *
    * @generated from enum value: RESPONSE_TYPE_REDIRECT = 1;
    */
   REDIRECT = 1,
 
   /**
-   * RESPONSE_TYPE_RESPONSE sends `response_code`, `response_body` and `response_headers`.
-   *
    * @generated from enum value: RESPONSE_TYPE_RESPONSE = 2;
    */
   RESPONSE = 2,
 
   /**
-   * RESPONSE_TYPE_PAGE sends `response_code` with a page in the style of the operator: `response_heading`,
-   * `response_text` and a link. A caller whose `Accept` does not prefer HTML gets the same as `text/plain`.
-   *
    * @generated from enum value: RESPONSE_TYPE_PAGE = 3;
    */
   PAGE = 3,
@@ -1094,43 +771,30 @@ export const ResponseTypeSchema: GenEnum<ResponseType> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 5);
 
 /**
- * DeliveryStatus is the state of a delivery.
- *
  * @generated from enum callback.v1.DeliveryStatus
  */
 export enum DeliveryStatus {
   /**
-   * DELIVERY_STATUS_UNSPECIFIED has no meaning.
-   *
    * @generated from enum value: DELIVERY_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * DELIVERY_STATUS_PENDING: the delivery waits for the time of its next attempt, for an earlier call of an ordered
-   * case, or for its activity to be resumed.
-   *
    * @generated from enum value: DELIVERY_STATUS_PENDING = 1;
    */
   PENDING = 1,
 
   /**
-   * DELIVERY_STATUS_RUNNING: the handler runs, or the server looks for one.
-   *
    * @generated from enum value: DELIVERY_STATUS_RUNNING = 2;
    */
   RUNNING = 2,
 
   /**
-   * DELIVERY_STATUS_DELIVERED: the handler accepted.
-   *
    * @generated from enum value: DELIVERY_STATUS_DELIVERED = 3;
    */
   DELIVERED = 3,
 
   /**
-   * DELIVERY_STATUS_DEAD: the handler rejected, or every attempt failed. ReplayCall starts new attempts.
-   *
    * @generated from enum value: DELIVERY_STATUS_DEAD = 4;
    */
   DEAD = 4,
@@ -1143,57 +807,40 @@ export const DeliveryStatusSchema: GenEnum<DeliveryStatus> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 6);
 
 /**
- * CallStatus is the state or result of a call.
- *
  * @generated from enum callback.v1.CallStatus
  */
 export enum CallStatus {
   /**
-   * CALL_STATUS_UNSPECIFIED has no meaning.
-   *
    * @generated from enum value: CALL_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALL_STATUS_RUNNING: the call has claimed the case, and its end is not recorded yet.
-   *
    * @generated from enum value: CALL_STATUS_RUNNING = 1;
    */
   RUNNING = 1,
 
   /**
-   * CALL_STATUS_SUCCEEDED: the handler accepted.
-   *
    * @generated from enum value: CALL_STATUS_SUCCEEDED = 2;
    */
   SUCCEEDED = 2,
 
   /**
-   * CALL_STATUS_REJECTED: the handler said that incorrect data was sent.
-   *
    * @generated from enum value: CALL_STATUS_REJECTED = 3;
    */
   REJECTED = 3,
 
   /**
-   * CALL_STATUS_FAILED: the handler failed, was lost, missed its deadline, or decided on a response that cannot be
-   * rendered.
-   *
    * @generated from enum value: CALL_STATUS_FAILED = 4;
    */
   FAILED = 4,
 
   /**
-   * CALL_STATUS_INTERRUPTED: the lease ended before a result was recorded: the server process died or lost the store.
-   *
    * @generated from enum value: CALL_STATUS_INTERRUPTED = 5;
    */
   INTERRUPTED = 5,
 
   /**
-   * CALL_STATUS_NOT_STARTED: the handler provably never started. The case is open again.
-   *
    * @generated from enum value: CALL_STATUS_NOT_STARTED = 6;
    */
   NOT_STARTED = 6,
@@ -1206,73 +853,50 @@ export const CallStatusSchema: GenEnum<CallStatus> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 7);
 
 /**
- * CallFailure is the reason why a call has no result of its handler.
- *
  * @generated from enum callback.v1.CallFailure
  */
 export enum CallFailure {
   /**
-   * CALL_FAILURE_UNSPECIFIED: the call did not fail.
-   *
    * @generated from enum value: CALL_FAILURE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALL_FAILURE_HANDLER_ERROR: the handler returned an error. The caller gets a 502.
-   *
    * @generated from enum value: CALL_FAILURE_HANDLER_ERROR = 1;
    */
   HANDLER_ERROR = 1,
 
   /**
-   * CALL_FAILURE_HANDLER_LOST: the connection broke after the handler got the call. The caller gets a 503.
-   *
    * @generated from enum value: CALL_FAILURE_HANDLER_LOST = 2;
    */
   HANDLER_LOST = 2,
 
   /**
-   * CALL_FAILURE_DEADLINE_EXCEEDED: the handler missed its deadline. The caller gets a 504.
-   *
    * @generated from enum value: CALL_FAILURE_DEADLINE_EXCEEDED = 3;
    */
   DEADLINE_EXCEEDED = 3,
 
   /**
-   * CALL_FAILURE_INVALID_RESPONSE: the response that the handler decided on cannot be rendered. The caller gets a 502.
-   *
    * @generated from enum value: CALL_FAILURE_INVALID_RESPONSE = 4;
    */
   INVALID_RESPONSE = 4,
 
   /**
-   * CALL_FAILURE_HANDLER_UNREACHABLE: there was no connection to the handler, or no worker accepted the call before the
-   * deadline, so the handler never started. The caller gets a 503 with `Retry-After`.
-   *
    * @generated from enum value: CALL_FAILURE_HANDLER_UNREACHABLE = 5;
    */
   HANDLER_UNREACHABLE = 5,
 
   /**
-   * CALL_FAILURE_NO_HANDLER: no handler of the activity takes notifications. Only an attempt to deliver one fails so.
-   *
    * @generated from enum value: CALL_FAILURE_NO_HANDLER = 6;
    */
   NO_HANDLER = 6,
 
   /**
-   * CALL_FAILURE_TOO_LARGE: workers serve the activity, and none that is connected takes a message as large as the call
-   * (`max_message_bytes` of Hello), so the handler never started. The caller gets a 503 with `Retry-After`.
-   *
    * @generated from enum value: CALL_FAILURE_TOO_LARGE = 7;
    */
   TOO_LARGE = 7,
 
   /**
-   * CALL_FAILURE_WORKERS_LOST: the streams of two workers were lost while the call was offered to them, before it
-   * began. It is offered to no other worker: it may be the cause. The caller gets a 503. A delivery is DEAD at once.
-   *
    * @generated from enum value: CALL_FAILURE_WORKERS_LOST = 8;
    */
   WORKERS_LOST = 8,

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { AnswerMode, Call, Callback, CallbackStatus, CallFailure, CallReason, CallStatus, CloseReason, DeliveryStatus, GetGuard, Prompt, Response } from "./callback_pb.js";
+import type { AnswerMode, Call, Callback, CallbackStatus, CallReason, CallStatus, CloseReason, DeliveryStatus, GetGuard, Prompt, Response } from "./callback_pb.js";
 import { file_callback_v1_callback } from "./callback_pb.js";
 import type { Verdict } from "./callback_handler_service_pb.js";
 import { file_callback_v1_callback_handler_service } from "./callback_handler_service_pb.js";
@@ -16,217 +16,123 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/callbacks_service.proto.
  */
 export const file_callback_v1_callbacks_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEitwcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sinAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIkEKFFBhdXNlQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSIXChVQYXVzZUFjdGl2aXR5UmVzcG9uc2UiMgoVUmVzdW1lQWN0aXZpdHlSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJIhgKFlJlc3VtZUFjdGl2aXR5UmVzcG9uc2UiHQobTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0InEKHExpc3RQYXVzZWRBY3Rpdml0aWVzUmVzcG9uc2USNgoRcGF1c2VkX2FjdGl2aXRpZXMYAiADKAsyGy5jYWxsYmFjay52MS5QYXVzZWRBY3Rpdml0eUoECAEQAlITY2FsbGJhY2tfYWN0aXZpdGllcyJ+Cg5QYXVzZWRBY3Rpdml0eRIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSDgoGcmVhc29uGAMgASgJEi4KCnBhdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KFUxpc3RBY3Rpdml0aWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVvd25lchgDIAEoCSJcChZMaXN0QWN0aXZpdGllc1Jlc3BvbnNlEikKCmFjdGl2aXRpZXMYASADKAsyFS5jYWxsYmFjay52MS5BY3Rpdml0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkizAEKCEFjdGl2aXR5EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEicKBGtpbmQYAiABKA4yGS5jYWxsYmFjay52MS5BY3Rpdml0eUtpbmQSFAoMd29ya2VyX2NvdW50GAMgASgFEg4KBnBhdXNlZBgEIAEoCBIWCg5kZWxpdmVyeV9jb3VudBgFIAEoAxIbChNvcGVuX2NhbGxiYWNrX2NvdW50GAYgASgDEiEKGW5vdGlmaWNhdGlvbl93b3JrZXJfY291bnQYByABKAUiFgoUR2V0U3RhdGlzdGljc1JlcXVlc3QizAEKFUdldFN0YXRpc3RpY3NSZXNwb25zZRIuCgdtaW51dGVzGAEgAygLMh0uY2FsbGJhY2sudjEuTWludXRlU3RhdGlzdGljcxIqCgZzdGFnZXMYAiADKAsyGi5jYWxsYmFjay52MS5TdGFnZUR1cmF0aW9uEiwKBm93bmVycxgDIAMoCzIcLmNhbGxiYWNrLnYxLk93bmVyU3RhdGlzdGljcxIpCgR3b3JrGAQgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MioAIKEE1pbnV0ZVN0YXRpc3RpY3MSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKwoIb3V0Y29tZXMYAyADKAsyGS5jYWxsYmFjay52MS5PdXRjb21lQ291bnQSKwoIcmVmdXNhbHMYBCADKAsyGS5jYWxsYmFjay52MS5SZWZ1c2FsQ291bnQSKgoGc3RhZ2VzGAUgAygLMhouY2FsbGJhY2sudjEuU3RhZ2VEdXJhdGlvbhIpCgR3b3JrGAYgASgLMhsuY2FsbGJhY2sudjEuV29ya1N0YXRpc3RpY3MirQEKDldvcmtTdGF0aXN0aWNzEhsKE29wZW5fY2FsbGJhY2tfY291bnQYASABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAIgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgDIAEoAxIWCg5kZWxpdmVyeV9jb3VudBgEIAEoAxIxCg5kZWxpdmVyeV9kZWxheRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ7CgxPdXRjb21lQ291bnQSLAoLY2FsbF9zdGF0dXMYASABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEi4KDGNhbGxfZmFpbHVyZRgCIAEoDjIYLmNhbGxiYWNrLnYxLkNhbGxGYWlsdXJlEg0KBWNvdW50GAMgASgDIi0KDFJlZnVzYWxDb3VudBIOCgZyZWFzb24YASABKAkSDQoFY291bnQYAiABKAMiqAEKDVN0YWdlRHVyYXRpb24SDQoFc3RhZ2UYASABKAkSDQoFY291bnQYAiABKAMSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5NRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24icgoPT3duZXJTdGF0aXN0aWNzEg0KBW93bmVyGAEgASgJEhsKE29wZW5fY2FsbGJhY2tfY291bnQYAiABKAMSGgoSd2FpdGluZ19jYWxsX2NvdW50GAMgASgDEhcKD2RlYWRfY2FsbF9jb3VudBgEIAEoAyIVChNMaXN0RmluZGluZ3NSZXF1ZXN0Im4KFExpc3RGaW5kaW5nc1Jlc3BvbnNlEiYKCGZpbmRpbmdzGAEgAygLMhQuY2FsbGJhY2sudjEuRmluZGluZxIuCgpjaGVja190aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJgCgdGaW5kaW5nEg0KBWNoZWNrGAEgASgJEigKBWxldmVsGAIgASgOMhkuY2FsbGJhY2sudjEuRmluZGluZ0xldmVsEgwKBHNlZW4YAyABKAkSDgoGYWR2aWNlGAQgASgJIqYCChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVvd25lchgDIAEoCRINCgVhY3RvchgEIAEoCRIoCgZhY3Rpb24YBSABKA4yGC5jYWxsYmFjay52MS5BdWRpdEFjdGlvbhIYChBjYWxsYmFja19jYXNlX2lkGAYgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAcgASgJEjIKDnJlY29yZGVkX2FmdGVyGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9yZWNvcmRlZF9iZWZvcmUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl0KGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIoCgdlbnRyaWVzGAEgAygLMhcuY2FsbGJhY2sudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki/AIKCkF1ZGl0RW50cnkSDQoFY2hhaW4YASABKAUSEAoIc2VxdWVuY2UYAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYBCABKAkSKAoGYWN0aW9uGAUgASgOMhguY2FsbGJhY2sudjEuQXVkaXRBY3Rpb24SDQoFb3duZXIYBiABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYByABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgIIAEoCRIPCgdjYWxsX2lkGAkgASgJEg4KBnJlYXNvbhgKIAEoCRI1CgdkZXRhaWxzGAsgAygLMiQuY2FsbGJhY2sudjEuQXVkaXRFbnRyeS5EZXRhaWxzRW50cnkSDgoGZGlnZXN0GAwgASgJEg4KBmtleV9pZBgNIAEoCRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJPChJWZXJpZnlBdWRpdFJlcXVlc3QSEgoKcGFnZV90b2tlbhgBIAEoCRIlCgVoZWFkcxgCIAMoCzIWLmNhbGxiYWNrLnYxLkF1ZGl0SGVhZCJXChNWZXJpZnlBdWRpdFJlc3BvbnNlEicKBmNoYWlucxgBIAMoCzIXLmNhbGxiYWNrLnYxLkF1ZGl0Q2hhaW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjwKCUF1ZGl0SGVhZBINCgVjaGFpbhgBIAEoBRIQCghzZXF1ZW5jZRgCIAEoAxIOCgZkaWdlc3QYAyABKAkimwEKCkF1ZGl0Q2hhaW4SDQoFY2hhaW4YASABKAUSEwoLZW50cnlfY291bnQYAiABKAMSFgoOZmlyc3Rfc2VxdWVuY2UYAyABKAMSJAoEaGVhZBgEIAEoCzIWLmNhbGxiYWNrLnYxLkF1ZGl0SGVhZBIrCghwcm9ibGVtcxgFIAMoCzIZLmNhbGxiYWNrLnYxLkF1ZGl0UHJvYmxlbSJbCgxBdWRpdFByb2JsZW0SKwoEa2luZBgBIAEoDjIdLmNhbGxiYWNrLnYxLkF1ZGl0UHJvYmxlbUtpbmQSEAoIc2VxdWVuY2UYAiABKAMSDAoEdGV4dBgDIAEoCSLeAQoRV2F0Y2hDYWxsc1JlcXVlc3QSGQoRY2FsbGJhY2tfYWN0aXZpdHkYASABKAkSOgoGbGFiZWxzGAIgAygLMiouY2FsbGJhY2sudjEuV2F0Y2hDYWxsc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIUCgxyZXN1bWVfdG9rZW4YBCABKAkSEwoLbGF0ZXN0X29ubHkYBSABKAgaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJSChJXYXRjaENhbGxzUmVzcG9uc2USJgoGZXZlbnRzGAEgAygLMhYuY2FsbGJhY2sudjEuQ2FsbEV2ZW50EhQKDHJlc3VtZV90b2tlbhgCIAEoCSK5AwoJQ2FsbEV2ZW50EigKBHR5cGUYASABKA4yGi5jYWxsYmFjay52MS5DYWxsRXZlbnRUeXBlEhgKEGNhbGxiYWNrX2Nhc2VfaWQYAiABKAkSDwoHY2FsbF9pZBgDIAEoCRIZChFjYWxsYmFja19hY3Rpdml0eRgEIAEoCRINCgVvd25lchgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgtjYXNlX3N0YXR1cxgHIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEi4KDGNsb3NlX3JlYXNvbhgIIAEoDjIYLmNhbGxiYWNrLnYxLkNsb3NlUmVhc29uEiwKC2NhbGxfc3RhdHVzGAkgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFN0YXR1cxI0Cg9kZWxpdmVyeV9zdGF0dXMYCiABKA4yGy5jYWxsYmFjay52MS5EZWxpdmVyeVN0YXR1cxIUCgxyZXN1bWVfdG9rZW4YCyABKAkSJwoGcmVhc29uGAwgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFJlYXNvbiqEAQoNV2FybmluZ1JlYXNvbhIeChpXQVJOSU5HX1JFQVNPTl9VTlNQRUNJRklFRBAAEiYKIldBUk5JTkdfUkVBU09OX0FDVElWSVRZX05PVF9TRVJWRUQQARIrCidXQVJOSU5HX1JFQVNPTl9OT1RJRklDQVRJT05TX05PVF9TRVJWRUQQAipYCgpDYWxsRmlsdGVyEhsKF0NBTExfRklMVEVSX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTF9GSUxURVJfV0FJVElORxABEhQKEENBTExfRklMVEVSX0RFQUQQAip8CgxBY3Rpdml0eUtpbmQSHQoZQUNUSVZJVFlfS0lORF9VTlNQRUNJRklFRBAAEhoKFkFDVElWSVRZX0tJTkRfQlVJTFRfSU4QARIWChJBQ1RJVklUWV9LSU5EX1BVU0gQAhIZChVBQ1RJVklUWV9LSU5EX1dPUktFUlMQAyp5CgxGaW5kaW5nTGV2ZWwSHQoZRklORElOR19MRVZFTF9VTlNQRUNJRklFRBAAEhQKEEZJTkRJTkdfTEVWRUxfT0sQARIZChVGSU5ESU5HX0xFVkVMX1dBUk5JTkcQAhIZChVGSU5ESU5HX0xFVkVMX1BST0JMRU0QAyr6AgoLQXVkaXRBY3Rpb24SHAoYQVVESVRfQUNUSU9OX1VOU1BFQ0lGSUVEEAASHQoZQVVESVRfQUNUSU9OX1JFU1BPTlNFX1NFVBABEh4KGkFVRElUX0FDVElPTl9DQUxMX0FOU1dFUkVEEAISIgoeQVVESVRfQUNUSU9OX0NBTExCQUNLX1JFU09MVkVEEAMSIAocQVVESVRfQUNUSU9OX0NBTExCQUNLX0NMT1NFRBAEEiIKHkFVRElUX0FDVElPTl9DQUxMQkFDS19FWFRFTkRFRBAFEh0KGUFVRElUX0FDVElPTl9DQUxMU19FUkFTRUQQBhIeChpBVURJVF9BQ1RJT05fQ0FMTF9SRVBMQVlFRBAHEiAKHEFVRElUX0FDVElPTl9BQ1RJVklUWV9QQVVTRUQQCBIhCh1BVURJVF9BQ1RJT05fQUNUSVZJVFlfUkVTVU1FRBAJEiAKHEFVRElUX0FDVElPTl9QUklOQ0lQQUxTX1JFQUQQCir+AQoQQXVkaXRQcm9ibGVtS2luZBIiCh5BVURJVF9QUk9CTEVNX0tJTkRfVU5TUEVDSUZJRUQQABIeChpBVURJVF9QUk9CTEVNX0tJTkRfQUxURVJFRBABEh4KGkFVRElUX1BST0JMRU1fS0lORF9NSVNTSU5HEAISHAoYQVVESVRfUFJPQkxFTV9LSU5EX01PVkVEEAMSIAocQVVESVRfUFJPQkxFTV9LSU5EX1RSVU5DQVRFRBAEEiIKHkFVRElUX1BST0JMRU1fS0lORF9VTktOT1dOX0tFWRAFEiIKHkFVRElUX1BST0JMRU1fS0lORF9VTlBST1RFQ1RFRBAGKsECCg1DYWxsRXZlbnRUeXBlEh8KG0NBTExfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEiAKHENBTExfRVZFTlRfVFlQRV9DQVNFX0NSRUFURUQQARIgChxDQUxMX0VWRU5UX1RZUEVfUkVTUE9OU0VfU0VUEAISHwobQ0FMTF9FVkVOVF9UWVBFX0NBU0VfQ0xPU0VEEAMSIAocQ0FMTF9FVkVOVF9UWVBFX0NBTExfU1RBUlRFRBAEEh4KGkNBTExfRVZFTlRfVFlQRV9DQUxMX0VOREVEEAUSJAogQ0FMTF9FVkVOVF9UWVBFX0RFTElWRVJZX0NIQU5HRUQQBhIfChtDQUxMX0VWRU5UX1RZUEVfQ0FMTEVSX0dPTkUQBxIhCh1DQUxMX0VWRU5UX1RZUEVfQ0FTRV9FWFRFTkRFRBAIMo8PChBDYWxsYmFja3NTZXJ2aWNlEmgKE0dlbmVyYXRlQ2FsbGJhY2tVcmwSJy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdBooLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRJQCgtTZXRSZXNwb25zZRIfLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVxdWVzdBogLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVzcG9uc2USTQoKQW5zd2VyQ2FsbBIeLmNhbGxiYWNrLnYxLkFuc3dlckNhbGxSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuQW5zd2VyQ2FsbFJlc3BvbnNlElwKD1Jlc29sdmVDYWxsYmFjaxIjLmNhbGxiYWNrLnYxLlJlc29sdmVDYWxsYmFja1JlcXVlc3QaJC5jYWxsYmFjay52MS5SZXNvbHZlQ2FsbGJhY2tSZXNwb25zZRJWCg1DbG9zZUNhbGxiYWNrEiEuY2FsbGJhY2sudjEuQ2xvc2VDYWxsYmFja1JlcXVlc3QaIi5jYWxsYmFjay52MS5DbG9zZUNhbGxiYWNrUmVzcG9uc2USWQoORXh0ZW5kQ2FsbGJhY2sSIi5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1JlcXVlc3QaIy5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1Jlc3BvbnNlElAKC0dldENhbGxiYWNrEh8uY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXF1ZXN0GiAuY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXNwb25zZRJWCg1MaXN0Q2FsbGJhY2tzEiEuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1JlcXVlc3QaIi5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2USRAoHR2V0Q2FsbBIbLmNhbGxiYWNrLnYxLkdldENhbGxSZXF1ZXN0GhwuY2FsbGJhY2sudjEuR2V0Q2FsbFJlc3BvbnNlEkoKCUxpc3RDYWxscxIdLmNhbGxiYWNrLnYxLkxpc3RDYWxsc1JlcXVlc3QaHi5jYWxsYmFjay52MS5MaXN0Q2FsbHNSZXNwb25zZRJZCg5MaXN0T3duZXJDYWxscxIiLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVzcG9uc2USTQoKRXJhc2VDYWxscxIeLmNhbGxiYWNrLnYxLkVyYXNlQ2FsbHNSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuRXJhc2VDYWxsc1Jlc3BvbnNlEk0KClJlcGxheUNhbGwSHi5jYWxsYmFjay52MS5SZXBsYXlDYWxsUmVxdWVzdBofLmNhbGxiYWNrLnYxLlJlcGxheUNhbGxSZXNwb25zZRJWCg1QYXVzZUFjdGl2aXR5EiEuY2FsbGJhY2sudjEuUGF1c2VBY3Rpdml0eVJlcXVlc3QaIi5jYWxsYmFjay52MS5QYXVzZUFjdGl2aXR5UmVzcG9uc2USWQoOUmVzdW1lQWN0aXZpdHkSIi5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlcXVlc3QaIy5jYWxsYmFjay52MS5SZXN1bWVBY3Rpdml0eVJlc3BvbnNlEmsKFExpc3RQYXVzZWRBY3Rpdml0aWVzEiguY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXF1ZXN0GikuY2FsbGJhY2sudjEuTGlzdFBhdXNlZEFjdGl2aXRpZXNSZXNwb25zZRJZCg5MaXN0QWN0aXZpdGllcxIiLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RBY3Rpdml0aWVzUmVzcG9uc2USVgoNR2V0U3RhdGlzdGljcxIhLmNhbGxiYWNrLnYxLkdldFN0YXRpc3RpY3NSZXF1ZXN0GiIuY2FsbGJhY2sudjEuR2V0U3RhdGlzdGljc1Jlc3BvbnNlElMKDExpc3RGaW5kaW5ncxIgLmNhbGxiYWNrLnYxLkxpc3RGaW5kaW5nc1JlcXVlc3QaIS5jYWxsYmFjay52MS5MaXN0RmluZGluZ3NSZXNwb25zZRJfChBMaXN0QXVkaXRFbnRyaWVzEiQuY2FsbGJhY2sudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaJS5jYWxsYmFjay52MS5MaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2USUAoLVmVyaWZ5QXVkaXQSHy5jYWxsYmFjay52MS5WZXJpZnlBdWRpdFJlcXVlc3QaIC5jYWxsYmFjay52MS5WZXJpZnlBdWRpdFJlc3BvbnNlEk8KCldhdGNoQ2FsbHMSHi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdBofLmNhbGxiYWNrLnYxLldhdGNoQ2FsbHNSZXNwb25zZTABYgZwcm90bzM", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEitwcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sinAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIt4BChFXYXRjaENhbGxzUmVxdWVzdBIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRI6CgZsYWJlbHMYAiADKAsyKi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdC5MYWJlbHNFbnRyeRIYChBjYWxsYmFja19jYXNlX2lkGAMgASgJEhQKDHJlc3VtZV90b2tlbhgEIAEoCRITCgtsYXRlc3Rfb25seRgFIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlIKEldhdGNoQ2FsbHNSZXNwb25zZRImCgZldmVudHMYASADKAsyFi5jYWxsYmFjay52MS5DYWxsRXZlbnQSFAoMcmVzdW1lX3Rva2VuGAIgASgJIrkDCglDYWxsRXZlbnQSKAoEdHlwZRgBIAEoDjIaLmNhbGxiYWNrLnYxLkNhbGxFdmVudFR5cGUSGAoQY2FsbGJhY2tfY2FzZV9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEg0KBW93bmVyGAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKC2Nhc2Vfc3RhdHVzGAcgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAggASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SLAoLY2FsbF9zdGF0dXMYCSABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjQKD2RlbGl2ZXJ5X3N0YXR1cxgKIAEoDjIbLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5U3RhdHVzEhQKDHJlc3VtZV90b2tlbhgLIAEoCRInCgZyZWFzb24YDCABKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uKoQBCg1XYXJuaW5nUmVhc29uEh4KGldBUk5JTkdfUkVBU09OX1VOU1BFQ0lGSUVEEAASJgoiV0FSTklOR19SRUFTT05fQUNUSVZJVFlfTk9UX1NFUlZFRBABEisKJ1dBUk5JTkdfUkVBU09OX05PVElGSUNBVElPTlNfTk9UX1NFUlZFRBACKlgKCkNhbGxGaWx0ZXISGwoXQ0FMTF9GSUxURVJfVU5TUEVDSUZJRUQQABIXChNDQUxMX0ZJTFRFUl9XQUlUSU5HEAESFAoQQ0FMTF9GSUxURVJfREVBRBACKsECCg1DYWxsRXZlbnRUeXBlEh8KG0NBTExfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEiAKHENBTExfRVZFTlRfVFlQRV9DQVNFX0NSRUFURUQQARIgChxDQUxMX0VWRU5UX1RZUEVfUkVTUE9OU0VfU0VUEAISHwobQ0FMTF9FVkVOVF9UWVBFX0NBU0VfQ0xPU0VEEAMSIAocQ0FMTF9FVkVOVF9UWVBFX0NBTExfU1RBUlRFRBAEEh4KGkNBTExfRVZFTlRfVFlQRV9DQUxMX0VOREVEEAUSJAogQ0FMTF9FVkVOVF9UWVBFX0RFTElWRVJZX0NIQU5HRUQQBhIfChtDQUxMX0VWRU5UX1RZUEVfQ0FMTEVSX0dPTkUQBxIhCh1DQUxMX0VWRU5UX1RZUEVfQ0FTRV9FWFRFTkRFRBAIMrQJChBDYWxsYmFja3NTZXJ2aWNlEmgKE0dlbmVyYXRlQ2FsbGJhY2tVcmwSJy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdBooLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRJQCgtTZXRSZXNwb25zZRIfLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVxdWVzdBogLmNhbGxiYWNrLnYxLlNldFJlc3BvbnNlUmVzcG9uc2USTQoKQW5zd2VyQ2FsbBIeLmNhbGxiYWNrLnYxLkFuc3dlckNhbGxSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuQW5zd2VyQ2FsbFJlc3BvbnNlElwKD1Jlc29sdmVDYWxsYmFjaxIjLmNhbGxiYWNrLnYxLlJlc29sdmVDYWxsYmFja1JlcXVlc3QaJC5jYWxsYmFjay52MS5SZXNvbHZlQ2FsbGJhY2tSZXNwb25zZRJWCg1DbG9zZUNhbGxiYWNrEiEuY2FsbGJhY2sudjEuQ2xvc2VDYWxsYmFja1JlcXVlc3QaIi5jYWxsYmFjay52MS5DbG9zZUNhbGxiYWNrUmVzcG9uc2USWQoORXh0ZW5kQ2FsbGJhY2sSIi5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1JlcXVlc3QaIy5jYWxsYmFjay52MS5FeHRlbmRDYWxsYmFja1Jlc3BvbnNlElAKC0dldENhbGxiYWNrEh8uY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXF1ZXN0GiAuY2FsbGJhY2sudjEuR2V0Q2FsbGJhY2tSZXNwb25zZRJWCg1MaXN0Q2FsbGJhY2tzEiEuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1JlcXVlc3QaIi5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2USRAoHR2V0Q2FsbBIbLmNhbGxiYWNrLnYxLkdldENhbGxSZXF1ZXN0GhwuY2FsbGJhY2sudjEuR2V0Q2FsbFJlc3BvbnNlEkoKCUxpc3RDYWxscxIdLmNhbGxiYWNrLnYxLkxpc3RDYWxsc1JlcXVlc3QaHi5jYWxsYmFjay52MS5MaXN0Q2FsbHNSZXNwb25zZRJZCg5MaXN0T3duZXJDYWxscxIiLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVxdWVzdBojLmNhbGxiYWNrLnYxLkxpc3RPd25lckNhbGxzUmVzcG9uc2USTQoKRXJhc2VDYWxscxIeLmNhbGxiYWNrLnYxLkVyYXNlQ2FsbHNSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuRXJhc2VDYWxsc1Jlc3BvbnNlEk0KClJlcGxheUNhbGwSHi5jYWxsYmFjay52MS5SZXBsYXlDYWxsUmVxdWVzdBofLmNhbGxiYWNrLnYxLlJlcGxheUNhbGxSZXNwb25zZRJPCgpXYXRjaENhbGxzEh4uY2FsbGJhY2sudjEuV2F0Y2hDYWxsc1JlcXVlc3QaHy5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVzcG9uc2UwAUIAYgZwcm90bzM", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
- * GenerateCallbackUrlRequest describes the case to create.
- *
  * @generated from message callback.v1.GenerateCallbackUrlRequest
  */
 export type GenerateCallbackUrlRequest = Message<"callback.v1.GenerateCallbackUrlRequest"> & {
   /**
-   * callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
-   * case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
-   * declares, or any other name, which belongs to the workers that serve it. Required. 1–200 characters, no control
-   * characters.
-   *
    * @generated from field: string callback_activity = 1;
    */
   callbackActivity: string;
 
   /**
-   * callback_activity_case is passed to the handler unchanged. Default empty, at most 200 characters.
-   *
    * @generated from field: string callback_activity_case = 2;
    */
   callbackActivityCase: string;
 
   /**
-   * state_query_parameter makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along
-   * (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the
-   * URL is `{base}/cb/{state}`.
-   *
    * @generated from field: string state_query_parameter = 3;
    */
   stateQueryParameter: string;
 
   /**
-   * retryable_after_error keeps a single-use case (a case without `allow_multiple_calls`) open after a rejected, failed
-   * or interrupted call. Default false.
-   *
    * @generated from field: bool retryable_after_error = 4;
    */
   retryableAfterError: boolean;
 
   /**
-   * allow_multiple_calls makes the case accept any number of calls, whatever their results, until it is closed or
-   * expires. Default false: the case accepts one call at a time. A success closes it; without `retryable_after_error`,
-   * so does a rejected, failed or interrupted call.
-   *
    * @generated from field: bool allow_multiple_calls = 5;
    */
   allowMultipleCalls: boolean;
 
   /**
-   * alternative_domain is the `{base}` of the URL: `https://host` or `https://host:port`, without path, query, fragment
-   * or user. Upper case and the port 443 are normalized. Default empty: the `box_url` of the server. An operator can
-   * restrict it to a list, and reserve a domain for one owner.
-   *
    * @generated from field: string alternative_domain = 6;
    */
   alternativeDomain: string;
 
   /**
-   * response is the response to a call, unless the handler overrides it. Required, with a `response_type`.
-   *
    * @generated from field: callback.v1.Response response = 7;
    */
   response?: Response | undefined;
 
   /**
-   * request_id makes the request safe to retry. The same id with the same content returns the same URL, for as long as
-   * the case is kept. The same id with other content fails with REQUEST_ID_REUSED. Once the case is deleted, the id is
-   * free, and the same request creates a case with another URL. Default empty, at most 200 characters. Fails with
-   * REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
-   *
    * @generated from field: string request_id = 8;
    */
   requestId: string;
 
   /**
-   * time_to_live is the time after which the case closes with reason EXPIRED. Default: the configuration of the server,
-   * or never. At least 1 second, at most 10 years or the maximum in the configuration of the server.
-   *
    * @generated from field: google.protobuf.Duration time_to_live = 9;
    */
   timeToLive?: Duration | undefined;
 
   /**
-   * labels are name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`,
-   * `.`, `/` or `-`; values have at most 200 characters.
-   *
    * @generated from field: map<string, string> labels = 10;
    */
   labels: { [key: string]: string };
 
   /**
-   * verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing
-   * changes. The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone
-   * who has the URL can make the call.
-   *
    * @generated from field: string verification_profile = 11;
    */
   verificationProfile: string;
 
   /**
-   * get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
-   * verification_profile is refused: a person cannot sign a request.
-   *
    * @generated from field: callback.v1.GetGuard get_guard = 12;
    */
   getGuard: GetGuard;
 
   /**
-   * answer_mode selects how a call gets its response. Default HANDLER; for the activity `form` it is always HOLD.
-   *
    * @generated from field: callback.v1.AnswerMode answer_mode = 13;
    */
   answerMode: AnswerMode;
 
   /**
-   * answer_deadline is the time after the start of a call at which a caller without a response gets `fallback`. Without a
-   * fallback it is told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the
-   * address of the answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision
-   * of the handler takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other caller of a
-   * held call. From 100 ms to 300 s, and at most the deadline of the activity, or the `hold_time`.
-   *
    * @generated from field: google.protobuf.Duration answer_deadline = 14;
    */
   answerDeadline?: Duration | undefined;
 
   /**
-   * fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a
-   * `record` case must be. Needs an `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case
-   * then has a delivery, and ends when that is DELIVERED or DEAD.
-   *
    * @generated from field: callback.v1.Response fallback = 15;
    */
   fallback?: Response | undefined;
 
   /**
-   * ordered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until
-   * the call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`.
-   *
    * @generated from field: bool ordered = 16;
    */
   ordered: boolean;
 
   /**
-   * closed_response is the response to a request that reaches the case once it is closed and passes the verification,
-   * until the case is deleted. Such a request is not a call. It must be complete, as the response of a `record` case
-   * must be. Code 410 is refused together with a `state_query_parameter`: that URL is shared, and some senders disable it
-   * for everyone after a 410. Default: a 410, or a 404 on `/cbq/`.
-   *
    * @generated from field: callback.v1.Response closed_response = 21;
    */
   closedResponse?: Response | undefined;
 
   /**
-   * prompt is what the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue. Refused
-   * with any other `get_guard`.
-   *
    * @generated from field: callback.v1.Prompt prompt = 20;
    */
   prompt?: Prompt | undefined;
 
   /**
-   * hold_time is how long a call of a HOLD case waits for its answer. After that it is FAILED, and its caller gets a 504.
-   * Default 300 seconds. At least 100 ms, at most the maximum in the configuration of the server (30 days by default).
-   * Refused with any other `answer_mode`.
-   *
    * @generated from field: google.protobuf.Duration hold_time = 28;
    */
   holdTime?: Duration | undefined;
 
   /**
-   * repeat_window is how long after the end of a call the same request gets the answer of that call again, in place of
-   * making another call: a reload, a double click, a form that is sent again. A request is the same if its method, query
-   * and body are. While the call runs, the same request waits with it; at most 16 wait. Once the case is closed, it gets
-   * the answer or the error of that call. While the case is open, it is another call, unless the case allows multiple
-   * calls and the call succeeded. A verified message with an id is recognized by its id alone, for the time that its
-   * verification profile says. Default: 2 minutes; 0 if `allow_multiple_calls` is set. 0: the same request is another
-   * call. At most 7 days.
-   *
    * @generated from field: google.protobuf.Duration repeat_window = 23;
    */
   repeatWindow?: Duration | undefined;
 
   /**
-   * no_repeat says that no answer is given twice, for example because it contains a secret: a repeat gets a 410. Default
-   * false.
-   *
    * @generated from field: bool no_repeat = 24;
    */
   noRepeat: boolean;
 
   /**
-   * remind_after are the times after the creation of the case at which the handler of the activity is told that the case
-   * is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second
-   * to 10 years. Default: none.
-   *
    * @generated from field: repeated google.protobuf.Duration remind_after = 18;
    */
   remindAfter: Duration[];
 
   /**
-   * notify selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`,
-   * until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A call
-   * that runs or is held at that moment still gets its answer. Each is durable and has an id of its own (`call_id`). It
-   * is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications (see
-   * HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A REMINDER
-   * is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each once; refused for the
-   * activities `record` and `form`, which have no handler.
-   *
    * @generated from field: repeated callback.v1.CallReason notify = 19;
    */
   notify: CallReason[];
@@ -240,44 +146,30 @@ export const GenerateCallbackUrlRequestSchema: GenMessage<GenerateCallbackUrlReq
   messageDesc(file_callback_v1_callbacks_service, 0);
 
 /**
- * GenerateCallbackUrlResponse is the only message that contains the URL and its state.
- *
  * @generated from message callback.v1.GenerateCallbackUrlResponse
  */
 export type GenerateCallbackUrlResponse = Message<"callback.v1.GenerateCallbackUrlResponse"> & {
   /**
-   * callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret.
-   *
    * @generated from field: string callback_url = 1;
    */
   callbackUrl: string;
 
   /**
-   * callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case.
-   *
    * @generated from field: string callback_state = 2;
    */
   callbackState: string;
 
   /**
-   * callback_case_id is the id of the case. It is not secret.
-   *
    * @generated from field: string callback_case_id = 3;
    */
   callbackCaseId: string;
 
   /**
-   * expire_time is when the case closes with reason EXPIRED, by the clock of the store. Unset if it never expires. The
-   * same request with the same `request_id` gets the time that the case has now.
-   *
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * warnings say what will keep the callback from doing what it is for, as far as it can be seen now. The case is
-   * stored all the same. Default empty.
-   *
    * @generated from field: repeated callback.v1.Warning warnings = 5;
    */
   warnings: Warning[];
@@ -291,21 +183,15 @@ export const GenerateCallbackUrlResponseSchema: GenMessage<GenerateCallbackUrlRe
   messageDesc(file_callback_v1_callbacks_service, 1);
 
 /**
- * Warning says what may be wrong with a request that was accepted.
- *
  * @generated from message callback.v1.Warning
  */
 export type Warning = Message<"callback.v1.Warning"> & {
   /**
-   * reason is the kind of the warning. Ignore one that the client does not know, and show its text.
-   *
    * @generated from field: callback.v1.WarningReason reason = 1;
    */
   reason: WarningReason;
 
   /**
-   * text says in a sentence what may be wrong, and what to do.
-   *
    * @generated from field: string text = 2;
    */
   text: string;
@@ -319,30 +205,20 @@ export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
   messageDesc(file_callback_v1_callbacks_service, 2);
 
 /**
- * SetResponseRequest names a case and the attributes to replace.
- *
  * @generated from message callback.v1.SetResponseRequest
  */
 export type SetResponseRequest = Message<"callback.v1.SetResponseRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
 
   /**
-   * response holds the new values. Required.
-   *
    * @generated from field: callback.v1.Response response = 2;
    */
   response?: Response | undefined;
 
   /**
-   * update_mask names the attributes to replace, by the field names of Response. An attribute in the mask that
-   * `response` does not set returns to its default. Default: the attributes that `response` sets. The resulting
-   * response must be valid.
-   *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
   updateMask?: FieldMask | undefined;
@@ -356,14 +232,10 @@ export const SetResponseRequestSchema: GenMessage<SetResponseRequest> = /*@__PUR
   messageDesc(file_callback_v1_callbacks_service, 3);
 
 /**
- * SetResponseResponse returns the case after the change.
- *
  * @generated from message callback.v1.SetResponseResponse
  */
 export type SetResponseResponse = Message<"callback.v1.SetResponseResponse"> & {
   /**
-   * callback is the case.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
@@ -377,53 +249,35 @@ export const SetResponseResponseSchema: GenMessage<SetResponseResponse> = /*@__P
   messageDesc(file_callback_v1_callbacks_service, 4);
 
 /**
- * AnswerCallRequest names a held call and the answer to it: what a handler would decide.
- *
  * @generated from message callback.v1.AnswerCallRequest
  */
 export type AnswerCallRequest = Message<"callback.v1.AnswerCallRequest"> & {
   /**
-   * call_id is the held call. Required.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * response overrides the response that the case has now after ACCEPTED: each attribute that is set replaces that of
-   * the case. After REJECTED only this response is used, with code 422 by default; with this code, no headers and no
-   * body, the caller gets a page or a problem of the edge.
-   *
    * @generated from field: callback.v1.Response response = 2;
    */
   response?: Response | undefined;
 
   /**
-   * verdict says whether the data was accepted. Default ACCEPTED.
-   *
    * @generated from field: callback.v1.Verdict verdict = 3;
    */
   verdict: Verdict;
 
   /**
-   * keep_open, after ACCEPTED on a single-use case, records the success and opens the case again for another call.
-   * Default false.
-   *
    * @generated from field: bool keep_open = 4;
    */
   keepOpen: boolean;
 
   /**
-   * close, after ACCEPTED, records the success and closes the case with reason CONSUMED, also where the case allows
-   * multiple calls. Its other held calls wait on. Default false. Refused together with `keep_open` or REJECTED.
-   *
    * @generated from field: bool close = 5;
    */
   close: boolean;
 
   /**
-   * no_repeat says that the answer must not be given twice: a repeat of the request gets a 410. Default false.
-   *
    * @generated from field: bool no_repeat = 6;
    */
   noRepeat: boolean;
@@ -437,22 +291,15 @@ export const AnswerCallRequestSchema: GenMessage<AnswerCallRequest> = /*@__PURE_
   messageDesc(file_callback_v1_callbacks_service, 5);
 
 /**
- * AnswerCallResponse returns the case and the call after the answer.
- *
  * @generated from message callback.v1.AnswerCallResponse
  */
 export type AnswerCallResponse = Message<"callback.v1.AnswerCallResponse"> & {
   /**
-   * callback is the case of the call.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
 
   /**
-   * call is the answered call. If the case has newer calls, as many as it keeps, the call is no longer recorded. Then
-   * it is as if it had been erased.
-   *
    * @generated from field: callback.v1.Call call = 2;
    */
   call?: Call | undefined;
@@ -466,37 +313,25 @@ export const AnswerCallResponseSchema: GenMessage<AnswerCallResponse> = /*@__PUR
   messageDesc(file_callback_v1_callbacks_service, 6);
 
 /**
- * ResolveCallbackRequest names a case and its answer: what a handler would decide on each call.
- *
  * @generated from message callback.v1.ResolveCallbackRequest
  */
 export type ResolveCallbackRequest = Message<"callback.v1.ResolveCallbackRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
 
   /**
-   * response overrides the response that the case has now after ACCEPTED: each attribute that is set replaces that of
-   * the case. After REJECTED only this response is used, with code 422 by default; with this code, no headers and no
-   * body, the caller gets a page or a problem of the edge.
-   *
    * @generated from field: callback.v1.Response response = 2;
    */
   response?: Response | undefined;
 
   /**
-   * verdict says whether the data of the calls was accepted. Default ACCEPTED.
-   *
    * @generated from field: callback.v1.Verdict verdict = 3;
    */
   verdict: Verdict;
 
   /**
-   * no_repeat gives the answer to each call only once: the same request again gets a 410. Default false.
-   *
    * @generated from field: bool no_repeat = 4;
    */
   noRepeat: boolean;
@@ -510,21 +345,15 @@ export const ResolveCallbackRequestSchema: GenMessage<ResolveCallbackRequest> = 
   messageDesc(file_callback_v1_callbacks_service, 7);
 
 /**
- * ResolveCallbackResponse returns the case after the change.
- *
  * @generated from message callback.v1.ResolveCallbackResponse
  */
 export type ResolveCallbackResponse = Message<"callback.v1.ResolveCallbackResponse"> & {
   /**
-   * callback is the case.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
 
   /**
-   * ended_call_count is the number of held calls that this request has ended.
-   *
    * @generated from field: int32 ended_call_count = 2;
    */
   endedCallCount: number;
@@ -538,14 +367,10 @@ export const ResolveCallbackResponseSchema: GenMessage<ResolveCallbackResponse> 
   messageDesc(file_callback_v1_callbacks_service, 8);
 
 /**
- * CloseCallbackRequest names the case to close.
- *
  * @generated from message callback.v1.CloseCallbackRequest
  */
 export type CloseCallbackRequest = Message<"callback.v1.CloseCallbackRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
@@ -559,14 +384,10 @@ export const CloseCallbackRequestSchema: GenMessage<CloseCallbackRequest> = /*@_
   messageDesc(file_callback_v1_callbacks_service, 9);
 
 /**
- * CloseCallbackResponse returns the case after the change.
- *
  * @generated from message callback.v1.CloseCallbackResponse
  */
 export type CloseCallbackResponse = Message<"callback.v1.CloseCallbackResponse"> & {
   /**
-   * callback is the case.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
@@ -580,22 +401,15 @@ export const CloseCallbackResponseSchema: GenMessage<CloseCallbackResponse> = /*
   messageDesc(file_callback_v1_callbacks_service, 10);
 
 /**
- * ExtendCallbackRequest names a case and the time at which it expires.
- *
  * @generated from message callback.v1.ExtendCallbackRequest
  */
 export type ExtendCallbackRequest = Message<"callback.v1.ExtendCallbackRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
 
   /**
-   * expire_time is the time at which the case closes with reason EXPIRED. Required. Later than now, by the clock of the
-   * store, and at most 10 years from now or the maximum in the configuration of the server.
-   *
    * @generated from field: google.protobuf.Timestamp expire_time = 2;
    */
   expireTime?: Timestamp | undefined;
@@ -609,14 +423,10 @@ export const ExtendCallbackRequestSchema: GenMessage<ExtendCallbackRequest> = /*
   messageDesc(file_callback_v1_callbacks_service, 11);
 
 /**
- * ExtendCallbackResponse returns the case after the change.
- *
  * @generated from message callback.v1.ExtendCallbackResponse
  */
 export type ExtendCallbackResponse = Message<"callback.v1.ExtendCallbackResponse"> & {
   /**
-   * callback is the case.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
@@ -630,14 +440,10 @@ export const ExtendCallbackResponseSchema: GenMessage<ExtendCallbackResponse> = 
   messageDesc(file_callback_v1_callbacks_service, 12);
 
 /**
- * GetCallbackRequest names a case.
- *
  * @generated from message callback.v1.GetCallbackRequest
  */
 export type GetCallbackRequest = Message<"callback.v1.GetCallbackRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
@@ -651,14 +457,10 @@ export const GetCallbackRequestSchema: GenMessage<GetCallbackRequest> = /*@__PUR
   messageDesc(file_callback_v1_callbacks_service, 13);
 
 /**
- * GetCallbackResponse returns the case.
- *
  * @generated from message callback.v1.GetCallbackResponse
  */
 export type GetCallbackResponse = Message<"callback.v1.GetCallbackResponse"> & {
   /**
-   * callback is the case.
-   *
    * @generated from field: callback.v1.Callback callback = 1;
    */
   callback?: Callback | undefined;
@@ -672,73 +474,50 @@ export const GetCallbackResponseSchema: GenMessage<GetCallbackResponse> = /*@__P
   messageDesc(file_callback_v1_callbacks_service, 14);
 
 /**
- * ListCallbacksRequest selects cases of one owner, and a page of them.
- *
  * @generated from message callback.v1.ListCallbacksRequest
  */
 export type ListCallbacksRequest = Message<"callback.v1.ListCallbacksRequest"> & {
   /**
-   * page_size is the maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
-   * value is refused.
-   *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * page_token is the `next_page_token` of the previous page, with the same filter. Default empty: the first page.
-   *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * status selects cases in this status. Default UNSPECIFIED: all.
-   *
    * @generated from field: callback.v1.CallbackStatus status = 3;
    */
   status: CallbackStatus;
 
   /**
-   * callback_activity selects cases of this activity. Default empty: all.
-   *
    * @generated from field: string callback_activity = 4;
    */
   callbackActivity: string;
 
   /**
-   * labels selects cases that have all of these labels. Default empty: all. At most 16.
-   *
    * @generated from field: map<string, string> labels = 5;
    */
   labels: { [key: string]: string };
 
   /**
-   * owner is the owner of the cases. Default empty: the principal of the request. Any other owner needs the role
-   * `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
-   *
    * @generated from field: string owner = 6;
    */
   owner: string;
 
   /**
-   * last_call_status selects cases whose newest recorded call has this status. Default UNSPECIFIED: all, also cases
-   * without calls. No index helps: the server looks at the calls of each case, so a page can be short or empty.
-   *
    * @generated from field: callback.v1.CallStatus last_call_status = 7;
    */
   lastCallStatus: CallStatus;
 
   /**
-   * created_after selects cases that were created at this time or later. Default: all.
-   *
    * @generated from field: google.protobuf.Timestamp created_after = 8;
    */
   createdAfter?: Timestamp | undefined;
 
   /**
-   * created_before selects cases that were created earlier than this time. Default: all.
-   *
    * @generated from field: google.protobuf.Timestamp created_before = 9;
    */
   createdBefore?: Timestamp | undefined;
@@ -752,30 +531,20 @@ export const ListCallbacksRequestSchema: GenMessage<ListCallbacksRequest> = /*@_
   messageDesc(file_callback_v1_callbacks_service, 15);
 
 /**
- * ListCallbacksResponse is one page of cases.
- *
  * @generated from message callback.v1.ListCallbacksResponse
  */
 export type ListCallbacksResponse = Message<"callback.v1.ListCallbacksResponse"> & {
   /**
-   * callbacks are the cases, newest first, without `response.response_body` and `fallback`. A page before the last one
-   * can be short or empty: a search through many cases ends a page early in order to respond in time.
-   *
    * @generated from field: repeated callback.v1.Callback callbacks = 1;
    */
   callbacks: Callback[];
 
   /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
 
   /**
-   * searched_to is how far the search has come: every case that matches and was created after this time is on this page
-   * or on one before. Unset on the last page.
-   *
    * @generated from field: google.protobuf.Timestamp searched_to = 3;
    */
   searchedTo?: Timestamp | undefined;
@@ -789,14 +558,10 @@ export const ListCallbacksResponseSchema: GenMessage<ListCallbacksResponse> = /*
   messageDesc(file_callback_v1_callbacks_service, 16);
 
 /**
- * GetCallRequest names a call.
- *
  * @generated from message callback.v1.GetCallRequest
  */
 export type GetCallRequest = Message<"callback.v1.GetCallRequest"> & {
   /**
-   * call_id is the call. Required.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -810,14 +575,10 @@ export const GetCallRequestSchema: GenMessage<GetCallRequest> = /*@__PURE__*/
   messageDesc(file_callback_v1_callbacks_service, 17);
 
 /**
- * GetCallResponse returns the call.
- *
  * @generated from message callback.v1.GetCallResponse
  */
 export type GetCallResponse = Message<"callback.v1.GetCallResponse"> & {
   /**
-   * call is the call, with its body.
-   *
    * @generated from field: callback.v1.Call call = 1;
    */
   call?: Call | undefined;
@@ -831,29 +592,20 @@ export const GetCallResponseSchema: GenMessage<GetCallResponse> = /*@__PURE__*/
   messageDesc(file_callback_v1_callbacks_service, 18);
 
 /**
- * ListCallsRequest names a case, and a page of its calls.
- *
  * @generated from message callback.v1.ListCallsRequest
  */
 export type ListCallsRequest = Message<"callback.v1.ListCallsRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
 
   /**
-   * page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
-   * value is refused.
-   *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * page_token is the `next_page_token` of the previous page. Default empty: the first page.
-   *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
@@ -867,21 +619,15 @@ export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*
   messageDesc(file_callback_v1_callbacks_service, 19);
 
 /**
- * ListCallsResponse is one page of calls.
- *
  * @generated from message callback.v1.ListCallsResponse
  */
 export type ListCallsResponse = Message<"callback.v1.ListCallsResponse"> & {
   /**
-   * calls are the calls, newest first, without `request_body` and `response.response_body`.
-   *
    * @generated from field: repeated callback.v1.Call calls = 1;
    */
   calls: Call[];
 
   /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -895,45 +641,30 @@ export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE_
   messageDesc(file_callback_v1_callbacks_service, 20);
 
 /**
- * ListOwnerCallsRequest selects calls of all cases of one owner, and a page of them.
- *
  * @generated from message callback.v1.ListOwnerCallsRequest
  */
 export type ListOwnerCallsRequest = Message<"callback.v1.ListOwnerCallsRequest"> & {
   /**
-   * filter selects the calls. Required.
-   *
    * @generated from field: callback.v1.CallFilter filter = 1;
    */
   filter: CallFilter;
 
   /**
-   * owner is the owner of the calls. Default empty: the principal of the request. Any other owner needs the role
-   * `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
-   *
    * @generated from field: string owner = 2;
    */
   owner: string;
 
   /**
-   * page_size is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
-   * value is refused.
-   *
    * @generated from field: int32 page_size = 3;
    */
   pageSize: number;
 
   /**
-   * page_token is the `next_page_token` of the previous page, with the same filter, owner and activity. Default empty:
-   * the first page.
-   *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
 
   /**
-   * callback_activity selects calls of this activity. Default empty: all.
-   *
    * @generated from field: string callback_activity = 5;
    */
   callbackActivity: string;
@@ -947,22 +678,15 @@ export const ListOwnerCallsRequestSchema: GenMessage<ListOwnerCallsRequest> = /*
   messageDesc(file_callback_v1_callbacks_service, 21);
 
 /**
- * ListOwnerCallsResponse is one page of calls.
- *
  * @generated from message callback.v1.ListOwnerCallsResponse
  */
 export type ListOwnerCallsResponse = Message<"callback.v1.ListOwnerCallsResponse"> & {
   /**
-   * calls are the calls, newest first, without `request_body` and `response.response_body`. A page before the last one
-   * can be short or empty for one activity, and for a principal that sees only the cases of some activities.
-   *
    * @generated from field: repeated callback.v1.Call calls = 1;
    */
   calls: Call[];
 
   /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -976,14 +700,10 @@ export const ListOwnerCallsResponseSchema: GenMessage<ListOwnerCallsResponse> = 
   messageDesc(file_callback_v1_callbacks_service, 22);
 
 /**
- * EraseCallsRequest names the case whose calls to erase.
- *
  * @generated from message callback.v1.EraseCallsRequest
  */
 export type EraseCallsRequest = Message<"callback.v1.EraseCallsRequest"> & {
   /**
-   * callback_case_id is the case. Required.
-   *
    * @generated from field: string callback_case_id = 1;
    */
   callbackCaseId: string;
@@ -997,14 +717,10 @@ export const EraseCallsRequestSchema: GenMessage<EraseCallsRequest> = /*@__PURE_
   messageDesc(file_callback_v1_callbacks_service, 23);
 
 /**
- * EraseCallsResponse returns the number of erased calls.
- *
  * @generated from message callback.v1.EraseCallsResponse
  */
 export type EraseCallsResponse = Message<"callback.v1.EraseCallsResponse"> & {
   /**
-   * erased_call_count is the number of calls that had recorded data until now, running calls included.
-   *
    * @generated from field: int64 erased_call_count = 1;
    */
   erasedCallCount: bigint;
@@ -1018,14 +734,10 @@ export const EraseCallsResponseSchema: GenMessage<EraseCallsResponse> = /*@__PUR
   messageDesc(file_callback_v1_callbacks_service, 24);
 
 /**
- * ReplayCallRequest names the call to replay.
- *
  * @generated from message callback.v1.ReplayCallRequest
  */
 export type ReplayCallRequest = Message<"callback.v1.ReplayCallRequest"> & {
   /**
-   * call_id is the call. Required.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -1039,14 +751,10 @@ export const ReplayCallRequestSchema: GenMessage<ReplayCallRequest> = /*@__PURE_
   messageDesc(file_callback_v1_callbacks_service, 25);
 
 /**
- * ReplayCallResponse returns the call after the change.
- *
  * @generated from message callback.v1.ReplayCallResponse
  */
 export type ReplayCallResponse = Message<"callback.v1.ReplayCallResponse"> & {
   /**
-   * call is the call.
-   *
    * @generated from field: callback.v1.Call call = 1;
    */
   call?: Call | undefined;
@@ -1060,1135 +768,30 @@ export const ReplayCallResponseSchema: GenMessage<ReplayCallResponse> = /*@__PUR
   messageDesc(file_callback_v1_callbacks_service, 26);
 
 /**
- * PauseActivityRequest names the activity to pause.
- *
- * @generated from message callback.v1.PauseActivityRequest
- */
-export type PauseActivityRequest = Message<"callback.v1.PauseActivityRequest"> & {
-  /**
-   * callback_activity is the activity. Required. `record` and `form` are refused: their calls are never delivered.
-   *
-   * @generated from field: string callback_activity = 1;
-   */
-  callbackActivity: string;
-
-  /**
-   * reason says why, for other administrators: one line of at most 200 characters. Default empty. Of an activity that is
-   * paused already, the last request counts.
-   *
-   * @generated from field: string reason = 2;
-   */
-  reason: string;
-};
-
-/**
- * Describes the message callback.v1.PauseActivityRequest.
- * Use `create(PauseActivityRequestSchema)` to create a new message.
- */
-export const PauseActivityRequestSchema: GenMessage<PauseActivityRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 27);
-
-/**
- * PauseActivityResponse is empty.
- *
- * @generated from message callback.v1.PauseActivityResponse
- */
-export type PauseActivityResponse = Message<"callback.v1.PauseActivityResponse"> & {
-};
-
-/**
- * Describes the message callback.v1.PauseActivityResponse.
- * Use `create(PauseActivityResponseSchema)` to create a new message.
- */
-export const PauseActivityResponseSchema: GenMessage<PauseActivityResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 28);
-
-/**
- * ResumeActivityRequest names the activity to resume.
- *
- * @generated from message callback.v1.ResumeActivityRequest
- */
-export type ResumeActivityRequest = Message<"callback.v1.ResumeActivityRequest"> & {
-  /**
-   * callback_activity is the activity. Required.
-   *
-   * @generated from field: string callback_activity = 1;
-   */
-  callbackActivity: string;
-};
-
-/**
- * Describes the message callback.v1.ResumeActivityRequest.
- * Use `create(ResumeActivityRequestSchema)` to create a new message.
- */
-export const ResumeActivityRequestSchema: GenMessage<ResumeActivityRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 29);
-
-/**
- * ResumeActivityResponse is empty.
- *
- * @generated from message callback.v1.ResumeActivityResponse
- */
-export type ResumeActivityResponse = Message<"callback.v1.ResumeActivityResponse"> & {
-};
-
-/**
- * Describes the message callback.v1.ResumeActivityResponse.
- * Use `create(ResumeActivityResponseSchema)` to create a new message.
- */
-export const ResumeActivityResponseSchema: GenMessage<ResumeActivityResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 30);
-
-/**
- * ListPausedActivitiesRequest is empty.
- *
- * @generated from message callback.v1.ListPausedActivitiesRequest
- */
-export type ListPausedActivitiesRequest = Message<"callback.v1.ListPausedActivitiesRequest"> & {
-};
-
-/**
- * Describes the message callback.v1.ListPausedActivitiesRequest.
- * Use `create(ListPausedActivitiesRequestSchema)` to create a new message.
- */
-export const ListPausedActivitiesRequestSchema: GenMessage<ListPausedActivitiesRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 31);
-
-/**
- * ListPausedActivitiesResponse has the paused activities.
- *
- * @generated from message callback.v1.ListPausedActivitiesResponse
- */
-export type ListPausedActivitiesResponse = Message<"callback.v1.ListPausedActivitiesResponse"> & {
-  /**
-   * paused_activities are the paused activities, sorted by name.
-   *
-   * @generated from field: repeated callback.v1.PausedActivity paused_activities = 2;
-   */
-  pausedActivities: PausedActivity[];
-};
-
-/**
- * Describes the message callback.v1.ListPausedActivitiesResponse.
- * Use `create(ListPausedActivitiesResponseSchema)` to create a new message.
- */
-export const ListPausedActivitiesResponseSchema: GenMessage<ListPausedActivitiesResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 32);
-
-/**
- * PausedActivity is an activity whose deliveries are paused.
- *
- * @generated from message callback.v1.PausedActivity
- */
-export type PausedActivity = Message<"callback.v1.PausedActivity"> & {
-  /**
-   * callback_activity is the name of the activity.
-   *
-   * @generated from field: string callback_activity = 1;
-   */
-  callbackActivity: string;
-
-  /**
-   * principal is the administrator that paused it; `local` where no principals are configured. Empty if a server of an
-   * earlier release did.
-   *
-   * @generated from field: string principal = 2;
-   */
-  principal: string;
-
-  /**
-   * reason is what the administrator gave as the reason. Empty if none was given.
-   *
-   * @generated from field: string reason = 3;
-   */
-  reason: string;
-
-  /**
-   * pause_time is when it was paused, by the clock of the store. Unset if a server of an earlier release did.
-   *
-   * @generated from field: google.protobuf.Timestamp pause_time = 4;
-   */
-  pauseTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message callback.v1.PausedActivity.
- * Use `create(PausedActivitySchema)` to create a new message.
- */
-export const PausedActivitySchema: GenMessage<PausedActivity> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 33);
-
-/**
- * ListActivitiesRequest names an owner, and a page of activities.
- *
- * @generated from message callback.v1.ListActivitiesRequest
- */
-export type ListActivitiesRequest = Message<"callback.v1.ListActivitiesRequest"> & {
-  /**
-   * page_size is the maximum number of activities to return. Default (0) 50. A value above 100 counts as 100. A negative
-   * value is refused.
-   *
-   * @generated from field: int32 page_size = 1;
-   */
-  pageSize: number;
-
-  /**
-   * page_token is the `next_page_token` of the previous page, with the same owner. Default empty: the first page.
-   *
-   * @generated from field: string page_token = 2;
-   */
-  pageToken: string;
-
-  /**
-   * owner is the owner whose open cases are counted. Default empty: the principal of the request. Any other owner needs
-   * the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with ROLE_MISSING.
-   *
-   * @generated from field: string owner = 3;
-   */
-  owner: string;
-};
-
-/**
- * Describes the message callback.v1.ListActivitiesRequest.
- * Use `create(ListActivitiesRequestSchema)` to create a new message.
- */
-export const ListActivitiesRequestSchema: GenMessage<ListActivitiesRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 34);
-
-/**
- * ListActivitiesResponse is one page of activities.
- *
- * @generated from message callback.v1.ListActivitiesResponse
- */
-export type ListActivitiesResponse = Message<"callback.v1.ListActivitiesResponse"> & {
-  /**
-   * activities are the activities, sorted by name. A page before the last one can be short or empty.
-   *
-   * @generated from field: repeated callback.v1.Activity activities = 1;
-   */
-  activities: Activity[];
-
-  /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message callback.v1.ListActivitiesResponse.
- * Use `create(ListActivitiesResponseSchema)` to create a new message.
- */
-export const ListActivitiesResponseSchema: GenMessage<ListActivitiesResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 35);
-
-/**
- * Activity says how an activity is served, and what waits for it.
- *
- * @generated from message callback.v1.Activity
- */
-export type Activity = Message<"callback.v1.Activity"> & {
-  /**
-   * callback_activity is the name of the activity.
-   *
-   * @generated from field: string callback_activity = 1;
-   */
-  callbackActivity: string;
-
-  /**
-   * kind is how the activity is served.
-   *
-   * @generated from field: callback.v1.ActivityKind kind = 2;
-   */
-  kind: ActivityKind;
-
-  /**
-   * worker_count is the number of workers that take the calls of the activity, on all servers. A worker that has just
-   * connected or left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves it.
-   *
-   * @generated from field: int32 worker_count = 3;
-   */
-  workerCount: number;
-
-  /**
-   * paused says that the deliveries of the activity are paused (PauseActivity).
-   *
-   * @generated from field: bool paused = 4;
-   */
-  paused: boolean;
-
-  /**
-   * delivery_count is the number of deliveries of the activity that wait or run, of all owners. Of an ordered case, only
-   * the first one counts.
-   *
-   * @generated from field: int64 delivery_count = 5;
-   */
-  deliveryCount: bigint;
-
-  /**
-   * open_callback_count is the number of cases of the owner for this activity that are not closed.
-   *
-   * @generated from field: int64 open_callback_count = 6;
-   */
-  openCallbackCount: bigint;
-
-  /**
-   * notification_worker_count is the number of workers that take the notifications of the activity, on all servers.
-   *
-   * @generated from field: int32 notification_worker_count = 7;
-   */
-  notificationWorkerCount: number;
-};
-
-/**
- * Describes the message callback.v1.Activity.
- * Use `create(ActivitySchema)` to create a new message.
- */
-export const ActivitySchema: GenMessage<Activity> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 36);
-
-/**
- * GetStatisticsRequest is empty.
- *
- * @generated from message callback.v1.GetStatisticsRequest
- */
-export type GetStatisticsRequest = Message<"callback.v1.GetStatisticsRequest"> & {
-};
-
-/**
- * Describes the message callback.v1.GetStatisticsRequest.
- * Use `create(GetStatisticsRequestSchema)` to create a new message.
- */
-export const GetStatisticsRequestSchema: GenMessage<GetStatisticsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 37);
-
-/**
- * GetStatisticsResponse returns what the servers have done, and what waits.
- *
- * @generated from message callback.v1.GetStatisticsResponse
- */
-export type GetStatisticsResponse = Message<"callback.v1.GetStatisticsResponse"> & {
-  /**
-   * minutes are the last 60 minutes, oldest first, also those without calls. The last one has not ended.
-   *
-   * @generated from field: repeated callback.v1.MinuteStatistics minutes = 1;
-   */
-  minutes: MinuteStatistics[];
-
-  /**
-   * stages are the durations of the stages of all calls in these minutes: `claim` (the store accepts the call), `verify`
-   * (only of cases with a verification profile), `handler`, and `finish` (the store records the result). A stage that no
-   * call had is absent.
-   *
-   * @generated from field: repeated callback.v1.StageDuration stages = 2;
-   */
-  stages: StageDuration[];
-
-  /**
-   * owners are the open cases and calls of each owner in the principals file of the server that responds, or of `local`.
-   * Cases of principals that are no longer in it are not counted.
-   *
-   * @generated from field: repeated callback.v1.OwnerStatistics owners = 3;
-   */
-  owners: OwnerStatistics[];
-
-  /**
-   * work is what waits in the store now, of all these owners.
-   *
-   * @generated from field: callback.v1.WorkStatistics work = 4;
-   */
-  work?: WorkStatistics | undefined;
-};
-
-/**
- * Describes the message callback.v1.GetStatisticsResponse.
- * Use `create(GetStatisticsResponseSchema)` to create a new message.
- */
-export const GetStatisticsResponseSchema: GenMessage<GetStatisticsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 38);
-
-/**
- * MinuteStatistics is what all servers have done in one minute. A server adds what it has done every 5 seconds.
- *
- * @generated from message callback.v1.MinuteStatistics
- */
-export type MinuteStatistics = Message<"callback.v1.MinuteStatistics"> & {
-  /**
-   * start_time is the start of the minute, by the clocks of the servers.
-   *
-   * @generated from field: google.protobuf.Timestamp start_time = 1;
-   */
-  startTime?: Timestamp | undefined;
-
-  /**
-   * duration is the part of the minute that the counts are of: 60 seconds, or less for the last one, which in its first 5
-   * seconds has zero.
-   *
-   * @generated from field: google.protobuf.Duration duration = 2;
-   */
-  duration?: Duration | undefined;
-
-  /**
-   * outcomes are the calls that ended, by status and failure. Without those that have no call.
-   *
-   * @generated from field: repeated callback.v1.OutcomeCount outcomes = 3;
-   */
-  outcomes: OutcomeCount[];
-
-  /**
-   * refusals are the requests that did not become calls, by reason. Without those that have no request.
-   *
-   * @generated from field: repeated callback.v1.RefusalCount refusals = 4;
-   */
-  refusals: RefusalCount[];
-
-  /**
-   * stages are the durations of the stages of the calls, as in the response.
-   *
-   * @generated from field: repeated callback.v1.StageDuration stages = 5;
-   */
-  stages: StageDuration[];
-
-  /**
-   * work is what waited in the store in this minute. Unset if no server has looked.
-   *
-   * @generated from field: callback.v1.WorkStatistics work = 6;
-   */
-  work?: WorkStatistics | undefined;
-};
-
-/**
- * Describes the message callback.v1.MinuteStatistics.
- * Use `create(MinuteStatisticsSchema)` to create a new message.
- */
-export const MinuteStatisticsSchema: GenMessage<MinuteStatistics> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 39);
-
-/**
- * WorkStatistics is what waits in the store.
- *
- * @generated from message callback.v1.WorkStatistics
- */
-export type WorkStatistics = Message<"callback.v1.WorkStatistics"> & {
-  /**
-   * open_callback_count is the number of cases that are not closed.
-   *
-   * @generated from field: int64 open_callback_count = 1;
-   */
-  openCallbackCount: bigint;
-
-  /**
-   * waiting_call_count is the number of held calls that wait for an answer.
-   *
-   * @generated from field: int64 waiting_call_count = 2;
-   */
-  waitingCallCount: bigint;
-
-  /**
-   * dead_call_count is the number of calls and notifications whose delivery is DEAD, without erased ones.
-   *
-   * @generated from field: int64 dead_call_count = 3;
-   */
-  deadCallCount: bigint;
-
-  /**
-   * delivery_count is the number of deliveries that wait or run. Of an ordered case, only the first one counts.
-   *
-   * @generated from field: int64 delivery_count = 4;
-   */
-  deliveryCount: bigint;
-
-  /**
-   * delivery_delay is how long ago the delivery that waits the longest became due. Zero if none is due. Deliveries of a
-   * paused activity count, too.
-   *
-   * @generated from field: google.protobuf.Duration delivery_delay = 5;
-   */
-  deliveryDelay?: Duration | undefined;
-};
-
-/**
- * Describes the message callback.v1.WorkStatistics.
- * Use `create(WorkStatisticsSchema)` to create a new message.
- */
-export const WorkStatisticsSchema: GenMessage<WorkStatistics> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 40);
-
-/**
- * OutcomeCount is a number of calls with the same outcome.
- *
- * @generated from message callback.v1.OutcomeCount
- */
-export type OutcomeCount = Message<"callback.v1.OutcomeCount"> & {
-  /**
-   * call_status is the status of the calls.
-   *
-   * @generated from field: callback.v1.CallStatus call_status = 1;
-   */
-  callStatus: CallStatus;
-
-  /**
-   * call_failure is why they failed. UNSPECIFIED if they did not.
-   *
-   * @generated from field: callback.v1.CallFailure call_failure = 2;
-   */
-  callFailure: CallFailure;
-
-  /**
-   * count is their number.
-   *
-   * @generated from field: int64 count = 3;
-   */
-  count: bigint;
-};
-
-/**
- * Describes the message callback.v1.OutcomeCount.
- * Use `create(OutcomeCountSchema)` to create a new message.
- */
-export const OutcomeCountSchema: GenMessage<OutcomeCount> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 41);
-
-/**
- * RefusalCount is a number of requests that were refused for the same reason.
- *
- * @generated from message callback.v1.RefusalCount
- */
-export type RefusalCount = Message<"callback.v1.RefusalCount"> & {
-  /**
-   * reason is the reason, as in `ErrorReason`.
-   *
-   * @generated from field: string reason = 1;
-   */
-  reason: string;
-
-  /**
-   * count is their number.
-   *
-   * @generated from field: int64 count = 2;
-   */
-  count: bigint;
-};
-
-/**
- * Describes the message callback.v1.RefusalCount.
- * Use `create(RefusalCountSchema)` to create a new message.
- */
-export const RefusalCountSchema: GenMessage<RefusalCount> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 42);
-
-/**
- * StageDuration is how long a stage of calls took. The quantiles are estimates from the buckets of the metric
- * `callback_call_stage_seconds`.
- *
- * @generated from message callback.v1.StageDuration
- */
-export type StageDuration = Message<"callback.v1.StageDuration"> & {
-  /**
-   * stage is the name of the stage.
-   *
-   * @generated from field: string stage = 1;
-   */
-  stage: string;
-
-  /**
-   * count is how often it ran.
-   *
-   * @generated from field: int64 count = 2;
-   */
-  count: bigint;
-
-  /**
-   * median is what half of them did not exceed.
-   *
-   * @generated from field: google.protobuf.Duration median = 3;
-   */
-  median?: Duration | undefined;
-
-  /**
-   * p95 is what 95 % of them did not exceed.
-   *
-   * @generated from field: google.protobuf.Duration p95 = 4;
-   */
-  p95?: Duration | undefined;
-
-  /**
-   * p99 is what 99 % of them did not exceed.
-   *
-   * @generated from field: google.protobuf.Duration p99 = 5;
-   */
-  p99?: Duration | undefined;
-};
-
-/**
- * Describes the message callback.v1.StageDuration.
- * Use `create(StageDurationSchema)` to create a new message.
- */
-export const StageDurationSchema: GenMessage<StageDuration> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 43);
-
-/**
- * OwnerStatistics is what one owner has in the store.
- *
- * @generated from message callback.v1.OwnerStatistics
- */
-export type OwnerStatistics = Message<"callback.v1.OwnerStatistics"> & {
-  /**
-   * owner is the owner.
-   *
-   * @generated from field: string owner = 1;
-   */
-  owner: string;
-
-  /**
-   * open_callback_count is the number of its cases that are not closed.
-   *
-   * @generated from field: int64 open_callback_count = 2;
-   */
-  openCallbackCount: bigint;
-
-  /**
-   * waiting_call_count is the number of its held calls that wait for an answer.
-   *
-   * @generated from field: int64 waiting_call_count = 3;
-   */
-  waitingCallCount: bigint;
-
-  /**
-   * dead_call_count is the number of its calls and notifications whose delivery is DEAD, without erased ones.
-   *
-   * @generated from field: int64 dead_call_count = 4;
-   */
-  deadCallCount: bigint;
-};
-
-/**
- * Describes the message callback.v1.OwnerStatistics.
- * Use `create(OwnerStatisticsSchema)` to create a new message.
- */
-export const OwnerStatisticsSchema: GenMessage<OwnerStatistics> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 44);
-
-/**
- * ListFindingsRequest is empty.
- *
- * @generated from message callback.v1.ListFindingsRequest
- */
-export type ListFindingsRequest = Message<"callback.v1.ListFindingsRequest"> & {
-};
-
-/**
- * Describes the message callback.v1.ListFindingsRequest.
- * Use `create(ListFindingsRequestSchema)` to create a new message.
- */
-export const ListFindingsRequestSchema: GenMessage<ListFindingsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 45);
-
-/**
- * ListFindingsResponse returns what the checks found.
- *
- * @generated from message callback.v1.ListFindingsResponse
- */
-export type ListFindingsResponse = Message<"callback.v1.ListFindingsResponse"> & {
-  /**
-   * findings are the results of the checks, also of those that passed.
-   *
-   * @generated from field: repeated callback.v1.Finding findings = 1;
-   */
-  findings: Finding[];
-
-  /**
-   * check_time is when the checks ended.
-   *
-   * @generated from field: google.protobuf.Timestamp check_time = 2;
-   */
-  checkTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message callback.v1.ListFindingsResponse.
- * Use `create(ListFindingsResponseSchema)` to create a new message.
- */
-export const ListFindingsResponseSchema: GenMessage<ListFindingsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 46);
-
-/**
- * Finding is the result of one check. Its texts contain no secret.
- *
- * @generated from message callback.v1.Finding
- */
-export type Finding = Message<"callback.v1.Finding"> & {
-  /**
-   * check is the name of the check, such as `store memory`.
-   *
-   * @generated from field: string check = 1;
-   */
-  check: string;
-
-  /**
-   * level is how severe it is.
-   *
-   * @generated from field: callback.v1.FindingLevel level = 2;
-   */
-  level: FindingLevel;
-
-  /**
-   * seen is what was seen.
-   *
-   * @generated from field: string seen = 3;
-   */
-  seen: string;
-
-  /**
-   * advice is what to do. Empty if there is nothing to do.
-   *
-   * @generated from field: string advice = 4;
-   */
-  advice: string;
-};
-
-/**
- * Describes the message callback.v1.Finding.
- * Use `create(FindingSchema)` to create a new message.
- */
-export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 47);
-
-/**
- * ListAuditEntriesRequest selects entries of the audit, and a page of them.
- *
- * @generated from message callback.v1.ListAuditEntriesRequest
- */
-export type ListAuditEntriesRequest = Message<"callback.v1.ListAuditEntriesRequest"> & {
-  /**
-   * page_size is the maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
-   * value is refused.
-   *
-   * @generated from field: int32 page_size = 1;
-   */
-  pageSize: number;
-
-  /**
-   * page_token is the `next_page_token` of the previous page, with the same filters. Default empty: the first page.
-   *
-   * @generated from field: string page_token = 2;
-   */
-  pageToken: string;
-
-  /**
-   * owner selects entries about cases of this owner. Default empty: all that the principal of the request sees. Any other
-   * owner than that principal needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
-   * ROLE_MISSING.
-   *
-   * @generated from field: string owner = 3;
-   */
-  owner: string;
-
-  /**
-   * actor selects entries of changes by this principal. Default empty: all.
-   *
-   * @generated from field: string actor = 4;
-   */
-  actor: string;
-
-  /**
-   * action selects entries of one kind of change. Default UNSPECIFIED: all.
-   *
-   * @generated from field: callback.v1.AuditAction action = 5;
-   */
-  action: AuditAction;
-
-  /**
-   * callback_case_id selects entries about this case, also after the case was deleted. Default empty: all.
-   *
-   * @generated from field: string callback_case_id = 6;
-   */
-  callbackCaseId: string;
-
-  /**
-   * callback_activity selects entries about this activity and its cases. Default empty: all.
-   *
-   * @generated from field: string callback_activity = 7;
-   */
-  callbackActivity: string;
-
-  /**
-   * recorded_after selects entries of this time or later. Default: all.
-   *
-   * @generated from field: google.protobuf.Timestamp recorded_after = 8;
-   */
-  recordedAfter?: Timestamp | undefined;
-
-  /**
-   * recorded_before selects entries of an earlier time than this. Default: all.
-   *
-   * @generated from field: google.protobuf.Timestamp recorded_before = 9;
-   */
-  recordedBefore?: Timestamp | undefined;
-};
-
-/**
- * Describes the message callback.v1.ListAuditEntriesRequest.
- * Use `create(ListAuditEntriesRequestSchema)` to create a new message.
- */
-export const ListAuditEntriesRequestSchema: GenMessage<ListAuditEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 48);
-
-/**
- * ListAuditEntriesResponse is one page of entries.
- *
- * @generated from message callback.v1.ListAuditEntriesResponse
- */
-export type ListAuditEntriesResponse = Message<"callback.v1.ListAuditEntriesResponse"> & {
-  /**
-   * entries are the entries, newest first. A page before the last one can be short or empty: a search through many
-   * entries ends a page early in order to respond in time.
-   *
-   * @generated from field: repeated callback.v1.AuditEntry entries = 1;
-   */
-  entries: AuditEntry[];
-
-  /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message callback.v1.ListAuditEntriesResponse.
- * Use `create(ListAuditEntriesResponseSchema)` to create a new message.
- */
-export const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 49);
-
-/**
- * AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret.
- *
- * @generated from message callback.v1.AuditEntry
- */
-export type AuditEntry = Message<"callback.v1.AuditEntry"> & {
-  /**
-   * chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case.
-   *
-   * @generated from field: int32 chain = 1;
-   */
-  chain: number;
-
-  /**
-   * sequence is the number of the entry in its chain, from 1 on without a gap.
-   *
-   * @generated from field: int64 sequence = 2;
-   */
-  sequence: bigint;
-
-  /**
-   * time is the time of the change, by the clock of the server that made it.
-   *
-   * @generated from field: google.protobuf.Timestamp time = 3;
-   */
-  time?: Timestamp | undefined;
-
-  /**
-   * actor is the principal that made the change; `local` where no principals are configured. Empty: a server.
-   *
-   * @generated from field: string actor = 4;
-   */
-  actor: string;
-
-  /**
-   * action is the kind of change.
-   *
-   * @generated from field: callback.v1.AuditAction action = 5;
-   */
-  action: AuditAction;
-
-  /**
-   * owner is the owner of the case. Empty if the entry is about no case.
-   *
-   * @generated from field: string owner = 6;
-   */
-  owner: string;
-
-  /**
-   * callback_activity is the activity of the case, or the activity that was paused or resumed.
-   *
-   * @generated from field: string callback_activity = 7;
-   */
-  callbackActivity: string;
-
-  /**
-   * callback_case_id is the case. Empty if the entry is about none.
-   *
-   * @generated from field: string callback_case_id = 8;
-   */
-  callbackCaseId: string;
-
-  /**
-   * call_id is the call. Empty if the entry is about none.
-   *
-   * @generated from field: string call_id = 9;
-   */
-  callId: string;
-
-  /**
-   * reason is what the principal gave as the reason. Empty if it gave none.
-   *
-   * @generated from field: string reason = 10;
-   */
-  reason: string;
-
-  /**
-   * details are facts about the change, such as the `attributes` of a response that were replaced. New names can be
-   * added.
-   *
-   * @generated from field: map<string, string> details = 11;
-   */
-  details: { [key: string]: string };
-
-  /**
-   * digest is the SHA-256 of the entry as it is stored, in hexadecimal digits. The next entry of the chain has it, too.
-   *
-   * @generated from field: string digest = 12;
-   */
-  digest: string;
-
-  /**
-   * key_id names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`,
-   * so nothing protects the entry.
-   *
-   * @generated from field: string key_id = 13;
-   */
-  keyId: string;
-};
-
-/**
- * Describes the message callback.v1.AuditEntry.
- * Use `create(AuditEntrySchema)` to create a new message.
- */
-export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 50);
-
-/**
- * VerifyAuditRequest names what to compare with, and a page of chains.
- *
- * @generated from message callback.v1.VerifyAuditRequest
- */
-export type VerifyAuditRequest = Message<"callback.v1.VerifyAuditRequest"> & {
-  /**
-   * page_token is the `next_page_token` of the previous page, with the same heads. Default empty: the first page.
-   *
-   * @generated from field: string page_token = 1;
-   */
-  pageToken: string;
-
-  /**
-   * heads are heads of an earlier response, kept outside of the store. An entry before such a head that is not there any
-   * more, or is another one, is found. Default: none. At most 100.
-   *
-   * @generated from field: repeated callback.v1.AuditHead heads = 2;
-   */
-  heads: AuditHead[];
-};
-
-/**
- * Describes the message callback.v1.VerifyAuditRequest.
- * Use `create(VerifyAuditRequestSchema)` to create a new message.
- */
-export const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 51);
-
-/**
- * VerifyAuditResponse returns the results of some chains.
- *
- * @generated from message callback.v1.VerifyAuditResponse
- */
-export type VerifyAuditResponse = Message<"callback.v1.VerifyAuditResponse"> & {
-  /**
-   * chains are the results, by number.
-   *
-   * @generated from field: repeated callback.v1.AuditChain chains = 1;
-   */
-  chains: AuditChain[];
-
-  /**
-   * next_page_token is the token of the next page. Empty on the last page.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message callback.v1.VerifyAuditResponse.
- * Use `create(VerifyAuditResponseSchema)` to create a new message.
- */
-export const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 52);
-
-/**
- * AuditHead is the newest entry of a chain at some time.
- *
- * @generated from message callback.v1.AuditHead
- */
-export type AuditHead = Message<"callback.v1.AuditHead"> & {
-  /**
-   * chain is the number of the chain.
-   *
-   * @generated from field: int32 chain = 1;
-   */
-  chain: number;
-
-  /**
-   * sequence is the number of the entry.
-   *
-   * @generated from field: int64 sequence = 2;
-   */
-  sequence: bigint;
-
-  /**
-   * digest is the `digest` of the entry: 64 lower-case hexadecimal digits.
-   *
-   * @generated from field: string digest = 3;
-   */
-  digest: string;
-};
-
-/**
- * Describes the message callback.v1.AuditHead.
- * Use `create(AuditHeadSchema)` to create a new message.
- */
-export const AuditHeadSchema: GenMessage<AuditHead> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 53);
-
-/**
- * AuditChain is the result for one chain.
- *
- * @generated from message callback.v1.AuditChain
- */
-export type AuditChain = Message<"callback.v1.AuditChain"> & {
-  /**
-   * chain is the number of the chain.
-   *
-   * @generated from field: int32 chain = 1;
-   */
-  chain: number;
-
-  /**
-   * entry_count is the number of entries that are kept.
-   *
-   * @generated from field: int64 entry_count = 2;
-   */
-  entryCount: bigint;
-
-  /**
-   * first_sequence is the number of the oldest entry. 0: there is none.
-   *
-   * @generated from field: int64 first_sequence = 3;
-   */
-  firstSequence: bigint;
-
-  /**
-   * head is the newest entry. Unset: there is none.
-   *
-   * @generated from field: callback.v1.AuditHead head = 4;
-   */
-  head?: AuditHead | undefined;
-
-  /**
-   * problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100.
-   *
-   * @generated from field: repeated callback.v1.AuditProblem problems = 5;
-   */
-  problems: AuditProblem[];
-};
-
-/**
- * Describes the message callback.v1.AuditChain.
- * Use `create(AuditChainSchema)` to create a new message.
- */
-export const AuditChainSchema: GenMessage<AuditChain> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 54);
-
-/**
- * AuditProblem is something that is wrong with a chain.
- *
- * @generated from message callback.v1.AuditProblem
- */
-export type AuditProblem = Message<"callback.v1.AuditProblem"> & {
-  /**
-   * kind is the kind of problem.
-   *
-   * @generated from field: callback.v1.AuditProblemKind kind = 1;
-   */
-  kind: AuditProblemKind;
-
-  /**
-   * sequence is the number of the entry where it was found.
-   *
-   * @generated from field: int64 sequence = 2;
-   */
-  sequence: bigint;
-
-  /**
-   * text describes it, for people. It contains no secret.
-   *
-   * @generated from field: string text = 3;
-   */
-  text: string;
-};
-
-/**
- * Describes the message callback.v1.AuditProblem.
- * Use `create(AuditProblemSchema)` to create a new message.
- */
-export const AuditProblemSchema: GenMessage<AuditProblem> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 55);
-
-/**
- * WatchCallsRequest selects events and the position to start from.
- *
  * @generated from message callback.v1.WatchCallsRequest
  */
 export type WatchCallsRequest = Message<"callback.v1.WatchCallsRequest"> & {
   /**
-   * callback_activity selects events of this activity. Default empty: all.
-   *
    * @generated from field: string callback_activity = 1;
    */
   callbackActivity: string;
 
   /**
-   * labels selects events of cases that have all of these labels. Default empty: all. At most 16.
-   *
    * @generated from field: map<string, string> labels = 2;
    */
   labels: { [key: string]: string };
 
   /**
-   * callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist;
-   * otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: the remaining
-   * events are still sent.
-   *
    * @generated from field: string callback_case_id = 3;
    */
   callbackCaseId: string;
 
   /**
-   * resume_token is the token of the last event that the client handled, or of the last message, in a watch with the
-   * same filter. Default empty: start now. At most 4,000 characters.
-   *
    * @generated from field: string resume_token = 4;
    */
   resumeToken: string;
 
   /**
-   * latest_only is for a client that only needs to know that something has changed, such as a page that loads again. A
-   * message then has the latest event alone; those before it are skipped. The watch pauses after each
-   * one, for 0.7 seconds, or for up to 10 seconds while there are many such watches. Default false: every event is sent.
-   *
    * @generated from field: bool latest_only = 5;
    */
   latestOnly: boolean;
@@ -2199,26 +802,18 @@ export type WatchCallsRequest = Message<"callback.v1.WatchCallsRequest"> & {
  * Use `create(WatchCallsRequestSchema)` to create a new message.
  */
 export const WatchCallsRequestSchema: GenMessage<WatchCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 56);
+  messageDesc(file_callback_v1_callbacks_service, 27);
 
 /**
- * WatchCallsResponse is a batch of events and the position after them. The first message is sent at once and has no
- * events. Every later event is sent, unless the watch has `latest_only`. Without events, a message is sent about every 15
- * seconds, so that the resume token of the client stays recent.
- *
  * @generated from message callback.v1.WatchCallsResponse
  */
 export type WatchCallsResponse = Message<"callback.v1.WatchCallsResponse"> & {
   /**
-   * events are the events; those of one case are in order.
-   *
    * @generated from field: repeated callback.v1.CallEvent events = 1;
    */
   events: CallEvent[];
 
   /**
-   * resume_token is the position after this message.
-   *
    * @generated from field: string resume_token = 2;
    */
   resumeToken: string;
@@ -2229,96 +824,68 @@ export type WatchCallsResponse = Message<"callback.v1.WatchCallsResponse"> & {
  * Use `create(WatchCallsResponseSchema)` to create a new message.
  */
 export const WatchCallsResponseSchema: GenMessage<WatchCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 57);
+  messageDesc(file_callback_v1_callbacks_service, 28);
 
 /**
- * CallEvent is one change of a case or a call.
- *
  * @generated from message callback.v1.CallEvent
  */
 export type CallEvent = Message<"callback.v1.CallEvent"> & {
   /**
-   * type is the kind of change.
-   *
    * @generated from field: callback.v1.CallEventType type = 1;
    */
   type: CallEventType;
 
   /**
-   * callback_case_id is the case.
-   *
    * @generated from field: string callback_case_id = 2;
    */
   callbackCaseId: string;
 
   /**
-   * call_id is the call. Empty for a change of the case itself.
-   *
    * @generated from field: string call_id = 3;
    */
   callId: string;
 
   /**
-   * callback_activity is the activity of the case.
-   *
    * @generated from field: string callback_activity = 4;
    */
   callbackActivity: string;
 
   /**
-   * owner is the owner of the case.
-   *
    * @generated from field: string owner = 5;
    */
   owner: string;
 
   /**
-   * time is the time of the change, by the clock of the store.
-   *
    * @generated from field: google.protobuf.Timestamp time = 6;
    */
   time?: Timestamp | undefined;
 
   /**
-   * case_status is the status of the case after the change.
-   *
    * @generated from field: callback.v1.CallbackStatus case_status = 7;
    */
   caseStatus: CallbackStatus;
 
   /**
-   * close_reason is the reason why the case is closed. UNSPECIFIED if it is not.
-   *
    * @generated from field: callback.v1.CloseReason close_reason = 8;
    */
   closeReason: CloseReason;
 
   /**
-   * call_status is the status of the call after the change. UNSPECIFIED for a change of the case itself, and of a
-   * notification.
-   *
    * @generated from field: callback.v1.CallStatus call_status = 9;
    */
   callStatus: CallStatus;
 
   /**
-   * delivery_status is the status of the delivery after the change. UNSPECIFIED if the call has no delivery.
-   *
    * @generated from field: callback.v1.DeliveryStatus delivery_status = 10;
    */
   deliveryStatus: DeliveryStatus;
 
   /**
-   * resume_token is the position after this event: a watch from it gets exactly the events that follow here.
-   *
    * @generated from field: string resume_token = 11;
    */
   resumeToken: string;
 
   /**
-   * reason is CALL for a change of a call, and REMINDER or EXPIRY for a change of a notification: `call_id` is then its
-   * id. UNSPECIFIED for a change of the case itself.
-   *
    * @generated from field: callback.v1.CallReason reason = 12;
    */
   reason: CallReason;
@@ -2329,33 +896,23 @@ export type CallEvent = Message<"callback.v1.CallEvent"> & {
  * Use `create(CallEventSchema)` to create a new message.
  */
 export const CallEventSchema: GenMessage<CallEvent> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 58);
+  messageDesc(file_callback_v1_callbacks_service, 29);
 
 /**
- * WarningReason is the kind of a warning.
- *
  * @generated from enum callback.v1.WarningReason
  */
 export enum WarningReason {
   /**
-   * WARNING_REASON_UNSPECIFIED is never sent.
-   *
    * @generated from enum value: WARNING_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * WARNING_REASON_ACTIVITY_NOT_SERVED: no worker serves the activity now, and no target is configured for it. Until a
-   * worker does, a caller gets a 503, and a delivery of an ACK case waits.
-   *
    * @generated from enum value: WARNING_REASON_ACTIVITY_NOT_SERVED = 1;
    */
   ACTIVITY_NOT_SERVED = 1,
 
   /**
-   * WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
-   * now, and no target is configured for it. Until a worker does, its notifications wait.
-   *
    * @generated from enum value: WARNING_REASON_NOTIFICATIONS_NOT_SERVED = 2;
    */
   NOTIFICATIONS_NOT_SERVED = 2,
@@ -2368,29 +925,20 @@ export const WarningReasonSchema: GenEnum<WarningReason> = /*@__PURE__*/
   enumDesc(file_callback_v1_callbacks_service, 0);
 
 /**
- * CallFilter selects calls of all cases of an owner.
- *
  * @generated from enum callback.v1.CallFilter
  */
 export enum CallFilter {
   /**
-   * CALL_FILTER_UNSPECIFIED is refused.
-   *
    * @generated from enum value: CALL_FILTER_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALL_FILTER_WAITING selects held calls that wait for their answer.
-   *
    * @generated from enum value: CALL_FILTER_WAITING = 1;
    */
   WAITING = 1,
 
   /**
-   * CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
-   * replayed.
-   *
    * @generated from enum value: CALL_FILTER_DEAD = 2;
    */
   DEAD = 2,
@@ -2403,310 +951,50 @@ export const CallFilterSchema: GenEnum<CallFilter> = /*@__PURE__*/
   enumDesc(file_callback_v1_callbacks_service, 1);
 
 /**
- * ActivityKind is how an activity is served.
- *
- * @generated from enum callback.v1.ActivityKind
- */
-export enum ActivityKind {
-  /**
-   * ACTIVITY_KIND_UNSPECIFIED is never sent.
-   *
-   * @generated from enum value: ACTIVITY_KIND_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * ACTIVITY_KIND_BUILT_IN: the server answers (`record`), or holds the calls for a person (`form`).
-   *
-   * @generated from enum value: ACTIVITY_KIND_BUILT_IN = 1;
-   */
-  BUILT_IN = 1,
-
-  /**
-   * ACTIVITY_KIND_PUSH: the server sends the calls to the target in its configuration.
-   *
-   * @generated from enum value: ACTIVITY_KIND_PUSH = 2;
-   */
-  PUSH = 2,
-
-  /**
-   * ACTIVITY_KIND_WORKERS: the workers that serve it take the calls. There may be none.
-   *
-   * @generated from enum value: ACTIVITY_KIND_WORKERS = 3;
-   */
-  WORKERS = 3,
-}
-
-/**
- * Describes the enum callback.v1.ActivityKind.
- */
-export const ActivityKindSchema: GenEnum<ActivityKind> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 2);
-
-/**
- * FindingLevel is how severe a finding is.
- *
- * @generated from enum callback.v1.FindingLevel
- */
-export enum FindingLevel {
-  /**
-   * FINDING_LEVEL_UNSPECIFIED is never sent.
-   *
-   * @generated from enum value: FINDING_LEVEL_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * FINDING_LEVEL_OK: the check passed.
-   *
-   * @generated from enum value: FINDING_LEVEL_OK = 1;
-   */
-  OK = 1,
-
-  /**
-   * FINDING_LEVEL_WARNING: it works, but needs attention.
-   *
-   * @generated from enum value: FINDING_LEVEL_WARNING = 2;
-   */
-  WARNING = 2,
-
-  /**
-   * FINDING_LEVEL_PROBLEM: it does not work, or breaks a promise.
-   *
-   * @generated from enum value: FINDING_LEVEL_PROBLEM = 3;
-   */
-  PROBLEM = 3,
-}
-
-/**
- * Describes the enum callback.v1.FindingLevel.
- */
-export const FindingLevelSchema: GenEnum<FindingLevel> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 3);
-
-/**
- * AuditAction is the kind of a change.
- *
- * @generated from enum callback.v1.AuditAction
- */
-export enum AuditAction {
-  /**
-   * AUDIT_ACTION_UNSPECIFIED is a kind that this server does not know.
-   *
-   * @generated from enum value: AUDIT_ACTION_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * AUDIT_ACTION_RESPONSE_SET: the response of a case was replaced (SetResponse).
-   *
-   * @generated from enum value: AUDIT_ACTION_RESPONSE_SET = 1;
-   */
-  RESPONSE_SET = 1,
-
-  /**
-   * AUDIT_ACTION_CALL_ANSWERED: a held call was answered (AnswerCall).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALL_ANSWERED = 2;
-   */
-  CALL_ANSWERED = 2,
-
-  /**
-   * AUDIT_ACTION_CALLBACK_RESOLVED: a case got its answer (ResolveCallback).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALLBACK_RESOLVED = 3;
-   */
-  CALLBACK_RESOLVED = 3,
-
-  /**
-   * AUDIT_ACTION_CALLBACK_CLOSED: a case was closed (CloseCallback).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALLBACK_CLOSED = 4;
-   */
-  CALLBACK_CLOSED = 4,
-
-  /**
-   * AUDIT_ACTION_CALLBACK_EXTENDED: the `expire_time` of a case was set (ExtendCallback).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALLBACK_EXTENDED = 5;
-   */
-  CALLBACK_EXTENDED = 5,
-
-  /**
-   * AUDIT_ACTION_CALLS_ERASED: the recorded data of the calls of a case was erased (EraseCalls).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALLS_ERASED = 6;
-   */
-  CALLS_ERASED = 6,
-
-  /**
-   * AUDIT_ACTION_CALL_REPLAYED: a call or notification was replayed (ReplayCall).
-   *
-   * @generated from enum value: AUDIT_ACTION_CALL_REPLAYED = 7;
-   */
-  CALL_REPLAYED = 7,
-
-  /**
-   * AUDIT_ACTION_ACTIVITY_PAUSED: the deliveries of an activity were paused (PauseActivity).
-   *
-   * @generated from enum value: AUDIT_ACTION_ACTIVITY_PAUSED = 8;
-   */
-  ACTIVITY_PAUSED = 8,
-
-  /**
-   * AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity).
-   *
-   * @generated from enum value: AUDIT_ACTION_ACTIVITY_RESUMED = 9;
-   */
-  ACTIVITY_RESUMED = 9,
-
-  /**
-   * AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before.
-   *
-   * @generated from enum value: AUDIT_ACTION_PRINCIPALS_READ = 10;
-   */
-  PRINCIPALS_READ = 10,
-}
-
-/**
- * Describes the enum callback.v1.AuditAction.
- */
-export const AuditActionSchema: GenEnum<AuditAction> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 4);
-
-/**
- * AuditProblemKind is the kind of a problem with a chain.
- *
- * @generated from enum callback.v1.AuditProblemKind
- */
-export enum AuditProblemKind {
-  /**
-   * AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_ALTERED = 1;
-   */
-  ALTERED = 1,
-
-  /**
-   * AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_MISSING = 2;
-   */
-  MISSING = 2,
-
-  /**
-   * AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_MOVED = 3;
-   */
-  MOVED = 3,
-
-  /**
-   * AUDIT_PROBLEM_KIND_TRUNCATED: the newest entries are not there any more, or are others than those of a known head. A
-   * failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_TRUNCATED = 4;
-   */
-  TRUNCATED = 4,
-
-  /**
-   * AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
-   * changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_UNKNOWN_KEY = 5;
-   */
-  UNKNOWN_KEY = 5,
-
-  /**
-   * AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
-   * kept, and is newer, proves them all the same.
-   *
-   * @generated from enum value: AUDIT_PROBLEM_KIND_UNPROTECTED = 6;
-   */
-  UNPROTECTED = 6,
-}
-
-/**
- * Describes the enum callback.v1.AuditProblemKind.
- */
-export const AuditProblemKindSchema: GenEnum<AuditProblemKind> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 5);
-
-/**
- * CallEventType is the kind of a change.
- *
  * @generated from enum callback.v1.CallEventType
  */
 export enum CallEventType {
   /**
-   * CALL_EVENT_TYPE_UNSPECIFIED is a kind that this server does not know. Ignore such an event, and any kind that the
-   * client does not know.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * CALL_EVENT_TYPE_CASE_CREATED: a URL was generated.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CASE_CREATED = 1;
    */
   CASE_CREATED = 1,
 
   /**
-   * CALL_EVENT_TYPE_RESPONSE_SET: the response of the case was replaced.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_RESPONSE_SET = 2;
    */
   RESPONSE_SET = 2,
 
   /**
-   * CALL_EVENT_TYPE_CASE_CLOSED: the case closed for another reason than the end of a call.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CASE_CLOSED = 3;
    */
   CASE_CLOSED = 3,
 
   /**
-   * CALL_EVENT_TYPE_CALL_STARTED: a call claimed the case; a held call now waits for its answer. A call that the server
-   * itself responds to (`record`, ACK) has only a CALL_ENDED event.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CALL_STARTED = 4;
    */
   CALL_STARTED = 4,
 
   /**
-   * CALL_EVENT_TYPE_CALL_ENDED: a call ended.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CALL_ENDED = 5;
    */
   CALL_ENDED = 5,
 
   /**
-   * CALL_EVENT_TYPE_DELIVERY_CHANGED: a delivery became due, was attempted, or ended. A REMINDER that is dropped because
-   * its case closes or is resolved has no event of its own.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_DELIVERY_CHANGED = 6;
    */
   DELIVERY_CHANGED = 6,
 
   /**
-   * CALL_EVENT_TYPE_CALLER_GONE: the caller of a call did not get its response.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CALLER_GONE = 7;
    */
   CALLER_GONE = 7,
 
   /**
-   * CALL_EVENT_TYPE_CASE_EXTENDED: the `expire_time` of the case was set.
-   *
    * @generated from enum value: CALL_EVENT_TYPE_CASE_EXTENDED = 8;
    */
   CASE_EXTENDED = 8,
@@ -2716,34 +1004,13 @@ export enum CallEventType {
  * Describes the enum callback.v1.CallEventType.
  */
 export const CallEventTypeSchema: GenEnum<CallEventType> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callbacks_service, 6);
+  enumDesc(file_callback_v1_callbacks_service, 2);
 
 /**
- * CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
- * calls that came in.
- *
- * An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
- * `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
- * GenerateCallbackUrl is safe to retry with the same `request_id`.
- *
- * A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
- * a `next_page_token`.
- *
- * Where principals are configured, every RPC needs a principal with the role `owner` or `admin`. The principal proves
- * itself by `authorization: Bearer TOKEN` in the metadata or by a client certificate. Without it, the RPC fails with
- * UNAUTHENTICATED or ROLE_MISSING. Only the owner of a case and administrators can read or change the case. An owner
- * whose entry names activities has only cases of these. A principal with the role `worker` and `answers = true` sees the
- * cases of its activities, of every owner: it can use SetResponse, AnswerCall, ResolveCallback, CloseCallback and the
- * RPCs that read, but not EraseCalls or ReplayCall. For every other principal the case does not exist.
- *
  * @generated from service callback.v1.CallbacksService
  */
 export const CallbacksService: GenService<{
   /**
-   * GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-   * lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
-   * TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.GenerateCallbackUrl
    */
   generateCallbackUrl: {
@@ -2752,10 +1019,6 @@ export const CallbacksService: GenService<{
     output: typeof GenerateCallbackUrlResponseSchema;
   },
   /**
-   * SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
-   * is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
-   * INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.SetResponse
    */
   setResponse: {
@@ -2764,9 +1027,6 @@ export const CallbacksService: GenService<{
     output: typeof SetResponseResponseSchema;
   },
   /**
-   * AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
-   * has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.AnswerCall
    */
   answerCall: {
@@ -2775,14 +1035,6 @@ export const CallbacksService: GenService<{
     output: typeof AnswerCallResponseSchema;
   },
   /**
-   * ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
-   * it, and each later call that would be held ends with it at once. The answer is merged with the response that the
-   * case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
-   * closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
-   * that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-   * CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
-   * holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
-   *
    * @generated from rpc callback.v1.CallbacksService.ResolveCallback
    */
   resolveCallback: {
@@ -2791,10 +1043,6 @@ export const CallbacksService: GenService<{
     output: typeof ResolveCallbackResponseSchema;
   },
   /**
-   * CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-   * response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-   * or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.CloseCallback
    */
   closeCallback: {
@@ -2803,11 +1051,6 @@ export const CallbacksService: GenService<{
     output: typeof CloseCallbackResponseSchema;
   },
   /**
-   * ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-   * first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
-   * are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-   * STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.ExtendCallback
    */
   extendCallback: {
@@ -2816,8 +1059,6 @@ export const CallbacksService: GenService<{
     output: typeof ExtendCallbackResponseSchema;
   },
   /**
-   * GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.GetCallback
    */
   getCallback: {
@@ -2826,9 +1067,6 @@ export const CallbacksService: GenService<{
     output: typeof GetCallbackResponseSchema;
   },
   /**
-   * ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-   * STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.ListCallbacks
    */
   listCallbacks: {
@@ -2837,8 +1075,6 @@ export const CallbacksService: GenService<{
     output: typeof ListCallbacksResponseSchema;
   },
   /**
-   * GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.GetCall
    */
   getCall: {
@@ -2847,9 +1083,6 @@ export const CallbacksService: GenService<{
     output: typeof GetCallResponseSchema;
   },
   /**
-   * ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-   * STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.ListCalls
    */
   listCalls: {
@@ -2858,9 +1091,6 @@ export const CallbacksService: GenService<{
     output: typeof ListCallsResponseSchema;
   },
   /**
-   * ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-   * INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.ListOwnerCalls
    */
   listOwnerCalls: {
@@ -2869,13 +1099,6 @@ export const CallbacksService: GenService<{
     output: typeof ListOwnerCallsResponseSchema;
   },
   /**
-   * EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
-   * failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
-   * statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
-   * this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
-   * the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-   * INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.EraseCalls
    */
   eraseCalls: {
@@ -2884,13 +1107,6 @@ export const CallbacksService: GenService<{
     output: typeof EraseCallsResponseSchema;
   },
   /**
-   * ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-   * does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
-   * call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
-   * of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
-   * `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-   * CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
-   *
    * @generated from rpc callback.v1.CallbacksService.ReplayCall
    */
   replayCall: {
@@ -2899,107 +1115,6 @@ export const CallbacksService: GenService<{
     output: typeof ReplayCallResponseSchema;
   },
   /**
-   * PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-   * ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-   * paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-   * time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.PauseActivity
-   */
-  pauseActivity: {
-    methodKind: "unary";
-    input: typeof PauseActivityRequestSchema;
-    output: typeof PauseActivityResponseSchema;
-  },
-  /**
-   * ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.ResumeActivity
-   */
-  resumeActivity: {
-    methodKind: "unary";
-    input: typeof ResumeActivityRequestSchema;
-    output: typeof ResumeActivityResponseSchema;
-  },
-  /**
-   * ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.ListPausedActivities
-   */
-  listPausedActivities: {
-    methodKind: "unary";
-    input: typeof ListPausedActivitiesRequestSchema;
-    output: typeof ListPausedActivitiesResponseSchema;
-  },
-  /**
-   * ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-   * also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-   * waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-   * STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.ListActivities
-   */
-  listActivities: {
-    methodKind: "unary";
-    input: typeof ListActivitiesRequestSchema;
-    output: typeof ListActivitiesResponseSchema;
-  },
-  /**
-   * GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-   * `admin`. Fails with STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.GetStatistics
-   */
-  getStatistics: {
-    methodKind: "unary";
-    input: typeof GetStatisticsRequestSchema;
-    output: typeof GetStatisticsResponseSchema;
-  },
-  /**
-   * ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-   * its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
-   * `admin`.
-   *
-   * @generated from rpc callback.v1.CallbacksService.ListFindings
-   */
-  listFindings: {
-    methodKind: "unary";
-    input: typeof ListFindingsRequestSchema;
-    output: typeof ListFindingsResponseSchema;
-  },
-  /**
-   * ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-   * its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-   * that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-   * ROLE_MISSING or STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.ListAuditEntries
-   */
-  listAuditEntries: {
-    methodKind: "unary";
-    input: typeof ListAuditEntriesRequestSchema;
-    output: typeof ListAuditEntriesResponseSchema;
-  },
-  /**
-   * VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
-   * removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
-   * were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-   * with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
-   *
-   * @generated from rpc callback.v1.CallbacksService.VerifyAudit
-   */
-  verifyAudit: {
-    methodKind: "unary";
-    input: typeof VerifyAuditRequestSchema;
-    output: typeof VerifyAuditResponseSchema;
-  },
-  /**
-   * WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
-   * administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
-   * case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-   * TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
-   * WATCH_POSITION_LOST, without a token.
-   *
    * @generated from rpc callback.v1.CallbacksService.WatchCalls
    */
   watchCalls: {

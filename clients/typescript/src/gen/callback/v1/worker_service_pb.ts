@@ -12,19 +12,13 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/worker_service.proto.
  */
 export const file_callback_v1_worker_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBjYWxsYmFjay92MS93b3JrZXJfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEiOwoLV29ya1JlcXVlc3QSLAoIbWVzc2FnZXMYASADKAsyGi5jYWxsYmFjay52MS5Xb3JrZXJNZXNzYWdlIrIBCg1Xb3JrZXJNZXNzYWdlEiMKBWhlbGxvGAEgASgLMhIuY2FsbGJhY2sudjEuSGVsbG9IABIlCgZhY2NlcHQYAiABKAsyEy5jYWxsYmFjay52MS5BY2NlcHRIABIlCgZyZXN1bHQYAyABKAsyEy5jYWxsYmFjay52MS5SZXN1bHRIABIjCgVkcmFpbhgEIAEoCzISLmNhbGxiYWNrLnYxLkRyYWluSABCCQoHbWVzc2FnZSKXAQoFSGVsbG8SGwoTY2FsbGJhY2tfYWN0aXZpdGllcxgBIAMoCRIRCgltYXhfY2FsbHMYAiABKAUSDAoEbmFtZRgDIAEoCRIfChdub3RpZmljYXRpb25fYWN0aXZpdGllcxgEIAMoCRIUCgxzdG9yZV9lcG9jaHMYBSABKAwSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBiABKAUiGQoGQWNjZXB0Eg8KB2NhbGxfaWQYASABKAkimQEKBlJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEjcKCHJlc3BvbnNlGAIgASgLMiMuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXNwb25zZUgAEg8KBWVycm9yGAMgASgJSAASKQoIZGVjbGluZWQYBCABKAsyFS5jYWxsYmFjay52MS5EZWNsaW5lZEgAQgkKB291dGNvbWUiCgoIRGVjbGluZWQiBwoFRHJhaW4iPAoMV29ya1Jlc3BvbnNlEiwKCG1lc3NhZ2VzGAEgAygLMhouY2FsbGJhY2sudjEuU2VydmVyTWVzc2FnZSLFAgoNU2VydmVyTWVzc2FnZRInCgd3ZWxjb21lGAEgASgLMhQuY2FsbGJhY2sudjEuV2VsY29tZUgAEjMKBW9mZmVyGAIgASgLMiIuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXF1ZXN0SAASJwoHY29uZmlybRgDIAEoCzIULmNhbGxiYWNrLnYxLkNvbmZpcm1IABIpCgh3aXRoZHJhdxgEIAEoCzIVLmNhbGxiYWNrLnYxLldpdGhkcmF3SAASIwoFZHJhaW4YBSABKAsyEi5jYWxsYmFjay52MS5EcmFpbkgAEjoKDmFuc3dlcl9yZWZ1c2VkGAYgASgLMiAuY2FsbGJhY2sudjEuUmVmdXNlQW5zd2VyUmVxdWVzdEgAEhYKDHN0b3JlX2Vwb2NocxgHIAEoDEgAQgkKB21lc3NhZ2UiTwoHV2VsY29tZRIPCgdub3RpY2VzGAEgAygJEh0KFXVucm91dGFibGVfYWN0aXZpdGllcxgCIAMoCRIUCgxzdG9yZV9lcG9jaHMYAyABKAwiGgoHQ29uZmlybRIPCgdjYWxsX2lkGAEgASgJIhsKCFdpdGhkcmF3Eg8KB2NhbGxfaWQYASABKAkyUAoNV29ya2VyU2VydmljZRI/CgRXb3JrEhguY2FsbGJhY2sudjEuV29ya1JlcXVlc3QaGS5jYWxsYmFjay52MS5Xb3JrUmVzcG9uc2UoATABYgZwcm90bzM", [file_callback_v1_callback_handler_service]);
+  fileDesc("CiBjYWxsYmFjay92MS93b3JrZXJfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEiOwoLV29ya1JlcXVlc3QSLAoIbWVzc2FnZXMYASADKAsyGi5jYWxsYmFjay52MS5Xb3JrZXJNZXNzYWdlIrIBCg1Xb3JrZXJNZXNzYWdlEiMKBWhlbGxvGAEgASgLMhIuY2FsbGJhY2sudjEuSGVsbG9IABIlCgZhY2NlcHQYAiABKAsyEy5jYWxsYmFjay52MS5BY2NlcHRIABIlCgZyZXN1bHQYAyABKAsyEy5jYWxsYmFjay52MS5SZXN1bHRIABIjCgVkcmFpbhgEIAEoCzISLmNhbGxiYWNrLnYxLkRyYWluSABCCQoHbWVzc2FnZSKXAQoFSGVsbG8SGwoTY2FsbGJhY2tfYWN0aXZpdGllcxgBIAMoCRIRCgltYXhfY2FsbHMYAiABKAUSDAoEbmFtZRgDIAEoCRIfChdub3RpZmljYXRpb25fYWN0aXZpdGllcxgEIAMoCRIUCgxzdG9yZV9lcG9jaHMYBSABKAwSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBiABKAUiGQoGQWNjZXB0Eg8KB2NhbGxfaWQYASABKAkimQEKBlJlc3VsdBIPCgdjYWxsX2lkGAEgASgJEjcKCHJlc3BvbnNlGAIgASgLMiMuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXNwb25zZUgAEg8KBWVycm9yGAMgASgJSAASKQoIZGVjbGluZWQYBCABKAsyFS5jYWxsYmFjay52MS5EZWNsaW5lZEgAQgkKB291dGNvbWUiCgoIRGVjbGluZWQiBwoFRHJhaW4iPAoMV29ya1Jlc3BvbnNlEiwKCG1lc3NhZ2VzGAEgAygLMhouY2FsbGJhY2sudjEuU2VydmVyTWVzc2FnZSLFAgoNU2VydmVyTWVzc2FnZRInCgd3ZWxjb21lGAEgASgLMhQuY2FsbGJhY2sudjEuV2VsY29tZUgAEjMKBW9mZmVyGAIgASgLMiIuY2FsbGJhY2sudjEuSGFuZGxlQ2FsbGJhY2tSZXF1ZXN0SAASJwoHY29uZmlybRgDIAEoCzIULmNhbGxiYWNrLnYxLkNvbmZpcm1IABIpCgh3aXRoZHJhdxgEIAEoCzIVLmNhbGxiYWNrLnYxLldpdGhkcmF3SAASIwoFZHJhaW4YBSABKAsyEi5jYWxsYmFjay52MS5EcmFpbkgAEjoKDmFuc3dlcl9yZWZ1c2VkGAYgASgLMiAuY2FsbGJhY2sudjEuUmVmdXNlQW5zd2VyUmVxdWVzdEgAEhYKDHN0b3JlX2Vwb2NocxgHIAEoDEgAQgkKB21lc3NhZ2UiTwoHV2VsY29tZRIPCgdub3RpY2VzGAEgAygJEh0KFXVucm91dGFibGVfYWN0aXZpdGllcxgCIAMoCRIUCgxzdG9yZV9lcG9jaHMYAyABKAwiGgoHQ29uZmlybRIPCgdjYWxsX2lkGAEgASgJIhsKCFdpdGhkcmF3Eg8KB2NhbGxfaWQYASABKAkyUAoNV29ya2VyU2VydmljZRI/CgRXb3JrEhguY2FsbGJhY2sudjEuV29ya1JlcXVlc3QaGS5jYWxsYmFjay52MS5Xb3JrUmVzcG9uc2UoATABQgBiBnByb3RvMw", [file_callback_v1_callback_handler_service]);
 
 /**
- * WorkRequest is a batch of messages of a worker.
- *
  * @generated from message callback.v1.WorkRequest
  */
 export type WorkRequest = Message<"callback.v1.WorkRequest"> & {
   /**
-   * messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger
-   * message alone. The first WorkRequest contains Hello alone. The rules of fields are those of Hello: no other message
-   * is refused (IGNORE_ALWAYS).
-   *
    * @generated from field: repeated callback.v1.WorkerMessage messages = 1;
    */
   messages: WorkerMessage[];
@@ -38,44 +32,32 @@ export const WorkRequestSchema: GenMessage<WorkRequest> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 0);
 
 /**
- * WorkerMessage is one message of a worker. The server ignores a message that it does not know.
- *
  * @generated from message callback.v1.WorkerMessage
  */
 export type WorkerMessage = Message<"callback.v1.WorkerMessage"> & {
   /**
-   * message is the message.
-   *
    * @generated from oneof callback.v1.WorkerMessage.message
    */
   message: {
     /**
-     * hello announces the worker. It is the first message, and is sent once.
-     *
      * @generated from field: callback.v1.Hello hello = 1;
      */
     value: Hello;
     case: "hello";
   } | {
     /**
-     * accept accepts an offered call.
-     *
      * @generated from field: callback.v1.Accept accept = 2;
      */
     value: Accept;
     case: "accept";
   } | {
     /**
-     * result ends a call.
-     *
      * @generated from field: callback.v1.Result result = 3;
      */
     value: Result;
     case: "result";
   } | {
     /**
-     * drain asks for no more calls.
-     *
      * @generated from field: callback.v1.Drain drain = 4;
      */
     value: Drain;
@@ -91,53 +73,35 @@ export const WorkerMessageSchema: GenMessage<WorkerMessage> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 1);
 
 /**
- * Hello announces a worker.
- *
  * @generated from message callback.v1.Hello
  */
 export type Hello = Message<"callback.v1.Hello"> & {
   /**
-   * callback_activities are the activities whose calls the worker handles. At most 100, each once. Default: none. At
-   * least one of this field and `notification_activities` must not be empty.
-   *
    * @generated from field: repeated string callback_activities = 1;
    */
   callbackActivities: string[];
 
   /**
-   * max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000.
-   *
    * @generated from field: int32 max_calls = 2;
    */
   maxCalls: number;
 
   /**
-   * name is a name of the worker for logs. Default empty, at most 200 characters.
-   *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * notification_activities are the activities whose notifications the worker handles: an offer of them has the `reason`
-   * REMINDER or EXPIRY. A worker gets no notification of an activity that is not in this list. At most 100, each once.
-   * Default: none.
-   *
    * @generated from field: repeated string notification_activities = 4;
    */
   notificationActivities: string[];
 
   /**
-   * store_epochs is the last `store_epochs` that the worker has received, from any server. Default empty, at most 64 KiB.
-   *
    * @generated from field: bytes store_epochs = 5;
    */
   storeEpochs: Uint8Array;
 
   /**
-   * max_message_bytes is the size of the largest WorkResponse that the worker accepts, in bytes: what its gRPC library is
-   * set to. At least 1 MiB; a value above 16 MiB counts as 16 MiB. Default: 4 MiB, the default of gRPC.
-   *
    * @generated from field: int32 max_message_bytes = 6;
    */
   maxMessageBytes: number;
@@ -151,14 +115,10 @@ export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 2);
 
 /**
- * Accept accepts an offered call. The worker waits for Confirm before it runs its handler.
- *
  * @generated from message callback.v1.Accept
  */
 export type Accept = Message<"callback.v1.Accept"> & {
   /**
-   * call_id is the call. An unknown one has no effect.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -172,44 +132,31 @@ export const AcceptSchema: GenMessage<Accept> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 3);
 
 /**
- * Result ends a call.
- *
  * @generated from message callback.v1.Result
  */
 export type Result = Message<"callback.v1.Result"> & {
   /**
-   * call_id is the call. An unknown one has no effect.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * outcome is the end of the call. Without one the call is FAILED.
-   *
    * @generated from oneof callback.v1.Result.outcome
    */
   outcome: {
     /**
-     * response is the decision of the handler.
-     *
      * @generated from field: callback.v1.HandleCallbackResponse response = 2;
      */
     value: HandleCallbackResponse;
     case: "response";
   } | {
     /**
-     * error says in a sentence, for the owner, why there is no decision: the call is FAILED. Truncated to 500
-     * characters.
-     *
      * @generated from field: string error = 3;
      */
     value: string;
     case: "error";
   } | {
     /**
-     * declined says that the handler did not run and will not: the call may go to another worker.
-     *
      * @generated from field: callback.v1.Declined declined = 4;
      */
     value: Declined;
@@ -225,9 +172,6 @@ export const ResultSchema: GenMessage<Result> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 4);
 
 /**
- * Declined says that a worker does not handle a call. The worker gets no calls for one second. After Confirm, Declined
- * ends the call with HANDLER_LOST.
- *
  * @generated from message callback.v1.Declined
  */
 export type Declined = Message<"callback.v1.Declined"> & {
@@ -241,8 +185,6 @@ export const DeclinedSchema: GenMessage<Declined> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 5);
 
 /**
- * Drain asks the other side to send no more calls, or to accept none.
- *
  * @generated from message callback.v1.Drain
  */
 export type Drain = Message<"callback.v1.Drain"> & {
@@ -256,15 +198,10 @@ export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 6);
 
 /**
- * WorkResponse is a batch of messages of the server.
- *
  * @generated from message callback.v1.WorkResponse
  */
 export type WorkResponse = Message<"callback.v1.WorkResponse"> & {
   /**
-   * messages are the messages, which take effect in their order. 1 to 64; together at most 256 KiB, or one larger
-   * message alone.
-   *
    * @generated from field: repeated callback.v1.ServerMessage messages = 1;
    */
   messages: ServerMessage[];
@@ -278,70 +215,50 @@ export const WorkResponseSchema: GenMessage<WorkResponse> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 7);
 
 /**
- * ServerMessage is one message of the server. A worker ignores a message that it does not know.
- *
  * @generated from message callback.v1.ServerMessage
  */
 export type ServerMessage = Message<"callback.v1.ServerMessage"> & {
   /**
-   * message is the message.
-   *
    * @generated from oneof callback.v1.ServerMessage.message
    */
   message: {
     /**
-     * welcome replies to Hello. It is the first message.
-     *
      * @generated from field: callback.v1.Welcome welcome = 1;
      */
     value: Welcome;
     case: "welcome";
   } | {
     /**
-     * offer offers a call or a notification to handle. The worker sends Accept when it has a free slot for it.
-     *
      * @generated from field: callback.v1.HandleCallbackRequest offer = 2;
      */
     value: HandleCallbackRequest;
     case: "offer";
   } | {
     /**
-     * confirm allows the worker to run its handler.
-     *
      * @generated from field: callback.v1.Confirm confirm = 3;
      */
     value: Confirm;
     case: "confirm";
   } | {
     /**
-     * withdraw takes a call back.
-     *
      * @generated from field: callback.v1.Withdraw withdraw = 4;
      */
     value: Withdraw;
     case: "withdraw";
   } | {
     /**
-     * drain says that the server stops, or that the stream has reached its maximum age. The server sends no more calls
-     * over this stream, and ends it when the running calls have ended. The worker opens another stream.
-     *
      * @generated from field: callback.v1.Drain drain = 5;
      */
     value: Drain;
     case: "drain";
   } | {
     /**
-     * answer_refused says that the decision in a Result cannot be rendered, for the log of the handler's authors. The
-     * call is FAILED. The worker does not reply. Not sent to a worker that has drained.
-     *
      * @generated from field: callback.v1.RefuseAnswerRequest answer_refused = 6;
      */
     value: RefuseAnswerRequest;
     case: "answerRefused";
   } | {
     /**
-     * store_epochs replaces the `store_epochs` of Welcome: the server knows more.
-     *
      * @generated from field: bytes store_epochs = 7;
      */
     value: Uint8Array;
@@ -357,31 +274,20 @@ export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 8);
 
 /**
- * Welcome replies to Hello.
- *
  * @generated from message callback.v1.Welcome
  */
 export type Welcome = Message<"callback.v1.Welcome"> & {
   /**
-   * notices are sentences for the log of the worker, one for each activity of `unroutable_activities`: why this server
-   * has no calls of it for workers, and what to change. The worker is connected all the same: another server, or this
-   * server after a restart, may have such calls.
-   *
    * @generated from field: repeated string notices = 1;
    */
   notices: string[];
 
   /**
-   * unroutable_activities are the activities of the worker for which this server has no calls for workers.
-   *
    * @generated from field: repeated string unroutable_activities = 2;
    */
   unroutableActivities: string[];
 
   /**
-   * store_epochs is what the server knows of the primaries that its store has had, for the server to which the worker
-   * connects next. The worker does not read it. Empty: the server passes nothing on.
-   *
    * @generated from field: bytes store_epochs = 3;
    */
   storeEpochs: Uint8Array;
@@ -395,14 +301,10 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 9);
 
 /**
- * Confirm allows a worker to run its handler for a call.
- *
  * @generated from message callback.v1.Confirm
  */
 export type Confirm = Message<"callback.v1.Confirm"> & {
   /**
-   * call_id is the call.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -416,15 +318,10 @@ export const ConfirmSchema: GenMessage<Confirm> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 10);
 
 /**
- * Withdraw takes a call back: the worker does not start its handler, or cancels it, if its language can. The worker still
- * sends a Result, which only frees the slot: Declined if the call was not confirmed, else one of any kind.
- *
  * @generated from message callback.v1.Withdraw
  */
 export type Withdraw = Message<"callback.v1.Withdraw"> & {
   /**
-   * call_id is the call.
-   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -438,115 +335,10 @@ export const WithdrawSchema: GenMessage<Withdraw> = /*@__PURE__*/
   messageDesc(file_callback_v1_worker_service, 11);
 
 /**
- * WorkerService is the service for workers: handlers without a port. A worker connects to the server and receives calls
- * over that connection. Where principals are configured, the worker needs a principal with the role `worker`, for the
- * activities that the entry of the principal names: it sends `authorization: Bearer TOKEN` as metadata, or a client
- * certificate. The comment of Work has all rules of the protocol, as numbered items.
- *
  * @generated from service callback.v1.WorkerService
  */
 export const WorkerService: GenService<{
   /**
-   * Work connects one worker: a stream that the worker opens and keeps open. "Call" below means a call or a notification.
-   *
-   * THE STREAM
-   *
-   *                 Hello              Welcome               Drain, of either side
-   *     (opened) ----------> greeting ---------> connected ------------------------> draining
-   *                              |                   |                                   |
-   *                              | error             | stream lost                       | no call is left: the server
-   *                              v                   v                                   v ends the stream with OK
-   *                            ended <------------ ended                               ended
-   *
-   * S1. The worker opens the stream and sends Hello, alone in its WorkRequest, within 10 seconds. The server replies
-   *     with Welcome, which is its first message and comes once, or ends the stream with an error. A worker that has no
-   *     Welcome 10 seconds after it began to connect ends the stream, and connects again (S4).
-   * S2. Each stream has a connection of its own, to any address of the target: so workers spread over the servers. A
-   *     server passes on the calls of the whole deployment, so one stream is enough.
-   * S3. Until its first Welcome, a worker ends with the error if a stream fails with INVALID_ARGUMENT, UNAUTHENTICATED,
-   *     PERMISSION_DENIED or UNIMPLEMENTED: its configuration is wrong. After any other end, also with OK, and after
-   *     each error once it has had a Welcome on any stream, it connects again: a token may be about to be replaced. gRPC
-   *     reports INTERNAL, without metadata of the server, in place of the error if the server ends the stream while the
-   *     worker sends Hello.
-   * S4. The worker opens its first stream at once. Before each other one it waits: 0.2 seconds, then twice as long each
-   *     time, at most 5 seconds, each time multiplied by a random number from 0.5 to 1. After a Welcome it begins at 0.2
-   *     seconds again. It reads the files with its token and for TLS again for each stream. If it cannot use one, or if
-   *     the file is empty, it ends at its start; later it goes on with the last content that it could use. White space
-   *     around a token in a file is not part of the token.
-   * S5. The worker sends an HTTP/2 PING every 5 to 30 seconds, also while it has no calls, and takes the connection for
-   *     lost if there is no reply within 3 to 10 seconds. It may leave out PINGs while data arrives. A server refuses
-   *     PINGs that come more often than every 4 seconds, but not those that a gRPC library sends because data has
-   *     arrived, as that for Go does to measure the bandwidth. The server sends PINGs of its own every 15 seconds, and
-   *     takes the connection for lost after 10 seconds without a reply.
-   * S6. If the stream is lost, each of its calls has ended for the worker. It cancels their handlers: no server accepts
-   *     a Result on another stream. A handler that goes on keeps its slot until it ends. A confirmed call ends with
-   *     HANDLER_LOST. Another worker gets a call that was not confirmed; but if two workers lose their streams while
-   *     they have the call and before it is confirmed, it ends with WORKERS_LOST and no other worker gets it.
-   * S7. The server sends Drain when it stops, and after 48 to 60 minutes: so the worker is authenticated again. The
-   *     worker opens another stream, as S4 says, and keeps the old one until the server ends it. The end of the old one,
-   *     whatever it is, opens no further stream. The calls of the old stream go on there. All streams together have at
-   *     most `max_calls` calls that are accepted and have no Result yet.
-   * S8. A worker that stops sends Drain on each stream that has a Welcome, ends one without, and opens no other. Of its
-   *     calls, those that it has accepted go on: also one that is confirmed only now. It sends Declined for each other,
-   *     before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
-   *     Result of each call that is not withdrawn. A worker that cannot wait ends the stream itself, which is S6.
-   * S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
-   * S10. The worker keeps the last `store_epochs` that is not empty, of Welcome or of a message, on any of its streams.
-   *     It sends that in the Hello of each later stream, and does not read it.
-   *
-   * A CALL, as the worker sees it
-   *
-   *              a slot is free: Accept          Confirm                    Result
-   *     offered ------------------------> accepted -------> running ---------------------------> (done)
-   *        |                                 |                 |
-   *        | Withdraw                        | Withdraw        | Withdraw: cancel the handler
-   *        v                                 v                 v
-   *     Result: declined                Result: declined    Result, of any kind, has no effect -> (done)
-   *
-   * C1. Each offered call has exactly one Result, on the stream of its offer. It occupies a slot until then, also after
-   *     Withdraw. The server never has more calls with the worker than `max_calls`, so a worker accepts each offer at
-   *     once, except while calls of an earlier stream (S7), or handlers that go on after one (S6), occupy slots. It then
-   *     sends neither Accept nor Result until a slot is free.
-   * C2. The worker sends Accept within 5 seconds, and the server Confirm or Withdraw within 5 seconds of that. If the
-   *     worker sends neither Accept nor Result in time, the server withdraws the call, and the worker gets no more calls
-   *     until it sends one of them. The worker has no time limit for Confirm.
-   * C3. The worker runs its handler after Confirm and never before: until then the call may go to another worker, and
-   *     afterwards it never does. A response or an error before Confirm makes the call FAILED with HANDLER_ERROR.
-   * C4. Withdraw can come at each step: before Accept, after it, and after Confirm. After Accept and before Confirm, the
-   *     worker sends Declined. Confirm never follows Withdraw.
-   * C5. The time of a call is measured by the server alone. At the deadline it sends Withdraw, and a later Result has no
-   *     effect. The worker sets no timer of its own. `timeout` in the offer is the time that is left; `deadline` is of
-   *     the server's clock, which may differ from the worker's. A caller that disconnects changes nothing.
-   * C6. A worker that has no handler for the activity, or does not handle the call for another reason, sends Declined:
-   *     another worker gets the call, and this one gets none for a second. After Confirm it sends an error instead,
-   *     because Declined then makes the call FAILED with HANDLER_LOST.
-   * C7. A notification (`reason` REMINDER or EXPIRY) is handled by a function for notifications, never by one for calls.
-   *     A `reason` that the worker does not know is that of a notification. Without one, the offer is a call.
-   * C8. The `call_id` of an offer is the same as before if the call is offered again. The server never offers a call to
-   *     a worker that still occupies a slot with it, and never sends Confirm before Accept, or twice. `traceparent` of
-   *     an offer is the trace context of the attempt, which has no metadata of its own; a worker may ignore it.
-   *
-   * MESSAGES
-   *
-   * M1. Both sides put all messages that they have ready into one WorkRequest or WorkResponse, in order: at most 64
-   *     messages, and at most 256 KiB when it is serialized, or one larger message alone. The receiver handles them in
-   *     their order, as if each had come alone.
-   * M2. A receiver ignores a message that it does not know, and a field that it does not know: the other side may be
-   *     newer. A message about an unknown call has no effect.
-   * M3. A wrong message ends its call and not the stream, on both sides: a Result without an outcome makes its call
-   *     FAILED with HANDLER_ERROR, a decision that breaks the contract makes it FAILED with INVALID_RESPONSE, and a
-   *     worker that cannot use an offer sends Declined, or an error after Confirm. Three things end the stream, with
-   *     INVALID_REQUEST: a wrong Hello, a second Hello, and a WorkRequest without a message or with more than 64.
-   * M4. A server accepts messages of at most 16 MiB. gRPC ends the stream for a larger one, so a worker whose
-   *     HandleCallbackResponse, serialized, is larger than 16 MiB less 1 KiB sends an error in its place. It does the
-   *     same for one that it cannot serialize, such as one with text that is not UTF-8.
-   * M5. The worker accepts messages of at most `max_message_bytes`; the limit of its gRPC library is not below that. A call
-   *     that does not fit into such a message is not offered to it. If no worker that is connected takes the call until
-   *     its deadline, it ends with TOO_LARGE, and its handler has not started.
-   * M6. Values of headers can have every byte from 0x80 to 0xFF: each is the character with the same number.
-   *
-   * Fails with INVALID_REQUEST, UNAUTHENTICATED, ROLE_MISSING, ACTIVITY_NOT_ALLOWED or SERVER_STOPPING.
-   *
    * @generated from rpc callback.v1.WorkerService.Work
    */
   work: {

@@ -1,0 +1,100 @@
+"""The servicer of `AuditService`: what principals have changed, and whether the audit is as it was stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import Final
+
+from callback.v1 import audit_service_pb2 as pb2
+from callback.v1 import audit_service_pb2_grpc as pb2_grpc
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.audit_log import AuditLog
+from callback_server.domain.audit import AuditAction, AuditEntry
+from callback_server.domain.audit_check import ChainResult, KnownHead
+from callback_server.rpc.audit_messages import action_from, chain_from_token, entry_to, result_to
+from callback_server.rpc.method import require_valid, rpc
+from callback_server.rpc.pages import ListQueue, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.visible_cases import require_visible_owner
+from callback_server.store import keys
+from callback_server.store.queries.list_audit import AuditCursor, list_audit
+from callback_server.store.scripts import Scripts
+
+MAX_AUDIT_ENTRIES_PER_PAGE: Final = 1000
+MAX_VERIFIED_PER_PAGE: Final = 20_000
+"""After how many entries a page of a verification ends, with the chain that it is at."""
+ALL_CHAINS: Final = range(keys.AUDIT_CHAINS)
+
+
+class AuditServicer(pb2_grpc.AuditServiceServicer):
+    """Lists and verifies the audit."""
+
+    def __init__(self, scripts: Scripts, authenticator: Authenticator, audit: AuditLog, lists: ListQueue) -> None:
+        self.authenticator = authenticator
+        self._scripts = scripts
+        self._audit = audit
+        self._lists = lists
+
+    @rpc(Role.OWNER, or_answers=True)
+    async def ListAuditEntries(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListAuditEntriesRequest, caller: Principal
+    ) -> pb2.ListAuditEntriesResponse:
+        """Return a page of the audit."""
+        require_valid(request)
+        if request.owner:
+            require_visible_owner(caller, request.owner)
+        after = read_token(AuditCursor.from_token, request.page_token)
+        if request.HasField("recorded_before"):
+            newest = AuditCursor(milliseconds(request.recorded_before, "recorded_before"), -1, 0)
+            after = newest if after is None else min(after, newest)
+        from_ms = milliseconds(request.recorded_after, "recorded_after") if request.HasField("recorded_after") else 0
+        chains = [keys.partition_of(request.callback_case_id)] if request.callback_case_id else ALL_CHAINS
+        keeps = partial(_is_selected, request, action_from(request.action), caller)
+
+        async def read(limit: int) -> pb2.ListAuditEntriesResponse:
+            entries, more = await list_audit(
+                self._scripts, chains, keeps, after=after, limit=limit, from_ms=max(from_ms, 0)
+            )
+            return pb2.ListAuditEntriesResponse(
+                entries=map(entry_to, entries), next_page_token=more.token() if more else ""
+            )
+
+        async with self._lists.turn(caller):
+            limit = page_size(request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE)
+            return await page_that_fits(read, limit, lambda page: page.entries)
+
+    @rpc(Role.ADMIN)
+    async def VerifyAudit(  # noqa: N802  # gRPC's name
+        self, request: pb2.VerifyAuditRequest, caller: Principal
+    ) -> pb2.VerifyAuditResponse:
+        """Verify chains of the audit."""
+        require_valid(request)
+        first = read_token(chain_from_token, request.page_token) or 0
+        kept = defaultdict(list)
+        for head in request.heads:
+            kept[head.chain].append(KnownHead(head.sequence, head.digest, is_kept=True))
+        results: list[ChainResult] = []
+        async with self._lists.turn(caller):
+            for chain in ALL_CHAINS[first:]:
+                results.append(await self._audit.verify(chain, kept[chain]))
+                if sum(result.entry_count for result in results) >= MAX_VERIFIED_PER_PAGE:
+                    break
+        more = results[-1].chain + 1
+        return pb2.VerifyAuditResponse(
+            chains=map(result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
+        )
+
+
+def _is_selected(
+    request: pb2.ListAuditEntriesRequest, action: AuditAction | None, caller: Principal, entry: AuditEntry
+) -> bool:
+    """Return whether a request lists an entry, and its principal sees it."""
+    return (
+        (caller.is_admin or (entry.case_id != "" and caller.sees(entry.owner, entry.activity)))
+        and request.owner in ("", entry.owner)
+        and request.actor in ("", entry.actor)
+        and action in (None, entry.action)
+        and request.callback_case_id in ("", entry.case_id)
+        and request.callback_activity in ("", entry.activity)
+    )

@@ -1,0 +1,160 @@
+"""The servicer of `OperationsService`: operators see what is served and what waits, and pause deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from callback.v1 import operations_service_pb2 as pb2
+from callback.v1 import operations_service_pb2_grpc as pb2_grpc
+from callback_process.logs import get_logger
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.audit_log import AuditLog
+from callback_server.call_statistics import read_call_statistics
+from callback_server.contract import converters
+from callback_server.domain.audit import AuditAction, Change
+from callback_server.errors import InvalidRequestError, Violation
+from callback_server.handlers.served import ActivityKind, ServedActivities
+from callback_server.rpc.method import require_valid, rpc
+from callback_server.rpc.pages import ListQueue, page_size
+from callback_server.rpc.statistics_messages import findings_to, statistics_to
+from callback_server.rpc.visible_cases import require_visible_owner
+from callback_server.self_check import SelfCheck
+from callback_server.store.queries.count_work import count_work
+from callback_server.store.queries.list_activities import list_activities
+from callback_server.store.queries.read_pauses import read_pauses
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.change_pauses import MAX_PAUSED, PauseResult, change_pauses
+
+log = get_logger()
+
+MAX_ACTIVITIES_PER_PAGE: Final = 100
+
+_KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
+    ActivityKind.BUILT_IN: pb2.ACTIVITY_KIND_BUILT_IN,
+    ActivityKind.PUSH: pb2.ACTIVITY_KIND_PUSH,
+    ActivityKind.WORKERS: pb2.ACTIVITY_KIND_WORKERS,
+}
+
+
+class OperationsServicer(pb2_grpc.OperationsServiceServicer):
+    """Pauses activities, and shows what is served, what was done, and what waits."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        authenticator: Authenticator,
+        audit: AuditLog,
+        served: ServedActivities,
+        self_check: SelfCheck,
+        lists: ListQueue,
+    ) -> None:
+        self.authenticator = authenticator
+        self._scripts = scripts
+        self._audit = audit
+        self._served = served
+        self._self_check = self_check
+        self._lists = lists
+
+    @rpc(Role.ADMIN)
+    async def PauseActivity(  # noqa: N802  # gRPC's name
+        self, request: pb2.PauseActivityRequest, caller: Principal
+    ) -> pb2.PauseActivityResponse:
+        """Pause the deliveries of an activity."""
+        require_valid(request)
+        activity = request.callback_activity
+        reason = request.reason
+        paused = await self._audit.record(
+            Change(AuditAction.ACTIVITY_PAUSED, caller.name, activity=activity, reason=reason),
+            partial(change_pauses, self._scripts, activity, is_paused=True, principal=caller.name, reason=reason),
+            is_recorded=lambda result: result is PauseResult.OK,
+        )
+        if paused is PauseResult.FULL:
+            problem = f"cannot be paused: {MAX_PAUSED} activities are paused already; resume some of them first"
+            raise InvalidRequestError([Violation("callback_activity", "too_many", problem)])
+        log.info("activity_paused", activity=activity, principal=caller.name, reason=request.reason)
+        return pb2.PauseActivityResponse()
+
+    @rpc(Role.ADMIN)
+    async def ResumeActivity(  # noqa: N802  # gRPC's name
+        self, request: pb2.ResumeActivityRequest, caller: Principal
+    ) -> pb2.ResumeActivityResponse:
+        """Resume the deliveries of an activity."""
+        require_valid(request)
+        activity = request.callback_activity
+        await self._audit.record(
+            Change(AuditAction.ACTIVITY_RESUMED, caller.name, activity=activity),
+            partial(change_pauses, self._scripts, activity, is_paused=False),
+            is_recorded=lambda result: result is PauseResult.OK,
+        )
+        log.info("activity_resumed", activity=activity, principal=caller.name)
+        return pb2.ResumeActivityResponse()
+
+    @rpc(Role.ADMIN)
+    async def ListPausedActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListPausedActivitiesRequest, caller: Principal
+    ) -> pb2.ListPausedActivitiesResponse:
+        """Return the paused activities."""
+        require_valid(request)
+        paused = await read_pauses(self._scripts)
+        return pb2.ListPausedActivitiesResponse(
+            paused_activities=[converters.pause_to(*each) for each in paused.pauses.items()]
+        )
+
+    @rpc(Role.OWNER, or_answers=True)
+    async def ListActivities(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListActivitiesRequest, caller: Principal
+    ) -> pb2.ListActivitiesResponse:
+        """Return a page of activities."""
+        require_valid(request)
+        owner = request.owner or caller.name
+        require_visible_owner(caller, owner)
+        async with self._lists.turn(caller):
+            workers = await self._served.worker_counts()
+            loads, more = await list_activities(
+                self._scripts,
+                owner=owner,
+                served=workers.activities | self._served.without_workers,
+                only=caller.limit,
+                of_deliveries=caller.is_admin,
+                after=request.page_token,
+                limit=page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
+            )
+            paused = (await read_pauses(self._scripts)).names
+        return pb2.ListActivitiesResponse(
+            activities=[
+                pb2.Activity(
+                    callback_activity=load.activity,
+                    kind=_KINDS[self._served.kind(load.activity)],
+                    worker_count=workers.of_calls(load.activity),
+                    notification_worker_count=workers.of_notifications(load.activity),
+                    paused=load.activity in paused,
+                    delivery_count=load.deliveries,
+                    open_callback_count=load.open_cases,
+                )
+                for load in loads
+            ],
+            next_page_token=more,
+        )
+
+    @rpc(Role.ADMIN)
+    async def GetStatistics(  # noqa: N802  # gRPC's name
+        self, request: pb2.GetStatisticsRequest, caller: Principal
+    ) -> pb2.GetStatisticsResponse:
+        """Return what the servers have done, and what waits."""
+        require_valid(request)
+        async with self._lists.turn(caller):
+            minutes, stages = await read_call_statistics(self._scripts)
+            work = await count_work(self._scripts, self.authenticator.owners())
+        return statistics_to(minutes, stages, work)
+
+    @rpc(Role.ADMIN)
+    async def ListFindings(  # noqa: N802  # gRPC's name
+        self, request: pb2.ListFindingsRequest, _caller: Principal
+    ) -> pb2.ListFindingsResponse:
+        """Check this server."""
+        require_valid(request)
+        findings = await self._self_check.findings()
+        return findings_to(findings, self._self_check.check_time_s)
