@@ -6,7 +6,6 @@ import pytest
 from support.clients import CREATED, timestamp
 
 from callback.v1 import callback_pb2 as resources
-from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import operations_service_pb2 as operations
 
 

@@ -131,7 +131,8 @@ def test_each_shared_rule_reaches_the_generated_stubs():
 def test_the_archive_of_the_contract_compiles_alone(monkeypatch, tmp_path):
     """With protoc, and as a module of buf."""
     monkeypatch.syspath_prepend(ROOT)
-    archive = importlib.import_module("generators.descriptors").archive_contract(tmp_path)
+    archive_contract = importlib.import_module("generators.descriptors").archive_contract
+    archive = archive_contract(tmp_path)
     with tarfile.open(archive) as content:
         content.extractall(tmp_path, filter="data")
     module = tmp_path / archive.name.removesuffix(".tar.gz")
@@ -146,4 +147,4 @@ def test_the_archive_of_the_contract_compiles_alone(monkeypatch, tmp_path):
     buf = Path(sys.executable).with_name("buf")
     subprocess.run([buf, "build", ".", "-o", f"{tmp_path}/buf.binpb"], cwd=module, check=True)
     subprocess.run([buf, "lint", "."], cwd=module, check=True)
-    assert archive.read_bytes() == importlib.import_module("generators.descriptors").archive_contract(tmp_path).read_bytes()
+    assert archive.read_bytes() == archive_contract(tmp_path).read_bytes()
