@@ -27,8 +27,8 @@ Json = dict[str, Any]
 MASK = "***"
 """Text in the place of a masked secret."""
 _BASE64 = "Base64"
-_UNKNOWN_NUMBER = -1
-"""An enum's number that has no name."""
+_UNKNOWN, _UNKNOWN_NUMBER = "UNKNOWN", -1
+"""What stands for the value of an enum that this version does not know, and a number for it."""
 _TEXTUAL = ("google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask")
 _PAIRS = ("callback.v1.Header", "callback.v1.QueryParameter")
 _PAIR_LIST = "callback.v1.ResponseHeaders"
@@ -100,7 +100,7 @@ def is_map(field: FieldDescriptor) -> bool:
 def word_of(enum: EnumDescriptor, number: int) -> str:
     """Return the name of an enum's value without the prefix of its type: `UNKNOWN` for one of a newer version."""
     value = enum.values_by_number.get(number)
-    return "UNKNOWN" if value is None else value.name.removeprefix(_prefix(enum))
+    return _UNKNOWN if value is None else value.name.removeprefix(_prefix(enum))
 
 
 def _descriptor(message: Message) -> Descriptor:
@@ -218,7 +218,7 @@ def _enum_name(enum: EnumDescriptor, ignore_unknown: bool, value: Any) -> Any:
     name = f"{_prefix(enum)}{value}"
     if name in enum.values_by_name:
         return name
-    if ignore_unknown:
+    if ignore_unknown or value == _UNKNOWN:
         return _UNKNOWN_NUMBER
     words = ", ".join(each.name.removeprefix(_prefix(enum)) for each in enum.values if each.number)
     raise ValueError(f"{value!r} is not one of {words}")
