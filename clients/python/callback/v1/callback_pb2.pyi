@@ -443,7 +443,7 @@ class Callback(_message.Message):
     callback_activity: _builtins.str
     """callback_activity is the activity that decides what happens on a call."""
     callback_activity_case: _builtins.str
-    """callback_activity_case is passed to the handler unchanged. Empty if none was given."""
+    """callback_activity_case is a text that the handler gets unchanged. Empty if none was given."""
     state_query_parameter: _builtins.str
     """state_query_parameter is the name of the query or form field that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: _builtins.bool

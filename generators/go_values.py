@@ -1,0 +1,301 @@
+"""The enums, values and converters of the Go client."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from generators.contract import Contract, EnumValue, Field, Message
+from generators.go_names import PAIRS, Names, is_paged, returns_value, stub
+
+_VIEWS = {
+    "HandleCallbackRequest": {
+        "Call": (
+            "Call is the call that a handler receives: the request, and the settings of its case.",
+            {"reason", "timeout", "verified"},
+        ),
+        "Notification": (
+            "Notification is what a handler is told without a call: a reminder is due, or the case has expired.",
+            {
+                "callback_choice", "client_address", "message_id", "request_body", "request_headers", "request_method",
+                "request_query", "request_query_string", "response", "timeout", "verification_profile", "verified",
+            },
+        ),
+    }
+}  # fmt: skip
+"""Messages of which the client makes another value: its name, its comment, and the fields that it does not have."""
+_ADDED = {
+    "WatchCallsRequest": (
+        "// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the client.\n"
+        "// Negative: until the context ends.\nReconnectTimeout time.Duration"
+    )
+}
+"""What values have beyond the contract."""
+_SHOWN = {"activity", "call_id", "case_id", "method"}
+"""Texts that debug output of a value with secrets shows, by their short names."""
+_ATTRIBUTES = {"bool": "Bool", "int": "Int", "int64": "Int64", "time.Time": "Time", "string": "String"}
+"""Functions of log/slog for types of fields that debug output of a value with secrets can show."""
+_MASKED = """
+// String describes the value without its secrets.
+func (v {type}) String() string {{ return textOf("{type}", v.attributes()) }}
+
+// Format writes the same as String for every verb.
+func (v {type}) Format(state fmt.State, _ rune) {{ write(state, v) }}
+
+// MarshalText returns the same as String. To store the value, take its fields.
+func (v {type}) MarshalText() ([]byte, error) {{ return []byte(v.String()), nil }}
+
+// LogValue describes the value without its secrets.
+func (v *{type}) LogValue() slog.Value {{
+	if v == nil {{
+		return slog.Value{{}}
+	}}
+	return slog.GroupValue(v.attributes()...)
+}}
+
+func (v {type}) attributes() []slog.Attr {{
+	return present({attributes})
+}}
+"""
+
+
+class Values:
+    """Makes the enums, values and converters.
+
+    Args:
+        contract: The contract.
+        names: Its names in Go.
+    """
+
+    def __init__(self, contract: Contract, names: Names) -> None:
+        self._contract = contract
+        self._names = names
+        self._has_answers = contract.reachable(*self._roots())
+        requests = [method.request for method in names.methods] + [contract.messages["GenerateCallbackUrlRequest"]]
+        self._given = contract.reachable(*(field.type for message in requests for field in message.fields))
+
+    def _roots(self) -> Iterator[str]:
+        yield from ("GenerateCallbackUrlResponse", "Callback", "Call", "CallEvent", "HandleCallbackRequest")
+        for method in self._names.methods:
+            if returns_value(method):
+                yield method.response.name
+            else:
+                yield from (field.type for field in method.response.fields)
+
+    @property
+    def queries(self) -> list[Message]:
+        """The requests that are values."""
+        paged = [method.request for method in self._names.methods if is_paged(method)]
+        return [*paged, self._contract.messages["WatchCallsRequest"]]
+
+    @property
+    def results(self) -> list[tuple[str, str, Message]]:
+        """The values that are made of messages: the type, its comment, and the message with the fields of the value."""
+        return [each for name in self._has_answers if name in self._contract.messages for each in self._views(name)]
+
+    @property
+    def arguments(self) -> list[Message]:
+        """The messages that are made of values, except whole requests."""
+        return [self._contract.messages[name] for name in self._given if self._is_value(name)]
+
+    def _is_value(self, name: str) -> bool:
+        return name in self._contract.messages and name not in PAIRS
+
+    def _views(self, name: str) -> Iterator[tuple[str, str, Message]]:
+        message = self._contract.messages[name]
+        if name in _VIEWS:
+            for type_name, (comment, omitted) in _VIEWS[name].items():
+                fields = tuple(field for field in message.fields if field.name not in omitted)
+                yield type_name, f"// {comment}", replace(message, fields=fields)
+        elif self._is_value(name):
+            type_name = self._names.type(message)
+            yield type_name, self._names.comment(message.comment, name, type_name), message
+
+    def enums(self) -> str:
+        """Return the declarations of the enums."""
+        return "\n".join(
+            self._enum(name)
+            for name in dict.fromkeys([*self._has_answers, *self._given, *self._of_queries()])
+            if name in self._contract.enums
+        )
+
+    def _of_queries(self) -> list[str]:
+        return [field.type for query in self.queries for field in query.fields if field.kind == "enum"]
+
+    def _enum(self, name: str) -> str:
+        enum = self._contract.enums[name]
+        type_name = self._names.type(enum)
+        comment = self._names.comment(enum.comment, name, type_name)
+        lines = [f"{comment}\ntype {type_name} string\n\nconst ("]
+        lines += [self._constant(type_name, word) for word in enum.words]
+        if name in self._has_answers:
+            lines.append(f"// {type_name}Unknown is one that this version does not know.")
+            lines.append(f"{type_name}Unknown {type_name} = unknown")
+        return "\n".join([*lines, ")\n"])
+
+    def _constant(self, type_name: str, word: EnumValue) -> str:
+        name = self._names.constant(type_name, word.word)
+        return f'{self._names.comment(word.comment, word.name, name)}\n{name} {type_name} = "{word.word}"'
+
+    def values(self) -> str:
+        """Return the declarations of the values."""
+        return "\n".join(self._value(*each) for each in self.results) + self._fields_of_partial()
+
+    def _value(self, type_name: str, comment: str, message: Message) -> str:
+        is_masked = any(field.is_secret for field in message.fields)
+        lines = [f"{comment}\ntype {type_name} struct {{"]
+        for field in message.fields:
+            tag = ' `json:"-" xml:"-"`' if is_masked and self._is_hidden(field) else ""
+            lines.append(self._declaration(message, field) + tag)
+        if _is_partial(message):
+            lines.append(
+                "// Empty names texts that are empty on purpose. An empty text that is not named is not given.\n"
+                f"Empty []{type_name}Field"
+            )
+        lines.append("}\n")
+        if is_masked:
+            shown = [self._attribute(message, field) for field in message.fields]
+            text = "".join(f"\n{each}," for each in shown if each)
+            lines.append(_MASKED.format(type=type_name, attributes=f"{text}\n"))
+        return "\n".join(lines)
+
+    def _declaration(self, message: Message, field: Field) -> str:
+        comment = self._names.field_comment(message, field)
+        return f"{comment}\n{self._names.field(message, field)} {self._names.field_type(field)}"
+
+    def _is_hidden(self, field: Field) -> bool:
+        """Return whether debug output of a value with secrets does not have the value of a field."""
+        is_text = self._names.field_type(field) == "string"
+        return field.is_secret or field.content > 0 or (is_text and field.short_name not in _SHOWN)
+
+    def _attribute(self, message: Message, field: Field) -> str:
+        """Return the attribute for debug output of a field of a value with secrets. Empty: there is none."""
+        name, type_name = f"v.{self._names.field(message, field)}", self._names.field_type(field)
+        if type_name == "[]byte":
+            return f'slog.Int("{field.short_name}_bytes", len({name}))'
+        if field.kind == "enum" and not field.is_repeated:
+            return f'slog.String("{field.short_name}", string({name}))'
+        if type_name not in _ATTRIBUTES or self._is_hidden(field):
+            return ""
+        return f'slog.{_ATTRIBUTES[type_name]}("{field.short_name}", {name})'
+
+    def _fields_of_partial(self) -> str:
+        """Return the types for names of fields of the messages that can have a part of their fields."""
+        lines = []
+        for type_name, _, message in self.results:
+            if _is_partial(message):
+                kind = f"{type_name}Field"
+                lines.append(f"\n// {kind} is a field of [{type_name}], by its name in the contract.")
+                lines.append(f"type {kind} string")
+                lines.append(f"\n// The fields of [{type_name}].\nconst (")
+                for field in message.fields:
+                    name = self._names.constant(kind, field.short_name)
+                    lines.append(f'{name} {kind} = "{field.name}"')
+                lines.append(")\n")
+        return "\n".join(lines)
+
+    def queries_with_messages(self) -> str:
+        """Return the declarations of the queries, each with the method that makes its request."""
+        declared = []
+        for message in self.queries:
+            type_name = self._names.type(message)
+            lines = [f"{self._names.comment(message.comment, message.name, type_name)}\ntype {type_name} struct {{"]
+            lines += [self._declaration(message, field) for field in message.fields]
+            lines += [_ADDED[message.name]] if message.name in _ADDED else []
+            lines.append(f"}}\n\nfunc (q {type_name}) message() *v1.{message.name} {{")
+            lines.append(f"return {self.literal(message, 'q')}\n}}\n")
+            declared.append("\n".join(lines))
+        return "\n".join(declared)
+
+    def converters(self) -> str:
+        """Return the functions that make values of messages, and messages of values."""
+        functions = []
+        for type_name, _, message in self.results:
+            fields = [f"{self._names.field(message, field)}: {self._of(field)}," for field in message.fields]
+            lines = [f"func {of_function(type_name)}(message *v1.{message.name}) *{type_name} {{"]
+            functions.append("\n".join([*lines, f"return &{type_name}{{", *fields, "}\n}\n"]))
+        for message in self.arguments:
+            type_name = self._names.type(message)
+            made = self.literal(message, "value")
+            made = f"withEmpty({made}, value.Empty)" if _is_partial(message) else made
+            head = f"func {message_function(type_name)}(value *{type_name}) *v1.{message.name} {{"
+            functions.append(f"{head}\nreturn {made}\n}}\n")
+        return "\n".join(functions)
+
+    def literal(self, message: Message, value: str) -> str:
+        """Return a message that is made of the fields of a value."""
+        fields = [
+            f"{stub(field.name)}: {self.made(field, f'{value}.{self._names.field(message, field)}')},"
+            for field in message.fields
+        ]
+        return "\n".join([f"&v1.{message.name}{{", *fields, "}"])
+
+    def reply(self, field: Field) -> str:
+        """Return the result of a method whose response has one field."""
+        return self._of(replace(field, is_always_set=True), "reply")
+
+    def _of(self, field: Field, message: str = "message") -> str:
+        """Return the value of a field of a message."""
+        get = f"{message}.Get{stub(field.name)}()"
+        if field.type in PAIRS:
+            return f"{'pairsOf' if field.is_repeated else 'headersOf'}({get})"
+        type_name = self._names.type(field.type)
+        if field.kind == "enum":
+            convert = f"wordOf[{type_name}]"
+        else:
+            convert = {"Timestamp": "timeOf", "Duration": "(*durationpb.Duration).AsDuration"}.get(field.type, "")
+            convert = convert or (of_function(type_name) if field.kind == "message" else "")
+        if field.is_repeated:
+            return f"each({get}, {convert})" if convert else get
+        if field.kind == "enum":
+            default = self._names.constant(type_name, field.unset) if field.unset not in ("", "UNKNOWN") else ""
+            default = default or (f"{type_name}Unknown" if field.unset or field.is_always_set else "")
+            return f"or({convert}({get}), {default})" if default else f"{convert}({get})"
+        if field.type == "Duration":
+            return f"{get}.AsDuration()"
+        if field.kind == "message" and field.type != "Timestamp":
+            return f"{convert}({get})" if field.is_always_set else f"ifSet({get}, {convert})"
+        return f"int({get})" if field.type == "int32" else f"{convert}({get})" if convert else get
+
+    def made(self, field: Field, value: str, *, is_given: bool = False) -> str:
+        """Return the field of a message that is made of a value.
+
+        Args:
+            field: The field.
+            value: The value, as an expression.
+            is_given: Whether a value that is zero is one.
+        """
+        if field.type in PAIRS:
+            return f"headersMessage({value})"
+        type_name = self._names.type(field.type)
+        if field.kind == "enum":
+            convert = f"numberOf[v1.{field.type}]"
+        elif field.kind == "message":
+            convert = {"Timestamp": "timestamppb.New", "Duration": "durationpb.New"}.get(field.type, "")
+            convert = convert or message_function(type_name)
+        else:
+            convert = f"proto.{field.type.capitalize()}" if field.is_optional and field.type != "bytes" else ""
+        if field.is_repeated:
+            return f"each({value}, {convert})" if convert else value
+        if field.kind == "enum":
+            return f"{convert}({value})"
+        if field.type == "int32":
+            value = f"int32Of({value})"
+        if not convert:
+            return value
+        if is_given and field.type == "Duration":
+            return f"{convert}({value})"
+        return f"timestampOf({value})" if field.type == "Timestamp" else f"ifSet({value}, {convert})"
+
+
+def _is_partial(message: Message) -> bool:
+    """Return whether a message can have a part of its fields, so that a field that is empty differs from none."""
+    return any(field.is_optional for field in message.fields)
+
+
+def of_function(type_name: str) -> str:
+    """Return the name of the function that makes a value of a message."""
+    return f"{type_name[0].lower()}{type_name[1:]}Of"
+
+
+def message_function(type_name: str) -> str:
+    """Return the name of the function that makes a message of a value."""
+    return f"{type_name[0].lower()}{type_name[1:]}Message"
