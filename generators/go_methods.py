@@ -1,6 +1,6 @@
 """The methods, options and reasons of the Go client, and what its tests need to know of the contract."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from generators.contract import Contract, Field, Message, Method
 from generators.go_names import (
@@ -93,15 +93,15 @@ class Methods:
                 rpc=method.name,
                 convert=of_function(response),
             )
-        fields = method.request.fields
+        given = {unexported(field.short_name): field for field in method.request.fields}
         reply, results, returned = self._result(method)
         return _METHOD.format(
             comment=comment,
             name=name,
-            given="".join(f", {unexported(each.short_name)} {self._names.field_type(each)}" for each in fields),
+            given="".join(f", {argument} {self._names.field_type(field)}" for argument, field in given.items()),
             results=results,
             request=method.request.name,
-            fields=_lines(f"{stub(each.name)}: {self._values.made(each, unexported(each.short_name))}," for each in fields),
+            fields=_lines(f"{stub(field.name)}: {self._values.made(field, each)}," for each, field in given.items()),
             reply=reply,
             service=service,
             rpc=method.name,
@@ -152,8 +152,8 @@ class Methods:
             constants.append(f'{comment}\n{name} Reason = "{reason.word}"')
             facts.append(f'{name}: {{codes.{exported(reason.grpc_code)}, "{reason.title}"}},')
         return (
-            "// The reasons for which a server refuses a request, each with the gRPC status that it comes with.\nconst ("
-            f"{_lines(constants)})\n\nvar reasonFacts = map[Reason]reasonFact{{{_lines(facts)}}}\n"
+            "// The reasons for which a server refuses a request, each with the gRPC status that it comes with.\n"
+            f"const ({_lines(constants)})\n\nvar reasonFacts = map[Reason]reasonFact{{{_lines(facts)}}}\n"
         )
 
     def samples(self) -> str:
@@ -167,7 +167,7 @@ class Methods:
             if field.is_secret
         ]
         return (
-            "// valuesOf are the functions that make values of messages, each with the fields that the value does not have.\n"
+            "// valuesOf are the functions that make values of messages, each with what the value does not have.\n"
             f"var valuesOf = []conversion{{{_lines(self._value(*each) for each in self._values.results)}}}\n\n"
             "// messagesOf are the functions that make messages of values.\n"
             f"var messagesOf = []conversion{{{_lines(f'convertedBy({each}),' for each in messages)}}}\n\n"

@@ -24,8 +24,8 @@ _VIEWS = {
 """Messages of which the client makes another value: its name, its comment, and the fields that it does not have."""
 _ADDED = {
     "WatchCallsRequest": (
-        "// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the client.\n"
-        "// Negative: until the context ends.\nReconnectTimeout time.Duration"
+        "// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the\n"
+        "// client. Negative: until the context ends.\nReconnectTimeout time.Duration"
     )
 }
 """What values have beyond the contract."""

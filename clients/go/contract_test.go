@@ -2,7 +2,7 @@
 
 package callback
 
-// valuesOf are the functions that make values of messages, each with the fields that the value does not have.
+// valuesOf are the functions that make values of messages, each with what the value does not have.
 var valuesOf = []conversion{
 	convertedBy(generatedCallbackOf),
 	convertedBy(callbackOf),

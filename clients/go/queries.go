@@ -185,8 +185,8 @@ type WatchQuery struct {
 	// message then has the latest event alone; those before it are skipped. The watch pauses after each one, for 0.7
 	// seconds, or for up to 10 seconds while there are many such watches. Default false: every event is sent.
 	LatestOnly bool
-	// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the client.
-	// Negative: until the context ends.
+	// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the
+	// client. Negative: until the context ends.
 	ReconnectTimeout time.Duration
 }
 
