@@ -29,8 +29,8 @@ _ADDED = {
     )
 }
 """What values have beyond the contract."""
-_SHOWN = {"activity", "call_id", "case_id", "method"}
-"""Texts that debug output of a value with secrets shows, by their short names."""
+_SHOWN = {"activity", "case_id", "method"}
+"""Texts that debug output of a value with secrets shows, by their short names. It also shows the first field, an id."""
 _ATTRIBUTES = {"bool": "Bool", "int": "Int", "int64": "Int64", "time.Time": "Time", "string": "String"}
 """Functions of log/slog for types of fields that debug output of a value with secrets can show."""
 _MASKED = """
@@ -68,8 +68,9 @@ class Values:
     def __init__(self, contract: Contract, names: Names) -> None:
         self._contract = contract
         self._names = names
-        self._has_answers = contract.reachable(*self._roots())
-        requests = [method.request for method in names.methods] + [contract.messages["GenerateCallbackUrlRequest"]]
+        self._answers = contract.reachable(*self._roots())
+        by_hand = [contract.messages[name] for name in ("GenerateCallbackUrlRequest", "WatchCallsRequest")]
+        requests = [*(method.request for method in names.methods), *by_hand]
         self._given = contract.reachable(*(field.type for message in requests for field in message.fields))
 
     def _roots(self) -> Iterator[str]:
@@ -89,7 +90,7 @@ class Values:
     @property
     def results(self) -> list[tuple[str, str, Message]]:
         """The values that are made of messages: the type, its comment, and the message with the fields of the value."""
-        return [each for name in self._has_answers if name in self._contract.messages for each in self._views(name)]
+        return [each for name in self._answers if name in self._contract.messages for each in self._views(name)]
 
     @property
     def arguments(self) -> list[Message]:
@@ -111,14 +112,8 @@ class Values:
 
     def enums(self) -> str:
         """Return the declarations of the enums."""
-        return "\n".join(
-            self._enum(name)
-            for name in dict.fromkeys([*self._has_answers, *self._given, *self._of_queries()])
-            if name in self._contract.enums
-        )
-
-    def _of_queries(self) -> list[str]:
-        return [field.type for query in self.queries for field in query.fields if field.kind == "enum"]
+        used = dict.fromkeys([*self._answers, *self._given])
+        return "\n".join(self._enum(name) for name in used if name in self._contract.enums)
 
     def _enum(self, name: str) -> str:
         enum = self._contract.enums[name]
@@ -126,7 +121,7 @@ class Values:
         comment = self._names.comment(enum.comment, name, type_name)
         lines = [f"{comment}\ntype {type_name} string\n\nconst ("]
         lines += [self._constant(type_name, word) for word in enum.words]
-        if name in self._has_answers:
+        if name in self._answers:
             lines.append(f"// {type_name}Unknown is one that this version does not know.")
             lines.append(f"{type_name}Unknown {type_name} = unknown")
         return "\n".join([*lines, ")\n"])
@@ -163,19 +158,20 @@ class Values:
 
     def _is_hidden(self, field: Field) -> bool:
         """Return whether debug output of a value with secrets does not have the value of a field."""
-        is_text = self._names.field_type(field) == "string"
-        return field.is_secret or field.content > 0 or (is_text and field.short_name not in _SHOWN)
+        is_id = field.number == 1 or field.short_name in _SHOWN
+        return field.is_secret or field.content > 0 or (self._names.field_type(field) == "string" and not is_id)
 
     def _attribute(self, message: Message, field: Field) -> str:
         """Return the attribute for debug output of a field of a value with secrets. Empty: there is none."""
         name, type_name = f"v.{self._names.field(message, field)}", self._names.field_type(field)
         if type_name == "[]byte":
             return f'slog.Int("{field.short_name}_bytes", len({name}))'
+        if self._is_hidden(field):
+            return ""
         if field.kind == "enum" and not field.is_repeated:
             return f'slog.String("{field.short_name}", string({name}))'
-        if type_name not in _ATTRIBUTES or self._is_hidden(field):
-            return ""
-        return f'slog.{_ATTRIBUTES[type_name]}("{field.short_name}", {name})'
+        make = _ATTRIBUTES.get(type_name)
+        return f'slog.{make}("{field.short_name}", {name})' if make else ""
 
     def _fields_of_partial(self) -> str:
         """Return the types for names of fields of the messages that can have a part of their fields."""
@@ -281,7 +277,7 @@ class Values:
             value = f"int32Of({value})"
         if not convert:
             return value
-        if is_given and field.type == "Duration":
+        if is_given and (field.kind == "scalar" or field.type == "Duration"):
             return f"{convert}({value})"
         return f"timestampOf({value})" if field.type == "Timestamp" else f"ifSet({value}, {convert})"
 

@@ -165,15 +165,8 @@ func (c *Client) SetResponse(
 //
 // Errors: INVALID_REQUEST, [ErrNotFound], CALL_ANSWERED, CALL_NOT_HELD, [ErrUnavailable].
 func (c *Client) AnswerCall(ctx context.Context, callID string, answer Answer) (*RecordedCall, error) {
-	decision := decisionOf(answer)
-	reply, err := invoke(ctx, c, c.callbacks.AnswerCall, &v1.AnswerCallRequest{
-		CallId:   callID,
-		Response: decision.GetResponse(),
-		Verdict:  decision.GetVerdict(),
-		KeepOpen: decision.GetKeepOpen(),
-		Close:    decision.GetClose(),
-		NoRepeat: decision.GetNoRepeat(),
-	}, c.connection.retry)
+	request := decided(&v1.AnswerCallRequest{CallId: callID}, answer)
+	reply, err := invoke(ctx, c, c.callbacks.AnswerCall, request, c.connection.retry)
 	if err != nil {
 		return nil, err
 	}
@@ -191,13 +184,8 @@ func (c *Client) ResolveCallback(ctx context.Context, caseID string, answer Answ
 	if answer.KeepOpen || answer.Close {
 		return nil, refusal("an answer to all calls of a callback cannot keep it open, or close it: use CloseCallback")
 	}
-	decision := decisionOf(answer)
-	reply, err := invoke(ctx, c, c.callbacks.ResolveCallback, &v1.ResolveCallbackRequest{
-		CallbackCaseId: caseID,
-		Response:       decision.GetResponse(),
-		Verdict:        decision.GetVerdict(),
-		NoRepeat:       decision.GetNoRepeat(),
-	}, c.connection.retry)
+	request := decided(&v1.ResolveCallbackRequest{CallbackCaseId: caseID}, answer)
+	reply, err := invoke(ctx, c, c.callbacks.ResolveCallback, request, c.connection.retry)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// This file has what debug output shows of the values that can have a secret: a URL, a state, a credential, or what a
-// caller sent.
+// This file has what debug output shows of the hand-written types that can have a secret: a URL, a state, a credential,
+// or what a caller sent. The values of the contract do the same, by its fields that are secret:
 //
 //  1. Format writes the same for every verb of fmt, and MarshalText for every encoding: encoding/json, log/slog and
 //     others call them at any depth.

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	v1 "callback.example/callback/internal/v1"
 )
 
@@ -72,6 +75,18 @@ func Accept(response *Response) Answer { return Answer{Response: response} }
 // Reject returns the decision to reject a call, because its data is incorrect. A nil response gives a page or a problem
 // of the edge with the code 422.
 func Reject(response *Response) Answer { return Answer{Response: response, Rejected: true} }
+
+// decided returns a request with the fields that it shares with a decision.
+func decided[Request proto.Message](request Request, answer Answer) Request {
+	fields := request.ProtoReflect().Descriptor().Fields()
+	decisionOf(answer).ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if same := fields.ByName(field.Name()); same != nil {
+			request.ProtoReflect().Set(same, value)
+		}
+		return true
+	})
+	return request
+}
 
 func decisionOf(answer Answer) *v1.HandleCallbackResponse {
 	verdict := v1.Verdict_VERDICT_ACCEPTED
