@@ -1,14 +1,12 @@
 """The methods, options and reasons of the Go client, and what its tests need to know of the contract."""
 
-from collections.abc import Iterable
-
 from generators.contract import Contract, Field, Message, Method
 from generators.go_names import (
     SERVICES,
     Names,
+    block,
     exported,
     is_paged,
-    listed,
     method_name,
     returns_value,
     stub,
@@ -31,7 +29,7 @@ func (c *Client) {name}(ctx context.Context, query {query}) iter.Seq2[{item}, er
 
 // {name}Page returns one page of {name}.
 func (c *Client) {name}Page(ctx context.Context, query {query}) (*{page}, error) {{
-	reply, err := invoke(ctx, c, c.{service}.{rpc}, query.message(), c.connection.retry)
+	reply, err := invoke(ctx, c, {stub}, query.message(), c.connection.retry)
 	if err != nil {{
 		return nil, err
 	}}
@@ -41,8 +39,8 @@ func (c *Client) {name}Page(ctx context.Context, query {query}) (*{page}, error)
 _METHOD = """
 {comment}
 func (c *Client) {name}(ctx context.Context{given}) {results} {{
-	request := &v1.{request}{{{fields}}}
-	{reply}, err := invoke(ctx, c, c.{service}.{rpc}, request, c.connection.retry)
+	request := {request}
+	{reply}, err := invoke(ctx, c, {stub}, request, c.connection.retry)
 	{returned}
 }}
 """
@@ -76,35 +74,32 @@ class Methods:
         return "\n".join(map(self._method, self._names.methods))
 
     def _method(self, method: Method) -> str:
-        name, service = method_name(method), SERVICES[method.service]
+        name, response = method_name(method), self._names.type(method.response)
         comment = f"{method.comment} {_PAGES}" if is_paged(method) else method.comment
-        comment = self._names.comment(comment, method.name, name)
-        response = self._names.type(method.response)
+        common = {
+            "comment": self._names.comment(comment, method.name, name),
+            "name": name,
+            "stub": f"c.{SERVICES[method.service]}.{method.name}",
+        }
         if is_paged(method):
-            items = listed(method)
+            items = next(field for field in method.response.fields if field.is_repeated)
             return _LIST.format(
-                comment=comment,
-                name=name,
+                **common,
                 query=self._names.type(method.request),
                 item=self._names.field_type(items).removeprefix("[]"),
                 items=self._names.field(method.response, items),
                 page=response,
-                service=service,
-                rpc=method.name,
                 convert=of_function(response),
             )
         given = {unexported(field.short_name): field for field in method.request.fields}
+        made = [f"{stub(field.name)}: {self._values.made(field, each)}," for each, field in given.items()]
         reply, results, returned = self._result(method)
         return _METHOD.format(
-            comment=comment,
-            name=name,
-            given="".join(f", {argument} {self._names.field_type(field)}" for argument, field in given.items()),
+            **common,
+            given="".join(f", {each} {self._names.field_type(field)}" for each, field in given.items()),
             results=results,
-            request=method.request.name,
-            fields=_lines(f"{stub(field.name)}: {self._values.made(field, each)}," for each, field in given.items()),
+            request=block(f"&v1.{method.request.name}", made),
             reply=reply,
-            service=service,
-            rpc=method.name,
             returned=returned,
         )
 
@@ -117,12 +112,12 @@ class Methods:
             return "_", "error", "return err"
         (field,) = method.response.fields
         type_name, value = self._names.field_type(field), self._values.reply(field)
-        is_message = field.kind == "message" and not field.is_repeated
-        return "reply", f"({type_name}, error)", _CHECKED.format(value) if is_message else f"return {value}, err"
+        returned = _CHECKED.format(value) if type_name.startswith("*") else f"return {value}, err"
+        return "reply", f"({type_name}, error)", returned
 
     def options(self) -> str:
         """Return the options of GenerateCallbackURL."""
-        return "\n".join(map(self._option, self._options))
+        return "\n\n".join(map(self._option, self._options))
 
     def _option(self, field: Field) -> str:
         type_name, name = self._names.field_type(field), f"request.{stub(field.name)}"
@@ -137,10 +132,9 @@ class Methods:
             given, made = f"values ...{type_name.removeprefix('[]')}", self._values.made(field, "values")
             sets = f"{name} = append({name}, {made}...)"
         comment = self._names.option_comment(self._generate, field)
-        return (
-            f"{comment}\nfunc {self._names.option(field)}({given}) GenerateOption {{\n"
-            f"return generateOption(func(request *v1.{self._generate.name}) {{\n{sets}\n}})\n}}\n"
-        )
+        head = f"{comment}\nfunc {self._names.option(field)}({given}) GenerateOption"
+        body = block(f"return generateOption(func(request *v1.{self._generate.name})", [sets])
+        return block(head, [f"{body})"])
 
     def reasons(self) -> str:
         """Return the reasons of errors."""
@@ -151,33 +145,38 @@ class Methods:
             comment = self._names.comment(comment, reason.name, f"{name} ({reason.grpc_code})")
             constants.append(f'{comment}\n{name} Reason = "{reason.word}"')
             facts.append(f'{name}: {{codes.{exported(reason.grpc_code)}, "{reason.title}"}},')
-        return (
-            "// The reasons for which a server refuses a request, each with the gRPC status that it comes with.\n"
-            f"const ({_lines(constants)})\n\nvar reasonFacts = map[Reason]reasonFact{{{_lines(facts)}}}\n"
+        head = (
+            "// The reasons for which a server refuses a request, each with the gRPC status that it comes with.\nconst"
         )
+        table = block("var reasonFacts = map[Reason]reasonFact", facts)
+        return f"{block(head, constants, '()')}\n\n{table}"
 
     def samples(self) -> str:
         """Return what the tests walk: each conversion, each option, and the fields with secrets."""
         messages = [message_function(self._names.type(each)) for each in self._values.arguments]
         messages += [f"(*{self._names.type(each)}).message" for each in self._values.queries]
-        secrets = [
-            f'"{message.name}.{field.name}": true,'
-            for message in self._contract.messages.values()
-            for field in message.fields
-            if field.is_secret
-        ]
-        return (
-            "// valuesOf are the functions that make values of messages, each with what the value does not have.\n"
-            f"var valuesOf = []conversion{{{_lines(self._value(*each) for each in self._values.results)}}}\n\n"
-            "// messagesOf are the functions that make messages of values.\n"
-            f"var messagesOf = []conversion{{{_lines(f'convertedBy({each}),' for each in messages)}}}\n\n"
-            "// optionsOf has the option for each field of a request for a URL.\n"
-            f"var optionsOf = map[string]GenerateOption{{{_lines(map(self._sample, self._options))}}}\n\n"
-            "// secretFields are the fields that debug output does not show.\n"
-            f"var secretFields = map[string]bool{{{_lines(secrets)}}}\n"
+        public = self._contract.messages.values()
+        secrets = [f"{message.name}.{field.name}" for message in public for field in message.fields if field.is_secret]
+        tables = {
+            "valuesOf are the functions that make values of messages, each with what the value does not have.": (
+                "[]conversion", [self._value(message, type_name) for type_name, _, message in self._values.results]
+            ),
+            "messagesOf are the functions that make messages of values.": (
+                "[]conversion", [f"convertedBy({each})," for each in messages]
+            ),
+            "optionsOf has the option for each field of a request for a URL.": (
+                "map[string]GenerateOption", [self._sample(field) for field in self._options]
+            ),
+            "secretFields are the fields that debug output does not show.": (
+                "map[string]bool", [f'"{each}": true,' for each in secrets]
+            ),
+        }  # fmt: skip
+        return "\n\n".join(
+            block(f"// {comment}\nvar {comment.split()[0]} = {type_name}", lines)
+            for comment, (type_name, lines) in tables.items()
         )
 
-    def _value(self, type_name: str, _: str, message: Message) -> str:
+    def _value(self, message: Message, type_name: str) -> str:
         kept = {field.name for field in message.fields}
         whole = self._contract.messages[message.name].fields
         omitted = "".join(f', "{each.name}"' for each in whole if each.name not in kept)
@@ -189,8 +188,3 @@ class Methods:
         value = f"&{type_name[1:]}{{}}" if type_name.startswith("*") else _SAMPLES.get(field.type, '"a"')
         value = f'"name", {value}' if field.kind == "map" else value
         return f'"{field.name}": {self._names.option(field)}({value}),'
-
-
-def _lines(lines: Iterable[str]) -> str:
-    """Return lines between two braces. None: empty."""
-    return "".join(f"\n{line}" for line in lines) + "\n"

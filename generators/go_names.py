@@ -1,7 +1,7 @@
 """Names, types and comments of the Go client, by the contract."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from generators.contract import INTERNAL, Contract, Enum, Field, Message, Method, renamed, snake, wrapped
@@ -76,6 +76,11 @@ def method_name(method: Method) -> str:
     return exported(snake(method.name))
 
 
+def block(head: str, lines: Iterable[str], ends: str = "{}") -> str:
+    """Return code with lines between two braces, or between other ends."""
+    return "\n".join([f"{head} {ends[0]}", *lines, ends[1]])
+
+
 def is_paged(method: Method) -> bool:
     """Return whether the response to an RPC is one page of a list."""
     return any(field.name == "next_page_token" for field in method.response.fields)
@@ -85,11 +90,6 @@ def returns_value(method: Method) -> bool:
     """Return whether a method returns its whole response as a value, and not the one field of it."""
     response = method.response
     return len(response.fields) > 1 or response.value_name != response.name
-
-
-def listed(method: Method) -> Field:
-    """Return the field of a page that has the items."""
-    return next(field for field in method.response.fields if field.is_repeated)
 
 
 class Names:

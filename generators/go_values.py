@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from generators.contract import Contract, EnumValue, Field, Message
-from generators.go_names import PAIRS, Names, is_paged, returns_value, stub
+from generators.go_names import PAIRS, Names, block, is_paged, returns_value, stub
 
 _VIEWS = {
     "HandleCallbackRequest": {
@@ -34,6 +34,7 @@ _SHOWN = {"activity", "case_id", "method"}
 _ATTRIBUTES = {"bool": "Bool", "int": "Int", "int64": "Int64", "time.Time": "Time", "string": "String"}
 """Functions of log/slog for types of fields that debug output of a value with secrets can show."""
 _MASKED = """
+
 // String describes the value without its secrets.
 func (v {type}) String() string {{ return textOf("{type}", v.attributes()) }}
 
@@ -52,9 +53,8 @@ func (v *{type}) LogValue() slog.Value {{
 }}
 
 func (v {type}) attributes() []slog.Attr {{
-	return present({attributes})
-}}
-"""
+	return {present}
+}}"""
 
 
 class Values:
@@ -113,18 +113,17 @@ class Values:
     def enums(self) -> str:
         """Return the declarations of the enums."""
         used = dict.fromkeys([*self._answers, *self._given])
-        return "\n".join(self._enum(name) for name in used if name in self._contract.enums)
+        return "\n\n".join(self._enum(name) for name in used if name in self._contract.enums)
 
     def _enum(self, name: str) -> str:
         enum = self._contract.enums[name]
         type_name = self._names.type(enum)
-        comment = self._names.comment(enum.comment, name, type_name)
-        lines = [f"{comment}\ntype {type_name} string\n\nconst ("]
-        lines += [self._constant(type_name, word) for word in enum.words]
+        words = [self._constant(type_name, word) for word in enum.words]
         if name in self._answers:
-            lines.append(f"// {type_name}Unknown is one that this version does not know.")
-            lines.append(f"{type_name}Unknown {type_name} = unknown")
-        return "\n".join([*lines, ")\n"])
+            comment = f"// {type_name}Unknown is one that this version does not know."
+            words.append(f"{comment}\n{type_name}Unknown {type_name} = unknown")
+        comment = self._names.comment(enum.comment, name, type_name)
+        return block(f"{comment}\ntype {type_name} string\n\nconst", words, "()")
 
     def _constant(self, type_name: str, word: EnumValue) -> str:
         name = self._names.constant(type_name, word.word)
@@ -132,25 +131,33 @@ class Values:
 
     def values(self) -> str:
         """Return the declarations of the values."""
-        return "\n".join(self._value(*each) for each in self.results) + self._fields_of_partial()
+        return "\n\n".join(self._value(*each) for each in self.results)
 
     def _value(self, type_name: str, comment: str, message: Message) -> str:
         is_masked = any(field.is_secret for field in message.fields)
-        lines = [f"{comment}\ntype {type_name} struct {{"]
-        for field in message.fields:
-            tag = ' `json:"-" xml:"-"`' if is_masked and self._is_hidden(field) else ""
-            lines.append(self._declaration(message, field) + tag)
+        fields = [
+            self._declaration(message, field) + (' `json:"-" xml:"-"`' if is_masked and self._is_hidden(field) else "")
+            for field in message.fields
+        ]
+        added = ""
         if _is_partial(message):
-            lines.append(
-                "// Empty names texts that are empty on purpose. An empty text that is not named is not given.\n"
-                f"Empty []{type_name}Field"
+            kind = f"{type_name}Field"
+            fields.append(
+                f"// Empty names texts that are empty on purpose. Any other empty text is not given.\nEmpty []{kind}"
             )
-        lines.append("}\n")
+            names = [
+                f'{self._names.constant(kind, field.short_name)} {kind} = "{field.name}"' for field in message.fields
+            ]
+            comment_of_kind = f"// {kind} is a field of [{type_name}], by its name in the contract."
+            added = block(
+                f"\n\n{comment_of_kind}\ntype {kind} string\n\n// The fields of [{type_name}].\nconst", names, "()"
+            )
         if is_masked:
             shown = [self._attribute(message, field) for field in message.fields]
-            text = "".join(f"\n{each}," for each in shown if each)
-            lines.append(_MASKED.format(type=type_name, attributes=f"{text}\n"))
-        return "\n".join(lines)
+            added += _MASKED.format(
+                type=type_name, present=block("present", [f"{each}," for each in shown if each], "()")
+            )
+        return block(f"{comment}\ntype {type_name} struct", fields) + added
 
     def _declaration(self, message: Message, field: Field) -> str:
         comment = self._names.field_comment(message, field)
@@ -173,56 +180,37 @@ class Values:
         make = _ATTRIBUTES.get(type_name)
         return f'slog.{make}("{field.short_name}", {name})' if make else ""
 
-    def _fields_of_partial(self) -> str:
-        """Return the types for names of fields of the messages that can have a part of their fields."""
-        lines = []
-        for type_name, _, message in self.results:
-            if _is_partial(message):
-                kind = f"{type_name}Field"
-                lines.append(f"\n// {kind} is a field of [{type_name}], by its name in the contract.")
-                lines.append(f"type {kind} string")
-                lines.append(f"\n// The fields of [{type_name}].\nconst (")
-                for field in message.fields:
-                    name = self._names.constant(kind, field.short_name)
-                    lines.append(f'{name} {kind} = "{field.name}"')
-                lines.append(")\n")
-        return "\n".join(lines)
-
     def queries_with_messages(self) -> str:
         """Return the declarations of the queries, each with the method that makes its request."""
         declared = []
         for message in self.queries:
             type_name = self._names.type(message)
-            lines = [f"{self._names.comment(message.comment, message.name, type_name)}\ntype {type_name} struct {{"]
-            lines += [self._declaration(message, field) for field in message.fields]
-            lines += [_ADDED[message.name]] if message.name in _ADDED else []
-            lines.append(f"}}\n\nfunc (q {type_name}) message() *v1.{message.name} {{")
-            lines.append(f"return {self.literal(message, 'q')}\n}}\n")
-            declared.append("\n".join(lines))
-        return "\n".join(declared)
+            fields = [self._declaration(message, field) for field in message.fields]
+            fields += [_ADDED[message.name]] if message.name in _ADDED else []
+            comment = self._names.comment(message.comment, message.name, type_name)
+            declared.append(block(f"{comment}\ntype {type_name} struct", fields))
+            made = f"return {self._literal(message, 'q')}"
+            declared.append(block(f"func (q {type_name}) message() *v1.{message.name}", [made]))
+        return "\n\n".join(declared)
 
     def converters(self) -> str:
         """Return the functions that make values of messages, and messages of values."""
         functions = []
         for type_name, _, message in self.results:
             fields = [f"{self._names.field(message, field)}: {self._of(field)}," for field in message.fields]
-            lines = [f"func {of_function(type_name)}(message *v1.{message.name}) *{type_name} {{"]
-            functions.append("\n".join([*lines, f"return &{type_name}{{", *fields, "}\n}\n"]))
+            head = f"func {of_function(type_name)}(message *v1.{message.name}) *{type_name}"
+            functions.append(block(head, [block(f"return &{type_name}", fields)]))
         for message in self.arguments:
-            type_name = self._names.type(message)
-            made = self.literal(message, "value")
+            type_name, made = self._names.type(message), self._literal(message, "value")
             made = f"withEmpty({made}, value.Empty)" if _is_partial(message) else made
-            head = f"func {message_function(type_name)}(value *{type_name}) *v1.{message.name} {{"
-            functions.append(f"{head}\nreturn {made}\n}}\n")
-        return "\n".join(functions)
+            head = f"func {message_function(type_name)}(value *{type_name}) *v1.{message.name}"
+            functions.append(block(head, [f"return {made}"]))
+        return "\n\n".join(functions)
 
-    def literal(self, message: Message, value: str) -> str:
+    def _literal(self, message: Message, value: str) -> str:
         """Return a message that is made of the fields of a value."""
-        fields = [
-            f"{stub(field.name)}: {self.made(field, f'{value}.{self._names.field(message, field)}')},"
-            for field in message.fields
-        ]
-        return "\n".join([f"&v1.{message.name}{{", *fields, "}"])
+        fields = [(field, f"{value}.{self._names.field(message, field)}") for field in message.fields]
+        return block(f"&v1.{message.name}", [f"{stub(field.name)}: {self.made(field, of)}," for field, of in fields])
 
     def reply(self, field: Field) -> str:
         """Return the result of a method whose response has one field."""

@@ -504,9 +504,25 @@ type Response struct {
 	LinkLabel string `json:"-" xml:"-"`
 	// LinkURL is the target of the link of a page, by the rules of RedirectURL. It needs LinkLabel.
 	LinkURL string `json:"-" xml:"-"`
-	// Empty names texts that are empty on purpose. An empty text that is not named is not given.
+	// Empty names texts that are empty on purpose. Any other empty text is not given.
 	Empty []ResponseField
 }
+
+// ResponseField is a field of [Response], by its name in the contract.
+type ResponseField string
+
+// The fields of [Response].
+const (
+	FieldType        ResponseField = "response_type"
+	FieldRedirectURL ResponseField = "response_redirect_url"
+	FieldBody        ResponseField = "response_body"
+	FieldCode        ResponseField = "response_code"
+	FieldHeaders     ResponseField = "response_headers"
+	FieldHeading     ResponseField = "response_heading"
+	FieldText        ResponseField = "response_text"
+	FieldLinkLabel   ResponseField = "response_link_label"
+	FieldLinkURL     ResponseField = "response_link_url"
+)
 
 // String describes the value without its secrets.
 func (v Response) String() string { return textOf("Response", v.attributes()) }
@@ -754,19 +770,3 @@ type AuditProblem struct {
 	// Text describes it, for people. It contains no secret.
 	Text string
 }
-
-// ResponseField is a field of [Response], by its name in the contract.
-type ResponseField string
-
-// The fields of [Response].
-const (
-	FieldType        ResponseField = "response_type"
-	FieldRedirectURL ResponseField = "response_redirect_url"
-	FieldBody        ResponseField = "response_body"
-	FieldCode        ResponseField = "response_code"
-	FieldHeaders     ResponseField = "response_headers"
-	FieldHeading     ResponseField = "response_heading"
-	FieldText        ResponseField = "response_text"
-	FieldLinkLabel   ResponseField = "response_link_label"
-	FieldLinkURL     ResponseField = "response_link_url"
-)
