@@ -23,8 +23,13 @@ type Reason string
 // Error returns the reason itself.
 func (r Reason) Error() string { return string(r) }
 
-// Code returns the gRPC status that the reason comes with. OK: this package does not know the reason.
-func (r Reason) Code() codes.Code { return reasonFacts[r].code }
+// Code returns the gRPC status that the reason comes with. Unknown: this package does not know the reason.
+func (r Reason) Code() codes.Code {
+	if fact, isKnown := reasonFacts[r]; isKnown {
+		return fact.code
+	}
+	return codes.Unknown
+}
 
 // Title says in a few words what happened, for people. Empty: this package does not know the reason.
 func (r Reason) Title() string { return reasonFacts[r].title }
