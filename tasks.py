@@ -5,6 +5,7 @@ hashes, and continues there. `python3 tasks.py` prints the docstring of each tas
 """
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -193,11 +194,10 @@ def types() -> None:
 def generate(*arguments: str) -> None:
     """Generate code and docs: `--check` changes nothing, and fails if a generated file is out of date.
 
-    It generates the stubs, the reasons, the compiled contract of server reflection and the OpenAPI document from the
-    contract, the synchronous client from the asyncio one, docs/settings.md from the settings, docs/provider-list.md
-    from the files of the providers, and the diagram and table of docs/life-of-a-callback.md from the life table. With
-    Node, it also generates the messages of the TypeScript client, and with Go the stubs, reasons, version and licence
-    of the Go client.
+    From the contract it generates the stubs, values and methods of the Python client, the options of the command line,
+    the OpenAPI document and the compiled contract of server reflection; with Go and Node, the same of their clients. It
+    makes docs/settings.md from the settings, docs/provider-list.md from the files of the providers, and the diagram and
+    table of docs/life-of-a-callback.md from the life table.
     """
     enter("dev")
     from generators.everything import changed_code, changed_pages
@@ -207,7 +207,7 @@ def generate(*arguments: str) -> None:
             print(f"not generated and not checked: {problem}", file=sys.stderr)
         return problem is None
 
-    for changed in (lambda: changed_code(can_generate), changed_pages):
+    for changed in (functools.partial(changed_code, can_generate), changed_pages):
         changes = changed()
         if "--check" in arguments and changes:
             names = ", ".join(str(path.relative_to(ROOT)) for path in changes)

@@ -11,11 +11,8 @@ _WELL_KNOWN = ("Duration", "FieldMask", "Timestamp")
 def contract_pages(contract: Contract) -> dict[str, str]:
     """Return the pages by the name of the file without its extension, such as `worker_service`."""
     public = {file.name: file for file in contract.files if file.name not in INTERNAL}
-    pages = {
-        each.name: public[each.file].module
-        for each in (*contract.messages.values(), *contract.enums.values())
-        if each.file in public
-    }
+    named: list[Message | Enum] = [*contract.messages.values(), *contract.enums.values()]
+    pages = {each.name: public[each.file].module for each in named if each.file in public}
     return {file.module: "\n\n".join(_page(file, contract, pages)) + "\n" for file in public.values()}
 
 

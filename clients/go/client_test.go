@@ -192,7 +192,7 @@ func TestEverySettingOfACallbackComesBack(t *testing.T) {
 		callback.WithActivityCase("text"), callback.WithStateQueryParameter("state"), callback.WithMultipleCalls(),
 		callback.WithAlternativeDomain("https://other.example"), callback.WithTimeToLive(time.Hour),
 		callback.WithLabel("a", "1"), callback.WithLabel("b", "2"), callback.WithGetGuard(callback.GuardConfirm),
-		callback.WithPrompt(callback.Prompt{Title: "Pay?", Text: "Now", Choices: []callback.Choice{{Value: "yes", Label: "Pay"}}}),
+		callback.WithPrompt(&callback.Prompt{Title: "Pay?", Text: "Now", Choices: []*callback.Choice{{Value: "yes", Label: "Pay"}}}),
 		callback.WithAnswerDeadline(5*time.Second), callback.WithFallback(callback.Text("later")),
 		callback.WithRepeatWindow(time.Minute), callback.WithNoRepeat(), callback.WithClosedResponse(callback.Text("done")),
 		callback.WithRemindAfter(30*time.Minute, 40*time.Minute), callback.WithNotify(callback.OfReminder, callback.OfExpiry))
@@ -207,7 +207,7 @@ func TestEverySettingOfACallbackComesBack(t *testing.T) {
 		Labels: map[string]string{"a": "1", "b": "2"}, CreateTime: found.CreateTime, ExpireTime: made.ExpireTime,
 		GetGuard: callback.GuardConfirm, AnswerMode: callback.ModeHandler, AnswerDeadline: 5 * time.Second,
 		Fallback: callback.Text("later"), ClosedResponse: callback.Text("done"),
-		Prompt:       &callback.Prompt{Title: "Pay?", Text: "Now", Choices: []callback.Choice{{Value: "yes", Label: "Pay"}}},
+		Prompt:       &callback.Prompt{Title: "Pay?", Text: "Now", Choices: []*callback.Choice{{Value: "yes", Label: "Pay"}}},
 		RepeatWindow: time.Minute, NoRepeat: true, RemindAfter: []time.Duration{30 * time.Minute, 40 * time.Minute},
 		Notify: []callback.CallReason{callback.OfReminder, callback.OfExpiry},
 	}
@@ -241,7 +241,7 @@ func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	}
 	first := hold()
 	waiting := map[string]bool{}
-	for call, err := range system.Client.ListCalls(t.Context(), callback.CallQuery{Filter: callback.FilterWaiting, Activity: "form"}) {
+	for call, err := range system.Client.ListOwnerCalls(t.Context(), callback.OwnerCallQuery{Filter: callback.FilterWaiting, Activity: "form"}) {
 		must(t, err)
 		waiting[call.CallID] = true
 	}
@@ -282,7 +282,7 @@ func TestADeliveryIsPausedAndResumedAndReplayed(t *testing.T) {
 		t.Fatal(asJSON(t, call))
 	}
 	must(t, system.Client.ResumeActivity(t.Context(), "worked"))
-	delivered := func(attempts int32) func() bool {
+	delivered := func(attempts int) func() bool {
 		return func() bool {
 			call = got(system.Client.GetCall(t.Context(), call.CallID))(t)
 			return call.Delivery.Status == callback.DeliveryDead && call.Delivery.Attempts == attempts
@@ -369,21 +369,59 @@ func TestCallbacksAreListedOverAllPages(t *testing.T) {
 
 func TestAnAdministratorSeesWhatTheServersDo(t *testing.T) {
 	until(t, func() bool { // a worker that has just connected is counted within seconds
-		activities := map[string]callback.Activity{}
+		activities := map[string]*callback.Activity{}
 		for activity, err := range system.Client.ListActivities(t.Context(), callback.ActivityQuery{PageSize: 1}) {
 			must(t, err)
 			activities[activity.Name] = activity
 		}
 		found := activities["worked"]
-		return found.Kind == callback.KindWorkers && found.WorkerCount == 1 && found.IsServed() && len(activities) > 1
+		return found != nil && found.Kind == callback.KindWorkers && found.WorkerCount == 1 && found.IsServed() && len(activities) > 1
 	})
 	statistics := got(system.Client.GetStatistics(t.Context()))(t)
 	if len(statistics.Minutes) != 60 || len(statistics.Owners) != 1 {
 		t.Fatal(len(statistics.Minutes), statistics.Owners)
 	}
-	findings := got(system.Client.ListFindings(t.Context()))(t)
-	if len(findings) == 0 || findings[0].Level == "" || findings[0].Check == "" {
-		t.Fatal(findings)
+	found := got(system.Client.ListFindings(t.Context()))(t)
+	if len(found.Findings) == 0 || found.Findings[0].Level == "" || found.Findings[0].Check == "" || found.CheckTime.IsZero() {
+		t.Fatal(asJSON(t, found))
+	}
+}
+
+func TestTheAuditIsListedAndVerified(t *testing.T) {
+	made := generate(t, "record", callback.Text(""))
+	must(t, ignore(system.Client.CloseCallback(t.Context(), made.CaseID)))
+	var entries []*callback.AuditEntry
+	for entry, err := range system.Client.ListAuditEntries(t.Context(), callback.AuditEntryQuery{CaseID: made.CaseID}) {
+		must(t, err)
+		entries = append(entries, entry)
+	}
+	if len(entries) != 1 || entries[0].Action != callback.AuditActionCallbackClosed || entries[0].Actor != "local" ||
+		entries[0].Time.IsZero() || entries[0].Digest == "" {
+		t.Fatal(asJSON(t, entries))
+	}
+	var heads []*callback.AuditHead
+	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{}) {
+		must(t, err)
+		if len(chain.Problems) > 0 && chain.Problems[0].Kind != callback.AuditProblemKindUnprotected {
+			t.Fatal(asJSON(t, chain))
+		}
+		if chain.Chain == entries[0].Chain {
+			heads = append(heads, chain.Head)
+		}
+	}
+	if len(heads) != 1 || heads[0].Sequence < entries[0].Sequence {
+		t.Fatal(asJSON(t, heads))
+	}
+	heads[0].Sequence += 1_000_000 // as if newer entries had been removed
+	kinds := map[callback.AuditProblemKind]bool{}
+	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{Heads: heads}) {
+		must(t, err)
+		for _, problem := range chain.Problems {
+			kinds[problem.Kind] = true
+		}
+	}
+	if !kinds[callback.AuditProblemKindTruncated] {
+		t.Fatal(kinds)
 	}
 }
 

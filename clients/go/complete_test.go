@@ -1,13 +1,14 @@
 package callback
 
 import (
-	"fmt"
-	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -15,19 +16,40 @@ import (
 	v1 "callback.example/callback/internal/v1"
 )
 
-// filled returns a message with a value in each field, to any depth but one of each message inside itself.
-func filled[Message proto.Message](message Message) Message {
-	fill(message.ProtoReflect(), map[protoreflect.FullName]bool{})
-	return message
+// conversion is a function that makes a value of a message, or the other way round.
+type conversion struct {
+	made    func() any
+	convert func(any) any
+	omitted []string
 }
 
-func fill(message protoreflect.Message, inside map[protoreflect.FullName]bool) {
+func convertedBy[From, To any](convert func(*From) *To, omitted ...string) conversion {
+	return conversion{func() any { return new(From) }, func(from any) any { return convert(from.(*From)) }, omitted}
+}
+
+// SecretValues returns a value of each message, with a secret in each field that is secret by the contract.
+func SecretValues(secret string) (values []any) {
+	for _, each := range valuesOf {
+		message := each.made().(proto.Message)
+		filler{secret: secret}.fill(message.ProtoReflect())
+		values = append(values, each.convert(message))
+	}
+	return values
+}
+
+// filler puts a value into each field of a message, to any depth but one of each message inside itself.
+type filler struct {
+	secret   string
+	isSecret bool
+	inside   []protoreflect.FullName
+}
+
+func (f filler) fill(message protoreflect.Message) {
 	name := message.Descriptor().FullName()
-	if inside[name] {
+	if slices.Contains(f.inside, name) {
 		return
 	}
-	inside[name] = true
-	defer delete(inside, name)
+	f.inside = append(slices.Clip(f.inside), name)
 	if stamp, ok := message.Interface().(*timestamppb.Timestamp); ok {
 		stamp.Seconds = 1 // zero is a time, too
 		return
@@ -35,32 +57,39 @@ func fill(message protoreflect.Message, inside map[protoreflect.FullName]bool) {
 	fields := message.Descriptor().Fields()
 	for index := range fields.Len() {
 		field := fields.Get(index)
+		in := f
+		in.isSecret = f.isSecret && field.Name() != "name" || // the names of headers are shown
+			f.secret != "" && secretFields[string(name.Name())+"."+string(field.Name())]
 		switch {
 		case field.IsMap():
 			entries := message.Mutable(field).Map()
 			entries.Set(protoreflect.ValueOfString("name").MapKey(), protoreflect.ValueOfString("value"))
 		case field.IsList() && field.Message() != nil:
-			fill(message.Mutable(field).List().AppendMutable().Message(), inside)
+			in.fill(message.Mutable(field).List().AppendMutable().Message())
 		case field.IsList():
-			message.Mutable(field).List().Append(value(field))
+			message.Mutable(field).List().Append(in.value(field))
 		case field.Message() != nil:
-			fill(message.Mutable(field).Message(), inside)
+			in.fill(message.Mutable(field).Message())
 		default:
-			message.Set(field, value(field))
+			message.Set(field, in.value(field))
 		}
 	}
 }
 
-func value(field protoreflect.FieldDescriptor) protoreflect.Value {
+func (f filler) value(field protoreflect.FieldDescriptor) protoreflect.Value {
+	text := string(field.Name())
+	if f.isSecret {
+		text = f.secret
+	}
 	switch field.Kind() {
 	case protoreflect.StringKind:
-		return protoreflect.ValueOfString(string(field.Name()))
+		return protoreflect.ValueOfString(text)
 	case protoreflect.BytesKind:
-		return protoreflect.ValueOfBytes([]byte(field.Name()))
+		return protoreflect.ValueOfBytes([]byte(text))
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(true)
 	case protoreflect.EnumKind:
-		return protoreflect.ValueOfEnum(field.Enum().Values().Get(1).Number())
+		return protoreflect.ValueOfEnum(field.Enum().Values().Get(2).Number()) // 1 may be what an unset field stands for
 	case protoreflect.Int64Kind:
 		return protoreflect.ValueOfInt64(7)
 	case protoreflect.Int32Kind:
@@ -69,89 +98,69 @@ func value(field protoreflect.FieldDescriptor) protoreflect.Value {
 	panic(field.Kind())
 }
 
-// empty returns the paths of the fields of a value that have nothing.
-func empty(path string, value reflect.Value) []string {
-	if value.IsZero() {
-		return []string{path}
-	}
-	var paths []string
+// fillValue puts a value into each field of a value.
+func fillValue(value reflect.Value) {
 	switch value.Kind() {
+	case reflect.String:
+		value.SetString("a")
+	case reflect.Bool:
+		value.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		value.SetInt(1)
+	case reflect.Map:
+		value.Set(reflect.ValueOf(map[string]string{"name": "value"}))
 	case reflect.Pointer:
-		return empty(path, value.Elem())
+		value.Set(reflect.New(value.Type().Elem()))
+		fillValue(value.Elem())
 	case reflect.Slice:
-		if value.Len() == 0 {
-			return []string{path}
+		value.Set(reflect.MakeSlice(value.Type(), 1, 1))
+		if value.Type().Elem().Kind() != reflect.Uint8 {
+			fillValue(value.Index(0))
 		}
-		return empty(path+"[0]", value.Index(0))
 	case reflect.Struct:
 		if value.Type() == reflect.TypeFor[time.Time]() {
-			return nil
+			value.Set(reflect.ValueOf(time.Unix(1, 0)))
+			return
 		}
 		for index := range value.NumField() {
-			paths = append(paths, empty(path+"."+value.Type().Field(index).Name, value.Field(index))...)
+			fillValue(value.Field(index))
 		}
+	default:
+		panic(value.Kind())
 	}
-	return paths
 }
 
-// fieldsOf returns the number of fields of a value, with those of Request, which it embeds.
-func fieldsOf(kind reflect.Type) int {
-	count := kind.NumField()
-	if _, embeds := kind.FieldByName("Request"); embeds {
-		count += reflect.TypeFor[Request]().NumField() - 1
-	}
-	return count
-}
-
-func TestEachFieldOfTheContractHasAPlaceInTheValues(t *testing.T) {
-	var (
-		request   = filled(&v1.HandleCallbackRequest{})
-		found     = filled(&v1.Callback{})
-		call      = filled(&v1.Call{})
-		event     = filled(&v1.CallEvent{})
-		generated = filled(&v1.GenerateCallbackUrlResponse{})
-		activity  = filled(&v1.Activity{})
-		paused    = filled(&v1.PausedActivity{})
-		finding   = filled(&v1.Finding{})
-		delivery  = filled(&v1.Delivery{})
-		counted   = filled(&v1.GetStatisticsResponse{})
-	)
-	for _, each := range []struct {
-		value   any
-		message proto.Message
-		// elsewhere is the number of fields of the message that have no field in the value.
-		elsewhere int
-	}{
-		{*callbackOf(found), found, 0},
-		{*recordedCallOf(call), call, 0},
-		{eventOf(event), event, 0},
-		{*callOf(request, time.Now()), request, 3}, // verified is a method, timeout is in Deadline, reason is that of a call
-		{*generatedOf(generated), generated, 0},
-		{activityOf(activity), activity, 0},
-		{pausedActivityOf(paused), paused, 0},
-		{findingOf(finding), finding, 0},
-		{*deliveryOf(delivery), delivery, 0},
-		{*statisticsOf(counted), counted, 0},
-	} {
-		for _, path := range empty(fmt.Sprintf("%T", each.value), reflect.ValueOf(each.value)) {
-			if !strings.HasSuffix(path, ".Empty") { // only requests have it
-				t.Error(path)
+func TestEachFieldOfAMessageIsInItsValue(t *testing.T) {
+	for _, each := range valuesOf {
+		whole := each.made().(proto.Message)
+		filler{}.fill(whole.ProtoReflect())
+		value := each.convert(whole)
+		fields := whole.ProtoReflect().Descriptor().Fields()
+		for index := range fields.Len() {
+			field := fields.Get(index)
+			part := proto.Clone(whole)
+			part.ProtoReflect().Clear(field)
+			isOmitted := slices.Contains(each.omitted, string(field.Name()))
+			if reflect.DeepEqual(each.convert(part), value) != isOmitted {
+				t.Errorf("%T does not have %s", value, field.FullName())
 			}
 		}
-		has, want := fieldsOf(reflect.TypeOf(each.value)), each.message.ProtoReflect().Descriptor().Fields().Len()
-		if has+each.elsewhere != want {
-			t.Errorf("%T has %d fields, and the message %d", each.value, has, want)
-		}
 	}
-	for _, path := range empty("Notification", reflect.ValueOf(notificationOf(request, time.Now()))) {
-		t.Error(path)
+}
+
+func TestEachFieldOfAMessageIsMadeOfItsValue(t *testing.T) {
+	for _, each := range messagesOf {
+		value := each.made()
+		fillValue(reflect.ValueOf(value).Elem())
+		unset(t, each.convert(value).(proto.Message))
 	}
-	response := filled(&v1.Response{})
+	response, prompt := &v1.Response{}, &v1.Prompt{}
+	filler{}.fill(response.ProtoReflect())
+	filler{}.fill(prompt.ProtoReflect())
 	if again := responseMessage(responseOf(response)); !proto.Equal(again, response) {
 		t.Error(again)
 	}
-	prompt := filled(&v1.Prompt{})
-	if again := promptMessage(*promptOf(prompt)); !proto.Equal(again, prompt) {
+	if again := promptMessage(promptOf(prompt)); !proto.Equal(again, prompt) {
 		t.Error(again)
 	}
 	if named := givenFields(response); len(named) != response.ProtoReflect().Descriptor().Fields().Len() {
@@ -162,15 +171,14 @@ func TestEachFieldOfTheContractHasAPlaceInTheValues(t *testing.T) {
 }
 
 func TestEachFieldOfARequestForAURLHasAnOption(t *testing.T) {
-	request := &v1.GenerateCallbackUrlRequest{CallbackActivity: "a", Response: responseMessage(Text(""))}
-	for _, each := range []GenerateOption{
-		WithRequestID("a"), WithActivityCase("a"), WithStateQueryParameter("a"), WithRetryableAfterError(), WithMultipleCalls(),
-		WithAlternativeDomain("a"), WithTimeToLive(1), WithLabel("a", "b"), WithVerificationProfile("a"),
-		WithGetGuard(GuardConfirm), WithPrompt(Prompt{}), WithAnswerMode(ModeAck), WithAnswerDeadline(1),
-		WithFallback(Text("")), WithOrdered(), WithHoldTime(1), WithRepeatWindow(0), WithNoRepeat(),
-		WithClosedResponse(Text("")), WithRemindAfter(1), WithNotify(OfExpiry),
-	} {
-		each.set(request)
+	request := &v1.GenerateCallbackUrlRequest{CallbackActivity: "a", Response: &v1.Response{}}
+	for name, option := range optionsOf {
+		one := &v1.GenerateCallbackUrlRequest{}
+		option.set(one)
+		if !one.ProtoReflect().Has(one.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))) {
+			t.Error(name)
+		}
+		option.set(request)
 	}
 	unset(t, request)
 }
@@ -186,30 +194,33 @@ func unset(t *testing.T, message proto.Message) {
 	}
 }
 
-func TestEachWordOfTheContractIsAConstant(t *testing.T) {
-	content, err := os.ReadFile("enums.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for kind, enum := range map[string]protoreflect.Enum{
-		"CallbackStatus": v1.CallbackStatus(0), "CloseReason": v1.CloseReason(0), "CallStatus": v1.CallStatus(0),
-		"CallFailure": v1.CallFailure(0), "CallReason": v1.CallReason(0), "ResponseType": v1.ResponseType(0),
-		"GetGuard": v1.GetGuard(0), "AnswerMode": v1.AnswerMode(0), "DeliveryStatus": v1.DeliveryStatus(0),
-		"CallFilter": v1.CallFilter(0), "EventType": v1.CallEventType(0), "ActivityKind": v1.ActivityKind(0),
-		"WarningReason": v1.WarningReason(0), "FindingLevel": v1.FindingLevel(0),
+func TestEachRPCHasAMethod(t *testing.T) {
+	for _, service := range []grpc.ServiceDesc{
+		v1.CallbacksService_ServiceDesc, v1.OperationsService_ServiceDesc, v1.AuditService_ServiceDesc,
 	} {
-		values := enum.Descriptor().Values()
-		for index := range values.Len() {
-			word := wordOf[string](enum.Type().New(values.Get(index).Number()))
-			if word != "" && !strings.Contains(string(content), fmt.Sprintf(" %s = %q\n", kind, word)) {
-				t.Error(kind, word)
+		names := each(service.Methods, func(method grpc.MethodDesc) string { return method.MethodName })
+		names = append(names, each(service.Streams, func(stream grpc.StreamDesc) string { return stream.StreamName })...)
+		for _, name := range names {
+			if _, has := reflect.TypeFor[*Client]().MethodByName(strings.ReplaceAll(name, "Url", "URL")); !has {
+				t.Error(name)
 			}
 		}
 	}
+}
+
+func TestAWordThatThisVersionDoesNotKnowIsUnknown(t *testing.T) {
 	if word := wordOf[CallStatus](v1.CallStatus(99)); word != CallStatusUnknown {
 		t.Error(word)
 	}
 	if number := numberOf[v1.CallStatus](CallStatusUnknown); number != -1 {
 		t.Error(number)
+	}
+	for reason := range reasonFacts {
+		if reason.Code() == codes.Unknown || reason.Title() == "" {
+			t.Error(reason)
+		}
+	}
+	if unknown := Reason("LATER"); unknown.Code() != codes.Unknown || unknown.Title() != "" {
+		t.Error(unknown.Code(), unknown.Title())
 	}
 }

@@ -26,8 +26,8 @@
 //
 // # Secrets
 //
-// fmt, log/slog and encodings such as encoding/json show a [GeneratedCallback], [Request], [Call], [RecordedCall],
-// [Response], [Headers], [Query], [Pair], [Client] or [Worker] without a URL, state or token, and without what a caller
+// fmt, log/slog and encodings such as encoding/json show a [GeneratedCallback], [Call], [RecordedCall], [Response],
+// [Headers], [Query], [Pair], [Client] or [Worker] without a URL, state or token, and without what a caller
 // sent or gets, also inside of other values. What is not masked:
 //
 //  1. A string or bytes that the program takes out of them, such as URL, Body, or what Get and AsJSON return.

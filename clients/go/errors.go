@@ -23,6 +23,23 @@ type Reason string
 // Error returns the reason itself.
 func (r Reason) Error() string { return string(r) }
 
+// Code returns the gRPC status that the reason comes with. Unknown: this package does not know the reason.
+func (r Reason) Code() codes.Code {
+	if fact, isKnown := reasonFacts[r]; isKnown {
+		return fact.code
+	}
+	return codes.Unknown
+}
+
+// Title says in a few words what happened, for people. Empty: this package does not know the reason.
+func (r Reason) Title() string { return reasonFacts[r].title }
+
+// reasonFact is what the contract says of a reason.
+type reasonFact struct {
+	code  codes.Code
+	title string
+}
+
 // Kinds of errors that have several reasons, or none. Compare with errors.Is.
 var (
 	// ErrNotFound: the case or call does not exist, belongs to another owner, or is no longer kept.
@@ -221,7 +238,7 @@ func isOfContext(err error) bool {
 
 // refusal returns the error of a request that is not sent because it cannot be valid.
 func refusal(message string) *Error {
-	return &Error{Reason: ReasonInvalidRequest, Code: codes.InvalidArgument, Message: message}
+	return &Error{Reason: ReasonInvalidRequest, Code: ReasonInvalidRequest.Code(), Message: message}
 }
 
 // invalidField returns the error of a request that is not sent because one of its fields cannot be valid.

@@ -91,13 +91,16 @@ func register[Registered any](table *map[string]Registered, activity string, han
 // decider returns the function that decides on a request, which has just arrived, with its handler. Nil if there is no
 // handler.
 func (h *Handlers) decider(request *v1.HandleCallbackRequest) func(context.Context) (Answer, error) {
-	deadline := deadlineOf(request)
 	if isNotification(request) {
 		if handler := h.notifications[request.GetCallbackActivity()]; handler != nil {
-			return func(ctx context.Context) (Answer, error) { return handler(ctx, notificationOf(request, deadline)) }
+			notification := notificationOf(request)
+			notification.Deadline = deadlineOf(request)
+			return func(ctx context.Context) (Answer, error) { return handler(ctx, notification) }
 		}
 	} else if handler := h.calls[request.GetCallbackActivity()]; handler != nil {
-		return func(ctx context.Context) (Answer, error) { return handler(ctx, callOf(request, deadline)) }
+		call := callOf(request)
+		call.Deadline = deadlineOf(request)
+		return func(ctx context.Context) (Answer, error) { return handler(ctx, call) }
 	}
 	return nil
 }
@@ -124,11 +127,12 @@ func decide(
 		logger.Error("handler_failed", "error", err)
 		return nil, errHandlerFailed
 	}
-	if problem := answer.problem(); problem != "" {
-		logger.Error("handler_failed", "error", problem)
-		return nil, errors.New(problem)
-	}
 	decision := decisionOf(answer)
+	if invalidText(decision.ProtoReflect()) != "" {
+		err := errors.New("the handler's answer has text that is not UTF-8")
+		logger.Error("handler_failed", "error", err)
+		return nil, err
+	}
 	if size := proto.Size(decision); size > maxBytes {
 		logger.Error("answer_too_large", "bytes", size)
 		return nil, errors.New("the handler's answer is larger than a message can be")
@@ -154,23 +158,6 @@ func recovered(ctx context.Context, decider func(context.Context) (Answer, error
 	}()
 	<-ended
 	return answer, err
-}
-
-// problem returns why an answer cannot be sent. The server checks everything else.
-func (a Answer) problem() string {
-	if a.Response == nil {
-		return ""
-	}
-	texts := []string{a.Response.RedirectURL, a.Response.Heading, a.Response.Text, a.Response.LinkLabel, a.Response.LinkURL}
-	for _, header := range a.Response.Headers {
-		texts = append(texts, header.Name, header.Value)
-	}
-	for _, text := range texts {
-		if !utf8.ValidString(text) {
-			return "the handler's answer has text that is not UTF-8"
-		}
-	}
-	return ""
 }
 
 func logAnswerRefused(logger *slog.Logger, refusal *v1.RefuseAnswerRequest) {

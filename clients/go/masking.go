@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strings"
 )
 
-// This file has what debug output shows of the values that can have a secret: a URL, a state, a credential, or what a
-// caller sent.
+// This file has what debug output shows of the hand-written types that can have a secret: a URL, a state, a credential,
+// or what a caller sent. The values of the contract do the same, by its fields that are secret:
 //
 //  1. Format writes the same for every verb of fmt, and MarshalText for every encoding: encoding/json, log/slog and
 //     others call them at any depth.
@@ -17,121 +19,6 @@ import (
 //     own. So fields with a secret have the tag "-".
 //  4. LogValue gives log/slog the same as attributes. Its receiver is a pointer where a value is passed around as one,
 //     because log/slog does not accept the panic of a nil pointer.
-
-// String returns the id of the case, without the URL.
-func (g GeneratedCallback) String() string { return textOf("GeneratedCallback", g.attributes()) }
-
-// Format writes the same as String for every verb: the URL is a secret.
-func (g GeneratedCallback) Format(state fmt.State, _ rune) { write(state, g) }
-
-// MarshalText returns the same as String. To store the URL, take the field.
-func (g GeneratedCallback) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
-
-// LogValue returns the id of the case.
-func (g *GeneratedCallback) LogValue() slog.Value {
-	if g == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(g.attributes()...)
-}
-
-func (g GeneratedCallback) attributes() []slog.Attr {
-	return []slog.Attr{slog.String("case_id", g.CaseID)}
-}
-
-// String describes the request without its contents.
-func (r Request) String() string { return textOf("Request", r.attributes()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (r Request) Format(state fmt.State, _ rune) { write(state, r) }
-
-// MarshalText returns the same as String. To store the request, take its fields.
-func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// LogValue describes the request without its contents.
-func (r *Request) LogValue() slog.Value {
-	if r == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(r.attributes()...)
-}
-
-func (r Request) attributes() []slog.Attr {
-	return []slog.Attr{
-		slog.String("call_id", r.CallID), slog.String("case_id", r.CaseID), slog.String("method", r.Method),
-		slog.Int64("attempt", r.Attempt), slog.Int("body_bytes", len(r.Body)),
-	}
-}
-
-// String describes the call without its contents.
-func (c Call) String() string { return textOf("Call", c.attributes()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (c Call) Format(state fmt.State, _ rune) { write(state, c) }
-
-// MarshalText returns the same as String. To store the call, take its fields.
-func (c Call) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// LogValue describes the call without its contents.
-func (c *Call) LogValue() slog.Value {
-	if c == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(c.attributes()...)
-}
-
-func (c Call) attributes() []slog.Attr {
-	return append([]slog.Attr{slog.String("activity", c.Activity)}, c.Request.attributes()...)
-}
-
-// String describes the call without its contents.
-func (c RecordedCall) String() string { return textOf("RecordedCall", c.attributes()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (c RecordedCall) Format(state fmt.State, _ rune) { write(state, c) }
-
-// MarshalText returns the same as String. To store the call, take its fields.
-func (c RecordedCall) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// LogValue describes the call without its contents.
-func (c *RecordedCall) LogValue() slog.Value {
-	if c == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(c.attributes()...)
-}
-
-func (c RecordedCall) attributes() []slog.Attr {
-	attributes := append(c.Request.attributes(), slog.String("status", string(c.Status)))
-	if c.Failure != "" {
-		attributes = append(attributes, slog.String("failure", string(c.Failure)))
-	}
-	return attributes
-}
-
-// String describes the response without its contents.
-func (r Response) String() string { return textOf("Response", r.attributes()) }
-
-// Format writes the same as String for every verb: the contents may be secret.
-func (r Response) Format(state fmt.State, _ rune) { write(state, r) }
-
-// MarshalText returns the same as String. To store the response, take its fields.
-func (r Response) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
-
-// LogValue describes the response without its contents.
-func (r *Response) LogValue() slog.Value {
-	if r == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(r.attributes()...)
-}
-
-func (r Response) attributes() []slog.Attr {
-	return []slog.Attr{
-		slog.String("type", string(r.Type)), slog.Int("code", r.Code), slog.Int("body_bytes", len(r.Body)),
-		slog.String("headers", r.Headers.String()),
-	}
-}
 
 // String names the header fields, without their values.
 func (h Headers) String() string {
@@ -201,6 +88,13 @@ func (w *Worker) LogValue() slog.Value {
 		return slog.Value{}
 	}
 	return slog.StringValue(w.String())
+}
+
+// present returns the attributes that are not zero.
+func present(attributes ...slog.Attr) []slog.Attr {
+	return slices.DeleteFunc(attributes, func(attribute slog.Attr) bool {
+		return reflect.ValueOf(attribute.Value.Any()).IsZero()
+	})
 }
 
 // textOf returns attributes as text.

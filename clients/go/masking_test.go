@@ -15,13 +15,13 @@ import (
 // secret is in every place of a value that can have one.
 const secret = "5ecret"
 
-func secretRequest() callback.Request {
-	return callback.Request{
-		CallID: "call-1", CaseID: "case-1", Attempt: 1, Method: "post",
+func secretCall() *callback.Call {
+	return &callback.Call{
+		Activity: "order-paid", CallID: "call-1", CaseID: "case-1", Attempt: 1, Method: "post",
 		Headers:     callback.Headers{{Name: "x-key", Value: secret}, {Name: "x-key", Value: secret}},
 		Query:       callback.Query{{Name: "state", Value: secret}, {Name: secret, Value: "1"}},
 		QueryString: "state=" + secret, Body: []byte("field=" + secret),
-		ClientAddress: secret, MessageID: secret, Choice: secret,
+		ClientAddress: secret, MessageID: secret, Choice: secret, Response: secretResponse(),
 	}
 }
 
@@ -36,30 +36,26 @@ func secretResponse() *callback.Response {
 func secretValues(t *testing.T) []any {
 	t.Helper()
 	made := &callback.GeneratedCallback{URL: "https://box.example/cb/" + secret, State: secret, CaseID: "case-1"}
-	request, response := secretRequest(), secretResponse()
-	call := &callback.Call{Request: request, Activity: "order-paid", Response: response}
-	recorded := &callback.RecordedCall{
-		Request: request, Status: callback.CallSucceeded, Response: response, Delivery: &callback.Delivery{Response: response},
-	}
-	found := &callback.Callback{
-		CaseID: "case-1", Response: response, Fallback: response, ClosedResponse: response, Notifications: []*callback.RecordedCall{recorded},
-	}
+	call, response := secretCall(), secretResponse()
 	client := got(callback.NewClient("127.0.0.1:1", callback.WithToken(secret)))(t)
 	t.Cleanup(func() { must(t, client.Close()) })
 	var handlers callback.Handlers
 	handlers.Handle("order-paid", accepting)
 	worker := got(callback.NewWorker("127.0.0.1:1", &handlers, callback.WithToken(secret)))(t)
-	return []any{
-		made, *made, &request, request, call, *call, recorded, *recorded, response, *response, found, *found,
-		callback.Accept(response), *recorded.Delivery, request.Headers, request.Query, request.Form(),
-		request.Headers[0], &request.Query[0], []callback.Pair(request.Query), client, worker, callback.WithToken(secret),
+	values := []any{
+		made, *made, call, *call, response, *response, callback.Accept(response), call.Headers, call.Query, call.Form(),
+		call.Headers[0], &call.Query[0], []callback.Pair(call.Query), client, worker, callback.WithToken(secret),
 	}
+	for _, each := range callback.SecretValues(secret) {
+		values = append(values, each, reflect.ValueOf(each).Elem().Interface())
+	}
+	return values
 }
 
 // embedded are values of a program that embeds values of the package.
 func embedded() []any {
-	type withRequest struct {
-		callback.Request
+	type withCall struct {
+		callback.Call
 		Note string
 	}
 	type withPointers struct {
@@ -71,11 +67,10 @@ func embedded() []any {
 		callback.Response
 		callback.GeneratedCallback
 	}
-	request, response := secretRequest(), secretResponse()
-	call := callback.Call{Request: request, Response: response}
+	call, response := secretCall(), secretResponse()
 	made := callback.GeneratedCallback{URL: secret, State: secret}
 	return []any{
-		withRequest{request, "a"}, &withRequest{request, "a"}, withPointers{&call, "a"}, withBoth{call, *response, made},
+		withCall{*call, "a"}, &withCall{*call, "a"}, withPointers{call, "a"}, withBoth{*call, *response, made},
 	}
 }
 
@@ -120,22 +115,19 @@ func TestNoSecretIsInDebugOutput(t *testing.T) {
 }
 
 func TestDebugOutputSaysWhichValueItIs(t *testing.T) {
-	request := secretRequest()
-	call := &callback.Call{Request: request, Activity: "order-paid"}
-	recorded := callback.RecordedCall{Request: request, Status: callback.CallFailed, Failure: callback.FailureHandlerLost}
-	request.Query = request.Query[:1]
+	call := secretCall()
+	recorded := callback.RecordedCall{CallID: "call-1", Status: callback.CallFailed, Failure: callback.FailureHandlerLost}
 	for _, each := range []struct {
 		value any
 		want  string
 	}{
 		{callback.GeneratedCallback{CaseID: "case-1"}, "GeneratedCallback[case_id=case-1]"},
-		{call, "Call[activity=order-paid call_id=call-1 case_id=case-1 method=post attempt=1 body_bytes=12]"},
-		{recorded, "RecordedCall[call_id=call-1 case_id=case-1 method=post attempt=1 body_bytes=12 status=FAILED failure=HANDLER_LOST]"},
-		{request, "Request[call_id=call-1 case_id=case-1 method=post attempt=1 body_bytes=12]"},
-		{secretResponse(), "Response[type=PAGE code=201 body_bytes=6 headers=Headers[x-key]]"},
-		{request.Headers, "Headers[x-key x-key]"},
-		{request.Query, "Query[1 parameters]"},
-		{request.Query[0], "Pair[***]"},
+		{call, "Call[call_id=call-1 case_id=case-1 activity=order-paid attempt=1 method=post body_bytes=12]"},
+		{recorded, "RecordedCall[call_id=call-1 status=FAILED failure=HANDLER_LOST]"},
+		{secretResponse(), "Response[type=PAGE body_bytes=6 code=201]"},
+		{call.Headers, "Headers[x-key x-key]"},
+		{call.Query, "Query[2 parameters]"},
+		{call.Query[0], "Pair[***]"},
 	} {
 		text := string(got(json.Marshal(each.value))(t))
 		if fmt.Sprint(each.value) != each.want || fmt.Sprintf("%#v", each.value) != each.want || text != `"`+each.want+`"` {
@@ -147,16 +139,16 @@ func TestDebugOutputSaysWhichValueItIs(t *testing.T) {
 		}
 	}
 	lines := &logLines{}
-	slog.New(slog.NewJSONHandler(lines, nil)).Info("x", "call", call, "query", request.Query)
-	if log := lines.String(); !strings.Contains(log, `"call":{"activity":"order-paid","call_id":"call-1",`) ||
-		!strings.Contains(log, `"query":"Query[1 parameters]"`) {
+	slog.New(slog.NewJSONHandler(lines, nil)).Info("x", "call", call, "query", call.Query)
+	if log := lines.String(); !strings.Contains(log, `"call":{"call_id":"call-1","case_id":"case-1",`) ||
+		!strings.Contains(log, `"query":"Query[2 parameters]"`) {
 		t.Error(log)
 	}
 }
 
 func TestDebugOutputAcceptsWhatIsNotThere(t *testing.T) {
 	for _, value := range []any{
-		(*callback.GeneratedCallback)(nil), (*callback.Request)(nil), (*callback.Call)(nil), (*callback.RecordedCall)(nil),
+		(*callback.GeneratedCallback)(nil), (*callback.Call)(nil), (*callback.RecordedCall)(nil),
 		(*callback.Response)(nil), (*callback.Client)(nil), (*callback.Worker)(nil), callback.Headers(nil), callback.Query(nil),
 		callback.Answer{}, &callback.Callback{},
 	} {

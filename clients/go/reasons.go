@@ -2,25 +2,29 @@
 
 package callback
 
+import (
+	"google.golang.org/grpc/codes"
+)
+
 // The reasons for which a server refuses a request, each with the gRPC status that it comes with.
 const (
 	// ReasonInvalidRequest (INVALID_ARGUMENT): the request is not valid, whatever the stored data. A
-	// `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every RPC
+	// google.rpc.BadRequest names every bad field, with the rule as the reason of the violation. Returned by every RPC
 	// except GetStatistics, ListFindings and ListPausedActivities.
 	ReasonInvalidRequest Reason = "INVALID_REQUEST"
-	// ReasonRequestIDReused (ALREADY_EXISTS): a case with this `request_id` and other content exists. Returned by
-	// GenerateCallbackUrl.
+	// ReasonRequestIDReused (ALREADY_EXISTS): a case with this RequestID and other content exists. Returned by
+	// GenerateCallbackURL.
 	ReasonRequestIDReused Reason = "REQUEST_ID_REUSED"
-	// ReasonRequestIDUnsupported (FAILED_PRECONDITION): the server has no `state_key`, so it cannot return the same URL
-	// twice. Returned by GenerateCallbackUrl.
+	// ReasonRequestIDUnsupported (FAILED_PRECONDITION): the server has no state_key, so it cannot return the same URL
+	// twice. Returned by GenerateCallbackURL.
 	ReasonRequestIDUnsupported Reason = "REQUEST_ID_UNSUPPORTED"
-	// ReasonCallbackNotFound (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by SetResponse,
-	// ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
+	// ReasonCallbackNotFound (NOT_FOUND): there is no such case, or it belongs to another owner. Returned by
+	// SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
 	ReasonCallbackNotFound Reason = "CALLBACK_NOT_FOUND"
-	// ReasonCallNotFound (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer kept. Returned
-	// by AnswerCall, GetCall and ReplayCall.
+	// ReasonCallNotFound (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer kept.
+	// Returned by AnswerCall, GetCall and ReplayCall.
 	ReasonCallNotFound Reason = "CALL_NOT_FOUND"
-	// ReasonCallbackClosed (FAILED_PRECONDITION): the case is closed. Facts: `close_reason`. Returned by SetResponse,
+	// ReasonCallbackClosed (FAILED_PRECONDITION): the case is closed. Facts: CloseReason. Returned by SetResponse,
 	// ResolveCallback, ExtendCallback and StreamInvocations.
 	ReasonCallbackClosed Reason = "CALLBACK_CLOSED"
 	// ReasonStateUnknown (NOT_FOUND): there is no case with this state and kind of URL. Returned by StreamInvocations.
@@ -28,64 +32,64 @@ const (
 	// ReasonCallInProgress (ABORTED): another call runs on a single-use case, or too many repeats wait with one call.
 	// Returned by StreamInvocations.
 	ReasonCallInProgress Reason = "CALL_IN_PROGRESS"
-	// ReasonHandlerFailed (INTERNAL): the handler returned an error. Facts: `call_id`. Returned by StreamInvocations.
+	// ReasonHandlerFailed (INTERNAL): the handler returned an error. Facts: CallID. Returned by StreamInvocations.
 	ReasonHandlerFailed Reason = "HANDLER_FAILED"
-	// ReasonResponseInvalid (INTERNAL): the response that the handler decided on cannot be rendered. Facts: `call_id`.
+	// ReasonResponseInvalid (INTERNAL): the response that the handler decided on cannot be rendered. Facts: CallID.
 	// Returned by StreamInvocations.
 	ReasonResponseInvalid Reason = "RESPONSE_INVALID"
-	// ReasonHandlerDeadlineExceeded (DEADLINE_EXCEEDED): the handler missed its deadline. Facts: `call_id`. Returned by
+	// ReasonHandlerDeadlineExceeded (DEADLINE_EXCEEDED): the handler missed its deadline. Facts: CallID. Returned by
 	// StreamInvocations.
 	ReasonHandlerDeadlineExceeded Reason = "HANDLER_DEADLINE_EXCEEDED"
-	// ReasonHandlerNotStarted (UNAVAILABLE): the handler never started, and the case is open again. Facts: `call_id`.
+	// ReasonHandlerNotStarted (UNAVAILABLE): the handler never started, and the case is open again. Facts: CallID.
 	// Returned by StreamInvocations.
 	ReasonHandlerNotStarted Reason = "HANDLER_NOT_STARTED"
-	// ReasonHandlerLost (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two workers
-	// broke before it began. Facts: `call_id`. Returned by StreamInvocations.
+	// ReasonHandlerLost (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
+	// workers broke before it began. Facts: CallID. Returned by StreamInvocations.
 	ReasonHandlerLost Reason = "HANDLER_LOST"
 	// ReasonStoreUnavailable (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any other
 	// request is safe to retry. Returned by every RPC except ListFindings and Work.
 	ReasonStoreUnavailable Reason = "STORE_UNAVAILABLE"
-	// ReasonOutcomeUnknown (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call was made or
-	// its result recorded. Returned by StreamInvocations.
+	// ReasonOutcomeUnknown (UNAVAILABLE): the store did not respond in time, so it is unknown whether the call was made
+	// or its result recorded. Returned by StreamInvocations.
 	ReasonOutcomeUnknown Reason = "OUTCOME_UNKNOWN"
 	// ReasonTooManyCalls (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its maximum
 	// bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
 	ReasonTooManyCalls Reason = "TOO_MANY_CALLS"
-	// ReasonServerStopping (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers. Returned
-	// by StreamInvocations, WatchCalls and Work.
+	// ReasonServerStopping (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
+	// Returned by StreamInvocations, WatchCalls and Work.
 	ReasonServerStopping Reason = "SERVER_STOPPING"
 	// ReasonInternal (INTERNAL): an internal error; the server's log has the details. Returned by every RPC.
 	ReasonInternal Reason = "INTERNAL"
 	// ReasonUnauthenticated (UNAUTHENTICATED): there is no token and no known certificate, or the token is wrong or
 	// expired. Returned by every RPC.
 	ReasonUnauthenticated Reason = "UNAUTHENTICATED"
-	// ReasonRoleMissing (PERMISSION_DENIED): the principal does not have the role that the request needs. Facts: `role`.
+	// ReasonRoleMissing (PERMISSION_DENIED): the principal does not have the role that the request needs. Facts: role.
 	// Returned by every RPC.
 	ReasonRoleMissing Reason = "ROLE_MISSING"
 	// ReasonTooManyOpenCallbacks (RESOURCE_EXHAUSTED): the owner has its maximum number of cases that are not closed.
-	// Facts: `limit`. Returned by GenerateCallbackUrl.
+	// Facts: limit. Returned by GenerateCallbackURL.
 	ReasonTooManyOpenCallbacks Reason = "TOO_MANY_OPEN_CALLBACKS"
 	// ReasonVerificationFailed (FAILED_PRECONDITION): the request does not pass the verification profile of the case.
-	// Nothing has changed. Facts: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
+	// Nothing has changed. Facts: challenge, the value for WWW-Authenticate. Returned by StreamInvocations.
 	ReasonVerificationFailed Reason = "VERIFICATION_FAILED"
-	// ReasonVerificationUnavailable (UNAVAILABLE): this server does not have the verification profile of the case, or not
-	// yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
+	// ReasonVerificationUnavailable (UNAVAILABLE): this server does not have the verification profile of the case, or
+	// not yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
 	ReasonVerificationUnavailable Reason = "VERIFICATION_UNAVAILABLE"
-	// ReasonConfirmationRequired (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The details have
-	// the `Prompt` of the case, if it has one. Returned by StreamInvocations.
+	// ReasonConfirmationRequired (FAILED_PRECONDITION): a person must confirm first. Nothing has changed. The details
+	// have the Prompt of the case, if it has one. Returned by StreamInvocations.
 	ReasonConfirmationRequired Reason = "CONFIRMATION_REQUIRED"
 	// ReasonAgentDetected (FAILED_PRECONDITION): the request comes from a program that opens links. Nothing has changed.
 	// Returned by StreamInvocations.
 	ReasonAgentDetected Reason = "AGENT_DETECTED"
-	// ReasonTooManyRequests (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its owner, than the
-	// configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned by
-	// StreamInvocations.
+	// ReasonTooManyRequests (RESOURCE_EXHAUSTED): there are more calls on the case, or on all cases of its owner, than
+	// the configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned
+	// by StreamInvocations.
 	ReasonTooManyRequests Reason = "TOO_MANY_REQUESTS"
-	// ReasonCallAnswered (FAILED_PRECONDITION): the call already has another answer, or ended without one. Facts: `status`.
-	// Returned by AnswerCall.
+	// ReasonCallAnswered (FAILED_PRECONDITION): the call already has another answer, or ended without one. Facts:
+	// status. Returned by AnswerCall.
 	ReasonCallAnswered Reason = "CALL_ANSWERED"
-	// ReasonCallNotHeld (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not hold calls.
-	// Returned by AnswerCall and ResolveCallback.
+	// ReasonCallNotHeld (FAILED_PRECONDITION): the handler of the case decides on the call; the case does not hold
+	// calls. Returned by AnswerCall and ResolveCallback.
 	ReasonCallNotHeld Reason = "CALL_NOT_HELD"
 	// ReasonCallNotReplayable (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased, or its
 	// activity has no handler. Returned by ReplayCall.
@@ -94,27 +98,68 @@ const (
 	// position (a failover, or a restored backup), or a server of a later release made the token. List the callbacks and
 	// their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
 	ReasonWatchPositionLost Reason = "WATCH_POSITION_LOST"
-	// ReasonWatcherTooSlow (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with the last
-	// resume token. Returned by WatchCalls.
+	// ReasonWatcherTooSlow (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with the
+	// last resume token. Returned by WatchCalls.
 	ReasonWatcherTooSlow Reason = "WATCHER_TOO_SLOW"
-	// ReasonActivityNotAllowed (PERMISSION_DENIED): the principal may not serve an activity that the worker announces, or
-	// may not generate callbacks of the activity. Facts: `activity`. Returned by Work and GenerateCallbackUrl.
+	// ReasonActivityNotAllowed (PERMISSION_DENIED): the principal may not serve an activity that the worker announces,
+	// or may not generate callbacks of the activity. Facts: activity. Returned by Work and GenerateCallbackURL.
 	ReasonActivityNotAllowed Reason = "ACTIVITY_NOT_ALLOWED"
 	// ReasonTooManyWatchers (RESOURCE_EXHAUSTED): the server process has its maximum number of watchers, in total or of
 	// this principal. Returned by WatchCalls.
 	ReasonTooManyWatchers Reason = "TOO_MANY_WATCHERS"
-	// ReasonAnswerNotRepeated (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of that one
-	// is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
+	// ReasonAnswerNotRepeated (FAILED_PRECONDITION): the request is a repeat of an earlier one, and the answer of that
+	// one is no longer kept, or must not be given twice. Nothing has changed. Returned by StreamInvocations.
 	ReasonAnswerNotRepeated Reason = "ANSWER_NOT_REPEATED"
 	// ReasonCallbackResolved (FAILED_PRECONDITION): the case already has another answer. Returned by ResolveCallback.
 	ReasonCallbackResolved Reason = "CALLBACK_RESOLVED"
 	// ReasonChoiceRequired (FAILED_PRECONDITION): the case has choices, and the request is none of them. Nothing has
 	// changed. Returned by StreamInvocations.
 	ReasonChoiceRequired Reason = "CHOICE_REQUIRED"
-	// ReasonSubjectUnknown (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no principal
-	// has its subject. Returned by every RPC.
+	// ReasonSubjectUnknown (UNAUTHENTICATED): the token is a valid ID token of an issuer in the settings, and no
+	// principal has its subject. Returned by every RPC.
 	ReasonSubjectUnknown Reason = "SUBJECT_UNKNOWN"
 	// ReasonIssuerUnavailable (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now, so it
 	// neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
 	ReasonIssuerUnavailable Reason = "ISSUER_UNAVAILABLE"
 )
+
+var reasonFacts = map[Reason]reasonFact{
+	ReasonInvalidRequest:          {codes.InvalidArgument, "Invalid request"},
+	ReasonRequestIDReused:         {codes.AlreadyExists, "Request id reused"},
+	ReasonRequestIDUnsupported:    {codes.FailedPrecondition, "Request ids not supported"},
+	ReasonCallbackNotFound:        {codes.NotFound, "Callback not found"},
+	ReasonCallNotFound:            {codes.NotFound, "Call not found"},
+	ReasonCallbackClosed:          {codes.FailedPrecondition, "This link can no longer be used"},
+	ReasonStateUnknown:            {codes.NotFound, "Link not found"},
+	ReasonCallInProgress:          {codes.Aborted, "Already being processed"},
+	ReasonHandlerFailed:           {codes.Internal, "Could not be processed"},
+	ReasonResponseInvalid:         {codes.Internal, "No usable answer"},
+	ReasonHandlerDeadlineExceeded: {codes.DeadlineExceeded, "No answer"},
+	ReasonHandlerNotStarted:       {codes.Unavailable, "Temporarily unavailable"},
+	ReasonHandlerLost:             {codes.Unavailable, "No answer"},
+	ReasonStoreUnavailable:        {codes.Unavailable, "Temporarily unavailable"},
+	ReasonOutcomeUnknown:          {codes.Unavailable, "No answer"},
+	ReasonTooManyCalls:            {codes.ResourceExhausted, "Very busy"},
+	ReasonServerStopping:          {codes.Unavailable, "Temporarily unavailable"},
+	ReasonInternal:                {codes.Internal, "Something went wrong"},
+	ReasonUnauthenticated:         {codes.Unauthenticated, "Not authenticated"},
+	ReasonRoleMissing:             {codes.PermissionDenied, "Role missing"},
+	ReasonTooManyOpenCallbacks:    {codes.ResourceExhausted, "Too many open callbacks"},
+	ReasonVerificationFailed:      {codes.FailedPrecondition, "Not verified"},
+	ReasonVerificationUnavailable: {codes.Unavailable, "Temporarily unavailable"},
+	ReasonConfirmationRequired:    {codes.FailedPrecondition, "Do you want to continue?"},
+	ReasonAgentDetected:           {codes.FailedPrecondition, "Open this link in a browser"},
+	ReasonTooManyRequests:         {codes.ResourceExhausted, "Too many requests"},
+	ReasonCallAnswered:            {codes.FailedPrecondition, "Call already answered"},
+	ReasonCallNotHeld:             {codes.FailedPrecondition, "Call not held"},
+	ReasonCallNotReplayable:       {codes.FailedPrecondition, "Call cannot be replayed"},
+	ReasonWatchPositionLost:       {codes.OutOfRange, "Watch position lost"},
+	ReasonWatcherTooSlow:          {codes.ResourceExhausted, "Watcher too slow"},
+	ReasonActivityNotAllowed:      {codes.PermissionDenied, "Activity not allowed"},
+	ReasonTooManyWatchers:         {codes.ResourceExhausted, "Too many watchers"},
+	ReasonAnswerNotRepeated:       {codes.FailedPrecondition, "Your request was already processed"},
+	ReasonCallbackResolved:        {codes.FailedPrecondition, "Callback already resolved"},
+	ReasonChoiceRequired:          {codes.FailedPrecondition, "Make a choice"},
+	ReasonSubjectUnknown:          {codes.Unauthenticated, "Subject unknown"},
+	ReasonIssuerUnavailable:       {codes.Unavailable, "Issuer unavailable"},
+}

@@ -3,50 +3,11 @@ package callback
 import (
 	"encoding/json"
 	"slices"
-)
 
-// Response is a response to a caller. [Text], [HTML], [JSON], [Redirect] and [Page] make one.
-//
-// A zero attribute is not given: a new case then uses its default, and [Client.SetResponse] and handlers keep the value
-// of the case.
-type Response struct {
-	// Type is the type. A redirect uses only RedirectURL. A response uses Code, Body and Headers. A page uses Code,
-	// Heading, Text and the link.
-	Type ResponseType
-	// RedirectURL is /path on your platform, or an absolute http(s) URL.
-	RedirectURL string `json:"-" xml:"-"`
-	// Body is the body, at most 1 MiB. An empty body differs from nil.
-	Body []byte `json:"-" xml:"-"`
-	// Code is 200–299 or 400–599. The default is 200, or 422 for a rejection.
-	Code int
-	// Headers replace earlier headers as a whole. An empty list differs from nil.
-	Headers Headers
-	// Heading is the heading of a page, at most 200 characters: text, not HTML.
-	Heading string `json:"-" xml:"-"`
-	// Text is the text of a page, at most 2,000 characters: text, not HTML. Line breaks are kept.
-	Text string `json:"-" xml:"-"`
-	// LinkLabel is the label of the link of a page.
-	LinkLabel string `json:"-" xml:"-"`
-	// LinkURL is the target of the link of a page, as RedirectURL.
-	LinkURL string `json:"-" xml:"-"`
-	// Empty names attributes that are empty on purpose, where the case has another value: FieldText, or FieldLinkLabel,
-	// which removes the link.
-	Empty []ResponseField
-}
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
-// ResponseField is an attribute of a response, by its name in the contract.
-type ResponseField string
-
-const (
-	FieldType        ResponseField = "response_type"
-	FieldRedirectURL ResponseField = "response_redirect_url"
-	FieldBody        ResponseField = "response_body"
-	FieldCode        ResponseField = "response_code"
-	FieldHeaders     ResponseField = "response_headers"
-	FieldHeading     ResponseField = "response_heading"
-	FieldText        ResponseField = "response_text"
-	FieldLinkLabel   ResponseField = "response_link_label"
-	FieldLinkURL     ResponseField = "response_link_url"
+	v1 "callback.example/callback/internal/v1"
 )
 
 // Text returns a response with a text as its body.
@@ -114,3 +75,29 @@ func Accept(response *Response) Answer { return Answer{Response: response} }
 // Reject returns the decision to reject a call, because its data is incorrect. A nil response gives a page or a problem
 // of the edge with the code 422.
 func Reject(response *Response) Answer { return Answer{Response: response, Rejected: true} }
+
+// decided returns a request with the fields that it shares with a decision.
+func decided[Request proto.Message](request Request, answer Answer) Request {
+	fields := request.ProtoReflect().Descriptor().Fields()
+	decisionOf(answer).ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if same := fields.ByName(field.Name()); same != nil {
+			request.ProtoReflect().Set(same, value)
+		}
+		return true
+	})
+	return request
+}
+
+func decisionOf(answer Answer) *v1.HandleCallbackResponse {
+	verdict := v1.Verdict_VERDICT_ACCEPTED
+	if answer.Rejected {
+		verdict = v1.Verdict_VERDICT_REJECTED
+	}
+	return &v1.HandleCallbackResponse{
+		Verdict:  verdict,
+		Response: ifSet(answer.Response, responseMessage),
+		KeepOpen: answer.KeepOpen,
+		Close:    answer.Close,
+		NoRepeat: answer.NoRepeat,
+	}
+}

@@ -380,7 +380,7 @@ func TestATextThatIsNotUTF8IsNotSent(t *testing.T) {
 		`labels["order"]`:         callback.WithLabel("order", "\xff"),
 		"labels":                  callback.WithLabel("\xff", "5"),
 		"callback_activity_case":  callback.WithActivityCase("\xff"),
-		"prompt.choices[1].label": callback.WithPrompt(callback.Prompt{Choices: []callback.Choice{{}, {Label: "\xff"}}}),
+		"prompt.choices[1].label": callback.WithPrompt(&callback.Prompt{Choices: []*callback.Choice{{}, {Label: "\xff"}}}),
 		"fallback.response_headers.headers[0].value": callback.WithFallback(callback.Text("").WithHeader("x-a", "\xff")),
 	} {
 		_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text("\xff"), option) // a body may have any bytes

@@ -101,7 +101,7 @@ func TestQueriesAndFormsAreThoseOfTheVectors(t *testing.T) {
 			if name == "query" { // the server parses it, in the same way as a client parses a form
 				body = []byte(vector.QueryString)
 			}
-			request := Request{Body: body}
+			request := Call{Body: body}
 			form := request.Form()
 			if !slices.Equal(form, vector.pairs()) {
 				t.Errorf("%#v", []Pair(form))

@@ -13,23 +13,6 @@ import (
 	v1 "callback.example/callback/internal/v1"
 )
 
-// WatchQuery selects events. The zero value selects all that the principal sees, from now on.
-type WatchQuery struct {
-	// Activity selects events of this activity.
-	Activity string
-	// Labels selects events of cases that have all of these labels.
-	Labels map[string]string
-	// CaseID selects events of this case.
-	CaseID string
-	// ResumeToken is that of an event or of a watch with the same filter: the watch continues after it. Empty: now.
-	ResumeToken string
-	// LatestOnly skips events before the latest one: for a program that only needs to know that something has changed.
-	LatestOnly bool
-	// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the client.
-	// Negative: until the context ends.
-	ReconnectTimeout time.Duration
-}
-
 // Watch is a watch of cases and calls. Except for Close, it is not safe for concurrent use.
 type Watch struct {
 	client  *Client
@@ -38,7 +21,7 @@ type Watch struct {
 	timeout time.Duration
 	request *v1.WatchCallsRequest
 	stream  grpc.ServerStreamingClient[v1.WatchCallsResponse]
-	events  []Event
+	events  []*Event
 }
 
 // WatchCalls starts a watch: it misses no event that happens after it returns. A principal with the role admin sees the
@@ -60,17 +43,7 @@ func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, erro
 	if ctx == nil {
 		return nil, refusal("the context is nil")
 	}
-	watch := &Watch{
-		client:  c,
-		timeout: query.ReconnectTimeout,
-		request: &v1.WatchCallsRequest{
-			CallbackActivity: query.Activity,
-			Labels:           query.Labels,
-			CallbackCaseId:   query.CaseID,
-			ResumeToken:      query.ResumeToken,
-			LatestOnly:       query.LatestOnly,
-		},
-	}
+	watch := &Watch{client: c, timeout: query.ReconnectTimeout, request: query.message()}
 	if watch.timeout == 0 {
 		watch.timeout = c.connection.timeout
 	}
@@ -85,8 +58,8 @@ func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, erro
 // Events returns the events, in order for each case, until the loop breaks or an error ends the watch. A later loop
 // continues where the last one stopped. The end of the context is an error, as everywhere ([context.Canceled] or
 // [context.DeadlineExceeded]); Close is none.
-func (w *Watch) Events() iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
+func (w *Watch) Events() iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
 		for {
 			for len(w.events) > 0 && !w.isClosed() {
 				event := w.events[0]
@@ -100,7 +73,7 @@ func (w *Watch) Events() iter.Seq2[Event, error] {
 			}
 			if err := w.receive(); err != nil {
 				if !w.isClosed() {
-					yield(Event{}, err)
+					yield(nil, err)
 				}
 				return
 			}
@@ -158,7 +131,7 @@ func (w *Watch) next() (*v1.WatchCallsResponse, *Error) {
 		if refused != nil {
 			return nil, refused
 		}
-		stream, err := w.client.stub.WatchCalls(ctx, w.request)
+		stream, err := w.client.callbacks.WatchCalls(ctx, w.request)
 		if err != nil {
 			return nil, w.client.failure(w.ctx, err, w.request)
 		}

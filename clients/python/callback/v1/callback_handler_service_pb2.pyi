@@ -101,7 +101,7 @@ class HandleCallbackRequest(_message.Message):
     call_id: _builtins.str
     """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
-    """callback_system_case is the id of the case that was called (`callback_case_id`)."""
+    """callback_system_case is the id of the case that was called."""
     callback_activity: _builtins.str
     """callback_activity is the activity of the case."""
     callback_activity_case: _builtins.str
@@ -137,7 +137,7 @@ class HandleCallbackRequest(_message.Message):
     reason: _callback_pb2.CallReason.ValueType
     """reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification."""
     traceparent: _builtins.str
-    """traceparent is the W3C trace context of this attempt, as the header `traceparent` has it: the parent of the span of
+    """traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
     the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not traced.
     """
     @_builtins.property

@@ -443,7 +443,7 @@ class Callback(_message.Message):
     callback_activity: _builtins.str
     """callback_activity is the activity that decides what happens on a call."""
     callback_activity_case: _builtins.str
-    """callback_activity_case is passed to the handler unchanged. Empty if none was given."""
+    """callback_activity_case is a text that the handler gets unchanged. Empty if none was given."""
     state_query_parameter: _builtins.str
     """state_query_parameter is the name of the query or form field that carries the state. Empty for a `/cb/` URL."""
     retryable_after_error: _builtins.bool
@@ -596,8 +596,8 @@ class Prompt(_message.Message):
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptChoice]:
         """choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
         button of every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is
-        the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-        parameter of a CONFIRM case can have the name `callback_choice`.
+        the call: no state parameter of a CONFIRM case can have that name. Every other POST, PUT, PATCH or DELETE on a case
+        with choices gets a 400, and is not a call.
         """
 
     def __init__(

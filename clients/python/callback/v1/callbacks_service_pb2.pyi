@@ -200,7 +200,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     characters.
     """
     callback_activity_case: _builtins.str
-    """callback_activity_case is passed to the handler unchanged. Default empty, at most 200 characters."""
+    """callback_activity_case is a text that the handler gets unchanged. Default empty, at most 200 characters."""
     state_query_parameter: _builtins.str
     """state_query_parameter makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along
     (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the
@@ -232,8 +232,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     who has the URL can make the call.
     """
     get_guard: _callback_pb2.GetGuard.ValueType
-    """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
-    verification_profile is refused: a person cannot sign a request.
+    """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with
+    `verification_profile` is refused: a person cannot sign a request.
     """
     answer_mode: _callback_pb2.AnswerMode.ValueType
     """answer_mode selects how a call gets its response. Default HANDLER; for the activity `form` it is always HOLD."""
@@ -267,13 +267,13 @@ class GenerateCallbackUrlRequest(_message.Message):
         fallback it is told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the
         address of the answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision
         of the handler takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other caller of a
-        held call. From 100 ms to 300 s, and at most the deadline of the activity, or the `hold_time`.
+        held call. From 100 ms to 300 s, and at most the deadline of the activity, or `hold_time`.
         """
 
     @_builtins.property
     def fallback(self) -> _callback_pb2.Response:
         """fallback is the response that a caller gets at `answer_deadline`. It must be complete, as the response of a
-        `record` case must be. Needs an `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case
+        `record` case must be. Needs `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case
         then has a delivery, and ends when that is DELIVERED or DEAD.
         """
 
@@ -281,7 +281,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     def closed_response(self) -> _callback_pb2.Response:
         """closed_response is the response to a request that reaches the case once it is closed and passes the verification,
         until the case is deleted. Such a request is not a call. It must be complete, as the response of a `record` case
-        must be. Code 410 is refused together with a `state_query_parameter`: that URL is shared, and some senders disable it
+        must be. Code 410 is refused together with `state_query_parameter`: that URL is shared, and some senders disable it
         for everyone after a 410. Default: a 410, or a 404 on `/cbq/`.
         """
 
@@ -1219,8 +1219,8 @@ class WatchCallsRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id selects events of this case. Default empty: all. Without a resume_token the case must exist;
-    otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already: the remaining
+    """callback_case_id selects events of this case. Default empty: all. Without `resume_token` the case must exist;
+    otherwise the RPC fails with CALLBACK_NOT_FOUND. With `resume_token` the case may be deleted already: the remaining
     events are still sent.
     """
     resume_token: _builtins.str

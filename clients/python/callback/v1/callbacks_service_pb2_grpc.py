@@ -251,8 +251,8 @@ class CallbacksServiceServicer(object):
 
     def ReplayCall(self, request, context):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
-        call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
+        the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
         of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
         `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
         CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.

@@ -109,8 +109,8 @@ class CallbacksServiceStub:
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
-    call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
+    the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
     of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
     `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -204,8 +204,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
-    call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
+    the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
     of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
     `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
@@ -374,8 +374,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the
-        call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
+        the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
         of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
         `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
         CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
