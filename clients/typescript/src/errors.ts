@@ -5,8 +5,8 @@
  * a message or know gRPC. `ErrorReason`, the list of reasons, is generated from the contract.
  */
 
-import { CallStatus, CloseReason } from "./enums.js";
-import type { ErrorReason } from "./reasons.js";
+import { CallStatus, CloseReason } from "./contract/enums.js";
+import type { ErrorReason } from "./contract/reasons.js";
 
 /** The names of the gRPC status codes. */
 export type StatusCode =

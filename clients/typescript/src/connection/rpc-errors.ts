@@ -3,18 +3,16 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
 import { type ServiceError, status } from "@grpc/grpc-js";
+import type { ErrorReason } from "../contract/reasons.js";
 import * as errors from "../errors.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
-import type { ErrorReason } from "../reasons.js";
 
 /** The `ErrorInfo` domain of a Callback server. */
 const DOMAIN = "callback";
 
+/** The classes of reasons that have one of their own. Every other error has that of its code. */
 const BY_REASON: Partial<Record<ErrorReason, typeof errors.CallbackError>> = {
-  INVALID_REQUEST: errors.InvalidRequestError,
-  CALLBACK_NOT_FOUND: errors.NotFoundError,
-  CALL_NOT_FOUND: errors.NotFoundError,
   CALLBACK_CLOSED: errors.CallbackClosedError,
   CALL_ANSWERED: errors.CallAnsweredError,
   CALLBACK_RESOLVED: errors.CallbackResolvedError,
@@ -22,24 +20,24 @@ const BY_REASON: Partial<Record<ErrorReason, typeof errors.CallbackError>> = {
   CALL_NOT_REPLAYABLE: errors.CallNotReplayableError,
   REQUEST_ID_REUSED: errors.RequestIdReusedError,
   REQUEST_ID_UNSUPPORTED: errors.RequestIdUnsupportedError,
-  UNAUTHENTICATED: errors.UnauthenticatedError,
-  SUBJECT_UNKNOWN: errors.UnauthenticatedError,
-  ROLE_MISSING: errors.PermissionDeniedError,
-  ACTIVITY_NOT_ALLOWED: errors.PermissionDeniedError,
   TOO_MANY_OPEN_CALLBACKS: errors.TooManyOpenCallbacksError,
   WATCH_POSITION_LOST: errors.WatchPositionLostError,
   WATCHER_TOO_SLOW: errors.WatcherTooSlowError,
   TOO_MANY_WATCHERS: errors.TooManyWatchersError,
-  STORE_UNAVAILABLE: errors.UnavailableError,
-  ISSUER_UNAVAILABLE: errors.UnavailableError,
+};
+
+/** The classes of errors that a proxy between client and server can return, too, without a reason of the server. */
+const OF_ANY_SERVER: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> = {
+  UNAVAILABLE: errors.UnavailableError,
+  DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+  UNAUTHENTICATED: errors.UnauthenticatedError,
+  PERMISSION_DENIED: errors.PermissionDeniedError,
 };
 
 const BY_CODE: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> = {
-  UNAVAILABLE: errors.UnavailableError,
-  DEADLINE_EXCEEDED: errors.DeadlineExceededError,
-  // A proxy between client and server can refuse too, without a reason of the server.
-  UNAUTHENTICATED: errors.UnauthenticatedError,
-  PERMISSION_DENIED: errors.PermissionDeniedError,
+  ...OF_ANY_SERVER,
+  INVALID_ARGUMENT: errors.InvalidRequestError,
+  NOT_FOUND: errors.NotFoundError,
 };
 
 /** Return the error for a gRPC error. The target is the address of the server, for the message. */
@@ -103,7 +101,7 @@ function foreign(code: errors.StatusCode, details: string, target: string, cause
   const text = texts[code] ?? `${target}: ${message}`;
   // A server that stops cancels requests. Those that this program cancels have no error of gRPC.
   const meant = code === "CANCELLED" ? "UNAVAILABLE" : code;
-  return new (BY_CODE[meant] ?? errors.CallbackError)(text, { code: meant, cause });
+  return new (OF_ANY_SERVER[meant] ?? errors.CallbackError)(text, { code: meant, cause });
 }
 
 /** Return the `google.rpc.Status` of an error. Undefined if it is missing or malformed. */
