@@ -1,13 +1,6 @@
 /** Decisions on a call: those that a handler makes, and those that `answerCall` sends for a held call. */
 
-import { create } from "@bufbuild/protobuf";
 import { boolean, type Checks, checkOptions, described } from "./checks.js";
-import { responseTo } from "./contract/converters.js";
-import {
-  type HandleCallbackResponse,
-  HandleCallbackResponseSchema,
-  Verdict,
-} from "./gen/callback/v1/callback_handler_service_pb.js";
 import { checkResponse, Response } from "./response.js";
 
 /** How a call is accepted. */
@@ -96,23 +89,6 @@ export function decisionOf(answer: Answer | Reject): Accept | Reject {
   }
   const expected = "an answer must be a Response, an Accept, undefined or null";
   return new Accept({ response: requireResponse(expected, answer ?? undefined) });
-}
-
-/** Return the fields that a decision has in each message. */
-export function decisionFields(decision: Accept | Reject) {
-  const rejected = decision instanceof Reject;
-  return {
-    verdict: rejected ? Verdict.REJECTED : Verdict.ACCEPTED,
-    response: decision.response && responseTo(decision.response),
-    keepOpen: !rejected && decision.keepOpen,
-    close: !rejected && decision.close,
-    noRepeat: decision.noRepeat,
-  };
-}
-
-/** Return the message of a decision. @throws TypeError: The answer is no decision. */
-export function decisionTo(answer: Answer | Reject): HandleCallbackResponse {
-  return create(HandleCallbackResponseSchema, decisionFields(decisionOf(answer)));
 }
 
 function requireResponse(expected: string, response: unknown): Response | undefined {

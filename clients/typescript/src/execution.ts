@@ -2,7 +2,7 @@
 
 import { MAX_MESSAGE_BYTES } from "./connection/channel.js";
 import { incomingCallFrom } from "./contract/converters.js";
-import { decisionTo, Reject } from "./decisions.js";
+import { Reject } from "./decisions.js";
 import type {
   HandleCallbackRequest,
   HandleCallbackResponse,
@@ -11,6 +11,7 @@ import type {
 import { CallReason } from "./gen/callback/v1/callback_pb.js";
 import type { Handlers } from "./handlers.js";
 import type { Logger } from "./logger.js";
+import { decisionTo } from "./requests.js";
 
 /** The largest answer, in bytes. The server accepts no larger message: it would end the stream. */
 export const MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024;

@@ -1,14 +1,24 @@
-/** The messages of those requests that depend on which attributes are given, or on a decision. */
+/** The messages of decisions, and of those requests that depend on one, or on which attributes are given. */
 
 import { create } from "@bufbuild/protobuf";
 import { checkOptions, text } from "./checks.js";
 import { responseTo } from "./contract/converters.js";
 import { RESPONSE_FIELDS } from "./contract/response.js";
-import { type Answer, decisionFields, decisionOf, type Reject } from "./decisions.js";
+import { type Accept, type Answer, decisionOf, Reject } from "./decisions.js";
+import {
+  type HandleCallbackResponse,
+  HandleCallbackResponseSchema,
+  Verdict,
+} from "./gen/callback/v1/callback_handler_service_pb.js";
 import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
 import { REQUEST, SET_RESPONSE } from "./option-checks.js";
 import type { RequestOptions, Resettable, SetResponseOptions } from "./options.js";
 import { checkSent, type Response } from "./response.js";
+
+/** Return the message of a decision. @throws TypeError: The answer is no decision. */
+export function decisionTo(answer: Answer | Reject): HandleCallbackResponse {
+  return create(HandleCallbackResponseSchema, decisionFields(decisionOf(answer)));
+}
 
 export function setResponseRequest(
   caseId: string,
@@ -68,4 +78,16 @@ function sentDecision(answer: Answer | Reject) {
     checkSent("response", decision.response);
   }
   return decisionFields(decision);
+}
+
+/** Return the fields that a decision has in each message. */
+function decisionFields(decision: Accept | Reject) {
+  const rejected = decision instanceof Reject;
+  return {
+    verdict: rejected ? Verdict.REJECTED : Verdict.ACCEPTED,
+    response: decision.response && responseTo(decision.response),
+    keepOpen: !rejected && decision.keepOpen,
+    close: !rejected && decision.close,
+    noRepeat: decision.noRepeat,
+  };
 }
