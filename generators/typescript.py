@@ -1,7 +1,7 @@
 """Generate what the TypeScript client has from the contract and from this repository.
 
 1. `src/gen`: messages and services, by protoc-gen-es. The rules (`buf.validate`) are left out: the server checks them.
-2. `src/contract`: enums, reasons, values, converters, options, requests and methods (`typescript_source.py`).
+2. `src/contract`: enums, reasons, values, converters, options, requests and methods (`typescript_modules.py`).
 3. The licence, and the version in `package.json` and `package-lock.json`, which are those of `pyproject.toml`.
 """
 
@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from generators.contract import Contract
 from generators.descriptors import ROOT, bare_contract, protoc
-from generators.typescript_source import Source
+from generators.typescript_modules import Modules
 
 PACKAGE = ROOT / "clients" / "typescript"
 """The TypeScript client."""
@@ -81,9 +81,9 @@ def _folder_of(package: str) -> Path:
 def _contract(contract: Contract) -> dict[Path, bytes]:
     """Return the modules that have the contract as the rest of the client uses it, as biome formats them."""
     rules = ["correctness/noUnusedImports", "source/organizeImports", "style/useImportType"]
-    biome = [PACKAGE / "node_modules" / ".bin" / "biome", "check", "--write", "--unsafe"]
+    biome = [str(PACKAGE / "node_modules" / ".bin" / "biome"), "check", "--write", "--unsafe"]
     made = {}
-    for name, source in Source(contract).modules().items():
+    for name, source in Modules(contract).modules().items():
         path = PACKAGE / "src" / "contract" / f"{name}.ts"
         command = [*biome, *(f"--only={rule}" for rule in rules), f"--stdin-file-path={path}"]
         formatted = subprocess.run(command, input=source.encode(), check=True, cwd=PACKAGE, stdout=subprocess.PIPE)

@@ -8,6 +8,7 @@
 export { CallbackClient } from "./client.js";
 export type { Tls } from "./connection/tls.js";
 export * from "./contract/enums.js";
+export * from "./contract/errors.js";
 export type * from "./contract/options.js";
 export { ErrorReason } from "./contract/reasons.js";
 export * from "./contract/values.js";

@@ -26,6 +26,16 @@ export function numberOf(names: Words, word: string | undefined): number {
   return Number(names[word ?? "UNSPECIFIED"] ?? 0);
 }
 
+/** Return the word of a fact: UNKNOWN for one of a newer server. */
+export function factOf<Word extends string>(words: Readonly<Record<string, Word>>, fact = ""): Word | "UNKNOWN" {
+  return words[fact] ?? "UNKNOWN";
+}
+
+/** Return the number of a fact. Undefined if it is none. */
+export function countOf(fact = ""): number | undefined {
+  return /^\d+$/.test(fact) ? Number(fact) : undefined;
+}
+
 /** Return the date of a timestamp. Undefined if it is not set. */
 export function dateOf(timestamp: Timestamp | undefined): Date | undefined {
   return timestamp && timestampDate(timestamp);

@@ -4,9 +4,10 @@ import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Backoff, pause } from "./connection/backoff.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
 import { callEventFrom } from "./contract/converters.js";
+import { WatcherTooSlowError } from "./contract/errors.js";
 import type { WatchOptions } from "./contract/options.js";
 import type { CallEvent } from "./contract/values.js";
-import { CallbackError, UnavailableError, WatcherTooSlowError } from "./errors.js";
+import { CallbackError, UnavailableError } from "./errors.js";
 import {
   CallbacksService,
   type WatchCallsRequest,

@@ -162,11 +162,11 @@ export abstract class ContractClient {
   }
 
   /**
-   * Erase the recorded data of the calls of a case permanently: headers, query, body, client address, failure
-   * details and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of
-   * the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx this
-   * ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of the
-   * store keeps erased data until the file is rewritten; backups keep it until they expire.
+   * Erase the recorded data of the calls of a case permanently: headers, query, body, client address, failure details
+   * and responses. The case stays as it is, with its own response and labels. The ids, times and statuses of the
+   * calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx this ends its
+   * call and changes the case. For a call that runs, no data will be recorded. The append-only file of the store
+   * keeps erased data until the file is rewritten; backups keep it until they expire.
    *
    * @param caseId The case.
    * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
@@ -179,10 +179,10 @@ export abstract class ContractClient {
 
   /**
    * Run the handler of a recorded call again in the background, with retries, as in ACK mode. The result does not
-   * change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call
-   * shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
-   * of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by
-   * its `callId`; a REMINDER only while its case is neither closed nor resolved.
+   * change the response that the caller got, nor the case, unless the handler closes it. `delivery` of the call shows
+   * the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback of 2xx
+   * or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
+   * `callId`; a REMINDER only while its case is neither closed nor resolved.
    *
    * @param callId The call.
    * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or

@@ -56,8 +56,8 @@ export const AuditProblemKind = {
 export type AuditProblemKind = (typeof AuditProblemKind)[keyof typeof AuditProblemKind];
 
 /**
- * The reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and no caller
- * gets a response.
+ * The reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and no caller gets
+ * a response.
  */
 export const CallReason = {
   /** A request reached the case. */
@@ -77,8 +77,8 @@ export const AnswerMode = {
   HANDLER: "HANDLER",
   /**
    * The call waits in the store for `answerCall`, by a person or another service. No handler gets it: the handler of
-   * the activity gets notifications alone (`notify`). The call fails if it is not answered within the `holdTimeMs`
-   * of its case. At most 100 calls of a case are held at a time.
+   * the activity gets notifications alone (`notify`). The call fails if it is not answered within the `holdTimeMs` of
+   * its case. At most 100 calls of a case are held at a time.
    */
   HOLD: "HOLD",
   /**
@@ -92,21 +92,20 @@ export const AnswerMode = {
 export type AnswerMode = (typeof AnswerMode)[keyof typeof AnswerMode];
 
 /**
- * Selects how a GET on a case is handled, because it may come from a program that opens links. POST, PUT, PATCH
- * and DELETE are always calls. HEAD, OPTIONS and prefetches never are.
+ * Selects how a GET on a case is handled, because it may come from a program that opens links. POST, PUT, PATCH and
+ * DELETE are always calls. HEAD, OPTIONS and prefetches never are.
  */
 export const GetGuard = {
   /** Every GET is a call, except a browser's prefetch. The return from a payment needs this. */
   OFF: "OFF",
   /**
-   * A program that is known to open links (preview, mail scanner) gets a page without content. Its GET is not a
-   * call.
+   * A program that is known to open links (preview, mail scanner) gets a page without content. Its GET is not a call.
    */
   DETECT: "DETECT",
   /**
    * A GET gets a page with one button. The button posts the form `callback_confirm=1` to the same URL, and that POST
-   * is the call. The handler sees the original GET, with its query and an empty body. No state parameter can have
-   * the name `callback_confirm`. A `prompt` changes what the page asks, and can add choices.
+   * is the call. The handler sees the original GET, with its query and an empty body. No state parameter can have the
+   * name `callback_confirm`. A `prompt` changes what the page asks, and can add choices.
    */
   CONFIRM: "CONFIRM",
   /** A value that this version of the client does not know. */
@@ -136,8 +135,8 @@ export const CloseReason = {
   /** A call on a single-use case that is not retryable was rejected or failed. */
   FAILED: "FAILED",
   /**
-   * The server process that ran a call on such a case died or lost the store before the result was recorded. The
-   * call is not run again.
+   * The server process that ran a call on such a case died or lost the store before the result was recorded. The call
+   * is not run again.
    */
   INTERRUPTED: "INTERRUPTED",
   /** The owner called `closeCallback`. */
@@ -156,8 +155,8 @@ export const ResponseType = {
   /** Sends `code`, `body` and `headers`. */
   RESPONSE: "RESPONSE",
   /**
-   * Sends `code` with a page in the style of the operator: `heading`, `text` and a link. A caller whose `Accept`
-   * does not prefer HTML gets the same as `text/plain`.
+   * Sends `code` with a page in the style of the operator: `heading`, `text` and a link. A caller whose `Accept` does
+   * not prefer HTML gets the same as `text/plain`.
    */
   PAGE: "PAGE",
   /** A value that this version of the client does not know. */
@@ -244,8 +243,8 @@ export const WarningReason = {
    */
   ACTIVITY_NOT_SERVED: "ACTIVITY_NOT_SERVED",
   /**
-   * The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for
-   * it. Until a worker does, its notifications wait.
+   * The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for it.
+   * Until a worker does, its notifications wait.
    */
   NOTIFICATIONS_NOT_SERVED: "NOTIFICATIONS_NOT_SERVED",
   /** A value that this version of the client does not know. */
@@ -280,8 +279,8 @@ export const CallEventType = {
   /** A call ended. */
   CALL_ENDED: "CALL_ENDED",
   /**
-   * A delivery became due, was attempted, or ended. A REMINDER that is dropped because its case closes or is
-   * resolved has no event of its own.
+   * A delivery became due, was attempted, or ended. A REMINDER that is dropped because its case closes or is resolved
+   * has no event of its own.
    */
   DELIVERY_CHANGED: "DELIVERY_CHANGED",
   /** The caller of a call did not get its response. */

@@ -11,8 +11,8 @@ export interface GenerateOptions extends RequestOptions {
   /** Passed to the handler unchanged. Default empty, at most 200 characters. */
   readonly activityCase?: string | undefined;
   /**
-   * Makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along (OAuth `state`,
-   * SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the URL is
+   * Makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along (OAuth `state`, SAML
+   * `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the URL is
    * `{base}/cb/{state}`.
    */
   readonly stateQueryParameter?: string | undefined;
@@ -28,9 +28,9 @@ export interface GenerateOptions extends RequestOptions {
    */
   readonly allowMultipleCalls?: boolean | undefined;
   /**
-   * The `{base}` of the URL: `https://host` or `https://host:port`, without path, query, fragment or user. Upper
-   * case and the port 443 are normalized. Default empty: the `box_url` of the server. An operator can restrict it to
-   * a list, and reserve a domain for one owner.
+   * The `{base}` of the URL: `https://host` or `https://host:port`, without path, query, fragment or user. Upper case
+   * and the port 443 are normalized. Default empty: the `box_url` of the server. An operator can restrict it to a
+   * list, and reserve a domain for one owner.
    */
   readonly alternativeDomain?: string | undefined;
   /**
@@ -46,8 +46,8 @@ export interface GenerateOptions extends RequestOptions {
    */
   readonly timeToLiveMs?: number | undefined;
   /**
-   * Name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`, `.`,
-   * `/` or `-`; values have at most 200 characters.
+   * Name-value pairs of the owner, to find the case again. At most 16. Names have 1–63 letters, digits, `_`, `.`, `/`
+   * or `-`; values have at most 200 characters.
    */
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /**
@@ -64,9 +64,9 @@ export interface GenerateOptions extends RequestOptions {
   /** Selects how a call gets its response. Default HANDLER; for the activity `form` it is always HOLD. */
   readonly answerMode?: Exclude<AnswerMode, "UNKNOWN"> | undefined;
   /**
-   * The time after the start of a call at which a caller without a response gets `fallback`. Without a fallback it
-   * is told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the address of
-   * the answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision of the
+   * The time after the start of a call at which a caller without a response gets `fallback`. Without a fallback it is
+   * told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the address of the
+   * answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision of the
    * handler takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other caller of a held
    * call. From 100 ms to 300 s, and at most the deadline of the activity, or the `holdTimeMs`.
    */
@@ -121,13 +121,13 @@ export interface GenerateOptions extends RequestOptions {
    */
   readonly remindAfterMs?: readonly number[] | undefined;
   /**
-   * Selects the notifications that the handler of the activity gets. REMINDER: at each time of `remindAfterMs`,
-   * until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A
-   * call that runs or is held at that moment still gets its answer. Each is durable and has an id of its own
-   * (`callId`). It is delivered with retries, as a call in ACK mode is, and only to a handler that takes
-   * notifications (see HandleNotification and Hello): until there is one, its delivery is PENDING with the failure
-   * NO_HANDLER. A REMINDER is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each
-   * once; refused for the activities `record` and `form`, which have no handler.
+   * Selects the notifications that the handler of the activity gets. REMINDER: at each time of `remindAfterMs`, until
+   * the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A call
+   * that runs or is held at that moment still gets its answer. Each is durable and has an id of its own (`callId`).
+   * It is delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications (see
+   * HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A
+   * REMINDER is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each once; refused
+   * for the activities `record` and `form`, which have no handler.
    */
   readonly notify?: readonly Exclude<CallReason, "UNKNOWN">[] | undefined;
 }
@@ -148,8 +148,8 @@ export interface ListCallbacksOptions extends RequestOptions {
   /** Selects cases that have all of these labels. Default empty: all. At most 16. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /**
-   * The owner of the cases. Default empty: the principal of the request. Any other owner needs the role `admin`, or
-   * a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
+   * The owner of the cases. Default empty: the principal of the request. Any other owner needs the role `admin`, or a
+   * worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
    */
   readonly owner?: string | undefined;
   /**
@@ -177,8 +177,8 @@ export interface ListCallsOptions extends RequestOptions {
 /** The options of `listOwnerCalls`. */
 export interface ListOwnerCallsOptions extends RequestOptions {
   /**
-   * The owner of the calls. Default empty: the principal of the request. Any other owner needs the role `admin`, or
-   * a worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
+   * The owner of the calls. Default empty: the principal of the request. Any other owner needs the role `admin`, or a
+   * worker with `answers = true`, which must name an owner; otherwise the RPC fails with ROLE_MISSING.
    */
   readonly owner?: string | undefined;
   /**
@@ -214,8 +214,8 @@ export interface WatchOptions extends WatchingOptions {
   readonly resumeToken?: string | undefined;
   /**
    * For a client that only needs to know that something has changed, such as a page that loads again. A message then
-   * has the latest event alone; those before it are skipped. The watch pauses after each one, for 0.7 seconds, or
-   * for up to 10 seconds while there are many such watches. Default false: every event is sent.
+   * has the latest event alone; those before it are skipped. The watch pauses after each one, for 0.7 seconds, or for
+   * up to 10 seconds while there are many such watches. Default false: every event is sent.
    */
   readonly latestOnly?: boolean | undefined;
 }
@@ -248,16 +248,16 @@ export interface ListActivitiesOptions extends RequestOptions {
 /** The options of `listAuditEntries`. */
 export interface ListAuditEntriesOptions extends RequestOptions {
   /**
-   * The maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative value
-   * is refused.
+   * The maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative value is
+   * refused.
    */
   readonly pageSize?: number | undefined;
   /** The `nextPageToken` of the previous page, with the same filters. Default empty: the first page. */
   readonly pageToken?: string | undefined;
   /**
    * Selects entries about cases of this owner. Default empty: all that the principal of the request sees. Any other
-   * owner than that principal needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails
-   * with ROLE_MISSING.
+   * owner than that principal needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
+   * ROLE_MISSING.
    */
   readonly owner?: string | undefined;
   /** Selects entries of changes by this principal. Default empty: all. */

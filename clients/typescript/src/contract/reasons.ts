@@ -3,9 +3,9 @@
 /** Every reason for a refusal, with what happened and the gRPC status that it comes with. */
 export const ErrorReason = {
   /**
-   * Invalid request (INVALID_ARGUMENT). The request is not valid, whatever the stored data. A
-   * `google.rpc.BadRequest` names every bad field, with the rule as the `reason` of the violation. Returned by every
-   * RPC except `getStatistics`, `listFindings` and `listPausedActivities`.
+   * Invalid request (INVALID_ARGUMENT). The request is not valid, whatever the stored data. A `google.rpc.BadRequest`
+   * names every bad field, with the rule as the `reason` of the violation. Returned by every RPC except
+   * `getStatistics`, `listFindings` and `listPausedActivities`.
    */
   INVALID_REQUEST: "INVALID_REQUEST",
   /**
@@ -19,19 +19,18 @@ export const ErrorReason = {
    */
   REQUEST_ID_UNSUPPORTED: "REQUEST_ID_UNSUPPORTED",
   /**
-   * Callback not found (NOT_FOUND). There is no such case, or it belongs to another owner. Returned by
-   * `setResponse`, `resolveCallback`, `closeCallback`, `extendCallback`, `getCallback`, `listCalls`, `eraseCalls`
-   * and `watchCalls`.
+   * Callback not found (NOT_FOUND). There is no such case, or it belongs to another owner. Returned by `setResponse`,
+   * `resolveCallback`, `closeCallback`, `extendCallback`, `getCallback`, `listCalls`, `eraseCalls` and `watchCalls`.
    */
   CALLBACK_NOT_FOUND: "CALLBACK_NOT_FOUND",
   /**
-   * Call not found (NOT_FOUND). There is no such call, it belongs to another owner, or it is no longer kept.
-   * Returned by `answerCall`, `getCall` and `replayCall`.
+   * Call not found (NOT_FOUND). There is no such call, it belongs to another owner, or it is no longer kept. Returned
+   * by `answerCall`, `getCall` and `replayCall`.
    */
   CALL_NOT_FOUND: "CALL_NOT_FOUND",
   /**
-   * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Facts: `closeReason`. Returned by
-   * `setResponse`, `resolveCallback`, `extendCallback` and StreamInvocations.
+   * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Returned by `setResponse`,
+   * `resolveCallback`, `extendCallback` and StreamInvocations. Facts: `close_reason`.
    */
   CALLBACK_CLOSED: "CALLBACK_CLOSED",
   /**
@@ -44,27 +43,27 @@ export const ErrorReason = {
    */
   CALL_IN_PROGRESS: "CALL_IN_PROGRESS",
   /**
-   * Could not be processed (INTERNAL). The handler returned an error. Facts: `callId`. Returned by
-   * StreamInvocations.
+   * Could not be processed (INTERNAL). The handler returned an error. Returned by StreamInvocations. Facts:
+   * `call_id`.
    */
   HANDLER_FAILED: "HANDLER_FAILED",
   /**
-   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Facts: `callId`.
-   * Returned by StreamInvocations.
+   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Returned by
+   * StreamInvocations. Facts: `call_id`.
    */
   RESPONSE_INVALID: "RESPONSE_INVALID",
   /**
-   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Facts: `callId`. Returned by StreamInvocations.
+   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Returned by StreamInvocations. Facts: `call_id`.
    */
   HANDLER_DEADLINE_EXCEEDED: "HANDLER_DEADLINE_EXCEEDED",
   /**
-   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Facts: `callId`.
-   * Returned by StreamInvocations.
+   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Returned by
+   * StreamInvocations. Facts: `call_id`.
    */
   HANDLER_NOT_STARTED: "HANDLER_NOT_STARTED",
   /**
-   * No answer (UNAVAILABLE). The connection broke after the handler got the call, or the streams of two workers
-   * broke before it began. Facts: `callId`. Returned by StreamInvocations.
+   * No answer (UNAVAILABLE). The connection broke after the handler got the call, or the streams of two workers broke
+   * before it began. Returned by StreamInvocations. Facts: `call_id`.
    */
   HANDLER_LOST: "HANDLER_LOST",
   /**
@@ -97,23 +96,23 @@ export const ErrorReason = {
    */
   UNAUTHENTICATED: "UNAUTHENTICATED",
   /**
-   * Role missing (PERMISSION_DENIED). The principal does not have the role that the request needs. Facts: `role`.
-   * Returned by every RPC.
+   * Role missing (PERMISSION_DENIED). The principal does not have the role that the request needs. Returned by every
+   * RPC. Facts: `role`.
    */
   ROLE_MISSING: "ROLE_MISSING",
   /**
    * Too many open callbacks (RESOURCE_EXHAUSTED). The owner has its maximum number of cases that are not closed.
-   * Facts: `limit`. Returned by `generateCallbackUrl`.
+   * Returned by `generateCallbackUrl`. Facts: `limit`.
    */
   TOO_MANY_OPEN_CALLBACKS: "TOO_MANY_OPEN_CALLBACKS",
   /**
    * Not verified (FAILED_PRECONDITION). The request does not pass the verification profile of the case. Nothing has
-   * changed. Facts: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
+   * changed. Returned by StreamInvocations. Facts: `challenge`, the value for `WWW-Authenticate`.
    */
   VERIFICATION_FAILED: "VERIFICATION_FAILED",
   /**
-   * Temporarily unavailable (UNAVAILABLE). This server does not have the verification profile of the case, or not
-   * yet the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
+   * Temporarily unavailable (UNAVAILABLE). This server does not have the verification profile of the case, or not yet
+   * the keys that it fetches for it. Nothing has changed. Returned by StreamInvocations.
    */
   VERIFICATION_UNAVAILABLE: "VERIFICATION_UNAVAILABLE",
   /**
@@ -122,19 +121,19 @@ export const ErrorReason = {
    */
   CONFIRMATION_REQUIRED: "CONFIRMATION_REQUIRED",
   /**
-   * Open this link in a browser (FAILED_PRECONDITION). The request comes from a program that opens links. Nothing
-   * has changed. Returned by StreamInvocations.
+   * Open this link in a browser (FAILED_PRECONDITION). The request comes from a program that opens links. Nothing has
+   * changed. Returned by StreamInvocations.
    */
   AGENT_DETECTED: "AGENT_DETECTED",
   /**
    * Too many requests (RESOURCE_EXHAUSTED). There are more calls on the case, or on all cases of its owner, than the
-   * configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned
-   * by StreamInvocations.
+   * configured rate, or the owner has its maximum bytes of request bodies in flight. Nothing has changed. Returned by
+   * StreamInvocations.
    */
   TOO_MANY_REQUESTS: "TOO_MANY_REQUESTS",
   /**
-   * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Facts:
-   * `status`. Returned by `answerCall`.
+   * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Returned
+   * by `answerCall`. Facts: `status`.
    */
   CALL_ANSWERED: "CALL_ANSWERED",
   /**
@@ -143,8 +142,8 @@ export const ErrorReason = {
    */
   CALL_NOT_HELD: "CALL_NOT_HELD",
   /**
-   * Call cannot be replayed (FAILED_PRECONDITION). The call runs, its request is not kept whole or was erased, or
-   * its activity has no handler. Returned by `replayCall`.
+   * Call cannot be replayed (FAILED_PRECONDITION). The call runs, its request is not kept whole or was erased, or its
+   * activity has no handler. Returned by `replayCall`.
    */
   CALL_NOT_REPLAYABLE: "CALL_NOT_REPLAYABLE",
   /**
@@ -160,7 +159,7 @@ export const ErrorReason = {
   WATCHER_TOO_SLOW: "WATCHER_TOO_SLOW",
   /**
    * Activity not allowed (PERMISSION_DENIED). The principal may not serve an activity that the worker announces, or
-   * may not generate callbacks of the activity. Facts: `activity`. Returned by Work and `generateCallbackUrl`.
+   * may not generate callbacks of the activity. Returned by Work and `generateCallbackUrl`. Facts: `activity`.
    */
   ACTIVITY_NOT_ALLOWED: "ACTIVITY_NOT_ALLOWED",
   /**
@@ -195,5 +194,4 @@ export const ErrorReason = {
    */
   ISSUER_UNAVAILABLE: "ISSUER_UNAVAILABLE",
 } as const;
-
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

@@ -4,7 +4,8 @@ import * as checks from "../checks.js";
 import { Concealing, conceal, type Given, secretOf } from "../concealing.js";
 import { bytesOf } from "../messages.js";
 import { checkPairs, Headers } from "../pairs.js";
-import { ResponseType } from "./enums.js";
+import type { ResponseType } from "./enums.js";
+import * as enums from "./enums.js";
 
 /** The name of each attribute of a response in the contract. */
 export const RESPONSE_FIELDS = {
@@ -21,7 +22,7 @@ export const RESPONSE_FIELDS = {
 
 /** The checks of the attributes of a response. */
 export const RESPONSE = {
-  type: checks.wordOf(ResponseType),
+  type: checks.wordOf(enums.ResponseType),
   redirectUrl: checks.text,
   body: checks.bytes,
   code: checks.whole32,
@@ -33,10 +34,10 @@ export const RESPONSE = {
 };
 
 /**
- * The response that a caller gets. In a case, a field that is not set has its default. In an override, it keeps
- * the value of the case. A redirect uses only the URL; body and headers belong to the type response; heading, text
- * and link belong to the type page; response and page use the code. The names and values of `headers` have
- * together at most 8,192 bytes.
+ * The response that a caller gets. In a case, a field that is not set has its default. In an override, it keeps the
+ * value of the case. A redirect uses only the URL; body and headers belong to the type response; heading, text and
+ * link belong to the type page; response and page use the code. The names and values of `headers` have together at
+ * most 8,192 bytes.
  */
 export abstract class ResponseFields extends Concealing {
   /** Redirect, response or page. Required in a case. */
@@ -44,8 +45,8 @@ export abstract class ResponseFields extends Concealing {
   /** The HTTP status: 200–299 or 400–599. Default 200; after a rejection 422. */
   readonly code: number | undefined;
   /**
-   * The heading and title of a page: text, not HTML, 1–200 characters on one line. A page must have a heading when
-   * it is sent; a case of the activity `record` must have it from the start.
+   * The heading and title of a page: text, not HTML, 1–200 characters on one line. A page must have a heading when it
+   * is sent; a case of the activity `record` must have it from the start.
    */
   readonly heading: string | undefined;
   /** The text of a page: text, not HTML, at most 2,000 characters. Line breaks are kept. Default empty. */
@@ -74,9 +75,9 @@ export abstract class ResponseFields extends Concealing {
 
   /**
    * The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
-   * `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes
-   * are refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the
-   * start. Concealed in debug output.
+   * `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes are
+   * refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start.
+   * Concealed in debug output.
    */
   get redirectUrl(): string | undefined {
     return secretOf(this, "redirectUrl");
@@ -99,8 +100,7 @@ export abstract class ResponseFields extends Concealing {
   }
 
   /**
-   * The target of the link of a page, by the rules of `redirectUrl`. It needs `linkLabel`. Concealed in debug
-   * output.
+   * The target of the link of a page, by the rules of `redirectUrl`. It needs `linkLabel`. Concealed in debug output.
    */
   get linkUrl(): string | undefined {
     return secretOf(this, "linkUrl");

@@ -54,8 +54,8 @@ export interface AuditEntry {
    */
   readonly digest: string;
   /**
-   * Names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`,
-   * so nothing protects the entry.
+   * Names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`, so
+   * nothing protects the entry.
    */
   readonly keyId: string;
 }
@@ -166,8 +166,8 @@ export interface Callback {
   /** Whether `resolveCallback` has given the case its answer: each further call gets it at once. */
   readonly resolved: boolean;
   /**
-   * The response to a request that reaches the case once it is closed. Undefined: such a request gets a 410, or a
-   * 404 on `/cbq/`. `listCallbacks` omits it.
+   * The response to a request that reaches the case once it is closed. Undefined: such a request gets a 410, or a 404
+   * on `/cbq/`. `listCallbacks` omits it.
    */
   readonly closedResponse: Response | undefined;
   /** What the page of the guard CONFIRM asks. Undefined: the page asks whether to continue. */
@@ -177,8 +177,8 @@ export interface Callback {
   /** Says which notifications the handler of the activity gets. */
   readonly notify: readonly CallReason[];
   /**
-   * The deliveries of reminders, oldest first, and then that of the expiry: each with `callId`, `reason`,
-   * `startTime` and `delivery`. A reminder that was dropped is not among them. `listCallbacks` omits them.
+   * The deliveries of reminders, oldest first, and then that of the expiry: each with `callId`, `reason`, `startTime`
+   * and `delivery`. A reminder that was dropped is not among them. `listCallbacks` omits them.
    */
   readonly notifications: readonly Call[];
 }
@@ -191,9 +191,9 @@ export interface Prompt {
   readonly text: string;
   /**
    * The buttons of the page. At most 4, each with another value. Without choices, the page has the one button of
-   * every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is the
-   * call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-   * parameter of a CONFIRM case can have the name "callback_choice".
+   * every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is the call.
+   * Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state parameter
+   * of a CONFIRM case can have the name "callback_choice".
    */
   readonly choices: readonly PromptChoice[];
 }
@@ -248,8 +248,7 @@ export class Call extends Request {
   /** When the call ended. Undefined while it runs. */
   readonly endTime: Date | undefined;
   /**
-   * Whether the recorded data of the call was erased (`eraseCalls`): request, response and `failureDetail` are
-   * empty.
+   * Whether the recorded data of the call was erased (`eraseCalls`): request, response and `failureDetail` are empty.
    */
   readonly erased: boolean;
   /** The profile that the request passed. Empty: none was required. */
@@ -387,9 +386,9 @@ export interface Delivery {
 }
 
 /**
- * One call, or one notification. A handler gets notifications only if it takes them: by HandleNotification, or
- * over a stream whose Hello has the activity in `notification_activities`. A notification has no request: the
- * fields of the request, `response` and `verificationProfile` are empty.
+ * One call, or one notification. A handler gets notifications only if it takes them: by HandleNotification, or over
+ * a stream whose Hello has the activity in `notification_activities`. A notification has no request: the fields of
+ * the request, `response` and `verificationProfile` are empty.
  */
 export class IncomingCall extends Request {
   /** The id of the call, new for each call. Use it as the key for work that must not be done twice. */
@@ -434,9 +433,8 @@ export class IncomingCall extends Request {
   /** Says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification. */
   readonly reason: CallReason;
   /**
-   * The W3C trace context of this attempt, as the header `traceparent` has it: the parent of the span of the
-   * handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
-   * traced.
+   * The W3C trace context of this attempt, as the header `traceparent` has it: the parent of the span of the handler.
+   * HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not traced.
    */
   readonly traceparent: string;
 
@@ -638,8 +636,8 @@ export interface MinuteStatistics {
   /** The start of the minute, by the clocks of the servers. */
   readonly startTime: Date;
   /**
-   * The part of the minute that the counts are of: 60 seconds, or less for the last one, which in its first 5
-   * seconds has zero.
+   * The part of the minute that the counts are of: 60 seconds, or less for the last one, which in its first 5 seconds
+   * has zero.
    */
   readonly durationMs: number;
   /** The calls that ended, by status and failure. Without those that have no call. */
@@ -663,8 +661,8 @@ export interface WorkStatistics {
   /** The number of deliveries that wait or run. Of an ordered case, only the first one counts. */
   readonly deliveryCount: number;
   /**
-   * How long ago the delivery that waits the longest became due. Zero if none is due. Deliveries of a paused
-   * activity count, too.
+   * How long ago the delivery that waits the longest became due. Zero if none is due. Deliveries of a paused activity
+   * count, too.
    */
   readonly deliveryDelayMs: number;
 }
