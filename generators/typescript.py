@@ -83,7 +83,7 @@ def _contract(contract: Contract) -> dict[Path, bytes]:
     rules = ["correctness/noUnusedImports", "source/organizeImports", "style/useImportType"]
     biome = [str(PACKAGE / "node_modules" / ".bin" / "biome"), "check", "--write", "--unsafe"]
     made = {}
-    for name, source in Modules(contract).modules().items():
+    for name, source in Modules(contract).modules(PACKAGE / "src").items():
         path = PACKAGE / "src" / "contract" / f"{name}.ts"
         command = [*biome, *(f"--only={rule}" for rule in rules), f"--stdin-file-path={path}"]
         formatted = subprocess.run(command, input=source.encode(), check=True, cwd=PACKAGE, stdout=subprocess.PIPE)

@@ -5,9 +5,10 @@ send a request (`_BY_HAND`).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
-from generators.contract import Contract, EnumValue, Field, Message, Method, camel, renamed, statement, wrapped
+from generators.contract import Contract, EnumValue, Field, Message, Method, camel, renamed, snake, statement, wrapped
 from generators.typescript_fields import (
     DEADLINE,
     INCOMING,
@@ -39,11 +40,20 @@ _CODES = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED
 """Codes that have a class of errors (`errors.ts`). Other errors of clients have a class for each reason."""
 _FACTS = {"close_reason": "CloseReason", "limit": "number | undefined", "status": "CallStatus"}
 """Facts of errors that are not text, with their types."""
-_HELPERS = (
-    *("bytesOf", "countOf", "dateOf", "deadlineOf", "durationFromMs", "durationOf", "factOf", "longOf", "messagesOf"),
-    *("msOf", "numberOf", "pairsOf", "present", "wordOf"),
+_USED = (
+    "concealing",
+    "errors",
+    "messages",
+    "option-checks",
+    "options",
+    "paging",
+    "pairs",
+    "request",
+    "response",
+    "rpc",
 )
-"""The functions of `messages.ts`."""
+"""Modules that are written by hand, whose exports the generated ones use."""
+_EXPORT = re.compile(r"^export (?:abstract |async )?(?:class|const|function\*?|interface|type) (\w+)", re.MULTILINE)
 _METADATA = re.compile(r" Metadata: (.*?\.)(?= |$)")
 _DEADLINE_COMMENT = "deadline is the time at which the signal of the handler aborts, by the clock of this machine."
 
@@ -69,14 +79,19 @@ class Modules:
         self._inputs = [each for name, each in contract.messages.items() if name in sent and name not in PAIRS]
         self._inputs.sort(key=lambda each: len(contract.reachable(each.name)))  # one that has others after them
         self._enums = [each for name, each in contract.enums.items() if name in received | sent]
+        self._elements = [*self._values, *self._inputs, *self._enums, *(each.request for each in self._methods)]
         self._fields.received = received
         messages = [*self._values, *responses, *(each.request for each in self._methods)]
         self._names = {field.name: name_of(field) for message in messages for field in message.fields}
         self._names |= {each.name: _method_name(each) for each in self._methods}
 
-    def modules(self) -> dict[str, str]:
-        """Return the source of each module by its name: not formatted, and with imports that it does not use."""
-        modules = {
+    def modules(self, by_hand: Path) -> dict[str, str]:
+        """Return the source of each module by its name: not formatted, and with imports that it does not use.
+
+        Args:
+            by_hand: The folder of the modules that are written by hand.
+        """
+        lines = {
             "client": self._client(),
             "converters": self._converters(),
             "enums": self._enum_module(),
@@ -87,44 +102,21 @@ class Modules:
             "response": self._response(),
             "values": self._value_module(),
         }
-        return {name: "\n".join([*self._imports(name), *lines]) for name, lines in modules.items()}
+        modules = {name: "\n".join(each) for name, each in lines.items()}
+        sources = {f"./{name}.js": source for name, source in modules.items()}
+        sources |= {f"../{name}.js": (by_hand / f"{name}.ts").read_text() for name in _USED}
+        exports = {path: dict.fromkeys(_EXPORT.findall(source)) for path, source in sources.items()}
+        return {name: "\n".join([*self._imports(f"./{name}.js", exports), source]) for name, source in modules.items()}
 
-    def _imports(self, name: str) -> Iterator[str]:
-        """Yield the imports of all modules, except of the module itself."""
-        used = {
-            self._fields.pb(each.name).partition(".")[0] for each in (*self._contract.messages.values(), *self._enums)
-        }
-        files = [each.module for each in self._contract.files if camel(each.module) in used]
-        yield from (f'import * as {camel(each)} from "../gen/callback/v1/{each}_pb.js";' for each in files)
-        values = {each.value_name for each in self._values} - {"Response"}
-        converters = [converter(each, "From") for each in self._values] + [
-            converter(each, "To") for each in self._inputs
-        ]
-        options = {_options_name(each) for each in self._requests} - {"RequestOptions"}
-        sources = {
-            "@bufbuild/protobuf": "create",
-            "@bufbuild/protobuf/wkt": "durationMs, timestampDate, timestampFromDate",
-            "../concealing.js": "Concealing, conceal, Given, secretOf",
-            "../errors.js": "CallbackError",
-            "../messages.js": ", ".join(_HELPERS),
-            "../option-checks.js": "REQUEST, WATCHING",
-            "../options.js": "RequestOptions, WatchingOptions",
-            "../paging.js": "itemsOf, Page",
-            "../pairs.js": "checkPairs, Headers, Query",
-            "../request.js": "LATEST, Request, RequestAttributes",
-            "../response.js": "checkSent, receivedResponse, Response",
-            "../rpc.js": "Connection",
-            "./converters.js": ", ".join(converters),
-            "./enums.js": ", ".join(each.name for each in self._enums),
-            "./options.js": ", ".join(sorted(options)),
-            "./reasons.js": "ErrorReason",
-            "./values.js": ", ".join(
-                sorted(values | {_page_name(each) for each in self._methods if _page_fields(each)})
-            ),
-        }
-        yield from (f'import {{ {names} }} from "{path}";' for path, names in sources.items() if path != f"./{name}.js")
-        namespaces = {"checks": "../checks.js", "enums": "./enums.js", "requests": "./requests.js"}
-        yield from (f'import * as {each} from "{path}";' for each, path in namespaces.items() if each != name)
+    def _imports(self, own: str, exports: Mapping[str, Iterable[str]]) -> Iterator[str]:
+        """Yield the imports of a module: all that others export."""
+        yield 'import { create } from "@bufbuild/protobuf";'
+        yield 'import { durationMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";'
+        for module in {self._fields.pb(each.name).partition(".")[0] for each in self._elements}:
+            yield f'import * as {module} from "../gen/callback/v1/{snake(module)}_pb.js";'
+        for name, path in {"checks": "../checks.js", "enums": "./enums.js", "requests": "./requests.js"}.items():
+            yield f'import * as {name} from "{path}";'
+        yield from (f'import {{ {", ".join(names)} }} from "{path}";' for path, names in exports.items() if path != own)
         yield ""
 
     def _text(self, comment: str, name: str, message: Message | None = None, unset: str = "") -> str:
