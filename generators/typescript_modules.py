@@ -79,7 +79,7 @@ class Modules:
         self._inputs = [each for name, each in contract.messages.items() if name in sent and name not in PAIRS]
         self._inputs.sort(key=lambda each: len(contract.reachable(each.name)))  # one that has others after them
         self._enums = [each for name, each in contract.enums.items() if name in received | sent]
-        self._elements = [*self._values, *self._inputs, *self._enums, *(each.request for each in self._methods)]
+        self._used = {*received, *sent, *(each.request.name for each in self._methods)} - {*PAIRS}
         self._fields.received = received
         messages = [*self._values, *responses, *(each.request for each in self._methods)]
         self._names = {field.name: name_of(field) for message in messages for field in message.fields}
@@ -112,7 +112,7 @@ class Modules:
         """Yield the imports of a module: all that others export."""
         yield 'import { create } from "@bufbuild/protobuf";'
         yield 'import { durationMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";'
-        for module in {self._fields.pb(each.name).partition(".")[0] for each in self._elements}:
+        for module in {self._fields.pb(each).partition(".")[0] for each in self._used}:
             yield f'import * as {module} from "../gen/callback/v1/{snake(module)}_pb.js";'
         for name, path in {"checks": "../checks.js", "enums": "./enums.js", "requests": "./requests.js"}.items():
             yield f'import * as {name} from "{path}";'
