@@ -112,24 +112,17 @@ class Fields:
                 return f"{source}.map({convert})"
             made = f"{convert}({source} ?? create({self.pb(field.type)}Schema))"
             return made if field.is_always_set else f"{source} && {convert}({source})"
+        one, each = _FROM.get(field.type, ("{}", ""))
         if field.kind == "enum":
-            word = f"wordOf({self.pb(field.type)}, {'each' if field.is_repeated else source})"
-            word = (
-                word if may_be_absent(field) else f"{word} ?? {self._empty(field)}" if not field.is_repeated else word
-            )
-            return f'{source}.map((each) => {word} ?? "UNKNOWN")' if field.is_repeated else word
-        if field.type not in _FROM:
-            return source
-        one, each = _FROM[field.type]
+            one, each = (f"wordOf({self.pb(field.type)}, {word})" for word in ("{}", "each"))
+            each = f'(each) => {each} ?? "UNKNOWN"'
+        made = one.format(source)
         if field.is_repeated:
-            return f"{source}.map({each})"
-        if field.type in _LONG:
-            return (
-                f"{source} === undefined ? undefined : {one.format(source)}"
-                if field.has_presence
-                else one.format(source)
-            )
-        return one.format(source) if may_be_absent(field) else f"{one.format(source)} ?? {self._empty(field)}"
+            return f"{source}.map({each})" if each else source
+        if field.type in _LONG and field.has_presence:
+            return f"{source} === undefined ? undefined : {made}"
+        can_be_unset = field.kind == "enum" or field.type in {"Timestamp", "Duration"}
+        return f"{made} ?? {self._empty(field)}" if can_be_unset and not may_be_absent(field) else made
 
     def sent_value(self, field: Field, source: str) -> str:
         """Return the expression that makes a field of a message from an attribute that may be undefined."""

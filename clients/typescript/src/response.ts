@@ -31,7 +31,7 @@ export class Response extends ResponseFields {
    * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
    * @param attributes The other attributes.
    * @throws TypeError: An attribute does not exist or has the wrong type.
-   * @throws RangeError: The code is no whole number of 32 bits. The server refuses other wrong ones.
+   * @throws RangeError: The code is no whole number, or is negative. The server refuses other wrong ones.
    */
   constructor(body?: Uint8Array | string, attributes: Omit<ResponseAttributes, "body"> = {}) {
     checkOptions(new.target.name, attributes, CHECKS, EXAMPLE);
