@@ -1,7 +1,6 @@
 """Stubs of the released contract: generated from its archive and compiled. `stubs.py [LANGUAGE …]`."""
 
 import argparse
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -236,6 +235,22 @@ def compile_ts_proto(contract, folder):
     compile_typescript(folder)
 
 
+def load_in_javascript(contract, folder):
+    """Load the files with `@grpc/proto-loader`, which reads the contract itself, and its options with it."""
+    (folder / "package.json").write_text(PROTO_LOADER)
+    run("npm", "install", "--silent", "--ignore-scripts", "--no-package-lock", folder=folder)
+    names = [name for name in contract.files if name.startswith("callback/") and name != "callback/v1/rules.proto"]
+    run("node", "-e", LOAD, contract.folder, *names, folder=folder)
+
+
+PROTO_LOADER = '{"private": true, "dependencies": {"@grpc/grpc-js": "^1.14.7", "@grpc/proto-loader": "^0.8.0"}}'
+LOAD = """
+const [folder, ...names] = process.argv.slice(1);
+const files = require("@grpc/proto-loader").loadSync(names, { includeDirs: [folder] });
+require("@grpc/grpc-js").loadPackageDefinition(files).callback.v1.WorkerService.service.Work || process.exit(1);
+"""
+
+
 def compile_typescript(folder):
     """Compile the folder `src` strictly."""
     (folder / "tsconfig.json").write_text(TSCONFIG)
@@ -261,6 +276,7 @@ LANGUAGES = {
     ),
     "C#": Language(("protoc", "mcs"), "mono-mcs protobuf-compiler", compile_csharp, is_quick=True),
     "Go": Language(("go",), "golang", compile_go, is_quick=True),
+    "JavaScript (proto-loader)": Language(("node", "npm"), "nodejs npm", load_in_javascript),
     "Java": Language(
         ("protoc", "grpc_java_plugin", "javac", *(JARS / f"{name}.jar" for name in JAVA_LIBRARIES)),
         "default-jdk-headless libgrpc-java libprotobuf-java protobuf-compiler protobuf-compiler-grpc-java-plugin",
@@ -287,10 +303,10 @@ LANGUAGES = {
 
 def unpack(folder):
     """Make the archive of the contract, and unpack it into a folder."""
-    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
-    tasks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tasks)
-    archive = tasks.archive_contract(folder)
+    sys.path.insert(0, str(ROOT))  # for the generators
+    from generators.descriptors import archive_contract
+
+    archive = archive_contract(folder)
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return Contract(folder / archive.name.removesuffix(".tar.gz"))
