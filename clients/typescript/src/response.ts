@@ -106,10 +106,11 @@ export function checkSent(name: string, value: unknown): asserts value is Respon
   checkResponse(name, value);
   if (value.body !== undefined && value.body.length > LARGEST_BODY) {
     const description = "is larger than a request can be";
+    const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     throw new InvalidRequestError(description, {
       code: "INVALID_ARGUMENT",
       reason: ErrorReason.INVALID_REQUEST,
-      violations: [{ field: `${name}.response_body`, description, rule: "bytes.max_len" }],
+      violations: [{ field: `${field}.response_body`, description, rule: "bytes.max_len" }],
     });
   }
 }

@@ -292,10 +292,17 @@ describe("a client", () => {
     });
     await assert.rejects(client.generateCallbackUrl("record", "text" as never), TypeError);
     await assert.rejects(client.generateCallbackUrl("record", new Response(), { getGuard: "ON" as never }), TypeError);
-    await assert.rejects(
-      client.generateCallbackUrl("record", new Response(new Uint8Array(2 ** 24))),
-      InvalidRequestError,
-    );
+    const large = new Response(new Uint8Array(2 ** 24));
+    for (const [path, made] of [
+      ["response", client.generateCallbackUrl("record", large)],
+      ["closed_response", client.generateCallbackUrl("record", new Response(), { closedResponse: large })],
+    ] as const) {
+      await assert.rejects(made, (error) => {
+        assert(error instanceof InvalidRequestError);
+        assert.equal(error.violations[0]?.field, `${path}.response_body`);
+        return true;
+      });
+    }
   });
 
   test("cancels a request by its signal", async () => {
