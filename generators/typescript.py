@@ -1,7 +1,7 @@
 """Generate what the TypeScript client has from the contract and from this repository.
 
 1. `src/gen`: messages and services, by protoc-gen-es. The rules (`buf.validate`) are left out: the server checks them.
-2. `src/reasons.ts`: the reasons for refusals, with the comments of the contract.
+2. `src/contract`: enums, reasons, values, converters, options, requests and methods (`typescript_modules.py`).
 3. The licence, and the version in `package.json` and `package-lock.json`, which are those of `pyproject.toml`.
 """
 
@@ -17,13 +17,14 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from generators.contract import Contract, statement
+from generators.contract import Contract
 from generators.descriptors import ROOT, bare_contract, protoc
+from generators.typescript_modules import Modules
 
 PACKAGE = ROOT / "clients" / "typescript"
 """The TypeScript client."""
 _GENERATED = PACKAGE / "src" / "gen"
-OWNED = ("src/gen/**/*.ts",)
+OWNED = ("src/contract/*.ts", "src/gen/**/*.ts")
 """Patterns of files that only this generator writes, in PACKAGE."""
 _CONTRACT = tuple(
     f"callback/v1/{name}.proto"
@@ -51,7 +52,7 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     install_packages()
     return {
         **_messages(files),
-        PACKAGE / "src" / "reasons.ts": _reasons(contract).encode(),
+        **_contract(contract),
         PACKAGE / "LICENSE": (ROOT / "LICENSE").read_bytes(),
         **{PACKAGE / name: _with_version(PACKAGE / name) for name in ("package.json", "package-lock.json")},
     }
@@ -77,19 +78,17 @@ def _folder_of(package: str) -> Path:
     return Path(*spec.submodule_search_locations or ())
 
 
-def _reasons(contract: Contract) -> str:
-    """Return the module of the error reasons, each with the comment of the contract."""
-    lines = [
-        "// Generated from the contract: `python3 tasks.py generate`.",
-        "",
-        "/** Every reason for a refusal, with the gRPC status that it comes with. */",
-        "export const ErrorReason = {",
-    ]
-    for reason in contract.reasons:
-        what = statement(reason.comment, reason.name).replace("Metadata:", "Facts:")
-        lines += [f"  /** {what} ({reason.grpc_code}) */", f'  {reason.word}: "{reason.word}",']
-    lines += ["} as const;", "", "export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];", ""]
-    return "\n".join(lines)
+def _contract(contract: Contract) -> dict[Path, bytes]:
+    """Return the modules that have the contract as the rest of the client uses it, as biome formats them."""
+    rules = ["correctness/noUnusedImports", "source/organizeImports", "style/useImportType"]
+    biome = [str(PACKAGE / "node_modules" / ".bin" / "biome"), "check", "--write", "--unsafe"]
+    made = {}
+    for name, source in Modules(contract).modules(PACKAGE / "src").items():
+        path = PACKAGE / "src" / "contract" / f"{name}.ts"
+        command = [*biome, *(f"--only={rule}" for rule in rules), f"--stdin-file-path={path}"]
+        formatted = subprocess.run(command, input=source.encode(), check=True, cwd=PACKAGE, stdout=subprocess.PIPE)
+        made[path] = b"// Generated from the contract: `python3 tasks.py generate`.\n\n" + formatted.stdout
+    return made
 
 
 def _with_version(path: Path) -> bytes:

@@ -90,7 +90,7 @@ func WithVerificationProfile(value string) GenerateOption {
 	})
 }
 
-// WithGetGuard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with
+// WithGetGuard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
 // WithVerificationProfile is refused: a person cannot sign a request.
 func WithGetGuard(value GetGuard) GenerateOption {
 	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {

@@ -130,7 +130,7 @@ func (c *Client) ListOwnerCallsPage(ctx context.Context, query OwnerCallQuery) (
 	return ownerCallPageOf(reply), nil
 }
 
-// EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+// EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
 // failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
 // statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or
 // 3xx this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file
@@ -174,7 +174,8 @@ func (c *Client) PauseActivity(ctx context.Context, activity string, reason stri
 	return err
 }
 
-// ResumeActivity undoes PauseActivity. Needs the role admin. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+// ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role admin. Fails with
+// INVALID_REQUEST or STORE_UNAVAILABLE.
 func (c *Client) ResumeActivity(ctx context.Context, activity string) error {
 	request := &v1.ResumeActivityRequest{
 		CallbackActivity: activity,

@@ -174,9 +174,9 @@ type WatchQuery struct {
 	Activity string
 	// Labels selects events of cases that have all of these labels. Default empty: all. At most 16.
 	Labels map[string]string
-	// CaseID selects events of this case. Default empty: all. Without ResumeToken the case must exist; otherwise the RPC
-	// fails with CALLBACK_NOT_FOUND. With ResumeToken the case may be deleted already: the remaining events are still
-	// sent.
+	// CaseID selects events of this case. Default empty: all. Without a ResumeToken the case must exist; otherwise the
+	// RPC fails with CALLBACK_NOT_FOUND. With a ResumeToken the case may be deleted already: the remaining events are
+	// still sent.
 	CaseID string
 	// ResumeToken is the token of the last event that the client handled, or of the last message, in a watch with the
 	// same filter. Default empty: start now. At most 4,000 characters.

@@ -132,7 +132,7 @@ def test_a_word_of_a_newer_version_is_unknown_and_is_read_where_that_is_allowed(
     [
         ([], "Callback must be an object, not list"),
         ({"status": "NEW"}, "'NEW' is not one of OPEN, IN_PROGRESS, CLOSED"),
-        ({"statuss": "OPEN"}, 'no field named "statuss"'),
+        ({"stat": "OPEN"}, 'no field named "stat"'),
         ({"owner": 3}, "owner"),
         ({"response": {"responseBody": 3}}, "responseBody must be text; give other bytes as responseBodyBase64"),
         ({"response": {"responseBodyBase64": "?"}}, "responseBodyBase64 must be base64"),

@@ -70,14 +70,23 @@ export function mustBeNumber(expected: string, holds: (value: number) => boolean
   };
 }
 
-/** Return the check of an object with options of its own. */
-export function nested(checks: Readonly<Record<string, Check>>, example: string): Check {
-  return (name, value) => checkOptions(name, value, checks, `${name}: ${example}`);
+/** Return the check of an object with options of its own, of which some are required. */
+export function nested(
+  checks: Readonly<Record<string, Check>>,
+  example: string,
+  required: readonly string[] = [],
+): Check {
+  return (name, value) => {
+    checkOptions(name, value, checks, `${name}: ${example}`);
+    for (const each of required) {
+      checks[each]?.(`${name}.${each}`, (value as Record<string, unknown>)[each]);
+    }
+  };
 }
 
 /** Return the check of an array, and of each of its values. */
-export function arrayOf(what: string, each: Check): Check {
-  const array = must(`an array of ${what}`, Array.isArray);
+export function arrayOf(each: Check): Check {
+  const array = must("an array", Array.isArray);
   return (name, value) => {
     array(name, value);
     (value as unknown[]).forEach((one, index) => {
@@ -98,6 +107,7 @@ export function wordOf(words: Readonly<Record<string, string>>): Check {
 }
 
 export const text = must("text", (value) => typeof value === "string");
+export const bytes = must("text or bytes", (value) => typeof value === "string" || value instanceof Uint8Array);
 export const boolean = must("true or false", (value) => typeof value === "boolean");
 export const func = must("a function", (value) => typeof value === "function");
 export const file = must("the path of a file", (value) => typeof value === "string" || value instanceof URL);
@@ -112,9 +122,10 @@ export const someMs = mustBeNumber("0 or a positive number of milliseconds, at m
 });
 export const endlessMs = mustBeNumber("a positive number of milliseconds, or Infinity", (value) => value > 0);
 export const graceMs = mustBeNumber("0 or a positive number of milliseconds, or Infinity", (value) => value >= 0);
-export const count = mustBeNumber("a whole number, at least 0", (value) => {
+export const whole32 = mustBeNumber("a whole number, at least 0", (value) => {
   return Number.isInteger(value) && value >= 0 && value < 2 ** 31;
 });
+export const whole64 = mustBeNumber("a whole number, at least 0", (value) => Number.isSafeInteger(value) && value >= 0);
 
 const object = must("an object of names and texts", isObject);
 

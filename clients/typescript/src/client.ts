@@ -1,39 +1,28 @@
-/** Client of the `CallbacksService`: generate URLs, set responses, answer calls, read and watch what arrived. */
+/** Client of a server: generate URLs, set responses, answer calls, read and watch what arrived. */
 
+import { randomUUID } from "node:crypto";
 import { inspect } from "node:util";
-import { create, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
 import { checkOptions } from "./checks.js";
 import { Backoff, pause } from "./connection/backoff.js";
-import * as converters from "./converters.js";
+import { ContractClient } from "./contract/client.js";
+import { callbackFrom, callFrom, generatedCallbackFrom } from "./contract/converters.js";
+import { CallbackClosedError, RequestIdUnsupportedError } from "./contract/errors.js";
+import type { GenerateOptions, WatchOptions } from "./contract/options.js";
+import { ErrorReason } from "./contract/reasons.js";
+import { generateCallbackUrlRequest, watchCallsRequest } from "./contract/requests.js";
+import type { Call, Callback, GeneratedCallback } from "./contract/values.js";
 import type { Answer, Reject } from "./decisions.js";
-import type { CallFilter } from "./enums.js";
-import { CallbackClosedError, CallbackError, DeadlineExceededError, RequestIdUnsupportedError } from "./errors.js";
-import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
-import * as ops from "./gen/callback/v1/operations_service_pb.js";
-import { REQUEST, WAIT } from "./option-checks.js";
-import type {
-  ClientOptions,
-  GenerateOptions,
-  ListActivitiesOptions,
-  ListCallbacksOptions,
-  ListOptions,
-  ListOwnerCallsOptions,
-  PauseOptions,
-  RequestOptions,
-  SetResponseOptions,
-  WaitOptions,
-  WatchOptions,
-} from "./options.js";
-import { ErrorReason } from "./reasons.js";
-import type { Call } from "./request.js";
-import * as requests from "./requests.js";
+import { DeadlineExceededError } from "./errors.js";
+import { CallbacksService, type GenerateCallbackUrlResponse } from "./gen/callback/v1/callbacks_service_pb.js";
+import { present } from "./messages.js";
+import { WAIT } from "./option-checks.js";
+import type { ClientOptions, RequestOptions, SetResponseOptions, WaitOptions } from "./options.js";
+import { answerCallRequest, resolveCallbackRequest, setResponseRequest } from "./requests.js";
 import type { Response } from "./response.js";
 import { Connection } from "./rpc.js";
-import type { Activity, Callback, Finding, GeneratedCallback, Page, PausedActivity, Statistics } from "./values.js";
 import { type CallWatch, openWatch } from "./watch.js";
 
-const { method } = pb.CallbacksService;
-const { method: operations } = ops.OperationsService;
+const { method } = CallbacksService;
 
 /**
  * A client of one Callback server.
@@ -52,7 +41,7 @@ const { method: operations } = ops.OperationsService;
  * wrong type, and an option that does not exist, is a `TypeError` that names it; a number that is out of range is a
  * `RangeError`.
  */
-export class CallbackClient implements Disposable, AsyncDisposable {
+export class CallbackClient extends ContractClient implements Disposable, AsyncDisposable {
   readonly #connection: Connection;
 
   /**
@@ -64,7 +53,9 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws Error of Node: `tokenFile` or a file of `tls` cannot be read.
    */
   constructor(options: ClientOptions = {}) {
-    this.#connection = new Connection(options);
+    const connection = new Connection(options);
+    super(connection);
+    this.#connection = connection;
   }
 
   /**
@@ -112,10 +103,10 @@ export class CallbackClient implements Disposable, AsyncDisposable {
     options: GenerateOptions = {},
   ): Promise<GeneratedCallback> {
     const { retry, logger } = this.#connection;
-    const request = requests.generateRequest(activity, response, options);
-    request.requestId ||= retry ? requests.newRequestId() : "";
+    const request = generateCallbackUrlRequest(activity, response, options);
+    request.requestId ||= retry ? randomUUID() : "";
     const backoff = this.#connection.backoff(options);
-    let reply: pb.GenerateCallbackUrlResponse;
+    let reply: GenerateCallbackUrlResponse;
     try {
       reply = await this.#connection.request(method.generateCallbackUrl, request, options, { backoff });
     } catch (error) {
@@ -125,7 +116,7 @@ export class CallbackClient implements Disposable, AsyncDisposable {
       request.requestId = "";
       reply = await this.#connection.request(method.generateCallbackUrl, request, options, { backoff, once: true });
     }
-    const made = converters.generatedFrom(reply);
+    const made = generatedCallbackFrom(reply);
     for (const { text } of made.warnings) {
       logger.warn({ caseId: made.caseId, text }, "callback_warning");
     }
@@ -147,8 +138,9 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws TypeError: `reset` names another attribute, or one that `response` sets.
    */
   async setResponse(caseId: string, response: Response, options: SetResponseOptions = {}): Promise<Callback> {
-    const request = requests.setResponseRequest(caseId, response, options);
-    return caseOf(await this.#connection.request(method.setResponse, request, options));
+    const request = setResponseRequest(caseId, response, options);
+    const reply = await this.#connection.request(method.setResponse, request, options);
+    return callbackFrom(present("callback", reply.callback));
   }
 
   /**
@@ -165,8 +157,9 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws UnavailableError: No response arrived. Safe to send again.
    */
   async answerCall(callId: string, answer?: Answer | Reject, options: RequestOptions = {}): Promise<Call> {
-    const request = requests.answerRequest(callId, answer);
-    return callOf(await this.#request(method.answerCall, request, options));
+    const request = answerCallRequest(callId, answer, options);
+    const reply = await this.#connection.request(method.answerCall, request, options);
+    return callFrom(present("call", reply.call));
   }
 
   /**
@@ -187,231 +180,9 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws TypeError: The answer keeps the case open, or closes it.
    */
   async resolveCallback(caseId: string, answer?: Answer | Reject, options: RequestOptions = {}): Promise<Callback> {
-    const request = requests.resolveRequest(caseId, answer);
-    return caseOf(await this.#request(method.resolveCallback, request, options));
-  }
-
-  /**
-   * Close a case immediately, in any status, and return it.
-   *
-   * Running calls continue, and their callers get a response. Closing a closed case has no effect.
-   *
-   * @throws NotFoundError: The case does not exist.
-   * @throws UnavailableError: No response arrived. Safe to send again.
-   */
-  async closeCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
-    const request = create(pb.CloseCallbackRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return caseOf(await this.#request(method.closeCallback, request, options));
-  }
-
-  /**
-   * Set the time at which a case expires, later or earlier than before, and return the case.
-   *
-   * @param expireTime The time: later than now, and within the maximum of the server.
-   * @throws InvalidRequestError: The time is not later than now, or too late.
-   * @throws NotFoundError: The case does not exist.
-   * @throws CallbackClosedError: The case is closed.
-   * @throws UnavailableError: No response arrived. Safe to send again.
-   */
-  async extendCallback(caseId: string, expireTime: Date, options: RequestOptions = {}): Promise<Callback> {
-    const request = requests.extendRequest(caseId, expireTime);
-    return caseOf(await this.#request(method.extendCallback, request, options));
-  }
-
-  /**
-   * Erase the recorded content of all calls of a case permanently, and return how many calls had content.
-   *
-   * The headers, query, body, client address, failure detail and response of each call are deleted. The case with its
-   * response and labels stays, and so do the ids, times and status of the calls. One exception: a pending delivery becomes
-   * DEAD, and after a fallback of 2xx or 3xx this ends its call and changes the case. Nothing will be recorded of a call
-   * that is running. If the client sent the request again after a lost response, the number is that of the last attempt
-   * and can be 0.
-   *
-   * @throws NotFoundError: The case does not exist.
-   * @throws UnavailableError: No response arrived. Safe to send again.
-   */
-  async eraseCalls(caseId: string, options: RequestOptions = {}): Promise<number> {
-    const request = create(pb.EraseCallsRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return Number((await this.#request(method.eraseCalls, request, options)).erasedCallCount);
-  }
-
-  /**
-   * Return a case.
-   *
-   * @throws NotFoundError: The case does not exist.
-   * @throws UnavailableError: No response arrived.
-   */
-  async getCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
-    const request = create(pb.GetCallbackRequestSchema, { callbackCaseId: requests.requireText("caseId", caseId) });
-    return caseOf(await this.#request(method.getCallback, request, options));
-  }
-
-  /**
-   * Yield cases, newest first, without their bodies. Pages are requested as needed.
-   *
-   * @throws InvalidRequestError: An option is out of range.
-   * @throws PermissionDeniedError: The owner is another one, and the principal lacks the role admin.
-   * @throws UnavailableError: No response arrived.
-   */
-  listCallbacks(options: ListCallbacksOptions = {}): AsyncGenerator<Callback, void, undefined> {
-    return itemsOf((page) => this.listCallbacksPage(page), options);
-  }
-
-  /** Return one page of `listCallbacks`. */
-  async listCallbacksPage(options: ListCallbacksOptions = {}): Promise<Page<Callback>> {
-    const request = requests.listCallbacksRequest(options);
-    const reply = await this.#connection.request(method.listCallbacks, request, options);
-    const searchedTo = converters.dateOf(reply.searchedTo);
-    return { items: reply.callbacks.map(converters.callbackFrom), nextPageToken: reply.nextPageToken, searchedTo };
-  }
-
-  /**
-   * Return a recorded call, with its body.
-   *
-   * @throws NotFoundError: The call does not exist, or is past its retention.
-   * @throws UnavailableError: No response arrived.
-   */
-  async getCall(callId: string, options: RequestOptions = {}): Promise<Call> {
-    const request = create(pb.GetCallRequestSchema, { callId: requests.requireText("callId", callId) });
-    return callOf(await this.#request(method.getCall, request, options));
-  }
-
-  /**
-   * Yield the recorded calls of a case, newest first, without their bodies. Pages are requested as needed.
-   *
-   * @throws InvalidRequestError: An option is out of range.
-   * @throws NotFoundError: The case does not exist.
-   * @throws UnavailableError: No response arrived.
-   */
-  listCalls(caseId: string, options: ListOptions = {}): AsyncGenerator<Call, void, undefined> {
-    return itemsOf((page) => this.listCallsPage(caseId, page), options);
-  }
-
-  /** Return one page of `listCalls`. */
-  async listCallsPage(caseId: string, options: ListOptions = {}): Promise<Page<Call>> {
-    const request = requests.listCallsRequest(caseId, options);
-    const reply = await this.#connection.request(method.listCalls, request, options);
-    return pageOf(reply.calls.map(converters.callFrom), reply);
-  }
-
-  /**
-   * Yield calls of all cases of an owner, newest first, without their bodies. Pages are requested as needed.
-   *
-   * @param only The calls to list: held calls that wait for their answer, or those whose delivery is dead.
-   * @throws InvalidRequestError: An option is out of range.
-   * @throws PermissionDeniedError: The principal may not list for the owner.
-   * @throws UnavailableError: No response arrived.
-   */
-  listOwnerCalls(only: CallFilter, options: ListOwnerCallsOptions = {}): AsyncGenerator<Call, void, undefined> {
-    return itemsOf((page) => this.listOwnerCallsPage(only, page), options);
-  }
-
-  /** Return one page of `listOwnerCalls`. */
-  async listOwnerCallsPage(only: CallFilter, options: ListOwnerCallsOptions = {}): Promise<Page<Call>> {
-    const request = requests.listOwnerCallsRequest(only, options);
-    const reply = await this.#connection.request(method.listOwnerCalls, request, options);
-    return pageOf(reply.calls.map(converters.callFrom), reply);
-  }
-
-  /**
-   * Run the handler of a recorded call again in the background, and return the call in its current state.
-   *
-   * The replay does not change what the caller got, nor the case unless the handler closes it. `delivery` shows its
-   * progress: as in ACK mode, the server retries until the handler succeeds. A delivery that waits for its next attempt is
-   * attempted now; after a fallback of 2xx or 3xx, that attempt can end the call and change the case.
-   *
-   * @throws NotFoundError: The call does not exist, or is past its retention.
-   * @throws CallNotReplayableError: The call is running, its stored request is not complete or was erased, or its activity
-   *   has no handler.
-   * @throws UnavailableError: No response arrived. Safe to send again, but the call may then be handled twice.
-   */
-  async replayCall(callId: string, options: RequestOptions = {}): Promise<Call> {
-    const request = create(pb.ReplayCallRequestSchema, { callId: requests.requireText("callId", callId) });
-    return callOf(await this.#request(method.replayCall, request, options));
-  }
-
-  /**
-   * Pause the deliveries of an activity (ACK mode and replays), until it is resumed. Requires the role admin.
-   *
-   * No delivery starts after this; running ones finish. Calls with a waiting caller are not affected.
-   *
-   * @throws InvalidRequestError: The activity never has deliveries, or the reason is too long.
-   * @throws PermissionDeniedError: The principal lacks the role admin.
-   * @throws UnavailableError: No response arrived. Safe to send again.
-   */
-  async pauseActivity(activity: string, options: PauseOptions = {}): Promise<void> {
-    const request = requests.pauseRequest(activity, options);
-    await this.#connection.request(operations.pauseActivity, request, options);
-  }
-
-  /**
-   * Resume the deliveries of an activity after `pauseActivity`. Requires the role admin.
-   *
-   * @throws PermissionDeniedError: The principal lacks the role admin.
-   * @throws UnavailableError: No response arrived. Safe to send again.
-   */
-  async resumeActivity(activity: string, options: RequestOptions = {}): Promise<void> {
-    const callbackActivity = requests.requireText("activity", activity);
-    const request = create(ops.ResumeActivityRequestSchema, { callbackActivity });
-    await this.#request(operations.resumeActivity, request, options);
-  }
-
-  /**
-   * Yield the activities that are served, by name, with what waits for each. Pages are requested as needed.
-   *
-   * Activities that nothing serves are yielded, too, if a callback of the owner for them is open or, for an administrator,
-   * if a delivery waits.
-   *
-   * @throws InvalidRequestError: An option is out of range.
-   * @throws PermissionDeniedError: The principal may not list for the owner.
-   * @throws UnavailableError: No response arrived.
-   */
-  listActivities(options: ListActivitiesOptions = {}): AsyncGenerator<Activity, void, undefined> {
-    return itemsOf((page) => this.listActivitiesPage(page), options);
-  }
-
-  /** Return one page of `listActivities`. */
-  async listActivitiesPage(options: ListActivitiesOptions = {}): Promise<Page<Activity>> {
-    const request = requests.listActivitiesRequest(options);
-    const reply = await this.#connection.request(operations.listActivities, request, options);
-    return pageOf(reply.activities.map(converters.activityFrom), reply);
-  }
-
-  /**
-   * Return the paused activities, sorted by name, with who paused each, and why. Requires the role admin.
-   *
-   * @throws PermissionDeniedError: The principal lacks the role admin.
-   * @throws UnavailableError: No response arrived.
-   */
-  async listPausedActivities(options: RequestOptions = {}): Promise<PausedActivity[]> {
-    const request = create(ops.ListPausedActivitiesRequestSchema);
-    const reply = await this.#request(operations.listPausedActivities, request, options);
-    return reply.pausedActivities.map(converters.pausedFrom);
-  }
-
-  /**
-   * Return what the servers have done in the last hour, and what waits now. Requires the role admin.
-   *
-   * @throws PermissionDeniedError: The principal lacks the role admin.
-   * @throws UnavailableError: No response arrived.
-   */
-  async getStatistics(options: RequestOptions = {}): Promise<Statistics> {
-    const request = create(ops.GetStatisticsRequestSchema);
-    return converters.statisticsFrom(await this.#request(operations.getStatistics, request, options));
-  }
-
-  /**
-   * Return what the server that responds finds in a check of itself, its store and its targets.
-   *
-   * The findings are at most a minute old. Requires the role admin.
-   *
-   * @throws PermissionDeniedError: The principal lacks the role admin.
-   * @throws UnavailableError: No response arrived.
-   */
-  async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
-    const request = create(ops.ListFindingsRequestSchema);
-    const reply = await this.#request(operations.listFindings, request, options);
-    return reply.findings.map(converters.findingFrom);
+    const request = resolveCallbackRequest(caseId, answer, options);
+    const reply = await this.#connection.request(method.resolveCallback, request, options);
+    return callbackFrom(present("callback", reply.callback));
   }
 
   /**
@@ -431,7 +202,7 @@ export class CallbackClient implements Disposable, AsyncDisposable {
    * @throws CallbackError: As for the iteration, see `CallWatch`.
    */
   async watchCalls(options: WatchOptions = {}): Promise<CallWatch> {
-    return openWatch(this.#connection, requests.watchRequest(options), options);
+    return openWatch(this.#connection, watchCallsRequest(options), options);
   }
 
   /**
@@ -477,16 +248,6 @@ export class CallbackClient implements Disposable, AsyncDisposable {
     }
   }
 
-  /** Send a request whose options are those of every request. */
-  async #request<Input extends DescMessage, Output extends DescMessage>(
-    called: DescMethod & { input: Input; output: Output },
-    message: MessageShape<Input>,
-    options: RequestOptions,
-  ): Promise<MessageShape<Output>> {
-    checkOptions(called.localName, options, REQUEST);
-    return this.#connection.request(called, message, options);
-  }
-
   /** Return the earliest stored call after a number that has ended, with its body. Undefined if none has. */
   async #findEndedCall(caseId: string, after: number, options: RequestOptions): Promise<Call | undefined> {
     const callback = await this.getCallback(caseId, options);
@@ -513,37 +274,4 @@ export class CallbackClient implements Disposable, AsyncDisposable {
     }
     return undefined;
   }
-}
-
-/** Yield the items of all pages, from the page of the options on. */
-async function* itemsOf<Item, Options extends ListOptions>(
-  fetch: (options: Options) => Promise<Page<Item>>,
-  options: Options,
-): AsyncGenerator<Item, void, undefined> {
-  let page = await fetch(options);
-  yield* page.items;
-  while (page.nextPageToken !== "") {
-    page = await fetch({ ...options, pageToken: page.nextPageToken });
-    yield* page.items;
-  }
-}
-
-function pageOf<Item>(items: readonly Item[], { nextPageToken }: { nextPageToken: string }): Page<Item> {
-  return { items, nextPageToken, searchedTo: undefined };
-}
-
-function caseOf({ callback }: { callback?: Parameters<typeof converters.callbackFrom>[0] | undefined }): Callback {
-  return converters.callbackFrom(present("callback", callback));
-}
-
-function callOf({ call }: { call?: Parameters<typeof converters.callFrom>[0] | undefined }): Call {
-  return converters.callFrom(present("call", call));
-}
-
-/** Return a part of a reply that every server sends. */
-function present<Message>(name: string, message: Message | undefined): Message {
-  if (message === undefined) {
-    throw new CallbackError(`the reply of the server has no ${name}`, { code: "UNKNOWN" });
-  }
-  return message;
 }

@@ -5,6 +5,7 @@
  */
 
 import { type InspectOptions, inspect } from "node:util";
+import type { Pairs, PairsLike } from "./pairs.js";
 
 /** What debug output has in place of a secret. */
 export const MASK = "***";
@@ -15,6 +16,14 @@ const secrets = new WeakMap<object, Secrets>();
 
 /** The attributes of a class, without its methods. */
 export type Attributes<T> = { [K in keyof T as T[K] extends (...args: never[]) => unknown ? never : K]: T[K] };
+
+/** What a program may pass as a value of a type. Text stands for its bytes in UTF-8. */
+type Input<V> = V extends Pairs ? PairsLike : V extends Uint8Array ? V | string : V;
+
+/** What a value is made from: each attribute except required ones can be left out. */
+export type Given<T, Required extends keyof Attributes<T> = never> = {
+  readonly [K in Exclude<keyof Attributes<T>, Required>]?: Input<Attributes<T>[K]> | undefined;
+} & Pick<Attributes<T>, Required>;
 
 /** Base class of values with secrets. */
 export abstract class Concealing {

@@ -1,12 +1,12 @@
 /**
- * The errors of this library, as one tree under `CallbackError`.
+ * The errors of this library, as one tree under `CallbackError`: these by what a program can do, and one for each other
+ * reason of a refusal, which are generated from the contract.
  *
  * Each error carries its reason and the metadata of the `ErrorInfo` as properties, so that a program never has to parse
- * a message or know gRPC. `ErrorReason`, the list of reasons, is generated from the contract.
+ * a message or know gRPC.
  */
 
-import { CallStatus, CloseReason } from "./enums.js";
-import type { ErrorReason } from "./reasons.js";
+import type { ErrorReason } from "./contract/reasons.js";
 
 /** The names of the gRPC status codes. */
 export type StatusCode =
@@ -85,49 +85,6 @@ export class NotFoundError extends CallbackError {
   override readonly name = "NotFoundError";
 }
 
-/** The case is closed, so its response cannot be changed, and no further call can arrive. */
-export class CallbackClosedError extends CallbackError {
-  override readonly name = "CallbackClosedError";
-  /** The reason why the case closed. */
-  get closeReason(): CloseReason {
-    return wordOf(CloseReason, this.facts["close_reason"]);
-  }
-}
-
-/** The call already has another answer, or ended without one. The request changed nothing. */
-export class CallAnsweredError extends CallbackError {
-  override readonly name = "CallAnsweredError";
-  /** The status of the call. */
-  get status(): CallStatus {
-    return wordOf(CallStatus, this.facts["status"]);
-  }
-}
-
-/** The handler decides on the calls: the answer mode of the case is not HOLD. */
-export class CallNotHeldError extends CallbackError {
-  override readonly name = "CallNotHeldError";
-}
-
-/** The case has been resolved with another answer. The request changed nothing. */
-export class CallbackResolvedError extends CallbackError {
-  override readonly name = "CallbackResolvedError";
-}
-
-/** The call cannot be replayed: it runs, its stored request is not complete, or its activity has no handler. */
-export class CallNotReplayableError extends CallbackError {
-  override readonly name = "CallNotReplayableError";
-}
-
-/** A case with the same request id and different content exists. */
-export class RequestIdReusedError extends CallbackError {
-  override readonly name = "RequestIdReusedError";
-}
-
-/** The server has no `state_key`, so it cannot return the same URL twice. Omit the `requestId`. */
-export class RequestIdUnsupportedError extends CallbackError {
-  override readonly name = "RequestIdUnsupportedError";
-}
-
 /** The request has no valid credentials: the token is missing, wrong or expired, or the certificate is unknown. */
 export class UnauthenticatedError extends CallbackError {
   override readonly name = "UnauthenticatedError";
@@ -142,31 +99,6 @@ export class PermissionDeniedError extends CallbackError {
   }
 }
 
-/** The owner has reached its quota of open cases. Nothing was stored. */
-export class TooManyOpenCallbacksError extends CallbackError {
-  override readonly name = "TooManyOpenCallbacksError";
-  /** The quota. Undefined if the server does not say. */
-  get limit(): number | undefined {
-    const limit = this.facts["limit"];
-    return limit !== undefined && /^\d+$/.test(limit) ? Number(limit) : undefined;
-  }
-}
-
-/** Events after the resume token are no longer stored. List the current state, then watch without a token. */
-export class WatchPositionLostError extends CallbackError {
-  override readonly name = "WatchPositionLostError";
-}
-
-/** The watcher reads events more slowly than they arrive. A client that retries resumes from its position. */
-export class WatcherTooSlowError extends CallbackError {
-  override readonly name = "WatcherTooSlowError";
-}
-
-/** The server has reached its limit of watchers, in total or for this principal. */
-export class TooManyWatchersError extends CallbackError {
-  override readonly name = "TooManyWatchersError";
-}
-
 /**
  * The server or its store is unreachable. Every request can be sent again. Send `generateCallbackUrl` with the same
  * `requestId`; otherwise the server may create a second case.
@@ -178,8 +110,4 @@ export class UnavailableError extends CallbackError {
 /** No response arrived in time. The server may or may not have executed the request. */
 export class DeadlineExceededError extends UnavailableError {
   override readonly name = "DeadlineExceededError";
-}
-
-function wordOf<Word extends string>(words: Readonly<Record<string, Word>>, word = ""): Word | "UNKNOWN" {
-  return words[word] ?? "UNKNOWN";
 }

@@ -1,15 +1,17 @@
 /** Execution of a handler: from the request of the server to the decision, or to a failure that reveals nothing. */
 
 import { MAX_MESSAGE_BYTES } from "./connection/channel.js";
-import { decisionTo, incomingCallFrom, isNotification, notificationFrom } from "./converters.js";
+import { incomingCallFrom } from "./contract/converters.js";
 import { Reject } from "./decisions.js";
 import type {
   HandleCallbackRequest,
   HandleCallbackResponse,
   RefuseAnswerRequest,
 } from "./gen/callback/v1/callback_handler_service_pb.js";
+import { CallReason } from "./gen/callback/v1/callback_pb.js";
 import type { Handlers } from "./handlers.js";
 import type { Logger } from "./logger.js";
+import { decisionTo } from "./requests.js";
 
 /** The largest answer, in bytes. The server accepts no larger message: it would end the stream. */
 export const MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024;
@@ -22,7 +24,7 @@ export function executionOf(request: HandleCallbackRequest, handlers: Handlers, 
   const { callbackActivity: activity, callId } = request;
   if (isNotification(request)) {
     const handler = handlers.getNotification(activity);
-    return handler && decide((context) => handler(notificationFrom(request), context));
+    return handler && decide((context) => handler(incomingCallFrom(request), context));
   }
   const handler = handlers.get(activity);
   return handler && decide((context) => handler(incomingCallFrom(request), context));
@@ -48,6 +50,11 @@ export function executionOf(request: HandleCallbackRequest, handlers: Handlers, 
       }
     };
   }
+}
+
+/** Return whether a request of the server is a notification. */
+function isNotification({ reason }: HandleCallbackRequest): boolean {
+  return reason !== CallReason.UNSPECIFIED && reason !== CallReason.CALL;
 }
 
 /** Log that an answer is larger than a message can be. Return the sentence for the server. */

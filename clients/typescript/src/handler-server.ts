@@ -64,7 +64,7 @@ const TLS = {
   certFile: file,
   keyFile: file,
   clientCaFile: file,
-  clientNames: arrayOf("names", text),
+  clientNames: arrayOf(text),
 } satisfies Checks<ServerTls>;
 
 const CHECKS = {

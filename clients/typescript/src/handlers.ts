@@ -26,9 +26,18 @@
  */
 
 import { described, text } from "./checks.js";
+import type { IncomingCall } from "./contract/values.js";
 import type { Answer } from "./decisions.js";
-import type { IncomingCall } from "./request.js";
-import type { Notification } from "./values.js";
+import type { Request } from "./request.js";
+
+/**
+ * What a handler is told without a call: a reminder is due, or the case has expired. It has what an `IncomingCall` has
+ * beside the request of a caller.
+ */
+export type Notification = Omit<
+  IncomingCall,
+  keyof Request | "method" | "queryString" | "clientAddress" | "messageId" | "choice" | "response"
+>;
 
 /** What a handler gets beside its call. */
 export interface HandlerContext {

@@ -7,8 +7,12 @@
 
 export { CallbackClient } from "./client.js";
 export type { Tls } from "./connection/tls.js";
+export * from "./contract/enums.js";
+export * from "./contract/errors.js";
+export type * from "./contract/options.js";
+export { ErrorReason } from "./contract/reasons.js";
+export * from "./contract/values.js";
 export { Accept, type AcceptAttributes, type Answer, Reject, type RejectAttributes } from "./decisions.js";
-export * from "./enums.js";
 export * from "./errors.js";
 export {
   HandlerServer,
@@ -16,28 +20,27 @@ export {
   type RunningHandlerServer,
   type ServerTls,
 } from "./handler-server.js";
-export { type Handler, type HandlerContext, Handlers, type NotificationHandler } from "./handlers.js";
+export {
+  type Handler,
+  type HandlerContext,
+  Handlers,
+  type Notification,
+  type NotificationHandler,
+} from "./handlers.js";
 export type { Logger } from "./logger.js";
 export type {
   ClientOptions,
-  GenerateOptions,
-  ListActivitiesOptions,
-  ListCallbacksOptions,
-  ListOptions,
-  ListOwnerCallsOptions,
-  PauseOptions,
   RequestOptions,
   Resettable,
   SetResponseOptions,
   TokenOptions,
   WaitOptions,
-  WatchOptions,
+  WatchingOptions,
 } from "./options.js";
+export type { Page } from "./paging.js";
 export { Headers, Pairs, type PairsLike, Query } from "./pairs.js";
 export type { RunOptions } from "./process.js";
-export { ErrorReason } from "./reasons.js";
-export { Call, IncomingCall, Request, type RequestAttributes, type TraceContext } from "./request.js";
+export { Request, type RequestAttributes, type TraceContext } from "./request.js";
 export { PageResponse, Redirect, Response, type ResponseAttributes } from "./response.js";
-export * from "./values.js";
 export type { CallWatch } from "./watch.js";
 export { type RunningWorker, Worker, type WorkerOptions } from "./worker.js";

@@ -1,109 +1,45 @@
 /** Responses to callers: code, body and headers; a redirect; or a page in the style of the operator. */
 
-import { type Checks, checkOptions, must, mustBeNumber, requireObject, text as someText, wordOf } from "./checks.js";
-import { Concealing, conceal, secretOf } from "./concealing.js";
-import { ResponseType } from "./enums.js";
-import { checkPairs, Headers, type PairsLike } from "./pairs.js";
+import { checkOptions, must, requireObject, wordOf } from "./checks.js";
+import type { Given } from "./concealing.js";
+import { MAX_MESSAGE_BYTES } from "./connection/channel.js";
+import { ResponseType } from "./contract/enums.js";
+import { ErrorReason } from "./contract/reasons.js";
+import { RESPONSE, ResponseFields } from "./contract/response.js";
+import { InvalidRequestError } from "./errors.js";
+import { Headers, type PairsLike } from "./pairs.js";
+
+/** The largest body that is sent, in bytes. The server's own limit is lower, but it could not read a larger message. */
+const LARGEST_BODY = MAX_MESSAGE_BYTES / 2;
 
 /**
  * The attributes of a response. One that is undefined is not given: a new case uses its default, and `setResponse` and
- * handlers keep the value of the case. The server validates the values.
+ * handlers keep the value of the case. Text as a body is sent as UTF-8. The server validates the values.
  */
-export interface ResponseAttributes {
-  /** Text is sent as UTF-8. At most 1 MiB. Default: empty. */
-  readonly body?: Uint8Array | string | undefined;
-  /** 200-299 or 400-599. Default: 200, or 422 for a rejection. */
-  readonly code?: number | undefined;
-  /**
-   * They replace earlier headers as a whole. Each character of a value is one byte (ISO-8859-1); white space around a
-   * value is trimmed.
-   */
-  readonly headers?: PairsLike | undefined;
-  /** `/path` on your platform, or an absolute http(s) URL. */
-  readonly redirectUrl?: string | undefined;
+export interface ResponseAttributes extends Omit<Given<ResponseFields>, "type"> {
   /** "CASE" keeps the type of the case. Default: that of the class. */
   readonly type?: Exclude<ResponseType, "UNKNOWN"> | "CASE" | undefined;
-  /** The heading of a page: text, not HTML. At most 200 characters. */
-  readonly heading?: string | undefined;
-  /** The text of a page: text, not HTML. Line breaks are kept. At most 2,000 characters. */
-  readonly text?: string | undefined;
-  /** The label of the link of a page. An empty label removes the link. */
-  readonly linkLabel?: string | undefined;
-  /** The target of the link of a page: `/path` on your platform, or an absolute http(s) URL. */
-  readonly linkUrl?: string | undefined;
 }
 
-const CHECKS = {
-  code: mustBeNumber("a whole number, 200-299 or 400-599", (value) => (value | 0) === value),
-  headers: checkPairs,
-  redirectUrl: someText,
-  type: wordOf({ ...ResponseType, CASE: "CASE" }),
-  heading: someText,
-  text: someText,
-  linkLabel: someText,
-  linkUrl: someText,
-} satisfies Checks<Omit<ResponseAttributes, "body">>;
-
+const { body: _, ...OTHERS } = RESPONSE;
+const CHECKS = { ...OTHERS, type: wordOf({ ...ResponseType, CASE: "CASE" }) };
 const EXAMPLE = "{ code: 404 }";
 
 /** Response to a caller: code, body and headers. See `Redirect` and `PageResponse` for the other types. */
-export class Response extends Concealing {
-  /** The HTTP status. */
-  readonly code: number | undefined;
-  /** The type. Undefined keeps the type of the case. */
-  readonly type: ResponseType | undefined;
-  /** The heading of a page. */
-  readonly heading: string | undefined;
-  /** The text of a page. */
-  readonly text: string | undefined;
-  /** The label of the link of a page. */
-  readonly linkLabel: string | undefined;
-
+export class Response extends ResponseFields {
   /**
    * @param body Text is sent as UTF-8. At most 1 MiB. Default: empty.
    * @param attributes The other attributes.
    * @throws TypeError: An attribute does not exist or has the wrong type.
-   * @throws RangeError: The code is no whole number of 32 bits. The server refuses other wrong ones.
+   * @throws RangeError: The code is no whole number, or is negative. The server refuses other wrong ones.
    */
   constructor(body?: Uint8Array | string, attributes: Omit<ResponseAttributes, "body"> = {}) {
-    super();
     checkOptions(new.target.name, attributes, CHECKS, EXAMPLE);
-    const { code, headers, redirectUrl, type = "RESPONSE", heading, text, linkLabel, linkUrl } = attributes;
-    const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    if (bytes !== undefined) {
-      checkBytes("body", bytes);
+    if (body !== undefined) {
+      RESPONSE.body("body", body);
     }
-    this.code = code;
-    this.type = type === "CASE" ? undefined : type;
-    this.heading = heading;
-    this.text = text;
-    this.linkLabel = linkLabel;
-    conceal(this, {
-      body: bytes,
-      headers: headers === undefined ? undefined : new Headers(headers),
-      redirectUrl,
-      linkUrl,
-    });
-  }
-
-  /** The body. Concealed in debug output. */
-  get body(): Uint8Array | undefined {
-    return secretOf(this, "body");
-  }
-
-  /** The header fields. Concealed in debug output. */
-  get headers(): Headers | undefined {
-    return secretOf(this, "headers");
-  }
-
-  /** The target of a redirect. Concealed in debug output. */
-  get redirectUrl(): string | undefined {
-    return secretOf(this, "redirectUrl");
-  }
-
-  /** The target of the link of a page. Concealed in debug output. */
-  get linkUrl(): string | undefined {
-    return secretOf(this, "linkUrl");
+    const { type = "RESPONSE" } = attributes;
+    super({ ...attributes, body, type: type === "CASE" ? undefined : type });
   }
 
   /**
@@ -154,13 +90,30 @@ export class PageResponse extends Response {
   }
 }
 
+/** Return a response of the server. A type that it does not have, or that is not known here, is that of the case. */
+export function receivedResponse({ body, type, ...others }: Given<ResponseFields>): Response {
+  return new Response(body, { ...others, type: type === undefined || type === "UNKNOWN" ? "CASE" : type });
+}
+
 /** Check that a value is a response. */
 export const checkResponse: (name: string, value: unknown) => asserts value is Response = must(
   "a Response, a Redirect or a PageResponse",
   (value) => value instanceof Response,
 );
 
-const checkBytes = must("text or bytes", (value) => value instanceof Uint8Array);
+/** Check that a value is a response, and that a request can carry it. @throws InvalidRequestError: Its body is too large. */
+export function checkSent(name: string, value: unknown): asserts value is Response {
+  checkResponse(name, value);
+  if (value.body !== undefined && value.body.length > LARGEST_BODY) {
+    const description = "is larger than a request can be";
+    const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    throw new InvalidRequestError(description, {
+      code: "INVALID_ARGUMENT",
+      reason: ErrorReason.INVALID_REQUEST,
+      violations: [{ field: `${field}.response_body`, description, rule: "bytes.max_len" }],
+    });
+  }
+}
 
 function typed(contentType: string, body: string, attributes: Pick<ResponseAttributes, "code" | "headers">): Response {
   requireObject("Response", attributes, EXAMPLE);

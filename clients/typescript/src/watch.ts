@@ -3,16 +3,17 @@
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Backoff, pause } from "./connection/backoff.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
-import { eventFrom } from "./converters.js";
-import { CallbackError, UnavailableError, WatcherTooSlowError } from "./errors.js";
+import { callEventFrom } from "./contract/converters.js";
+import { WatcherTooSlowError } from "./contract/errors.js";
+import type { WatchOptions } from "./contract/options.js";
+import type { CallEvent } from "./contract/values.js";
+import { CallbackError, UnavailableError } from "./errors.js";
 import {
   CallbacksService,
   type WatchCallsRequest,
   type WatchCallsResponse,
 } from "./gen/callback/v1/callbacks_service_pb.js";
-import type { WatchOptions } from "./options.js";
 import type { Connection } from "./rpc.js";
-import type { CallEvent } from "./values.js";
 
 /**
  * The events of a watch, in order for each case. `watchCalls` returns it.
@@ -185,7 +186,7 @@ class Watch implements CallWatch {
   }
 
   #take(message: WatchCallsResponse): void {
-    this.#events.push(...message.events.map(eventFrom));
+    this.#events.push(...message.events.map(callEventFrom));
     if (this.#events.length === 0) {
       this.#request.resumeToken = message.resumeToken;
     }

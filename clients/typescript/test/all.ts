@@ -3,6 +3,7 @@
 import { after } from "node:test";
 import { pushServer, system } from "./system.js";
 import "./client.test.js";
+import "./contract.test.js";
 import "./examples.test.js";
 import "./options.test.js";
 import "./package.test.js";

@@ -124,7 +124,7 @@ describe("a client", () => {
       labels: { a: "1" },
       noRepeat: true,
       notify: ["REMINDER", "EXPIRY"],
-      prompt: { title: "Pay?", text: "Now", choices: { yes: "Pay", no: "Later" } },
+      prompt: { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] },
       remindAfterMs: [60_000, 90_500],
       repeatWindowMs: 1_500,
       timeToLiveMs,
@@ -134,7 +134,7 @@ describe("a client", () => {
     assert.equal(read.expireTime && read.expireTime.getTime() - read.createTime.getTime(), timeToLiveMs);
     assert.deepEqual(read.response, new Response("body", { code: 202 }));
     assert.deepEqual(new TextDecoder().decode(read.response.body), "body");
-    assert.deepEqual(read.prompt, { title: "Pay?", text: "Now", choices: { yes: "Pay", no: "Later" } });
+    assert.deepEqual(read.prompt, { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] });
     assert.deepEqual(read.fallback?.redirectUrl, "/wait");
     assert.deepEqual([read.closedResponse?.type, read.closedResponse?.linkLabel], ["PAGE", "Home"]);
     assert.deepEqual(
@@ -268,6 +268,17 @@ describe("a client", () => {
     assert((await client.listFindings()).some(({ level }) => level === "OK"));
   });
 
+  test("reads the audit, and verifies it with heads that it has read before", async () => {
+    const { caseId } = await client.generateCallbackUrl("record", new Response("x"));
+    await client.closeCallback(caseId);
+    const [entry, ...others] = await allOf(client.listAuditEntries({ caseId, action: "CALLBACK_CLOSED" }));
+    assert.deepEqual([entry?.action, entry?.actor, entry?.caseId, others], ["CALLBACK_CLOSED", "local", caseId, []]);
+    const heads = (await allOf(client.verifyAudit())).flatMap(({ head }) => head ?? []);
+    assert(heads.some(({ chain }) => chain === entry?.chain));
+    const chains = await allOf(client.verifyAudit({ heads }));
+    assert(chains.every(({ problems }) => problems.every(({ kind }) => kind === "UNPROTECTED")));
+  });
+
   test("throws typed errors, with every invalid field", async () => {
     await assert.rejects(client.getCallback(NEVER), NotFoundError);
     await assert.rejects(client.generateCallbackUrl("", new Response(undefined, { code: 99 })), (error) => {
@@ -281,10 +292,17 @@ describe("a client", () => {
     });
     await assert.rejects(client.generateCallbackUrl("record", "text" as never), TypeError);
     await assert.rejects(client.generateCallbackUrl("record", new Response(), { getGuard: "ON" as never }), TypeError);
-    await assert.rejects(
-      client.generateCallbackUrl("record", new Response(new Uint8Array(2 ** 24))),
-      InvalidRequestError,
-    );
+    const large = new Response(new Uint8Array(2 ** 24));
+    for (const [path, made] of [
+      ["response", client.generateCallbackUrl("record", large)],
+      ["closed_response", client.generateCallbackUrl("record", new Response(), { closedResponse: large })],
+    ] as const) {
+      await assert.rejects(made, (error) => {
+        assert(error instanceof InvalidRequestError);
+        assert.equal(error.violations[0]?.field, `${path}.response_body`);
+        return true;
+      });
+    }
   });
 
   test("cancels a request by its signal", async () => {

@@ -146,9 +146,9 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       [{ fallback: "later" }, /fallback must be a Response, a Redirect or a PageResponse, not text/],
       [{ prompt: { heading: "Pay?" } }, /prompt has no option "heading"/],
       [{ prompt: { text: "Pay?" } }, /prompt\.title must be text, not undefined/],
-      [{ remindAfterMs: 5 }, /remindAfterMs must be an array of milliseconds, not 5/],
-      [{ notify: ["EXPIRED"] }, /notify\[0\] must be REMINDER, EXPIRY, not "EXPIRED"/],
-      [{ notify: ["CALL"] }, /notify\[0\] must be REMINDER, EXPIRY, not "CALL"/],
+      [{ prompt: { title: "Pay?", choices: { yes: "Pay" } } }, /choices must be an array, not an object/],
+      [{ remindAfterMs: 5 }, /remindAfterMs must be an array, not 5/],
+      [{ notify: ["EXPIRED"] }, /notify\[0\] must be CALL, REMINDER, EXPIRY, not "EXPIRED"/],
       [{ signal: {} }, /signal must be an AbortSignal/],
     ],
   ],
@@ -162,7 +162,7 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
   [
     (wrong) => client.generateCallbackUrl("a", new Response(), { remindAfterMs: [60_000, wrong] }),
     RangeError,
-    [[Number.NaN, /remindAfterMs\[1\] must be a positive number of milliseconds.*, not NaN/]],
+    [[Number.NaN, /remindAfterMs\[1\] must be 0 or a positive number of milliseconds.*, not NaN/]],
   ],
   [
     (response) => client.generateCallbackUrl("a", response),
@@ -215,7 +215,11 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     ],
   ],
   [(options) => client.listCalls("5f0c", options).next(), TypeError, [[{ size: 5 }, /listCalls has no option "size"/]]],
-  [(only) => client.listOwnerCalls(only).next(), TypeError, [[undefined, /only must be WAITING, DEAD, not undefined/]]],
+  [
+    (filter) => client.listOwnerCalls(filter).next(),
+    TypeError,
+    [[undefined, /filter must be WAITING, DEAD, not undefined/]],
+  ],
   [
     (options) => client.listActivities(options).next(),
     TypeError,
@@ -247,14 +251,18 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     (attributes) => new Response("x", attributes),
     TypeError,
     [
-      [{ status: 404 }, /Response has no option "status"\. Its options are code, /],
+      [{ status: 404 }, /Response has no option "status"\. Its options are type, redirectUrl, code, /],
       [404, /options of Response must be an object, not 404: write \{ code: 404 \}/],
-      [{ code: "404" }, /code must be a whole number, 200-299 or 400-599, not text/],
+      [{ code: "404" }, /code must be a whole number, at least 0, not text/],
       [{ headers: "x-a: 1" }, /headers must be an object or an iterable of names and values/],
       [{ type: "JSON" }, /type must be .*, not "JSON"/],
     ],
   ],
-  [(code) => new Response("x", { code }), RangeError, [[2 ** 31, /200-299 or 400-599, not 2147483648/]]],
+  [
+    (code) => new Response("x", { code }),
+    RangeError,
+    [[2 ** 31, /code must be a whole number, at least 0, not 2147483648/]],
+  ],
   [
     (attributes) => Response.json({}, attributes),
     TypeError,
@@ -283,7 +291,7 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
     (attributes) => new Accept(attributes),
     TypeError,
     [
-      [new Redirect("/"), /Accept has no option "code"/],
+      [new Redirect("/"), /Accept has no option "type"/],
       [{ response: new globalThis.Response("x") }, /response must be .* of fetch/],
       [{ keepOpen: 1 }, /keepOpen must be true or false, not 1/],
     ],

@@ -1,8 +1,10 @@
 /** Helpers of the tests. */
 
+import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { setTimeout as after } from "node:timers/promises";
+import { format, inspect } from "node:util";
 import type { Logger } from "@callback/client";
 
 /** A promise with its functions. */
@@ -78,4 +80,55 @@ export async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
     all.push(item);
   }
   return all;
+}
+
+/** A text that no output may have. */
+export const SECRET = "s3cret";
+/** The secret as text, and as the bytes of an array and of a `Buffer`. */
+const FORMS = [
+  SECRET,
+  [...Buffer.from(SECRET)].join(","),
+  [...Buffer.from(SECRET)].map((each) => each.toString(16)).join(""),
+];
+
+/** The ways in which a program prints or serializes a value. */
+const OUTPUTS: Record<string, (value: unknown) => string> = {
+  "console.log": (value) => inspect(value),
+  "console.log of a text with %s": (value) => format("%s %o %O %j", value, value, value, value),
+  "console.dir": (value) => inspect(value, { customInspect: false, depth: null }),
+  "console.dir with hidden properties": (value) =>
+    inspect(value, { customInspect: false, depth: null, showHidden: true }),
+  "util.inspect of everything": (value) => inspect(value, { depth: null, showHidden: true, getters: true }),
+  "JSON.stringify": (value) => JSON.stringify(value) ?? "",
+  "a text": (value) => `${value}`,
+};
+
+/** The places in which a value can stand. */
+const PLACES: Record<string, (value: object) => unknown> = {
+  alone: (value) => value,
+  "in an object": (value) => ({ value }),
+  "in an array": (value) => [[value]],
+  "in a Map": (value) => new Map([[value, value]]),
+  "in a Set": (value) => new Set([value]),
+  "in the cause of an error": (value) => new Error("failed", { cause: value }),
+  "spread into an object": (value) => ({ ...value }),
+  cloned: (value) => structuredClone(value),
+};
+
+/** Assert that no output of a value has the secret. */
+export function assertConcealed(value: object): void {
+  for (const [place, put] of Object.entries(PLACES)) {
+    for (const [way, output] of Object.entries(OUTPUTS)) {
+      let placed: unknown;
+      try {
+        placed = put(value);
+      } catch (error) {
+        assert.equal((error as Error).name, "DataCloneError"); // what cannot be cloned shows nothing
+        continue;
+      }
+      const text = output(placed);
+      const dense = text.replaceAll(/\s/g, "");
+      assert(!FORMS.some((form) => dense.includes(form)), `${place}, ${way}: ${text}`);
+    }
+  }
 }

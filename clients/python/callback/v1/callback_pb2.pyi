@@ -596,8 +596,8 @@ class Prompt(_message.Message):
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptChoice]:
         """choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
         button of every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is
-        the call: no state parameter of a CONFIRM case can have that name. Every other POST, PUT, PATCH or DELETE on a case
-        with choices gets a 400, and is not a call.
+        the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
+        parameter of a CONFIRM case can have the name "callback_choice".
         """
 
     def __init__(

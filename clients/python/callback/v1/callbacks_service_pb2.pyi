@@ -232,7 +232,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     who has the URL can make the call.
     """
     get_guard: _callback_pb2.GetGuard.ValueType
-    """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with
+    """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
     `verification_profile` is refused: a person cannot sign a request.
     """
     answer_mode: _callback_pb2.AnswerMode.ValueType
@@ -1219,9 +1219,9 @@ class WatchCallsRequest(_message.Message):
     callback_activity: _builtins.str
     """callback_activity selects events of this activity. Default empty: all."""
     callback_case_id: _builtins.str
-    """callback_case_id selects events of this case. Default empty: all. Without `resume_token` the case must exist;
-    otherwise the RPC fails with CALLBACK_NOT_FOUND. With `resume_token` the case may be deleted already: the remaining
-    events are still sent.
+    """callback_case_id selects events of this case. Default empty: all. Without a `resume_token` the case must exist;
+    otherwise the RPC fails with CALLBACK_NOT_FOUND. With a `resume_token` the case may be deleted already: the
+    remaining events are still sent.
     """
     resume_token: _builtins.str
     """resume_token is the token of the last event that the client handled, or of the last message, in a watch with the

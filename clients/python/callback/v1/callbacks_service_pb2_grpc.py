@@ -238,7 +238,7 @@ class CallbacksServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EraseCalls(self, request, context):
-        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+        """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
         statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
         this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of

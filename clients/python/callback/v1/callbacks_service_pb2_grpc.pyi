@@ -100,7 +100,7 @@ class CallbacksServiceStub:
     INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
     """
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]
-    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+    """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
     statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
     this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
@@ -195,7 +195,7 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
     """
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
-    """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+    """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
     statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
     this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
@@ -359,7 +359,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.EraseCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.EraseCallsResponse, _abc.Awaitable[_callbacks_service_pb2.EraseCallsResponse]]:
-        """EraseCalls permanently erases the recorded data of the calls of a case: headers, query, body, client address,
+        """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
         statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
         this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of

@@ -46,7 +46,7 @@ class OperationsServiceStub:
     time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]
-    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListPausedActivitiesRequest, _operations_service_pb2.ListPausedActivitiesResponse]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     ListActivities: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListActivitiesRequest, _operations_service_pb2.ListActivitiesResponse]
@@ -83,7 +83,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
-    """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListPausedActivitiesRequest, _operations_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
     """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
     ListActivities: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListActivitiesRequest, _operations_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
@@ -129,7 +129,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ResumeActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ResumeActivityResponse, _abc.Awaitable[_operations_service_pb2.ResumeActivityResponse]]:
-        """ResumeActivity undoes PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+        """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def ListPausedActivities(

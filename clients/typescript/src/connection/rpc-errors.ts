@@ -1,83 +1,51 @@
 /** Conversion of gRPC errors to those of this library. */
 
-import { fromBinary } from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
 import { type ServiceError, status } from "@grpc/grpc-js";
+import * as reasons from "../contract/errors.js";
 import * as errors from "../errors.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
-import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
-import type { ErrorReason } from "../reasons.js";
+import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 
 /** The `ErrorInfo` domain of a Callback server. */
 const DOMAIN = "callback";
 
-const BY_REASON: Partial<Record<ErrorReason, typeof errors.CallbackError>> = {
-  INVALID_REQUEST: errors.InvalidRequestError,
-  CALLBACK_NOT_FOUND: errors.NotFoundError,
-  CALL_NOT_FOUND: errors.NotFoundError,
-  CALLBACK_CLOSED: errors.CallbackClosedError,
-  CALL_ANSWERED: errors.CallAnsweredError,
-  CALLBACK_RESOLVED: errors.CallbackResolvedError,
-  CALL_NOT_HELD: errors.CallNotHeldError,
-  CALL_NOT_REPLAYABLE: errors.CallNotReplayableError,
-  REQUEST_ID_REUSED: errors.RequestIdReusedError,
-  REQUEST_ID_UNSUPPORTED: errors.RequestIdUnsupportedError,
+/** The classes of reasons that have one of their own. Every other error has that of its code. */
+const BY_REASON = new Map<string, typeof errors.CallbackError>(
+  Object.values(reasons).map((each) => [each.reason, each]),
+);
+
+/** The classes of errors that a proxy between client and server can return, too, without a reason of the server. */
+const OF_ANY_SERVER: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> = {
+  UNAVAILABLE: errors.UnavailableError,
+  DEADLINE_EXCEEDED: errors.DeadlineExceededError,
   UNAUTHENTICATED: errors.UnauthenticatedError,
-  SUBJECT_UNKNOWN: errors.UnauthenticatedError,
-  ROLE_MISSING: errors.PermissionDeniedError,
-  ACTIVITY_NOT_ALLOWED: errors.PermissionDeniedError,
-  TOO_MANY_OPEN_CALLBACKS: errors.TooManyOpenCallbacksError,
-  WATCH_POSITION_LOST: errors.WatchPositionLostError,
-  WATCHER_TOO_SLOW: errors.WatcherTooSlowError,
-  TOO_MANY_WATCHERS: errors.TooManyWatchersError,
-  STORE_UNAVAILABLE: errors.UnavailableError,
-  ISSUER_UNAVAILABLE: errors.UnavailableError,
+  PERMISSION_DENIED: errors.PermissionDeniedError,
 };
 
 const BY_CODE: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> = {
-  UNAVAILABLE: errors.UnavailableError,
-  DEADLINE_EXCEEDED: errors.DeadlineExceededError,
-  // A proxy between client and server can refuse too, without a reason of the server.
-  UNAUTHENTICATED: errors.UnauthenticatedError,
-  PERMISSION_DENIED: errors.PermissionDeniedError,
+  ...OF_ANY_SERVER,
+  INVALID_ARGUMENT: errors.InvalidRequestError,
+  NOT_FOUND: errors.NotFoundError,
 };
 
 /** Return the error for a gRPC error. The target is the address of the server, for the message. */
 export function fromRpcError(error: ServiceError, target: string): errors.CallbackError {
   const code = (status[error.code] ?? "UNKNOWN") as errors.StatusCode;
-  const details = detailsOf(error)?.details ?? [];
-  const unpacked = { info: undefined as { reason: string; metadata: Record<string, string> } | undefined };
-  let violations: errors.FieldViolation[] = [];
-  let retryAfterMs: number | undefined;
-  for (const detail of details) {
-    const info = anyUnpack(detail, ErrorInfoSchema);
-    const badRequest = anyUnpack(detail, BadRequestSchema);
-    const retry = anyUnpack(detail, RetryInfoSchema);
-    if (info?.domain === DOMAIN) {
-      unpacked.info = info;
-    }
-    if (badRequest !== undefined) {
-      violations = badRequest.fieldViolations.map(({ field, description, reason }) => ({
-        field,
-        description,
-        rule: reason,
-      }));
-    }
-    if (retry?.retryDelay !== undefined) {
-      retryAfterMs = durationMs(retry.retryDelay);
-    }
-  }
-  const { info } = unpacked;
+  const info = detailsOf(error, ErrorInfoSchema).find(({ domain }) => domain === DOMAIN);
   if (info === undefined) {
     return foreign(code, error.details, target, error);
   }
-  const kind = BY_REASON[info.reason as ErrorReason] ?? BY_CODE[code] ?? errors.CallbackError;
+  const kind = BY_REASON.get(info.reason) ?? BY_CODE[code] ?? errors.CallbackError;
+  const violations = detailsOf(error, BadRequestSchema).flatMap((each) => each.fieldViolations);
+  const delays = detailsOf(error, RetryInfoSchema).flatMap(({ retryDelay }) => retryDelay ?? []);
   return new kind(error.details, {
     code,
     reason: info.reason,
     facts: { ...info.metadata },
-    violations,
-    retryAfterMs,
+    violations: violations.map(({ field, description, reason }) => ({ field, description, rule: reason })),
+    retryAfterMs: delays[0] && durationMs(delays[0]),
     cause: error,
   });
 }
@@ -103,18 +71,18 @@ function foreign(code: errors.StatusCode, details: string, target: string, cause
   const text = texts[code] ?? `${target}: ${message}`;
   // A server that stops cancels requests. Those that this program cancels have no error of gRPC.
   const meant = code === "CANCELLED" ? "UNAVAILABLE" : code;
-  return new (BY_CODE[meant] ?? errors.CallbackError)(text, { code: meant, cause });
+  return new (OF_ANY_SERVER[meant] ?? errors.CallbackError)(text, { code: meant, cause });
 }
 
-/** Return the `google.rpc.Status` of an error. Undefined if it is missing or malformed. */
-function detailsOf(error: ServiceError): Status | undefined {
+/** Return the details of a kind of an error. None if its `google.rpc.Status` is missing or malformed. */
+function detailsOf<Desc extends DescMessage>(error: ServiceError, kind: Desc): MessageShape<Desc>[] {
   const [bytes] = error.metadata?.get("grpc-status-details-bin") ?? [];
   if (!(bytes instanceof Uint8Array)) {
-    return undefined;
+    return [];
   }
   try {
-    return fromBinary(StatusSchema, bytes);
+    return fromBinary(StatusSchema, bytes).details.flatMap((detail) => anyUnpack(detail, kind) ?? []);
   } catch {
-    return undefined;
+    return [];
   }
 }
