@@ -150,7 +150,7 @@ SERVER_ROOMS = {
     "verification": ("domain", "metrics"),
     "store": ("domain", "metrics"),
     "limits": ("errors", "metrics"),
-    "settings": ("domain", "store", "verification"),
+    "settings": ("contract", "domain", "store", "verification"),
     "access": ("errors", "metrics", "settings", "verification"),
     "audit_log": ("access", "domain", "metrics", "store"),
     "store_health": ("store",),
@@ -179,7 +179,7 @@ SERVER_ROOMS = {
         "limits", "metrics", "replica_bus", "rpc", "self_check", "settings", "store", "store_health", "tracing",
         "transition_log", "verification", "watch",
     ),
-    "main": ("contract", "control_plane", "settings"),
+    "main": ("contract", "control_plane", "rpc", "settings"),
     "__main__": ("main", "settings"),
 }  # fmt: skip
 """Folders and modules of `callback_server`, from the bottom up, each with exactly the ones that it imports."""

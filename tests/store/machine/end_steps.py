@@ -31,7 +31,7 @@ class EndSteps(System):
             close=close,
             no_repeat=no_repeat,
             failure=None if answered else CallFailure.HANDLER_ERROR,
-            detail="" if answered else "broken",
+            failure_detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
         case_id = ids.case_id_of_call(call_id)

@@ -105,8 +105,8 @@ class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
                 continue
             case = self._new_case(
                 f"{owner}:{request_id}", fingerprint=(b"f" if what == "same" else b"g") * 32, owner=owner,
-                activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
-                response=Response(),
+                activity="push", mode=CallMode(mode), state_query_parameter="", time_to_live_ms=None,
+                settings=Settings(), response=Response(),
             )  # fmt: skip
             known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
             expected = known if what == "same" else RequestConflict.CONFLICT

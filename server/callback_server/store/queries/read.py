@@ -94,18 +94,18 @@ def _case(
         owner=fields[b"owner"].decode(),
         activity=fields[b"activity"].decode(),
         mode=CallMode(fields[b"mode"].decode()),
-        parameter=fields.get(b"parameter", b"").decode(),
+        state_query_parameter=fields.get(b"parameter", b"").decode(),
         settings=settings,
         response=response,
         status=CaseStatus(fields[b"status"].decode()),
         close_reason=CloseReason(reason.decode()) if reason else None,
-        created_ms=int(fields[b"created"]) // 1000,
-        expires_ms=_number(fields.get(b"expires")),
-        closed_ms=_number(fields.get(b"closed")),
+        create_time_ms=int(fields[b"created"]) // 1000,
+        expire_time_ms=_number(fields.get(b"expires")),
+        close_time_ms=_number(fields.get(b"closed")),
         call_count=int(fields.get(b"call_count", 0)),
         version=int(fields.get(b"version", 0)),
-        profile=fields.get(b"profile", b"").decode(),
-        guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
+        verification_profile=fields.get(b"profile", b"").decode(),
+        get_guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
         answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
         ordered=b"ordered" in fields,
         fallback=unpack_fallback(fallback) if fallback else None,
@@ -114,7 +114,7 @@ def _case(
         hold_time_ms=_number(fields.get(b"hold_ms")),
         notify=tuple(Reason(word) for word in fields.get(b"notify", b"").decode().split(",") if word),
         reminders=int(fields.get(b"reminders", 0)),
-        repeat_window_ms=int(fields.get(b"repeat_window", 0)),
+        repeat_window_ms=_number(fields.get(b"repeat_window")),
         no_repeat=b"no_repeat" in fields,
     )
 
@@ -249,8 +249,8 @@ def _call(
         attempt=int(attempt or 0),
         request=came,
         request_body_size=body_size or came.body_size,
-        start_ms=int(start),
-        end_ms=_number(end),
+        start_time_ms=int(start),
+        end_time_ms=_number(end),
         outcome=Outcome(
             status=status,
             # A call that runs has the response of the case here as it was at the claim. A recorded call keeps it.
@@ -259,7 +259,7 @@ def _call(
             else None,
             keep_open=keep_open == b"1",
             failure=CallFailure(failure.decode()) if failure else None,
-            detail=(detail or b"").decode(),
+            failure_detail=(detail or b"").decode(),
         )
         if status
         else None,
@@ -267,9 +267,9 @@ def _call(
         delivery=Delivery(
             status=DeliveryStatus(delivery.decode()),
             attempts=int(attempts_started or 0) - int(attempts_not_asked or 0),
-            next_ms=_number(next_ms),
+            next_attempt_time_ms=_number(next_ms),
             failure=CallFailure(delivery_failure.decode()) if delivery_failure else None,
-            detail=(delivery_detail or b"").decode(),
+            failure_detail=(delivery_detail or b"").decode(),
             response=unpack_content(delivery_response, delivered_body)[1] if delivery_response else None,
         )
         if delivery
@@ -277,7 +277,7 @@ def _call(
         close=close == b"1",
         caller_gone=caller_gone == b"1",
         fallback_sent=fallback_sent == b"1",
-        repeats=int(repeats or 0),
+        repeat_count=int(repeats or 0),
         answered_by=(answered_by or b"").decode(),
     )
 
