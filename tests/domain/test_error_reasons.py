@@ -6,6 +6,7 @@ from pathlib import Path
 from google.rpc import code_pb2, error_details_pb2
 
 from callback.v1 import error_reason_pb2
+from callback_edge import problems
 from callback_server import errors
 from callback_server.rpc import status
 
@@ -62,6 +63,14 @@ def test_the_reasons_that_each_rpc_lists_and_the_rpcs_that_each_reason_lists_are
         else:
             returns = listed_by_rpc.keys() - named if every else named
             assert returns == {rpc for rpc, names in listed_by_rpc.items() if reason in names}, reason
+
+
+def test_the_edge_has_a_problem_for_each_reason_that_a_call_fails_with():
+    proto = (CONTRACT / "edge_service.proto").read_text()
+    (of_result,) = re.findall(r"((?: +//.*\n)+) +google\.rpc\.Status status", proto)
+    ((listed, last),) = re.findall(r"Fails with ([\w, ]+) or (\w+)\.", joined(of_result))
+    refused = {"INVALID_REQUEST", "UNAUTHENTICATED", "ROLE_MISSING"}  # the edge is wrong, not the caller
+    assert problems.BY_REASON.keys() == {*listed.split(", "), last, "INTERNAL"} - refused
 
 
 def test_a_status_with_very_many_violations_stays_small_enough_to_arrive():
