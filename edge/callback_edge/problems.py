@@ -55,36 +55,32 @@ class ProblemError(Exception):
         """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 
 
-def _of_reason(reason: str, shared_text_key: str) -> Problem:
+_REASONS: Final = (
+    "STATE_UNKNOWN", "CALLBACK_CLOSED", "CALL_IN_PROGRESS", "ANSWER_NOT_REPEATED", "HANDLER_FAILED", "RESPONSE_INVALID",
+    "HANDLER_DEADLINE_EXCEEDED", "HANDLER_NOT_STARTED", "HANDLER_LOST", "STORE_UNAVAILABLE", "OUTCOME_UNKNOWN",
+    "TOO_MANY_CALLS", "TOO_MANY_REQUESTS", "VERIFICATION_FAILED", "VERIFICATION_UNAVAILABLE", "CONFIRMATION_REQUIRED",
+    "CHOICE_REQUIRED", "AGENT_DETECTED", "SERVER_STOPPING", "INTERNAL",
+)  # fmt: skip
+"""The reasons that a call can fail with."""
+_SHARED_TEXT_KEYS: Final = {
+    "HANDLER_DEADLINE_EXCEEDED": "outcome_unknown",
+    "HANDLER_LOST": "outcome_unknown",
+    "HANDLER_NOT_STARTED": "unavailable",
+    "STORE_UNAVAILABLE": "unavailable",
+    "VERIFICATION_UNAVAILABLE": "unavailable",
+    "SERVER_STOPPING": "unavailable",
+    "TOO_MANY_CALLS": "busy",
+}
+
+
+def _of_reason(reason: str) -> Problem:
     """Return the problem that a reason of the contract is to a caller."""
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-    return Problem(reason.lower(), value.GetOptions().Extensions[options_pb2.http_status], shared_text_key)
+    status = value.GetOptions().Extensions[options_pb2.http_status]
+    return Problem(reason.lower(), status, _SHARED_TEXT_KEYS.get(reason, ""))
 
 
-_TEXT_KEYS: Final[Mapping[str, str]] = {
-    "STATE_UNKNOWN": "",
-    "CALLBACK_CLOSED": "",
-    "CALL_IN_PROGRESS": "",
-    "ANSWER_NOT_REPEATED": "",
-    "HANDLER_FAILED": "",
-    "RESPONSE_INVALID": "",
-    "HANDLER_DEADLINE_EXCEEDED": "outcome_unknown",
-    "HANDLER_NOT_STARTED": "unavailable",
-    "HANDLER_LOST": "outcome_unknown",
-    "STORE_UNAVAILABLE": "unavailable",
-    "OUTCOME_UNKNOWN": "",
-    "TOO_MANY_CALLS": "busy",
-    "TOO_MANY_REQUESTS": "",
-    "VERIFICATION_FAILED": "",
-    "VERIFICATION_UNAVAILABLE": "unavailable",
-    "CONFIRMATION_REQUIRED": "",
-    "CHOICE_REQUIRED": "",
-    "AGENT_DETECTED": "",
-    "SERVER_STOPPING": "unavailable",
-    "INTERNAL": "",
-}
-"""The reasons that a call can fail with, and the text key that some share."""
-BY_REASON: Final[Mapping[str, Problem]] = {reason: _of_reason(reason, key) for reason, key in _TEXT_KEYS.items()}
+BY_REASON: Final[Mapping[str, Problem]] = {reason: _of_reason(reason) for reason in _REASONS}
 """Problems by the `reason` of the server's `ErrorInfo`. The server returns no other reason for a call: treat any other
 as INTERNAL."""
 

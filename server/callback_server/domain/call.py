@@ -182,13 +182,14 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.failure not in NOT_ASKED
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is recorded, or a notification. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
     status: CallStatus | None
     """None: it is a notification, which has a delivery and nothing else."""
-    attempt: int
+    attempt: int = 0
+    """Its number among the calls of its case. 0: it is a notification."""
     request: Request
     request_body_size: int
     start_time_ms: int

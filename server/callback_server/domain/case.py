@@ -167,7 +167,7 @@ class NewCase(msgspec.Struct, frozen=True):
     """The reasons of the notifications that the handler gets."""
 
 
-class Case(msgspec.Struct, frozen=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """A case as it is stored. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
@@ -182,9 +182,9 @@ class Case(msgspec.Struct, frozen=True):
     create_time_ms: int
     expire_time_ms: int | None
     close_time_ms: int | None
-    call_count: int
+    call_count: int = 0
     """How many calls were started on it."""
-    version: int
+    version: int = 0
     """Counts the changes of its response."""
     verification_profile: str = ""
     """The verification profile that every call must pass; empty for none."""

@@ -72,9 +72,9 @@ class EndSteps(System):
             assert recorded.outcome == replace(outcome, no_repeat=False, close=False)
 
     def _of_answer(self, answer):
-        if not self.recording.headers:
+        if "headers" in self.recording.unrecorded:
             answer = replace(answer, headers=())
-        return answer if self.recording.bodies else replace(answer, body=b"")
+        return replace(answer, body=b"") if "body" in self.recording.unrecorded else answer
 
     def _mark_fallback(self, call_id, *, accepts=True):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]
