@@ -71,7 +71,6 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         call.request,
         call_id=call.id,
         case_id=case_id_of_call(call.id),
-        erased=call.erased and call.status is not None,
         delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
 

@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The W3C trace context that generated the case, for links to it. Empty: none."""
 
 
-class NewCase(msgspec.Struct, frozen=True):
+class NewCase(msgspec.Struct, frozen=True, kw_only=True):
     """A case to be stored."""
 
     id: str
@@ -139,7 +139,7 @@ class NewCase(msgspec.Struct, frozen=True):
     owner: str
     activity: str
     mode: CallMode
-    state_query_parameter: str
+    state_query_parameter: str = ""
     """The state query parameter; empty for a `/cb/` URL."""
     time_to_live_ms: int | None
     settings: Settings

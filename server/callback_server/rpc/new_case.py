@@ -117,7 +117,6 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         fingerprint=fingerprint,
         owner=owner,
         mode=_mode(request),
-        state_query_parameter=request.state_query_parameter,
         time_to_live_ms=_time_to_live_ms(request, policy),
         settings=from_message(
             Settings,
