@@ -1,6 +1,7 @@
 """Table of problems: every refusal that a caller can get, with its HTTP status.
 
-1. `code` is stable and for programs: the server's `ErrorReason` in lower case, or a code of the edge's own.
+1. `code` is stable and for programs: the server's `ErrorReason` in lower case, or a code of the edge's own. The status
+   of a reason is that of the contract.
 2. The texts for people are in `pages/templates/texts.LANGUAGE.toml`, by the code. They never show internals.
 3. The code that raises a `ProblemError` decides about `Retry-After`: only it knows whether to try again makes sense.
 """
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from callback.v1 import error_reason_pb2, options_pb2
 from callback_edge.page_content import PromptContent
 
 
@@ -53,6 +55,46 @@ class ProblemError(Exception):
         """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 
 
+_REASONS: Final = (
+    "STATE_UNKNOWN", "CALLBACK_CLOSED", "CALL_IN_PROGRESS", "ANSWER_NOT_REPEATED", "HANDLER_FAILED", "RESPONSE_INVALID",
+    "HANDLER_DEADLINE_EXCEEDED", "HANDLER_NOT_STARTED", "HANDLER_LOST", "STORE_UNAVAILABLE", "OUTCOME_UNKNOWN",
+    "TOO_MANY_CALLS", "TOO_MANY_REQUESTS", "VERIFICATION_FAILED", "VERIFICATION_UNAVAILABLE", "CONFIRMATION_REQUIRED",
+    "CHOICE_REQUIRED", "AGENT_DETECTED", "SERVER_STOPPING", "INTERNAL",
+)  # fmt: skip
+"""The reasons that a call can fail with."""
+_SHARED_TEXT_KEYS: Final = {
+    "HANDLER_DEADLINE_EXCEEDED": "outcome_unknown",
+    "HANDLER_LOST": "outcome_unknown",
+    "HANDLER_NOT_STARTED": "unavailable",
+    "STORE_UNAVAILABLE": "unavailable",
+    "VERIFICATION_UNAVAILABLE": "unavailable",
+    "SERVER_STOPPING": "unavailable",
+    "TOO_MANY_CALLS": "busy",
+}
+
+
+def _of_reason(reason: str) -> Problem:
+    """Return the problem that a reason of the contract is to a caller."""
+    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
+    status = value.GetOptions().Extensions[options_pb2.http_status]
+    return Problem(reason.lower(), status, _SHARED_TEXT_KEYS.get(reason, ""))
+
+
+BY_REASON: Final[Mapping[str, Problem]] = {reason: _of_reason(reason) for reason in _REASONS}
+"""Problems by the `reason` of the server's `ErrorInfo`. The server returns no other reason for a call: treat any other
+as INTERNAL."""
+
+STATE_UNKNOWN: Final = BY_REASON["STATE_UNKNOWN"]
+CALLBACK_CLOSED: Final = BY_REASON["CALLBACK_CLOSED"]
+ANSWER_NOT_REPEATED: Final = BY_REASON["ANSWER_NOT_REPEATED"]
+RESPONSE_INVALID: Final = BY_REASON["RESPONSE_INVALID"]
+VERIFICATION_FAILED: Final = BY_REASON["VERIFICATION_FAILED"]
+TOO_MANY_CALLS: Final = BY_REASON["TOO_MANY_CALLS"]
+TOO_MANY_REQUESTS: Final = BY_REASON["TOO_MANY_REQUESTS"]
+CONFIRMATION_REQUIRED: Final = BY_REASON["CONFIRMATION_REQUIRED"]
+OUTCOME_UNKNOWN: Final = BY_REASON["OUTCOME_UNKNOWN"]
+INTERNAL: Final = BY_REASON["INTERNAL"]
+
 NOT_FOUND: Final = Problem("not_found", 404)
 METHOD_NOT_ALLOWED: Final = Problem("method_not_allowed", 405)
 PREFETCH_REFUSED: Final = Problem("prefetch_refused", 503)
@@ -70,50 +112,12 @@ VERSION_NOT_SUPPORTED: Final = Problem("http_version_not_supported", 505)
 SERVER_UNREACHABLE: Final = Problem("server_unreachable", 503, "unavailable")
 EDGE_REFUSED: Final = Problem("edge_refused", 503, "unavailable")
 """The server refuses this edge: UNAUTHENTICATED or ROLE_MISSING. The caller sees an unavailable service."""
-STATE_UNKNOWN: Final = Problem("state_unknown", 404)
-CALLBACK_CLOSED: Final = Problem("callback_closed", 410)
-ANSWER_NOT_REPEATED: Final = Problem("answer_not_repeated", 410)
-"""The request is a repeat, and the answer to it cannot be given again."""
 SHARED_ANSWER_NOT_REPEATED: Final = Problem("shared_answer_not_repeated", 404, "answer_not_repeated")
-"""The same at an address that many cases share."""
+"""ANSWER_NOT_REPEATED at an address that many cases share."""
 CALL_REJECTED: Final = Problem("call_rejected", 422)
 """The handler rejected the data, and gave no response for that."""
-RESPONSE_INVALID: Final = Problem("response_invalid", 502)
-VERIFICATION_FAILED: Final = Problem("verification_failed", 401)
-TOO_MANY_CALLS: Final = Problem("too_many_calls", 503, "busy")
-TOO_MANY_REQUESTS: Final = Problem("too_many_requests", 429)
-CONFIRMATION_REQUIRED: Final = Problem("confirmation_required", 200)
-CHOICE_REQUIRED: Final = Problem("choice_required", 400)
 WAITING: Final = Problem("waiting", 202)
 """The answer takes longer. It is at the address of the call, where the caller waits."""
-AGENT_DETECTED: Final = Problem("agent_detected", 200)
-OUTCOME_UNKNOWN: Final = Problem("outcome_unknown", 503)
-INTERNAL: Final = Problem("internal", 500)
-
-BY_REASON: Final[Mapping[str, Problem]] = {
-    "STATE_UNKNOWN": STATE_UNKNOWN,
-    "CALLBACK_CLOSED": CALLBACK_CLOSED,
-    "CALL_IN_PROGRESS": Problem("call_in_progress", 409),
-    "ANSWER_NOT_REPEATED": ANSWER_NOT_REPEATED,
-    "HANDLER_FAILED": Problem("handler_failed", 502),
-    "RESPONSE_INVALID": RESPONSE_INVALID,
-    "HANDLER_DEADLINE_EXCEEDED": Problem("handler_deadline_exceeded", 504, "outcome_unknown"),
-    "HANDLER_NOT_STARTED": Problem("handler_not_started", 503, "unavailable"),
-    "HANDLER_LOST": Problem("handler_lost", 503, "outcome_unknown"),
-    "STORE_UNAVAILABLE": Problem("store_unavailable", 503, "unavailable"),
-    "OUTCOME_UNKNOWN": OUTCOME_UNKNOWN,
-    "TOO_MANY_CALLS": TOO_MANY_CALLS,
-    "TOO_MANY_REQUESTS": TOO_MANY_REQUESTS,
-    "VERIFICATION_FAILED": VERIFICATION_FAILED,
-    "VERIFICATION_UNAVAILABLE": Problem("verification_unavailable", 503, "unavailable"),
-    "CONFIRMATION_REQUIRED": CONFIRMATION_REQUIRED,
-    "CHOICE_REQUIRED": CHOICE_REQUIRED,
-    "AGENT_DETECTED": AGENT_DETECTED,
-    "SERVER_STOPPING": Problem("server_stopping", 503, "unavailable"),
-    "INTERNAL": INTERNAL,
-}
-"""Problems by the `reason` of the server's `ErrorInfo`. The server returns no other reason for a call: treat any other
-as INTERNAL."""
 
 ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
 """Every problem."""

@@ -37,7 +37,7 @@ WRITE_INTERVAL_S: Final = 5.0
 MINUTES: Final = 60
 """How many minutes the statistics have."""
 QUANTILES: Final = (0.5, 0.95, 0.99)
-"""The quantiles of the durations of a stage."""
+"""The quantiles of the durations of a stage, as in `Stage`."""
 _GAUGES: Final = ("known", "open", "waiting", "dead", "deliveries", "delay_ms")
 """The gauges: whether the others are known, and the values of `Work`."""
 _FAILED_CALLS: Final = frozenset(each.reason for each in CallFailedError.__subclasses__())
@@ -48,19 +48,21 @@ _FAILED_CALLS: Final = frozenset(each.reason for each in CallFailedError.__subcl
 class Stage:
     """How long a stage of calls took."""
 
-    name: str
+    stage: str
     count: int
-    quantiles_s: tuple[float, ...]
+    median_s: float
     """An estimate of each of `QUANTILES`, in seconds."""
+    p95_s: float
+    p99_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What the servers have done in a minute."""
 
-    start_s: int
+    start_time_s: int
     """The start of the minute, in seconds since the epoch."""
-    seconds: float
+    duration_s: float
     """The part of that minute that the counts are of, in seconds."""
     calls: Mapping[tuple[str, str], int]
     """The calls that ended, by status and failure (empty: none)."""
@@ -153,8 +155,8 @@ async def read_call_statistics(scripts: Scripts) -> tuple[list[Statistics], tupl
 def _statistics(minute: int, counts: Mapping[str, int], *, is_last: bool) -> Statistics:
     written_s = time.time() % 60 // WRITE_INTERVAL_S * WRITE_INTERVAL_S if is_last else 60.0
     return Statistics(
-        start_s=minute * 60,
-        seconds=written_s,
+        start_time_s=minute * 60,
+        duration_s=written_s,
         calls={(status, failure): count for (status, failure), count in _named("call", counts)},
         refusals={reason: count for (reason,), count in _named("refusal", counts)},
         stages=_stages(counts),
@@ -164,19 +166,26 @@ def _statistics(minute: int, counts: Mapping[str, int], *, is_last: bool) -> Sta
 
 def _gauges(work: Work) -> Counter[str]:
     total = work.total
-    values = (1, total.open_cases, total.waiting_calls, total.dead_calls, work.deliveries, work.delay_ms)
+    values = (
+        1,
+        total.open_callback_count,
+        total.waiting_call_count,
+        total.dead_call_count,
+        work.delivery_count,
+        work.delivery_delay_ms,
+    )
     return Counter({f"{GAUGE}{name}": value for name, value in zip(_GAUGES, values, strict=True)})
 
 
 def _show(work: Work) -> None:
     """Set the metrics of what waits in the store. Every server has the same values, at most a minute old."""
     total = work.total
-    metrics.OPEN_CALLBACKS.set(total.open_cases)
-    metrics.HELD_CALLS.set(total.waiting_calls)
+    metrics.OPEN_CALLBACKS.set(total.open_callback_count)
+    metrics.HELD_CALLS.set(total.waiting_call_count)
     metrics.OLDEST_HELD_CALL_SECONDS.set(work.held_ms / 1000)
-    metrics.DEAD_CALLS.set(total.dead_calls)
-    metrics.WAITING_DELIVERIES.set(work.deliveries)
-    metrics.OLDEST_WAITING_DELIVERY_SECONDS.set(work.delay_ms / 1000)
+    metrics.DEAD_CALLS.set(total.dead_call_count)
+    metrics.WAITING_DELIVERIES.set(work.delivery_count)
+    metrics.OLDEST_WAITING_DELIVERY_SECONDS.set(work.delivery_delay_ms / 1000)
 
 
 def _work(counts: Mapping[str, int]) -> Work | None:
@@ -225,7 +234,7 @@ def _stages(counts: Mapping[str, int]) -> tuple[Stage, ...]:
     for (stage, bound), count in _named("stage", counts):
         buckets.setdefault(stage, {})[float(bound)] = count
     return tuple(
-        Stage(stage, sum(found.values()), tuple(quantile(found, each) for each in QUANTILES))
+        Stage(stage, sum(found.values()), *(quantile(found, each) for each in QUANTILES))
         for stage, found in sorted(buckets.items(), key=lambda each: _order(each[0]))
     )
 

@@ -6,7 +6,6 @@ codes, and the edge maps them to HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,14 +14,17 @@ class CallbackError(Exception):
     """An error for the client. Its text contains nothing internal and no secret."""
 
     reason: ClassVar[str]
+    message = ""
+    """The text, where it is always the same."""
     retry_after_s: int | None = None
     """Value of `RetryInfo`, in seconds. None: the error carries no retry advice."""
     limit = ""
     """The setting whose limit is exceeded, for operators. Empty: none is."""
 
-    def __init__(self, message: str, **facts: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", **facts: str) -> None:
+        super().__init__(message or self.message)
         self.facts = facts
+        """The metadata of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,57 +55,48 @@ class RequestIdReusedError(CallbackError):
     """A case with this request_id and other content exists."""
 
     reason = "REQUEST_ID_REUSED"
-
-    def __init__(self) -> None:
-        super().__init__("a case with this request_id and other content exists; use a new request_id")
+    message = "a case with this request_id and other content exists; use a new request_id"
 
 
 class RequestIdUnsupportedError(CallbackError):
     """The server has no key to derive the URL of a request_id from."""
 
     reason = "REQUEST_ID_UNSUPPORTED"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a request_id needs the setting state_key_file, which is not set: in [server] of the settings file, or in "
-            "CALLBACK_STATE_KEY_FILE"
-        )
+    message = (
+        "a request_id needs the setting state_key_file, which is not set: in [server] of the settings file, or in "
+        "CALLBACK_STATE_KEY_FILE"
+    )
 
 
 class CaseNotFoundError(CallbackError):
     """The case does not exist, or belongs to another owner: the error is the same for both."""
 
     reason = "CALLBACK_NOT_FOUND"
-
-    def __init__(self) -> None:
-        super().__init__("no such callback")
+    message = "no such callback"
 
 
 class CallNotFoundError(CallbackError):
     """The call does not exist, belongs to another owner, or is no longer kept."""
 
     reason = "CALL_NOT_FOUND"
-
-    def __init__(self) -> None:
-        super().__init__("no such call")
+    message = "no such call"
 
 
 class CaseClosedError(CallbackError):
     """The case is closed."""
 
     reason = "CALLBACK_CLOSED"
+    message = "the callback is closed"
 
     def __init__(self, close_reason: str) -> None:
-        super().__init__("the callback is closed", close_reason=close_reason)
+        super().__init__(close_reason=close_reason)
 
 
 class StateUnknownError(CallbackError):
     """No case has this state with this kind of URL."""
 
     reason = "STATE_UNKNOWN"
-
-    def __init__(self) -> None:
-        super().__init__("no callback has this state with this kind of URL")
+    message = "no callback has this state with this kind of URL"
 
 
 class CallInProgressError(CallbackError):
@@ -111,39 +104,35 @@ class CallInProgressError(CallbackError):
 
     reason = "CALL_IN_PROGRESS"
     retry_after_s = 1
-
-    def __init__(self) -> None:
-        super().__init__("another call is running on this callback")
+    message = "another call is running on this callback"
 
 
 class CallFailedError(CallbackError):
     """A call ran, and its handler returned no decision."""
 
     def __init__(self, call_id: str) -> None:
-        super().__init__(self.text, call_id=call_id)
-
-    text: ClassVar[str]
+        super().__init__(call_id=call_id)
 
 
 class HandlerFailedError(CallFailedError):
     """The handler returned an error."""
 
     reason = "HANDLER_FAILED"
-    text = "the handler failed"
+    message = "the handler failed"
 
 
 class ResponseInvalidError(CallFailedError):
     """The response that the handler decided on cannot be rendered."""
 
     reason = "RESPONSE_INVALID"
-    text = "the response that the handler decided on cannot be rendered"
+    message = "the response that the handler decided on cannot be rendered"
 
 
 class HandlerDeadlineExceededError(CallFailedError):
     """The handler missed its deadline."""
 
     reason = "HANDLER_DEADLINE_EXCEEDED"
-    text = "the handler missed its deadline"
+    message = "the handler missed its deadline"
 
 
 class HandlerNotStartedError(CallFailedError):
@@ -151,23 +140,21 @@ class HandlerNotStartedError(CallFailedError):
 
     reason = "HANDLER_NOT_STARTED"
     retry_after_s = 5
-    text = "the handler could not be reached and was not started"
+    message = "the handler could not be reached and was not started"
 
 
 class HandlerLostError(CallFailedError):
     """The connection broke after the handler got the call, or the streams of two workers before it began."""
 
     reason = "HANDLER_LOST"
-    text = "the connection to the handler broke during the call"
+    message = "the connection to the handler broke during the call"
 
 
 class AnswerNotRepeatedError(CallbackError):
     """The request is a repeat, and the answer of its call is no longer kept or must not be given twice."""
 
     reason = "ANSWER_NOT_REPEATED"
-
-    def __init__(self) -> None:
-        super().__init__("the request was answered before, and its answer cannot be given again")
+    message = "the request was answered before, and its answer cannot be given again"
 
 
 class StoreUnavailableError(CallbackError):
@@ -175,28 +162,28 @@ class StoreUnavailableError(CallbackError):
 
     reason = "STORE_UNAVAILABLE"
     retry_after_s = 5
-
-    def __init__(self) -> None:
-        super().__init__("the store cannot be reached")
+    message = "the store cannot be reached"
 
 
 class OutcomeUnknownError(CallbackError):
     """The store did not reply in time. It is not known whether the call ran, or whether its result is recorded."""
 
     reason = "OUTCOME_UNKNOWN"
+    message = "the outcome of the call is not known"
 
     def __init__(self, call_id: str) -> None:
-        super().__init__("the outcome of the call is not known", call_id=call_id)
+        super().__init__(call_id=call_id)
 
 
 class TooManyCallsError(CallbackError):
     """The process runs its maximum number of calls, or has its maximum bytes of request bodies in flight."""
 
     reason = "TOO_MANY_CALLS"
+    message = "too many calls are running, or too many bytes of request bodies are in flight"
     retry_after_s = 1
 
     def __init__(self, limit: str) -> None:
-        super().__init__("too many calls are running, or too many bytes of request bodies are in flight")
+        super().__init__()
         self.limit = limit
 
 
@@ -205,9 +192,7 @@ class ServerStoppingError(CallbackError):
 
     reason = "SERVER_STOPPING"
     retry_after_s = 1
-
-    def __init__(self) -> None:
-        super().__init__("the server is stopping")
+    message = "the server is stopping"
 
 
 class UnauthenticatedError(CallbackError):
@@ -232,9 +217,7 @@ class IssuerUnavailableError(CallbackError):
 
     reason = "ISSUER_UNAVAILABLE"
     retry_after_s = 1
-
-    def __init__(self) -> None:
-        super().__init__("the keys of the token's issuer are not known yet")
+    message = "the keys of the token's issuer are not known yet"
 
 
 class RoleMissingError(CallbackError):
@@ -263,10 +246,11 @@ class VerificationFailedError(CallbackError):
     """The request does not pass the case's verification profile."""
 
     reason = "VERIFICATION_FAILED"
+    message = "the request does not pass the verification"
 
     def __init__(self, challenge: str) -> None:
         """Create the error; `challenge` is the value of `WWW-Authenticate`."""
-        super().__init__("the request does not pass the verification", challenge=challenge)
+        super().__init__(challenge=challenge)
 
 
 class VerificationUnavailableError(CallbackError):
@@ -284,41 +268,36 @@ class ConfirmationRequiredError(CallbackError):
     """A person must confirm first."""
 
     reason = "CONFIRMATION_REQUIRED"
+    message = "a person must confirm first"
 
-    def __init__(self, title: str = "", text: str = "", choices: Sequence[tuple[str, str]] = ()) -> None:
-        """Create the error with the prompt of the case. Without a title, the page asks whether to continue."""
-        super().__init__("a person must confirm first")
-        self.title = title
-        self.text = text
-        self.choices = choices
-        """The value and the label of each button."""
+    def __init__(self, prompt: object = None) -> None:
+        """Create the error with the `Prompt` of the case. None: the page asks whether to continue."""
+        super().__init__()
+        self.prompt = prompt
 
 
 class ChoiceRequiredError(CallbackError):
     """The case has choices, and the request is none of them."""
 
     reason = "CHOICE_REQUIRED"
-
-    def __init__(self) -> None:
-        super().__init__("a person must make a choice on the page of the callback")
+    message = "a person must make a choice on the page of the callback"
 
 
 class AgentDetectedError(CallbackError):
     """The request is from a program that opens links."""
 
     reason = "AGENT_DETECTED"
-
-    def __init__(self) -> None:
-        super().__init__("the request comes from a program that opens links")
+    message = "the request comes from a program that opens links"
 
 
 class CallAnsweredError(CallbackError):
     """The call already has another answer, or ended without one."""
 
     reason = "CALL_ANSWERED"
+    message = "the call has already ended, with another answer or without one"
 
     def __init__(self, status: str) -> None:
-        super().__init__("the call has already ended, with another answer or without one", status=status)
+        super().__init__(status=status)
 
 
 class CallNotHeldError(CallbackError):
@@ -340,9 +319,7 @@ class CaseResolvedError(CallbackError):
     """The case already has another answer."""
 
     reason = "CALLBACK_RESOLVED"
-
-    def __init__(self) -> None:
-        super().__init__("the callback has been resolved with another answer")
+    message = "the callback has been resolved with another answer"
 
 
 class CallNotReplayableError(CallbackError):
@@ -358,29 +335,21 @@ class WatchPositionLostError(CallbackError):
     """Events after the resume token are no longer kept."""
 
     reason = "WATCH_POSITION_LOST"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "events after the resume_token are no longer kept; list the callbacks, then watch without a token"
-        )
+    message = "events after the resume_token are no longer kept; list the callbacks, then watch without a token"
 
 
 class WatcherTooSlowError(CallbackError):
     """The watcher reads events more slowly than they are written."""
 
     reason = "WATCHER_TOO_SLOW"
-
-    def __init__(self) -> None:
-        super().__init__("events are read more slowly than they are written; watch again with the last resume_token")
+    message = "events are read more slowly than they are written; watch again with the last resume_token"
 
 
 class TooManyWatchersError(CallbackError):
     """The process has its maximum number of watchers, in total or of this principal."""
 
     reason = "TOO_MANY_WATCHERS"
-
-    def __init__(self) -> None:
-        super().__init__("there are too many watchers")
+    message = "there are too many watchers"
 
 
 class ActivityNotAllowedError(CallbackError):

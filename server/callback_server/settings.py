@@ -21,6 +21,7 @@ from pydantic_settings import SettingsConfigDict
 from callback.targets import has_several, target_problem
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_server.contract.converters import content_attributes
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
@@ -436,8 +437,7 @@ class ServerSettings(ProcessSettings):
             calls_per_case=self.recorded_calls_per_case,
             bytes_per_case=self.recorded_bytes_per_case,
             repeat_bytes_per_case=self.repeat_bytes_per_case,
-            bodies=self.record_bodies,
-            headers=self.record_headers,
+            unrecorded=content_attributes(bodies=not self.record_bodies, headers=not self.record_headers),
         )
 
     def to_cookie_domains(self) -> CookieDomains:

@@ -85,7 +85,7 @@ def log_call_ended(
         "activity": activity,
         "status": outcome.status,
         **_effect_fields(effect),
-        **({"failure": outcome.failure, "detail": outcome.detail} if outcome.failure else {}),
+        **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome.failure else {}),
     }
     if outcome.status is CallStatus.FAILED:
         log.warning("call_ended", **fields, **({"owner": owner} if owner else {}))
@@ -109,7 +109,7 @@ def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | 
         "status": status,
         **({} if is_call else {"reason": grant.reason}),
         **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
-        **({"failure": outcome.failure, "detail": outcome.detail} if outcome and outcome.failure else {}),
+        **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome and outcome.failure else {}),
     }
     if status is DeliveryStatus.DEAD:
         log.warning("delivery_tried", **fields, owner=grant.owner)

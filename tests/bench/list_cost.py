@@ -78,7 +78,7 @@ def case(number):
         labels["order"] = str(number)
     return NewCase(
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="local",
-        activity="b" if number % 4 == 0 else "acd"[number % 3], mode=CallMode.MULTIPLE, parameter="",
+        activity="b" if number % 4 == 0 else "acd"[number % 3], mode=CallMode.MULTIPLE, state_query_parameter="",
         time_to_live_ms=None, settings=Settings(labels=labels), response=RESPONSE,
     )  # fmt: skip
 

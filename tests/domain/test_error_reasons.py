@@ -1,4 +1,4 @@
-"""The error reasons: the same in the contract, in the errors of the server and in its table of codes."""
+"""The error reasons: the same in the contract and in the errors of the server."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from google.rpc import code_pb2, error_details_pb2
 
 from callback.v1 import error_reason_pb2
+from callback_edge import problems
 from callback_server import errors
 from callback_server.rpc import status
 
@@ -22,13 +23,15 @@ def refusals(base=errors.CallbackError):
             yield each
 
 
-def test_every_reason_of_the_contract_is_an_error_with_the_code_that_the_contract_says():
-    said = dict(re.findall(r"// ERROR_REASON_(\w+) \((\w+)\)", PROTO.read_text()))
-    codes = {reason: code_pb2.Code.Name(number) for reason, number in status._CODES.items()}
-    assert codes | {"INTERNAL": "INTERNAL"} == said
-    assert {each.reason for each in refusals()} == codes.keys()
+def test_every_reason_of_the_contract_has_a_code_and_is_an_error():
     names = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118  # the wrapper of an enum is not iterable
-    assert names - {"UNSPECIFIED"} == said.keys()
+    assert status._CODES.keys() == names - {"UNSPECIFIED"}
+    assert {each.reason for each in refusals()} | {"INTERNAL"} == status._CODES.keys()
+
+
+def test_an_error_has_the_code_that_the_contract_says():
+    assert status.status_of(errors.CaseNotFoundError()).code == code_pb2.NOT_FOUND
+    assert status.internal_error().code == code_pb2.INTERNAL
 
 
 def joined(lines):
@@ -60,6 +63,14 @@ def test_the_reasons_that_each_rpc_lists_and_the_rpcs_that_each_reason_lists_are
         else:
             returns = listed_by_rpc.keys() - named if every else named
             assert returns == {rpc for rpc, names in listed_by_rpc.items() if reason in names}, reason
+
+
+def test_the_edge_has_a_problem_for_each_reason_that_a_call_fails_with():
+    proto = (CONTRACT / "edge_service.proto").read_text()
+    (of_result,) = re.findall(r"((?: +//.*\n)+) +google\.rpc\.Status status", proto)
+    ((listed, last),) = re.findall(r"Fails with ([\w, ]+) or (\w+)\.", joined(of_result))
+    refused = {"INVALID_REQUEST", "UNAUTHENTICATED", "ROLE_MISSING"}  # the edge is wrong, not the caller
+    assert problems.BY_REASON.keys() == {*listed.split(", "), last, "INTERNAL"} - refused
 
 
 def test_a_status_with_very_many_violations_stays_small_enough_to_arrive():

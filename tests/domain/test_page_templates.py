@@ -6,6 +6,7 @@ import tomllib
 import pytest
 from support.tree import PACKAGES
 
+from callback.v1 import error_reason_pb2, options_pb2
 from callback_edge import problems
 from callback_edge.app import create_page_app
 from callback_edge.brand import Brand
@@ -38,6 +39,13 @@ def test_every_language_has_all_texts_and_no_others():
             continue
         assert english["text"] != dutch["text"]
         assert english["text"][-1] == dutch["text"][-1] == "."
+
+
+def test_the_english_heading_of_a_reason_is_its_title_in_the_contract():
+    for reason, problem in problems.BY_REASON.items():
+        value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
+        title = value.GetOptions().Extensions[options_pb2.title]
+        assert texts("en")[problem.text_key]["heading"] == title, reason
 
 
 @pytest.mark.parametrize(

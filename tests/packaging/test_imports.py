@@ -150,7 +150,7 @@ SERVER_ROOMS = {
     "verification": ("domain", "metrics"),
     "store": ("domain", "metrics"),
     "limits": ("errors", "metrics"),
-    "settings": ("domain", "store", "verification"),
+    "settings": ("contract", "domain", "store", "verification"),
     "access": ("errors", "metrics", "settings", "verification"),
     "audit_log": ("access", "domain", "metrics", "store"),
     "store_health": ("store",),

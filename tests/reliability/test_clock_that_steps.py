@@ -101,7 +101,7 @@ async def test_stored_times_never_run_back_and_the_clock_is_followed_again_once_
     events = await cases.client.xrange(keys.key(partition, "events"))
     times = [decode_event(fields[b"event"]).time_ms for _, fields in events]
     assert times == sorted(times)
-    created = [(await read_case(cases.scripts, case.id)).created_ms for case in made]
+    created = [(await read_case(cases.scripts, case.id)).create_time_ms for case in made]
     assert created == sorted(created)
 
 

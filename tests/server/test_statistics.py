@@ -95,7 +95,7 @@ async def test_a_lease_that_ends_is_an_interrupted_call_and_the_failure_of_a_cal
 
 def test_the_present_minute_is_as_long_as_the_servers_have_stored_it(monkeypatch):
     monkeypatch.setattr(call_statistics.time, "time", lambda: 60_017.9)
-    lengths = [call_statistics._statistics(1000, {}, is_last=is_last).seconds for is_last in (True, False)]
+    lengths = [call_statistics._statistics(1000, {}, is_last=is_last).duration_s for is_last in (True, False)]
     assert lengths == [15, 60]
 
 

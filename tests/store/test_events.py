@@ -38,7 +38,7 @@ class Store:
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity="push",
-            mode=CallMode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(),
+            mode=CallMode.SINGLE, state_query_parameter="", time_to_live_ms=None, settings=Settings(),
             response=Response(type=ResponseType.RESPONSE),
         )  # fmt: skip
         await create_case(self.scripts, case)

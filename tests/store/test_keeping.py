@@ -61,7 +61,7 @@ class Cases:
             sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", activity=activity, mode=mode,
-            parameter="", time_to_live_ms=time_to_live_ms, settings=settings, notify=notify,
+            state_query_parameter="", time_to_live_ms=time_to_live_ms, settings=settings, notify=notify,
             response=Response(type=ResponseType.RESPONSE), answer_mode=answer_mode,
         )  # fmt: skip
         await create_case(self.scripts, case)

@@ -35,7 +35,7 @@ class Cases:
         sha = ids.state_hash(ids.new_state())
         case = NewCase(
             id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=CallMode.SINGLE, parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
+            mode=CallMode.SINGLE, state_query_parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
             response=Response(type=ResponseType.RESPONSE),
         )  # fmt: skip
         await create_case(self.scripts, case)

@@ -158,7 +158,8 @@ async def adopt(machine, version):
         machine.new[case_id] = NewCase(
             id=case_id, state_sha256=bytes.fromhex(case_id) + fields[b"sha"],
             fingerprint=fields[b"fingerprint"], owner=case.owner,
-            activity=case.activity, mode=case.mode, parameter=case.parameter, time_to_live_ms=case.expires_ms,
+            activity=case.activity, mode=case.mode, state_query_parameter=case.state_query_parameter,
+            time_to_live_ms=case.expire_time_ms,
             settings=case.settings, response=case.response, answer_mode=case.answer_mode, ordered=case.ordered,
             fallback=case.fallback, pointer=fields[b"pointer"].decode(), nonce=pointers[case_id][32:],
         )  # fmt: skip
@@ -166,15 +167,15 @@ async def adopt(machine, version):
             id=case_id, mode=case.mode, activity=case.activity, owner=case.owner, response=case.response, keep=KEEP,
             status=case.status, reason=case.close_reason, call_count=case.call_count, version=case.version,
             strips=machine.strips, labels=case.settings.labels, answer_mode=case.answer_mode, ordered=case.ordered,
-            most_held=MOST_HELD, keep_bytes=KEPT_BYTES, has_window=case.repeat_window_ms > 0,
+            most_held=MOST_HELD, keep_bytes=KEPT_BYTES, has_window=case.repeat_window_ms is not None,
             has_windows=b"repeats_until" in fields,
             known={key.rpartition(":")[2]: known[key].decode() for key in repeats if f":{case_id}:" in key},
         )  # fmt: skip
         for member in found[case_id, "answers"]:
             call_id, _, size = member.decode().partition(":")
             model.kept[call_id] = (None, int(size))  # no rule sends a stored request again, which would get the answer
-        if case.status != CLOSED and case.expires_ms is not None and case.expires_ms <= now_ms:
-            model.expires_due = case.expires_ms
+        if case.status != CLOSED and case.expire_time_ms is not None and case.expire_time_ms <= now_ms:
+            model.expires_due = case.expire_time_ms
 
         def call_of(call_id, case=case):
             return model_call(case, call_id, found[call_id, "fields"], found[call_id, "lease"], now_ms)

@@ -62,7 +62,7 @@ class Prepared(Cases):
             if keys.partition_of(ids.case_id_of(sha)) == PARTITION:
                 break
         return NewCase(
-            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", parameter="",
+            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", state_query_parameter="",
             response=RESPONSE,
             **{"activity": "push", "mode": CallMode.MULTIPLE, "time_to_live_ms": 3_600_000}
             | {"settings": Settings(labels={"team": "x"})} | more,

@@ -206,9 +206,7 @@ def refusal_of(
         case CaseClosed(reason):
             return errors.CaseClosedError(reason)
         case ConfirmationRequired(prompt):
-            if prompt is None:
-                return errors.ConfirmationRequiredError()
-            return errors.ConfirmationRequiredError(prompt.title, prompt.text, prompt.choices)
+            return errors.ConfirmationRequiredError(prompt)
         case RateLimited(wait_ms, limit):
             return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
         case VerificationRequired():

@@ -38,7 +38,7 @@ class Pause(msgspec.Struct, frozen=True, array_like=True):
     """The administrator. Empty if a server of the release before stored the pause."""
     reason: str = ""
     """What the administrator gave as the reason."""
-    start_ms: int | None = None
+    pause_time_ms: int | None = None
     """When it was paused, in milliseconds since the epoch by the store's clock. None if a server of the release before
     stored the pause."""
 

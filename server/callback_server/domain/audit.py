@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import msgspec
@@ -207,15 +207,7 @@ class AuditKey:
                 previous=head.digest,
                 nonce=secrets.token_hex(8),
                 time_ms=now_ms,
-                action=change.action,
-                actor=change.actor,
-                case_id=change.case_id,
-                owner=change.owner,
-                activity=change.activity,
-                call_id=change.call_id,
-                reason=change.reason,
-                details=dict(change.details),
-                principals=dict(change.principals),
+                **asdict(change),
                 key_id=self.id,
             )
         )

@@ -25,20 +25,20 @@ MAX_PROBLEMS: Final = 100
 """How many problems of a chain are reported."""
 
 
-class ProblemKind(enum.Enum):
+class ProblemKind(enum.StrEnum):
     """The kind of a problem."""
 
-    ALTERED = enum.auto()
+    ALTERED = "ALTERED"
     """An entry is not as a server has stored it."""
-    MISSING = enum.auto()
+    MISSING = "MISSING"
     """Entries between others, or before all others, were removed."""
-    MOVED = enum.auto()
+    MOVED = "MOVED"
     """An entry stands where another one was."""
-    TRUNCATED = enum.auto()
+    TRUNCATED = "TRUNCATED"
     """The newest entries are not there any more, or are others."""
-    UNKNOWN_KEY = enum.auto()
+    UNKNOWN_KEY = "UNKNOWN_KEY"
     """Entries are protected by a key that is not ours."""
-    UNPROTECTED = enum.auto()
+    UNPROTECTED = "UNPROTECTED"
     """Entries have no HMAC."""
 
 

@@ -152,10 +152,10 @@ class Delivery(msgspec.Struct, frozen=True):
     status: DeliveryStatus
     attempts: int
     """In how many attempts a handler was asked. A running attempt counts."""
-    next_ms: int | None = None
+    next_attempt_time_ms: int | None = None
     """The earliest time of the next attempt. None: there is none, or the delivery waits behind an earlier call."""
     failure: CallFailure | None = None
-    detail: str = ""
+    failure_detail: str = ""
     """A sentence for the owner about the last attempt that failed."""
     response: Response | None = None
     """The complete response of the handler when it accepted or rejected."""
@@ -173,7 +173,7 @@ class Outcome(msgspec.Struct, frozen=True):
     no_repeat: bool = False
     """The answer must not be given twice."""
     failure: CallFailure | None = None
-    detail: str = ""
+    failure_detail: str = ""
     """A sentence for the owner about the failure."""
 
     @property
@@ -182,17 +182,18 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.failure not in NOT_ASKED
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is recorded, or a notification. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
     status: CallStatus | None
     """None: it is a notification, which has a delivery and nothing else."""
-    attempt: int
+    attempt: int = 0
+    """Its number among the calls of its case. 0: it is a notification."""
     request: Request
     request_body_size: int
-    start_ms: int
-    end_ms: int | None
+    start_time_ms: int
+    end_time_ms: int | None
     outcome: Outcome | None
     """None: it is a notification."""
     erased: bool = False
@@ -204,7 +205,7 @@ class Call(msgspec.Struct, frozen=True):
     """The caller did not get its answer."""
     fallback_sent: bool = False
     """The caller gets the fallback. It is stored before the fallback is sent."""
-    repeats: int = 0
+    repeat_count: int = 0
     """How many requests were repeats of this call."""
     answered_by: str = ""
     """The principal that answered the held call, or resolved its case. Empty for every other call."""

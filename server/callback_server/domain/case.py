@@ -117,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     activity_case: str = ""
     alternative_domain: str = ""
     labels: dict[str, str] = {}
-    retryable: bool = False
+    retryable_after_error: bool = False
     """The setting as it was given. `CallMode` has only its effect."""
     prompt: Prompt | None = None
     """What the page of a CONFIRM case asks. None: whether to continue."""
@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The W3C trace context that generated the case, for links to it. Empty: none."""
 
 
-class NewCase(msgspec.Struct, frozen=True):
+class NewCase(msgspec.Struct, frozen=True, kw_only=True):
     """A case to be stored."""
 
     id: str
@@ -139,14 +139,14 @@ class NewCase(msgspec.Struct, frozen=True):
     owner: str
     activity: str
     mode: CallMode
-    parameter: str
+    state_query_parameter: str = ""
     """The state query parameter; empty for a `/cb/` URL."""
     time_to_live_ms: int | None
     settings: Settings
     response: Response
-    profile: str = ""
+    verification_profile: str = ""
     """The verification profile that every call must pass; empty for none."""
-    guard: GetGuard = GetGuard.OFF
+    get_guard: GetGuard = GetGuard.OFF
     answer_mode: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
@@ -167,28 +167,28 @@ class NewCase(msgspec.Struct, frozen=True):
     """The reasons of the notifications that the handler gets."""
 
 
-class Case(msgspec.Struct, frozen=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """A case as it is stored. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
     owner: str
     activity: str
     mode: CallMode
-    parameter: str
+    state_query_parameter: str
     settings: Settings
     response: Response
     status: CaseStatus
     close_reason: CloseReason | None
-    created_ms: int
-    expires_ms: int | None
-    closed_ms: int | None
-    call_count: int
+    create_time_ms: int
+    expire_time_ms: int | None
+    close_time_ms: int | None
+    call_count: int = 0
     """How many calls were started on it."""
-    version: int
+    version: int = 0
     """Counts the changes of its response."""
-    profile: str = ""
+    verification_profile: str = ""
     """The verification profile that every call must pass; empty for none."""
-    guard: GetGuard = GetGuard.OFF
+    get_guard: GetGuard = GetGuard.OFF
     answer_mode: AnswerMode = AnswerMode.HANDLER
     ordered: bool = False
     """The calls of an ACK case are delivered in order, one after the other."""
@@ -200,8 +200,8 @@ class Case(msgspec.Struct, frozen=True):
     """A digest of the answer that ResolveCallback has given. Empty: none."""
     hold_time_ms: int | None = None
     """How long a held call waits for its answer. None: the case holds no calls."""
-    repeat_window_ms: int = 0
-    """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
+    repeat_window_ms: int | None = None
+    """How long after the end of a call the same request gets its answer again. None: not at all, each is a call."""
     no_repeat: bool = False
     """No answer is given twice."""
     notify: tuple[Reason, ...] = ()

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from callback_server.domain.notification import reason_of
+
 _LABEL_DIGEST_LENGTH: Final = 12
 
 
@@ -52,6 +54,11 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     def call_id(self) -> str:
         """The id of the call. Empty: the event is about the case."""
         return f"{self.case_id}-{self.call}" if self.call else ""
+
+    @property
+    def reason(self) -> str:
+        """The reason of the call or notification. Empty: the event is about the case."""
+        return reason_of(self.call_id) if self.call else ""
 
 
 class EventFilter:

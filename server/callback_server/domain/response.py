@@ -147,18 +147,8 @@ def code_alone(response: Response) -> int | None:
     return None if response.type is ResponseType.REDIRECT else response.code or 200
 
 
-FIELDS: Final = {
-    "response_type": "type",
-    "response_redirect_url": "redirect_url",
-    "response_body": "body",
-    "response_code": "code",
-    "response_headers": "headers",
-    "response_heading": "heading",
-    "response_text": "text",
-    "response_link_label": "link_label",
-    "response_link_url": "link_url",
-}
-"""The name of each attribute in the contract, and in `Response`."""
+FIELDS: Final = {f"response_{name}": name for name in Response.__struct_fields__}
+"""The attributes by their names in the contract."""
 
 
 def masked_overlay(base: Response, new: Response, names: Sequence[str]) -> Response:

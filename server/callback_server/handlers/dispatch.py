@@ -117,7 +117,7 @@ class HandlerDispatcher:
         """Tell the handler of a call whose outcome it is that its decision cannot be rendered, if that is so."""
         if result.reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
             refusal = handler_pb2.RefuseAnswerRequest(
-                call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.detail
+                call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.failure_detail
             )
             result.reply.refuse(refusal)
 
@@ -159,4 +159,4 @@ def _invalid(broken: list[Violation]) -> Outcome:
 def failed(failure: CallFailure, detail: str) -> Outcome:
     """Return the outcome of a call without a decision."""
     status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
-    return Outcome(status, failure=failure, detail=detail[:500])
+    return Outcome(status, failure=failure, failure_detail=detail[:500])

@@ -24,13 +24,13 @@ READ_INTERVAL_S: Final = 0.25
 """How long the workers of other servers, once read, are used for new callbacks, in seconds."""
 
 
-class ActivityKind(enum.Enum):
+class ActivityKind(enum.StrEnum):
     """How an activity is served."""
 
-    BUILT_IN = enum.auto()
-    PUSH = enum.auto()
+    BUILT_IN = "BUILT_IN"
+    PUSH = "PUSH"
     """The server sends its calls to a target."""
-    WORKERS = enum.auto()
+    WORKERS = "WORKERS"
     """Workers take its calls. There may be none now."""
 
 
@@ -107,7 +107,7 @@ class ServedActivities:
             loads, after = await list_activities(
                 self._scripts, owner="", served=(), only=None, of_deliveries=True, after=after, limit=PAGE
             )
-            unserved += sum(bool(each.deliveries) and each.activity not in served for each in loads)
+            unserved += sum(bool(each.delivery_count) and each.activity not in served for each in loads)
             if not after:
                 return unserved
 

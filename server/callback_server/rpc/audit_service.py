@@ -11,9 +11,10 @@ from callback.v1 import audit_service_pb2_grpc as pb2_grpc
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.audit_log import AuditLog
+from callback_server.contract.conversion import from_message, member_of
 from callback_server.domain.audit import AuditAction, AuditEntry
 from callback_server.domain.audit_check import ChainResult, KnownHead
-from callback_server.rpc.audit_messages import action_from, chain_from_token, entry_to, result_to
+from callback_server.rpc.audit_messages import chain_from_token, entry_to, result_to
 from callback_server.rpc.method import require_valid, rpc
 from callback_server.rpc.pages import ListQueue, milliseconds, page_size, page_that_fits, read_token
 from callback_server.rpc.visible_cases import require_visible_owner
@@ -50,7 +51,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
             after = newest if after is None else min(after, newest)
         from_ms = milliseconds(request.recorded_after, "recorded_after") if request.HasField("recorded_after") else 0
         chains = [keys.partition_of(request.callback_case_id)] if request.callback_case_id else ALL_CHAINS
-        keeps = partial(_is_selected, request, action_from(request.action), caller)
+        keeps = partial(_is_selected, request, member_of(AuditAction, request, "action"), caller)
 
         async def read(limit: int) -> pb2.ListAuditEntriesResponse:
             entries, more = await list_audit(
@@ -73,7 +74,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
         first = read_token(chain_from_token, request.page_token) or 0
         kept = defaultdict(list)
         for head in request.heads:
-            kept[head.chain].append(KnownHead(head.sequence, head.digest, is_kept=True))
+            kept[head.chain].append(from_message(KnownHead, head, is_kept=True))
         results: list[ChainResult] = []
         async with self._lists.turn(caller):
             for chain in ALL_CHAINS[first:]:

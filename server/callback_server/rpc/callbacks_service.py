@@ -18,15 +18,18 @@ from callback_server.audit_log import AuditLog
 from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
 from callback_server.contract import converters
+from callback_server.contract.conversion import member_of, to_message, word_of
 from callback_server.domain import ids
 from callback_server.domain.audit import AuditAction, Change
-from callback_server.domain.case import AnswerMode, Case, CloseReason, NewCase
+from callback_server.domain.call import CallStatus
+from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
-from callback_server.domain.response import FIELDS, Response, in_field
+from callback_server.domain.response import FIELDS, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.handler import Decision
+from callback_server.handlers.messages import decision_from
 from callback_server.handlers.served import ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
@@ -56,10 +59,6 @@ MAX_CALLS_PER_PAGE: Final = 100
 MAX_TIME_TO_LIVE_S: Final = 315_360_000
 """How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
-_FILTERS: Final[Mapping[int, CallFilter]] = {
-    pb2.CALL_FILTER_WAITING: CallFilter.WAITING,
-    pb2.CALL_FILTER_DEAD: CallFilter.DEAD,
-}
 _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
     ReplayResult.RUNNING: "it is running",
     ReplayResult.INCOMPLETE: "its request is not kept whole",
@@ -116,13 +115,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             case_id = ids.case_id_of(ids.state_hash(state))
         else:
             log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
-        return pb2.GenerateCallbackUrlResponse(
-            callback_url=callback_url(
-                case.settings.alternative_domain or self._policy.box_url, state, request.state_query_parameter
-            ),
-            callback_state=state,
-            callback_case_id=case_id,
-            expire_time=None if created.expires_ms is None else converters.timestamp(created.expires_ms),
+        base = case.settings.alternative_domain or self._policy.box_url
+        return to_message(
+            pb2.GenerateCallbackUrlResponse,
+            created,
+            url=callback_url(base, state, request.state_query_parameter),
+            state=state,
+            case_id=case_id,
             warnings=await self._warnings(case),
         )
 
@@ -174,7 +173,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Replace attributes of the response of a case."""
         require_valid(request)
         new = converters.response_from(request.response)
-        names = list(request.update_mask.paths) or [name for name in FIELDS if _given(new, name)]
+        names = list(request.update_mask.paths) or [
+            name for name, attribute in FIELDS.items() if getattr(new, attribute) is not None
+        ]
+        if not FIELDS.keys() >= {*names}:
+            problem = f"must name fields of Response: {', '.join(FIELDS)}"
+            raise InvalidRequestError([Violation("update_mask", "update_mask", problem)])
         case_id = request.callback_case_id
         await replace_attributes(
             self._scripts,
@@ -200,13 +204,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
         await self._visible.call(call_id, caller, also_deleted=True)
-        decision = Decision(
-            accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
-            override=converters.response_from(request.response),
-            keep_open=request.keep_open,
-            close=request.close,
-            no_repeat=request.no_repeat,
-        )
+        decision = decision_from(request, accepted=request.verdict != handler_pb2.VERDICT_REJECTED)
         if broken := decision.problems():
             raise InvalidRequestError(broken)
         case = await self._visible.case(case_id, caller)
@@ -224,11 +222,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Give a case its answer, for the calls that it holds and for later ones."""
         require_valid(request)
         case_id = request.callback_case_id
-        decision = Decision(
-            accepted=request.verdict != handler_pb2.VERDICT_REJECTED,
-            override=converters.response_from(request.response),
-            no_repeat=request.no_repeat,
-        )
+        decision = decision_from(request, accepted=request.verdict != handler_pb2.VERDICT_REJECTED)
         case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
         count = await self._held.resolve(case, decision, answered_by=caller.name)
@@ -305,7 +299,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Return a page of cases."""
         require_valid(request)
         owner = _owner(request.owner, caller)
-        status = converters.status_from(request.status)
+        status = member_of(CaseStatus, request, "status")
         after = read_token(PageCursor.from_token, request.page_token)
         created_after_us, created_before_us = (
             1000 * milliseconds(getattr(request, name), name) if request.HasField(name) else None
@@ -323,16 +317,17 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 labels=request.labels,
                 after=after,
                 limit=limit,
-                last_call=converters.call_status_from(request.last_call_status),
+                last_call=member_of(CallStatus, request, "last_call_status"),
                 created_after_us=created_after_us or 0,
                 created_before_us=created_before_us,
             )
             cases = await read_cases(self._scripts, case_ids, bodies=False)
-            return pb2.ListCallbacksResponse(
+            return to_message(
+                pb2.ListCallbacksResponse,
                 # A case that was deleted or changed its status since the index was read does not match any more.
                 callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
                 next_page_token=more.token() if more else "",
-                searched_to=converters.timestamp(more.created_us // 1000) if more else None,
+                searched_to_ms=more.created_us // 1000 if more else None,
             )
 
         async with self._lists.turn(caller):
@@ -369,6 +364,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.ListOwnerCallsResponse:
         """Return a page of the calls of an owner that a filter selects."""
         require_valid(request)
+        selected = CallFilter(word_of(request, "filter"))
         owner = _owner(request.owner, caller)
         after = read_token(CallCursor.from_token, request.page_token)
         if request.callback_activity and not caller.may_generate(request.callback_activity):
@@ -377,7 +373,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         async def read(limit: int) -> pb2.ListOwnerCallsResponse:
             call_ids, more = await list_owner_calls(
                 self._scripts,
-                _FILTERS[request.filter],
+                selected,
                 owner=owner,
                 activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 after=after,
@@ -476,7 +472,3 @@ def _owner(named: str, caller: Principal) -> str:
     owner = named or caller.name
     require_visible_owner(caller, owner)
     return owner
-
-
-def _given(response: Response, name: str) -> bool:
-    return getattr(response, FIELDS[name]) is not None

@@ -19,6 +19,7 @@ from callback_server.access.roles import Principal, Role
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.contract import converters
+from callback_server.contract.conversion import content
 from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
@@ -240,23 +241,18 @@ class _InvocationStream:
             self._unsent.popleft()
             self._unsent_bytes -= size
             call = self._calls.get(number)
-            result = message.results.add(number=number, caller_gone=call is not None and call.is_caller_gone)
+            response = None
+            if isinstance(outcome, CallAnswer):
+                answer = None if outcome.wait_path else outcome.response
+                response = content(edge_pb2.InvokeResponse, outcome, response=answer)
+            result = message.results.add(
+                number=number, caller_gone=call is not None and call.is_caller_gone, response=response
+            )
             if call is not None and call.creator_traceparent:
                 result.creator_traceparent = call.creator_traceparent
-            if isinstance(outcome, CallAnswer):
-                response = result.response
-                response.call_id = outcome.call_id
-                response.cookie_host = outcome.cookie_host
-                response.rejected_without_response = outcome.rejected_without_response
-                response.request_method = outcome.request_method
-                response.repeated_call_id = outcome.repeated_call_id
-                if outcome.wait_path:
-                    response.wait_path = outcome.wait_path
-                else:
-                    response.response.CopyFrom(converters.response_to(outcome.response))
-            elif outcome is None:
+            if outcome is None:
                 result.send_body.SetInParent()
-            else:
+            elif isinstance(outcome, status_pb2.Status):
                 result.status.CopyFrom(outcome)
         if self._unsent_bytes <= _MAX_UNSENT_BYTES:
             self._has_room.set()

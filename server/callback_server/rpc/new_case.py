@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
-from callback_server.contract import converters
+from callback_server.contract.conversion import from_message, member_of
+from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
 from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS, Activity, deadline_ms
@@ -67,13 +68,11 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     activity = request.callback_activity
     domain = normalize_origin(request.alternative_domain)
     cookie_host = policy.cookie_domains.host(domain, owner)
-    answer_mode = converters.answer_mode_from(request.answer_mode) or _default_answer_mode(activity)
-    response = converters.response_from(request.response)
+    answer_mode = member_of(AnswerMode, request, "answer_mode") or _default_answer_mode(activity)
+    response = response_from(request.response)
     answer_deadline_ms = request.answer_deadline.ToMilliseconds() if request.HasField("answer_deadline") else None
     fallback = (
-        Fallback(answer_deadline_ms or 0, converters.response_from(request.fallback))
-        if request.HasField("fallback")
-        else None
+        Fallback(answer_deadline_ms or 0, response_from(request.fallback)) if request.HasField("fallback") else None
     )
     notify, remind_after = request.notify, request.remind_after  # each look at them makes an object
     found = [
@@ -85,7 +84,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         *_fallback_problems(request, fallback, answer_deadline_ms, answer_mode, policy),
         *(_notification_problems(request) if notify or remind_after else ()),
     ]
-    closed_response = converters.response_from(request.closed_response) if request.HasField("closed_response") else None
+    closed_response = response_from(request.closed_response) if request.HasField("closed_response") else None
     if closed_response is not None:
         found += _closed_response_problems(request, closed_response, policy)
         found += in_field("closed_response", cookie_problems(closed_response, cookie_host))
@@ -110,35 +109,28 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     else:
         state = ids.new_state()
         state_sha256 = ids.state_hash(state)
-    return NewCase(
+    return from_message(
+        NewCase,
+        request,
         id=ids.case_id_of(state_sha256),
         state_sha256=state_sha256,
         fingerprint=fingerprint,
         owner=owner,
-        activity=activity,
         mode=_mode(request),
-        parameter=request.state_query_parameter,
         time_to_live_ms=_time_to_live_ms(request, policy),
-        settings=Settings(
-            activity_case=request.callback_activity_case,
+        settings=from_message(
+            Settings,
+            request,
             alternative_domain=domain,
-            labels=dict(request.labels) if request.labels else {},
-            retryable=request.retryable_after_error,
-            prompt=converters.prompt_from(request.prompt) if request.HasField("prompt") else None,
             answer_deadline_ms=answer_deadline_ms if fallback is None else None,
             remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in remind_after)) if remind_after else (),
         ),
         response=response,
-        profile=request.verification_profile,
-        guard=converters.guard_from(request.get_guard),
         answer_mode=answer_mode,
-        ordered=request.ordered,
         fallback=fallback,
         closed_response=closed_response,
         hold_time_ms=_hold_time_ms(request, policy) if answer_mode is AnswerMode.HOLD else DEFAULT_HOLD_TIME_MS,
         repeat_window_ms=_repeat_window_ms(request),
-        no_repeat=request.no_repeat,
-        notify=converters.notify_from(notify) if notify else (),
         pointer=pointer,
         nonce=nonce,
     ), state

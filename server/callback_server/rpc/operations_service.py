@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -14,9 +13,10 @@ from callback_server.access.roles import Principal, Role
 from callback_server.audit_log import AuditLog
 from callback_server.call_statistics import read_call_statistics
 from callback_server.contract import converters
+from callback_server.contract.conversion import to_message
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.errors import InvalidRequestError, Violation
-from callback_server.handlers.served import ActivityKind, ServedActivities
+from callback_server.handlers.served import ServedActivities
 from callback_server.rpc.method import require_valid, rpc
 from callback_server.rpc.pages import ListQueue, page_size
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
@@ -31,12 +31,6 @@ from callback_server.store.transitions.change_pauses import MAX_PAUSED, PauseRes
 log = get_logger()
 
 MAX_ACTIVITIES_PER_PAGE: Final = 100
-
-_KINDS: Final[Mapping[ActivityKind, pb2.ActivityKind.ValueType]] = {
-    ActivityKind.BUILT_IN: pb2.ACTIVITY_KIND_BUILT_IN,
-    ActivityKind.PUSH: pb2.ACTIVITY_KIND_PUSH,
-    ActivityKind.WORKERS: pb2.ACTIVITY_KIND_WORKERS,
-}
 
 
 class OperationsServicer(pb2_grpc.OperationsServiceServicer):
@@ -125,14 +119,13 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
             paused = (await read_pauses(self._scripts)).names
         return pb2.ListActivitiesResponse(
             activities=[
-                pb2.Activity(
-                    callback_activity=load.activity,
-                    kind=_KINDS[self._served.kind(load.activity)],
+                to_message(
+                    pb2.Activity,
+                    load,
+                    kind=self._served.kind(load.activity),
                     worker_count=workers.of_calls(load.activity),
                     notification_worker_count=workers.of_notifications(load.activity),
                     paused=load.activity in paused,
-                    delivery_count=load.deliveries,
-                    open_callback_count=load.open_cases,
                 )
                 for load in loads
             ],

@@ -1,13 +1,21 @@
 """The fields of the two hashes of the store: what each holds, and in which unit.
 
 A flag is `1`, or absent. A time is in milliseconds since the epoch by the store's clock, unless its text says more.
-Scripts and queries use these names alone (tests/domain/test_scripts.py compares them).
+Scripts and queries use these names alone (tests/domain/test_scripts.py compares them). An attribute of a case or call
+that is stored under its own name is read by its type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import enum
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from callback_server.domain.call import Call
+from callback_server.domain.case import Case
 
 CASE_FIELDS: Final[Mapping[str, str]] = {
     "status": "the CaseStatus",
@@ -110,3 +118,30 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
 
 A notification has the fields of a delivery, `start`, an empty `request` and the `size` 0.
 """
+
+
+@functools.cache
+def stored_attributes(kind: type[Case | Call]) -> Mapping[bytes, tuple[str, Callable[[bytes], Any]]]:
+    """Return the fields that hold one attribute under its own name, with that name and how it is read."""
+    fields = CASE_FIELDS if kind is Case else CALL_FIELDS
+    found = {name: _reader(hint) for name, hint in typing.get_type_hints(kind).items() if name in fields}
+    return {name.encode(): (name, read) for name, read in found.items() if read is not None}
+
+
+def read_attributes(kind: type[Case | Call], stored: Mapping[bytes, bytes | None]) -> dict[str, Any]:
+    """Return these attributes from the fields of a case or call. An absent or empty one is left out."""
+    attributes = {}
+    for field, (name, read) in stored_attributes(kind).items():
+        if value := stored.get(field):
+            attributes[name] = read(value)
+    return attributes
+
+
+def _reader(hint: Any) -> Callable[[bytes], Any] | None:
+    """Return how an attribute of a type is read. None: it takes more than its type to read it."""
+    if isinstance(hint, types.UnionType):
+        hint = next(each for each in typing.get_args(hint) if each is not types.NoneType)
+    if isinstance(hint, enum.EnumType):
+        return {word.encode(): hint(word) for word in hint.__members__}.__getitem__
+    readers: Mapping[Any, Callable[[bytes], Any]] = {str: bytes.decode, int: int, bool: b"1".__eq__}
+    return readers.get(hint)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 from callback_server.store.script_arguments import group
+
+S = TypeVar("S", bound=Struct)
 
 LIMITS: Final = group("limits", ["recorded_calls_per_case", "recorded_bytes_per_case"])
 """The argument of scripts that end calls: how much is kept of the ended calls of a case."""
@@ -25,10 +28,8 @@ class Recording:
     """How many bytes of ended calls of a case are kept: requests and answers, packed."""
     repeat_bytes_per_case: int = 16 * 1024 * 1024
     """How many bytes of answers a case keeps for repeats, packed."""
-    bodies: bool = True
-    """Whether the bodies of requests and answers are recorded."""
-    headers: bool = True
-    """Whether the headers of requests and answers are recorded."""
+    unrecorded: frozenset[str] = frozenset()
+    """The attributes of requests and answers that are not recorded."""
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -37,16 +38,19 @@ class Recording:
 
     def of_request(self, request: Request) -> Request:
         """Return what is recorded of a request. It is the same object if all of it is recorded."""
-        if not self.headers and request.headers:
-            request = replace(request, headers=())
-        if not self.bodies and request.body:
-            request = replace(request, body=b"", body_size=len(request.body))
-        return request
+        recorded = _without(request, self.unrecorded)
+        return replace(recorded, body_size=len(request.body)) if len(recorded.body) < len(request.body) else recorded
 
     def of_answer(self, answer: Response) -> Response:
         """Return what is recorded of an answer."""
-        if not self.headers:
-            answer = replace(answer, headers=None)
-        if not self.bodies:
-            answer = replace(answer, body=None, heading=None, text=None, link_label=None)
-        return answer
+        return _without(answer, self.unrecorded)
+
+
+def _without(value: S, names: frozenset[str]) -> S:
+    """Return a value with the default of each of these attributes. It is the same object if that changes nothing."""
+    changed = {
+        field.name: field.default
+        for field in (fields(value) if names else ())
+        if field.name in names and getattr(value, field.name) != field.default
+    }
+    return replace(value, **changed) if changed else value

@@ -248,7 +248,7 @@ def open_case(number):
     sha = state_hash(state(number))
     return NewCase(
         id=case_id_of(sha), state_sha256=sha, fingerprint=sha, owner="service", activity="record",
-        mode=CallMode.MULTIPLE, parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
+        mode=CallMode.MULTIPLE, state_query_parameter="", time_to_live_ms=None, settings=Settings(), response=CONTENT,
     )  # fmt: skip
 
 

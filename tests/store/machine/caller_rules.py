@@ -38,7 +38,8 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
             self.take(paused=False)
         if again and call_id in self.model[case_id].calls:
             reply = self._claim(case_id, call_id, can_deliver=True)
-            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
+            profile = self.new[case_id].verification_profile
+            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=profile))
 
     @precondition(lambda self: self._running())
     @rule(data=st.data())
@@ -61,7 +62,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         case_id = self._any_case(data)
         self._claim_new(case_id, intent=intent, profile=profile, over=over)
         is_claimed_again = intent is RequestIntent.FORM or self.new[case_id].settings.prompt is not None
-        if is_claimed_again and self.new[case_id].guard is GetGuard.CONFIRM:
+        if is_claimed_again and self.new[case_id].get_guard is GetGuard.CONFIRM:
             self._claim_new(case_id, intent=RequestIntent.CONFIRMED)
 
     @precondition(lambda self: self.new)
@@ -137,7 +138,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     @rule(data=st.data())
     def claim_in_the_wrong_form(self, data):
         case_id = self._any_case(data)
-        wrong = "" if self.new[case_id].parameter else "state"
+        wrong = "" if self.new[case_id].state_query_parameter else "state"
         assert self._claim(case_id, self._new_call_id(case_id), parameter=wrong) is ClaimRefusal.UNKNOWN
 
     @precondition(lambda self: self.new)

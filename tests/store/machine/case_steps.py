@@ -42,16 +42,17 @@ class CaseSteps(System):
         after_ms = REMIND_AFTER_MS if "REMINDER" in notify else ()
         case = self._new_case(
             f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=CallMode(mode), parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
+            mode=CallMode(mode), state_query_parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels, prompt=CHOICES if has_choices else None, remind_after_ms=after_ms),
-            response=Response(type=ResponseType.RESPONSE, body=body or None), profile=profile, guard=guard,
+            response=Response(type=ResponseType.RESPONSE, body=body or None),
+            verification_profile=profile, get_guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback, closed_response=closed_response,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
             notify=tuple(Reason(each) for each in notify),
         )  # fmt: skip
         stored = self.do(create_case(self.scripts, case))
         assert stored == CaseStored(self._expiry(case.id))
-        assert (stored.expires_ms is not None) is expires
+        assert (stored.expire_time_ms is not None) is expires
         self.new[case.id] = case
         model = self.model[case.id] = ModelCase(
             id=case.id, notify=notify, reminders_left=len(after_ms),
@@ -73,7 +74,7 @@ class CaseSteps(System):
 
     def _expiry(self, case_id):
         case = self.do(read_case(self.scripts, case_id))
-        return case.expires_ms
+        return case.expire_time_ms
 
     def _set_response(self, case_id, body, *, stale=False):
         model = self.model.get(case_id)

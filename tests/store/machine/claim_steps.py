@@ -36,12 +36,12 @@ class ClaimSteps(System):
         return self.do(
             claim_call(
                 self.scripts, call_id=call_id, state_sha256=sha or new.state_sha256,
-                parameter=new.parameter if parameter is None else parameter,
+                parameter=new.state_query_parameter if parameter is None else parameter,
                 request=CAME, leases=LEASES, recording=self.recording,
                 platform_url=PLATFORM_URL, intent=RequestIntent(intent),
                 sent=RequestIdentity("post", digest or call_id.rpartition("-")[2].rjust(64, "0")),
                 verification=Verification(
-                    new.profile if profile is None else profile, message, WINDOW_MS if message else 0
+                    new.verification_profile if profile is None else profile, message, WINDOW_MS if message else 0
                 ),
                 calls_per_minute=PER_MINUTE if limited else None,
                 limited_owners=[("nobody", 1, "other"), *([(new.owner, OVER_MS, "limit")] if over else [])],
@@ -116,7 +116,7 @@ class ClaimSteps(System):
             assert reply is ClaimRefusal.UNKNOWN
             return call_id
         new, model = self.new[case_id], self.model[case_id]
-        passed = new.profile if profile is None else profile
+        passed = new.verification_profile if profile is None else profile
         given["digest"] = digest or call_id.rpartition("-")[2].rjust(64, "0")
         given["size"] = kept_size(new.settings, model.response)
         self._compare_claim(reply, model.claim(call_id, profile=passed, **given))
@@ -136,7 +136,8 @@ class ClaimSteps(System):
         case_id = ids.case_id_of_call(call_id)
         reply = self._claim(case_id, call_id)
         if case_id in self.model:
-            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
+            profile = self.new[case_id].verification_profile
+            self._compare_claim(reply, self.model[case_id].claim(call_id, profile=profile))
         else:
             assert reply is ClaimRefusal.STALE
 

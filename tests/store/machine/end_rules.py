@@ -196,4 +196,5 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
             call_id = self._claim_new(case_id)
             if call_id in self.model[case_id].calls or call_id in self.model[case_id].gone:
                 reply = self._claim(case_id, call_id)
-                self._compare_claim(reply, self.model[case_id].claim(call_id, profile=self.new[case_id].profile))
+                profile = self.new[case_id].verification_profile
+                self._compare_claim(reply, self.model[case_id].claim(call_id, profile=profile))

@@ -31,7 +31,7 @@ class EndSteps(System):
             close=close,
             no_repeat=no_repeat,
             failure=None if answered else CallFailure.HANDLER_ERROR,
-            detail="" if answered else "broken",
+            failure_detail="" if answered else "broken",
         )
         was_running = call_id in self._running()
         case_id = ids.case_id_of_call(call_id)
@@ -72,9 +72,9 @@ class EndSteps(System):
             assert recorded.outcome == replace(outcome, no_repeat=False, close=False)
 
     def _of_answer(self, answer):
-        if not self.recording.headers:
+        if "headers" in self.recording.unrecorded:
             answer = replace(answer, headers=())
-        return answer if self.recording.bodies else replace(answer, body=b"")
+        return replace(answer, body=b"") if "body" in self.recording.unrecorded else answer
 
     def _mark_fallback(self, call_id, *, accepts=True):
         model = self.model.get(ids.case_id_of_call(call_id)) or self.dropped[ids.case_id_of_call(call_id)]

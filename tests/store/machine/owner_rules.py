@@ -10,6 +10,7 @@ from store.machine.claim_steps import ClaimSteps
 from store.machine.time_steps import TimeSteps
 from store.machine.values import FALLBACK, FAR_MS, GONE, LATE, MOST_CASES, RECORDING, bodies, labels
 
+from callback_server.contract.converters import content_attributes
 from callback_server.domain.case import AnswerMode, CallMode, GetGuard, NewCase, Settings
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import Response
@@ -32,7 +33,9 @@ class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
         has_closed_response=st.booleans(),
     )
     def create_some(self, modes, held, acknowledged, bodies, headers, guard, has_closed_response):
-        self.recording = dataclasses.replace(RECORDING, bodies=bodies, headers=headers)
+        self.recording = dataclasses.replace(
+            RECORDING, unrecorded=content_attributes(bodies=not bodies, headers=not headers)
+        )
         for model in self.model.values():
             model.strips = self.strips
         gone = GONE if has_closed_response else None
@@ -105,8 +108,8 @@ class OwnerRules(CaseSteps, ClaimSteps, TimeSteps):
                 continue
             case = self._new_case(
                 f"{owner}:{request_id}", fingerprint=(b"f" if what == "same" else b"g") * 32, owner=owner,
-                activity="push", mode=CallMode(mode), parameter="", time_to_live_ms=None, settings=Settings(),
-                response=Response(),
+                activity="push", mode=CallMode(mode), state_query_parameter="", time_to_live_ms=None,
+                settings=Settings(), response=Response(),
             )  # fmt: skip
             known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
             expected = known if what == "same" else RequestConflict.CONFLICT

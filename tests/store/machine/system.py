@@ -55,7 +55,7 @@ class System(RuleBasedStateMachine):
     @property
     def strips(self):
         """Return whether a part of a request is not kept."""
-        return not (self.recording.bodies and self.recording.headers)
+        return bool(self.recording.unrecorded)
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)

@@ -451,9 +451,9 @@ class SetResponseRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """update_mask names the attributes to replace, by the field names of Response. An attribute in the mask that
-        `response` does not set returns to its default. Default: the attributes that `response` sets. The resulting
-        response must be valid.
+        """update_mask names the attributes to replace, by the field names of Response; any other name is refused. An attribute
+        in the mask that `response` does not set returns to its default. Default: the attributes that `response` sets. The
+        resulting response must be valid.
         """
 
     def __init__(

@@ -13,7 +13,6 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_process.logs import get_logger
-from callback_server.handlers.messages import duration
 from callback_server.handlers.workers.assignment import Assignment
 
 log = get_logger()
@@ -259,7 +258,7 @@ class LocalAssignment(Assignment):
         response = worker_pb2.WorkResponse()
         offer = response.messages.add().offer
         offer.CopyFrom(request)
-        offer.timeout.CopyFrom(duration(timeout_s))  # another worker may have had the call before
+        offer.timeout.FromMilliseconds(round(timeout_s * 1000))  # another worker may have had the call before
         self.worker.send(response)
 
     def _send_confirm(self) -> None:

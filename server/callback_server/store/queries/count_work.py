@@ -19,11 +19,11 @@ OWNERS: Final = 50
 class OwnerWork:
     """What one owner has in the store."""
 
-    open_cases: int = 0
+    open_callback_count: int = 0
     """The number of cases that are not closed."""
-    waiting_calls: int = 0
+    waiting_call_count: int = 0
     """The number of held calls that wait for an answer."""
-    dead_calls: int = 0
+    dead_call_count: int = 0
     """The number of calls and notifications whose delivery is DEAD, without erased ones."""
 
 
@@ -31,9 +31,9 @@ class OwnerWork:
 class Work:
     """What is in the store. It is exact only if nothing changes while the partitions are read."""
 
-    deliveries: int = 0
+    delivery_count: int = 0
     """The number of deliveries that wait or run, of all owners."""
-    delay_ms: int = 0
+    delivery_delay_ms: int = 0
     """How long ago the earliest of them became due, in milliseconds. 0: none is due."""
     owners: dict[str, OwnerWork] = field(default_factory=dict)
     """By owner."""
@@ -45,9 +45,9 @@ class Work:
         """The sums over the owners."""
         total = OwnerWork()
         for each in self.owners.values():
-            total.open_cases += each.open_cases
-            total.waiting_calls += each.waiting_calls
-            total.dead_calls += each.dead_calls
+            total.open_callback_count += each.open_callback_count
+            total.waiting_call_count += each.waiting_call_count
+            total.dead_call_count += each.dead_call_count
         return total
 
 
@@ -63,12 +63,12 @@ async def count_work(scripts: Scripts, owners: Sequence[str]) -> Work:
         arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.arguments(owners=counted))
         for deliveries, delay_ms, held_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
             if at == 0:
-                work.deliveries += deliveries
-                work.delay_ms = max(work.delay_ms, delay_ms)
+                work.delivery_count += deliveries
+                work.delivery_delay_ms = max(work.delivery_delay_ms, delay_ms)
             work.held_ms = max(work.held_ms, held_ms)
             for owner, cases, waiting, dead in zip(counted, flat[::3], flat[1::3], flat[2::3], strict=True):
                 of_owner = work.owners[owner]
-                of_owner.open_cases += cases
-                of_owner.waiting_calls += waiting
-                of_owner.dead_calls += dead
+                of_owner.open_callback_count += cases
+                of_owner.waiting_call_count += waiting
+                of_owner.dead_call_count += dead
     return work

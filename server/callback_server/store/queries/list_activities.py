@@ -32,9 +32,9 @@ class ActivityLoad:
     """What waits for an activity."""
 
     activity: str
-    deliveries: int = 0
+    delivery_count: int = 0
     """The number of deliveries that wait or run, of all owners."""
-    open_cases: int = 0
+    open_callback_count: int = 0
     """The number of cases of one owner that are not closed."""
 
 
@@ -82,8 +82,8 @@ async def list_activities(
             ends.append(end.decode())
         for name, deliveries, cases in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             load = found.setdefault(name.decode(), ActivityLoad(name.decode()))
-            load.deliveries += deliveries
-            load.open_cases += cases
+            load.delivery_count += deliveries
+            load.open_callback_count += cases
     end = min(ends, default="")
     names = sorted(name for name in found if not end or name <= end)
     return [found[name] for name in names[:limit]], names[limit - 1] if len(names) > limit else end

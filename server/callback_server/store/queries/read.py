@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import AnswerMode, CallMode, Case, CaseStatus, CloseReason, GetGuard
+from callback_server.domain.case import Case, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import Reason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
 from callback_server.store.connection.errors import store_errors
+from callback_server.store.fields import read_attributes, stored_attributes
 from callback_server.store.packing import (
     unpack_answer,
     unpack_content,
@@ -23,10 +24,11 @@ from callback_server.store.packing import (
 from callback_server.store.scripts import Scripts
 
 _CALL_FIELDS: Final = (
-    "status", "attempt", "start", "end", "request", "response", "failure", "detail", "keep_open", "platform_url",
-    "fallback_sent", "caller_gone", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response", "repeats", "close", "answered_by",
+    *(field.decode() for field in stored_attributes(Call)), "start", "end", "request", "response", "failure", "detail",
+    "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
+    "delivery_detail", "delivery_response", "repeats",
 )  # fmt: skip
+_CALL_KEYS: Final = tuple(field.encode() for field in _CALL_FIELDS)
 _HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
 _BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
 
@@ -88,34 +90,24 @@ def _case(
     closed_response: bytes | None,
 ) -> Case:
     settings, response = unpack_content(content, body)
-    reason = fields.get(b"reason")
+    reason, notify = fields.get(b"reason"), fields.get(b"notify", b"").decode()
     return Case(
+        **read_attributes(Case, fields),
         id=case_id,
-        owner=fields[b"owner"].decode(),
-        activity=fields[b"activity"].decode(),
-        mode=CallMode(fields[b"mode"].decode()),
-        parameter=fields.get(b"parameter", b"").decode(),
+        state_query_parameter=fields.get(b"parameter", b"").decode(),
         settings=settings,
         response=response,
-        status=CaseStatus(fields[b"status"].decode()),
         close_reason=CloseReason(reason.decode()) if reason else None,
-        created_ms=int(fields[b"created"]) // 1000,
-        expires_ms=_number(fields.get(b"expires")),
-        closed_ms=_number(fields.get(b"closed")),
-        call_count=int(fields.get(b"call_count", 0)),
-        version=int(fields.get(b"version", 0)),
-        profile=fields.get(b"profile", b"").decode(),
-        guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
-        answer_mode=AnswerMode(fields.get(b"answer_mode", b"HANDLER").decode()),
-        ordered=b"ordered" in fields,
+        create_time_ms=int(fields[b"created"]) // 1000,
+        expire_time_ms=_number(fields.get(b"expires")),
+        close_time_ms=_number(fields.get(b"closed")),
+        verification_profile=fields.get(b"profile", b"").decode(),
+        get_guard=GetGuard(fields.get(b"guard", b"OFF").decode()),
         fallback=unpack_fallback(fallback) if fallback else None,
         closed_response=unpack_response(closed_response) if closed_response else None,
-        resolved=fields.get(b"resolved", b"").decode(),
         hold_time_ms=_number(fields.get(b"hold_ms")),
-        notify=tuple(Reason(word) for word in fields.get(b"notify", b"").decode().split(",") if word),
-        reminders=int(fields.get(b"reminders", 0)),
-        repeat_window_ms=int(fields.get(b"repeat_window", 0)),
-        no_repeat=b"no_repeat" in fields,
+        notify=tuple(Reason(word) for word in notify.split(",") if word),
+        repeat_window_ms=_number(fields.get(b"repeat_window")),
     )
 
 
@@ -228,57 +220,56 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
 
 def _call(
     call_id: str,
-    fields: Sequence[Any],
+    values: Sequence[Any],
     body_size: int,
     body: bytes = b"",
     response_body: bytes | None = None,
     delivered_body: bytes | None = None,
 ) -> Call:
-    (
-        status, attempt, start, end, request, response, failure, detail, keep_open, platform,
-        fallback_sent, caller_gone, delivery, attempts_started, attempts_not_asked, next_ms, delivery_failure,
-        delivery_detail, delivery_response, repeats, close, answered_by,
-    ) = fields[: len(_CALL_FIELDS)]  # fmt: skip
-    status = CallStatus(status.decode()) if status else None
-    erased = not request
-    came = Request(method="") if erased else unpack_request(request, body)
-    answered = status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased
+    fields = dict(zip(_CALL_KEYS, values, strict=False))
+    attributes = read_attributes(Call, fields)
+    status = attributes.pop("status", None)
+    erased = not fields[b"request"]
+    request = Request(method="") if erased else unpack_request(fields[b"request"], body)
     return Call(
+        **attributes,
         id=call_id,
         status=status,
-        attempt=int(attempt or 0),
-        request=came,
-        request_body_size=body_size or came.body_size,
-        start_ms=int(start),
-        end_ms=_number(end),
-        outcome=Outcome(
-            status=status,
-            # A call that runs has the response of the case here as it was at the claim. A recorded call keeps it.
-            response=complete(unpack_content(response, response_body)[1], platform_url=(platform or b"").decode())
-            if answered
-            else None,
-            keep_open=keep_open == b"1",
-            failure=CallFailure(failure.decode()) if failure else None,
-            detail=(detail or b"").decode(),
-        )
-        if status
-        else None,
+        request=request,
+        request_body_size=body_size or request.body_size,
+        start_time_ms=int(fields[b"start"]),
+        end_time_ms=_number(fields[b"end"]),
+        outcome=_outcome(status, fields, response_body, erased=erased) if status else None,
         erased=erased,
-        delivery=Delivery(
-            status=DeliveryStatus(delivery.decode()),
-            attempts=int(attempts_started or 0) - int(attempts_not_asked or 0),
-            next_ms=_number(next_ms),
-            failure=CallFailure(delivery_failure.decode()) if delivery_failure else None,
-            detail=(delivery_detail or b"").decode(),
-            response=unpack_content(delivery_response, delivered_body)[1] if delivery_response else None,
-        )
-        if delivery
-        else None,
-        close=close == b"1",
-        caller_gone=caller_gone == b"1",
-        fallback_sent=fallback_sent == b"1",
-        repeats=int(repeats or 0),
-        answered_by=(answered_by or b"").decode(),
+        delivery=_delivery(fields, delivered_body) if fields[b"delivery"] else None,
+        repeat_count=int(fields[b"repeats"] or 0),
+    )
+
+
+def _outcome(status: CallStatus, fields: Mapping[bytes, Any], body: bytes | None, *, erased: bool) -> Outcome:
+    response = None
+    if status in (CallStatus.SUCCEEDED, CallStatus.REJECTED) and not erased:
+        # A call that runs has the response of the case here as it was at the claim. A recorded call keeps it.
+        _, answer = unpack_content(fields[b"response"], body)
+        response = complete(answer, platform_url=_text(fields[b"platform_url"]))
+    return Outcome(
+        status=status,
+        response=response,
+        keep_open=fields[b"keep_open"] == b"1",
+        failure=CallFailure(fields[b"failure"].decode()) if fields[b"failure"] else None,
+        failure_detail=_text(fields[b"detail"]),
+    )
+
+
+def _delivery(fields: Mapping[bytes, Any], body: bytes | None) -> Delivery:
+    failure, response = fields[b"delivery_failure"], fields[b"delivery_response"]
+    return Delivery(
+        status=DeliveryStatus(fields[b"delivery"].decode()),
+        attempts=int(fields[b"attempts_started"] or 0) - int(fields[b"attempts_not_asked"] or 0),
+        next_attempt_time_ms=_number(fields[b"next"]),
+        failure=CallFailure(failure.decode()) if failure else None,
+        failure_detail=_text(fields[b"delivery_detail"]),
+        response=unpack_content(response, body)[1] if response else None,
     )
 
 
@@ -289,3 +280,7 @@ def _is_kept(fields: Sequence[Any]) -> bool:
 
 def _number(field: bytes | None) -> int | None:
     return int(field) if field else None
+
+
+def _text(field: bytes | None) -> str:
+    return (field or b"").decode()

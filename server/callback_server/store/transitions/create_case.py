@@ -40,7 +40,7 @@ class RequestConflict(enum.Enum):
 class CaseStored:
     """The case is stored."""
 
-    expires_ms: int | None
+    expire_time_ms: int | None
     """When it expires, in milliseconds since the epoch. None: never."""
 
 
@@ -50,7 +50,7 @@ class KnownRequest:
 
     nonce: bytes
     """The nonce of that case (see pointers.py)."""
-    expires_ms: int | None = None
+    expire_time_ms: int | None = None
     """When that case expires, in milliseconds since the epoch. None: never."""
 
 
@@ -71,12 +71,12 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
             owner=case.owner,
             activity=case.activity,
             mode=case.mode,
-            parameter=case.parameter,
+            parameter=case.state_query_parameter,
             time_to_live_ms="" if case.time_to_live_ms is None else case.time_to_live_ms,
             content=content,
             body=body,
-            profile=case.profile,
-            guard="" if case.guard is GetGuard.OFF else case.guard,
+            profile=case.verification_profile,
+            guard="" if case.get_guard is GetGuard.OFF else case.get_guard,
             answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
             fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
             hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
@@ -94,7 +94,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
         ),
     )
     if reply[0] == b"KNOWN":
-        return KnownRequest(nonce=reply[1], expires_ms=reply[2] or None)
+        return KnownRequest(nonce=reply[1], expire_time_ms=reply[2] or None)
     if reply[0] == b"OK":
         return CaseStored(reply[1] or None)
     return RequestConflict(reply[0])

@@ -117,7 +117,7 @@ async def finish_call(
             call_id=call_id,
             status=outcome.status,
             failure=outcome.failure or "",
-            detail=outcome.detail,
+            detail=outcome.failure_detail,
             response=response,
             response_body=body,
             whole_response=whole_response,

@@ -80,7 +80,7 @@ async def finish_delivery(
             fencing_token=fencing_token,
             status=status,
             failure=outcome.failure or "" if outcome else "",
-            detail=outcome.detail if outcome else "",
+            detail=outcome.failure_detail if outcome else "",
             response=response,
             response_body=body,
             request=kept_request,
