@@ -43,7 +43,6 @@ class _Methods:
     def lines(self) -> Iterator[str]:
         values = self._values
         modules = sorted({module_of(each.request.file) for each in values.methods})
-        names = [*(each.name for each in values.enums), *(each.name for each in values.classes)]
         yield f'"""Methods of the client that are as the contract has them.\n\n{HEADER}\n"""\n'
         yield "from collections.abc import AsyncIterator, Collection, Mapping"
         yield "from datetime import datetime, timedelta\n"
@@ -51,7 +50,7 @@ class _Methods:
         yield "from callback._conversion import from_timestamp, to_duration, to_timestamp"
         yield f"from callback._converters import {', '.join(values.conversions)}"
         yield f"from callback._enums import {', '.join(each.name for each in values.enums)}"
-        yield f"from callback._values import {', '.join(names[len(values.enums) :])}"
+        yield f"from callback._values import {', '.join(each.name for each in values.classes)}"
         yield "from callback.client import _async_grpc as grpc_io"
         yield "from callback.client._arguments import message"
         yield "from callback.client._async_transport import AsyncCallWatch, AsyncTransport"
@@ -126,7 +125,7 @@ class _Methods:
             return f"Collection[{self._values.one_type(field)}]"
         if field.kind == "map":
             return "Mapping[str, str] | None"
-        return self._values.one_type(field) + ("" if field.is_required or field.kind == "scalar" else " | None")
+        return self._values.one_type(field) + ("" if field.is_required or _has_zero(field) else " | None")
 
     def _argument_default(self, field: Field) -> str:
         if field.is_repeated:
@@ -148,7 +147,8 @@ class _Methods:
         if field.is_repeated:
             return f"[{self._one_argument(field, 'each')} for each in {name}]"
         one = self._one_argument(field, name)
-        return one if field.is_required or field.kind in ("scalar", "enum") else f"None if {name} is None else {one}"
+        takes_it = field.is_required or field.kind == "enum" or _has_zero(field)
+        return one if takes_it else f"None if {name} is None else {one}"
 
     def _one_argument(self, field: Field, given: str) -> str:
         name, kind = field.short_name, self._values.one_type(field)
@@ -220,6 +220,11 @@ class _Methods:
             said = self._values.text(first_sentence(self._reasons[each].comment), self._reasons[each].name)
             found.setdefault(self._errors[each], []).append(said)
         return [(name, " Or: ".join(said)) for name, said in found.items()]
+
+
+def _has_zero(field: Field) -> bool:
+    """Return whether a field that is not set is zero or empty, and not None."""
+    return field.kind == "scalar" and not field.is_optional
 
 
 def _is_list(method: Method) -> bool:
