@@ -24,10 +24,10 @@ func (c *Client) CloseCallback(ctx context.Context, caseID string) (*Callback, e
 	return callbackOf(reply.GetCallback()), nil
 }
 
-// ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-// first time. What is due has happened before: a case whose ExpireTime has passed is closed. Reminders stay as they
-// are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-// STORE_UNAVAILABLE.
+// ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before,
+// or the first one. What is due has happened before: a case whose ExpireTime has passed is closed. Reminders stay as
+// they are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
+// CALLBACK_CLOSED or STORE_UNAVAILABLE.
 func (c *Client) ExtendCallback(ctx context.Context, caseID string, expireTime time.Time) (*Callback, error) {
 	request := &v1.ExtendCallbackRequest{
 		CallbackCaseId: caseID,
@@ -161,10 +161,10 @@ func (c *Client) ReplayCall(ctx context.Context, callID string) (*RecordedCall, 
 	return recordedCallOf(reply.GetCall()), nil
 }
 
-// PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-// ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are
-// not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at
-// a time. Needs the role admin. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+// PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
+// fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue.
+// Calls whose caller waits are not paused. The activity does not have to be declared in the configuration. At most
+// 1,000 activities are paused at a time. Needs the role admin. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
 func (c *Client) PauseActivity(ctx context.Context, activity string, reason string) error {
 	request := &v1.PauseActivityRequest{
 		CallbackActivity: activity,
@@ -226,8 +226,8 @@ func (c *Client) GetStatistics(ctx context.Context) (*Statistics, error) {
 	return statisticsOf(reply), nil
 }
 
-// ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets
-// of its activities, as callback doctor does on its machine. The findings are at most a minute old. Needs the role
+// ListFindings checks the server that responds, as callback doctor does on its machine: its files, certificates and
+// principals, the store, and the targets of its activities. The findings are at most a minute old. Needs the role
 // admin.
 func (c *Client) ListFindings(ctx context.Context) (*Findings, error) {
 	request := &v1.ListFindingsRequest{}

@@ -270,7 +270,7 @@ type Event struct {
 type Call struct {
 	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
 	CallID string
-	// CaseID is the id of the case that was called.
+	// CaseID is the id of the case that was called: its CaseID.
 	CaseID string
 	// Activity is the activity of the case.
 	Activity string
@@ -351,7 +351,7 @@ func (v Call) attributes() []slog.Attr {
 type Notification struct {
 	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
 	CallID string
-	// CaseID is the id of the case that was called.
+	// CaseID is the id of the case that was called: its CaseID.
 	CaseID string
 	// Activity is the activity of the case.
 	Activity string
@@ -558,7 +558,7 @@ type Prompt struct {
 	// Choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
 	// button of every CONFIRM case. A button posts the form callback_choice={value} to the same URL, and that POST is
 	// the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-	// parameter of a CONFIRM case can have the name "callback_choice".
+	// parameter of a CONFIRM case can have the name of that field.
 	Choices []*Choice
 }
 

@@ -67,8 +67,8 @@ export abstract class ContractClient {
   }
 
   /**
-   * Set the time at which a case that is not closed expires: later or earlier than before, or for the first time.
-   * What is due has happened before: a case whose `expireTime` has passed is closed. Reminders stay as they are.
+   * Set the time at which a case that is not closed expires. It can be later or earlier than before, or the first
+   * one. What is due has happened before: a case whose `expireTime` has passed is closed. Reminders stay as they are.
    * Sending the same time again has no effect.
    *
    * @param caseId The case.
@@ -195,10 +195,10 @@ export abstract class ContractClient {
   }
 
   /**
-   * Pause the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until `resumeActivity`. No
-   * attempt starts after this response; attempts that run continue. Calls whose caller waits are not paused. The
-   * activity does not have to be declared in the configuration. At most 1,000 activities are paused at a time. Needs
-   * the role `admin`.
+   * Pause the deliveries of an activity until `resumeActivity`. Deliveries are those of ACK mode, of fallbacks, of
+   * replays and of notifications. No attempt starts after this response; attempts that run continue. Calls whose
+   * caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000
+   * activities are paused at a time. Needs the role `admin`.
    *
    * @param activity The activity. `record` and `form` are refused: their calls are never delivered.
    * @throws CallbackError: With the reason INVALID_REQUEST or STORE_UNAVAILABLE.
@@ -260,9 +260,8 @@ export abstract class ContractClient {
   }
 
   /**
-   * Check the server that responds: its files, certificates and principals, the store, and the targets of its
-   * activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
-   * `admin`.
+   * Check the server that responds, as `callback doctor` does on its machine: its files, certificates and principals,
+   * the store, and the targets of its activities. The findings are at most a minute old. Needs the role `admin`.
    */
   async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
     const request = requests.listFindingsRequest(options);

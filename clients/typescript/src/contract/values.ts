@@ -193,7 +193,7 @@ export interface Prompt {
    * The buttons of the page. At most 4, each with another value. Without choices, the page has the one button of
    * every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is the call.
    * Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state parameter
-   * of a CONFIRM case can have the name "callback_choice".
+   * of a CONFIRM case can have the name of that field.
    */
   readonly choices: readonly PromptChoice[];
 }
@@ -393,7 +393,7 @@ export interface Delivery {
 export class IncomingCall extends Request {
   /** The id of the call, new for each call. Use it as the key for work that must not be done twice. */
   readonly callId: string;
-  /** The id of the case that was called. */
+  /** The id of the case that was called: its `caseId`. */
   readonly caseId: string;
   /** The activity of the case. */
   readonly activity: string;
