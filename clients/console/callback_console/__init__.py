@@ -1,6 +1,6 @@
 """The console: callbacks and calls in a browser, for the people who run them.
 
-It is an ordinary client of `CallbacksService`. The server decides what a person may see: each request to it has the
+It is an ordinary client of the server. The server decides what a person may see: each request to it has the
 token with which that person signed in. The console itself stores nothing, and has no identity of its own. `api` is the
 same for programs: JSON over HTTP.
 
