@@ -346,7 +346,7 @@ def test_there_is_a_text_for_each_reason_why_a_call_or_a_callback_is_as_it_is():
     ("form", "said"),
     [
         ({"choice": "no", "body": "", "code": "201"}, {"body": "no", "code": 201, "headers": TEXT}),
-        ({"choice": "no", "body": "x", "content_type": "a/b"}, {"body": "x", "headers": {"content-type": "a/b"}}),
+        ({"choice": "no", "body": "x", "headers": "x-a: b:c\r\n"}, {"body": "x", "headers": {"x-a": "b:c"}}),
         ({"choice": "no", "type": "PAGE"}, {"text": "Decline", "type": ResponseType.PAGE}),
         ({"choice": "perhaps"}, None), ({"choice": ""}, None), ({}, None),
     ],

@@ -50,6 +50,10 @@ class Words:
         """Return a text, with values in place of its `{names}`."""
         return self._texts[name].format(**values) if values else self._texts[name]
 
+    def named(self, name: str) -> str:
+        """Return a text. One that the language does not have is the last part of its name, as words."""
+        return self._texts.get(name) or name.rpartition(".")[2].replace("_", " ").capitalize()
+
     def time(self, when: datetime) -> str:
         """Return a time: `26 Nov 2026, 03:12:45.120 UTC`."""
         when = when.astimezone(UTC)
