@@ -30,6 +30,12 @@ MESSAGES: Final[Mapping[str, Descriptor]] = {
 """Messages by the name of the class of their values."""
 
 
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "flag", bytes: "body", datetime: "time", int: "number", str: "text", timedelta: "duration",
+}  # fmt: skip
+"""How values are shown, by type. The first that fits counts: a bool is an int."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A field that is set, or an entry of a list."""
@@ -71,28 +77,15 @@ def short_name(field: FieldDescriptor) -> str:
 
 def _fact(text: str, value: Any) -> Fact:
     match value:
-        case bool():
-            return Fact(text, "flag", value)
-        case int():
-            return Fact(text, "number", value)
         case Enum():
             return Fact(text, "word", f"{snake(type(value).__name__)}.{value.value}")
-        case str():
-            return Fact(text, "text", value)
-        case bytes():
-            return Fact(text, "body", value)
-        case datetime():
-            return Fact(text, "time", value)
-        case timedelta():
-            return Fact(text, "duration", value)
+        case tuple():
+            return Fact(text, "list", [_fact(text, each) for each in value])
         case Pairs():
             return Fact(text, "pairs", value.pairs)
         case Mapping():
             return Fact(text, "pairs", tuple(value.items()))
-        case tuple():
-            return Fact(text, "list", [_fact(text, each) for each in value])
-        case _:
-            return Fact(text, "value", value)
+    return Fact(text, next((kind for of, kind in _KINDS.items() if isinstance(value, of)), "value"), value)
 
 
 def snake(name: str) -> str:
