@@ -105,7 +105,7 @@ def audit(
         if template is None:
             TextView().audit_entries(values[:limit])
         else:
-            connection.print_all([each.to_export() for each in values[:limit]], template)
+            connection.print_all([each.to_dict() for each in values[:limit]], template)
     if more:
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
@@ -115,7 +115,7 @@ def _print_lines(connection: Connection, entries: Iterable[AuditEntry], limit: i
     for count, entry in enumerate(entries):
         if count == limit:
             return True
-        connection.print_line(entry.to_export())
+        connection.print_line(entry.to_dict())
     return False
 
 

@@ -79,7 +79,7 @@ def statistics(value: Statistics) -> Json:
                     _without_none({"callStatus": each.status, "callFailure": each.failure, "count": each.count})
                     for each in minute.outcomes
                 ],
-                "refusals": dict(minute.refusals),
+                "refusals": {each.reason: each.count for each in minute.refusals},
                 "stages": [_stage(each) for each in minute.stages],
                 **({} if minute.work is None else {"work": _work(minute.work)}),
             }
