@@ -15,21 +15,17 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-
 from callback import Pairs, Response
-from callback.json_form import MASK
+from callback.json_form import MASK, option, short_name
 from callback.masking import masked_response
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2, options_pb2
 
-MESSAGES: Final[Mapping[str, Descriptor]] = {
+MESSAGES: Final[Mapping[str, Any]] = {
     message.GetOptions().Extensions[options_pb2.value_name] or message.name: message
     for file in (audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2)
     for message in file.DESCRIPTOR.message_types_by_name.values()
 }
-"""Messages by the name of the class of their values."""
-
-
+"""Descriptors of messages, by the name of the class of their values."""
 _KINDS: Final[Mapping[type, str]] = {
     bool: "flag", bytes: "body", datetime: "time", int: "number", str: "text", timedelta: "duration",
 }  # fmt: skip
@@ -63,16 +59,11 @@ def facts(value: Any, by_hand: Collection[str] = (), *, reveal_secrets: bool = F
     for field in message.fields:
         name = short_name(field)
         content = getattr(value, name)
-        if name not in by_hand and content and content != _option(field, options_pb2.unset):
+        if name not in by_hand and content and content != option(field, options_pb2.unset):
             is_shown = reveal_secrets or (isinstance(value, Response) and isinstance(content, bytes | Pairs))
-            content = MASK if _option(field, options_pb2.secret) and not is_shown else content
+            content = MASK if option(field, options_pb2.secret) and not is_shown else content
             found.append(_fact(f"{snake(message.name)}.{name}", content))
     return found
-
-
-def short_name(field: FieldDescriptor) -> str:
-    """Return the name of a field in values."""
-    return _option(field, options_pb2.short_name) or field.name
 
 
 def _fact(text: str, value: Any) -> Fact:
@@ -91,7 +82,3 @@ def _fact(text: str, value: Any) -> Fact:
 def snake(name: str) -> str:
     """Return a name in CamelCase in snake_case."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _option(field: FieldDescriptor, option: Any) -> Any:
-    return field.GetOptions().Extensions[option]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from google.protobuf.descriptor import FieldDescriptor
-
 import callback
 from callback import Accept, Callback, Headers, Reject, Response, ResponseType
-from callback_console.fields import MESSAGES, short_name, snake
+from callback.json_form import short_name
+from callback_console.fields import MESSAGES, snake
 
 _WITH_LINES: Final = frozenset(("text",))
 """Texts that can have line breaks. That is a rule of the contract, which the stubs do not have."""
@@ -43,7 +42,8 @@ class Input:
         return text or None
 
 
-def _input(field: FieldDescriptor) -> Input:
+def _input(field: Any) -> Input:
+    """Return the field of a form for a field of a message, by its descriptor."""
     name = short_name(field)
     if field.enum_type is not None:
         return Input(name, "select", getattr(callback, field.enum_type.name))
