@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.clients import CALL, CREATED, call_message, callback_message, timestamp
 
 from callback import Headers, Response, ResponseType
-from callback._converters import call_from_proto, callback_from_proto, event_from_proto
+from callback._converters import call_event_from_proto, call_from_proto, callback_from_proto
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli import json_view
@@ -63,7 +63,7 @@ def test_the_names_are_exactly_those_of_the_contract():
     assert set(json_view.call(call_from_proto(call))) == names_of(call)
     assert set(json_view.call(call_from_proto(call))["response"]) == names_of(response)
     assert set(json_view.call(call_from_proto(call))["delivery"]) == names_of(delivery)
-    assert set(json_view.event(event_from_proto(event))) == names_of(event)
+    assert set(json_view.event(call_event_from_proto(event))) == names_of(event)
 
 
 @given(st.binary())

@@ -170,6 +170,9 @@ async def stage(world):
     stage = Stage(world)
     yield stage
     await asyncio.gather(*stage.callers)
+    async with AsyncCallbackClient(world.system.grpc, token=world.tokens["operator"]) as operator:
+        for paused in await operator.list_paused_activities():  # other files have tests of pauses
+            await operator.resume_activity(paused.activity)
 
 
 def assert_described(message, schema):
