@@ -106,8 +106,13 @@ async def examples(world):
     xml, form, json = [each.call_id async for each in client.list_calls(many.case_id)]
     prompt = Prompt(EVIL, EVIL, {"yes": EVIL})
     asking = await client.generate_callback_url(
-        "form", response, get_guard=GetGuard.CONFIRM, prompt=prompt, hold_time=DAY,
-        closed_response=PageResponse(EVIL, EVIL), **texts
+        "form",
+        response,
+        get_guard=GetGuard.CONFIRM,
+        prompt=prompt,
+        hold_time=DAY,
+        closed_response=PageResponse(EVIL, EVIL),
+        **texts,
     )
     held, caller = await hold(world, asking, data={"callback_choice": "yes"})
     acked = await client.generate_callback_url(EVIL, Response(EVIL), answer_mode=AnswerMode.ACK, **texts)
