@@ -42,7 +42,7 @@ class _Methods:
 
     def lines(self) -> Iterator[str]:
         values = self._values
-        modules = sorted({module_of(values.contract.services[each.service].file) for each in values.methods})
+        modules = sorted({module_of(each.request.file) for each in values.methods})
         names = [*(each.name for each in values.enums), *(each.name for each in values.classes)]
         yield f'"""Methods of the client that are as the contract has them.\n\n{HEADER}\n"""\n'
         yield "from collections.abc import AsyncIterator, Collection, Mapping"
@@ -135,7 +135,7 @@ class _Methods:
 
     def _request(self, method: Method) -> Iterator[str]:
         """Yield the lines that make the request."""
-        yield f"        request = {module_of(method_file(self._values, method))}.{method.request.name}("
+        yield f"        request = {module_of(method.request.file)}.{method.request.name}("
         for each in method.request.fields:
             yield f"            {each.name}={self._argument(each)},"
         yield "        )"
@@ -199,8 +199,10 @@ class _Methods:
         described.append(("timeout", _TIMEOUTS.get(method.name) or _TIMEOUTS.get(kind, _TIMEOUTS[""])))
         for name, words in described:
             yield from _entry(name, words)
-        yield "\n        Raises:"
-        for name, words in self._raised(method):
+        raised = self._raised(method)
+        if raised:
+            yield "\n        Raises:"
+        for name, words in raised:
             yield from _entry(name, words)
         yield '        """'
 
@@ -218,11 +220,6 @@ class _Methods:
             said = self._values.text(first_sentence(self._reasons[each].comment), self._reasons[each].name)
             found.setdefault(self._errors[each], []).append(said)
         return [(name, " Or: ".join(said)) for name, said in found.items()]
-
-
-def method_file(values: Values, method: Method) -> str:
-    """Return the file of the service of an RPC."""
-    return values.contract.services[method.service].file
 
 
 def _is_list(method: Method) -> bool:
@@ -246,7 +243,7 @@ def _entry(name: str, words: str) -> list[str]:
 def _imperative(text: str) -> str:
     """Return a sentence that begins with a verb in the third person as an imperative: `closes …` is `Close …`."""
     verb, _, rest = text.partition(" ")
-    for ending, base in (("ies", "y"), ("ches", "ch"), ("oes", "o"), ("s", "")):
+    for ending, base in (("ies", "y"), ("ches", "ch"), ("sses", "ss"), ("oes", "o"), ("s", "")):
         if verb.endswith(ending):
             verb = verb.removesuffix(ending) + base
             break

@@ -1,5 +1,6 @@
 """The values of the Python client: enums, dataclasses, and the conversions between them and messages."""
 
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -405,7 +406,7 @@ def constant(name: str) -> str:
 
 def shadowing(name: str) -> str:
     """Return the reason for a parameter that hides a function of Python, as a comment."""
-    return "  # noqa: A002  # the name in the contract" if name in ("type", "filter") else ""
+    return "  # noqa: A002  # the name in the contract" if hasattr(builtins, name) else ""
 
 
 def docstring(text: str, indent: str, *, summary: bool = True) -> list[str]:

@@ -222,7 +222,7 @@ def generate(
             time_to_live=ttl,
             labels=labels,
             verification_profile=verification_profile,
-            get_guard=GetGuard(get_guard.upper()),
+            get_guard=None if get_guard == "off" else GetGuard(get_guard.upper()),
             prompt=prompt,
             answer_mode=None if answer_mode is None else AnswerMode(answer_mode.upper()),
             ordered=ordered,
