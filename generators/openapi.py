@@ -1,7 +1,12 @@
 """The OpenAPI document of the services as JSON over HTTP, made from the contract.
 
 The document says what the contract says: each RPC, message, field and enum has its comment, in which the default and
-the bounds of a field stand. A field of a request whose comment says `Required` is required.
+the bounds of a field stand. Messages are in the form of `callback.json_form`:
+
+1. A field of a request is required if its comment says `Required`; one of a message that only responses have, if it is
+   always present.
+2. A field of bytes has two properties: text, and base64 for other bytes.
+3. Header fields and queries are objects. The fields of their elements are in the description.
 """
 
 from typing import Any, Final
@@ -10,7 +15,6 @@ from generators.contract import Contract, Enum, Field, Message, Method, first_se
 
 SERVICES: Final = ("CallbacksService", "OperationsService", "AuditService")
 """The services that the API serves."""
-_REASON_PREFIX: Final = "ERROR_REASON_"
 _CODES: Final = (
     "canceled",
     "unknown",
@@ -35,9 +39,9 @@ _Json = dict[str, Any]
 
 _DESCRIPTION: Final = """\
 Every RPC of the contract by the [Connect protocol](https://connectrpc.com/docs/protocol): a POST with a message as
-JSON. It is the JSON of protobuf: 64-bit integers are strings, bytes are base64, enums are their names, times
-are RFC 3339, durations are seconds with an `s`, as in `90s`. An unknown field of a request is refused. Ignore one of a
-response: a later version can have more.
+JSON. Times are RFC 3339, durations are seconds with an `s`, as in `90s`. A body is text if it is UTF-8, else base64
+under the name with the suffix `Base64`. Header fields and queries are objects; a repeated name has a list. An unknown
+field of a request is refused. Ignore one of a response: a later version can have more.
 
 The status of an error belongs to its code, and its first detail has the reason, one of `ErrorReason`."""
 _STREAM: Final = """
@@ -51,12 +55,18 @@ _WELL_KNOWN: Final[dict[str, _Json]] = {
 }
 _SCALARS: Final[dict[str, _Json]] = {
     "bool": {"type": "boolean"},
-    "bytes": {"type": "string", "contentEncoding": "base64"},
+    "bytes": {"type": "string"},
     "int32": {"type": "integer", "format": "int32"},
-    "int64": {"type": "string", "pattern": "^-?[0-9]+$"},
+    "int64": {"type": "integer", "format": "int64"},
     "string": {"type": "string"},
 }
 """Schemas of the types that the contract uses."""
+_PAIRS: Final = {
+    "Header": ("RequestHeaders", "Header"),
+    "QueryParameter": ("Query", "QueryParameter"),
+    "ResponseHeaders": ("ResponseHeaders", "ResponseHeader"),
+}
+"""Types of fields that are an object in JSON: the name of its schema, and the message of a name and its value."""
 _MEDIA_TYPE: Final = "application/json"
 _BINARY: Final[_Json] = {"schema": {"type": "string", "format": "binary"}}
 
@@ -65,12 +75,16 @@ def openapi(contract: Contract) -> _Json:
     """Return the document."""
     services = [contract.services[name] for name in SERVICES]
     methods = [method for service in services for method in service.methods]
-    used = contract.reachable(*(each.name for method in methods for each in (method.request, method.response)))
-    schemas = {
-        name: _enum_schema(contract.enums[name]) if name in contract.enums else _message_schema(contract.messages[name])
-        for name in used
-    }
-    schemas |= {"ErrorReason": _reasons_schema(contract), "Error": _error(), **_error_parts()}
+    given = contract.reachable(*(each.request.name for each in methods))
+    returned = contract.reachable(*(each.response.name for each in methods))
+    of_pairs = {*_PAIRS, *(element for _, element in _PAIRS.values())}
+    schemas = {"ErrorReason": _enum_schema(contract.enums["ErrorReason"]), "Error": _error(), **_error_parts()}
+    schemas |= {name: _pairs_schema(contract.messages[element]) for name, element in _PAIRS.values()}
+    for name in dict.fromkeys((*given, *returned)):
+        if name in contract.enums:
+            schemas[name] = _enum_schema(contract.enums[name], can_be_unknown=name in returned)
+        elif name not in of_pairs:
+            schemas[name] = _message_schema(contract.messages[name], is_given=name in given)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Callback", "version": "v1", "description": _DESCRIPTION},
@@ -121,31 +135,47 @@ def _operation(method: Method) -> _Json:
     }
 
 
-def _message_schema(message: Message) -> _Json:
-    properties = {each.json_name: {**_field_schema(each), "description": each.comment} for each in message.fields}
+def _message_schema(message: Message, *, is_given: bool) -> _Json:
+    properties = {}
+    for field in message.fields:
+        properties[field.json_name] = {**_field_schema(field), "description": field.comment}
+        if field.type == "bytes":
+            description = f"`{field.json_name}` in base64, if it is not UTF-8."
+            in_base64 = {"type": "string", "contentEncoding": "base64", "description": description}
+            properties[f"{field.json_name}Base64"] = in_base64
+    required = [each.json_name for each in message.fields if (each.is_required if is_given else _is_always_there(each))]
     schema = {"type": "object", "description": message.comment, "properties": properties}
-    required = [each.json_name for each in message.fields if each.is_required]
     return schema | ({"required": required} if required else {})
 
 
+def _is_always_there(field: Field) -> bool:
+    """Return whether the JSON of a response always has a field."""
+    can_be_unset = field.has_presence or (field.kind == "enum" and not field.is_repeated)
+    return field.type != "bytes" and (not can_be_unset or field.is_always_set or bool(field.unset))
+
+
 def _field_schema(field: Field) -> _Json:
+    if field.type in _PAIRS:
+        return _ref(_PAIRS[field.type][0])
     value = _SCALARS.get(field.type) or _WELL_KNOWN.get(field.type) or _ref(field.type)
     if field.kind == "map":
         return {"type": "object", "additionalProperties": value}
     return {"type": "array", "items": value} if field.is_repeated else value
 
 
-def _enum_schema(enum: Enum) -> _Json:
-    lines = [enum.comment, "", *(f"- {each.comment}" for each in enum.values)]
-    return {"type": "string", "enum": [each.name for each in enum.values], "description": "\n".join(lines)}
+def _pairs_schema(element: Message) -> _Json:
+    texts = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    comments = (each.comment for each in element.fields)
+    description = " ".join(["A value by name, or a list of the values of a repeated name.", *comments])
+    return {"type": "object", "additionalProperties": texts, "description": description}
 
 
-def _reasons_schema(contract: Contract) -> _Json:
-    words = [each.word for each in contract.reasons]
-    prefix = contract.reasons[0].name.removesuffix(words[0])
-    lines = [f"- {each.comment.removeprefix(prefix)}" for each in contract.reasons]
-    description = "\n".join([contract.enums["ErrorReason"].comment, "", *lines])
-    return {"type": "string", "enum": words, "description": description}
+def _enum_schema(enum: Enum, *, can_be_unknown: bool = False) -> _Json:
+    words = {each.word: each.comment.removeprefix(each.name.removesuffix(each.word)) for each in enum.words}
+    if can_be_unknown:
+        words["UNKNOWN"] = "UNKNOWN: not set, or a value that only a later version knows. No request can have it."
+    lines = [enum.comment, "", *(f"- {each}" for each in words.values())]
+    return {"type": "string", "enum": list(words), "description": "\n".join(lines)}
 
 
 def _error() -> _Json:

@@ -22,6 +22,7 @@ from callback import (
     CallStatus,
     GetGuard,
     Handlers,
+    PageResponse,
     Prompt,
     Redirect,
     Reject,
@@ -95,7 +96,9 @@ async def examples(world):
     client, http = world.client, world.system.http
     response = Response(EVIL, headers={"content-type": "text/html", "x-evil": EVIL})
     texts = {"labels": {"evil": EVIL}, "activity_case": EVIL}
-    many = await client.generate_callback_url("record", response, allow_multiple_calls=True, **texts)
+    many = await client.generate_callback_url(
+        "record", response, closed_response=response, no_repeat=True, allow_multiple_calls=True, **texts
+    )
     headers = {"x-evil": EVIL, "user-agent": EVIL}
     await http.post(f"{many.url}?{EVIL}={EVIL}", json={"a": [1, {EVIL: EVIL}]}, headers=headers)
     await http.post(many.url, data={EVIL: EVIL}, headers=headers)
@@ -103,7 +106,13 @@ async def examples(world):
     xml, form, json = [each.call_id async for each in client.list_calls(many.case_id)]
     prompt = Prompt(EVIL, EVIL, {"yes": EVIL})
     asking = await client.generate_callback_url(
-        "form", response, get_guard=GetGuard.CONFIRM, prompt=prompt, hold_time=DAY, **texts
+        "form",
+        response,
+        get_guard=GetGuard.CONFIRM,
+        prompt=prompt,
+        hold_time=DAY,
+        closed_response=PageResponse(EVIL, EVIL),
+        **texts,
     )
     held, caller = await hold(world, asking, data={"callback_choice": "yes"})
     acked = await client.generate_callback_url(EVIL, Response(EVIL), answer_mode=AnswerMode.ACK, **texts)

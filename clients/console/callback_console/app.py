@@ -26,8 +26,10 @@ from callback import (
     UnavailableError,
 )
 from callback_console import live, request_context, sign_in
+from callback_console.fields import facts
 from callback_console.openid import OpenId
 from callback_console.request_context import learn_role, page, session, sessions
+from callback_console.response_form import RESPONSE, switches
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
 from callback_console.views import api, audit, callbacks, calls, dead, overview, waiting
@@ -90,6 +92,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
     app.extensions[request_context.OPENID] = None if settings.openid is None else OpenId(settings.openid)
     app.add_template_filter(json.dumps, "toml")  # a text of JSON is one of TOML
+    app.jinja_env.globals.update(facts_of=facts, response_inputs=RESPONSE, switches=switches)
     for module in (sign_in, live, api, audit, callbacks, calls, dead, overview, waiting):
         app.register_blueprint(module.blueprint)
 

@@ -47,8 +47,13 @@ class Words:
         self._texts = TEXTS[language]
 
     def text(self, name: str, **values: object) -> str:
-        """Return a text, with values in place of its `{names}`."""
-        return self._texts[name].format(**values) if values else self._texts[name]
+        """Return a text, with values in place of its `{names}`.
+
+        One that the language does not have is the last part of its name, as words: `closed_response` is "Closed
+        response". English leaves out each text that is the same.
+        """
+        text = self._texts.get(name) or name.rpartition(".")[2].replace("_", " ").capitalize()
+        return text.format(**values) if values else text
 
     def time(self, when: datetime) -> str:
         """Return a time: `26 Nov 2026, 03:12:45.120 UTC`."""

@@ -33,11 +33,10 @@ from hypercorn.typing import (
 )
 
 from callback_console.api.codecs import CODECS
-from callback_console.api.forwarding import SERVICE, Forwarding
+from callback_console.api.forwarding import RPCS, Forwarding
 
-_PREFIX: Final = f"/{SERVICE.full_name}/"
-_RPCS: Final = {f"{_PREFIX}{each.name}": each for each in SERVICE.methods}
-"""RPCs by path."""
+_PREFIX: Final = "/callback.v1."
+"""Start of the paths of all services."""
 _UNARY_TYPES: Final = ("application/json", "application/proto")
 _STREAM_TYPES: Final = ("application/connect+json", "application/connect+proto")
 _KEPT_HEADERS: Final = frozenset(
@@ -53,7 +52,8 @@ _KEPT_HEADERS: Final = frozenset(
 """Headers that the protocol and the server need. The others are not read: no cookie, and not what a caller accepts, so
 no response is compressed. That would block the loop, and its size would say something about a secret."""
 _MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB."""
+"""Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB. Text with many
+control characters is larger than its base64."""
 _MAX_REQUESTS: Final = 128
 """Maximum number of authenticated requests at once, watches included."""
 _TIMEOUT: Final = b"connect-timeout-ms"
@@ -89,7 +89,7 @@ class _NotReadError(Exception):
 class _Connect(ConnectASGIApplication[Forwarding]):
     @property
     def path(self) -> str:
-        return _PREFIX.rstrip("/")
+        return "/"
 
 
 class ApiFirst:
@@ -141,9 +141,9 @@ class ApiFirst:
             raise _RefusedError(
                 HTTPStatus.FORBIDDEN, Code.PERMISSION_DENIED, "pages of other sites may not use the API"
             )
-        rpc = _RPCS.get(scope["path"])
+        rpc = RPCS.get(scope["path"])
         if rpc is None:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, Code.UNIMPLEMENTED, f"{SERVICE.full_name} has no such RPC")
+            raise _RefusedError(HTTPStatus.NOT_FOUND, Code.UNIMPLEMENTED, "the API has no such RPC")
         if scope["method"] != "POST":
             allow = (b"allow", b"POST")
             raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, Code.UNIMPLEMENTED, "send the message by POST", allow)

@@ -1,27 +1,28 @@
 """Messages as JSON and as protobuf.
 
-JSON is that of protobuf (ProtoJSON): lowerCamelCase names, 64-bit integers as strings, bytes as base64, enums as their
-names, times as RFC 3339, durations as seconds with an `s`.
-
-1. A response has every field that has no presence, also if it is zero or empty, as the JSON of the command line.
+1. JSON is the form that the command line and the Python client have too: `callback.json_form`.
 2. An unknown field of a request is refused: it is a misspelled name, or one that this version does not know.
 3. connectrpc converts messages on the event loop, where a large one would make everything else wait. So its codecs
    leave them as they are, and `Forwarding` converts a request and its response.
 """
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from connectrpc.code import Code
 from connectrpc.codec import Codec
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from callback.json_form import from_json, to_json
 from callback_console.api.errors import refusal
 
 _MAX_COMMAS: Final = 20_000
-"""Maximum number of commas in a JSON message, and so of its values. Parsing holds the interpreter for a time that grows
-with their number. The largest request of an RPC has fewer than 10,000, most of them in the texts of its pages."""
+"""Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows
+with their number. The largest request of an RPC has fewer than 2,000."""
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""A text of JSON, such as a body with commas. It has no end where the message is not JSON: the cost stays linear."""
 _INVALID: Final = "INVALID_REQUEST"
 
 
@@ -51,15 +52,15 @@ class Received:
 
 class _Json:
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
-        if data.count(b",") > _MAX_COMMAS:
+        if data.count(b",") > _MAX_COMMAS and _TEXT.sub(b"", data).count(b",") > _MAX_COMMAS:
             raise refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
         try:
-            return json_format.Parse(data, message_class())
+            return from_json(json.loads(data), message_class())
         except Exception as error:  # what a caller sends can fail in any way, such as a number that is too long
             raise refusal(Code.INVALID_ARGUMENT, f"the message is not JSON of this RPC: {error}", _INVALID) from error
 
     def format(self, message: Message) -> bytes:
-        return json_format.MessageToJson(message, always_print_fields_with_no_presence=True).encode()
+        return json.dumps(to_json(message), indent=2, ensure_ascii=False).encode()
 
 
 class _Proto:

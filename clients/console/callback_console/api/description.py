@@ -13,8 +13,8 @@ _EXAMPLES: Final[dict[str, object]] = {
     "callbackActivity": "record",
     "callbackCaseId": "CASE",
     "expireTime": "2030-01-01T00:00:00Z",
-    "filter": "CALL_FILTER_WAITING",
-    "response": {"responseType": "RESPONSE_TYPE_RESPONSE", "responseBody": "dGhhbmsgeW91"},
+    "filter": "WAITING",
+    "response": {"responseType": "RESPONSE", "responseBody": "thank you"},
 }
 """Values of the required fields of requests."""
 

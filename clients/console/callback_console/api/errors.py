@@ -11,29 +11,19 @@ from typing import Any, Final
 import grpc
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from protobuf import message_from_json_value, wkt
 
-from callback.v1 import callback_pb2
+from callback.json_form import to_json
 from callback_process import logs
 
 log = logs.get_logger()
 
 DOMAIN: Final = "callback"
 """`ErrorInfo` domain of a Callback server."""
-_DETAILS: Final = {
-    each.DESCRIPTOR.full_name: each
-    for each in (
-        error_details_pb2.BadRequest,
-        error_details_pb2.ErrorInfo,
-        error_details_pb2.RetryInfo,
-        callback_pb2.Prompt,
-    )
-}
-"""Messages in the details of an error, by name."""
 _TEXTS: Final = {
     grpc.StatusCode.UNAVAILABLE: "the server cannot be reached",
     grpc.StatusCode.DEADLINE_EXCEEDED: "the server did not respond in time",
@@ -49,12 +39,13 @@ class _Detail(ErrorDetail):
         self._content = detail
 
     def value(self, _wanted: object = None, /) -> Any:
-        """Return the content as a `Struct`, whose JSON is that of the message. connectrpc sends it as `debug`."""
-        message_class = _DETAILS.get(self.type_name)
-        if message_class is None:
+        """Return the content in the JSON form, as a `Struct`. connectrpc sends it as `debug`."""
+        try:
+            kind = descriptor_pool.Default().FindMessageTypeByName(self.type_name)
+        except KeyError:  # it is of a newer version
             return None
-        content = json_format.MessageToDict(message_class.FromString(self._content.value))
-        return message_from_json_value(wkt.Struct, content)
+        content = message_factory.GetMessageClass(kind).FromString(self._content.value)
+        return message_from_json_value(wkt.Struct, to_json(content))
 
 
 @contextlib.contextmanager

@@ -25,14 +25,21 @@ from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles
 from callback.targets import channel_target
-from callback.v1 import callbacks_service_pb2
+from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_console.api.codecs import Received
 from callback_console.api.errors import as_connect_errors, refusal
 from callback_console.settings import ConsoleSettings
 
-SERVICE: Final = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
-"""The service."""
+_FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
+"""The services that the API serves, as modules."""
+RPCS: Final[Mapping[str, MethodDescriptor]] = {
+    f"/{service.full_name}/{method.name}": method
+    for file in _FILES
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+"""RPCs by path."""
 _MAX_WATCHES: Final = 64
 """Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
 _BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
@@ -78,7 +85,7 @@ class Forwarding(MetadataInterceptor[None]):
 
     def endpoints(self) -> Mapping[str, Any]:
         """Return the endpoint of each RPC, by path."""
-        return {f"/{SERVICE.full_name}/{each.name}": self._endpoint(each) for each in SERVICE.methods}
+        return {path: self._endpoint(method) for path, method in RPCS.items()}
 
     async def on_start(self, context: _Context) -> None:
         """Authenticate a request. connectrpc calls this before it reads anything of the message.
@@ -114,7 +121,7 @@ class Forwarding(MetadataInterceptor[None]):
     def _endpoint(self, method: MethodDescriptor) -> Any:
         info = MethodInfo(
             name=method.name,
-            service_name=SERVICE.full_name,
+            service_name=method.containing_service.full_name,
             input=message_factory.GetMessageClass(method.input_type),
             output=message_factory.GetMessageClass(method.output_type),
             idempotency_level=IdempotencyLevel.UNKNOWN,  # so there is no GET
@@ -162,8 +169,14 @@ class Forwarding(MetadataInterceptor[None]):
                 call.cancel()
 
     def _rpc(self, context: _Context) -> Any:
-        """Return the method of the stub for a request."""
-        return getattr(CallbacksServiceStub(self._connection()), context.method.name)
+        """Return the RPC of a request."""
+        method, channel = context.method, self._connection()
+        is_stream = method.stream_type is StreamType.SERVER_STREAM
+        return (channel.unary_stream if is_stream else channel.unary_unary)(
+            f"/{method.service_name}/{method.name}",
+            request_serializer=method.input.SerializeToString,
+            response_deserializer=method.output.FromString,
+        )
 
     async def _require_principals(self, stub: Any) -> None:
         """Raise an error if the server accepts requests without a token: other machines can use this console."""

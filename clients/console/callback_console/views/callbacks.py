@@ -10,7 +10,7 @@ from quart import Blueprint, request
 from quart.typing import ResponseReturnValue
 
 from callback import CallbackResolvedError, CallbackStatus, CallStatus
-from callback.masking import masked, masked_response
+from callback.masking import masked
 from callback_console.live import rendered_once
 from callback_console.reasons import why, why_uncalled
 from callback_console.request_context import client, done, page, time_of
@@ -80,7 +80,6 @@ async def show(case_id: str) -> str:
     return await page(
         "callback.html",
         callback=callback,
-        response_shown=masked_response(callback.response),
         why=None if callback.call_count else why_uncalled(callback),
         newest=newest,
         newest_why=newest and why(newest, callback),

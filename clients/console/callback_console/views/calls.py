@@ -3,11 +3,11 @@
 import asyncio
 from typing import Final
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, abort, request
 from quart.typing import ResponseReturnValue
 
 from callback import AnswerMode, Call, CallAnsweredError, Callback, CallReason, CallStatus, Pairs
-from callback.masking import masked, masked_response
+from callback.masking import masked
 from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
@@ -44,7 +44,6 @@ async def show(call_id: str) -> str:
         left=seconds_left(call, callback),
         shown_body=_body(shown.body, shown.headers, "body"),
         response_body=response and _body(response.body or b"", response.headers or Pairs(), "response_body"),
-        response_if_accepted=callback.response if shows_secrets else masked_response(callback.response),
         curl="" if call.erased or is_notification else curl_command(shown),
         is_notification=is_notification,
         others=[each for each in others if each.call_id != call_id],
@@ -91,7 +90,11 @@ async def answer(call_id: str) -> ResponseReturnValue:
     if not is_held(call, callback):
         return done(f"/calls/{call_id}", "answered_before")
     try:
-        await client().answer_call(call_id, decision_of(with_choice(await request.form, callback)))
+        decision = decision_of(with_choice(await request.form, callback))
+    except ValueError:
+        abort(400)
+    try:
+        await client().answer_call(call_id, decision)
     except CallAnsweredError:
         return done(f"/calls/{call_id}", "answered_before")
     return done(f"/calls/{call_id}", "answered")
