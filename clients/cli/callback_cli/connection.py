@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +15,8 @@ import click
 
 from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
-from callback_cli import errors, json_view, options, search
+from callback_cli import errors, json_output, options, search
 from callback_cli.query import Query
-from callback_cli.template import Template
-from callback_cli.text_view import plain
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 """The environment variable for the token itself. There is no such option, because process lists would show it."""
@@ -87,31 +85,16 @@ class Connection:
         with _reading_files():
             return AsyncCallbackClient(self.target, tls=self.tls, token=self.token, token_file=self.token_file)
 
-    def print_json(self, view: json_view.Json | list[json_view.Json]) -> None:
-        """Print a view as JSON, or what `--jq` makes of it. Secrets in it are already masked.
+    def print_json(self, given: Any, *, on_one_line: bool = False) -> None:
+        """Print values of the contract or other data as JSON, or what `--jq` makes of it. Secrets are already masked.
 
         Raises:
-            click.exceptions.Exit: The program of `--jq` cannot use the view. The error has been printed.
+            click.exceptions.Exit: The program of `--jq` cannot use it. The error has been printed.
         """
         if self.query is None:
-            click.echo(json_view.dumps(view))
+            click.echo(json_output.dumps(given, indent=None if on_one_line else 2))
         else:
-            self.query.print(view)
-
-    def print_line(self, view: json_view.Json) -> None:
-        """Print a view as JSON on one line, or what `--jq` makes of it, as `print_json` does."""
-        if self.query is None:
-            click.echo(json_view.line(view))
-        else:
-            self.query.print(view)
-
-    def print_all(self, views: Sequence[json_view.Json], template: Template | None) -> None:
-        """Print views as a JSON array, or each as a line of a template. Secrets in it are already masked."""
-        if template is None:
-            self.print_json(list(views))
-        else:
-            for view in views:
-                click.echo(plain(template.fill(view), keep="\t\n"))
+            self.query.print(json_output.plain(given))
 
     def worker(self, handlers: Handlers, *, max_calls: int) -> Worker:
         """Return a worker for the server.
@@ -240,14 +223,13 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     @connection_options
     @functools.wraps(command)
     def with_session(connection: Connection, *, as_json: bool, query: Query | None, **arguments: Any) -> None:
-        if query is not None and arguments.get("template") is not None:
-            raise click.UsageError("--jq and --format cannot be combined.")
         as_json = as_json or query is not None
         connection = replace(connection, as_json=as_json, query=query)
         connection.warn_of_plain_text()
-        for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
-            if search.is_prefix(given := arguments.get(name) or ""):
-                arguments[name] = connection.run(functools.partial(full_id, given=given))
+        for given in (arguments, arguments.get("values", {})):
+            for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
+                if search.is_prefix(beginning := given.get(name) or ""):
+                    given[name] = connection.run(functools.partial(full_id, given=beginning))
         command(connection, **arguments)
 
     return with_session

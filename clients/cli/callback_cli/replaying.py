@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from callback_cli.calls import show_call
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
 from callback_cli.processes import needs_extra
+from callback_cli.request_options import request_options
 
 _PROGRESS_S = 1.0
 """The time between two lines of progress, in seconds."""
@@ -28,9 +30,8 @@ _PROGRESS_S = 1.0
     ),
 )
 @click.argument("call_id", metavar="[CALL]", default="")
-@click.option("--activity", metavar="A", callback=options.not_blank, help="Replay all dead calls of this activity.")
+@request_options("ListOwnerCallsRequest", "callback_activity", "owner")
 @options.since_filter("With --activity: only calls that came")
-@options.owner_filter("With --activity: only calls of this owner (role admin).")
 @click.option("--dry-run", is_flag=True, help="With --activity: count the calls by what they died of, and replay none.")
 @options.show_secrets
 @with_connection
@@ -38,9 +39,8 @@ def replay(
     connection: Connection,
     *,
     call_id: str,
-    activity: str,
+    values: dict[str, Any],
     since: datetime | None,
-    owner: str,
     dry_run: bool,
     show_secrets: bool | None,
 ) -> None:
@@ -53,6 +53,7 @@ def replay(
     With --activity, a call that is replayed is not dead any more. So the command can be stopped and run again: it goes
     on with the others.
     """
+    activity, owner = values.get("activity", ""), values.get("owner", "")
     if bool(call_id) == bool(activity):
         raise click.UsageError("Give either CALL or --activity.")
     if call_id:
