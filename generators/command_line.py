@@ -19,6 +19,8 @@ _KINDS = {
     "Timestamp": "time", "FieldMask": "mask",
 }  # fmt: skip
 """The kind of a field of each type. The kind of any other scalar is its type."""
+_DEFAULT = re.compile(r"\bDefault:? (?!empty|false|none|all|UNSPECIFIED|\(0\))([^.]+)")
+"""The default in a comment, unless it is what an option without a value means anyway."""
 
 
 def client_files(contract: Contract) -> dict[Path, bytes]:
@@ -64,17 +66,17 @@ def _field(contract: Contract, field: Field, *, has_help: bool) -> Iterator[str]
         yield from (f'                "{each.word.lower()}",' for each in contract.enums[field.type].words)
         yield "            ),"
     if has_help:
-        pieces = [_quoted(each) for each in wrapped(_help(field), "", 100)]
-        pieces = [f"{each[:-1]} {each[-1]}" for each in pieces[:-1]] + pieces[-1:]
-        yield from _indented(f"help={pieces[0]}", pieces[1:])
+        default = _DEFAULT.search(field.comment)
+        yield from _argument("help", _help(field))
+        yield from _argument("default", default[1]) if default else ()
     yield "        ),"
 
 
-def _indented(first: str, rest: list[str]) -> Iterator[str]:
-    """Yield the lines of an argument, the last one with a comma."""
-    lines = [first, *rest]
-    yield from (f"            {line}" for line in lines[:-1])
-    yield f"            {lines[-1]},"
+def _argument(name: str, text: str) -> Iterator[str]:
+    """Yield the lines of an argument, as ruff formats it."""
+    pieces = [_quoted(each) for each in wrapped(text, "", 100)]
+    pieces = [f"{each[:-1]} {each[-1]}" for each in pieces[:-1]] + pieces[-1:]
+    yield "\n".join(f"            {line}" for line in (f"{name}={pieces[0]}", *pieces[1:])) + ","
 
 
 def _kind(contract: Contract, field: Field) -> tuple[str, str]:

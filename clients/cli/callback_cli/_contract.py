@@ -151,6 +151,7 @@ MESSAGES = {
             "time_to_live",
             "duration",
             help="The time after which the callback closes with reason EXPIRED.",
+            default="the configuration of the server, or never",
         ),
         Field(
             "labels",
@@ -175,6 +176,7 @@ MESSAGES = {
                 "confirm",
             ),
             help="Selects how a GET that may come from a program is handled.",
+            default="OFF",
         ),
         Field(
             "answer_mode",
@@ -187,12 +189,14 @@ MESSAGES = {
                 "ack",
             ),
             help="Selects how a call gets its response.",
+            default="HANDLER; for the activity `form` it is always HOLD",
         ),
         Field(
             "answer_deadline",
             "answer_deadline",
             "duration",
             help="The time after the start of a call at which a caller without a response gets `fallback`.",
+            default="2 seconds for a browser, 300 seconds for any other caller of a held call",
         ),
         Field(
             "fallback",
@@ -215,6 +219,7 @@ MESSAGES = {
             of="Response",
             help="The response to a request that reaches the callback once it is closed and passes the verification, "
             "until the callback is deleted.",
+            default="a 410, or a 404 on `/cbq/`",
         ),
         Field(
             "prompt",
@@ -222,12 +227,14 @@ MESSAGES = {
             "message",
             of="Prompt",
             help="What the page of the guard CONFIRM asks: a title, a text and choices.",
+            default="whether to continue",
         ),
         Field(
             "hold_time",
             "hold_time",
             "duration",
             help="How long a call of a HOLD callback waits for its answer.",
+            default="300 seconds",
         ),
         Field(
             "repeat_window",
@@ -235,6 +242,7 @@ MESSAGES = {
             "duration",
             help="How long after the end of a call the same request gets the answer of that call again, in place of "
             "making another call: a reload, a double click, a form that is sent again.",
+            default="2 minutes; 0 if `allow_multiple_calls` is set",
         ),
         Field(
             "no_repeat",
@@ -285,6 +293,7 @@ MESSAGES = {
             "update_mask",
             "mask",
             help="Names the attributes to replace, by the field names of Response.",
+            default="the attributes that `response` sets",
         ),
     ),
     "AnswerCallRequest": (
@@ -313,6 +322,7 @@ MESSAGES = {
                 "rejected",
             ),
             help="Whether the data was accepted.",
+            default="ACCEPTED",
         ),
         Field(
             "keep_open",
@@ -361,6 +371,7 @@ MESSAGES = {
                 "rejected",
             ),
             help="Whether the data of the calls was accepted.",
+            default="ACCEPTED",
         ),
         Field(
             "no_repeat",
@@ -688,6 +699,7 @@ MESSAGES = {
             "code",
             "number",
             help="The HTTP status: 200-299 or 400-599.",
+            default="200; after a rejection 422",
         ),
         Field(
             "response_headers",
@@ -712,6 +724,7 @@ MESSAGES = {
             "link_label",
             "text",
             help="The label of the link of a page: text on one line, at most 100 characters.",
+            default="no link",
         ),
         Field(
             "response_link_url",

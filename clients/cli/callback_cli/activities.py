@@ -50,7 +50,6 @@ paused = read_command(
     "ListPausedActivities",
     "List the paused activities, with who paused each, when and why (role admin).",
     "callback paused --token-file admin.token",
-    show=TextView.paused_activities,
 )
 list_activities = read_command(
     "activities",

@@ -41,7 +41,11 @@ from callback_cli.text_view import TextView
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
-@options.call_status_filter("--status", "Only calls with this status.")
+@click.option(
+    "--status",
+    type=click.Choice([each.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False),
+    help="Only calls with this status.",
+)
 @options.outcome_options
 @request_options("ListOwnerCallsRequest")
 @request_options("ListCallbacksRequest", "labels")
@@ -54,7 +58,7 @@ def list_calls(
     *,
     case_id: str,
     dead: bool,
-    status: CallStatus | None,
+    status: str | None,
     failed: bool,
     reason: CallFailure | None,
     values: dict[str, Any],
@@ -72,11 +76,11 @@ def list_calls(
     if dead and "labels" in values:
         raise click.UsageError("--dead and --label cannot be combined.")
     if not dead and (alone := sorted(set(values) - {"owner", "activity", "labels"})):
-        raise click.UsageError(f"{join(option_names('ListOwnerCallsRequest', *alone), 'and')} requires --dead.")
+        raise click.UsageError(f"{join(option_names('ListOwnerCallsRequest', *alone), 'and')} need --dead.")
     if failed and status:
         raise click.UsageError("--failed and --status cannot be combined.")
     owner = values.pop("owner", "")
-    statuses = FAILED if failed else () if status is None else (status,)
+    statuses = FAILED if failed else () if status is None else (CallStatus(status.upper()),)
 
     def is_chosen(call: Call) -> bool:
         return (

@@ -28,8 +28,6 @@ EXIT_CODES = (
 """Every exit code and its meaning, for the help text."""
 
 _ADVICE: Mapping[str, str] = {
-    ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
-    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or set state_key_file on the server.",
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",
@@ -41,19 +39,16 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows its status and what is stored of its request.",
     ErrorReason.WATCH_POSITION_LOST: "List the current state with `callback list`, then watch without --resume-token.",
     ErrorReason.TOO_MANY_WATCHERS: "Stop another watch first, or use another server.",
-    ErrorReason.STORE_UNAVAILABLE: "The server is running, but its store does not respond. Try again later.",
     ErrorReason.UNAUTHENTICATED: (
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
         "The operator of the server creates a token with `callback token NAME`."
     ),
-    ErrorReason.SUBJECT_UNKNOWN: "The operator of the server adds subjects to its principals_file.",
-    ErrorReason.ISSUER_UNAVAILABLE: "The server fetches the keys of your token's issuer. Try again in some seconds.",
     ErrorReason.ROLE_MISSING: "The operator of the server assigns roles in its principals_file.",
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: (
         "Close some first: list them with `callback list --status open`, then use `callback close CASE`."
     ),
 }
-"""What to do about each refusal."""
+"""What to do about a refusal, where it is more than its message says."""
 
 _NO_SERVER = "Start a server with `callback up`, or give its address with --target or CALLBACK_TARGET."
 _CLOSED_AT_ONCE = r"Socket closed|Connection reset|Broken pipe"

@@ -21,3 +21,5 @@ class Field(NamedTuple):
     words: tuple[str, ...] = ()
     """The words of an enum, in lower case."""
     help: str = ""
+    default: str = ""
+    """The default, in words."""

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -75,9 +76,9 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
     return found
 
 
-def durations(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[timedelta, ...]:
-    """Return each text as a duration."""
-    return tuple(each for text in texts if (each := duration(context, parameter, text)) is not None)
+def each(convert: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """Return the callback of an option that can be repeated, from that of an option that cannot."""
+    return lambda context, parameter, texts: tuple(convert(context, parameter, text) for text in texts)
 
 
 def time(_context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
@@ -105,18 +106,6 @@ def since_filter(which: str) -> Callable[[Callable[..., None]], Callable[..., No
         metavar="1h",
         callback=time_before_now,
         help=f"{which} in this time before now: 90s, 15m, 1h, 7d.",
-    )
-
-
-def call_status_filter(name: str, which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add an option for the status of a call to a command, which receives a CallStatus or None."""
-    return click.option(
-        name,
-        type=click.Choice(
-            [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
-        ),
-        callback=lambda _context, _parameter, text: None if text is None else CallStatus(text.upper()),
-        help=which,
     )
 
 

@@ -49,71 +49,36 @@ _BETTER: Mapping[str, _Better] = {
     "allow_multiple_calls": _Better("multiple", "Accept any number of calls, until the callback is closed or expires."),
     "alternative_domain": _Better("domain", "Use this origin in the URL.", "https://…"),
     "request_id": _Better(help="An id that makes retries safe: the same id returns the same URL."),
-    "time_to_live": _Better("ttl", "Close the callback after this time"),
+    "time_to_live": _Better("ttl", "Close the callback after this time."),
     "GenerateCallbackUrlRequest.labels": _Better("label", "A label by which to find the callback."),
     "labels": _Better("label", "Only callbacks with this label. All must match."),
-    "verification_profile": _Better(
-        help="Accept only requests that pass this verification profile, which the server declares (a signature, a "
-        "secret, an address).",
-        metavar="NAME",
-    ),
+    "no_repeat": _Better(help="Give no answer twice: the same request again gets a 410."),
+    "ordered": _Better(help="With --answer-mode ack: handle the calls one after the other, in their order."),
     "get_guard": _Better(
         help="How to treat GET requests. off: every GET is a call. detect: a GET of a known link-opening program is "
-        "not a call. confirm: a GET gets a page with a button, which makes the call.  [default: off]"
+        "not a call. confirm: a GET gets a page with a button, which makes the call."
     ),
-    "Prompt.title": _Better(help="With --get-guard confirm: the heading of the page."),
-    "Prompt.text": _Better(help="The text of that page."),
+    "prompt": _Better(help="With --get-guard confirm"),
     "Prompt.choices": _Better(
         "--choice",
-        "A button of that page, which makes the call with this choice. At most 4.",
+        "A button of the page, which makes the call with this choice. At most 4.",
         "VALUE=LABEL",
         {"callback": options.labels},
     ),
     "answer_mode": _Better(
         help="How a call gets its response. handler: from the handler, while the caller waits. hold: from `callback "
-        "answer`, while the caller waits. ack: the response of the callback, at once; the handler runs later.  "
-        "[default: handler; for the activity form, hold]"
-    ),
-    "ordered": _Better(help="With --answer-mode ack: handle the calls one after the other, in their order."),
-    "repeat_window": _Better(
-        help="Give the same request its answer again for this time after its call, at most 7d; 0s: the same request is "
-        "another call.  [default: 2m; with --multiple, 0s]",
-        metavar="2m",
-    ),
-    "no_repeat": _Better(help="Give no answer twice: the same request again gets a 410."),
-    "answer_deadline": _Better(
-        help="Send the fallback to the caller after this time, or tell it to wait: 500ms, 5s. The call continues.",
-        metavar="5s",
+        "answer`, while the caller waits. ack: the response of the callback, at once; the handler runs later."
     ),
     "fallback": _Better(help="Fallback"),
     "closed_response": _Better("closed", "After it is closed"),
-    "hold_time": _Better(
-        help="With --answer-mode hold: let a call fail that is not answered within this time: 90s, 15m, 7d.  "
-        "[default: 5m]",
-        metavar="5m",
-    ),
-    "remind_after": _Better(
-        help="With --notify reminder: remind the handler after this time, unless the callback is closed or resolved by "
-        "then: 90s, 15m, 3d. At most 10 times.",
-        metavar="3d",
-    ),
     "notify": _Better(
         help="A notification that the handler of the activity gets. reminder: at each time of --remind-after. expiry: "
         "when the callback expires, unless it is resolved.",
         settings={"type": click.Choice(["reminder", "expiry"], case_sensitive=False)},
     ),
     "response_type": _Better(help="Whether calls get a redirect, a response, or a page in the style of the edge."),
-    "response_redirect_url": _Better(help="The target of a redirect: /path or http(s)://…", metavar="URL"),
-    "response_body": _Better(help="The body of a response."),
-    "response_code": _Better(
-        help="The HTTP status of a response or a page: 200-299 or 400-599.",
-        settings={"type": click.IntRange(200, 599)},
-    ),
+    "response_code": _Better(settings={"type": click.IntRange(200, 599)}),
     "response_headers": _Better("header", "A header field of a response."),
-    "response_heading": _Better(help="The heading of a page."),
-    "response_text": _Better(help="The text of a page."),
-    "response_link_label": _Better(help="The label of the link of a page."),
-    "response_link_url": _Better(help="The target of the link of a page: /path or http(s)://…", metavar="URL"),
     "keep_open": _Better(help="Accept the call, and keep the callback open for another one."),
     "close": _Better(help="Accept the call, and close the callback."),
     "owner": _Better(
@@ -142,7 +107,7 @@ _BETTER: Mapping[str, _Better] = {
 _WITHOUT_OPTION = {"page_size", "page_token", "filter", "verdict", "update_mask", "latest_only", "heads"}
 """Fields that commands set in another way, or not at all."""
 _ARGUMENTS = {
-    "callback_case_id": "CASE",
+    "callback_case_id": "CASE, --callback or --case",
     "call_id": "CALL",
     "callback_activity": "ACTIVITY or --activity",
     "expire_time": "--ttl",
@@ -157,8 +122,8 @@ _METAVARS = {
     "map": "K=V",
     "pairs": "K=V",
 }
-_FORMS = {"duration": ": 90s, 15m, 1h, 7d.", "time": ", such as 2026-01-31T23:59:59Z."}
-"""What is added to a help text without an example."""
+_FORMS = {"duration": " For example 90s, 15m, 1h or 7d.", "time": " For example 2026-01-31T23:59:59Z."}
+"""What is added to a help text."""
 _CALLBACKS: Mapping[str, Callable[..., Any]] = {
     "duration": options.duration, "time": options.time, "map": options.labels, "pairs": options.pairs,
 }  # fmt: skip
@@ -208,6 +173,7 @@ def request_options(message: str, *names: str, is_partial: bool = False) -> Deco
     """
     leaves = [each for each in _leaves(message) if not names or each.path.partition(".")[0] in names]
     leaves.sort(key=lambda each: not (each.group or each.field).is_required)
+    named = {f"`{each.field.name}`": each.option for each in reversed(leaves)}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -215,7 +181,7 @@ def request_options(message: str, *names: str, is_partial: bool = False) -> Deco
             command(*arguments, values={**_taken(leaves, given), **(values or {})}, **given)
 
         for leaf in reversed(leaves):
-            for option in _options(leaf, is_partial=is_partial):
+            for option in _options(leaf, named, is_partial=is_partial):
                 with_values = option(with_values)
         return with_values
 
@@ -275,8 +241,7 @@ def _leaves(message: str) -> Iterator[_Leaf]:
             if is_first or each.name != "response_type":  # the type of another response follows from its options
                 name = _option_name(field.of, each)
                 option = name if name.startswith("--") else f"--{prefix}{name}"
-                has_what = field.of == "Response" and not is_first
-                yield _Leaf(field.of, each, field, f"{field.name}.{each.name}", option, what if has_what else "")
+                yield _Leaf(field.of, each, field, f"{field.name}.{each.name}", option, "" if is_first else what)
 
 
 def is_argument(field: Field) -> bool:
@@ -292,18 +257,27 @@ def _option_name(message: str, field: Field) -> str:
     return _better(message, field).option or field.short_name.replace("_", "-")
 
 
-def _options(leaf: _Leaf, *, is_partial: bool) -> Iterator[Callable[..., Any]]:
-    """Yield the options for a field, the last one first, as decorators add them."""
+def _options(leaf: _Leaf, named: Mapping[str, str], *, is_partial: bool) -> Iterator[Callable[..., Any]]:
+    """Yield the options for a field, the last one first, as decorators add them.
+
+    Args:
+        leaf: The field.
+        named: The option for the name of each field, in backticks.
+        is_partial: Whether nothing is required.
+    """
     field, better = leaf.field, _better(leaf.message, leaf.field)
     is_multiple = field.is_repeated or field.kind in ("map", "pairs")
     text = better.help or field.help
     if leaf.what:
         text = f"{leaf.what}: {text[:1].lower()}{text[1:]}"
-    if field.kind in _FORMS and not re.search(r"\b[0-9]+[smd]\b", text):
-        text = text.removesuffix(".") + _FORMS[field.kind]
+    if field.kind in _FORMS and "1h" not in text:
+        text += _FORMS[field.kind]
+    text += " Can be repeated." if is_multiple else ""
+    text += f"  [default: {field.default}]" if field.default and not is_partial else ""
+    text = re.sub("`[a-z_]+`", lambda found: named.get(found[0], found[0]), text)
     settings: dict[str, Any] = {
         "metavar": better.metavar or _METAVARS.get(field.kind),
-        "help": f"{text} Can be repeated." if is_multiple else text,
+        "help": text,
         "multiple": is_multiple,
         "required": not is_partial and leaf.is_required,
         "callback": _CALLBACKS.get(field.kind),
@@ -320,11 +294,11 @@ def _options(leaf: _Leaf, *, is_partial: bool) -> Iterator[Callable[..., Any]]:
         yield click.option(
             leaf.options[1], f"{leaf.parameter}__file", metavar="FILE", type=click.File("rb"), help=from_file
         )
-    elif field.kind == "duration" and is_multiple:
-        settings["callback"] = options.durations
+    elif field.is_repeated and settings["callback"]:
+        settings["callback"] = options.each(settings["callback"])
     elif field.kind == "text" and leaf.message.startswith(("List", "Watch")):
         settings["callback"] = options.not_blank
-    yield click.option(leaf.option, leaf.parameter, **settings | better.settings)
+    yield click.option(leaf.option, leaf.parameter, **{**settings, **better.settings})
 
 
 def _taken(leaves: Sequence[_Leaf], given: dict[str, Any]) -> dict[str, Any]:
@@ -349,10 +323,12 @@ def _taken(leaves: Sequence[_Leaf], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes(leaf: _Leaf, text: bytes | None, file: IO[bytes] | None) -> bytes | None:
-    if text is not None and file is not None:
+    if file is None:
+        return text
+    if text is not None:
         raise click.UsageError(f"{' and '.join(leaf.options)} cannot be combined.")
     try:
-        return text if file is None else file.read()
+        return file.read()
     except OSError as error:
         raise click.BadParameter(f"{file.name!r}: {error.strerror}", param_hint=leaf.options[1]) from error
 

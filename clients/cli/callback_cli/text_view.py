@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from rich.cells import cell_len
@@ -37,7 +38,6 @@ from callback import (
     Delivery,
     DeliveryStatus,
     Headers,
-    PausedActivity,
     Query,
     Response,
     ResponseType,
@@ -72,6 +72,9 @@ _STYLES: Mapping[str, str] = {
 }
 
 
+_Cell = Callable[[Any], str | Text] | None
+
+
 class TextView:
     """Text output on standard output."""
 
@@ -82,11 +85,11 @@ class TextView:
         """Print the fields of a value, such as a new callback."""
         self._facts(list(_facts(value)))
 
-    def values(self, values: Sequence[Any]) -> None:
+    def values(self, values: Sequence[Any], *, empty: str = "None.") -> None:
         """Print values of the same kind as a table of their fields."""
         fields = [each for each in MESSAGES[type(values[0]).__name__] if each.kind != "message"] if values else []
-        rows = [[_shown(each, getattr(value, each.short_name)) for each in fields] for value in values]
-        self._table([_label(each).upper() for each in fields], rows, empty="None.")
+        rows = [[_shown(each, getattr(value, each.short_name)) or "-" for each in fields] for value in values]
+        self._table([_label(each).upper() for each in fields], rows, empty=empty)
 
     def callback(self, value: Callback) -> None:
         """Print a callback."""
@@ -110,31 +113,22 @@ class TextView:
         """
         has_owners = len({value.owner for value in values}) > 1
 
-        def rows(*, is_short: bool) -> list[list[str | Text]]:
-            return [
-                [
-                    value.case_id[:SHORT_ID] if is_short else value.case_id,
-                    *([value.owner] if has_owners else []),
-                    Text(
-                        _words(value.close_reason) if is_short and value.close_reason else _status(value),
-                        _STYLES.get(value.status, ""),
-                    ),
-                    _age(now - value.create_time),
-                    str(value.call_count),
-                    _last_status(newest.get(value.case_id)),
-                    value.activity,
-                    *([] if is_short else [_labels(value)]),
-                ]
-                for value in values
-            ]
-
-        head = ("CASE", *(("OWNER",) if has_owners else ()), "STATUS", "AGE", "CALLS", "LAST", "ACTIVITY")
-        self._table(
-            (*head, "LABELS"),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("CASE", attrgetter("case_id"), lambda each: each.case_id[:SHORT_ID]),
+            ("OWNER", attrgetter("owner") if has_owners else None),
+            (
+                "STATUS",
+                lambda each: _styled(_status(each), each.status),
+                lambda each: _styled(_short(each), each.status),
+            ),
+            ("AGE", lambda each: _age(now - each.create_time)),
+            ("CALLS", lambda each: str(each.call_count)),
+            ("LAST", lambda each: _last_status(newest.get(each.case_id))),
+            ("ACTIVITY", attrgetter("activity")),
+            ("LABELS", _labels, None),
             empty="No callbacks.",
             last_if_it_fits=True,
-            short=(head, rows(is_short=True)),
         )
 
     def call(self, value: Call, activity: str) -> None:
@@ -158,29 +152,20 @@ class TextView:
         has_owners = len({callbacks[value.case_id].owner for value in values}) > 1
         has_deliveries = any(value.delivery for value in values)
 
-        def rows(*, is_short: bool) -> list[list[str | Text]]:
-            return [
-                [
-                    short_call_id(value.call_id) if is_short else value.call_id,
-                    *([callbacks[value.case_id].owner] if has_owners else []),
-                    callbacks[value.case_id].activity,
-                    Text(_call_status(value), _STYLES.get(value.status, "")),
-                    *([] if is_short else [_method(value), "erased" if value.erased else _size(value.body_size)]),
-                    _answer(value),
-                    _age(now - value.start_time) if is_short else _time(value.start_time),
-                    _took(value),
-                    *([_delivery(value)] if has_deliveries else []),
-                ]
-                for value in values
-            ]
-
-        first = ("CALL", *(("OWNER",) if has_owners else ()), "ACTIVITY", "STATUS")
-        last = ("DELIVERY",) if has_deliveries else ()
-        self._table(
-            (*first, "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", *last),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("CALL", attrgetter("call_id"), lambda each: short_call_id(each.call_id)),
+            ("OWNER", (lambda each: callbacks[each.case_id].owner) if has_owners else None),
+            ("ACTIVITY", lambda each: callbacks[each.case_id].activity),
+            ("STATUS", lambda each: _styled(_call_status(each), each.status)),
+            ("METHOD", _method, None),
+            ("BODY", lambda each: "erased" if each.erased else _size(each.body_size), None),
+            ("ANSWER", _answer),
+            ("STARTED", lambda each: _time(each.start_time), None),
+            ("AGE", None, lambda each: _age(now - each.start_time)),
+            ("TOOK", _took),
+            ("DELIVERY", _delivery if has_deliveries else None),
             empty="No calls.",
-            short=((*first, "ANSWER", "AGE", "TOOK", *last), rows(is_short=True)),
         )
 
     def trace(
@@ -268,64 +253,24 @@ class TextView:
             self._table(("REFUSED REQUESTS", "COUNT"), rows, empty="")
         if value.stages:
             self._console.print()
-            self._table(
-                ("STAGE", "COUNT", "MEDIAN", "95 %", "99 %"),
-                [
-                    (each.stage, f"{each.count:,}", *map(_duration, (each.median, each.p95, each.p99)))
-                    for each in value.stages
-                ],
-                empty="",
-            )
+            self.values(value.stages)
         self._console.print()
-        self._table(
-            ("OWNER", "OPEN CALLBACKS", "WAITING CALLS", "DEAD CALLS"),
-            [
-                (
-                    each.owner,
-                    f"{each.open_callback_count:,}",
-                    f"{each.waiting_call_count:,}",
-                    f"{each.dead_call_count:,}",
-                )
-                for each in value.owners
-            ],
-            empty="No owners.",
-        )
+        self.values(value.owners, empty="No owners.")
         self._console.print()
-        late = (
-            f"; the longest overdue one by {_duration(value.work.delivery_delay)}" if value.work.delivery_delay else ""
-        )
-        self._line(f"Deliveries that wait or run: {value.work.delivery_count:,}{late}")
-
-    def paused_activities(self, values: Iterable[PausedActivity]) -> None:
-        """Print paused activities as a table."""
-        self._table(
-            ("ACTIVITY", "PAUSED", "BY", "REASON"),
-            [(value.activity, _time(value.pause_time), value.principal, value.reason) for value in values],
-            empty="No activity is paused.",
-        )
+        self.value(value.work)
 
     def audit_entries(self, values: Sequence[AuditEntry]) -> None:
         """Print entries of the audit as a table; on a narrow terminal without owners and facts, and with short ids."""
-
-        def rows(*, is_short: bool) -> list[list[str]]:
-            return [
-                [
-                    f"{value.time.astimezone(UTC):%m-%d %H:%M:%S}" if is_short else _time(value.time),
-                    value.actor or "(server)",
-                    _words(value.action),
-                    _changed(value, is_short=is_short),
-                    *([] if is_short else [value.owner, _facts_of(value)]),
-                ]
-                for value in values
-            ]
-
-        head = ("TIME", "ACTOR", "ACTION", "CHANGED")
-        self._table(
-            (*head, "OWNER", "FACTS"),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("TIME", lambda each: _time(each.time), lambda each: f"{each.time.astimezone(UTC):%m-%d %H:%M:%S}"),
+            ("ACTOR", lambda each: each.actor or "(server)"),
+            ("ACTION", lambda each: _words(each.action)),
+            ("CHANGED", _changed, lambda each: _changed(each, is_short=True)),
+            ("OWNER", attrgetter("owner"), None),
+            ("FACTS", _facts_of, None),
             empty="No entries.",
             last_if_it_fits=True,
-            short=(head, rows(is_short=True)),
         )
 
     def audit_chains(self, values: Sequence[AuditChain]) -> None:
@@ -419,10 +364,25 @@ class TextView:
 
     def _facts(self, facts: Sequence[tuple[str, str | Text]]) -> None:
         """Print names and values in two columns."""
-        width = max(len(name) for name, _ in facts)
+        width = max((len(name) for name, _ in facts), default=0)
         for name, value in facts:
             text = value if isinstance(value, Text) else Text(plain(value))
             self._console.print(Text.assemble("  ", (f"{name:<{width}}  ", "dim"), text), soft_wrap=True)
+
+    def _list(self, values: Sequence[Any], *columns: tuple[str, *tuple[_Cell, ...]], **settings: Any) -> None:
+        """Print values as a table.
+
+        Args:
+            values: The values.
+            columns: The name and the cell of each column, and another cell on a narrow terminal. None: it has none.
+            settings: Those of `_table`.
+        """
+
+        def table(place: int) -> tuple[list[str], list[list[str | Text]]]:
+            shown = [(name, cell) for name, *cells in columns if (cell := cells[min(place, len(cells) - 1)])]
+            return [name for name, _ in shown], [[cell(value) for _, cell in shown] for value in values]
+
+        self._table(*table(0), short=table(1), **settings)
 
     def _table(
         self,
@@ -492,6 +452,14 @@ def _status(value: Callback) -> str:
     return _closed(value.status, value.close_reason)
 
 
+def _short(value: Callback) -> str:
+    return _words(value.close_reason) if value.close_reason else _status(value)
+
+
+def _styled(text: str, status: str) -> Text:
+    return Text(text, _STYLES.get(status, ""))
+
+
 def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
     return _words(status) if reason is None else f"{_words(status)}, {_words(reason).removeprefix('closed ')}"
 
@@ -501,7 +469,7 @@ def _method(value: Call) -> str:
 
 
 def _last_status(value: Call | None) -> str | Text:
-    return "-" if value is None else Text(_words(value.status), _STYLES.get(value.status, ""))
+    return "-" if value is None else _styled(_words(value.status), value.status)
 
 
 def _call_status(value: Call) -> str:
@@ -530,10 +498,10 @@ def _failure(value: Call | Delivery) -> str:
 
 
 _SAID: Mapping[str, Callable[[Any], str | Text]] = {
-    "Callback.status": lambda value: Text(_status(value), _STYLES.get(value.status, "")),
+    "Callback.status": lambda value: _styled(_status(value), value.status),
     "Callback.state_query_parameter": lambda value: _kind(value.state_query_parameter),
     "Callback.call_count": lambda value: _mode(value),
-    "Call.status": lambda value: Text(_words(value.status), _STYLES.get(value.status, "")),
+    "Call.status": lambda value: _styled(_words(value.status), value.status),
     "Call.failure": _failure,
     "Call.end_time": lambda value: f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else "",
     "Call.delivery": _delivery,
@@ -589,7 +557,7 @@ def _shown(field: Field, value: Any) -> str:
         case datetime():
             return _time(value)
         case timedelta():
-            return _seconds(value) if value else ""
+            return _span(value) if value else ""
         case bytes():
             return _size(len(value)) if value else ""
         case Headers() | Query():
@@ -598,11 +566,21 @@ def _shown(field: Field, value: Any) -> str:
             return ", ".join(f"{name}={each}" for name, each in sorted(value.items()))
         case tuple():
             return ", ".join(_shown(field, each) for each in value)
+        case int():
+            return f"{value:,}" if value else ""
     return str(value or "")
 
 
-def _seconds(time: timedelta) -> str:
-    return f"{time.total_seconds():g} s"
+def _span(time: timedelta) -> str:
+    """Return a duration as options take it: `1h30m`."""
+    seconds, parts = time.total_seconds(), []
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            parts.append(f"{seconds // length:.0f}{unit}")
+            seconds %= length
+    return "".join([*parts, f"{seconds:g}s"] if seconds else parts)
 
 
 def _served_by(value: Activity) -> str | Text:
@@ -647,7 +625,7 @@ def _size(count: int) -> str:
     return f"{count:,} byte{'' if count == 1 else 's'}"
 
 
-def _changed(value: AuditEntry, *, is_short: bool) -> str:
+def _changed(value: AuditEntry, *, is_short: bool = False) -> str:
     """Return what an entry of the audit is about."""
     if value.call_id:
         return short_call_id(value.call_id) if is_short else value.call_id
