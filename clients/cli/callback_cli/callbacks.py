@@ -317,5 +317,5 @@ def _show(connection: Connection, operation: Callable[[CallbackClient], Callback
 
 def _masked(value: Callback) -> Callback:
     names = [each.short_name for each in MESSAGES["Callback"] if each.of == "Response"]
-    given: dict[str, Any] = {name: response for name in names if (response := getattr(value, name)) is not None}
-    return replace(value, **{name: masked_response(response) for name, response in given.items()})
+    responses: dict[str, Any] = {name: masked_response(each) for name in names if (each := getattr(value, name))}
+    return replace(value, **responses)

@@ -11,7 +11,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import chain
@@ -33,7 +33,6 @@ from callback import (
     CallEvent,
     CallEventType,
     CallReason,
-    CallStatus,
     CloseReason,
     Delivery,
     DeliveryStatus,
@@ -52,25 +51,17 @@ SHOWN_BODY_BYTES = 16 * 1024
 SHORT_ID = 8
 """The length of the beginning of an id on a narrow terminal."""
 
-_STYLES: Mapping[str, str] = {
-    CallbackStatus.OPEN: "green",
-    CallbackStatus.IN_PROGRESS: "yellow",
-    CallbackStatus.CLOSED: "dim",
-    CallStatus.RUNNING: "yellow",
-    CallStatus.SUCCEEDED: "green",
-    CallStatus.REJECTED: "yellow",
-    CallStatus.FAILED: "red",
-    CallStatus.INTERRUPTED: "red",
-    CallStatus.NOT_STARTED: "red",
-    DeliveryStatus.PENDING: "yellow",
-    DeliveryStatus.RUNNING: "yellow",
-    DeliveryStatus.DELIVERED: "green",
-    DeliveryStatus.DEAD: "red",
-    "ok": "green",
-    "warning": "yellow",
-    "problem": "red",
+_STYLES = {
+    word: style
+    for style, words in (
+        ("green", ("OPEN", "SUCCEEDED", "DELIVERED", "ok")),
+        ("yellow", ("IN_PROGRESS", "RUNNING", "REJECTED", "PENDING", "warning")),
+        ("red", ("FAILED", "INTERRUPTED", "NOT_STARTED", "DEAD", "problem")),
+        ("dim", ("CLOSED",)),
+    )
+    for word in words
 }
-
+"""The style of each status, and of each level of a finding."""
 
 _Cell = Callable[[Any], str | Text] | None
 
@@ -218,19 +209,14 @@ class TextView:
             soft_wrap=True,
         )
 
-    def activities(self, values: Iterable[Activity]) -> None:
+    def activities(self, values: Sequence[Activity]) -> None:
         """Print activities as a table."""
-        self._table(
-            ("ACTIVITY", "SERVED BY", "OPEN", "DELIVERIES"),
-            [
-                (
-                    value.activity,
-                    _served_by(value),
-                    str(value.open_callback_count),
-                    f"{value.delivery_count}{' (paused)' if value.paused else ''}",
-                )
-                for value in values
-            ],
+        self._list(
+            values,
+            ("ACTIVITY", attrgetter("activity")),
+            ("SERVED BY", _served_by),
+            ("OPEN", lambda each: str(each.open_callback_count)),
+            ("DELIVERIES", lambda each: f"{each.delivery_count}{' (paused)' if each.paused else ''}"),
             empty="No activities.",
         )
 
@@ -553,7 +539,7 @@ def _shown(field: Field, value: Any) -> str:
         case bool():
             return "yes" if value else ""
         case Enum():
-            return _words(value)
+            return _words(str(value))
         case datetime():
             return _time(value)
         case timedelta():
