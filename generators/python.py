@@ -1,5 +1,6 @@
-"""What the Python client has from the contract: the stubs of `callback.v1`, the reasons, and the synchronous client."""
+"""What the Python client has from the contract: stubs, enums, values, conversions and methods."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,12 +10,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from generators.contract import Contract, statement, wrapped
 from generators.descriptors import ROOT, protoc, without_rule_files, write_out_rules
+from generators.python_methods import methods_module
+from generators.python_values import HEADER, Values
 from generators.sync_client import synchronous
 
 PACKAGE = ROOT / "clients" / "python" / "callback"
 OWNED = ("v1/*_pb2*.py*",)
 """Patterns of files that only this generator writes, in PACKAGE."""
-_HEADER = "Generated from the contract: `python3 tasks.py generate`."
 
 
 def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, bytes]:
@@ -24,12 +26,28 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
         files: The contract as descriptors.
         contract: The same, as generators read it.
     """
-    asynchronous = (PACKAGE / "client" / "_async_client.py").read_text()
+    client = PACKAGE / "client"
+    values = Values(contract, set(re.findall(r"class (\w+)Behavior", (PACKAGE / "_behavior.py").read_text())))
+    methods = methods_module(values, _errors())
+    by_hand = ("transport", "client")
     return {
         **_stubs(files),
         PACKAGE / "_reasons.py": _reasons(contract).encode(),
-        PACKAGE / "client" / "_sync_client.py": _formatted(synchronous(asynchronous)),
+        PACKAGE / "_enums.py": _formatted(values.enum_module()),
+        PACKAGE / "_values.py": _formatted(values.value_module()),
+        PACKAGE / "_converters.py": _formatted(values.conversion_module()),
+        client / "_async_methods.py": _formatted(methods),
+        client / "_sync_methods.py": _formatted(synchronous(methods)),
+        **{
+            client / f"_sync_{name}.py": _formatted(synchronous((client / f"_async_{name}.py").read_text()))
+            for name in by_hand
+        },
     }
+
+
+def _errors() -> dict[str, str]:
+    """Return the name of the class of errors for each reason that has one."""
+    return dict(re.findall(r"ErrorReason\.(\w+): (\w+),", (PACKAGE / "_errors.py").read_text()))
 
 
 def _formatted(source: str) -> bytes:
@@ -48,7 +66,7 @@ def _formatted(source: str) -> bytes:
 def _reasons(contract: Contract) -> str:
     """Return the module of the enum of error reasons."""
     lines = [
-        f'"""Every reason for a refusal. {_HEADER}"""\n',
+        f'"""Every reason for a refusal. {HEADER}"""\n',
         "from enum import StrEnum\n\n",
         "class ErrorReason(StrEnum):",
         '    """Every reason for a refusal, with the gRPC status that it comes with."""\n',

@@ -8,6 +8,8 @@ import libcst as cst
 NAMES = {
     "AsyncCallbackClient": "CallbackClient",
     "AsyncCallWatch": "CallWatch",
+    "AsyncMethods": "Methods",
+    "AsyncTransport": "Transport",
     "AsyncIterator": "Iterator",
     "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",
@@ -17,9 +19,16 @@ NAMES = {
     "aiter": "iter",
     "anext": "next",
     "_async_grpc": "_sync_grpc",
+    "_async_methods": "_sync_methods",
+    "_async_transport": "_sync_transport",
 }
 """Names of asyncio, and their synchronous counterparts."""
-PHRASES = {"An asyncio client": "A client", "an `async with`": "a `with`"}
+PHRASES = {
+    "An asyncio client": "A client",
+    "an `async with`": "a `with`",
+    "Source of `_sync_client.py`": "Generated from the asyncio one",
+    "Source of `_sync_transport.py`": "Generated from the asyncio one",
+}
 """The same for the text of docstrings."""
 
 _Asynchronous = TypeVar("_Asynchronous", cst.FunctionDef, cst.For, cst.With, cst.CompFor)

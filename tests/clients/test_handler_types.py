@@ -58,7 +58,9 @@ def test_mypy_says_which_type_a_wrong_handler_has_and_which_one_a_handler_has(tm
         f' expected "{handler}"  [arg-type]'
         for line, found in expected.items()
     }
-    revealed = [each.replace("callback._values.", "") for each in re.findall(r'Revealed type is "(.*)"', said)]
+    revealed = [
+        re.sub(r"callback\._(values|responses)\.", "", each) for each in re.findall(r'Revealed type is "(.*)"', said)
+    ]
     assert revealed == [
         "def (call: IncomingCall) -> typing.Coroutine[Any, Any, Response]",
         "def (call: IncomingCall) -> Redirect | None",

@@ -10,8 +10,9 @@ from support.tree import PACKAGES
 
 WEB = {"quart", "hypercorn", "werkzeug", "h11", "jinja2", "markupsafe"}
 RPC = {"google", "grpc", "grpc_health", "grpc_status", "callback.v1"}
-CLIENT_VALUES = {"callback._values", "callback._converters", "callback._decisions", "callback._errors",
-                 "callback._reasons", "callback.targets", "callback.v1"}  # fmt: skip
+CLIENT_VALUES = {"callback._checks", "callback._conversion", "callback._converters", "callback._decisions",
+                 "callback._enums", "callback._errors", "callback._reasons", "callback._values", "callback.json_form",
+                 "callback.targets", "callback.v1"}  # fmt: skip
 SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"}
 
 MAY_IMPORT = {

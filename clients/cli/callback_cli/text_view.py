@@ -227,7 +227,7 @@ class TextView:
             outcomes[_words(each.status), _words(each.failure) if each.failure else ""] += each.count
         refusals: Counter[str] = Counter()
         for minute in value.minutes:
-            refusals.update(minute.refusals)
+            refusals.update({each.reason: each.count for each in minute.refusals})
         self._table(
             ("CALLS OF THE LAST HOUR", "FAILURE", "COUNT"),
             [(*outcome, f"{count:,}") for outcome, count in outcomes.most_common()],

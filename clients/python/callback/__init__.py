@@ -11,7 +11,9 @@ The public names are those of this module, `callback.testing`, `callback.targets
 Modules whose name starts with an underscore are private and may change in any release.
 """
 
+from callback import _enums, _values
 from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
+from callback._enums import *  # noqa: F403  # each enum of the contract is public
 from callback._errors import (
     CallAnsweredError,
     CallbackClosedError,
@@ -35,140 +37,62 @@ from callback._errors import (
 )
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
 from callback._reasons import ErrorReason
-from callback._values import (
-    Activity,
-    ActivityKind,
-    AnswerMode,
-    AuditAction,
-    AuditChain,
-    AuditEntry,
-    AuditHead,
-    AuditProblem,
-    AuditProblemKind,
-    Call,
-    Callback,
-    CallbackStatus,
-    CallbackWarning,
-    CallEvent,
-    CallEventType,
-    CallFailure,
-    CallFilter,
-    CallReason,
-    CallStatus,
-    CloseReason,
-    Delivery,
-    DeliveryStatus,
-    Finding,
-    FindingLevel,
-    GeneratedCallback,
-    GetGuard,
-    IncomingCall,
-    MinuteStatistics,
-    Notification,
-    OutcomeCount,
-    OwnerStatistics,
-    Page,
-    PageResponse,
-    PausedActivity,
-    Prompt,
-    Redirect,
-    Request,
-    Response,
-    ResponseType,
-    StageDuration,
-    Statistics,
-    WarningReason,
-    WorkStatistics,
-)
-from callback.client._async_client import AsyncCallbackClient, AsyncCallWatch
-from callback.client._sync_client import CallbackClient, CallWatch
+from callback._responses import PageResponse, Redirect
+from callback._values import *  # noqa: F403  # each value of the contract is public
+from callback.client._async_client import AsyncCallbackClient
+from callback.client._async_transport import AsyncCallWatch
+from callback.client._page import Page
+from callback.client._sync_client import CallbackClient
+from callback.client._sync_transport import CallWatch
 from callback.connection._tls import ServerTls, Tls
 from callback.worker._handlers import Handlers, Listening
 from callback.worker._worker import Worker
 
 __all__ = [
     "Accept",
-    "Activity",
-    "ActivityKind",
     "Answer",
-    "AnswerMode",
     "AsyncCallWatch",
     "AsyncCallbackClient",
-    "AuditAction",
-    "AuditChain",
-    "AuditEntry",
-    "AuditHead",
-    "AuditProblem",
-    "AuditProblemKind",
-    "Call",
     "CallAnsweredError",
-    "CallEvent",
-    "CallEventType",
-    "CallFailure",
-    "CallFilter",
     "CallNotHeldError",
     "CallNotReplayableError",
-    "CallReason",
-    "CallStatus",
     "CallWatch",
-    "Callback",
     "CallbackClient",
     "CallbackClosedError",
     "CallbackError",
     "CallbackResolvedError",
-    "CallbackStatus",
-    "CallbackWarning",
-    "CloseReason",
     "DeadlineExceededError",
-    "Delivery",
-    "DeliveryStatus",
     "ErrorReason",
     "FieldViolation",
-    "Finding",
-    "FindingLevel",
-    "GeneratedCallback",
-    "GetGuard",
     "Handler",
     "Handlers",
     "Headers",
-    "IncomingCall",
     "InvalidRequestError",
     "Listening",
-    "MinuteStatistics",
     "NotFoundError",
-    "Notification",
     "NotificationHandler",
-    "OutcomeCount",
-    "OwnerStatistics",
     "Page",
     "PageResponse",
     "Pairs",
     "PairsLike",
-    "PausedActivity",
     "PermissionDeniedError",
-    "Prompt",
     "Query",
     "Redirect",
     "Reject",
-    "Request",
     "RequestIdReusedError",
     "RequestIdUnsupportedError",
-    "Response",
-    "ResponseType",
     "ServerTls",
-    "StageDuration",
-    "Statistics",
     "Tls",
     "TooManyOpenCallbacksError",
     "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
-    "WarningReason",
     "WatchPositionLostError",
     "WatcherTooSlowError",
-    "WorkStatistics",
     "Worker",
 ]
+__all__ += _enums.__all__
+__all__ += _values.__all__
 
 # Tracebacks and reprs then show the public name, such as `callback.NotFoundError`, and not that of a private module.
 for _name in __all__:

@@ -1,38 +1,48 @@
-"""Conversion between the protobuf messages of the contract and the values of this library."""
+"""Conversion between the messages of the contract and the values of this library.
 
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+Generated from the contract: `python3 tasks.py generate`.
+"""
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from callback._multi_mapping import Headers, Query
-from callback._values import (
-    Activity,
+from callback._conversion import (
+    EnumNumbers,
+    from_timestamp,
+    local_deadline,
+    to_duration,
+    to_timestamp,
+)
+from callback._enums import (
     ActivityKind,
     AnswerMode,
     AuditAction,
+    AuditProblemKind,
+    CallbackStatus,
+    CallEventType,
+    CallFailure,
+    CallFilter,
+    CallReason,
+    CallStatus,
+    CloseReason,
+    DeliveryStatus,
+    FindingLevel,
+    GetGuard,
+    ResponseType,
+    WarningReason,
+)
+from callback._multi_mapping import Headers, Query
+from callback._value import CONVERSIONS, Conversion
+from callback._values import (
+    Activity,
     AuditChain,
     AuditEntry,
     AuditHead,
     AuditProblem,
-    AuditProblemKind,
     Call,
     Callback,
-    CallbackStatus,
     CallbackWarning,
     CallEvent,
-    CallEventType,
-    CallFailure,
-    CallReason,
-    CallStatus,
-    CloseReason,
     Delivery,
-    DeliveryStatus,
     Finding,
-    FindingLevel,
     GeneratedCallback,
-    GetGuard,
     IncomingCall,
     MinuteStatistics,
     Notification,
@@ -40,11 +50,11 @@ from callback._values import (
     OwnerStatistics,
     PausedActivity,
     Prompt,
+    RefusalCount,
+    Request,
     Response,
-    ResponseType,
     StageDuration,
     Statistics,
-    WarningReason,
     WorkStatistics,
 )
 from callback.v1 import (
@@ -55,150 +65,211 @@ from callback.v1 import (
     operations_service_pb2,
 )
 
-_EnumMember = TypeVar("_EnumMember", bound=StrEnum)
+AUDIT_ACTION = EnumNumbers(AuditAction, audit_service_pb2.AuditAction)
+"""The numbers of `AuditAction`."""
+AUDIT_PROBLEM_KIND = EnumNumbers(AuditProblemKind, audit_service_pb2.AuditProblemKind)
+"""The numbers of `AuditProblemKind`."""
+CALL_REASON = EnumNumbers(CallReason, callback_pb2.CallReason)
+"""The numbers of `CallReason`."""
+ANSWER_MODE = EnumNumbers(AnswerMode, callback_pb2.AnswerMode)
+"""The numbers of `AnswerMode`."""
+GET_GUARD = EnumNumbers(GetGuard, callback_pb2.GetGuard)
+"""The numbers of `GetGuard`."""
+CALLBACK_STATUS = EnumNumbers(CallbackStatus, callback_pb2.CallbackStatus)
+"""The numbers of `CallbackStatus`."""
+CLOSE_REASON = EnumNumbers(CloseReason, callback_pb2.CloseReason)
+"""The numbers of `CloseReason`."""
+RESPONSE_TYPE = EnumNumbers(ResponseType, callback_pb2.ResponseType)
+"""The numbers of `ResponseType`."""
+DELIVERY_STATUS = EnumNumbers(DeliveryStatus, callback_pb2.DeliveryStatus)
+"""The numbers of `DeliveryStatus`."""
+CALL_STATUS = EnumNumbers(CallStatus, callback_pb2.CallStatus)
+"""The numbers of `CallStatus`."""
+CALL_FAILURE = EnumNumbers(CallFailure, callback_pb2.CallFailure)
+"""The numbers of `CallFailure`."""
+WARNING_REASON = EnumNumbers(WarningReason, callbacks_service_pb2.WarningReason)
+"""The numbers of `WarningReason`."""
+CALL_FILTER = EnumNumbers(CallFilter, callbacks_service_pb2.CallFilter)
+"""The numbers of `CallFilter`."""
+CALL_EVENT_TYPE = EnumNumbers(CallEventType, callbacks_service_pb2.CallEventType)
+"""The numbers of `CallEventType`."""
+ACTIVITY_KIND = EnumNumbers(ActivityKind, operations_service_pb2.ActivityKind)
+"""The numbers of `ActivityKind`."""
+FINDING_LEVEL = EnumNumbers(FindingLevel, operations_service_pb2.FindingLevel)
+"""The numbers of `FindingLevel`."""
 
 
-class _Enum(Protocol):
-    """The generated wrapper of a protobuf enum."""
+def response_from_proto(message: callback_pb2.Response) -> Response:
+    """Convert a message to a `Response`."""
+    return Response(
+        type=RESPONSE_TYPE.member(message.response_type),
+        redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
+        body=message.response_body if message.HasField("response_body") else None,
+        code=message.response_code if message.HasField("response_code") else None,
+        headers=Headers((each.name, each.value) for each in message.response_headers.headers)
+        if message.HasField("response_headers")
+        else None,
+        heading=message.response_heading if message.HasField("response_heading") else None,
+        text=message.response_text if message.HasField("response_text") else None,
+        link_label=message.response_link_label if message.HasField("response_link_label") else None,
+        link_url=message.response_link_url if message.HasField("response_link_url") else None,
+    )
 
-    def Name(self, number: Any) -> str: ...  # noqa: N802  # protobuf's name
+
+def response_to_proto(value: Response) -> callback_pb2.Response:
+    """Convert a `Response` to its message."""
+    return callback_pb2.Response(
+        response_type=RESPONSE_TYPE.number(value.type),
+        response_redirect_url=value.redirect_url,
+        response_body=value.body,
+        response_code=value.code,
+        response_headers=None
+        if value.headers is None
+        else callback_pb2.ResponseHeaders(
+            headers=[callback_pb2.ResponseHeader(name=name, value=each) for name, each in value.headers.pairs]
+        ),
+        response_heading=value.heading,
+        response_text=value.text,
+        response_link_label=value.link_label,
+        response_link_url=value.link_url,
+    )
 
 
-def callback_from_proto(message: callback_pb2.Callback) -> Callback:
-    """Convert a case."""
-    return Callback(
-        case_id=message.callback_case_id,
-        owner=message.owner,
-        status=_enum_member(CallbackStatus, callback_pb2.CallbackStatus, message.status) or CallbackStatus.UNKNOWN,
-        close_reason=_enum_member(CloseReason, callback_pb2.CloseReason, message.close_reason),
+def request_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Request:
+    """Convert a message to a `Request`."""
+    return Request(
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
+        attempt=message.attempt,
+        method=message.request_method,
+        headers=Headers((each.name, each.value) for each in message.request_headers),
+        query=Query((each.name, each.value) for each in message.request_query),
+        query_string=message.request_query_string,
+        body=message.request_body,
+        client_address=message.client_address,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
+        choice=message.callback_choice,
+        reason=CALL_REASON.member(message.reason) or CallReason.CALL,
+    )
+
+
+def request_to_proto(value: Request) -> callback_handler_service_pb2.HandleCallbackRequest:
+    """Convert a `Request` to its message."""
+    return callback_handler_service_pb2.HandleCallbackRequest(
+        call_id=value.call_id,
+        callback_system_case=value.case_id,
+        attempt=value.attempt,
+        request_method=value.method,
+        request_headers=[callback_pb2.Header(name=name, value=each) for name, each in value.headers.pairs],
+        request_query=[callback_pb2.QueryParameter(name=name, value=each) for name, each in value.query.pairs],
+        request_query_string=value.query_string,
+        request_body=value.body,
+        client_address=value.client_address,
+        verification_profile=value.verification_profile,
+        message_id=value.message_id,
+        callback_choice=value.choice,
+        reason=CALL_REASON.number(value.reason),
+    )
+
+
+def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> IncomingCall:
+    """Convert a message to a `IncomingCall`."""
+    return IncomingCall(
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
         activity=message.callback_activity,
         activity_case=message.callback_activity_case,
-        state_query_parameter=message.state_query_parameter,
-        retryable_after_error=message.retryable_after_error,
-        allow_multiple_calls=message.allow_multiple_calls,
-        alternative_domain=message.alternative_domain,
+        attempt=message.attempt,
+        method=message.request_method,
+        headers=Headers((each.name, each.value) for each in message.request_headers),
+        query=Query((each.name, each.value) for each in message.request_query),
+        query_string=message.request_query_string,
+        body=message.request_body,
+        client_address=message.client_address,
         response=response_from_proto(message.response),
         labels=dict(message.labels),
-        create_time=_time(message.create_time),
-        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
-        close_time=_time(message.close_time) if message.HasField("close_time") else None,
-        call_count=message.call_count,
+        deadline=local_deadline(message),
         verification_profile=message.verification_profile,
-        get_guard=_enum_member(GetGuard, callback_pb2.GetGuard, message.get_guard) or GetGuard.OFF,
-        answer_mode=_enum_member(AnswerMode, callback_pb2.AnswerMode, message.answer_mode) or AnswerMode.HANDLER,
-        answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
-        fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
-        ordered=message.ordered,
-        closed_response=response_from_proto(message.closed_response) if message.HasField("closed_response") else None,
-        prompt=_prompt(message.prompt) if message.HasField("prompt") else None,
-        hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
-        repeat_window=message.repeat_window.ToTimedelta(),
-        no_repeat=message.no_repeat,
-        resolved=message.resolved,
-        remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
-        notify=tuple(_reason(number) for number in message.notify),
-        notifications=tuple(call_from_proto(each) for each in message.notifications),
+        message_id=message.message_id,
+        replayed=message.replayed,
+        owner=message.owner,
+        choice=message.callback_choice,
+        reason=CALL_REASON.member(message.reason) or CallReason.CALL,
+        traceparent=message.traceparent,
     )
 
 
-def searched_to_from_proto(message: callbacks_service_pb2.ListCallbacksResponse) -> datetime | None:
-    """Return how far the search for a page has come. None on the last page."""
-    return _time(message.searched_to) if message.HasField("searched_to") else None
-
-
-def statistics_from_proto(message: operations_service_pb2.GetStatisticsResponse) -> Statistics:
-    """Convert statistics."""
-    return Statistics(
-        minutes=tuple(
-            MinuteStatistics(
-                start_time=_time(minute.start_time),
-                duration=minute.duration.ToTimedelta(),
-                outcomes=tuple(
-                    OutcomeCount(
-                        status=_enum_member(CallStatus, callback_pb2.CallStatus, each.call_status)
-                        or CallStatus.UNKNOWN,
-                        failure=_enum_member(CallFailure, callback_pb2.CallFailure, each.call_failure),
-                        count=each.count,
-                    )
-                    for each in minute.outcomes
-                ),
-                refusals={each.reason: each.count for each in minute.refusals},
-                stages=tuple(map(_stage, minute.stages)),
-                work=_work(minute.work) if minute.HasField("work") else None,
-            )
-            for minute in message.minutes
-        ),
-        stages=tuple(map(_stage, message.stages)),
-        owners=tuple(
-            OwnerStatistics(
-                owner=each.owner,
-                open_callback_count=each.open_callback_count,
-                waiting_call_count=each.waiting_call_count,
-                dead_call_count=each.dead_call_count,
-            )
-            for each in message.owners
-        ),
-        work=_work(message.work),
+def incoming_call_to_proto(value: IncomingCall) -> callback_handler_service_pb2.HandleCallbackRequest:
+    """Convert a `IncomingCall` to its message."""
+    return callback_handler_service_pb2.HandleCallbackRequest(
+        call_id=value.call_id,
+        callback_system_case=value.case_id,
+        callback_activity=value.activity,
+        callback_activity_case=value.activity_case,
+        attempt=value.attempt,
+        request_method=value.method,
+        request_headers=[callback_pb2.Header(name=name, value=each) for name, each in value.headers.pairs],
+        request_query=[callback_pb2.QueryParameter(name=name, value=each) for name, each in value.query.pairs],
+        request_query_string=value.query_string,
+        request_body=value.body,
+        client_address=value.client_address,
+        response=response_to_proto(value.response),
+        labels=value.labels,
+        deadline=to_timestamp(value.deadline),
+        verification_profile=value.verification_profile,
+        verified=value.verified,
+        message_id=value.message_id,
+        replayed=value.replayed,
+        owner=value.owner,
+        callback_choice=value.choice,
+        reason=CALL_REASON.number(value.reason),
+        traceparent=value.traceparent,
     )
 
 
-def _work(message: operations_service_pb2.WorkStatistics) -> WorkStatistics:
-    return WorkStatistics(
-        open_callback_count=message.open_callback_count,
-        waiting_call_count=message.waiting_call_count,
-        dead_call_count=message.dead_call_count,
-        delivery_count=message.delivery_count,
-        delivery_delay=message.delivery_delay.ToTimedelta(),
-    )
-
-
-def _stage(message: operations_service_pb2.StageDuration) -> StageDuration:
-    return StageDuration(
-        stage=message.stage,
-        count=message.count,
-        median=message.median.ToTimedelta(),
-        p95=message.p95.ToTimedelta(),
-        p99=message.p99.ToTimedelta(),
-    )
-
-
-def finding_from_proto(message: operations_service_pb2.Finding) -> Finding:
-    """Convert a finding."""
-    level = _enum_member(FindingLevel, operations_service_pb2.FindingLevel, message.level) or FindingLevel.UNKNOWN
-    return Finding(check=message.check, level=level, seen=message.seen, advice=message.advice)
-
-
-def activity_from_proto(message: operations_service_pb2.Activity) -> Activity:
-    """Convert an activity."""
-    return Activity(
+def notification_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Notification:
+    """Convert a message to a `Notification`."""
+    return Notification(
+        call_id=message.call_id,
+        case_id=message.callback_system_case,
         activity=message.callback_activity,
-        kind=_enum_member(ActivityKind, operations_service_pb2.ActivityKind, message.kind) or ActivityKind.UNKNOWN,
-        worker_count=message.worker_count,
-        paused=message.paused,
-        delivery_count=message.delivery_count,
-        open_callback_count=message.open_callback_count,
-        notification_worker_count=message.notification_worker_count,
+        activity_case=message.callback_activity_case,
+        attempt=message.attempt,
+        labels=dict(message.labels),
+        deadline=local_deadline(message),
+        replayed=message.replayed,
+        owner=message.owner,
+        reason=CALL_REASON.member(message.reason) or CallReason.CALL,
+        traceparent=message.traceparent,
     )
 
 
-def paused_from_proto(message: operations_service_pb2.PausedActivity) -> PausedActivity:
-    """Convert a paused activity."""
-    return PausedActivity(
-        activity=message.callback_activity,
-        principal=message.principal,
-        reason=message.reason,
-        pause_time=_time(message.pause_time) if message.HasField("pause_time") else None,
+def notification_to_proto(value: Notification) -> callback_handler_service_pb2.HandleCallbackRequest:
+    """Convert a `Notification` to its message."""
+    return callback_handler_service_pb2.HandleCallbackRequest(
+        call_id=value.call_id,
+        callback_system_case=value.case_id,
+        callback_activity=value.activity,
+        callback_activity_case=value.activity_case,
+        attempt=value.attempt,
+        labels=value.labels,
+        deadline=to_timestamp(value.deadline),
+        replayed=value.replayed,
+        owner=value.owner,
+        reason=CALL_REASON.number(value.reason),
+        traceparent=value.traceparent,
     )
 
 
 def audit_entry_from_proto(message: audit_service_pb2.AuditEntry) -> AuditEntry:
-    """Convert an entry of the audit."""
+    """Convert a message to a `AuditEntry`."""
     return AuditEntry(
         chain=message.chain,
         sequence=message.sequence,
-        time=_time(message.time),
-        action=_enum_member(AuditAction, audit_service_pb2.AuditAction, message.action) or AuditAction.UNKNOWN,
+        time=from_timestamp(message.time),
         actor=message.actor,
+        action=AUDIT_ACTION.member(message.action) or AuditAction.UNKNOWN,
         owner=message.owner,
         activity=message.callback_activity,
         case_id=message.callback_case_id,
@@ -210,225 +281,601 @@ def audit_entry_from_proto(message: audit_service_pb2.AuditEntry) -> AuditEntry:
     )
 
 
+def audit_entry_to_proto(value: AuditEntry) -> audit_service_pb2.AuditEntry:
+    """Convert a `AuditEntry` to its message."""
+    return audit_service_pb2.AuditEntry(
+        chain=value.chain,
+        sequence=value.sequence,
+        time=to_timestamp(value.time),
+        actor=value.actor,
+        action=AUDIT_ACTION.number(value.action),
+        owner=value.owner,
+        callback_activity=value.activity,
+        callback_case_id=value.case_id,
+        call_id=value.call_id,
+        reason=value.reason,
+        details=value.details,
+        digest=value.digest,
+        key_id=value.key_id,
+    )
+
+
+def audit_head_from_proto(message: audit_service_pb2.AuditHead) -> AuditHead:
+    """Convert a message to a `AuditHead`."""
+    return AuditHead(
+        chain=message.chain,
+        sequence=message.sequence,
+        digest=message.digest,
+    )
+
+
+def audit_head_to_proto(value: AuditHead) -> audit_service_pb2.AuditHead:
+    """Convert a `AuditHead` to its message."""
+    return audit_service_pb2.AuditHead(
+        chain=value.chain,
+        sequence=value.sequence,
+        digest=value.digest,
+    )
+
+
+def audit_problem_from_proto(message: audit_service_pb2.AuditProblem) -> AuditProblem:
+    """Convert a message to a `AuditProblem`."""
+    return AuditProblem(
+        kind=AUDIT_PROBLEM_KIND.member(message.kind) or AuditProblemKind.UNKNOWN,
+        sequence=message.sequence,
+        text=message.text,
+    )
+
+
+def audit_problem_to_proto(value: AuditProblem) -> audit_service_pb2.AuditProblem:
+    """Convert a `AuditProblem` to its message."""
+    return audit_service_pb2.AuditProblem(
+        kind=AUDIT_PROBLEM_KIND.number(value.kind),
+        sequence=value.sequence,
+        text=value.text,
+    )
+
+
 def audit_chain_from_proto(message: audit_service_pb2.AuditChain) -> AuditChain:
-    """Convert the result of a verification of one chain."""
-    head = message.head
+    """Convert a message to a `AuditChain`."""
     return AuditChain(
         chain=message.chain,
         entry_count=message.entry_count,
         first_sequence=message.first_sequence,
-        head=AuditHead(chain=head.chain, sequence=head.sequence, digest=head.digest)
-        if message.HasField("head")
-        else None,
-        problems=tuple(
-            AuditProblem(
-                kind=_enum_member(AuditProblemKind, audit_service_pb2.AuditProblemKind, each.kind)
-                or AuditProblemKind.UNKNOWN,
-                sequence=each.sequence,
-                text=each.text,
-            )
-            for each in message.problems
-        ),
+        head=audit_head_from_proto(message.head) if message.HasField("head") else None,
+        problems=tuple(audit_problem_from_proto(each) for each in message.problems),
     )
 
 
-def generated_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlResponse) -> GeneratedCallback:
-    """Convert the URL of a new case."""
-    return GeneratedCallback(
-        url=message.callback_url,
-        state=message.callback_state,
-        case_id=message.callback_case_id,
-        expire_time=_time(message.expire_time) if message.HasField("expire_time") else None,
-        warnings=tuple(
-            CallbackWarning(
-                _enum_member(WarningReason, callbacks_service_pb2.WarningReason, each.reason) or WarningReason.UNKNOWN,
-                each.text,
-            )
-            for each in message.warnings
-        ),
+def audit_chain_to_proto(value: AuditChain) -> audit_service_pb2.AuditChain:
+    """Convert a `AuditChain` to its message."""
+    return audit_service_pb2.AuditChain(
+        chain=value.chain,
+        entry_count=value.entry_count,
+        first_sequence=value.first_sequence,
+        head=None if value.head is None else audit_head_to_proto(value.head),
+        problems=[audit_problem_to_proto(each) for each in value.problems],
     )
 
 
-def call_from_proto(message: callback_pb2.Call) -> Call:
-    """Convert a recorded call."""
-    return Call(
-        call_id=message.call_id,
-        case_id=message.callback_case_id,
-        attempt=message.attempt,
-        method=message.request_method,
-        headers=Headers((each.name, each.value) for each in message.request_headers),
-        query=Query((each.name, each.value) for each in message.request_query),
-        query_string=message.request_query_string,
-        body=message.request_body,
-        client_address=message.client_address,
-        verification_profile=message.verification_profile,
-        message_id=message.message_id,
-        verification_failure=message.verification_failure,
-        choice=message.callback_choice,
-        status=_enum_member(CallStatus, callback_pb2.CallStatus, message.status) or CallStatus.UNKNOWN,
-        reason=_reason(message.reason),
-        failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
-        failure_detail=message.failure_detail,
-        body_size=message.request_body_size,
-        response=response_from_proto(message.response) if message.HasField("response") else None,
-        keep_open=message.keep_open,
-        close=message.close,
-        erased=message.erased,
-        start_time=_time(message.start_time),
-        end_time=_time(message.end_time) if message.HasField("end_time") else None,
-        delivery=_delivery(message.delivery) if message.HasField("delivery") else None,
-        fallback_sent=message.fallback_sent,
-        caller_gone=message.caller_gone,
-        repeat_count=message.repeat_count,
-        answered_by=message.answered_by,
+def prompt_from_proto(message: callback_pb2.Prompt) -> Prompt:
+    """Convert a message to a `Prompt`."""
+    return Prompt(
+        title=message.title,
+        text=message.text,
+        choices={each.value: each.label for each in message.choices},
     )
 
 
-def event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
-    """Convert an event of a watch."""
-    return CallEvent(
-        type=_enum_member(CallEventType, callbacks_service_pb2.CallEventType, message.type) or CallEventType.UNKNOWN,
-        case_id=message.callback_case_id,
-        call_id=message.call_id,
-        activity=message.callback_activity,
-        owner=message.owner,
-        time=_time(message.time),
-        case_status=_enum_member(CallbackStatus, callback_pb2.CallbackStatus, message.case_status)
-        or CallbackStatus.UNKNOWN,
-        close_reason=_enum_member(CloseReason, callback_pb2.CloseReason, message.close_reason),
-        call_status=_enum_member(CallStatus, callback_pb2.CallStatus, message.call_status),
-        delivery_status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.delivery_status),
-        resume_token=message.resume_token,
-        reason=_enum_member(CallReason, callback_pb2.CallReason, message.reason),
+def prompt_to_proto(value: Prompt) -> callback_pb2.Prompt:
+    """Convert a `Prompt` to its message."""
+    return callback_pb2.Prompt(
+        title=value.title,
+        text=value.text,
+        choices=[callback_pb2.PromptChoice(value=value, label=label) for value, label in value.choices.items()],
     )
 
 
-def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> IncomingCall:
-    """Convert the request that a handler receives."""
-    return IncomingCall(
-        call_id=message.call_id,
-        case_id=message.callback_system_case,
-        attempt=message.attempt,
-        method=message.request_method,
-        headers=Headers((each.name, each.value) for each in message.request_headers),
-        query=Query((each.name, each.value) for each in message.request_query),
-        query_string=message.request_query_string,
-        body=message.request_body,
-        client_address=message.client_address,
-        verification_profile=message.verification_profile,
-        message_id=message.message_id,
-        choice=message.callback_choice,
-        activity=message.callback_activity,
-        activity_case=message.callback_activity_case,
-        response=response_from_proto(message.response),
-        labels=dict(message.labels),
-        deadline=_deadline(message),
-        replayed=message.replayed,
-        owner=message.owner,
-        traceparent=message.traceparent,
-    )
-
-
-def _deadline(message: callback_handler_service_pb2.HandleCallbackRequest) -> datetime:
-    """Return the deadline by the clock of this machine. Without a timeout, the server's own time is all there is."""
-    if message.HasField("timeout"):
-        return datetime.now(UTC) + message.timeout.ToTimedelta()
-    return _time(message.deadline)
-
-
-def notification_from_proto(message: callback_handler_service_pb2.HandleCallbackRequest) -> Notification:
-    """Convert the notification that a handler receives."""
-    return Notification(
-        reason=_reason(message.reason),
-        call_id=message.call_id,
-        case_id=message.callback_system_case,
-        activity=message.callback_activity,
-        activity_case=message.callback_activity_case,
-        labels=dict(message.labels),
-        attempt=message.attempt,
-        deadline=_deadline(message),
-        replayed=message.replayed,
-        owner=message.owner,
-        traceparent=message.traceparent,
-    )
-
-
-def response_from_proto(message: callback_pb2.Response) -> Response:
-    """Convert a response. A field that is not set becomes None."""
-    return Response(
-        type=_enum_member(ResponseType, callback_pb2.ResponseType, message.response_type),
-        redirect_url=message.response_redirect_url if message.HasField("response_redirect_url") else None,
-        body=message.response_body if message.HasField("response_body") else None,
-        code=message.response_code if message.HasField("response_code") else None,
-        headers=(
-            Headers((each.name, each.value) for each in message.response_headers.headers)
-            if message.HasField("response_headers")
-            else None
-        ),
-        heading=message.response_heading if message.HasField("response_heading") else None,
-        text=message.response_text if message.HasField("response_text") else None,
-        link_label=message.response_link_label if message.HasField("response_link_label") else None,
-        link_url=message.response_link_url if message.HasField("response_link_url") else None,
-    )
-
-
-def response_to_proto(response: Response) -> callback_pb2.Response:
-    """Convert a response to its message. An attribute that is None stays unset."""
-    message = callback_pb2.Response(
-        response_redirect_url=response.redirect_url,
-        response_body=response.body,
-        response_code=response.code,
-        response_heading=response.heading,
-        response_text=response.text,
-        response_link_label=response.link_label,
-        response_link_url=response.link_url,
-    )
-    if response.type is not None:
-        message.response_type = callback_pb2.ResponseType.Value(f"RESPONSE_TYPE_{response.type}")
-    if response.headers is not None:
-        message.response_headers.SetInParent()  # an empty list differs from an unset field
-        for name, value in response.headers.pairs:
-            message.response_headers.headers.add(name=name, value=value)
-    return message
-
-
-def prompt_to_proto(prompt: Prompt) -> callback_pb2.Prompt:
-    """Convert a prompt to its message."""
-    choices = [callback_pb2.PromptChoice(value=value, label=label) for value, label in prompt.choices.items()]
-    return callback_pb2.Prompt(title=prompt.title, text=prompt.text, choices=choices)
-
-
-def _prompt(message: callback_pb2.Prompt) -> Prompt:
-    return Prompt(message.title, message.text, {each.value: each.label for each in message.choices})
-
-
-def _delivery(message: callback_pb2.Delivery) -> Delivery:
+def delivery_from_proto(message: callback_pb2.Delivery) -> Delivery:
+    """Convert a message to a `Delivery`."""
     return Delivery(
-        status=_enum_member(DeliveryStatus, callback_pb2.DeliveryStatus, message.status) or DeliveryStatus.UNKNOWN,
+        status=DELIVERY_STATUS.member(message.status) or DeliveryStatus.UNKNOWN,
         attempts=message.attempts,
-        next_attempt_time=_time(message.next_attempt_time) if message.HasField("next_attempt_time") else None,
-        failure=_enum_member(CallFailure, callback_pb2.CallFailure, message.failure),
+        next_attempt_time=from_timestamp(message.next_attempt_time) if message.HasField("next_attempt_time") else None,
+        failure=CALL_FAILURE.member(message.failure),
         failure_detail=message.failure_detail,
         response=response_from_proto(message.response) if message.HasField("response") else None,
         paused=message.paused,
     )
 
 
-def _reason(number: callback_pb2.CallReason.ValueType) -> CallReason:
-    """Return a reason. A server of the release before sends none, and knows calls alone."""
-    return _enum_member(CallReason, callback_pb2.CallReason, number) or CallReason.CALL
+def delivery_to_proto(value: Delivery) -> callback_pb2.Delivery:
+    """Convert a `Delivery` to its message."""
+    return callback_pb2.Delivery(
+        status=DELIVERY_STATUS.number(value.status),
+        attempts=value.attempts,
+        next_attempt_time=None if value.next_attempt_time is None else to_timestamp(value.next_attempt_time),
+        failure=CALL_FAILURE.number(value.failure),
+        failure_detail=value.failure_detail,
+        response=None if value.response is None else response_to_proto(value.response),
+        paused=value.paused,
+    )
 
 
-def _enum_member(kind: type[_EnumMember], enum: _Enum, number: int) -> _EnumMember | None:
-    """Return the member for an enum's number: None for unspecified, UNKNOWN for a number of a newer server."""
-    if number == 0:
-        return None
-    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
-    try:
-        return kind(enum.Name(number).removeprefix(prefix))
-    except ValueError:
-        return kind("UNKNOWN")
+def call_from_proto(message: callback_pb2.Call) -> Call:
+    """Convert a message to a `Call`."""
+    return Call(
+        call_id=message.call_id,
+        case_id=message.callback_case_id,
+        status=CALL_STATUS.member(message.status) or CallStatus.UNKNOWN,
+        failure=CALL_FAILURE.member(message.failure),
+        failure_detail=message.failure_detail,
+        attempt=message.attempt,
+        method=message.request_method,
+        headers=Headers((each.name, each.value) for each in message.request_headers),
+        query=Query((each.name, each.value) for each in message.request_query),
+        query_string=message.request_query_string,
+        body=message.request_body,
+        body_size=message.request_body_size,
+        client_address=message.client_address,
+        response=response_from_proto(message.response) if message.HasField("response") else None,
+        keep_open=message.keep_open,
+        close=message.close,
+        start_time=from_timestamp(message.start_time),
+        end_time=from_timestamp(message.end_time) if message.HasField("end_time") else None,
+        erased=message.erased,
+        verification_profile=message.verification_profile,
+        message_id=message.message_id,
+        verification_failure=message.verification_failure,
+        delivery=delivery_from_proto(message.delivery) if message.HasField("delivery") else None,
+        fallback_sent=message.fallback_sent,
+        caller_gone=message.caller_gone,
+        repeat_count=message.repeat_count,
+        choice=message.callback_choice,
+        reason=CALL_REASON.member(message.reason) or CallReason.CALL,
+        answered_by=message.answered_by,
+    )
 
 
-def _time(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)
+def call_to_proto(value: Call) -> callback_pb2.Call:
+    """Convert a `Call` to its message."""
+    return callback_pb2.Call(
+        call_id=value.call_id,
+        callback_case_id=value.case_id,
+        status=CALL_STATUS.number(value.status),
+        failure=CALL_FAILURE.number(value.failure),
+        failure_detail=value.failure_detail,
+        attempt=value.attempt,
+        request_method=value.method,
+        request_headers=[callback_pb2.Header(name=name, value=each) for name, each in value.headers.pairs],
+        request_query=[callback_pb2.QueryParameter(name=name, value=each) for name, each in value.query.pairs],
+        request_query_string=value.query_string,
+        request_body=value.body,
+        request_body_size=value.body_size,
+        client_address=value.client_address,
+        response=None if value.response is None else response_to_proto(value.response),
+        keep_open=value.keep_open,
+        close=value.close,
+        start_time=to_timestamp(value.start_time),
+        end_time=None if value.end_time is None else to_timestamp(value.end_time),
+        erased=value.erased,
+        verification_profile=value.verification_profile,
+        message_id=value.message_id,
+        verification_failure=value.verification_failure,
+        delivery=None if value.delivery is None else delivery_to_proto(value.delivery),
+        fallback_sent=value.fallback_sent,
+        caller_gone=value.caller_gone,
+        repeat_count=value.repeat_count,
+        callback_choice=value.choice,
+        reason=CALL_REASON.number(value.reason),
+        answered_by=value.answered_by,
+    )
+
+
+def callback_from_proto(message: callback_pb2.Callback) -> Callback:
+    """Convert a message to a `Callback`."""
+    return Callback(
+        case_id=message.callback_case_id,
+        owner=message.owner,
+        status=CALLBACK_STATUS.member(message.status) or CallbackStatus.UNKNOWN,
+        close_reason=CLOSE_REASON.member(message.close_reason),
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        state_query_parameter=message.state_query_parameter,
+        retryable_after_error=message.retryable_after_error,
+        allow_multiple_calls=message.allow_multiple_calls,
+        alternative_domain=message.alternative_domain,
+        response=response_from_proto(message.response),
+        labels=dict(message.labels),
+        create_time=from_timestamp(message.create_time),
+        expire_time=from_timestamp(message.expire_time) if message.HasField("expire_time") else None,
+        close_time=from_timestamp(message.close_time) if message.HasField("close_time") else None,
+        call_count=message.call_count,
+        verification_profile=message.verification_profile,
+        get_guard=GET_GUARD.member(message.get_guard) or GetGuard.OFF,
+        answer_mode=ANSWER_MODE.member(message.answer_mode) or AnswerMode.HANDLER,
+        answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
+        fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
+        ordered=message.ordered,
+        hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
+        repeat_window=message.repeat_window.ToTimedelta(),
+        no_repeat=message.no_repeat,
+        resolved=message.resolved,
+        closed_response=response_from_proto(message.closed_response) if message.HasField("closed_response") else None,
+        prompt=prompt_from_proto(message.prompt) if message.HasField("prompt") else None,
+        remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
+        notify=tuple(CALL_REASON.member(each) or CallReason.UNKNOWN for each in message.notify),
+        notifications=tuple(call_from_proto(each) for each in message.notifications),
+    )
+
+
+def callback_to_proto(value: Callback) -> callback_pb2.Callback:
+    """Convert a `Callback` to its message."""
+    return callback_pb2.Callback(
+        callback_case_id=value.case_id,
+        owner=value.owner,
+        status=CALLBACK_STATUS.number(value.status),
+        close_reason=CLOSE_REASON.number(value.close_reason),
+        callback_activity=value.activity,
+        callback_activity_case=value.activity_case,
+        state_query_parameter=value.state_query_parameter,
+        retryable_after_error=value.retryable_after_error,
+        allow_multiple_calls=value.allow_multiple_calls,
+        alternative_domain=value.alternative_domain,
+        response=response_to_proto(value.response),
+        labels=value.labels,
+        create_time=to_timestamp(value.create_time),
+        expire_time=None if value.expire_time is None else to_timestamp(value.expire_time),
+        close_time=None if value.close_time is None else to_timestamp(value.close_time),
+        call_count=value.call_count,
+        verification_profile=value.verification_profile,
+        get_guard=GET_GUARD.number(value.get_guard),
+        answer_mode=ANSWER_MODE.number(value.answer_mode),
+        answer_deadline=None if value.answer_deadline is None else to_duration(value.answer_deadline),
+        fallback=None if value.fallback is None else response_to_proto(value.fallback),
+        ordered=value.ordered,
+        hold_time=None if value.hold_time is None else to_duration(value.hold_time),
+        repeat_window=to_duration(value.repeat_window),
+        no_repeat=value.no_repeat,
+        resolved=value.resolved,
+        closed_response=None if value.closed_response is None else response_to_proto(value.closed_response),
+        prompt=None if value.prompt is None else prompt_to_proto(value.prompt),
+        remind_after=[to_duration(each) for each in value.remind_after],
+        notify=[CALL_REASON.number(each) for each in value.notify],
+        notifications=[call_to_proto(each) for each in value.notifications],
+    )
+
+
+def callback_warning_from_proto(message: callbacks_service_pb2.Warning) -> CallbackWarning:
+    """Convert a message to a `CallbackWarning`."""
+    return CallbackWarning(
+        reason=WARNING_REASON.member(message.reason) or WarningReason.UNKNOWN,
+        text=message.text,
+    )
+
+
+def callback_warning_to_proto(value: CallbackWarning) -> callbacks_service_pb2.Warning:
+    """Convert a `CallbackWarning` to its message."""
+    return callbacks_service_pb2.Warning(
+        reason=WARNING_REASON.number(value.reason),
+        text=value.text,
+    )
+
+
+def generated_callback_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlResponse) -> GeneratedCallback:
+    """Convert a message to a `GeneratedCallback`."""
+    return GeneratedCallback(
+        url=message.callback_url,
+        state=message.callback_state,
+        case_id=message.callback_case_id,
+        expire_time=from_timestamp(message.expire_time) if message.HasField("expire_time") else None,
+        warnings=tuple(callback_warning_from_proto(each) for each in message.warnings),
+    )
+
+
+def generated_callback_to_proto(value: GeneratedCallback) -> callbacks_service_pb2.GenerateCallbackUrlResponse:
+    """Convert a `GeneratedCallback` to its message."""
+    return callbacks_service_pb2.GenerateCallbackUrlResponse(
+        callback_url=value.url,
+        callback_state=value.state,
+        callback_case_id=value.case_id,
+        expire_time=None if value.expire_time is None else to_timestamp(value.expire_time),
+        warnings=[callback_warning_to_proto(each) for each in value.warnings],
+    )
+
+
+def call_event_from_proto(message: callbacks_service_pb2.CallEvent) -> CallEvent:
+    """Convert a message to a `CallEvent`."""
+    return CallEvent(
+        type=CALL_EVENT_TYPE.member(message.type) or CallEventType.UNKNOWN,
+        case_id=message.callback_case_id,
+        call_id=message.call_id,
+        activity=message.callback_activity,
+        owner=message.owner,
+        time=from_timestamp(message.time),
+        case_status=CALLBACK_STATUS.member(message.case_status) or CallbackStatus.UNKNOWN,
+        close_reason=CLOSE_REASON.member(message.close_reason),
+        call_status=CALL_STATUS.member(message.call_status),
+        delivery_status=DELIVERY_STATUS.member(message.delivery_status),
+        resume_token=message.resume_token,
+        reason=CALL_REASON.member(message.reason),
+    )
+
+
+def call_event_to_proto(value: CallEvent) -> callbacks_service_pb2.CallEvent:
+    """Convert a `CallEvent` to its message."""
+    return callbacks_service_pb2.CallEvent(
+        type=CALL_EVENT_TYPE.number(value.type),
+        callback_case_id=value.case_id,
+        call_id=value.call_id,
+        callback_activity=value.activity,
+        owner=value.owner,
+        time=to_timestamp(value.time),
+        case_status=CALLBACK_STATUS.number(value.case_status),
+        close_reason=CLOSE_REASON.number(value.close_reason),
+        call_status=CALL_STATUS.number(value.call_status),
+        delivery_status=DELIVERY_STATUS.number(value.delivery_status),
+        resume_token=value.resume_token,
+        reason=CALL_REASON.number(value.reason),
+    )
+
+
+def paused_activity_from_proto(message: operations_service_pb2.PausedActivity) -> PausedActivity:
+    """Convert a message to a `PausedActivity`."""
+    return PausedActivity(
+        activity=message.callback_activity,
+        principal=message.principal,
+        reason=message.reason,
+        pause_time=from_timestamp(message.pause_time) if message.HasField("pause_time") else None,
+    )
+
+
+def paused_activity_to_proto(value: PausedActivity) -> operations_service_pb2.PausedActivity:
+    """Convert a `PausedActivity` to its message."""
+    return operations_service_pb2.PausedActivity(
+        callback_activity=value.activity,
+        principal=value.principal,
+        reason=value.reason,
+        pause_time=None if value.pause_time is None else to_timestamp(value.pause_time),
+    )
+
+
+def activity_from_proto(message: operations_service_pb2.Activity) -> Activity:
+    """Convert a message to a `Activity`."""
+    return Activity(
+        activity=message.callback_activity,
+        kind=ACTIVITY_KIND.member(message.kind) or ActivityKind.UNKNOWN,
+        worker_count=message.worker_count,
+        paused=message.paused,
+        delivery_count=message.delivery_count,
+        open_callback_count=message.open_callback_count,
+        notification_worker_count=message.notification_worker_count,
+    )
+
+
+def activity_to_proto(value: Activity) -> operations_service_pb2.Activity:
+    """Convert a `Activity` to its message."""
+    return operations_service_pb2.Activity(
+        callback_activity=value.activity,
+        kind=ACTIVITY_KIND.number(value.kind),
+        worker_count=value.worker_count,
+        paused=value.paused,
+        delivery_count=value.delivery_count,
+        open_callback_count=value.open_callback_count,
+        notification_worker_count=value.notification_worker_count,
+    )
+
+
+def outcome_count_from_proto(message: operations_service_pb2.OutcomeCount) -> OutcomeCount:
+    """Convert a message to a `OutcomeCount`."""
+    return OutcomeCount(
+        status=CALL_STATUS.member(message.call_status) or CallStatus.UNKNOWN,
+        failure=CALL_FAILURE.member(message.call_failure),
+        count=message.count,
+    )
+
+
+def outcome_count_to_proto(value: OutcomeCount) -> operations_service_pb2.OutcomeCount:
+    """Convert a `OutcomeCount` to its message."""
+    return operations_service_pb2.OutcomeCount(
+        call_status=CALL_STATUS.number(value.status),
+        call_failure=CALL_FAILURE.number(value.failure),
+        count=value.count,
+    )
+
+
+def refusal_count_from_proto(message: operations_service_pb2.RefusalCount) -> RefusalCount:
+    """Convert a message to a `RefusalCount`."""
+    return RefusalCount(
+        reason=message.reason,
+        count=message.count,
+    )
+
+
+def refusal_count_to_proto(value: RefusalCount) -> operations_service_pb2.RefusalCount:
+    """Convert a `RefusalCount` to its message."""
+    return operations_service_pb2.RefusalCount(
+        reason=value.reason,
+        count=value.count,
+    )
+
+
+def stage_duration_from_proto(message: operations_service_pb2.StageDuration) -> StageDuration:
+    """Convert a message to a `StageDuration`."""
+    return StageDuration(
+        stage=message.stage,
+        count=message.count,
+        median=message.median.ToTimedelta(),
+        p95=message.p95.ToTimedelta(),
+        p99=message.p99.ToTimedelta(),
+    )
+
+
+def stage_duration_to_proto(value: StageDuration) -> operations_service_pb2.StageDuration:
+    """Convert a `StageDuration` to its message."""
+    return operations_service_pb2.StageDuration(
+        stage=value.stage,
+        count=value.count,
+        median=to_duration(value.median),
+        p95=to_duration(value.p95),
+        p99=to_duration(value.p99),
+    )
+
+
+def work_statistics_from_proto(message: operations_service_pb2.WorkStatistics) -> WorkStatistics:
+    """Convert a message to a `WorkStatistics`."""
+    return WorkStatistics(
+        open_callback_count=message.open_callback_count,
+        waiting_call_count=message.waiting_call_count,
+        dead_call_count=message.dead_call_count,
+        delivery_count=message.delivery_count,
+        delivery_delay=message.delivery_delay.ToTimedelta(),
+    )
+
+
+def work_statistics_to_proto(value: WorkStatistics) -> operations_service_pb2.WorkStatistics:
+    """Convert a `WorkStatistics` to its message."""
+    return operations_service_pb2.WorkStatistics(
+        open_callback_count=value.open_callback_count,
+        waiting_call_count=value.waiting_call_count,
+        dead_call_count=value.dead_call_count,
+        delivery_count=value.delivery_count,
+        delivery_delay=to_duration(value.delivery_delay),
+    )
+
+
+def minute_statistics_from_proto(message: operations_service_pb2.MinuteStatistics) -> MinuteStatistics:
+    """Convert a message to a `MinuteStatistics`."""
+    return MinuteStatistics(
+        start_time=from_timestamp(message.start_time),
+        duration=message.duration.ToTimedelta(),
+        outcomes=tuple(outcome_count_from_proto(each) for each in message.outcomes),
+        refusals=tuple(refusal_count_from_proto(each) for each in message.refusals),
+        stages=tuple(stage_duration_from_proto(each) for each in message.stages),
+        work=work_statistics_from_proto(message.work) if message.HasField("work") else None,
+    )
+
+
+def minute_statistics_to_proto(value: MinuteStatistics) -> operations_service_pb2.MinuteStatistics:
+    """Convert a `MinuteStatistics` to its message."""
+    return operations_service_pb2.MinuteStatistics(
+        start_time=to_timestamp(value.start_time),
+        duration=to_duration(value.duration),
+        outcomes=[outcome_count_to_proto(each) for each in value.outcomes],
+        refusals=[refusal_count_to_proto(each) for each in value.refusals],
+        stages=[stage_duration_to_proto(each) for each in value.stages],
+        work=None if value.work is None else work_statistics_to_proto(value.work),
+    )
+
+
+def owner_statistics_from_proto(message: operations_service_pb2.OwnerStatistics) -> OwnerStatistics:
+    """Convert a message to a `OwnerStatistics`."""
+    return OwnerStatistics(
+        owner=message.owner,
+        open_callback_count=message.open_callback_count,
+        waiting_call_count=message.waiting_call_count,
+        dead_call_count=message.dead_call_count,
+    )
+
+
+def owner_statistics_to_proto(value: OwnerStatistics) -> operations_service_pb2.OwnerStatistics:
+    """Convert a `OwnerStatistics` to its message."""
+    return operations_service_pb2.OwnerStatistics(
+        owner=value.owner,
+        open_callback_count=value.open_callback_count,
+        waiting_call_count=value.waiting_call_count,
+        dead_call_count=value.dead_call_count,
+    )
+
+
+def statistics_from_proto(message: operations_service_pb2.GetStatisticsResponse) -> Statistics:
+    """Convert a message to a `Statistics`."""
+    return Statistics(
+        minutes=tuple(minute_statistics_from_proto(each) for each in message.minutes),
+        stages=tuple(stage_duration_from_proto(each) for each in message.stages),
+        owners=tuple(owner_statistics_from_proto(each) for each in message.owners),
+        work=work_statistics_from_proto(message.work),
+    )
+
+
+def statistics_to_proto(value: Statistics) -> operations_service_pb2.GetStatisticsResponse:
+    """Convert a `Statistics` to its message."""
+    return operations_service_pb2.GetStatisticsResponse(
+        minutes=[minute_statistics_to_proto(each) for each in value.minutes],
+        stages=[stage_duration_to_proto(each) for each in value.stages],
+        owners=[owner_statistics_to_proto(each) for each in value.owners],
+        work=work_statistics_to_proto(value.work),
+    )
+
+
+def finding_from_proto(message: operations_service_pb2.Finding) -> Finding:
+    """Convert a message to a `Finding`."""
+    return Finding(
+        check=message.check,
+        level=FINDING_LEVEL.member(message.level) or FindingLevel.UNKNOWN,
+        seen=message.seen,
+        advice=message.advice,
+    )
+
+
+def finding_to_proto(value: Finding) -> operations_service_pb2.Finding:
+    """Convert a `Finding` to its message."""
+    return operations_service_pb2.Finding(
+        check=value.check,
+        level=FINDING_LEVEL.number(value.level),
+        seen=value.seen,
+        advice=value.advice,
+    )
+
+
+CONVERSIONS.update(
+    {
+        Response: Conversion(callback_pb2.Response, response_from_proto, response_to_proto),
+        Request: Conversion(callback_handler_service_pb2.HandleCallbackRequest, request_from_proto, request_to_proto),
+        IncomingCall: Conversion(
+            callback_handler_service_pb2.HandleCallbackRequest, incoming_call_from_proto, incoming_call_to_proto
+        ),
+        Notification: Conversion(
+            callback_handler_service_pb2.HandleCallbackRequest, notification_from_proto, notification_to_proto
+        ),
+        AuditEntry: Conversion(audit_service_pb2.AuditEntry, audit_entry_from_proto, audit_entry_to_proto),
+        AuditHead: Conversion(audit_service_pb2.AuditHead, audit_head_from_proto, audit_head_to_proto),
+        AuditProblem: Conversion(audit_service_pb2.AuditProblem, audit_problem_from_proto, audit_problem_to_proto),
+        AuditChain: Conversion(audit_service_pb2.AuditChain, audit_chain_from_proto, audit_chain_to_proto),
+        Prompt: Conversion(callback_pb2.Prompt, prompt_from_proto, prompt_to_proto),
+        Delivery: Conversion(callback_pb2.Delivery, delivery_from_proto, delivery_to_proto),
+        Call: Conversion(callback_pb2.Call, call_from_proto, call_to_proto),
+        Callback: Conversion(callback_pb2.Callback, callback_from_proto, callback_to_proto),
+        CallbackWarning: Conversion(
+            callbacks_service_pb2.Warning, callback_warning_from_proto, callback_warning_to_proto
+        ),
+        GeneratedCallback: Conversion(
+            callbacks_service_pb2.GenerateCallbackUrlResponse,
+            generated_callback_from_proto,
+            generated_callback_to_proto,
+        ),
+        CallEvent: Conversion(callbacks_service_pb2.CallEvent, call_event_from_proto, call_event_to_proto),
+        PausedActivity: Conversion(
+            operations_service_pb2.PausedActivity, paused_activity_from_proto, paused_activity_to_proto
+        ),
+        Activity: Conversion(operations_service_pb2.Activity, activity_from_proto, activity_to_proto),
+        OutcomeCount: Conversion(operations_service_pb2.OutcomeCount, outcome_count_from_proto, outcome_count_to_proto),
+        RefusalCount: Conversion(operations_service_pb2.RefusalCount, refusal_count_from_proto, refusal_count_to_proto),
+        StageDuration: Conversion(
+            operations_service_pb2.StageDuration, stage_duration_from_proto, stage_duration_to_proto
+        ),
+        WorkStatistics: Conversion(
+            operations_service_pb2.WorkStatistics, work_statistics_from_proto, work_statistics_to_proto
+        ),
+        MinuteStatistics: Conversion(
+            operations_service_pb2.MinuteStatistics, minute_statistics_from_proto, minute_statistics_to_proto
+        ),
+        OwnerStatistics: Conversion(
+            operations_service_pb2.OwnerStatistics, owner_statistics_from_proto, owner_statistics_to_proto
+        ),
+        Statistics: Conversion(
+            operations_service_pb2.GetStatisticsResponse, statistics_from_proto, statistics_to_proto
+        ),
+        Finding: Conversion(operations_service_pb2.Finding, finding_from_proto, finding_to_proto),
+    }
+)

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, overload
 
-from callback._converters import response_to_proto
-from callback._dictionaries import Value
+from callback._converters import response_from_proto, response_to_proto
+from callback._value import CONVERSIONS, Conversion, Value
 from callback._values import IncomingCall, Notification, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2
@@ -105,16 +105,32 @@ def decision_to_proto(answer: Answer | Reject) -> messages.HandleCallbackRespons
             no_repeat=answer.no_repeat,
         )
     if isinstance(answer, Accept):
-        accept, expected = answer, "an Accept takes a Response or None"
-    else:
-        accept, expected = Accept(answer), "an answer must be a Response, an Accept or None"
+        return _accept_to_proto(answer)
+    if answer is not None and not isinstance(answer, Response):
+        raise TypeError(f"an answer must be a Response, an Accept or None, not {type(answer).__name__}")
+    return _accept_to_proto(Accept(answer))
+
+
+def _accept_to_proto(accept: Accept) -> messages.HandleCallbackResponse:
     return messages.HandleCallbackResponse(
         verdict=messages.VERDICT_ACCEPTED,
-        response=_response(expected, accept.response),
+        response=_response("an Accept takes a Response or None", accept.response),
         keep_open=accept.keep_open,
         close=accept.close,
         no_repeat=accept.no_repeat,
     )
+
+
+def _accept_from_proto(message: messages.HandleCallbackResponse) -> Accept:
+    return Accept(
+        response_from_proto(message.response) if message.HasField("response") else None,
+        keep_open=message.keep_open,
+        close=message.close,
+        no_repeat=message.no_repeat,
+    )
+
+
+CONVERSIONS[Accept] = Conversion(messages.HandleCallbackResponse, _accept_from_proto, _accept_to_proto)
 
 
 def _response(expected: str, response: Response | None) -> callback_pb2.Response | None:

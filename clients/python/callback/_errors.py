@@ -16,10 +16,11 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from callback._dictionaries import Value
+from callback._enums import CallStatus, CloseReason
 from callback._reasons import ErrorReason
-from callback._values import CallStatus, CloseReason
+from callback._value import CONVERSIONS, Conversion, Value
 
+_Violation = error_details_pb2.BadRequest.FieldViolation
 _DOMAIN = "callback"
 """The `ErrorInfo` domain of a Callback server."""
 
@@ -34,6 +35,17 @@ class FieldViolation(Value):
     """What is wrong with the value."""
     rule: str
     """The stable name of the rule, such as `string.max_len`. May be empty."""
+
+
+def _violation_from_proto(message: Any) -> FieldViolation:
+    return FieldViolation(message.field, message.description, message.reason)
+
+
+def _violation_to_proto(value: FieldViolation) -> Any:
+    return _Violation(field=value.field, description=value.description, reason=value.rule)
+
+
+CONVERSIONS[FieldViolation] = Conversion(_Violation, _violation_from_proto, _violation_to_proto)
 
 
 class CallbackError(Exception):
@@ -217,14 +229,14 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
         error: The error that gRPC raised.
         target: The address of the server, for the message.
     """
-    info, violations, retry_after = error_details_pb2.ErrorInfo(), [], None
+    info, violations, retry_after = error_details_pb2.ErrorInfo(), list[FieldViolation](), None
     for detail in _details(error):
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             detail.Unpack(info)
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad_request = error_details_pb2.BadRequest()
             detail.Unpack(bad_request)
-            violations += [FieldViolation(v.field, v.description, v.reason) for v in bad_request.field_violations]
+            violations += map(_violation_from_proto, bad_request.field_violations)
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry_info = error_details_pb2.RetryInfo()
             detail.Unpack(retry_info)

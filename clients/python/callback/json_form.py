@@ -24,12 +24,22 @@ from google.protobuf.message import Message
 from callback.v1 import options_pb2
 
 Json = dict[str, Any]
+"""An object in the JSON form."""
 MASK = "***"
 """Text in the place of a masked secret."""
 _BASE64 = "Base64"
 _UNKNOWN_NUMBER = -1
 """An enum's number that has no name."""
-_TEXTUAL = ("google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask")
+_TEXTUAL = {
+    "google.protobuf.Timestamp": "date-time",
+    "google.protobuf.Duration": "protobuf-duration",
+    "google.protobuf.FieldMask": "protobuf-field-mask",
+}
+"""Messages that are text, each with the format of its JSON schema."""
+_SCALAR_SCHEMAS: Mapping[int, Json] = {
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+}
 _PAIRS = ("callback.v1.Header", "callback.v1.QueryParameter")
 _PAIR_LIST = "callback.v1.ResponseHeaders"
 
@@ -45,12 +55,12 @@ def to_json(message: Message, *, reveal_secrets: bool = True) -> Json:
             stands for each that is not empty.
     """
     view: Json = {}
-    for field in _descriptor(message).fields:
+    for field in descriptor(message).fields:
         value = getattr(message, field.name)
         if _is_absent(message, field):
-            if default := _option(field, options_pb2.unset):
+            if default := option(field, options_pb2.unset):
                 view[field.json_name] = default
-        elif not reveal_secrets and value and _option(field, options_pb2.secret):
+        elif not reveal_secrets and value and option(field, options_pb2.secret):
             view[field.json_name] = MASK
         elif field.type == field.TYPE_BYTES:
             view |= _body(field.json_name, value)
@@ -77,7 +87,7 @@ def from_json(data: object, message: _Message, *, ignore_unknown: bool = False) 
     Raises:
         ValueError: It is not in the form. The message names what is wrong.
     """
-    given = _as_proto_json(_descriptor(message), data, ignore_unknown=ignore_unknown)
+    given = _as_proto_json(descriptor(message), data, ignore_unknown=ignore_unknown)
     try:
         return json_format.ParseDict(given, message, ignore_unknown_fields=ignore_unknown)
     except json_format.ParseError as error:
@@ -97,14 +107,33 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
+def option(field: FieldDescriptor, extension: Any) -> Any:
+    """Return an option of a field (`callback.v1.options_pb2`). One that is not given has its default."""
+    return field.GetOptions().Extensions[extension]
+
+
+def short_name(field: FieldDescriptor) -> str:
+    """Return the name of a field in clients."""
+    return option(field, options_pb2.short_name) or field.name
+
+
+def schema(message: Descriptor) -> Json:
+    """Return the JSON schema of the form of a message."""
+    properties: Json = {}
+    for field in message.fields:
+        properties |= {name: _field_schema(field, each) for name, each in _type_schemas(field).items()}
+    return {"title": message.name, "type": "object", "properties": properties}
+
+
+def descriptor(message: Message | type[Message]) -> Descriptor:
+    """Return the descriptor of a message."""
+    return cast("Descriptor", message.DESCRIPTOR)  # its type says that it may be the same class of another module
+
+
 def word_of(enum: EnumDescriptor, number: int) -> str:
     """Return the name of an enum's value without the prefix of its type: `UNKNOWN` for one of a newer version."""
     value = enum.values_by_number.get(number)
     return "UNKNOWN" if value is None else value.name.removeprefix(_prefix(enum))
-
-
-def _descriptor(message: Message) -> Descriptor:
-    return cast("Descriptor", message.DESCRIPTOR)  # its type says that it may be the same class of another module
 
 
 def _prefix(enum: EnumDescriptor) -> str:
@@ -117,10 +146,6 @@ def _is_absent(message: Message, field: FieldDescriptor) -> bool:
     if field.enum_type is not None:
         return bool(getattr(message, field.name) == 0)
     return field.has_presence and not message.HasField(field.name)
-
-
-def _option(field: FieldDescriptor, option: Any) -> Any:
-    return field.GetOptions().Extensions[option]
 
 
 def _one(field: FieldDescriptor, value: Any, reveal_secrets: bool) -> Any:
@@ -181,6 +206,36 @@ def _converter(field: FieldDescriptor, ignore_unknown: bool) -> Callable[[Any], 
     if field.message_type.full_name == _PAIR_LIST:
         return _headers
     return functools.partial(_as_proto_json, field.message_type, ignore_unknown=ignore_unknown)
+
+
+def _type_schemas(field: FieldDescriptor) -> Mapping[str, Json]:
+    """Return the schema of one value of a field, by the names that it can have."""
+    name, text = field.json_name, {"type": "string"}
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {name: text, f"{name}{_BASE64}": {**text, "contentEncoding": "base64"}}
+    if field.enum_type is not None:
+        return {name: {**text, "enum": [*map(functools.partial(word_of, field.enum_type), _numbers(field.enum_type))]}}
+    if field.message_type is None:
+        return {name: _SCALAR_SCHEMAS.get(field.cpp_type, {"type": "integer"})}
+    if is_map(field):
+        return {name: {"type": "object", "additionalProperties": text}}
+    kind = field.message_type.full_name
+    if kind in _TEXTUAL:
+        return {name: {**text, "format": _TEXTUAL[kind]}}
+    if kind in (*_PAIRS, _PAIR_LIST):
+        values = {"anyOf": [text, {"type": "array", "items": text}]}
+        return {name: {"type": "object", "additionalProperties": values}}
+    return {name: schema(field.message_type)}
+
+
+def _field_schema(field: FieldDescriptor, one: Json) -> Json:
+    is_object = is_map(field) or (field.message_type is not None and field.message_type.full_name in _PAIRS)
+    return {"type": "array", "items": one} if field.is_repeated and not is_object else one
+
+
+def _numbers(enum: EnumDescriptor) -> list[int]:
+    """Return the numbers that have a meaning, and the one that stands for those of a newer version."""
+    return [*(number for number in enum.values_by_number if number), _UNKNOWN_NUMBER]
 
 
 def _headers(value: Any) -> Any:

@@ -10,12 +10,17 @@ Percent-encoded occurrences are masked too, as in a URL that contains another UR
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
+from enum import Enum
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
-from callback import Call, Delivery, Headers, Query, Response
-from callback._dictionaries import MASK as MASK
+from callback import Call, Headers, Query, Response
+from callback._value import Value
+from callback.json_form import MASK as MASK
+
+_Value = TypeVar("_Value", bound=Value)
 
 _CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
@@ -57,7 +62,6 @@ def masked(call: Call, state_query_parameter: str) -> Call:
         return bool(name) and (name == state_query_parameter or _CREDENTIAL.search(name) is not None)
 
     is_form = call.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
-    body = call.body.decode("latin-1")  # any bytes, one character each
     given = call.query.pairs + (call.form().pairs if is_form else ())
     states = [
         re.compile(_encoded(value), re.IGNORECASE)
@@ -73,16 +77,16 @@ def masked(call: Call, state_query_parameter: str) -> Call:
     def hide_parameters(text: str) -> str:
         return hide("&".join(_masked_piece(piece, is_secret) for piece in text.split("&")))
 
-    return replace(
-        call,
-        headers=_hidden_headers(call.headers.pairs, hide),
-        query=Query((name, MASK if is_secret(name) else hide(value)) for name, value in call.query.pairs),
-        query_string=hide_parameters(call.query_string),
-        body=(hide_parameters(body) if is_form else hide(body)).encode("latin-1"),
-        response=None if call.response is None else masked_response(call.response, hide),
-        failure_detail=hide(call.failure_detail),
-        delivery=None if call.delivery is None else _masked_delivery(call.delivery, hide),
-    )
+    def hide_field(name: str, value: Any) -> Any:
+        if isinstance(value, Query):
+            return Query((name, MASK if is_secret(name) else hide(each)) for name, each in value.pairs)
+        if name == "query_string":
+            return hide_parameters(value)
+        if name == "body" and is_form:
+            return hide_parameters(value.decode("latin-1")).encode("latin-1")
+        return _hidden_value(value, hide)
+
+    return replace(call, **{each.name: hide_field(each.name, getattr(call, each.name)) for each in fields(call)})
 
 
 def masked_response(response: Response, hide: Callable[[str], str] | None = None) -> Response:
@@ -92,29 +96,28 @@ def masked_response(response: Response, hide: Callable[[str], str] | None = None
         response: The response of a callback or a call.
         hide: The function that masks its texts. Default: mask credentials, wherever they occur.
     """
-    hide = hide or _hidden
-    return replace(
-        response,
-        body=None if response.body is None else hide(response.body.decode("latin-1")).encode("latin-1"),
-        headers=None if response.headers is None else _hidden_headers(response.headers.pairs, hide),
-        redirect_url=_hidden_text(response.redirect_url, hide),
-        heading=_hidden_text(response.heading, hide),
-        text=_hidden_text(response.text, hide),
-        link_label=_hidden_text(response.link_label, hide),
-        link_url=_hidden_text(response.link_url, hide),
-    )
+    return _masked_value(response, hide or _hidden)
 
 
-def _hidden_text(text: str | None, hide: Callable[[str], str]) -> str | None:
-    return None if text is None else hide(text)
+def _masked_value(value: _Value, hide: Callable[[str], str]) -> _Value:
+    """Return a value with every text, body and header field masked."""
+    found = {each.name: _hidden_value(getattr(value, each.name), hide) for each in fields(value)}  # type: ignore[arg-type]  # a value is a dataclass
+    return replace(value, **found)  # type: ignore[type-var]  # as above
 
 
-def _masked_delivery(delivery: Delivery, hide: Callable[[str], str]) -> Delivery:
-    return replace(
-        delivery,
-        failure_detail=hide(delivery.failure_detail),
-        response=None if delivery.response is None else masked_response(delivery.response, hide),
-    )
+def _hidden_value(value: Any, hide: Callable[[str], str]) -> Any:
+    match value:
+        case Enum() | None:
+            return value
+        case str():
+            return hide(value)
+        case bytes():  # any bytes, one character each
+            return hide(value.decode("latin-1")).encode("latin-1")
+        case Headers():
+            return Headers((name, MASK if _CREDENTIAL.search(name) else hide(each)) for name, each in value.pairs)
+        case Value():
+            return _masked_value(value, hide)
+    return value
 
 
 def _hidden(text: str) -> str:
@@ -125,10 +128,6 @@ def _hidden(text: str) -> str:
 
     text = _USER.sub(rf"\1{MASK}\2", _IN_A_PATH.sub(rf"\1{MASK}", text))
     return _PARAMETER.sub(parameter, text)
-
-
-def _hidden_headers(pairs: Iterable[tuple[str, str]], hide: Callable[[str], str]) -> Headers:
-    return Headers((name, MASK if _CREDENTIAL.search(name) else hide(value)) for name, value in pairs)
 
 
 def _masked_piece(piece: str, is_secret: Callable[[str], bool]) -> str:

@@ -48,7 +48,7 @@ async def export() -> Response:
     async def lines() -> AsyncIterator[str]:
         found = first
         while True:
-            yield "".join(f"{json.dumps(entry.to_export())}\n" for entry in found.items)
+            yield "".join(f"{json.dumps(entry.to_dict())}\n" for entry in found.items)
             if not found.next_page_token:
                 return
             found = await reader.list_audit_entries_page(

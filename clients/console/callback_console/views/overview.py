@@ -121,7 +121,7 @@ def overview(statistics: Statistics) -> Overview:
     for each in statistics.minutes:
         for outcome in each.outcomes:
             outcomes[outcome.status.value, outcome.failure.value if outcome.failure else ""] += outcome.count
-        refusals.update(each.refusals)
+        refusals.update({refusal.reason: refusal.count for refusal in each.refusals})
     latest = minutes[-2:]
     seconds = sum(each.statistics.duration.total_seconds() for each in latest)
     return Overview(

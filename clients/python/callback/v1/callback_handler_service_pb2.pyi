@@ -101,7 +101,7 @@ class HandleCallbackRequest(_message.Message):
     call_id: _builtins.str
     """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
-    """callback_system_case is the id of the case that was called (`callback_case_id`)."""
+    """callback_system_case is the id of the case that was called: its `callback_case_id`."""
     callback_activity: _builtins.str
     """callback_activity is the activity of the case."""
     callback_activity_case: _builtins.str

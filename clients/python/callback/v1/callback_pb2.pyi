@@ -597,7 +597,7 @@ class Prompt(_message.Message):
         """choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
         button of every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is
         the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-        parameter of a CONFIRM case can have the name `callback_choice`.
+        parameter of a CONFIRM case can have the name of that field.
         """
 
     def __init__(

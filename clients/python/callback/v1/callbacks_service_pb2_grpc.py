@@ -190,8 +190,8 @@ class CallbacksServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExtendCallback(self, request, context):
-        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
+        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
         are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
         STORE_UNAVAILABLE.
         """
@@ -262,9 +262,9 @@ class CallbacksServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchCalls(self, request, context):
-        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
-        administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
-        case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
+        administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
+        of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
         WATCH_POSITION_LOST, without a token.
         """

@@ -78,8 +78,8 @@ class CallbacksServiceStub:
     or STORE_UNAVAILABLE.
     """
     ExtendCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]
-    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
+    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
     are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
     STORE_UNAVAILABLE.
     """
@@ -116,9 +116,9 @@ class CallbacksServiceStub:
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
-    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
-    administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
-    case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
+    administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
+    of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
     WATCH_POSITION_LOST, without a token.
     """
@@ -173,8 +173,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     or STORE_UNAVAILABLE.
     """
     ExtendCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]  # type: ignore[assignment]
-    """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-    first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+    """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
+    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
     are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
     STORE_UNAVAILABLE.
     """
@@ -211,9 +211,9 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
     """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
-    """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
-    administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
-    case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+    """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
+    administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
+    of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
     TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
     WATCH_POSITION_LOST, without a token.
     """
@@ -301,8 +301,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ExtendCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ExtendCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ExtendCallbackResponse]]:
-        """ExtendCallback sets the time at which a case that is not closed expires: later or earlier than before, or for the
-        first time. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
+        """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
+        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
         are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
         STORE_UNAVAILABLE.
         """
@@ -387,9 +387,9 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.WatchCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
-        """WatchCalls streams an event for each change of a case or call that the principal of the request sees (for an
-        administrator, of every owner). It starts now, or continues after a resume token without a gap. The events of one
-        case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
+        """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
+        administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
+        of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
         TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
         WATCH_POSITION_LOST, without a token.
         """

@@ -82,9 +82,9 @@ class OperationsServiceServicer(object):
     """
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity (ACK mode, fallbacks, replays and notifications) until
-        ResumeActivity. No attempt starts after this response; attempts that run continue. Calls whose caller waits are not
-        paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+        """PauseActivity pauses the deliveries of an activity until ResumeActivity: those of ACK mode, of fallbacks, of replays
+        and of notifications. No attempt starts after this response; attempts that run continue. Calls whose caller waits
+        are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
         time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -1,0 +1,78 @@
+"""Checks of what a program passes: a value of the wrong type raises a TypeError that names it.
+
+gRPC's own errors name neither the parameter nor what is expected.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from callback._multi_mapping import Headers, PairsLike
+
+_Type = TypeVar("_Type")
+_Member = TypeVar("_Member", bound=StrEnum)
+
+
+def instance(name: str, value: Any, expected: type[_Type], words: str = "") -> _Type:
+    """Return the value, after checking its type.
+
+    Args:
+        name: The name of the parameter.
+        value: The value.
+        expected: Its type.
+        words: How an error names the type. Default: its name with an article.
+    """
+    # A bool is an int to Python, and never an HTTP code.
+    if not isinstance(value, expected) or isinstance(value, bool):
+        article = "an" if expected.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {words or f'{article} {expected.__name__}'}, not {type(value).__name__}")
+    return value
+
+
+def text(name: str, value: str) -> str:
+    """Return a text."""
+    return instance(name, value, str, "text")
+
+
+def number(name: str, value: int) -> int:
+    """Return a number."""
+    return instance(name, value, int, "a number")
+
+
+def body(name: str, value: bytes | str) -> bytes:
+    """Return a body as bytes. Text is encoded as UTF-8."""
+    return value.encode() if isinstance(value, str) else instance(name, value, bytes, "bytes or text")
+
+
+def headers(_name: str, value: PairsLike) -> Headers:
+    """Return header fields."""
+    return Headers(value)
+
+
+def member(name: str, value: _Member, kind: type[_Member]) -> _Member:
+    """Return a member of an enum."""
+    return instance(name, value, kind)
+
+
+def time(name: str, value: datetime) -> datetime:
+    """Return a time.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if instance(name, value, datetime).tzinfo is None:
+        raise ValueError(f"{name} needs a time zone, as in datetime.now(UTC) + timedelta(days=7)")
+    return value
+
+
+def duration(name: str, value: timedelta) -> timedelta:
+    """Return a duration."""
+    return instance(name, value, timedelta)
+
+
+def texts(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
+    """Return texts by name, such as labels. None is empty."""
+    return {
+        text(f"each name in {name}", each): text(f"{name}[{each!r}]", given) for each, given in (value or {}).items()
+    }

@@ -1,0 +1,972 @@
+"""Methods of the client that are as the contract has them.
+
+Generated from the contract: `python3 tasks.py generate`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from callback import _checks as checks
+from callback._conversion import from_timestamp, to_duration, to_timestamp
+from callback._converters import (
+    ANSWER_MODE,
+    AUDIT_ACTION,
+    CALL_FILTER,
+    CALL_REASON,
+    CALL_STATUS,
+    CALLBACK_STATUS,
+    GET_GUARD,
+    activity_from_proto,
+    audit_entry_from_proto,
+    call_from_proto,
+    callback_from_proto,
+    finding_from_proto,
+    paused_activity_from_proto,
+    prompt_to_proto,
+    response_to_proto,
+    statistics_from_proto,
+)
+from callback._enums import (
+    AnswerMode,
+    AuditAction,
+    CallbackStatus,
+    CallFilter,
+    CallReason,
+    CallStatus,
+    GetGuard,
+)
+from callback._values import (
+    Activity,
+    AuditEntry,
+    Call,
+    Callback,
+    Finding,
+    GeneratedCallback,
+    PausedActivity,
+    Prompt,
+    Response,
+    Statistics,
+)
+from callback.client import _sync_grpc as grpc_io
+from callback.client._arguments import message
+from callback.client._page import Page
+from callback.client._sync_transport import CallWatch, Transport
+from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+
+
+class Methods(Transport):
+    """The methods for which a request and its response are as the contract has them."""
+
+    def generate_callback_url(
+        self,
+        activity: str,
+        response: Response,
+        *,
+        activity_case: str = "",
+        state_query_parameter: str = "",
+        retryable_after_error: bool = False,
+        allow_multiple_calls: bool = False,
+        alternative_domain: str = "",
+        request_id: str = "",
+        time_to_live: timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+        verification_profile: str = "",
+        get_guard: GetGuard | None = None,
+        answer_mode: AnswerMode | None = None,
+        answer_deadline: timedelta | None = None,
+        fallback: Response | None = None,
+        ordered: bool = False,
+        closed_response: Response | None = None,
+        prompt: Prompt | None = None,
+        hold_time: timedelta | None = None,
+        repeat_window: timedelta | None = None,
+        no_repeat: bool = False,
+        remind_after: Collection[timedelta] = (),
+        notify: Collection[CallReason] = (),
+        traceparent: str = "",
+        timeout: float | None = None,
+    ) -> GeneratedCallback:
+        """Store a case durably and return its URL.
+
+        A call that arrives before this response is not lost.
+
+        Args:
+            activity: Names the activity that decides on a call: `record` (store the call, send the response of the
+                case), `form` (hold the call for a person), an activity with a push handler that the configuration of
+                the server declares, or any other name, which belongs to the workers that serve it. 1-200 characters, no
+                control characters.
+            response: The response to a call, unless the handler overrides it. Required, with a `type`.
+            activity_case: Passed to the handler unchanged. Default empty, at most 200 characters.
+            state_query_parameter: Makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a
+                state along (OAuth `state`, SAML `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or
+                `-`. Default empty: the URL is `{base}/cb/{state}`.
+            retryable_after_error: Keeps a single-use case (a case without `allow_multiple_calls`) open after a
+                rejected, failed or interrupted call. Default false.
+            allow_multiple_calls: Makes the case accept any number of calls, whatever their results, until it is
+                closed or expires. Default false: the case accepts one call at a time. A success closes it; without
+                `retryable_after_error`, so does a rejected, failed or interrupted call.
+            alternative_domain: The `{base}` of the URL: `https://host` or `https://host:port`, without path, query,
+                fragment or user. Upper case and the port 443 are normalized. Default empty: the `box_url` of the
+                server. An operator can restrict it to a list, and reserve a domain for one owner.
+            request_id: Makes the request safe to retry. The same id with the same content returns the same URL, for
+                as long as the case is kept. The same id with other content fails with REQUEST_ID_REUSED. Once the case
+                is deleted, the id is free, and the same request creates a case with another URL. Default empty, at most
+                200 characters. Fails with REQUEST_ID_UNSUPPORTED where the server has no `state_key`.
+            time_to_live: The time after which the case closes with reason EXPIRED. Default: the configuration of
+                the server, or never. At least 1 second, at most 10 years or the maximum in the configuration of the
+                server.
+            labels: Name-value pairs of the owner, to find the case again. At most 16. Names have 1-63 letters,
+                digits, `_`, `.`, `/` or `-`; values have at most 200 characters.
+            verification_profile: The profile that every request must pass; otherwise the caller gets a 401 and
+                nothing changes. The configuration of the server declares profiles; an undeclared one is refused.
+                Default empty: everyone who has the URL can make the call.
+            get_guard: Selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with
+                a verification_profile is refused: a person cannot sign a request.
+            answer_mode: Selects how a call gets its response. Default HANDLER; for the activity `form` it is always
+                HOLD.
+            answer_deadline: The time after the start of a call at which a caller without a response gets
+                `fallback`. Without a fallback it is told to wait: a browser gets a page that becomes the answer, and
+                any other caller a 202 with the address of the answer (`Location`, `Retry-After`). The call continues:
+                the case stays IN_PROGRESS, and the decision of the handler takes effect when it comes. Default: 2
+                seconds for a browser, 300 seconds for any other caller of a held call. From 100 ms to 300 s, and at
+                most the deadline of the activity, or the `hold_time`.
+            fallback: The response that a caller gets at `answer_deadline`. It must be complete, as the response of
+                a `record` case must be. Needs an `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a
+                HANDLER case then has a delivery, and ends when that is DELIVERED or DEAD.
+            ordered: Makes the server deliver the calls of an ACK case one after the other, in their order: a call
+                waits until the call before it is DELIVERED or DEAD. Default false. Refused with any other
+                `answer_mode`.
+            closed_response: The response to a request that reaches the case once it is closed and passes the
+                verification, until the case is deleted. Such a request is not a call. It must be complete, as the
+                response of a `record` case must be. Code 410 is refused together with a `state_query_parameter`: that
+                URL is shared, and some senders disable it for everyone after a 410. Default: a 410, or a 404 on
+                `/cbq/`.
+            prompt: What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to
+                continue. Refused with any other `get_guard`.
+            hold_time: How long a call of a HOLD case waits for its answer. After that it is FAILED, and its caller
+                gets a 504. Default 300 seconds. At least 100 ms, at most the maximum in the configuration of the server
+                (30 days by default). Refused with any other `answer_mode`.
+            repeat_window: How long after the end of a call the same request gets the answer of that call again, in
+                place of making another call: a reload, a double click, a form that is sent again. A request is the same
+                if its method, query and body are. While the call runs, the same request waits with it; at most 16 wait.
+                Once the case is closed, it gets the answer or the error of that call. While the case is open, it is
+                another call, unless the case allows multiple calls and the call succeeded. A verified message with an
+                id is recognized by its id alone, for the time that its verification profile says. Default: 2 minutes; 0
+                if `allow_multiple_calls` is set. 0: the same request is another call. At most 7 days.
+            no_repeat: Whether no answer is given twice, for example because it contains a secret: a repeat gets a
+                410. Default false.
+            remind_after: The times after the creation of the case at which the handler of the activity is told that
+                the case is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each
+                another one, from 1 second to 10 years. Default: none.
+            notify: Selects the notifications that the handler of the activity gets. REMINDER: at each time of
+                `remind_after`, until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED,
+                unless it is resolved. A call that runs or is held at that moment still gets its answer. Each is durable
+                and has an id of its own (`call_id`). It is delivered with retries, as a call in ACK mode is, and only
+                to a handler that takes notifications (see HandleNotification and Hello): until there is one, its
+                delivery is PENDING with the failure NO_HANDLER. A REMINDER is dropped when its case closes or is
+                resolved. Default: none. REMINDER and EXPIRY, each once; refused for the activities `record` and `form`,
+                which have no handler.
+            traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that
+                traces keeps it, and links the calls to it. Default: none.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal may not serve an activity that the worker announces, or may not
+                generate callbacks of the activity.
+            RequestIdReusedError: A case with this `request_id` and other content exists.
+            RequestIdUnsupportedError: The server has no `state_key`, so it cannot return the same URL twice.
+            TooManyOpenCallbacksError: The owner has its maximum number of cases that are not closed.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.GenerateCallbackUrlRequest(
+            callback_activity=checks.text("activity", activity),
+            callback_activity_case=checks.text("activity_case", activity_case),
+            state_query_parameter=checks.text("state_query_parameter", state_query_parameter),
+            retryable_after_error=retryable_after_error,
+            allow_multiple_calls=allow_multiple_calls,
+            alternative_domain=checks.text("alternative_domain", alternative_domain),
+            response=message("response", response, Response, response_to_proto),
+            request_id=checks.text("request_id", request_id),
+            time_to_live=None if time_to_live is None else to_duration(checks.duration("time_to_live", time_to_live)),
+            labels=checks.texts("labels", labels),
+            verification_profile=checks.text("verification_profile", verification_profile),
+            get_guard=GET_GUARD.argument("get_guard", get_guard),
+            answer_mode=ANSWER_MODE.argument("answer_mode", answer_mode),
+            answer_deadline=None
+            if answer_deadline is None
+            else to_duration(checks.duration("answer_deadline", answer_deadline)),
+            fallback=None if fallback is None else message("fallback", fallback, Response, response_to_proto),
+            ordered=ordered,
+            closed_response=None
+            if closed_response is None
+            else message("closed_response", closed_response, Response, response_to_proto),
+            prompt=None if prompt is None else message("prompt", prompt, Prompt, prompt_to_proto),
+            hold_time=None if hold_time is None else to_duration(checks.duration("hold_time", hold_time)),
+            repeat_window=None
+            if repeat_window is None
+            else to_duration(checks.duration("repeat_window", repeat_window)),
+            no_repeat=no_repeat,
+            remind_after=[to_duration(checks.duration("remind_after", each)) for each in remind_after],
+            notify=[CALL_REASON.argument("notify", each) for each in notify],
+        )
+        return self._generate(request, traceparent, timeout)
+
+    def close_callback(
+        self,
+        case_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> Callback:
+        """Close a case at once, whatever its status.
+
+        Calls that run continue, and their callers get a response. Closing a closed case has no effect and returns the
+        case.
+
+        Args:
+            case_id: The case.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.CloseCallbackRequest(
+            callback_case_id=checks.text("case_id", case_id),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).CloseCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
+    def extend_callback(
+        self,
+        case_id: str,
+        expire_time: datetime,
+        *,
+        timeout: float | None = None,
+    ) -> Callback:
+        """Set the time at which a case that is not closed expires.
+
+        It can be later or earlier than before, or the first one. What is due has happened before: a case whose
+        `expire_time` has passed is closed. Reminders stay as they are. Sending the same time again has no effect.
+
+        Args:
+            case_id: The case.
+            expire_time: The time at which the case closes with reason EXPIRED. Later than now, by the clock of the
+                store, and at most 10 years from now or the maximum in the configuration of the server.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            CallbackClosedError: The case is closed.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.ExtendCallbackRequest(
+            callback_case_id=checks.text("case_id", case_id),
+            expire_time=to_timestamp(checks.time("expire_time", expire_time)),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).ExtendCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
+    def get_callback(
+        self,
+        case_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> Callback:
+        """Return one case.
+
+        Args:
+            case_id: The case.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.GetCallbackRequest(
+            callback_case_id=checks.text("case_id", case_id),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).GetCallback, request, self._backoff(timeout))
+        return callback_from_proto(reply.callback)
+
+    def list_callbacks(
+        self,
+        *,
+        status: CallbackStatus | None = None,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        owner: str = "",
+        last_call_status: CallStatus | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Callback]:
+        """Yield the cases of one owner, newest first.
+
+        Args:
+            status: Selects cases in this status. Default: all.
+            activity: Selects cases of this activity. Default empty: all.
+            labels: Selects cases that have all of these labels. Default empty: all. At most 16.
+            owner: The owner of the cases. Default empty: the principal of the request. Any other owner needs the
+                role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
+                ROLE_MISSING.
+            last_call_status: Selects cases whose newest recorded call has this status. Default: all, also cases
+                without calls. No index helps: the server looks at the calls of each case, so a page can be short or
+                empty.
+            created_after: Selects cases that were created at this time or later. Default: all.
+            created_before: Selects cases that were created earlier than this time. Default: all.
+            page_size: The maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A
+                negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_callbacks_page(
+                status=status,
+                activity=activity,
+                labels=labels,
+                owner=owner,
+                last_call_status=last_call_status,
+                created_after=created_after,
+                created_before=created_before,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_callbacks_page(
+        self,
+        *,
+        status: CallbackStatus | None = None,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        owner: str = "",
+        last_call_status: CallStatus | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Callback]:
+        """Return one page of `list_callbacks`.
+
+        Args:
+            status: Selects cases in this status. Default: all.
+            activity: Selects cases of this activity. Default empty: all.
+            labels: Selects cases that have all of these labels. Default empty: all. At most 16.
+            owner: The owner of the cases. Default empty: the principal of the request. Any other owner needs the
+                role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
+                ROLE_MISSING.
+            last_call_status: Selects cases whose newest recorded call has this status. Default: all, also cases
+                without calls. No index helps: the server looks at the calls of each case, so a page can be short or
+                empty.
+            created_after: Selects cases that were created at this time or later. Default: all.
+            created_before: Selects cases that were created earlier than this time. Default: all.
+            page_size: The maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A
+                negative value is refused.
+            page_token: The `next_page_token` of the previous page, with the same filter. Default empty: the first
+                page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.ListCallbacksRequest(
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+            status=CALLBACK_STATUS.argument("status", status),
+            callback_activity=checks.text("activity", activity),
+            labels=checks.texts("labels", labels),
+            owner=checks.text("owner", owner),
+            last_call_status=CALL_STATUS.argument("last_call_status", last_call_status),
+            created_after=None if created_after is None else to_timestamp(checks.time("created_after", created_after)),
+            created_before=None
+            if created_before is None
+            else to_timestamp(checks.time("created_before", created_before)),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListCallbacks, request, self._backoff(timeout))
+        return Page(
+            tuple(callback_from_proto(each) for each in reply.callbacks),
+            reply.next_page_token,
+            searched_to=from_timestamp(reply.searched_to) if reply.HasField("searched_to") else None,
+        )
+
+    def get_call(
+        self,
+        call_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> Call:
+        """Return one recorded call.
+
+        Args:
+            call_id: The call.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such call, it belongs to another owner, or it is no longer kept.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.GetCallRequest(
+            call_id=checks.text("call_id", call_id),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).GetCall, request, self._backoff(timeout))
+        return call_from_proto(reply.call)
+
+    def list_calls(
+        self,
+        case_id: str,
+        *,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Call]:
+        """Yield the recorded calls of one case, newest first.
+
+        Args:
+            case_id: The case.
+            page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_calls_page(case_id, page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_calls_page(
+        self,
+        case_id: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Call]:
+        """Return one page of `list_calls`.
+
+        Args:
+            case_id: The case.
+            page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            page_token: The `next_page_token` of the previous page. Default empty: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.ListCallsRequest(
+            callback_case_id=checks.text("case_id", case_id),
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListCalls, request, self._backoff(timeout))
+        return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
+
+    def list_owner_calls(
+        self,
+        filter: CallFilter,  # noqa: A002  # the name in the contract
+        *,
+        owner: str = "",
+        activity: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Call]:
+        """Yield those calls of all cases of one owner that match a filter, newest first.
+
+        Args:
+            filter: Selects the calls.
+            owner: The owner of the calls. Default empty: the principal of the request. Any other owner needs the
+                role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
+                ROLE_MISSING.
+            activity: Selects calls of this activity. Default empty: all.
+            page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_owner_calls_page(
+                filter, owner=owner, activity=activity, page_size=page_size, page_token=token, timeout=timeout
+            )
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_owner_calls_page(
+        self,
+        filter: CallFilter,  # noqa: A002  # the name in the contract
+        *,
+        owner: str = "",
+        activity: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Call]:
+        """Return one page of `list_owner_calls`.
+
+        Args:
+            filter: Selects the calls.
+            owner: The owner of the calls. Default empty: the principal of the request. Any other owner needs the
+                role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
+                ROLE_MISSING.
+            activity: Selects calls of this activity. Default empty: all.
+            page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            page_token: The `next_page_token` of the previous page, with the same filter, owner and activity.
+                Default empty: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.ListOwnerCallsRequest(
+            filter=CALL_FILTER.argument("filter", filter),
+            owner=checks.text("owner", owner),
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+            callback_activity=checks.text("activity", activity),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListOwnerCalls, request, self._backoff(timeout))
+        return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
+
+    def erase_calls(
+        self,
+        case_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """Permanently erases the recorded data of the calls of a case.
+
+        Headers, query, body, client address, failure details and responses. The case stays as it is, with its own
+        response and labels. The ids, times and statuses of the calls also stay. One exception: a PENDING delivery
+        becomes DEAD, and after a fallback of 2xx or 3xx this ends its call and changes the case. For a call that runs,
+        no data will be recorded. The append-only file of the store keeps erased data until the file is rewritten;
+        backups keep it until they expire.
+
+        Args:
+            case_id: The case.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.EraseCallsRequest(
+            callback_case_id=checks.text("case_id", case_id),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).EraseCalls, request, self._backoff(timeout))
+        return reply.erased_call_count
+
+    def replay_call(
+        self,
+        call_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> Call:
+        """Run the handler of a recorded call again in the background, with retries, as in ACK mode.
+
+        The result does not change the response that the caller got, nor the case, unless the handler closes it.
+        `delivery` of the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due
+        now; after a fallback of 2xx or 3xx, that attempt can end the call and change the case. A notification is
+        replayed in the same way, by its `call_id`; a REMINDER only while its case is neither closed nor resolved.
+
+        Args:
+            call_id: The call.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such call, it belongs to another owner, or it is no longer kept.
+            CallNotReplayableError: The call runs, its request is not kept whole or was erased, or its activity has
+                no handler.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.ReplayCallRequest(
+            call_id=checks.text("call_id", call_id),
+        )
+        reply = self._call(lambda channel: grpc_io.callbacks(channel).ReplayCall, request, self._backoff(timeout))
+        return call_from_proto(reply.call)
+
+    def watch_calls(
+        self,
+        *,
+        activity: str = "",
+        labels: Mapping[str, str] | None = None,
+        case_id: str = "",
+        resume_token: str = "",
+        latest_only: bool = False,
+        timeout: float | None = None,
+    ) -> "CallWatch":
+        """Stream an event for each change of a case or call that the principal of the request sees.
+
+        An administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The
+        events of one case are in order. Then watch again with the last resume token; after WATCH_POSITION_LOST, without
+        a token.
+
+        Args:
+            activity: Selects events of this activity. Default empty: all.
+            labels: Selects events of cases that have all of these labels. Default empty: all. At most 16.
+            case_id: Selects events of this case. Default empty: all. Without a resume_token the case must exist;
+                otherwise the RPC fails with CALLBACK_NOT_FOUND. With a resume_token the case may be deleted already:
+                the remaining events are still sent.
+            resume_token: The token of the last event that the client handled, or of the last message, in a watch
+                with the same filter. Default empty: start now. At most 4,000 characters.
+            latest_only: For a client that only needs to know that something has changed, such as a page that loads
+                again. A message then has the latest event alone; those before it are skipped. The watch pauses after
+                each one, for 0.7 seconds, or for up to 10 seconds while there are many such watches. Default false:
+                every event is sent.
+            timeout: How long to try to reconnect after each lost connection, in seconds. `math.inf` never gives up.
+                Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such case, or it belongs to another owner.
+            WatchPositionLostError: Events after the resume token are no longer kept, the store has lost that
+                position (a failover, or a restored backup), or a server of a later release made the token.
+            WatcherTooSlowError: The watcher reads more slowly than events come.
+            TooManyWatchersError: The server process has its maximum number of watchers, in total or of this
+                principal.
+            CallbackError: The server process stops and accepts no new calls, workers or watchers.
+            UnavailableError: The store cannot be reached.
+        """
+        request = callbacks_service_pb2.WatchCallsRequest(
+            callback_activity=checks.text("activity", activity),
+            labels=checks.texts("labels", labels),
+            callback_case_id=checks.text("case_id", case_id),
+            resume_token=checks.text("resume_token", resume_token),
+            latest_only=latest_only,
+        )
+        return self._watch_calls(request, timeout)
+
+    def pause_activity(
+        self,
+        activity: str,
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        """Pause the deliveries of an activity until `resume_activity`.
+
+        Those of ACK mode, of fallbacks, of replays and of notifications. No attempt starts after this response;
+        attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be declared
+        in the configuration. At most 1,000 activities are paused at a time. Needs the role `admin`.
+
+        Args:
+            activity: The activity. `record` and `form` are refused: their calls are never delivered.
+            reason: Why, for other administrators: one line of at most 200 characters. Default empty. Of an activity
+                that is paused already, the last request counts.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+        """
+        request = operations_service_pb2.PauseActivityRequest(
+            callback_activity=checks.text("activity", activity),
+            reason=checks.text("reason", reason),
+        )
+        self._call(lambda channel: grpc_io.operations(channel).PauseActivity, request, self._backoff(timeout))
+
+    def resume_activity(
+        self,
+        activity: str,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Undo `pause_activity`.
+
+        Needs the role `admin`.
+
+        Args:
+            activity: The activity.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+        """
+        request = operations_service_pb2.ResumeActivityRequest(
+            callback_activity=checks.text("activity", activity),
+        )
+        self._call(lambda channel: grpc_io.operations(channel).ResumeActivity, request, self._backoff(timeout))
+
+    def list_paused_activities(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[PausedActivity, ...]:
+        """Return the paused activities.
+
+        Needs the role `admin`.
+
+        Args:
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+        """
+        request = operations_service_pb2.ListPausedActivitiesRequest()
+        reply = self._call(
+            lambda channel: grpc_io.operations(channel).ListPausedActivities, request, self._backoff(timeout)
+        )
+        return tuple(paused_activity_from_proto(each) for each in reply.paused_activities)
+
+    def list_activities(
+        self,
+        *,
+        owner: str = "",
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Activity]:
+        """Yield the activities that are served, by name: how, by how many workers, and what waits for them.
+
+        It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+        delivery waits. A principal whose entry names activities gets only these.
+
+        Args:
+            owner: The owner whose open cases are counted. Default empty: the principal of the request. Any other
+                owner needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
+                ROLE_MISSING.
+            page_size: The maximum number of activities to return. Default (0) 50. A value above 100 counts as 100.
+                A negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_activities_page(owner=owner, page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_activities_page(
+        self,
+        *,
+        owner: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Activity]:
+        """Return one page of `list_activities`.
+
+        It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+        delivery waits. A principal whose entry names activities gets only these.
+
+        Args:
+            owner: The owner whose open cases are counted. Default empty: the principal of the request. Any other
+                owner needs the role `admin`, or a worker with `answers = true`; otherwise the RPC fails with
+                ROLE_MISSING.
+            page_size: The maximum number of activities to return. Default (0) 50. A value above 100 counts as 100.
+                A negative value is refused.
+            page_token: The `next_page_token` of the previous page, with the same owner. Default empty: the first
+                page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        request = operations_service_pb2.ListActivitiesRequest(
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+            owner=checks.text("owner", owner),
+        )
+        reply = self._call(lambda channel: grpc_io.operations(channel).ListActivities, request, self._backoff(timeout))
+        return Page(tuple(activity_from_proto(each) for each in reply.activities), reply.next_page_token)
+
+    def get_statistics(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> Statistics:
+        """Return what the servers have done in the last hour, and what waits in the store now.
+
+        Needs the role `admin`.
+
+        Args:
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+        """
+        request = operations_service_pb2.GetStatisticsRequest()
+        reply = self._call(lambda channel: grpc_io.operations(channel).GetStatistics, request, self._backoff(timeout))
+        return statistics_from_proto(reply)
+
+    def list_findings(
+        self,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[Finding, ...]:
+        """Check the server that responds.
+
+        Its files, certificates and principals, the store, and the targets of its activities, as `callback doctor` does
+        on its machine. The findings are at most a minute old. Needs the role `admin`.
+
+        Args:
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            PermissionDeniedError: The principal does not have the role that the request needs.
+        """
+        request = operations_service_pb2.ListFindingsRequest()
+        reply = self._call(lambda channel: grpc_io.operations(channel).ListFindings, request, self._backoff(timeout))
+        return tuple(finding_from_proto(each) for each in reply.findings)
+
+    def list_audit_entries(
+        self,
+        *,
+        owner: str = "",
+        actor: str = "",
+        action: AuditAction | None = None,
+        case_id: str = "",
+        activity: str = "",
+        recorded_after: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield the entries of the audit, newest first: what principals have changed, and when.
+
+        An entry and its change are stored together. An administrator gets all entries; any other principal gets those
+        about the cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+
+        Args:
+            owner: Selects entries about cases of this owner. Default empty: all that the principal of the request
+                sees. Any other owner than that principal needs the role `admin`, or a worker with `answers = true`;
+                otherwise the RPC fails with ROLE_MISSING.
+            actor: Selects entries of changes by this principal. Default empty: all.
+            action: Selects entries of one kind of change. Default: all.
+            case_id: Selects entries about this case, also after the case was deleted. Default empty: all.
+            activity: Selects entries about this activity and its cases. Default empty: all.
+            recorded_after: Selects entries of this time or later. Default: all.
+            recorded_before: Selects entries of an earlier time than this. Default: all.
+            page_size: The maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000.
+                A negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_audit_entries_page(
+                owner=owner,
+                actor=actor,
+                action=action,
+                case_id=case_id,
+                activity=activity,
+                recorded_after=recorded_after,
+                recorded_before=recorded_before,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_audit_entries_page(
+        self,
+        *,
+        owner: str = "",
+        actor: str = "",
+        action: AuditAction | None = None,
+        case_id: str = "",
+        activity: str = "",
+        recorded_after: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[AuditEntry]:
+        """Return one page of `list_audit_entries`.
+
+        An entry and its change are stored together. An administrator gets all entries; any other principal gets those
+        about the cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+
+        Args:
+            owner: Selects entries about cases of this owner. Default empty: all that the principal of the request
+                sees. Any other owner than that principal needs the role `admin`, or a worker with `answers = true`;
+                otherwise the RPC fails with ROLE_MISSING.
+            actor: Selects entries of changes by this principal. Default empty: all.
+            action: Selects entries of one kind of change. Default: all.
+            case_id: Selects entries about this case, also after the case was deleted. Default empty: all.
+            activity: Selects entries about this activity and its cases. Default empty: all.
+            recorded_after: Selects entries of this time or later. Default: all.
+            recorded_before: Selects entries of an earlier time than this. Default: all.
+            page_size: The maximum number of entries to return. Default (0) 50. A value above 1,000 counts as 1,000.
+                A negative value is refused.
+            page_token: The `next_page_token` of the previous page, with the same filters. Default empty: the first
+                page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            PermissionDeniedError: The principal does not have the role that the request needs.
+            UnavailableError: The store cannot be reached.
+        """
+        request = audit_service_pb2.ListAuditEntriesRequest(
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+            owner=checks.text("owner", owner),
+            actor=checks.text("actor", actor),
+            action=AUDIT_ACTION.argument("action", action),
+            callback_case_id=checks.text("case_id", case_id),
+            callback_activity=checks.text("activity", activity),
+            recorded_after=None
+            if recorded_after is None
+            else to_timestamp(checks.time("recorded_after", recorded_after)),
+            recorded_before=None
+            if recorded_before is None
+            else to_timestamp(checks.time("recorded_before", recorded_before)),
+        )
+        reply = self._call(lambda channel: grpc_io.audit(channel).ListAuditEntries, request, self._backoff(timeout))
+        return Page(tuple(audit_entry_from_proto(each) for each in reply.entries), reply.next_page_token)
