@@ -134,7 +134,7 @@ async def test_calls_are_searched_across_callbacks_by_outcome_reason_and_time(se
     assert await numbers("--reason", "handler_lost") == ["2", "1"]
     assert await numbers("--reason", "handler_error") == []
     assert await numbers(CASE, "--status", "succeeded") == ["f"]
-    ran = await callback("calls", "--failed", "--limit", "1", "--format", "{callId} {failure}")
+    ran = await callback("calls", "--failed", "--limit", "1", "--jq", '.[] | "\\(.callId) \\(.failure)"')
     assert ran.output == f"{CASE}-{2:016} HANDLER_LOST\n"
     assert ran.errors == "There are more. Use a higher --limit to list them.\n"
     assert [
