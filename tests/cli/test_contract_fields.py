@@ -140,7 +140,7 @@ def paths(descriptor, before=""):
 
 def given(path, field):
     """Return the options that set a field."""
-    option = re.findall("--[a-z-]+", option_of(path))[0]
+    option = "--callback" if path == "callback_case_id" else re.findall("--[a-z-]+", option_of(path))[0]
     if field.type == Kind.TYPE_BOOL:
         return [option]
     kind = field.message_type.name if field.message_type else ""

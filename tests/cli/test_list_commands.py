@@ -231,6 +231,5 @@ async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(s
         messages.ListCallsResponse(calls=[call], next_page_token="a"),
         messages.ListCallsResponse(calls=[call]),
     ]
-    listed = {name: value for name, value in CALL_JSON.items() if name != "requestBody"}
-    listed["response"] = {"responseType": "RESPONSE", "responseCode": 200}
+    listed = CALL_JSON | {"requestBody": "", "response": CALL_JSON["response"] | {"responseBody": ""}}
     assert (await callback("calls", CASE, "--json")).json == [listed] * 2

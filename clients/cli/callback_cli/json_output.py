@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def dumps(given: Any, *, indent: int | None = 2) -> str:
@@ -22,4 +24,6 @@ def plain(given: Any) -> Any:
 
 def time(when: datetime) -> str:
     """Return a time as in the JSON form of the contract."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    message = Timestamp()
+    message.FromDatetime(when)
+    return message.ToJsonString()

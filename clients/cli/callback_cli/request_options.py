@@ -107,7 +107,7 @@ _BETTER: Mapping[str, _Better] = {
 _WITHOUT_OPTION = {"page_size", "page_token", "filter", "verdict", "update_mask", "latest_only", "heads"}
 """Fields that commands set in another way, or not at all."""
 _ARGUMENTS = {
-    "callback_case_id": "CASE, --callback or --case",
+    "callback_case_id": "CASE",
     "call_id": "CALL",
     "callback_activity": "ACTIVITY or --activity",
     "expire_time": "--ttl",

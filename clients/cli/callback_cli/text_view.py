@@ -519,7 +519,8 @@ def _facts(value: Any, before: str = "") -> Iterator[tuple[str, str | Text]]:
     for field in MESSAGES[message]:
         own = getattr(value, field.short_name)
         said = _SAID.get(f"{message}.{field.short_name}")
-        if field.short_name in _SHOWN_ELSEWHERE.get(message, ()) or field.of == "Response":
+        is_default = field.kind == "enum" and own == field.unset
+        if is_default or field.of == "Response" or field.short_name in _SHOWN_ELSEWHERE.get(message, ()):
             continue
         if said is None and field.kind == "message" and not field.is_repeated:
             yield from () if own is None else _facts(own, f"{_label(field)} ")
@@ -533,8 +534,6 @@ def _label(field: Field) -> str:
 
 def _shown(field: Field, value: Any) -> str:
     """Return the value of a field as text. Empty: it is empty, or as it is by default."""
-    if field.kind == "enum" and value == field.unset:
-        return ""
     match value:
         case bool():
             return "yes" if value else ""
