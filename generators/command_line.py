@@ -19,7 +19,7 @@ _KINDS = {
     "Timestamp": "time", "FieldMask": "mask",
 }  # fmt: skip
 """The kind of a field of each type. The kind of any other scalar is its type."""
-_DEFAULT = re.compile(r"\bDefault:? (?!empty|false|none|all|UNSPECIFIED|\(0\))([^.]+)")
+_DEFAULT = re.compile(r"\bDefault:? (?!empty|false|none|all|UNSPECIFIED|\(0\)|0:)([^.]+)")
 """The default in a comment, unless it is what an option without a value means anyway."""
 
 
@@ -59,6 +59,8 @@ def _field(contract: Contract, field: Field, *, has_help: bool) -> Iterator[str]
         yield "            is_repeated=True,"
     if field.is_required:
         yield "            is_required=True,"
+    if field.is_secret:
+        yield "            is_secret=True,"
     if field.unset:
         yield f'            unset="{field.unset}",'
     if has_help and kind == "enum":

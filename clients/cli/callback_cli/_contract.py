@@ -692,6 +692,7 @@ MESSAGES = {
             "response_body",
             "body",
             "bytes",
+            is_secret=True,
             help="The body, byte for byte.",
         ),
         Field(
@@ -705,6 +706,7 @@ MESSAGES = {
             "response_headers",
             "headers",
             "pairs",
+            is_secret=True,
             help="Replace, as a whole, the headers that they override.",
         ),
         Field(
@@ -795,11 +797,13 @@ MESSAGES = {
             "callback_url",
             "url",
             "text",
+            is_secret=True,
         ),
         Field(
             "callback_state",
             "state",
             "text",
+            is_secret=True,
         ),
         Field(
             "callback_case_id",
@@ -1175,21 +1179,25 @@ MESSAGES = {
             "request_headers",
             "headers",
             "pairs",
+            is_secret=True,
         ),
         Field(
             "request_query",
             "query",
             "pairs",
+            is_secret=True,
         ),
         Field(
             "request_query_string",
             "query_string",
             "text",
+            is_secret=True,
         ),
         Field(
             "request_body",
             "body",
             "bytes",
+            is_secret=True,
         ),
         Field(
             "request_body_size",

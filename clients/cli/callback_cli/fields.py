@@ -16,6 +16,7 @@ class Field(NamedTuple):
     """The class of an enum or a message in the client."""
     is_repeated: bool = False
     is_required: bool = False
+    is_secret: bool = False
     unset: str = ""
     """What an unset field stands for."""
     words: tuple[str, ...] = ()

@@ -81,10 +81,13 @@ _BETTER: Mapping[str, _Better] = {
     "response_headers": _Better("header", "A header field of a response."),
     "keep_open": _Better(help="Accept the call, and keep the callback open for another one."),
     "close": _Better(help="Accept the call, and close the callback."),
-    "owner": _Better(
-        help="Only those of this owner (role admin, or a worker with answers).  [default: your own; for an "
-        "administrator, those of every owner]",
-        metavar="NAME",
+    **dict.fromkeys(
+        ("ListAuditEntriesRequest.owner", "ListCallbacksRequest.owner", "ListOwnerCallsRequest.owner"),
+        _Better(
+            help="Only those of this owner (role admin, or a worker with answers).  [default: your own; for an "
+            "administrator, those of every owner]",
+            metavar="NAME",
+        ),
     ),
     "ListActivitiesRequest.owner": _Better(
         help="Count the open callbacks of this owner (role admin, or a worker with answers).  [default: your own]",
@@ -273,7 +276,8 @@ def _options(leaf: _Leaf, named: Mapping[str, str], *, is_partial: bool) -> Iter
     if field.kind in _FORMS and "1h" not in text:
         text += _FORMS[field.kind]
     text += " Can be repeated." if is_multiple else ""
-    text += f"  [default: {field.default}]" if field.default and not is_partial else ""
+    if field.default and not is_partial and "[default" not in text:
+        text += f"  [default: {field.default}]"
     text = re.sub("`[a-z_]+`", lambda found: named.get(found[0], found[0]), text)
     settings: dict[str, Any] = {
         "metavar": better.metavar or _METAVARS.get(field.kind),

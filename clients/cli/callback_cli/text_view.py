@@ -5,7 +5,8 @@
 2. Everything from outside is printed as plain text. Control characters, and characters that reverse or hide others, are
    shown as escapes, so that a recorded call cannot manipulate a terminal.
 3. Each field of a callback or a call has its line, in the order of the contract and with its name in words. `_SAID` has
-   the lines that say it better. What is empty, or as it is by default, is left out.
+   the lines that say it better. What is empty, or as it is by default, is left out. A secret that no line or section
+   is for is masked.
 """
 
 import json
@@ -42,6 +43,7 @@ from callback import (
     ResponseType,
     Statistics,
 )
+from callback.masking import MASK
 from callback_cli._contract import MESSAGES
 from callback_cli.fields import Field
 
@@ -484,6 +486,8 @@ def _failure(value: Call | Delivery) -> str:
 
 
 _SAID: Mapping[str, Callable[[Any], str | Text]] = {
+    "GeneratedCallback.url": attrgetter("url"),
+    "GeneratedCallback.state": attrgetter("state"),
     "Callback.status": lambda value: _styled(_status(value), value.status),
     "Callback.state_query_parameter": lambda value: _kind(value.state_query_parameter),
     "Callback.call_count": lambda value: _mode(value),
@@ -534,6 +538,8 @@ def _label(field: Field) -> str:
 
 def _shown(field: Field, value: Any) -> str:
     """Return the value of a field as text. Empty: it is empty, or as it is by default."""
+    if field.is_secret and value:
+        return MASK
     match value:
         case bool():
             return "yes" if value else ""
