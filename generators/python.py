@@ -28,7 +28,7 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     """
     client = PACKAGE / "client"
     values = Values(contract, set(re.findall(r"class (\w+)Behavior", (PACKAGE / "_behavior.py").read_text())))
-    methods = methods_module(values, _errors())
+    methods = methods_module(values, _errors(contract))
     by_hand = ("transport", "client")
     return {
         **_stubs(files),
@@ -45,9 +45,12 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     }
 
 
-def _errors() -> dict[str, str]:
-    """Return the name of the class of errors for each reason that has one."""
-    return dict(re.findall(r"ErrorReason\.(\w+): (\w+),", (PACKAGE / "_errors.py").read_text()))
+def _errors(contract: Contract) -> dict[str, str]:
+    """Return the name of the class of errors of each reason: its own, that of its gRPC code, or that of all errors."""
+    classes = dict(re.findall(r"(?:ErrorReason|StatusCode)\.(\w+): (\w+),", (PACKAGE / "_errors.py").read_text()))
+    return {
+        each.word: classes.get(each.word) or classes.get(each.grpc_code, "CallbackError") for each in contract.reasons
+    }
 
 
 def _formatted(source: str) -> bytes:

@@ -29,7 +29,7 @@ def methods_module(values: Values, errors: Mapping[str, str]) -> str:
 
     Args:
         values: The values of the client.
-        errors: The name of the class of errors for each reason that has one.
+        errors: The name of the class of errors of each reason.
     """
     return "\n".join(_Methods(values, errors).lines()) + "\n"
 
@@ -208,7 +208,7 @@ class _Methods:
         return re.sub(r"\s*\bRequired\.", "", self._values.text(field.comment, field.name, field.unset))
 
     def _raised(self, method: Method) -> list[tuple[str, str]]:
-        """Return each class of errors, and when it is raised: one without a class of its own is a `CallbackError`."""
+        """Return each class of errors, and when it is raised."""
         listed = re.search(r"Fails with ([^.]*)\.", method.comment)
         reasons = re.findall(r"[A-Z_]{3,}", listed[1]) if listed else []
         if "Needs the role" in method.comment and "ROLE_MISSING" not in reasons:
@@ -216,7 +216,7 @@ class _Methods:
         found: dict[str, list[str]] = {}
         for each in reasons:
             said = self._values.text(first_sentence(self._reasons[each].comment), self._reasons[each].name)
-            found.setdefault(self._errors.get(each, "CallbackError"), []).append(said)
+            found.setdefault(self._errors[each], []).append(said)
         return [(name, " Or: ".join(said)) for name, said in found.items()]
 
 

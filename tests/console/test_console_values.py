@@ -41,6 +41,7 @@ from callback import (
     Page,
     Prompt,
     Query,
+    RefusalCount,
     Response,
     ResponseType,
     Statistics,
@@ -256,7 +257,7 @@ def minute(number, seconds, *outcomes, refusals=None, work=None):
         start_time=datetime(2026, 11, 27, 4, number, tzinfo=UTC),
         duration=timedelta(seconds=seconds),
         outcomes=tuple(OutcomeCount(status=each[0], failure=each[1], count=each[2]) for each in outcomes),
-        refusals=refusals or {},
+        refusals=tuple(RefusalCount(reason=reason, count=count) for reason, count in (refusals or {}).items()),
         stages=(),
         work=work,
     )

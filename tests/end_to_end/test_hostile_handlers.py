@@ -17,7 +17,10 @@ from callback.v1 import callback_pb2 as resources
 
 PLATFORM = "https://platform.example"
 CASES = {
-    "response": (Response(b"own", 201, {"X-Own": "1"}, "/unused"), (2, "/unused", 201, [("X-Own", "1")], b"own")),
+    "response": (
+        Response(b"own", 201, {"X-Own": "1"}, redirect_url="/unused"),
+        (2, "/unused", 201, [("X-Own", "1")], b"own"),
+    ),
     "redirect": (Redirect("/page"), (1, "/page", None, [], b"")),
     "nowhere": (Redirect(), (1, None, None, [], b"")),
 }

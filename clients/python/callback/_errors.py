@@ -214,6 +214,7 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.ISSUER_UNAVAILABLE: UnavailableError,
 }
 _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     # A proxy between client and server can refuse too, without a reason of the server.

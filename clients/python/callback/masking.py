@@ -77,16 +77,22 @@ def masked(call: Call, state_query_parameter: str) -> Call:
     def hide_parameters(text: str) -> str:
         return hide("&".join(_masked_piece(piece, is_secret) for piece in text.split("&")))
 
-    def hide_field(name: str, value: Any) -> Any:
-        if isinstance(value, Query):
-            return Query((name, MASK if is_secret(name) else hide(each)) for name, each in value.pairs)
-        if name == "query_string":
-            return hide_parameters(value)
-        if name == "body" and is_form:
-            return hide_parameters(value.decode("latin-1")).encode("latin-1")
+    def hide_parameters_in(value: Any) -> Any:
+        """Mask a secret, which is or can have parameters."""
+        match value:
+            case Query():
+                return Query((name, MASK if is_secret(name) else hide(each)) for name, each in value.pairs)
+            case str():
+                return hide_parameters(value)
+            case bytes() if is_form:
+                return hide_parameters(value.decode("latin-1")).encode("latin-1")
         return _hidden_value(value, hide)
 
-    return replace(call, **{each.name: hide_field(each.name, getattr(call, each.name)) for each in fields(call)})
+    found = {}
+    for each in fields(call):
+        value = getattr(call, each.name)
+        found[each.name] = _hidden_value(value, hide) if each.repr else hide_parameters_in(value)
+    return replace(call, **found)
 
 
 def masked_response(response: Response, hide: Callable[[str], str] | None = None) -> Response:

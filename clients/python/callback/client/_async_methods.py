@@ -647,8 +647,8 @@ class AsyncMethods(AsyncTransport):
         """Stream an event for each change of a case or call that the principal of the request sees.
 
         An administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The
-        events of one case are in order. Then watch again with the last resume token; after WATCH_POSITION_LOST, without
-        a token.
+        events of one case are in order. After an error, watch again with the last resume token; after
+        WATCH_POSITION_LOST, without a token.
 
         Args:
             activity: Selects events of this activity. Default empty: all.
@@ -673,8 +673,8 @@ class AsyncMethods(AsyncTransport):
             WatcherTooSlowError: The watcher reads more slowly than events come.
             TooManyWatchersError: The server process has its maximum number of watchers, in total or of this
                 principal.
-            CallbackError: The server process stops and accepts no new calls, workers or watchers.
-            UnavailableError: The store cannot be reached.
+            UnavailableError: The server process stops and accepts no new calls, workers or watchers. Or: The store
+                cannot be reached.
         """
         request = callbacks_service_pb2.WatchCallsRequest(
             callback_activity=checks.text("activity", activity),
@@ -694,9 +694,9 @@ class AsyncMethods(AsyncTransport):
     ) -> None:
         """Pause the deliveries of an activity until `resume_activity`.
 
-        Those of ACK mode, of fallbacks, of replays and of notifications. No attempt starts after this response;
-        attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be declared
-        in the configuration. At most 1,000 activities are paused at a time. Needs the role `admin`.
+        Deliveries are those of ACK mode, of fallbacks, of replays and of notifications. No attempt starts after this
+        response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+        declared in the configuration. At most 1,000 activities are paused at a time. Needs the role `admin`.
 
         Args:
             activity: The activity. `record` and `form` are refused: their calls are never delivered.
@@ -860,10 +860,10 @@ class AsyncMethods(AsyncTransport):
         *,
         timeout: float | None = None,
     ) -> tuple[Finding, ...]:
-        """Check the server that responds.
+        """Check the server that responds, as `callback doctor` does on its machine.
 
-        Its files, certificates and principals, the store, and the targets of its activities, as `callback doctor` does
-        on its machine. The findings are at most a minute old. Needs the role `admin`.
+        Its files, certificates and principals, the store, and the targets of its activities. The findings are at most a
+        minute old. Needs the role `admin`.
 
         Args:
             timeout: Timeout in seconds. Default: that of the client.

@@ -180,6 +180,10 @@ class AsyncTransport:
 class AsyncCallWatch(AsyncIterator[CallEvent]):
     """An iterator over the events of a watch, in order for each case. `watch_calls` returns it.
 
+        async with client.watch_calls(activity="order-paid") as watch:
+            async for event in watch:
+                print(event.type, event.case_id)
+
     Inside an `async with` block, the watch misses no event that happens after the start of the block. If the connection
     breaks, or the watch is too slow for the server, it reconnects and continues from its position without a gap.
 

@@ -634,8 +634,8 @@ class Methods(Transport):
         """Stream an event for each change of a case or call that the principal of the request sees.
 
         An administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The
-        events of one case are in order. Then watch again with the last resume token; after WATCH_POSITION_LOST, without
-        a token.
+        events of one case are in order. After an error, watch again with the last resume token; after
+        WATCH_POSITION_LOST, without a token.
 
         Args:
             activity: Selects events of this activity. Default empty: all.
@@ -660,8 +660,8 @@ class Methods(Transport):
             WatcherTooSlowError: The watcher reads more slowly than events come.
             TooManyWatchersError: The server process has its maximum number of watchers, in total or of this
                 principal.
-            CallbackError: The server process stops and accepts no new calls, workers or watchers.
-            UnavailableError: The store cannot be reached.
+            UnavailableError: The server process stops and accepts no new calls, workers or watchers. Or: The store
+                cannot be reached.
         """
         request = callbacks_service_pb2.WatchCallsRequest(
             callback_activity=checks.text("activity", activity),
@@ -681,9 +681,9 @@ class Methods(Transport):
     ) -> None:
         """Pause the deliveries of an activity until `resume_activity`.
 
-        Those of ACK mode, of fallbacks, of replays and of notifications. No attempt starts after this response;
-        attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be declared
-        in the configuration. At most 1,000 activities are paused at a time. Needs the role `admin`.
+        Deliveries are those of ACK mode, of fallbacks, of replays and of notifications. No attempt starts after this
+        response; attempts that run continue. Calls whose caller waits are not paused. The activity does not have to be
+        declared in the configuration. At most 1,000 activities are paused at a time. Needs the role `admin`.
 
         Args:
             activity: The activity. `record` and `form` are refused: their calls are never delivered.
@@ -842,10 +842,10 @@ class Methods(Transport):
         *,
         timeout: float | None = None,
     ) -> tuple[Finding, ...]:
-        """Check the server that responds.
+        """Check the server that responds, as `callback doctor` does on its machine.
 
-        Its files, certificates and principals, the store, and the targets of its activities, as `callback doctor` does
-        on its machine. The findings are at most a minute old. Needs the role `admin`.
+        Its files, certificates and principals, the store, and the targets of its activities. The findings are at most a
+        minute old. Needs the role `admin`.
 
         Args:
             timeout: Timeout in seconds. Default: that of the client.

@@ -265,8 +265,8 @@ class CallbacksServiceServicer(object):
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
         administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
         of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. Then watch again with the last resume token; after
-        WATCH_POSITION_LOST, without a token.
+        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. After an error, watch again with the last resume token;
+        after WATCH_POSITION_LOST, without a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

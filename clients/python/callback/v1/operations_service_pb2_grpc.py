@@ -82,9 +82,9 @@ class OperationsServiceServicer(object):
     """
 
     def PauseActivity(self, request, context):
-        """PauseActivity pauses the deliveries of an activity until ResumeActivity: those of ACK mode, of fallbacks, of replays
-        and of notifications. No attempt starts after this response; attempts that run continue. Calls whose caller waits
-        are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+        """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
+        fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
+        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
         time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -124,8 +124,8 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFindings(self, request, context):
-        """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-        its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+        """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
+        principals, the store, and the targets of its activities. The findings are at most a minute old. Needs the role
         `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

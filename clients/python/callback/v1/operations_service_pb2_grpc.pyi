@@ -40,9 +40,9 @@ class OperationsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.PauseActivityRequest, _operations_service_pb2.PauseActivityResponse]
-    """PauseActivity pauses the deliveries of an activity until ResumeActivity: those of ACK mode, of fallbacks, of replays
-    and of notifications. No attempt starts after this response; attempts that run continue. Calls whose caller waits
-    are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+    """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
+    fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
+    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
     time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]
@@ -60,8 +60,8 @@ class OperationsServiceStub:
     `admin`. Fails with STORE_UNAVAILABLE.
     """
     ListFindings: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListFindingsRequest, _operations_service_pb2.ListFindingsResponse]
-    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+    """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
+    principals, the store, and the targets of its activities. The findings are at most a minute old. Needs the role
     `admin`.
     """
 
@@ -77,9 +77,9 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PauseActivity: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.PauseActivityRequest, _operations_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
-    """PauseActivity pauses the deliveries of an activity until ResumeActivity: those of ACK mode, of fallbacks, of replays
-    and of notifications. No attempt starts after this response; attempts that run continue. Calls whose caller waits
-    are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+    """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
+    fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
+    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
     time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
@@ -97,8 +97,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     `admin`. Fails with STORE_UNAVAILABLE.
     """
     ListFindings: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListFindingsRequest, _operations_service_pb2.ListFindingsResponse]  # type: ignore[assignment]
-    """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-    its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+    """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
+    principals, the store, and the targets of its activities. The findings are at most a minute old. Needs the role
     `admin`.
     """
 
@@ -117,9 +117,9 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.PauseActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.PauseActivityResponse, _abc.Awaitable[_operations_service_pb2.PauseActivityResponse]]:
-        """PauseActivity pauses the deliveries of an activity until ResumeActivity: those of ACK mode, of fallbacks, of replays
-        and of notifications. No attempt starts after this response; attempts that run continue. Calls whose caller waits
-        are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
+        """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
+        fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
+        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
         time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
         """
 
@@ -167,8 +167,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ListFindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ListFindingsResponse, _abc.Awaitable[_operations_service_pb2.ListFindingsResponse]]:
-        """ListFindings checks the server that responds: its files, certificates and principals, the store, and the targets of
-        its activities, as `callback doctor` does on its machine. The findings are at most a minute old. Needs the role
+        """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
+        principals, the store, and the targets of its activities. The findings are at most a minute old. Needs the role
         `admin`.
         """
 
