@@ -1,7 +1,7 @@
 """What the command line has from the contract: the fields of all messages of its services, for options and texts.
 
 Only fields of requests have a help text, and only the words of their enums are choices. Everything else of an option is
-in `callback_cli.fields`.
+in `callback_cli.request_options`.
 """
 
 import re

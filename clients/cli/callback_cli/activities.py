@@ -75,7 +75,4 @@ statistics = read_command(
 
 
 def _show(connection: Connection, activity: str, outcome: str, *, paused: bool) -> None:
-    if connection.as_json:
-        connection.print_json({"callbackActivity": activity, "paused": paused})
-    else:
-        click.echo(f"{activity} {outcome}.")
+    connection.show({"callbackActivity": activity, "paused": paused}, lambda _: click.echo(f"{activity} {outcome}."))

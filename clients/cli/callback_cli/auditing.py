@@ -98,10 +98,7 @@ def _verify(connection: Connection, head: Path | None, export_head: Path | None)
     kept = () if head is None else _read_heads(head)
     chains = connection.run(lambda client: client.verify_audit(kept))
     problems = [problem for chain in chains for problem in chain.problems]
-    if connection.as_json:
-        connection.print_json(chains)
-    else:
-        TextView().audit_chains(chains)
+    connection.show(chains, TextView().audit_chains)
     if export_head is not None:
         if any(problem.kind not in _UNPROVEN for problem in problems):
             click.echo(f"Error: {export_head} was not written: it would prove what is wrong.", err=True)
@@ -115,7 +112,7 @@ def _read_heads(path: Path) -> Sequence[AuditHead]:
     """Return the heads in a file. Raises click.UsageError."""
     try:
         heads = json.loads(path.read_text("utf-8"))["heads"]
-        return [AuditHead(chain=each["chain"], sequence=each["sequence"], digest=each["digest"]) for each in heads]
+        return [AuditHead.from_dict(each) for each in heads]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise click.UsageError(f"{path} is no file of --export-head: {error}") from error
 

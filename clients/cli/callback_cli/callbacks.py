@@ -52,12 +52,9 @@ def generate(connection: Connection, *, values: dict[str, Any]) -> None:
     logging.getLogger("callback.client").addHandler(logging.NullHandler())  # the output has the warnings
     activity, response = values.pop("activity"), values.pop("response")
     value = connection.run(lambda client: client.generate_callback_url(activity, response, **values))
-    if connection.as_json:
-        connection.print_json(value)
-    else:
-        TextView().value(value)
-        for warning in value.warnings:
-            click.echo(f"Warning: {warning.text}", err=True)
+    connection.show(value, TextView().value)
+    for warning in () if connection.as_json else value.warnings:
+        click.echo(f"Warning: {warning.text}", err=True)
 
 
 @click.command(
@@ -86,7 +83,6 @@ def list_callbacks(
     reason: CallFailure | None,
     waiting: bool,
     limit: int,
-    show_secrets: bool | None,
 ) -> None:
     """List callbacks with the status of their newest call, newest first.
 
@@ -103,7 +99,6 @@ def list_callbacks(
         more = show_calls(
             connection,
             lambda client: owner_calls_of(client, owners_of(client, owner), CallFilter.WAITING),
-            show_secrets=show_secrets,
             limit=limit,
         )
     else:
@@ -118,18 +113,12 @@ def list_callbacks(
                 return cases
             return (each for each, calls in calls_of(client, cases) if calls and has_failed_for(calls[0], reason))
 
-        more = _show_list(connection, found, show_secrets=show_secrets, limit=limit)
+        more = _show_list(connection, found, limit=limit)
     if more:
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
-def _show_list(
-    connection: Connection,
-    found: Callable[[CallbackClient], Iterator[Callback]],
-    *,
-    show_secrets: bool | None,
-    limit: int,
-) -> bool:
+def _show_list(connection: Connection, found: Callable[[CallbackClient], Iterator[Callback]], *, limit: int) -> bool:
     """Print callbacks up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> tuple[list[Callback], dict[str, Call]]:
@@ -137,11 +126,8 @@ def _show_list(
         return shown, {} if connection.as_json else newest_calls(client, shown[:limit])
 
     values, newest = connection.run(first)
-    shown = [_masked(each) if connection.masks_secrets(show_secrets) else each for each in values[:limit]]
-    if connection.as_json:
-        connection.print_json(shown)
-    else:
-        TextView().callbacks(shown, newest, datetime.now(UTC))
+    shown = [_masked(each) if connection.masks_secrets else each for each in values[:limit]]
+    connection.show(shown, lambda found: TextView().callbacks(found, newest, datetime.now(UTC)))
     return len(values) > limit
 
 
@@ -149,9 +135,9 @@ def _show_list(
 @click.argument("case_id", metavar="CASE")
 @options.show_secrets
 @with_connection
-def get(connection: Connection, *, case_id: str, show_secrets: bool | None) -> None:
+def get(connection: Connection, *, case_id: str) -> None:
     """Show a callback, with its response."""
-    _show(connection, lambda client: client.get_callback(case_id), show_secrets)
+    _show(connection, lambda client: client.get_callback(case_id))
 
 
 @click.command(
@@ -173,14 +159,7 @@ def get(connection: Connection, *, case_id: str, show_secrets: bool | None) -> N
 )
 @options.show_secrets
 @with_connection
-def set_response(
-    connection: Connection,
-    *,
-    case_id: str,
-    values: dict[str, Any],
-    reset: tuple[str, ...],
-    show_secrets: bool | None,
-) -> None:
+def set_response(connection: Connection, *, case_id: str, values: dict[str, Any], reset: tuple[str, ...]) -> None:
     """Change the response of a callback.
 
     Attributes that are not given stay as they are, including the type. Headers are replaced as a whole. A call
@@ -193,7 +172,7 @@ def set_response(
     for name, attribute in zip(reset, attributes, strict=True):
         if getattr(response, attribute) is not None:
             raise click.UsageError(f"--{name} and --reset {name} cannot be combined.")
-    _show(connection, lambda client: client.set_response(case_id, response, reset=attributes), show_secrets)
+    _show(connection, lambda client: client.set_response(case_id, response, reset=attributes))
 
 
 @click.command(
@@ -209,9 +188,7 @@ def set_response(
 @request_options("AnswerCallRequest", is_partial=True)
 @options.show_secrets
 @with_connection
-def answer(
-    connection: Connection, *, call_id: str, reject: bool, values: dict[str, Any], show_secrets: bool | None
-) -> None:
+def answer(connection: Connection, *, call_id: str, reject: bool, values: dict[str, Any]) -> None:
     """Answer a held call, as a handler would.
 
     Given attributes override the response of the callback. With --reject the caller receives only the given attributes,
@@ -222,7 +199,7 @@ def answer(
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} cannot be combined.")
     decision = Reject(**values) if reject else Accept(**values)
-    show_call(connection, lambda client: client.answer_call(call_id, decision), show_secrets=show_secrets)
+    show_call(connection, lambda client: client.answer_call(call_id, decision))
 
 
 @click.command(
@@ -237,9 +214,7 @@ def answer(
 @request_options("ResolveCallbackRequest", is_partial=True)
 @options.show_secrets
 @with_connection
-def resolve(
-    connection: Connection, *, case_id: str, reject: bool, values: dict[str, Any], show_secrets: bool | None
-) -> None:
+def resolve(connection: Connection, *, case_id: str, reject: bool, values: dict[str, Any]) -> None:
     """Give a callback that holds calls its answer, once.
 
     The calls that are held now get the answer, and so does each later call, at once. Given attributes override the
@@ -247,7 +222,7 @@ def resolve(
     a callback that is retryable then rejects only the calls that are held now.
     """
     answer = Reject(**values) if reject else Accept(**values)
-    _show(connection, lambda client: client.resolve_callback(case_id, answer), show_secrets)
+    _show(connection, lambda client: client.resolve_callback(case_id, answer))
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback extend CASE --ttl 7d"))
@@ -261,25 +236,25 @@ def resolve(
 )
 @options.show_secrets
 @with_connection
-def extend(connection: Connection, *, case_id: str, ttl: timedelta, show_secrets: bool | None) -> None:
+def extend(connection: Connection, *, case_id: str, ttl: timedelta) -> None:
     """Set another time at which a callback expires, later or earlier than before.
 
     A closed callback stays closed. Reminders come at their times all the same.
     """
     expire_time = datetime.now(UTC) + ttl
-    _show(connection, lambda client: client.extend_callback(case_id, expire_time), show_secrets)
+    _show(connection, lambda client: client.extend_callback(case_id, expire_time))
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback close CASE"))
 @click.argument("case_id", metavar="CASE")
 @options.show_secrets
 @with_connection
-def close(connection: Connection, *, case_id: str, show_secrets: bool | None) -> None:
+def close(connection: Connection, *, case_id: str) -> None:
     """Close a callback immediately: its URL accepts no more calls.
 
     Running calls continue, and their callers get a response. Closing a closed callback has no effect.
     """
-    _show(connection, lambda client: client.close_callback(case_id), show_secrets)
+    _show(connection, lambda client: client.close_callback(case_id))
 
 
 @click.command(cls=ServerCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
@@ -298,21 +273,14 @@ def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
             raise click.UsageError("There is no terminal to ask for confirmation. Use --yes to erase.")
         click.confirm(f"Erase the recorded content of the calls of {case_id}?", abort=True, err=True)
     count = connection.run(lambda client: client.erase_calls(case_id))
-    if connection.as_json:
-        connection.print_json({"erasedCallCount": count})
-    else:
-        click.echo(f"Erased the recorded content of {count} call{'' if count == 1 else 's'}.")
+    text = f"Erased the recorded content of {count} call{'' if count == 1 else 's'}."
+    connection.show({"erasedCallCount": count}, lambda _: click.echo(text))
 
 
-def _show(connection: Connection, operation: Callable[[CallbackClient], Callback], show_secrets: bool | None) -> None:
+def _show(connection: Connection, operation: Callable[[CallbackClient], Callback]) -> None:
     """Request a callback, and print it."""
     value = connection.run(operation)
-    if connection.masks_secrets(show_secrets):
-        value = _masked(value)
-    if connection.as_json:
-        connection.print_json(value)
-    else:
-        TextView().callback(value)
+    connection.show(_masked(value) if connection.masks_secrets else value, TextView().callback)
 
 
 def _masked(value: Callback) -> Callback:

@@ -64,7 +64,6 @@ def list_calls(
     values: dict[str, Any],
     since: datetime | None,
     limit: int,
-    show_secrets: bool | None,
 ) -> None:
     """List recorded calls, newest first: those of a callback, or of the 10,000 newest callbacks that match.
 
@@ -99,7 +98,7 @@ def list_calls(
         chosen = [call for _, calls in found for call in calls if is_chosen(call)]
         return iter(sorted(chosen, key=lambda each: each.start_time, reverse=True))
 
-    if show_calls(connection, listed, show_secrets=show_secrets, limit=limit):
+    if show_calls(connection, listed, limit=limit):
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
@@ -107,12 +106,12 @@ def list_calls(
 @click.argument("call_id", metavar="CALL")
 @options.show_secrets
 @with_connection
-def get_call(connection: Connection, *, call_id: str, show_secrets: bool | None) -> None:
+def get_call(connection: Connection, *, call_id: str) -> None:
     """Show a recorded call: its request, its response, and its delivery.
 
     JSON has every byte. On a terminal, states and credentials in it are masked as ***, as in text.
     """
-    show_call(connection, lambda client: client.get_call(call_id), show_secrets=show_secrets)
+    show_call(connection, lambda client: client.get_call(call_id))
 
 
 @click.command(
@@ -186,9 +185,7 @@ def watch(connection: Connection, *, values: dict[str, Any]) -> None:
 )
 @options.show_secrets
 @with_connection
-def wait(
-    connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None, show_secrets: bool | None
-) -> None:
+def wait(connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None) -> None:
     """Wait for the next call of a callback, and show it.
 
     It waits until the call has ended, shows it like `callback call`, and exits with code 0. It exits with code 124
@@ -211,32 +208,20 @@ def wait(
         message = f"no call {number + 1} of {case_id} within {seconds:g} s"
         click.echo(errors.timed_out(message, as_json=connection.as_json), err=True)
         raise click.exceptions.Exit(errors.EXIT_TIMED_OUT) from None
-    if connection.masks_secrets(show_secrets):
-        call = masked(call, callback.state_query_parameter)
-    _show(connection, call, callback.activity)
+    _show(connection, call, callback)
 
 
-def show_call(
-    connection: Connection, operation: Callable[[CallbackClient], Call], *, show_secrets: bool | None
-) -> None:
+def show_call(connection: Connection, operation: Callable[[CallbackClient], Call]) -> None:
     """Request a call, and print it."""
 
-    def one(client: CallbackClient) -> tuple[Call, str]:
+    def one(client: CallbackClient) -> tuple[Call, Callback]:
         call = operation(client)
-        case = client.get_callback(call.case_id)
-        is_masked = connection.masks_secrets(show_secrets)
-        return masked(call, case.state_query_parameter) if is_masked else call, case.activity
+        return call, client.get_callback(call.case_id)
 
     _show(connection, *connection.run(one))
 
 
-def show_calls(
-    connection: Connection,
-    operation: Callable[[CallbackClient], Iterator[Call]],
-    *,
-    show_secrets: bool | None,
-    limit: int,
-) -> bool:
+def show_calls(connection: Connection, operation: Callable[[CallbackClient], Iterator[Call]], *, limit: int) -> bool:
     """Request calls, print them up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
@@ -246,20 +231,15 @@ def show_calls(
             with suppress(NotFoundError):  # it was dropped since it was listed
                 cases[case] = client.get_callback(case)
         found = [each for each in found if each.case_id in cases]
-        if connection.masks_secrets(show_secrets):
+        if connection.masks_secrets:
             found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
         return found, cases
 
     values, cases = connection.run(first)
-    if connection.as_json:
-        connection.print_json(values[:limit])
-    else:
-        TextView().calls(values[:limit], cases, datetime.now(UTC))
+    connection.show(values[:limit], lambda shown: TextView().calls(shown, cases, datetime.now(UTC)))
     return len(values) > limit
 
 
-def _show(connection: Connection, call: Call, activity: str) -> None:
-    if connection.as_json:
-        connection.print_json(call)
-    else:
-        TextView().call(call, activity)
+def _show(connection: Connection, call: Call, callback: Callback) -> None:
+    shown = masked(call, callback.state_query_parameter) if connection.masks_secrets else call
+    connection.show(shown, lambda each: TextView().call(each, callback.activity))

@@ -185,7 +185,7 @@ show_secrets = click.option(
     help="Show recorded states, cookies and other credentials, or mask them as ***.  [default: mask them, except in "
     "JSON for a file or a program]",
 )
-"""The option that decides whether secrets are masked; None if it is not given. See `Connection.masks_secrets`."""
+"""The option that decides whether secrets are masked. `Connection` has it."""
 
 FAILED = (CallStatus.FAILED, CallStatus.INTERRUPTED, CallStatus.NOT_STARTED)
 """The statuses of `--failed`."""

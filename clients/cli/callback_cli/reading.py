@@ -1,5 +1,6 @@
 """Commands that read: one for each RPC that returns a resource or a list, from the description of the contract."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -42,10 +43,7 @@ def read_command(
     @with_connection
     def command(connection: Connection, *, values: dict[str, Any], **ids: str) -> None:
         found = connection.run(lambda client: read(client, values | ids))
-        if connection.as_json:
-            connection.print_json(found)
-        else:
-            show(TextView(), found)
+        connection.show(found, functools.partial(show, TextView()))
 
     command.params[:0] = arguments
     return command

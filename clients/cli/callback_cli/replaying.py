@@ -36,13 +36,7 @@ _PROGRESS_S = 1.0
 @options.show_secrets
 @with_connection
 def replay(
-    connection: Connection,
-    *,
-    call_id: str,
-    values: dict[str, Any],
-    since: datetime | None,
-    dry_run: bool,
-    show_secrets: bool | None,
+    connection: Connection, *, call_id: str, values: dict[str, Any], since: datetime | None, dry_run: bool
 ) -> None:
     """Run the handler of a recorded call again, or of all dead calls of an activity.
 
@@ -59,7 +53,7 @@ def replay(
     if call_id:
         if since or owner or dry_run:
             raise click.UsageError("--since, --owner and --dry-run require --activity.")
-        show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
+        show_call(connection, lambda client: client.replay_call(call_id))
         return
     owners = connection.run(lambda client: search.owners_of(client, owner))
     with connection.reporting():
@@ -90,10 +84,8 @@ async def _replay_all(
             replayed, refused, problem = replayed + running.replayed, refused + running.refused, running.error
             if problem:
                 break
-    if connection.as_json:
-        connection.print_json({"replayedCallCount": replayed, "refusedCallCount": refused})
-    else:
-        click.echo(f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else ""))
+    text = f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else "")
+    connection.show({"replayedCallCount": replayed, "refusedCallCount": refused}, lambda _: click.echo(text))
     if problem:
         click.echo(f"Error: stopped early: {problem}. Run the command again to go on.", err=True)
         raise click.exceptions.Exit(errors.EXIT_REFUSED)

@@ -117,14 +117,8 @@ _ARGUMENTS = {
 }
 """Fields that are arguments of some commands, or have another option there."""
 _METAVARS = {
-    "text": "TEXT",
-    "bytes": "TEXT",
-    "number": "N",
-    "duration": "1h",
-    "time": "TIME",
-    "map": "K=V",
-    "pairs": "K=V",
-}
+    "text": "TEXT", "bytes": "TEXT", "number": "N", "duration": "1h", "time": "TIME", "map": "K=V", "pairs": "K=V",
+}  # fmt: skip
 _FORMS = {"duration": " For example 90s, 15m, 1h or 7d.", "time": " For example 2026-01-31T23:59:59Z."}
 """What is added to a help text."""
 _CALLBACKS: Mapping[str, Callable[..., Any]] = {

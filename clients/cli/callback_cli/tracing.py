@@ -61,12 +61,7 @@ class Group:
 @click.option("--all", "shows_all", is_flag=True, help="Also list what went well.")
 @with_connection
 def trace(
-    connection: Connection,
-    *,
-    given: str,
-    values: dict[str, Any],
-    since: datetime | None,
-    shows_all: bool,
+    connection: Connection, *, given: str, values: dict[str, Any], since: datetime | None, shows_all: bool
 ) -> None:
     """Say why a call or a callback is as it is, or why the callbacks of a customer fail.
 
@@ -167,11 +162,7 @@ def _details(callback: Callback, call: Call | None) -> tuple[str, ...]:
 
 
 def _show_one(
-    connection: Connection,
-    callback: Callback,
-    calls: Sequence[Call],
-    activities: dict[str, Activity],
-    explain: Explain,
+    connection: Connection, callback: Callback, calls: Sequence[Call], activities: dict[str, Activity], explain: Explain
 ) -> None:
     shown: Sequence[Call | None] = calls or (() if callback.call_count else (None,))
     entries = [(call, explain(callback, call), _details(callback, call)) for call in shown]
