@@ -42,8 +42,7 @@ class _Methods:
 
     def lines(self) -> Iterator[str]:
         values = self._values
-        modules = sorted({module_of(values.contract.services[each.service].file) for each in values.methods})
-        names = [*(each.name for each in values.enums), *(each.name for each in values.classes)]
+        modules = sorted({module_of(each.request.file) for each in values.methods})
         yield f'"""Methods of the client that are as the contract has them.\n\n{HEADER}\n"""\n'
         yield "from collections.abc import AsyncIterator, Collection, Mapping"
         yield "from datetime import datetime, timedelta\n"
@@ -51,7 +50,7 @@ class _Methods:
         yield "from callback._conversion import from_timestamp, to_duration, to_timestamp"
         yield f"from callback._converters import {', '.join(values.conversions)}"
         yield f"from callback._enums import {', '.join(each.name for each in values.enums)}"
-        yield f"from callback._values import {', '.join(names[len(values.enums) :])}"
+        yield f"from callback._values import {', '.join(each.name for each in values.classes)}"
         yield "from callback.client import _async_grpc as grpc_io"
         yield "from callback.client._arguments import message"
         yield "from callback.client._async_transport import AsyncCallWatch, AsyncTransport"
@@ -126,7 +125,7 @@ class _Methods:
             return f"Collection[{self._values.one_type(field)}]"
         if field.kind == "map":
             return "Mapping[str, str] | None"
-        return self._values.one_type(field) + ("" if field.is_required or field.kind == "scalar" else " | None")
+        return self._values.one_type(field) + ("" if field.is_required or _has_zero(field) else " | None")
 
     def _argument_default(self, field: Field) -> str:
         if field.is_repeated:
@@ -135,7 +134,7 @@ class _Methods:
 
     def _request(self, method: Method) -> Iterator[str]:
         """Yield the lines that make the request."""
-        yield f"        request = {module_of(method_file(self._values, method))}.{method.request.name}("
+        yield f"        request = {module_of(method.request.file)}.{method.request.name}("
         for each in method.request.fields:
             yield f"            {each.name}={self._argument(each)},"
         yield "        )"
@@ -148,7 +147,8 @@ class _Methods:
         if field.is_repeated:
             return f"[{self._one_argument(field, 'each')} for each in {name}]"
         one = self._one_argument(field, name)
-        return one if field.is_required or field.kind in ("scalar", "enum") else f"None if {name} is None else {one}"
+        takes_it = field.is_required or field.kind == "enum" or _has_zero(field)
+        return one if takes_it else f"None if {name} is None else {one}"
 
     def _one_argument(self, field: Field, given: str) -> str:
         name, kind = field.short_name, self._values.one_type(field)
@@ -199,8 +199,10 @@ class _Methods:
         described.append(("timeout", _TIMEOUTS.get(method.name) or _TIMEOUTS.get(kind, _TIMEOUTS[""])))
         for name, words in described:
             yield from _entry(name, words)
-        yield "\n        Raises:"
-        for name, words in self._raised(method):
+        raised = self._raised(method)
+        if raised:
+            yield "\n        Raises:"
+        for name, words in raised:
             yield from _entry(name, words)
         yield '        """'
 
@@ -220,9 +222,9 @@ class _Methods:
         return [(name, " Or: ".join(said)) for name, said in found.items()]
 
 
-def method_file(values: Values, method: Method) -> str:
-    """Return the file of the service of an RPC."""
-    return values.contract.services[method.service].file
+def _has_zero(field: Field) -> bool:
+    """Return whether a field that is not set is zero or empty, and not None."""
+    return field.kind == "scalar" and not field.is_optional
 
 
 def _is_list(method: Method) -> bool:
@@ -246,7 +248,7 @@ def _entry(name: str, words: str) -> list[str]:
 def _imperative(text: str) -> str:
     """Return a sentence that begins with a verb in the third person as an imperative: `closes …` is `Close …`."""
     verb, _, rest = text.partition(" ")
-    for ending, base in (("ies", "y"), ("ches", "ch"), ("oes", "o"), ("s", "")):
+    for ending, base in (("ies", "y"), ("ches", "ch"), ("sses", "ss"), ("oes", "o"), ("s", "")):
         if verb.endswith(ending):
             verb = verb.removesuffix(ending) + base
             break

@@ -1,5 +1,6 @@
 """The values of the Python client: enums, dataclasses, and the conversions between them and messages."""
 
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ _HEADERS = "ResponseHeaders"
 _CHOICES = {"PromptChoice": ("value", "label")}
 """Messages that are, repeated, a mapping from the first field to the second."""
 _PARTS = {*_PAIRS, *_CHOICES, _HEADERS, "ResponseHeader"}
-_SCALARS = {"string": "str", "bytes": "bytes", "bool": "bool", "int32": "int", "int64": "int"}
+_SCALARS = {"string": "str", "bytes": "bytes", "bool": "bool", "int32": "int", "int64": "int", "uint64": "int"}
 _TIMES = {"Timestamp": "datetime", "Duration": "timedelta"}
 _ZEROS = {"str": '""', "bytes": 'b""', "bool": "False", "int": "0"}
 _DEFAULTS = {
@@ -33,6 +34,8 @@ _DEFAULTS = {
 """Attributes that a server always sets, and that a program which tests a handler need not give."""
 _READ = {(CALL, "deadline"): "local_deadline(message)"}
 """Attributes that take more than one field."""
+_PART_OF_THE_DEADLINE = (CALL, "timeout")
+"""The field that is no attribute: it makes the deadline one by the clock of this machine."""
 _DERIVED = {"verified"}
 """Fields that are a property of the value."""
 _ONLY_OF_CALLS = {"client_address", "response", "verification_profile", "verified", "message_id", "callback_choice"}
@@ -76,11 +79,10 @@ class Values:
         replies = [name for method in methods for name in self._returned(method.response)]
         self._input = set(contract.reachable(*given))
         self._output = set(contract.reachable(*replies, CALL))
-        self._names = {
-            field.name: field.short_name for message in contract.messages.values() for field in message.fields
-        }
+        fields = [field for message in contract.messages.values() for field in message.fields]
+        self._names = {field.name: field.short_name for field in fields if field.short_name != field.name}
         self._names |= {method.name: snake(method.name) for method in methods}
-        self._names |= {message.name: message.value_name for message in contract.messages.values()}
+        self._names |= {each.name: each.value_name for each in contract.messages.values() if is_value(each)}
 
     @staticmethod
     def _returned(response: Message) -> list[str]:
@@ -113,7 +115,7 @@ class Values:
         return list(found.values())
 
     def _classes_of(self, message: Message) -> Iterator[ValueClass]:
-        fields = tuple(each for each in message.fields if (message.name, each.name) != (CALL, "timeout"))
+        fields = tuple(each for each in message.fields if (message.name, each.name) != _PART_OF_THE_DEADLINE)
         call = self.contract.messages[CALL]
         request = tuple(each for each in call.fields if self._is_in_call(each))
         inherited = frozenset(each.short_name for each in request)
@@ -144,14 +146,12 @@ class Values:
             name: The name of the element, with which the comment begins.
             unset: What an unset field stands for. Default: None.
         """
-        text = renamed(statement(comment, name), lambda word: self._renamed(word, name))
+        text = renamed(statement(comment, name), self._renamed)
         text = re.sub(r"^Says (why|who|how|which|what)\b", lambda found: found[1].capitalize(), text)
         text = re.sub(r"\bDefault UNSPECIFIED\b", "Default", text)
         return re.sub(r"\b(UNSPECIFIED|Unset)\b", unset or "None", text).replace("\N{EN DASH}", "-")
 
-    def _renamed(self, word: str, of: str) -> str | None:
-        if word == of and word in self.contract.messages:
-            return None
+    def _renamed(self, word: str) -> str | None:
         parts = [self._names.get(part, part) for part in word.split(".")]
         return ".".join(parts) if parts != word.split(".") else None
 
@@ -259,8 +259,10 @@ class Values:
 
     def type_of(self, field: Field) -> str:
         """Return the type of an attribute."""
-        if field.kind == "map" or field.type in _CHOICES:
+        if field.type in _CHOICES:
             return "Mapping[str, str]"
+        if field.kind == "map":
+            return f"Mapping[str, {self.one_type(field)}]"
         if field.type in _PAIRS:
             return _PAIRS[field.type]
         kind = "Headers" if field.type == _HEADERS else self.one_type(field)
@@ -405,7 +407,7 @@ def constant(name: str) -> str:
 
 def shadowing(name: str) -> str:
     """Return the reason for a parameter that hides a function of Python, as a comment."""
-    return "  # noqa: A002  # the name in the contract" if name in ("type", "filter") else ""
+    return "  # noqa: A002  # the name in the contract" if hasattr(builtins, name) else ""
 
 
 def docstring(text: str, indent: str, *, summary: bool = True) -> list[str]:

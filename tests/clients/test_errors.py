@@ -205,6 +205,12 @@ async def test_contradictory_or_malformed_details_are_ignored(server, client, wr
     assert error.reason == ""
 
 
+async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(server, client):
+    error = await error_of(server, client, Refusal(Code.NOT_FOUND, "WINDOW_NOT_FOUND"))
+    assert type(error) is NotFoundError
+    assert error.reason == "WINDOW_NOT_FOUND"
+
+
 async def test_a_reason_of_another_domain_is_ignored(server, client):
     error = await error_of(server, client, Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND", domain="storage"))
     assert type(error) is CallbackError

@@ -1,5 +1,6 @@
 """States and credentials in a recorded call are masked everywhere, and everything else is unchanged."""
 
+import dataclasses
 import re
 from urllib.parse import unquote_plus
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from support.clients import CALL, CASE, STATE
 
 from callback import Call, CallStatus, Delivery, DeliveryStatus, Headers, Query, Response, masking
-from callback.masking import masked
+from callback.masking import masked, masked_response
 
 OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e"
 FORM = Headers({"content-type": "application/x-www-form-urlencoded; charset=utf-8"})
@@ -228,3 +229,12 @@ def test_a_short_value_is_masked_only_in_its_parameter():
     call = masked(a_call(query=Query({"state": "a", "x": "banana"}), query_string="state=a&x=banana"), "state")
     assert call.query == Query({"state": "***", "x": "banana"})
     assert call.query_string == "state=***&x=banana"
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in dataclasses.fields(Response) if each.name not in {"code", "type"}]
+)
+def test_each_attribute_of_a_response_that_can_hold_a_text_is_masked(name):
+    url = "https://user:hunter2@shop.example"
+    value = {"x-a": url} if name == "headers" else url
+    assert "hunter2" not in str(masked_response(Response(**{name: value})).to_dict(reveal_secrets=True))

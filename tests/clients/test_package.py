@@ -1,8 +1,10 @@
 """Exports, docstrings and imports of the package."""
 
 import ast
+import inspect
 import itertools
 import pickle
+import re
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import pytest
 from support.tree import PACKAGES
 
 import callback
-from callback import _enums, _values
+from callback import _enums, _values, json_form
 from callback.v1 import (
     audit_service_pb2,
     callback_pb2,
@@ -78,6 +80,18 @@ def test_each_enum_and_each_resource_of_the_contract_is_exported():
     parts = {"Header", "QueryParameter", "ResponseHeader", "ResponseHeaders", "PromptChoice"}
     resources = {name for name in messages - parts if not name.endswith(("Request", "Response")) or name == "Response"}
     assert enums | (resources - {"Warning"}) | {"CallbackWarning"} <= set(callback.__all__)
+
+
+@pytest.mark.parametrize("client", [callback.CallbackClient, callback.AsyncCallbackClient])
+@pytest.mark.parametrize("file", FILES[1:])
+def test_each_rpc_has_a_method_that_takes_each_field_of_its_request_or_does_more(client, file):
+    more = {"answer_call": {"response", "verdict", "keep_open", "close", "no_repeat"}, "set_response": {"update_mask"}}
+    more["resolve_callback"] = more["answer_call"]
+    for service in file.DESCRIPTOR.services_by_name.values():
+        for rpc in service.methods:
+            name = re.sub("(?<=[a-z])(?=[A-Z])", "_", rpc.name).lower()
+            fields = {json_form.short_name(field) for field in rpc.input_type.fields} - {"page_token"}
+            assert fields - more.get(name, set()) <= set(inspect.signature(getattr(client, name)).parameters), name
 
 
 def undocumented(place, body):

@@ -135,6 +135,14 @@ def test_a_page_is_a_response_of_that_type():
     assert page != PageResponse("Thank you", "Order 5", "Shop", "/shop")
 
 
+def test_an_attribute_is_given_by_position_or_by_name():
+    assert Redirect("/a") == Redirect(redirect_url="/a")
+    with pytest.raises(TypeError, match="redirect_url is given by position and by name"):
+        Redirect("/a", redirect_url="/b")
+    with pytest.raises(TypeError, match="text is given by position and by name"):
+        PageResponse("heading", "text", text="other")
+
+
 def test_values_are_immutable_and_work_with_replace_and_matching():
     redirect = Redirect("/x", headers={"x-a": "1"})
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -213,14 +213,18 @@ _BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.STORE_UNAVAILABLE: UnavailableError,
     ErrorReason.ISSUER_UNAVAILABLE: UnavailableError,
 }
-_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
+_FOREIGN_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     # A proxy between client and server can refuse too, without a reason of the server.
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
 }
+_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
+    **_FOREIGN_BY_CODE,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+}
+"""The classes for a reason of the server that has no class of its own."""
 
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
@@ -269,7 +273,7 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
             text = f"{target} is not a Callback server of a compatible version: {message}"
         case _:
             text = f"{target}: {message}"
-    return _BY_CODE.get(code, CallbackError)(text, code=code)
+    return _FOREIGN_BY_CODE.get(code, CallbackError)(text, code=code)
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:

@@ -21,7 +21,7 @@ class Redirect(Response):
 
     def __init__(self, redirect_url: str | None = None, /, **attributes: Unpack[ResponseAttributes]) -> None:
         first: ResponseAttributes = {"redirect_url": redirect_url, "type": ResponseType.REDIRECT}
-        super().__init__(**first | attributes)
+        super().__init__(**_joined(first, attributes))
 
 
 class PageResponse(Response):
@@ -59,4 +59,16 @@ class PageResponse(Response):
             "code": code,
             "type": ResponseType.PAGE,
         }
-        super().__init__(**first | attributes)
+        super().__init__(**_joined(first, attributes))
+
+
+def _joined(by_position: ResponseAttributes, by_name: ResponseAttributes) -> ResponseAttributes:
+    """Return the attributes of both.
+
+    Raises:
+        TypeError: An attribute is given twice.
+    """
+    for name in by_name.keys() - {"type"}:
+        if by_position.get(name) is not None:
+            raise TypeError(f"{name} is given by position and by name")
+    return by_position | by_name

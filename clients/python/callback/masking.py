@@ -10,7 +10,7 @@ Percent-encoded occurrences are masked too, as in a URL that contains another UR
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -123,6 +123,10 @@ def _hidden_value(value: Any, hide: Callable[[str], str]) -> Any:
             return Headers((name, MASK if _CREDENTIAL.search(name) else hide(each)) for name, each in value.pairs)
         case Value():
             return _masked_value(value, hide)
+        case tuple():
+            return tuple(_hidden_value(each, hide) for each in value)
+        case Mapping():
+            return {name: _hidden_value(each, hide) for name, each in value.items()}
     return value
 
 

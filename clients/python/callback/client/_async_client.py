@@ -67,8 +67,7 @@ class AsyncCallbackClient(AsyncMethods):
             case_id: The case.
             response: The attributes to replace: each one that is not None, including the type. `Response(type=None, …)`
                 keeps the case's type.
-            reset: Names of attributes to reset to their default: `redirect_url`, `body`, `code`, `headers`,
-                `heading`, `text`, `link_label`, `link_url`.
+            reset: Names of attributes of a `Response`, such as `body`, to reset to their default. All but `type`.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
