@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from generators import go_client, python, typescript
+from generators import command_line, go_client, python, typescript
 from generators.contract import Contract
 from generators.descriptors import ROOT, contract_files, reflected_contract
 from generators.openapi import openapi
@@ -24,6 +24,7 @@ def changed_code(can_generate: Callable[[str], bool]) -> Changes:
     contract = Contract(files)
     fresh = {
         **python.client_files(files, contract),
+        **command_line.client_files(contract),
         ROOT / "server" / "callback_server" / "rpc" / "contract.binpb": reflected_contract(files),
         ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json": _json(openapi(contract)),
     }

@@ -18,6 +18,7 @@ from support.clients import (
     timestamp,
 )
 
+from callback._converters import call_from_proto
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -47,7 +48,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
         *("--remind-after", "3d", "--remind-after", "6d", "--notify", "reminder", "--notify", "expiry"),
     )
-    assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE}
+    assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE, "warnings": []}
     expected = messages.GenerateCallbackUrlRequest(
         callback_activity="order-paid",
         callback_activity_case="1:142:432",
@@ -119,7 +120,7 @@ async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(s
     assert (ran.code, ran.errors) == (0, "Warning: no worker serves it\n")
     assert "expires  2026-12-01" in ran.output
     ran = await callback("generate", "--activity", "late", "--type", "response", "--json")
-    assert ran.json["expireTime"] == "2026-12-01T10:00:00.000Z"
+    assert ran.json["expireTime"] == "2026-12-01T10:00:00Z"
     assert ran.json["warnings"] == [{"reason": "ACTIVITY_NOT_SERVED", "text": "no worker serves it"}]
 
 
@@ -223,13 +224,7 @@ NOTIFICATION = resources.Call(
     delivery=DELIVERY,
 )
 
-NOTIFICATION_JSON = {
-    "callId": NOTIFICATION.call_id,
-    "callbackCaseId": CASE,
-    "reason": "REMINDER",
-    "startTime": "2026-11-25T09:30:15.250Z",
-    "delivery": DELIVERY_JSON,
-}
+NOTIFICATION_JSON = call_from_proto(NOTIFICATION).to_dict(reveal_secrets=True)
 
 
 async def test_get_shows_the_notifications_of_a_callback(server, callback):
@@ -243,7 +238,7 @@ async def test_get_shows_the_notifications_of_a_callback(server, callback):
         [NOTIFICATION_JSON],
     )
     ran = await callback("get", CASE)
-    assert "reminders      after 3600 s\n" in ran.output
+    assert "remind after   1h\n" in ran.output
     assert f"  {NOTIFICATION.call_id}  2026-11-25 09:30:15 UTC  reminder: pending, 3 attempts" in ran.output
 
 
@@ -254,6 +249,7 @@ async def test_call_shows_a_notification_without_a_request(server, callback):
     ran = await callback("call", NOTIFICATION.call_id)
     assert ran.output.startswith(f"Notification {NOTIFICATION.call_id}\n")
     assert "Request" not in ran.output
+    assert "unknown" not in ran.output
 
 
 async def test_replay_prints_the_call_with_its_delivery(server, callback):

@@ -54,7 +54,6 @@ async def test_errors_of_the_server_are_json(server, callback):
     [
         (["--jq", ".["], 2, "'.[' is not a jq program: syntax error"),
         (["--jq", ".a"], 1, "Error: --jq: Cannot index array"),
-        (["--jq", ".", "--format", "{owner}"], 2, "--jq and --format cannot be combined"),
     ],
 )
 async def test_a_program_that_cannot_be_used_is_one_error(callback, arguments, code, told):

@@ -134,7 +134,7 @@ async def test_calls_are_searched_across_callbacks_by_outcome_reason_and_time(se
     assert await numbers("--reason", "handler_lost") == ["2", "1"]
     assert await numbers("--reason", "handler_error") == []
     assert await numbers(CASE, "--status", "succeeded") == ["f"]
-    ran = await callback("calls", "--failed", "--limit", "1", "--format", "{callId} {failure}")
+    ran = await callback("calls", "--failed", "--limit", "1", "--jq", '.[] | "\\(.callId) \\(.failure)"')
     assert ran.output == f"{CASE}-{2:016} HANDLER_LOST\n"
     assert ran.errors == "There are more. Use a higher --limit to list them.\n"
     assert [
@@ -231,6 +231,5 @@ async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(s
         messages.ListCallsResponse(calls=[call], next_page_token="a"),
         messages.ListCallsResponse(calls=[call]),
     ]
-    listed = {name: value for name, value in CALL_JSON.items() if name != "requestBody"}
-    listed["response"] = {"responseType": "RESPONSE", "responseCode": 200}
+    listed = CALL_JSON | {"requestBody": "", "response": CALL_JSON["response"] | {"responseBody": ""}}
     assert (await callback("calls", CASE, "--json")).json == [listed] * 2

@@ -108,7 +108,7 @@ async def test_a_body_is_read_from_standard_input(system):
     [("oidc-return", "state", "query"), ("oidc-form-post", "state", "form"), ("ideal", None, "query")],
 )
 async def test_a_browser_returns_to_the_callback(system, provider, parameter, place):
-    url, case = await made(system, state_query_parameter=parameter)
+    url, case = await made(system, state_query_parameter=parameter or "")
     ran = await system.send(url, "--provider", provider, "--value", "ec=7" if provider == "ideal" else "code=7")
     assert ran.code == 0, ran
     (call,) = [each async for each in system.client.list_calls(case)]

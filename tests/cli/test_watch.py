@@ -65,7 +65,7 @@ async def test_json_prints_each_event_as_an_object_with_its_resume_token(callbac
     shown = [json.loads(line) for line in ran.output.splitlines()]
     first = {
         "type": "CASE_CREATED", "callbackCaseId": CASE, "callbackActivity": "order-paid", "owner": "local",
-        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b0",
+        "time": "2026-11-25T09:30:15.250Z", "caseStatus": "OPEN", "resumeToken": "b0", "callId": "",
     }  # fmt: skip
     assert shown[0] == first
     assert [each["resumeToken"] for each in shown] == ["b0", "b", "c0", "c1"]

@@ -21,8 +21,7 @@ from callback._converters import callback_from_proto, response_from_proto, respo
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
-from callback_cli import json_view
-from callback_cli.errors import _OPTIONS as OPTIONS
+from callback_cli.request_options import option_of, resets
 from callback_cli.text_view import TextView
 
 FIELDS = {field.name: field for field in resources.Response.DESCRIPTOR.fields}
@@ -108,7 +107,7 @@ def options_of(path, message):
     """Return the options of the command line that set the fields of a response."""
     given = []
     for field, value in message.ListFields():
-        option = OPTIONS[f"{path}.{field.name}"].split()[0]
+        option = option_of(f"{path}.{field.name}").split()[0]
         if field.enum_type is not None:
             value = field.enum_type.values_by_number[value].name.rpartition("_")[2].lower()
         elif isinstance(value, resources.ResponseHeaders):
@@ -181,9 +180,9 @@ async def test_the_command_line_sets_shows_and_resets_every_field(command_line, 
     case_id = json.loads(ran.output)["callbackCaseId"]
     assert (await stored(case_id)).response == whole(kind)
     shown = json.loads((await command_line("get", case_id, "--json")).output)["response"]
-    assert shown == json_view.response(response_from_proto(whole(kind)))
-    options = [OPTIONS[f"response.{name}"].split()[0] for name in FIELDS if name != "response_type"]
-    await command_line("set-response", case_id, *(f"--reset={option.removeprefix('--')}" for option in options))
+    assert shown == response_from_proto(whole(kind)).to_dict(reveal_secrets=True)
+    assert len(resets()) == len(FIELDS) - 1
+    await command_line("set-response", case_id, *(f"--reset={option}" for option in resets()))
     assert (await stored(case_id)).response == resources.Response(response_type=kind)
 
 
@@ -201,8 +200,8 @@ async def test_the_command_line_sets_every_field_of_another_response(command_lin
 
 @pytest.mark.parametrize("field", ["fallback", "closed_response"])
 def test_the_error_about_another_response_names_the_option_of_every_field(field):
-    options = {option for path, option in OPTIONS.items() if path.startswith(f"{field}.")}
-    assert set(re.findall("--[a-z-]+", OPTIONS[field])) == options
+    options = [option_of(f"{field}.{name}") for name in FIELDS if name != "response_type"]
+    assert re.findall("--[a-z-]+", option_of(field)) == re.findall("--[a-z-]+", " ".join(options))
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -211,7 +210,7 @@ def test_every_field_is_in_the_json_and_in_the_text_of_the_command_line(name):
         value = callback_from_proto(resources.Callback(response=response))
         text = io.StringIO()
         TextView(Console(file=text)).callback(value)
-        return json_view.response(value.response), text.getvalue()
+        return value.response.to_dict(reveal_secrets=True), text.getvalue()
 
     assert FIELDS[name].json_name in views(whole(TYPES[0]))[0]
     assert any(views(whole(kind))[1] != views(without(whole(kind), name))[1] for kind in TYPES)

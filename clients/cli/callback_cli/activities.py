@@ -3,9 +3,10 @@
 import click
 
 from callback import CallbackClient
-from callback_cli import json_view, options
+from callback_cli import options
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
+from callback_cli.reading import read_command
 from callback_cli.text_view import TextView
 
 
@@ -44,61 +45,34 @@ def resume(connection: Connection, *, activity: str) -> None:
     _show(connection, activity, outcome, paused=False)
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback paused --token-file admin.token"))
-@with_connection
-def paused(connection: Connection) -> None:
-    """List the paused activities, with who paused each, when and why (role admin)."""
-    values = connection.run(lambda client: client.list_paused_activities())
-    if connection.as_json:
-        connection.print_json([json_view.paused_activity(value) for value in values])
-    else:
-        TextView().paused_activities(values)
-
-
-@click.command(
+paused = read_command(
+    "paused",
+    "ListPausedActivities",
+    "List the paused activities, with who paused each, when and why (role admin).",
+    "callback paused --token-file admin.token",
+)
+list_activities = read_command(
     "activities",
-    cls=ServerCommand,
-    epilog=examples("callback activities", "callback activities --owner orders --token-file admin.token"),
-)
-@click.option(
-    "--owner",
-    metavar="NAME",
-    default="",
-    help="Count the open callbacks of this owner (role admin, or a worker with answers).  [default: your own]",
-)
-@with_connection
-def list_activities(connection: Connection, *, owner: str) -> None:
+    "ListActivities",
     """List the activities: how each is served, by how many workers, and what waits for it.
 
     An activity that nothing serves is listed while callbacks for it are open, or deliveries wait (role admin).
-    """
-    values = connection.run(lambda client: [*client.list_activities(owner=owner)])
-    if connection.as_json:
-        connection.print_json([json_view.activity(value) for value in values])
-    else:
-        TextView().activities(values)
-
-
-@click.command(cls=ServerCommand, epilog=examples("callback statistics --token-file admin.token"))
-@with_connection
-def statistics(connection: Connection) -> None:
+    """,
+    "callback activities",
+    "callback activities --owner orders --token-file admin.token",
+    show=TextView.activities,
+)
+statistics = read_command(
+    "statistics",
+    "GetStatistics",
     """Show the calls of the last hour, the time of their stages, and what waits now (role admin).
 
     The numbers are those of all servers. The console shows them as plots. --json has them by minute.
-    """
-    value = connection.run(lambda client: client.get_statistics())
-    if connection.as_json:
-        connection.print_json(json_view.statistics(value))
-    else:
-        TextView().statistics(value)
-
-
-def _view(activity: str, *, paused: bool) -> json_view.Json:
-    return {"callbackActivity": activity, "paused": paused}
+    """,
+    "callback statistics --token-file admin.token",
+    show=TextView.statistics,
+)
 
 
 def _show(connection: Connection, activity: str, outcome: str, *, paused: bool) -> None:
-    if connection.as_json:
-        connection.print_json(_view(activity, paused=paused))
-    else:
-        click.echo(f"{activity} {outcome}.")
+    connection.show({"callbackActivity": activity, "paused": paused}, lambda _: click.echo(f"{activity} {outcome}."))

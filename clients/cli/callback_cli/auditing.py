@@ -5,16 +5,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 
-from callback import AuditAction, AuditChain, AuditEntry, AuditHead, AuditProblemKind, CallbackClient
-from callback_cli import json_view, options
+from callback import AuditChain, AuditEntry, AuditHead, AuditProblemKind, CallbackClient
+from callback_cli import options
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.errors import EXIT_REFUSED
+from callback_cli.json_output import dumps
 from callback_cli.options import examples
+from callback_cli.request_options import request_options
 from callback_cli.search import MAX_PAGE
-from callback_cli.template import Template
 from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 50
@@ -32,18 +34,8 @@ _UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
         "callback audit --export-head heads.json --token-file admin.token",
     ),
 )
-@click.option("--actor", metavar="NAME", default="", help="Only changes by this principal.")
-@click.option(
-    "--action",
-    type=click.Choice([each.lower() for each in AuditAction if each is not AuditAction.UNKNOWN], case_sensitive=False),
-    help="Only changes of this kind.",
-)
-@click.option("--callback", "case_id", metavar="CASE", default="", help="Only changes of this callback.")
-@options.owner_filter("Only changes of callbacks of this owner.")
-@click.option("--activity", metavar="A", callback=options.not_blank, help="Only changes of this activity.")
-@options.since_filter("Only changes")
+@request_options("ListAuditEntriesRequest")
 @options.limit_option(DEFAULT_LIMIT)
-@options.format_option
 @click.option("--verify", is_flag=True, help="Verify all entries instead (role admin).")
 @click.option(
     "--head",
@@ -59,14 +51,8 @@ _UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
 def audit(
     connection: Connection,
     *,
-    actor: str,
-    action: str | None,
-    case_id: str,
-    owner: str,
-    activity: str,
-    since: datetime | None,
+    values: dict[str, Any],
     limit: int,
-    template: Template | None,
     verify: bool,
     head: Path | None,
     export_head: Path | None,
@@ -86,26 +72,14 @@ def audit(
         raise click.UsageError("--head requires --verify or --export-head.")
 
     def entries(client: CallbackClient) -> Iterator[AuditEntry]:
-        found = client.list_audit_entries(
-            actor=actor,
-            action=None if action is None else AuditAction(action.upper()),
-            case_id=case_id,
-            owner=owner,
-            activity=activity,
-            recorded_after=since,
-            page_size=min(limit + 1, MAX_PAGE),
-        )
-        return islice(found, limit + 1)
+        return islice(client.list_audit_entries(page_size=min(limit + 1, MAX_PAGE), **values), limit + 1)
 
-    if connection.as_json and template is None:
+    if connection.as_json:
         more = connection.run(lambda client: _print_lines(connection, entries(client), limit))
     else:
-        values = connection.run(lambda client: list(entries(client)))
-        more = len(values) > limit
-        if template is None:
-            TextView().audit_entries(values[:limit])
-        else:
-            connection.print_all([each.to_dict() for each in values[:limit]], template)
+        found = connection.run(lambda client: list(entries(client)))
+        more = len(found) > limit
+        TextView().audit_entries(found[:limit])
     if more:
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
@@ -115,7 +89,7 @@ def _print_lines(connection: Connection, entries: Iterable[AuditEntry], limit: i
     for count, entry in enumerate(entries):
         if count == limit:
             return True
-        connection.print_line(entry.to_dict())
+        connection.print_json(entry, on_one_line=True)
     return False
 
 
@@ -124,10 +98,7 @@ def _verify(connection: Connection, head: Path | None, export_head: Path | None)
     kept = () if head is None else _read_heads(head)
     chains = connection.run(lambda client: client.verify_audit(kept))
     problems = [problem for chain in chains for problem in chain.problems]
-    if connection.as_json:
-        connection.print_json([json_view.audit_chain(each) for each in chains])
-    else:
-        TextView().audit_chains(chains)
+    connection.show(chains, TextView().audit_chains)
     if export_head is not None:
         if any(problem.kind not in _UNPROVEN for problem in problems):
             click.echo(f"Error: {export_head} was not written: it would prove what is wrong.", err=True)
@@ -141,17 +112,17 @@ def _read_heads(path: Path) -> Sequence[AuditHead]:
     """Return the heads in a file. Raises click.UsageError."""
     try:
         heads = json.loads(path.read_text("utf-8"))["heads"]
-        return [AuditHead(chain=each["chain"], sequence=each["sequence"], digest=each["digest"]) for each in heads]
+        return [AuditHead.from_dict(each) for each in heads]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise click.UsageError(f"{path} is no file of --export-head: {error}") from error
 
 
 def _write_heads(path: Path, chains: Sequence[AuditChain]) -> None:
     """Write the heads of chains. Raises click.exceptions.Exit if they cannot be written."""
-    heads = [json_view.audit_head(each.head) for each in chains if each.head is not None]
+    heads = [each.head for each in chains if each.head is not None]
     exported = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "heads": heads}
     try:
-        path.write_text(json_view.dumps(exported) + "\n", "utf-8")
+        path.write_text(dumps(exported) + "\n", "utf-8")
     except OSError as error:
         click.echo(f"Error: {path} cannot be written: {error.strerror}", err=True)
         raise click.exceptions.Exit(EXIT_REFUSED) from error

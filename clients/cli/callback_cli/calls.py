@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import click
 
@@ -20,11 +21,11 @@ from callback import (
     NotFoundError,
 )
 from callback.masking import masked
-from callback_cli import errors, json_view, options
+from callback_cli import errors, options
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import FAILED, examples, has_failed_for
+from callback_cli.request_options import join, option_names, request_options
 from callback_cli.search import callbacks_of, calls_of, owner_calls_of, owners_of
-from callback_cli.template import Template
 from callback_cli.text_view import TextView
 
 
@@ -34,49 +35,51 @@ from callback_cli.text_view import TextView
     epilog=examples(
         "callback calls CASE",
         "callback calls --failed --since 1h",
-        "callback calls --label customer=acme --status rejected --format '{startTime} {callId} {failureDetail}'",
+        "callback calls --label customer=acme --status rejected --jq '.[] | \"\\(.callId) \\(.failureDetail)\"'",
         "callback calls --dead",
     ),
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
-@options.call_status_filter("--status", "Only calls with this status.")
+@click.option(
+    "--status",
+    type=click.Choice([each.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False),
+    help="Only calls with this status.",
+)
 @options.outcome_options
-@options.activity_filter
-@options.label_filter
+@request_options("ListOwnerCallsRequest")
+@request_options("ListCallbacksRequest", "labels")
 @options.since_filter("Only calls that came")
-@options.owner_filter("Only calls of this owner (role admin).")
 @options.limit_option(1_000)
 @options.show_secrets
-@options.format_option
 @with_connection
 def list_calls(
     connection: Connection,
     *,
     case_id: str,
     dead: bool,
-    status: CallStatus | None,
+    status: str | None,
     failed: bool,
     reason: CallFailure | None,
-    activity: str,
-    labels: dict[str, str],
+    values: dict[str, Any],
     since: datetime | None,
-    owner: str,
     limit: int,
-    show_secrets: bool | None,
-    template: Template | None,
 ) -> None:
     """List recorded calls, newest first: those of a callback, or of the 10,000 newest callbacks that match.
 
     With --dead, it lists the calls to replay with `callback replay`.
     """
-    if case_id and (dead or owner or activity or labels):
-        raise click.UsageError("CASE cannot be combined with --dead, --owner, --activity or --label.")
-    if dead and labels:
+    if case_id and (dead or values):
+        others = [*option_names("ListOwnerCallsRequest"), *option_names("ListCallbacksRequest", "labels")]
+        raise click.UsageError(f"CASE cannot be combined with {join(['--dead', *others], 'or')}.")
+    if dead and "labels" in values:
         raise click.UsageError("--dead and --label cannot be combined.")
+    if not dead and (alone := sorted(set(values) - {"owner", "activity", "labels"})):
+        raise click.UsageError(f"{join(option_names('ListOwnerCallsRequest', *alone), 'and')} need --dead.")
     if failed and status:
         raise click.UsageError("--failed and --status cannot be combined.")
-    statuses = FAILED if failed else () if status is None else (status,)
+    owner = values.pop("owner", "")
+    statuses = FAILED if failed else () if status is None else (CallStatus(status.upper()),)
 
     def is_chosen(call: Call) -> bool:
         return (
@@ -90,12 +93,12 @@ def list_calls(
             return filter(is_chosen, client.list_calls(case_id, page_size=100))
         owners = owners_of(client, owner)
         if dead:
-            return filter(is_chosen, owner_calls_of(client, owners, CallFilter.DEAD, activity=activity))
-        found = calls_of(client, callbacks_of(client, owners, activity=activity, labels=labels))
+            return filter(is_chosen, owner_calls_of(client, owners, CallFilter.DEAD, **values))
+        found = calls_of(client, callbacks_of(client, owners, **values))
         chosen = [call for _, calls in found for call in calls if is_chosen(call)]
         return iter(sorted(chosen, key=lambda each: each.start_time, reverse=True))
 
-    if show_calls(connection, listed, show_secrets=show_secrets, limit=limit, template=template):
+    if show_calls(connection, listed, limit=limit):
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
@@ -103,12 +106,12 @@ def list_calls(
 @click.argument("call_id", metavar="CALL")
 @options.show_secrets
 @with_connection
-def get_call(connection: Connection, *, call_id: str, show_secrets: bool | None) -> None:
+def get_call(connection: Connection, *, call_id: str) -> None:
     """Show a recorded call: its request, its response, and its delivery.
 
     JSON has every byte. On a terminal, states and credentials in it are masked as ***, as in text.
     """
-    show_call(connection, lambda client: client.get_call(call_id), show_secrets=show_secrets)
+    show_call(connection, lambda client: client.get_call(call_id))
 
 
 @click.command(
@@ -119,18 +122,9 @@ def get_call(connection: Connection, *, call_id: str, show_secrets: bool | None)
         'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
     ),
 )
-@options.activity_filter
-@options.label_filter
-@click.option("--case", "case_id", metavar="CASE", callback=options.not_blank, help="Only this callback.")
-@click.option(
-    "--resume-token",
-    metavar="TOKEN",
-    default="",
-    help="Continue after the line with this `resumeToken`, without a gap. With a token, a --case that does not exist "
-    "is not an error: it may have been deleted.  [default: start now]",
-)
+@request_options("WatchCallsRequest")
 @with_connection
-def watch(connection: Connection, *, activity: str, labels: dict[str, str], case_id: str, resume_token: str) -> None:
+def watch(connection: Connection, *, values: dict[str, Any]) -> None:
     """Show each change of a callback or a call as it happens, until Ctrl-C.
 
     Each line has the time, the change, the callback or call, its activity, and its new status. --json prints one object
@@ -138,13 +132,13 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
     printed about every 15 seconds, because the store deletes old events. If the connection breaks, the command
     reconnects, however long that takes, and continues without a gap.
     """
-    view = TextView()
+    view, first_token = TextView(), values.pop("resume_token", "")
 
     def watching(client: CallbackClient, token: str) -> CallWatch:
-        return client.watch_calls(activity=activity, labels=labels, case_id=case_id, resume_token=token)
+        return client.watch_calls(**values, resume_token=token)
 
     def start(client: CallbackClient) -> str:
-        with watching(client, resume_token) as events:
+        with watching(client, first_token) as events:
             return events.resume_token
 
     # First without retries: an unreachable server or an unknown callback is reported at once.
@@ -158,11 +152,11 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
             while True:
                 for event in (received := events.receive()):
                     if connection.as_json:
-                        connection.print_line(json_view.event(event))
+                        connection.print_json(event, on_one_line=True)
                     else:
                         view.event(event)
                 if connection.as_json and not received and events.resume_token != shown:
-                    connection.print_line({"resumeToken": events.resume_token})
+                    connection.print_json({"resumeToken": events.resume_token}, on_one_line=True)
                 shown = events.resume_token
 
     connection.run(show, retry_s=math.inf)
@@ -191,9 +185,7 @@ def watch(connection: Connection, *, activity: str, labels: dict[str, str], case
 )
 @options.show_secrets
 @with_connection
-def wait(
-    connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None, show_secrets: bool | None
-) -> None:
+def wait(connection: Connection, *, case_id: str, after: int | None, timeout: timedelta | None) -> None:
     """Wait for the next call of a callback, and show it.
 
     It waits until the call has ended, shows it like `callback call`, and exits with code 0. It exits with code 124
@@ -216,33 +208,20 @@ def wait(
         message = f"no call {number + 1} of {case_id} within {seconds:g} s"
         click.echo(errors.timed_out(message, as_json=connection.as_json), err=True)
         raise click.exceptions.Exit(errors.EXIT_TIMED_OUT) from None
-    if connection.masks_secrets(show_secrets):
-        call = masked(call, callback.state_query_parameter)
-    _show(connection, call, callback.activity)
+    _show(connection, call, callback)
 
 
-def show_call(
-    connection: Connection, operation: Callable[[CallbackClient], Call], *, show_secrets: bool | None
-) -> None:
+def show_call(connection: Connection, operation: Callable[[CallbackClient], Call]) -> None:
     """Request a call, and print it."""
 
-    def one(client: CallbackClient) -> tuple[Call, str]:
+    def one(client: CallbackClient) -> tuple[Call, Callback]:
         call = operation(client)
-        case = client.get_callback(call.case_id)
-        is_masked = connection.masks_secrets(show_secrets)
-        return masked(call, case.state_query_parameter) if is_masked else call, case.activity
+        return call, client.get_callback(call.case_id)
 
     _show(connection, *connection.run(one))
 
 
-def show_calls(
-    connection: Connection,
-    operation: Callable[[CallbackClient], Iterator[Call]],
-    *,
-    show_secrets: bool | None,
-    limit: int,
-    template: Template | None,
-) -> bool:
+def show_calls(connection: Connection, operation: Callable[[CallbackClient], Iterator[Call]], *, limit: int) -> bool:
     """Request calls, print them up to the limit, and return whether there are more."""
 
     def first(client: CallbackClient) -> tuple[list[Call], dict[str, Callback]]:
@@ -252,20 +231,15 @@ def show_calls(
             with suppress(NotFoundError):  # it was dropped since it was listed
                 cases[case] = client.get_callback(case)
         found = [each for each in found if each.case_id in cases]
-        if connection.masks_secrets(show_secrets):
+        if connection.masks_secrets:
             found = [masked(each, cases[each.case_id].state_query_parameter) for each in found]
         return found, cases
 
     values, cases = connection.run(first)
-    if connection.as_json or template is not None:
-        connection.print_all([json_view.listed_call(each) for each in values[:limit]], template)
-    else:
-        TextView().calls(values[:limit], cases, datetime.now(UTC))
+    connection.show(values[:limit], lambda shown: TextView().calls(shown, cases, datetime.now(UTC)))
     return len(values) > limit
 
 
-def _show(connection: Connection, call: Call, activity: str) -> None:
-    if connection.as_json:
-        connection.print_json(json_view.call(call))
-    else:
-        TextView().call(call, activity)
+def _show(connection: Connection, call: Call, callback: Callback) -> None:
+    shown = masked(call, callback.state_query_parameter) if connection.masks_secrets else call
+    connection.show(shown, lambda each: TextView().call(each, callback.activity))

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +15,8 @@ import click
 
 from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
 from callback.targets import DEFAULT_TARGET, is_local
-from callback_cli import errors, json_view, options, search
+from callback_cli import errors, json_output, options, search
 from callback_cli.query import Query
-from callback_cli.template import Template
-from callback_cli.text_view import plain
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 """The environment variable for the token itself. There is no such option, because process lists would show it."""
@@ -46,13 +44,23 @@ class Connection:
     """Whether to print JSON."""
     query: Query | None = None
     """What to print of the JSON. None: all of it."""
+    show_secrets: bool | None = None
+    """Whether to show secrets. None: the option is not given."""
 
-    def masks_secrets(self, show_secrets: bool | None) -> bool:
-        """Return whether to mask secrets in the output; `show_secrets` is the option, None if it is not given.
+    @property
+    def masks_secrets(self) -> bool:
+        """Whether to mask secrets in the output.
 
         A file or a program gets the recorded bytes as JSON. Text is for people, also in the log of a terminal.
         """
-        return (not self.as_json or sys.stdout.isatty()) if show_secrets is None else not show_secrets
+        return (not self.as_json or sys.stdout.isatty()) if self.show_secrets is None else not self.show_secrets
+
+    def show(self, value: Any, in_text: Callable[[Any], None]) -> None:
+        """Print a value or values as JSON, or in text. Secrets are already masked."""
+        if self.as_json:
+            self.print_json(value)
+        else:
+            in_text(value)
 
     def run(self, operation: Callable[[CallbackClient], _Result], *, retry_s: float | None = None) -> _Result:
         """Run an operation with a client, and return its result.
@@ -66,15 +74,8 @@ class Connection:
             click.exceptions.Exit: The server refused or did not answer, or a token or TLS file is unusable. The error
                 has been printed on standard error.
         """
-        with _reading_files():
-            client = CallbackClient(
-                self.target,
-                tls=self.tls,
-                token=self.token,
-                token_file=self.token_file,
-                retry=retry_s is not None,
-                **({} if retry_s is None else {"timeout": min(retry_s, _LONGEST_RETRY_S)}),
-            )
+        given = {} if retry_s is None else {"timeout": min(retry_s, _LONGEST_RETRY_S)}
+        client = self._made(CallbackClient, retry=retry_s is not None, **given)
         with self.reporting(), client:
             return operation(client)
 
@@ -84,34 +85,18 @@ class Connection:
         Raises:
             click.exceptions.Exit: A token or TLS file is unusable. The error has been printed on standard error.
         """
-        with _reading_files():
-            return AsyncCallbackClient(self.target, tls=self.tls, token=self.token, token_file=self.token_file)
+        return self._made(AsyncCallbackClient)
 
-    def print_json(self, view: json_view.Json | list[json_view.Json]) -> None:
-        """Print a view as JSON, or what `--jq` makes of it. Secrets in it are already masked.
+    def print_json(self, given: Any, *, on_one_line: bool = False) -> None:
+        """Print values of the contract or other data as JSON, or what `--jq` makes of it. Secrets are already masked.
 
         Raises:
-            click.exceptions.Exit: The program of `--jq` cannot use the view. The error has been printed.
+            click.exceptions.Exit: The program of `--jq` cannot use it. The error has been printed.
         """
         if self.query is None:
-            click.echo(json_view.dumps(view))
+            click.echo(json_output.dumps(given, indent=None if on_one_line else 2))
         else:
-            self.query.print(view)
-
-    def print_line(self, view: json_view.Json) -> None:
-        """Print a view as JSON on one line, or what `--jq` makes of it, as `print_json` does."""
-        if self.query is None:
-            click.echo(json_view.line(view))
-        else:
-            self.query.print(view)
-
-    def print_all(self, views: Sequence[json_view.Json], template: Template | None) -> None:
-        """Print views as a JSON array, or each as a line of a template. Secrets in it are already masked."""
-        if template is None:
-            self.print_json(list(views))
-        else:
-            for view in views:
-                click.echo(plain(template.fill(view), keep="\t\n"))
+            self.query.print(json_output.plain(given))
 
     def worker(self, handlers: Handlers, *, max_calls: int) -> Worker:
         """Return a worker for the server.
@@ -119,15 +104,15 @@ class Connection:
         Raises:
             click.exceptions.Exit: A token or TLS file is unusable. The error has been printed on standard error.
         """
-        with _reading_files():
-            return Worker(
-                handlers,
-                self.target,
-                tls=self.tls,
-                token=self.token,
-                token_file=self.token_file,
-                max_calls=max_calls,
-            )
+        return self._made(functools.partial(Worker, handlers), max_calls=max_calls)
+
+    def _made(self, kind: Callable[..., _Result], **settings: Any) -> _Result:
+        """Return a client or a worker for the server."""
+        try:
+            return kind(self.target, tls=self.tls, token=self.token, token_file=self.token_file, **settings)
+        except (OSError, ValueError) as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(click.UsageError.exit_code) from error
 
     def warn_of_plain_text(self) -> None:
         """Print a warning if the token is sent without TLS."""
@@ -157,16 +142,6 @@ class Connection:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
             raise
-
-
-@contextmanager
-def _reading_files() -> Iterator[None]:
-    """Print the error of an unusable token or TLS file on standard error, and end the command."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        click.echo(f"Error: {error}", err=True)
-        raise click.exceptions.Exit(click.UsageError.exit_code) from error
 
 
 class ServerCommand(click.Command):
@@ -240,14 +215,14 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
     @connection_options
     @functools.wraps(command)
     def with_session(connection: Connection, *, as_json: bool, query: Query | None, **arguments: Any) -> None:
-        if query is not None and arguments.get("template") is not None:
-            raise click.UsageError("--jq and --format cannot be combined.")
         as_json = as_json or query is not None
-        connection = replace(connection, as_json=as_json, query=query)
+        show_secrets = arguments.pop("show_secrets", None)
+        connection = replace(connection, as_json=as_json, query=query, show_secrets=show_secrets)
         connection.warn_of_plain_text()
-        for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
-            if search.is_prefix(given := arguments.get(name) or ""):
-                arguments[name] = connection.run(functools.partial(full_id, given=given))
+        for given in (arguments, arguments.get("values", {})):
+            for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
+                if search.is_prefix(beginning := given.get(name) or ""):
+                    given[name] = connection.run(functools.partial(full_id, given=beginning))
         command(connection, **arguments)
 
     return with_session

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from callback_cli import json_view
 from callback_cli.errors import EXIT_REFUSED, EXIT_USAGE
+from callback_cli.json_output import dumps
 from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 from callback_cli.text_view import TextView
@@ -46,7 +46,7 @@ def show_config(config: Path | None, as_json: bool) -> None:
         else:
             found += [dataclasses.asdict(each) for each in effective_settings(settings, origins)]
     if as_json:
-        click.echo(json_view.dumps(found))
+        click.echo(dumps(found))
     else:
         TextView().settings(found)
     if problems:
@@ -90,7 +90,7 @@ def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
 
     asyncio.run(examine_all())
     if as_json:
-        click.echo(json_view.dumps(found))
+        click.echo(dumps(found))
     if any(each["level"] == "problem" for each in found):
         sys.exit(EXIT_REFUSED)
 
@@ -119,7 +119,7 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     if as_json:
-        click.echo(json_view.dumps([dataclasses.asdict(fault) for fault in found.faults]))
+        click.echo(dumps([dataclasses.asdict(fault) for fault in found.faults]))
     for partition, reason in found.not_examined.items():
         click.echo(f"Error: partition {partition} was not examined: {reason}", err=True)
     if found.not_examined or any(check or fault.kind not in _MENDED for fault in found.faults):
@@ -150,9 +150,7 @@ def losses(accepts: bool, config: Path | None, as_json: bool) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_REFUSED)
     if as_json:
-        click.echo(
-            json_view.dumps([{**dataclasses.asdict(each), "noticed": each.noticed.isoformat()} for each in found])
-        )
+        click.echo(dumps([{**dataclasses.asdict(each), "noticed": each.noticed.isoformat()} for each in found]))
         return
     for each in found:
         click.echo(f"{each.noticed:%Y-%m-%d %H:%M:%S}Z  partition {each.partition}  {each.steps} steps lost")

@@ -1,11 +1,12 @@
 """Error messages and warnings of the command line, and its exit codes."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from callback import CallbackClosedError, CallbackError, ErrorReason, FieldViolation, NotFoundError, UnavailableError
+from callback_cli.json_output import dumps
+from callback_cli.request_options import option_of
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -26,65 +27,7 @@ EXIT_CODES = (
 )
 """Every exit code and its meaning, for the help text."""
 
-_OPTIONS: Mapping[str, str] = {
-    "callback_case_id": "CASE",
-    "call_id": "CALL",
-    "callback_activity": "ACTIVITY or --activity",
-    "callback_activity_case": "--activity-case",
-    "state_query_parameter": "--param",
-    "alternative_domain": "--domain",
-    "request_id": "--request-id",
-    "time_to_live": "--ttl",
-    "labels": "--label",
-    "owner": "--owner",
-    "answer_mode": "--answer-mode",
-    "answer_deadline": "--answer-deadline",
-    "ordered": "--ordered",
-    "hold_time": "--hold-time",
-    "remind_after": "--remind-after",
-    "notify": "--notify",
-    "expire_time": "--ttl",
-    "repeat_window": "--repeat-window",
-    "prompt.title": "--prompt-title",
-    "prompt.text": "--prompt-text",
-    "prompt.choices": "--choice",
-    "prompt": "--prompt-title, --prompt-text or --choice",
-    "resume_token": "--resume-token",
-    "fallback.response_redirect_url": "--fallback-redirect-url",
-    "fallback.response_body": "--fallback-body",
-    "fallback.response_code": "--fallback-code",
-    "fallback.response_headers": "--fallback-header",
-    "fallback.response_heading": "--fallback-heading",
-    "fallback.response_text": "--fallback-text",
-    "fallback.response_link_label": "--fallback-link-label",
-    "fallback.response_link_url": "--fallback-link-url",
-    "fallback": "--fallback-redirect-url, --fallback-body, --fallback-code, --fallback-header, --fallback-heading, "
-    "--fallback-text, --fallback-link-label or --fallback-link-url",
-    "closed_response.response_redirect_url": "--closed-redirect-url",
-    "closed_response.response_body": "--closed-body",
-    "closed_response.response_code": "--closed-code",
-    "closed_response.response_headers": "--closed-header",
-    "closed_response.response_heading": "--closed-heading",
-    "closed_response.response_text": "--closed-text",
-    "closed_response.response_link_label": "--closed-link-label",
-    "closed_response.response_link_url": "--closed-link-url",
-    "closed_response": "--closed-redirect-url, --closed-body, --closed-code, --closed-header, --closed-heading, "
-    "--closed-text, --closed-link-label or --closed-link-url",
-    "response.response_type": "--type",
-    "response.response_redirect_url": "--redirect-url",
-    "response.response_body": "--body or --body-file",
-    "response.response_code": "--code",
-    "response.response_headers": "--header",
-    "response.response_heading": "--heading",
-    "response.response_text": "--text",
-    "response.response_link_label": "--link-label",
-    "response.response_link_url": "--link-url",
-}
-"""The option or argument for each field of the contract."""
-
 _ADVICE: Mapping[str, str] = {
-    ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
-    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or set state_key_file on the server.",
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",
@@ -96,19 +39,16 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows its status and what is stored of its request.",
     ErrorReason.WATCH_POSITION_LOST: "List the current state with `callback list`, then watch without --resume-token.",
     ErrorReason.TOO_MANY_WATCHERS: "Stop another watch first, or use another server.",
-    ErrorReason.STORE_UNAVAILABLE: "The server is running, but its store does not respond. Try again later.",
     ErrorReason.UNAUTHENTICATED: (
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
         "The operator of the server creates a token with `callback token NAME`."
     ),
-    ErrorReason.SUBJECT_UNKNOWN: "The operator of the server adds subjects to its principals_file.",
-    ErrorReason.ISSUER_UNAVAILABLE: "The server fetches the keys of your token's issuer. Try again in some seconds.",
     ErrorReason.ROLE_MISSING: "The operator of the server assigns roles in its principals_file.",
     ErrorReason.TOO_MANY_OPEN_CALLBACKS: (
         "Close some first: list them with `callback list --status open`, then use `callback close CASE`."
     ),
 }
-"""What to do about each refusal."""
+"""What to do about a refusal, where it is more than its message says."""
 
 _NO_SERVER = "Start a server with `callback up`, or give its address with --target or CALLBACK_TARGET."
 _CLOSED_AT_ONCE = r"Socket closed|Connection reset|Broken pipe"
@@ -178,13 +118,13 @@ def timed_out(message: str, *, as_json: bool) -> str:
 
 def warning(message: str, *, as_json: bool) -> str:
     """Return a warning on one line, as text or JSON."""
-    return json.dumps({"warning": message}) if as_json else f"Warning: {message}"
+    return dumps({"warning": message}, indent=None) if as_json else f"Warning: {message}"
 
 
 def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:
     fields = [{"field": each.field, "description": each.description, "rule": each.rule} for each in violations]
     view: dict[str, Any] = {"reason": reason, "message": message, "facts": dict(facts), "fields": fields}
-    return json.dumps({"error": view}, indent=2)
+    return dumps({"error": view})
 
 
 def _connection(message: str, *, secure: bool) -> tuple[str, str]:
@@ -209,7 +149,5 @@ def _reason(error: CallbackError) -> str:
 
 def _option(field: str) -> str:
     """Return a field with its option, or the field alone if it has no option."""
-    for path, option in _OPTIONS.items():
-        if field == path or field.startswith((f"{path}.", f"{path}[")):
-            return f"{option} ({field})"
-    return field
+    option = option_of(field)
+    return f"{option} ({field})" if option else field

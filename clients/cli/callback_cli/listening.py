@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 from callback import Handlers
-from callback_cli import errors, json_view, options
+from callback_cli import errors, options
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
 
@@ -121,7 +121,7 @@ async def _tunnel(command: str) -> AsyncIterator[asyncio.Future[int]]:
 
 def _show(connection: Connection, forwarded: "Forwarded") -> None:
     if connection.as_json:
-        view: json_view.Json = {
+        view: dict[str, Any] = {
             "callId": forwarded.call_id,
             "requestMethod": forwarded.method.lower(),
             "durationMs": round(forwarded.duration_s * 1000),
@@ -132,7 +132,7 @@ def _show(connection: Connection, forwarded: "Forwarded") -> None:
             view["responseCode"] = forwarded.code
         if forwarded.left_out:
             view["headersLeftOut"] = list(forwarded.left_out)
-        connection.print_line(view)
+        connection.print_json(view, on_one_line=True)
         return
     result = forwarded.problem if forwarded.code is None else str(forwarded.code)
     if forwarded.left_out:

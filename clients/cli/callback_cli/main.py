@@ -32,50 +32,18 @@ from callback_cli.options import in_utf_8
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Run", (processes.up, processes.server, processes.edge, processes.console)),
-    (
-        "Use a server",
-        (
-            callbacks.generate,
-            callbacks.list_callbacks,
-            callbacks.get,
-            calls.wait,
-            calls.watch,
-            listening.listen,
-            calls.list_calls,
-            calls.get_call,
-            tracing.trace,
-            replaying.replay,
-            callbacks.answer,
-            callbacks.resolve,
-            callbacks.set_response,
-            callbacks.extend,
-            callbacks.close,
-            callbacks.erase,
-        ),
-    ),
-    (
-        "Operate",
-        (
-            activities.list_activities,
-            activities.pause,
-            activities.resume,
-            activities.paused,
-            activities.statistics,
-            auditing.audit,
-            tokens.token,
-            diagnostics.show_config,
-            diagnostics.doctor,
-            diagnostics.repair,
-            diagnostics.losses,
-            proving.prove,
-            conformance.conform,
-            senders.profiles,
-            senders.verify,
-            senders.send,
-            completion.completion,
-        ),
-    ),
-)
+    ("Use a server", (
+        callbacks.generate, callbacks.list_callbacks, callbacks.get, calls.wait, calls.watch, listening.listen,
+        calls.list_calls, calls.get_call, tracing.trace, replaying.replay, callbacks.answer, callbacks.resolve,
+        callbacks.set_response, callbacks.extend, callbacks.close, callbacks.erase,
+    )),
+    ("Operate", (
+        activities.list_activities, activities.pause, activities.resume, activities.paused, activities.statistics,
+        auditing.audit, tokens.token, diagnostics.show_config, diagnostics.doctor, diagnostics.repair,
+        diagnostics.losses, proving.prove, conformance.conform, senders.profiles, senders.verify, senders.send,
+        completion.completion,
+    )),
+)  # fmt: skip
 """All commands by section, in the order of the help text."""
 
 COMMANDS = tuple(command for _, commands in SECTIONS for command in commands)

@@ -1,19 +1,16 @@
 """Types of options, shared groups of options, and the examples of a help text."""
 
-import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from callback import Call, CallFailure, CallStatus, PageResponse, Redirect, Response, ResponseType
+from callback import Call, CallFailure, CallStatus
 from callback.targets import target_problem
-from callback_cli.template import Template
 
 
 def text(value: str) -> str:
@@ -79,12 +76,25 @@ def duration(_context: click.Context, parameter: click.Parameter, text: str | No
     return found
 
 
-def durations(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[timedelta, ...]:
-    """Return each text as a duration."""
-    return tuple(each for text in texts if (each := duration(context, parameter, text)) is not None)
+def each(convert: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """Return the callback of an option that can be repeated, from that of an option that cannot."""
+    return lambda context, parameter, texts: tuple(convert(context, parameter, text) for text in texts)
 
 
-def _time_before_now(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+def time(_context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """Return a time such as 2026-01-31T23:59:59Z. Without an offset from UTC, it is the local time.
+
+    Raises:
+        click.BadParameter: It is not one.
+    """
+    try:
+        return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise click.BadParameter(f"{text!r} is not a time such as 2026-01-31T23:59:59Z.", param=parameter) from None
+
+
+def time_before_now(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """Return the time that a duration such as 1h is before now."""
     ago = duration(context, parameter, text)
     return None if ago is None else datetime.now(UTC) - ago
 
@@ -94,30 +104,8 @@ def since_filter(which: str) -> Callable[[Callable[..., None]], Callable[..., No
     return click.option(
         "--since",
         metavar="1h",
-        callback=_time_before_now,
+        callback=time_before_now,
         help=f"{which} in this time before now: 90s, 15m, 1h, 7d.",
-    )
-
-
-def owner_filter(which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add `--owner` to a command that searches. It receives "" without one. `which` says what it selects."""
-    return click.option(
-        "--owner",
-        metavar="NAME",
-        default="",
-        help=f"{which}  [default: your own; for an administrator, those of every owner]",
-    )
-
-
-def call_status_filter(name: str, which: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add an option for the status of a call to a command, which receives a CallStatus or None."""
-    return click.option(
-        name,
-        type=click.Choice(
-            [each.value.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False
-        ),
-        callback=lambda _context, _parameter, text: None if text is None else CallStatus(text.upper()),
-        help=which,
     )
 
 
@@ -178,8 +166,8 @@ def http_url(_context: click.Context, parameter: click.Parameter, text: str) -> 
     return text
 
 
-def not_blank(_context: click.Context, parameter: click.Parameter, text: str | None) -> str:
-    """Return the value of an optional filter, or "" if it is not given.
+def not_blank(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Return the value of a filter.
 
     A blank value, such as that of an unset shell variable, is an error, because it would select everything.
 
@@ -188,7 +176,7 @@ def not_blank(_context: click.Context, parameter: click.Parameter, text: str | N
     """
     if text is not None and not text.strip():
         raise click.BadParameter("the value is empty.", param=parameter)
-    return text or ""
+    return text
 
 
 show_secrets = click.option(
@@ -197,19 +185,7 @@ show_secrets = click.option(
     help="Show recorded states, cookies and other credentials, or mask them as ***.  [default: mask them, except in "
     "JSON for a file or a program]",
 )
-"""The option that decides whether secrets are masked; None if it is not given. See `Connection.masks_secrets`."""
-activity_filter = click.option("--activity", metavar="A", callback=not_blank, help="Only callbacks of this activity.")
-"""The option that selects callbacks, or their events, by activity."""
-label_filter = click.option(
-    "--label",
-    "labels",
-    metavar="K=V",
-    multiple=True,
-    callback=labels,
-    help="Only callbacks with this label. Can be repeated; all must match.",
-)
-"""The option that selects callbacks, or their events, by labels."""
-
+"""The option that decides whether secrets are masked. `Connection` has it."""
 
 FAILED = (CallStatus.FAILED, CallStatus.INTERRUPTED, CallStatus.NOT_STARTED)
 """The statuses of `--failed`."""
@@ -234,156 +210,6 @@ def has_failed_for(call: Call, reason: CallFailure | None) -> bool:
     return reason is None or reason in (call.failure, call.delivery.failure if call.delivery else None)
 
 
-def _template(_context: click.Context, parameter: click.Parameter, text: str | None) -> Template | None:
-    try:
-        return None if text is None else Template(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=parameter) from None
-
-
-format_option = click.option(
-    "--format",
-    "template",
-    metavar="TEMPLATE",
-    callback=_template,
-    help="Print a line for each, with fields of --json in braces: '{callId} {delivery.status}'.",
-)
-"""The option that chooses fields."""
-
-
 def examples(*lines: str) -> str:
     """Return the examples at the end of a help text, as lines that click does not reflow."""
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
-
-
-def response_options(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of a response to a command, which receives them as its argument `response`.
-
-    Args:
-        required: Whether `--type` is required. Without it, the type of the response is None.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--type",
-            "response_type",
-            type=click.Choice([each.lower() for each in ResponseType], case_sensitive=False),
-            required=required,
-            help="Whether calls get a redirect, a response, or a page in the style of the edge.",
-        )
-        @click.option("--redirect-url", metavar="URL", help="The target of a redirect: /path or http(s)://…")
-        @click.option("--body", metavar="TEXT", type=os.fsencode, help="The body of a response.")
-        @click.option(
-            "--body-file", metavar="FILE", type=click.File("rb"), help="Read the body from a file; - is standard input."
-        )
-        @click.option(
-            "--code",
-            metavar="N",
-            type=click.IntRange(200, 599),
-            help="The HTTP status of a response or a page: 200-299 or 400-599.",
-        )
-        @click.option(
-            "--header", "headers", metavar="K=V", multiple=True, callback=pairs, help="A header field. Can be repeated."
-        )
-        @click.option("--heading", metavar="TEXT", help="The heading of a page.")
-        @click.option("--text", metavar="TEXT", help="The text of a page.")
-        @click.option("--link-label", metavar="TEXT", help="The label of the link of a page.")
-        @click.option("--link-url", metavar="URL", help="The target of the link of a page: /path or http(s)://…")
-        @functools.wraps(command)
-        def with_response(
-            *arguments: Any,
-            response_type: str | None,
-            redirect_url: str | None,
-            body: bytes | None,
-            body_file: IO[bytes] | None,
-            code: int | None,
-            headers: tuple[tuple[str, str], ...],
-            heading: str | None,
-            text: str | None,
-            link_label: str | None,
-            link_url: str | None,
-            **options: Any,
-        ) -> None:
-            if body is not None and body_file is not None:
-                raise click.UsageError("--body and --body-file cannot be combined.")
-            response = Response(
-                type=None if response_type is None else ResponseType(response_type.upper()),
-                redirect_url=redirect_url,
-                body=body if body_file is None else _read(body_file),
-                code=code,
-                headers=headers or None,
-                heading=heading,
-                text=text,
-                link_label=link_label,
-                link_url=link_url,
-            )
-            command(*arguments, response=response, **options)
-
-        return with_response
-
-    return decorate
-
-
-def other_response_options(
-    argument: str, prefix: str, what: str
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of another response than the first one to a command. They have no `--type`: it follows from them.
-
-    Args:
-        argument: The argument in which the command receives the response, None if not given.
-        prefix: The beginning of each option, such as `fallback`.
-        what: The response in words, for the help texts.
-    """
-    begin = what[0].upper() + what[1:]
-    page = f"With --{prefix}-heading:"
-    every = (
-        click.option(f"--{prefix}-redirect-url", metavar="URL", help=f"{begin} redirects to this URL."),
-        click.option(f"--{prefix}-body", metavar="TEXT", type=os.fsencode, help=f"The body of {what}."),
-        click.option(
-            f"--{prefix}-code",
-            metavar="N",
-            type=click.IntRange(200, 599),
-            help=f"The HTTP status of {what}: 200-299 or 400-599.",
-        ),
-        click.option(
-            f"--{prefix}-header", metavar="K=V", multiple=True, callback=pairs, help="A header field. Can be repeated."
-        ),
-        click.option(f"--{prefix}-heading", metavar="TEXT", help=f"{begin} is a page with this heading."),
-        click.option(f"--{prefix}-text", metavar="TEXT", help=f"{page} the text of the page."),
-        click.option(f"--{prefix}-link-label", metavar="TEXT", help=f"{page} the label of the link of the page."),
-        click.option(f"--{prefix}-link-url", metavar="URL", help=f"{page} the target of the link of the page."),
-    )
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def with_response(*arguments: Any, **options: Any) -> None:
-            def given(name: str) -> Any:
-                return options.pop(f"{prefix}_{name}")
-
-            url = given("redirect_url")
-            content = Response(given("body"), None, given("header") or None)
-            page = PageResponse(given("heading"), given("text"), given("link_label"), given("link_url"))
-            if page != PageResponse() and content != Response():
-                raise click.UsageError(
-                    f"--{prefix}-body and --{prefix}-header cannot be combined with the options of a page, such as"
-                    f" --{prefix}-heading."
-                )
-            response = replace(page if page != PageResponse() else content, code=given("code"))
-            if url is not None and response != Response():
-                raise click.UsageError(f"--{prefix}-redirect-url cannot be combined with the other --{prefix} options.")
-            if url is not None:
-                response = Redirect(url)
-            command(*arguments, **{argument: None if response == Response() else response}, **options)
-
-        for option in reversed(every):
-            with_response = option(with_response)
-        return with_response
-
-    return decorate
-
-
-def _read(file: IO[bytes]) -> bytes:
-    try:
-        return file.read()
-    except OSError as error:
-        raise click.BadParameter(f"{file.name!r}: {error.strerror}", param_hint="--body-file") from error

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from callback_cli.calls import show_call
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
 from callback_cli.processes import needs_extra
+from callback_cli.request_options import request_options
 
 _PROGRESS_S = 1.0
 """The time between two lines of progress, in seconds."""
@@ -28,21 +30,13 @@ _PROGRESS_S = 1.0
     ),
 )
 @click.argument("call_id", metavar="[CALL]", default="")
-@click.option("--activity", metavar="A", callback=options.not_blank, help="Replay all dead calls of this activity.")
+@request_options("ListOwnerCallsRequest", "callback_activity", "owner")
 @options.since_filter("With --activity: only calls that came")
-@options.owner_filter("With --activity: only calls of this owner (role admin).")
 @click.option("--dry-run", is_flag=True, help="With --activity: count the calls by what they died of, and replay none.")
 @options.show_secrets
 @with_connection
 def replay(
-    connection: Connection,
-    *,
-    call_id: str,
-    activity: str,
-    since: datetime | None,
-    owner: str,
-    dry_run: bool,
-    show_secrets: bool | None,
+    connection: Connection, *, call_id: str, values: dict[str, Any], since: datetime | None, dry_run: bool
 ) -> None:
     """Run the handler of a recorded call again, or of all dead calls of an activity.
 
@@ -53,12 +47,13 @@ def replay(
     With --activity, a call that is replayed is not dead any more. So the command can be stopped and run again: it goes
     on with the others.
     """
+    activity, owner = values.get("activity", ""), values.get("owner", "")
     if bool(call_id) == bool(activity):
         raise click.UsageError("Give either CALL or --activity.")
     if call_id:
         if since or owner or dry_run:
             raise click.UsageError("--since, --owner and --dry-run require --activity.")
-        show_call(connection, lambda client: client.replay_call(call_id), show_secrets=show_secrets)
+        show_call(connection, lambda client: client.replay_call(call_id))
         return
     owners = connection.run(lambda client: search.owners_of(client, owner))
     with connection.reporting():
@@ -89,10 +84,8 @@ async def _replay_all(
             replayed, refused, problem = replayed + running.replayed, refused + running.refused, running.error
             if problem:
                 break
-    if connection.as_json:
-        connection.print_json({"replayedCallCount": replayed, "refusedCallCount": refused})
-    else:
-        click.echo(f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else ""))
+    text = f"Replayed {replayed:,} calls." + (f" {refused:,} could not be replayed." if refused else "")
+    connection.show({"replayedCallCount": replayed, "refusedCallCount": refused}, lambda _: click.echo(text))
     if problem:
         click.echo(f"Error: stopped early: {problem}. Run the command again to go on.", err=True)
         raise click.exceptions.Exit(errors.EXIT_REFUSED)

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import click
 
@@ -14,7 +14,6 @@ from callback import (
     Call,
     Callback,
     CallbackClient,
-    CallbackStatus,
     CallFilter,
     CallStatus,
     NotFoundError,
@@ -49,36 +48,23 @@ def owners_of(client: CallbackClient, owner: str) -> Sequence[str]:
 def callbacks_of(
     client: CallbackClient,
     owners: Sequence[str],
-    *,
-    status: CallbackStatus | None = None,
-    activity: str = "",
-    labels: dict[str, str] | None = None,
     last_calls: Sequence[CallStatus | None] = (None,),
-    created_after: datetime | None = None,
+    *,
     page_size: int = MAX_PAGE,
+    **filters: Any,
 ) -> Iterator[Callback]:
     """Yield the callbacks of several owners, newest first, with any of some statuses of their newest call."""
     lists = [
-        client.list_callbacks(
-            status=status,
-            activity=activity,
-            labels=labels,
-            owner=owner,
-            last_call_status=last_call,
-            created_after=created_after,
-            page_size=page_size,
-        )
+        client.list_callbacks(owner=owner, last_call_status=last_call, page_size=page_size, **filters)
         for owner in owners
         for last_call in last_calls
     ]
     return heapq.merge(*lists, key=lambda each: each.create_time, reverse=True)
 
 
-def owner_calls_of(
-    client: CallbackClient, owners: Sequence[str], chosen: CallFilter, *, activity: str = ""
-) -> Iterator[Call]:
+def owner_calls_of(client: CallbackClient, owners: Sequence[str], chosen: CallFilter, **filters: Any) -> Iterator[Call]:
     """Yield the waiting or dead calls of several owners, newest first."""
-    lists = [client.list_owner_calls(chosen, owner=owner, activity=activity, page_size=100) for owner in owners]
+    lists = [client.list_owner_calls(chosen, owner=owner, page_size=100, **filters) for owner in owners]
     return heapq.merge(*lists, key=lambda each: each.start_time, reverse=True)
 
 

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from callback_cli import json_view, options
+from callback_cli import options
 from callback_cli.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
+from callback_cli.json_output import dumps
 from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 
@@ -33,11 +34,11 @@ def profiles(as_json: bool) -> None:
     from callback_server.verification.providers import PROVIDERS
 
     if as_json:
-        shown: list[json_view.Json] = [
+        shown = [
             {"kind": f"provider:{name}", "title": each.title, "source": each.source, "proven": each.is_proven}
             for name, each in PROVIDERS.items()
         ]
-        click.echo(json_view.dumps(shown))
+        click.echo(dumps(shown))
         return
     width = max(map(len, PROVIDERS))
     for name, each in PROVIDERS.items():
@@ -166,7 +167,7 @@ def send(
     headers = response.getheaders()
     if as_json:
         view = {"responseCode": response.status, "responseHeaders": headers, "responseBody": content.decode("latin-1")}
-        click.echo(json_view.dumps(view))
+        click.echo(dumps(view))
     else:
         click.echo(f"{response.status} {http_reasons.get(response.status, '')}".rstrip())
         for name, value in headers:

@@ -4,14 +4,19 @@
    wide for a terminal, an id is shown by its beginning, which every command takes.
 2. Everything from outside is printed as plain text. Control characters, and characters that reverse or hide others, are
    shown as escapes, so that a recorded call cannot manipulate a terminal.
+3. Each field of a callback or a call has its line, in the order of the contract and with its name in words. `_SAID` has
+   the lines that say it better. What is empty, or as it is by default, is left out. A secret that no line or section
+   is for is masked.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from rich.cells import cell_len
@@ -21,7 +26,6 @@ from rich.text import Text
 from callback import (
     Activity,
     ActivityKind,
-    AnswerMode,
     AuditChain,
     AuditEntry,
     Call,
@@ -30,18 +34,18 @@ from callback import (
     CallEvent,
     CallEventType,
     CallReason,
-    CallStatus,
     CloseReason,
     Delivery,
     DeliveryStatus,
-    GeneratedCallback,
-    GetGuard,
     Headers,
-    PausedActivity,
+    Query,
     Response,
     ResponseType,
     Statistics,
 )
+from callback.masking import MASK
+from callback_cli._contract import MESSAGES
+from callback_cli.fields import Field
 
 SHOWN_BODY_BYTES = 16 * 1024
 """The largest part of a body that is printed, in bytes."""
@@ -49,24 +53,19 @@ SHOWN_BODY_BYTES = 16 * 1024
 SHORT_ID = 8
 """The length of the beginning of an id on a narrow terminal."""
 
-_STYLES: Mapping[str, str] = {
-    CallbackStatus.OPEN: "green",
-    CallbackStatus.IN_PROGRESS: "yellow",
-    CallbackStatus.CLOSED: "dim",
-    CallStatus.RUNNING: "yellow",
-    CallStatus.SUCCEEDED: "green",
-    CallStatus.REJECTED: "yellow",
-    CallStatus.FAILED: "red",
-    CallStatus.INTERRUPTED: "red",
-    CallStatus.NOT_STARTED: "red",
-    DeliveryStatus.PENDING: "yellow",
-    DeliveryStatus.RUNNING: "yellow",
-    DeliveryStatus.DELIVERED: "green",
-    DeliveryStatus.DEAD: "red",
-    "ok": "green",
-    "warning": "yellow",
-    "problem": "red",
+_STYLES = {
+    word: style
+    for style, words in (
+        ("green", ("OPEN", "SUCCEEDED", "DELIVERED", "ok")),
+        ("yellow", ("IN_PROGRESS", "RUNNING", "REJECTED", "PENDING", "warning")),
+        ("red", ("FAILED", "INTERRUPTED", "NOT_STARTED", "DEAD", "problem")),
+        ("dim", ("CLOSED",)),
+    )
+    for word in words
 }
+"""The style of each status, and of each level of a finding."""
+
+_Cell = Callable[[Any], str | Text] | None
 
 
 class TextView:
@@ -75,59 +74,30 @@ class TextView:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, markup=False, emoji=False)
 
-    def generated(self, value: GeneratedCallback) -> None:
-        """Print a new callback."""
-        self._facts(
-            [
-                ("URL", value.url),
-                ("state", value.state),
-                ("case", value.case_id),
-                ("expires", _time(value.expire_time)),
-            ]
-        )
+    def value(self, value: Any) -> None:
+        """Print the fields of a value, such as a new callback."""
+        self._facts(list(_facts(value)))
+
+    def values(self, values: Sequence[Any], *, empty: str = "None.") -> None:
+        """Print values of the same kind as a table of their fields."""
+        fields = [each for each in MESSAGES[type(values[0]).__name__] if each.kind != "message"] if values else []
+        rows = [[_shown(each, getattr(value, each.short_name)) or "-" for each in fields] for value in values]
+        self._table([_label(each).upper() for each in fields], rows, empty=empty)
 
     def callback(self, value: Callback) -> None:
         """Print a callback."""
         self._title("Callback", value.case_id)
-        self._facts(
-            [
-                ("status", Text(_status(value), _STYLES.get(value.status, ""))),
-                ("activity", value.activity),
-                ("activity case", value.activity_case),
-                ("calls", _mode(value)),
-                ("URL", _kind(value.state_query_parameter)),
-                ("domain", value.alternative_domain),
-                ("verified by", value.verification_profile),
-                ("get guard", "" if value.get_guard is GetGuard.OFF else _words(value.get_guard)),
-                ("prompt", "" if value.prompt is None else value.prompt.title),
-                ("prompt text", "" if value.prompt is None else value.prompt.text),
-                ("choices", _choices(value)),
-                ("answer mode", _answer_mode(value)),
-                (
-                    "told to wait" if value.fallback is None else "fallback",
-                    "" if value.answer_deadline is None else f"after {_seconds(value.answer_deadline)}",
-                ),
-                ("repeats", _repeats(value)),
-                ("reminders", ", ".join(f"after {_seconds(each)}" for each in value.remind_after)),
-                ("notifies of", ", ".join(_words(each) for each in value.notify)),
-                ("owner", value.owner),
-                ("labels", _labels(value)),
-                ("created", _time(value.create_time)),
-                ("expires", _time(value.expire_time)),
-                ("closed", _time(value.close_time)),
-            ]
-        )
-        self._response(value.response)
-        if value.fallback is not None:
-            self._response(value.fallback, "Fallback")
-        if value.closed_response is not None:
-            self._response(value.closed_response, "After it is closed")
+        self.value(value)
+        for field in MESSAGES["Callback"]:
+            response = getattr(value, field.short_name)
+            if field.of == "Response" and response is not None:
+                self._response(response, _label(field).capitalize())
         if value.notifications:
             self._console.print()
             self._heading("Notifications")
             for each in value.notifications:
                 facts = f"  {each.call_id}  {_time(each.start_time)}  {_words(each.reason)}: "
-                self._console.print(Text.assemble(plain(facts), _delivery(each.delivery)), soft_wrap=True)
+                self._console.print(Text.assemble(plain(facts), _delivery(each)), soft_wrap=True)
 
     def callbacks(self, values: Sequence[Callback], newest: Mapping[str, Call], now: datetime) -> None:
         """Print callbacks as a table, with the status of their newest calls, and their owners if there are several.
@@ -136,79 +106,35 @@ class TextView:
         """
         has_owners = len({value.owner for value in values}) > 1
 
-        def rows(*, is_short: bool) -> list[list[str | Text]]:
-            return [
-                [
-                    value.case_id[:SHORT_ID] if is_short else value.case_id,
-                    *([value.owner] if has_owners else []),
-                    Text(
-                        _words(value.close_reason) if is_short and value.close_reason else _status(value),
-                        _STYLES.get(value.status, ""),
-                    ),
-                    _age(now - value.create_time),
-                    str(value.call_count),
-                    _last_status(newest.get(value.case_id)),
-                    value.activity,
-                    *([] if is_short else [_labels(value)]),
-                ]
-                for value in values
-            ]
-
-        head = ("CASE", *(("OWNER",) if has_owners else ()), "STATUS", "AGE", "CALLS", "LAST", "ACTIVITY")
-        self._table(
-            (*head, "LABELS"),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("CASE", attrgetter("case_id"), lambda each: each.case_id[:SHORT_ID]),
+            ("OWNER", attrgetter("owner") if has_owners else None),
+            (
+                "STATUS",
+                lambda each: _styled(_status(each), each.status),
+                lambda each: _styled(_short(each), each.status),
+            ),
+            ("AGE", lambda each: _age(now - each.create_time)),
+            ("CALLS", lambda each: str(each.call_count)),
+            ("LAST", lambda each: _last_status(newest.get(each.case_id))),
+            ("ACTIVITY", attrgetter("activity")),
+            ("LABELS", _labels, None),
             empty="No callbacks.",
             last_if_it_fits=True,
-            short=(head, rows(is_short=True)),
         )
 
     def call(self, value: Call, activity: str) -> None:
         """Print a call of an activity, with its request and responses, or a notification."""
-        if value.reason is not CallReason.CALL:
-            self._title("Notification", value.call_id)
-            self._facts(
-                [
-                    ("case", value.case_id),
-                    ("activity", activity),
-                    ("reason", _words(value.reason)),
-                    ("delivery", _delivery(value.delivery)),
-                    ("due", _time(value.start_time)),
-                ]
-            )
-            return
-        self._title("Call", value.call_id)
-        self._facts(
-            [
-                ("case", value.case_id),
-                ("activity", activity),
-                ("status", Text(_words(value.status), _STYLES.get(value.status, ""))),
-                ("failure", " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))),
-                ("attempt", str(value.attempt)),
-                ("delivery", _delivery(value.delivery)),
-                ("caller", "gone before its response" if value.caller_gone else ""),
-                ("fallback", "sent at the answer deadline; `callback get` shows it" if value.fallback_sent else ""),
-                ("repeats", str(value.repeat_count) if value.repeat_count else ""),
-                ("answered by", value.answered_by),
-                ("kept open", "yes, by its handler" if value.keep_open else ""),
-                ("closed", "the callback, by its handler" if value.close else ""),
-                ("recorded", "erased" if value.erased else ""),
-                ("from", value.client_address),
-                ("verified by", value.verification_profile),
-                ("message id", value.message_id),
-                ("not verified", value.verification_failure),
-                ("choice", value.choice),
-                ("started", _time(value.start_time)),
-                ("ended", f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else ""),
-            ]
-        )
-        if value.erased:
-            return
-        self._console.print()
-        self._heading("Request")
-        self._line(f"  {value.method.upper()}" + (f" ?{value.query_string}" if value.query_string else ""))
-        self._headers(value.headers)
-        self._body(value.body, value.body_size)
+        is_call = value.reason is CallReason.CALL
+        self._title("Call" if is_call else "Notification", value.call_id)
+        self._facts([("activity", activity), *_facts(value)])
+        if is_call and not value.erased:
+            self._console.print()
+            self._heading("Request")
+            self._line(f"  {value.method.upper()}" + (f" ?{value.query_string}" if value.query_string else ""))
+            self._headers(value.headers)
+            self._body(value.body, value.body_size)
         if value.response is not None:
             self._response(value.response, "Decided later, not sent" if value.fallback_sent else "Response")
         if value.delivery is not None and value.delivery.response is not None:
@@ -219,29 +145,20 @@ class TextView:
         has_owners = len({callbacks[value.case_id].owner for value in values}) > 1
         has_deliveries = any(value.delivery for value in values)
 
-        def rows(*, is_short: bool) -> list[list[str | Text]]:
-            return [
-                [
-                    short_call_id(value.call_id) if is_short else value.call_id,
-                    *([callbacks[value.case_id].owner] if has_owners else []),
-                    callbacks[value.case_id].activity,
-                    Text(_call_status(value), _STYLES.get(value.status, "")),
-                    *([] if is_short else [_method(value), "erased" if value.erased else _size(value.body_size)]),
-                    _answer(value),
-                    _age(now - value.start_time) if is_short else _time(value.start_time),
-                    _took(value),
-                    *([_delivery(value.delivery)] if has_deliveries else []),
-                ]
-                for value in values
-            ]
-
-        first = ("CALL", *(("OWNER",) if has_owners else ()), "ACTIVITY", "STATUS")
-        last = ("DELIVERY",) if has_deliveries else ()
-        self._table(
-            (*first, "METHOD", "BODY", "ANSWER", "STARTED", "TOOK", *last),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("CALL", attrgetter("call_id"), lambda each: short_call_id(each.call_id)),
+            ("OWNER", (lambda each: callbacks[each.case_id].owner) if has_owners else None),
+            ("ACTIVITY", lambda each: callbacks[each.case_id].activity),
+            ("STATUS", lambda each: _styled(_call_status(each), each.status)),
+            ("METHOD", _method, None),
+            ("BODY", lambda each: "erased" if each.erased else _size(each.body_size), None),
+            ("ANSWER", _answer),
+            ("STARTED", lambda each: _time(each.start_time), None),
+            ("AGE", None, lambda each: _age(now - each.start_time)),
+            ("TOOK", _took),
+            ("DELIVERY", _delivery if has_deliveries else None),
             empty="No calls.",
-            short=((*first, "ANSWER", "AGE", "TOOK", *last), rows(is_short=True)),
         )
 
     def trace(
@@ -294,19 +211,14 @@ class TextView:
             soft_wrap=True,
         )
 
-    def activities(self, values: Iterable[Activity]) -> None:
+    def activities(self, values: Sequence[Activity]) -> None:
         """Print activities as a table."""
-        self._table(
-            ("ACTIVITY", "SERVED BY", "OPEN", "DELIVERIES"),
-            [
-                (
-                    value.activity,
-                    _served_by(value),
-                    str(value.open_callback_count),
-                    f"{value.delivery_count}{' (paused)' if value.paused else ''}",
-                )
-                for value in values
-            ],
+        self._list(
+            values,
+            ("ACTIVITY", attrgetter("activity")),
+            ("SERVED BY", _served_by),
+            ("OPEN", lambda each: str(each.open_callback_count)),
+            ("DELIVERIES", lambda each: f"{each.delivery_count}{' (paused)' if each.paused else ''}"),
             empty="No activities.",
         )
 
@@ -329,64 +241,24 @@ class TextView:
             self._table(("REFUSED REQUESTS", "COUNT"), rows, empty="")
         if value.stages:
             self._console.print()
-            self._table(
-                ("STAGE", "COUNT", "MEDIAN", "95 %", "99 %"),
-                [
-                    (each.stage, f"{each.count:,}", *map(_duration, (each.median, each.p95, each.p99)))
-                    for each in value.stages
-                ],
-                empty="",
-            )
+            self.values(value.stages)
         self._console.print()
-        self._table(
-            ("OWNER", "OPEN CALLBACKS", "WAITING CALLS", "DEAD CALLS"),
-            [
-                (
-                    each.owner,
-                    f"{each.open_callback_count:,}",
-                    f"{each.waiting_call_count:,}",
-                    f"{each.dead_call_count:,}",
-                )
-                for each in value.owners
-            ],
-            empty="No owners.",
-        )
+        self.values(value.owners, empty="No owners.")
         self._console.print()
-        late = (
-            f"; the longest overdue one by {_duration(value.work.delivery_delay)}" if value.work.delivery_delay else ""
-        )
-        self._line(f"Deliveries that wait or run: {value.work.delivery_count:,}{late}")
-
-    def paused_activities(self, values: Iterable[PausedActivity]) -> None:
-        """Print paused activities as a table."""
-        self._table(
-            ("ACTIVITY", "PAUSED", "BY", "REASON"),
-            [(value.activity, _time(value.pause_time), value.principal, value.reason) for value in values],
-            empty="No activity is paused.",
-        )
+        self.value(value.work)
 
     def audit_entries(self, values: Sequence[AuditEntry]) -> None:
         """Print entries of the audit as a table; on a narrow terminal without owners and facts, and with short ids."""
-
-        def rows(*, is_short: bool) -> list[list[str]]:
-            return [
-                [
-                    f"{value.time.astimezone(UTC):%m-%d %H:%M:%S}" if is_short else _time(value.time),
-                    value.actor or "(server)",
-                    _words(value.action),
-                    _changed(value, is_short=is_short),
-                    *([] if is_short else [value.owner, _facts_of(value)]),
-                ]
-                for value in values
-            ]
-
-        head = ("TIME", "ACTOR", "ACTION", "CHANGED")
-        self._table(
-            (*head, "OWNER", "FACTS"),
-            rows(is_short=False),
+        self._list(
+            values,
+            ("TIME", lambda each: _time(each.time), lambda each: f"{each.time.astimezone(UTC):%m-%d %H:%M:%S}"),
+            ("ACTOR", lambda each: each.actor or "(server)"),
+            ("ACTION", lambda each: _words(each.action)),
+            ("CHANGED", _changed, lambda each: _changed(each, is_short=True)),
+            ("OWNER", attrgetter("owner"), None),
+            ("FACTS", _facts_of, None),
             empty="No entries.",
             last_if_it_fits=True,
-            short=(head, rows(is_short=True)),
         )
 
     def audit_chains(self, values: Sequence[AuditChain]) -> None:
@@ -427,23 +299,24 @@ class TextView:
         text = f"{check}: {seen}" + (f"; {advice}" if advice else "")
         self._console.print(Text.assemble((f"{level:<8} ", _STYLES.get(level, "")), plain(text)), soft_wrap=True)
 
-    def _response(self, value: Response, heading: str = "Response") -> None:
+    def _response(self, value: Response, heading: str) -> None:
         self._console.print()
         self._heading(heading)
         if value.type is ResponseType.REDIRECT:
             self._line(f"  redirect to {value.redirect_url or '(the URL of the handler)'}")
-            return
-        if value.type is ResponseType.PAGE:
+        elif value.type is ResponseType.PAGE:
             self._line(f"  {value.code or 200}, a page")
             self._line(f"  {value.heading or '(the heading of the handler)'}")
             for line in plain(value.text or "", keep="\n").splitlines():
                 self._line(f"  {line}")
             if value.link_label or value.link_url:
                 self._line(f"  link: {value.link_label or '(no label)'} to {value.link_url or '(no URL)'}")
-            return
-        self._line(f"  {value.code or 200}")
-        self._headers(value.headers or Headers())
-        if value.body is not None:
+        else:
+            self._line(f"  {value.code or 200}")
+            self._headers(value.headers or Headers())
+        for label, text in _facts(value):
+            self._line(f"  {label}: {text}")
+        if value.type is ResponseType.RESPONSE and value.body is not None:
             self._body(value.body, len(value.body))
 
     def _headers(self, headers: Headers) -> None:
@@ -478,12 +351,26 @@ class TextView:
         self._console.print(Text(plain(text, keep=keep)), soft_wrap=True)
 
     def _facts(self, facts: Sequence[tuple[str, str | Text]]) -> None:
-        """Print names and values in two columns. A name without a value is left out."""
-        facts = [(name, value) for name, value in facts if value]
-        width = max(len(name) for name, _ in facts)
+        """Print names and values in two columns."""
+        width = max((len(name) for name, _ in facts), default=0)
         for name, value in facts:
             text = value if isinstance(value, Text) else Text(plain(value))
             self._console.print(Text.assemble("  ", (f"{name:<{width}}  ", "dim"), text), soft_wrap=True)
+
+    def _list(self, values: Sequence[Any], *columns: tuple[str, *tuple[_Cell, ...]], **settings: Any) -> None:
+        """Print values as a table.
+
+        Args:
+            values: The values.
+            columns: The name and the cell of each column, and another cell on a narrow terminal. None: it has none.
+            settings: Those of `_table`.
+        """
+
+        def table(place: int) -> tuple[list[str], list[list[str | Text]]]:
+            shown = [(name, cell) for name, *cells in columns if (cell := cells[min(place, len(cells) - 1)])]
+            return [name for name, _ in shown], [[cell(value) for _, cell in shown] for value in values]
+
+        self._table(*table(0), short=table(1), **settings)
 
     def _table(
         self,
@@ -553,6 +440,14 @@ def _status(value: Callback) -> str:
     return _closed(value.status, value.close_reason)
 
 
+def _short(value: Callback) -> str:
+    return _words(value.close_reason) if value.close_reason else _status(value)
+
+
+def _styled(text: str, status: str) -> Text:
+    return Text(text, _STYLES.get(status, ""))
+
+
 def _closed(status: CallbackStatus, reason: CloseReason | None) -> str:
     return _words(status) if reason is None else f"{_words(status)}, {_words(reason).removeprefix('closed ')}"
 
@@ -562,7 +457,7 @@ def _method(value: Call) -> str:
 
 
 def _last_status(value: Call | None) -> str | Text:
-    return "-" if value is None else Text(_words(value.status), _STYLES.get(value.status, ""))
+    return "-" if value is None else _styled(_words(value.status), value.status)
 
 
 def _call_status(value: Call) -> str:
@@ -571,46 +466,112 @@ def _call_status(value: Call) -> str:
     return _words(value.status) + (", caller gone" if value.caller_gone else "")
 
 
-def _answer_mode(value: Callback) -> str:
-    if value.answer_mode is AnswerMode.HANDLER:
+def _delivery(value: Call) -> str | Text:
+    delivery = value.delivery
+    if delivery is None:
         return ""
-    held = "" if value.hold_time is None else f", for at most {_seconds(value.hold_time)}"
-    return (
-        _words(value.answer_mode)
-        + (", in order" if value.ordered else "")
-        + held
-        + (", resolved" if value.resolved else "")
-    )
-
-
-def _choices(value: Callback) -> str:
-    return (
-        "" if value.prompt is None else ", ".join(f"{each} ({label})" for each, label in value.prompt.choices.items())
-    )
-
-
-def _delivery(value: Delivery | None) -> str | Text:
-    if value is None:
-        return ""
-    facts = ["paused" if value.paused else _words(value.status)]
-    facts.append(f"{value.attempts} attempt{'' if value.attempts == 1 else 's'}")
-    if value.status is DeliveryStatus.PENDING and value.next_attempt_time is None:
+    facts = ["paused" if delivery.paused else _words(delivery.status)]
+    facts.append(f"{delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}")
+    if delivery.status is DeliveryStatus.PENDING and delivery.next_attempt_time is None:
         facts.append("after an earlier call of its callback")
-    elif value.next_attempt_time and not value.paused:
-        facts.append(f"next at {_time(value.next_attempt_time)}")
-    why = " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
-    return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(value.status, ""))
+    elif delivery.next_attempt_time and not delivery.paused:
+        facts.append(f"next at {_time(delivery.next_attempt_time)}")
+    facts += [f"{label} {text}" for label, text in _facts(delivery)]
+    why = _failure(delivery)
+    return Text(plain(", ".join(facts) + (f": {why}" if why else "")), _STYLES.get(delivery.status, ""))
 
 
-def _repeats(value: Callback) -> str:
-    """Return what the same request again gets; empty if it is another call."""
-    if not value.repeat_window:
-        return ""
-    return "get a 410" if value.no_repeat else f"get the same answer for {_seconds(value.repeat_window)}"
+def _failure(value: Call | Delivery) -> str:
+    return " - ".join(filter(None, (value.failure and _words(value.failure), value.failure_detail)))
 
 
-def _seconds(time: timedelta) -> str:
-    return f"{time.total_seconds():g} s"
+_SAID: Mapping[str, Callable[[Any], str | Text]] = {
+    "GeneratedCallback.url": attrgetter("url"),
+    "GeneratedCallback.state": attrgetter("state"),
+    "Callback.status": lambda value: _styled(_status(value), value.status),
+    "Callback.state_query_parameter": lambda value: _kind(value.state_query_parameter),
+    "Callback.call_count": lambda value: _mode(value),
+    "Call.status": lambda value: _styled(_words(value.status), value.status),
+    "Call.failure": _failure,
+    "Call.end_time": lambda value: f"{_time(value.end_time)}, after {_took(value)}" if value.end_time else "",
+    "Call.delivery": _delivery,
+}
+"""What is said of a field, where it is more than its value."""
+_SHOWN_ELSEWHERE: Mapping[str, set[str]] = {
+    "GeneratedCallback": {"warnings"},
+    "Callback": {"case_id", "close_reason", "retryable_after_error", "allow_multiple_calls", "notifications"},
+    "Call": {
+        "call_id", "failure_detail", "method", "headers", "query", "query_string", "body", "body_size",
+    },
+    "Delivery": {"status", "attempts", "next_attempt_time", "failure", "failure_detail", "paused"},
+    "Response": {"type", "redirect_url", "body", "code", "headers", "heading", "text", "link_label", "link_url"},
+}  # fmt: skip
+"""Fields without a line of their own: the title, another line, or a section shows them. So does each response."""
+_LABELS = {
+    "url": "URL", "case_id": "case", "state_query_parameter": "URL", "alternative_domain": "domain",
+    "call_count": "calls",
+    "create_time": "created", "expire_time": "expires", "close_time": "closed", "start_time": "started",
+    "end_time": "ended", "client_address": "from", "verification_profile": "verified by",
+    "verification_failure": "not verified", "closed_response": "after it is closed",
+}  # fmt: skip
+"""Better labels than the name of a field in words."""
+
+
+def _facts(value: Any, before: str = "") -> Iterator[tuple[str, str | Text]]:
+    """Yield the label and the text of each field of a value that is not empty."""
+    message = type(value).__name__ if type(value).__name__ in MESSAGES else "Response"  # a Redirect is one
+    for field in MESSAGES[message]:
+        own = getattr(value, field.short_name)
+        said = _SAID.get(f"{message}.{field.short_name}")
+        is_default = field.kind == "enum" and own == field.unset
+        if is_default or field.of == "Response" or field.short_name in _SHOWN_ELSEWHERE.get(message, ()):
+            continue
+        if said is None and field.kind == "message" and not field.is_repeated:
+            yield from () if own is None else _facts(own, f"{_label(field)} ")
+        elif text := _shown(field, own) if said is None else said(value):
+            yield f"{before}{_label(field)}", text
+
+
+def _label(field: Field) -> str:
+    return _LABELS.get(field.short_name) or field.short_name.replace("_", " ")
+
+
+def _shown(field: Field, value: Any) -> str:
+    """Return the value of a field as text. Empty: it is empty, or as it is by default."""
+    if field.is_secret and value:
+        return MASK
+    match value:
+        case bool():
+            return "yes" if value else ""
+        case Enum():
+            return _words(str(value))
+        case datetime():
+            return _time(value)
+        case timedelta():
+            return _span(value) if value else ""
+        case bytes():
+            return _size(len(value)) if value else ""
+        case Headers() | Query():
+            return ", ".join(f"{name}={each}" for name, each in value.pairs)
+        case Mapping():
+            return ", ".join(f"{name}={each}" for name, each in sorted(value.items()))
+        case tuple():
+            return ", ".join(_shown(field, each) for each in value)
+        case int():
+            return f"{value:,}" if value else ""
+    return str(value or "")
+
+
+def _span(time: timedelta) -> str:
+    """Return a duration as options take it: `1h30m`."""
+    seconds, parts = time.total_seconds(), []
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            parts.append(f"{seconds // length:.0f}{unit}")
+            seconds %= length
+    return "".join([*parts, f"{seconds:g}s"] if seconds else parts)
 
 
 def _served_by(value: Activity) -> str | Text:
@@ -655,7 +616,7 @@ def _size(count: int) -> str:
     return f"{count:,} byte{'' if count == 1 else 's'}"
 
 
-def _changed(value: AuditEntry, *, is_short: bool) -> str:
+def _changed(value: AuditEntry, *, is_short: bool = False) -> str:
     """Return what an entry of the audit is about."""
     if value.call_id:
         return short_call_id(value.call_id) if is_short else value.call_id

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -18,10 +19,11 @@ from callback import (
     PermissionDeniedError,
 )
 from callback.masking import masked
-from callback_cli import json_view, options, search
+from callback_cli import json_output, options, search
 from callback_cli.connection import Connection, ServerCommand, with_connection
 from callback_cli.options import examples
 from callback_cli.processes import needs_extra
+from callback_cli.request_options import request_options
 from callback_cli.text_view import TextView
 
 Explain = Callable[[Callback, Call | None], list[str]]
@@ -54,21 +56,12 @@ class Group:
     ),
 )
 @click.argument("given", metavar="[CALL|CASE]", default="")
-@options.activity_filter
-@options.label_filter
-@options.owner_filter("Only callbacks of this owner (role admin).")
+@request_options("ListCallbacksRequest", "callback_activity", "labels", "owner")
 @options.since_filter("Only what happened")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what went well.")
 @with_connection
 def trace(
-    connection: Connection,
-    *,
-    given: str,
-    activity: str,
-    labels: dict[str, str],
-    owner: str,
-    since: datetime | None,
-    shows_all: bool,
+    connection: Connection, *, given: str, values: dict[str, Any], since: datetime | None, shows_all: bool
 ) -> None:
     """Say why a call or a callback is as it is, or why the callbacks of a customer fail.
 
@@ -76,15 +69,17 @@ def trace(
     it groups the 10,000 newest callbacks that match, and all their calls, by what happened to them, the largest group
     first, with the newest one of each group.
     """
-    if bool(given) == bool(activity or labels or owner or since):
+    if bool(given) == bool(values or since):
         raise click.UsageError("Give either CALL or CASE, or --label, --owner, --activity or --since.")
     explain = _explain()
     if given:
         _show_one(connection, *connection.run(lambda client: _one(client, given)), explain)
         return
 
+    owner = values.pop("owner", "")
+
     def grouped(client: CallbackClient) -> tuple[list[Group], dict[str, Activity]]:
-        found = search.callbacks_of(client, search.owners_of(client, owner), activity=activity, labels=labels)
+        found = search.callbacks_of(client, search.owners_of(client, owner), **values)
         groups = groups_of(search.calls_of(client, found), explain, earliest=since, shows_all=shows_all)
         return groups, _activities(client)
 
@@ -167,17 +162,13 @@ def _details(callback: Callback, call: Call | None) -> tuple[str, ...]:
 
 
 def _show_one(
-    connection: Connection,
-    callback: Callback,
-    calls: Sequence[Call],
-    activities: dict[str, Activity],
-    explain: Explain,
+    connection: Connection, callback: Callback, calls: Sequence[Call], activities: dict[str, Activity], explain: Explain
 ) -> None:
     shown: Sequence[Call | None] = calls or (() if callback.call_count else (None,))
     entries = [(call, explain(callback, call), _details(callback, call)) for call in shown]
     now = activities.get(callback.activity)
     if connection.as_json:
-        view: json_view.Json = {
+        view = {
             "callbackCaseId": callback.case_id,
             "owner": callback.owner,
             "callbackActivity": callback.activity,
@@ -195,7 +186,7 @@ def _show_one(
 
 def _show_groups(connection: Connection, groups: Sequence[Group], activities: dict[str, Activity]) -> None:
     if connection.as_json:
-        views: list[json_view.Json] = [
+        views = [
             {
                 "count": each.count,
                 "callbackActivity": each.activity,
@@ -203,7 +194,7 @@ def _show_groups(connection: Connection, groups: Sequence[Group], activities: di
                 "sentences": list(each.sentences),
                 "details": list(each.details),
                 "newest": each.newest,
-                "newestTime": json_view.time(each.time),
+                "newestTime": json_output.time(each.time),
             }
             for each in groups
         ]
