@@ -102,7 +102,7 @@ MESSAGES = {
             "callback_activity_case",
             "activity_case",
             "text",
-            help="Passed to the handler unchanged.",
+            help="A text that the handler gets unchanged.",
         ),
         Field(
             "state_query_parameter",
@@ -292,7 +292,7 @@ MESSAGES = {
             "update_mask",
             "update_mask",
             "mask",
-            help="Names the attributes to replace, by the field names of Response.",
+            help="Names the attributes to replace, by the field names of Response; any other name is refused.",
             default="the attributes that `response` sets",
         ),
     ),
