@@ -17,6 +17,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
+    EnumValueDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
@@ -90,9 +91,11 @@ class EnumValue:
     """The name without the prefix of its enum: `OPEN`."""
     number: int
     comment: str
-    grpc_code: str = ""
-    http_status: int = 0
-    title: str = ""
+    grpc_code: str
+    """The gRPC code of an error reason."""
+    http_status: int
+    title: str
+    """What happened, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -204,16 +207,14 @@ class Contract:
         for place, enum in enumerate(file.descriptor.enum_type):
             prefix = enum.value[0].name.removesuffix("UNSPECIFIED")
             values = tuple(
-                EnumValue(
-                    value.name,
-                    value.name.removeprefix(prefix),
-                    value.number,
-                    file.line(5, place, 2, index),
-                    **self._options.of(value, "grpc_code", "http_status", "title"),
-                )
-                for index, value in enumerate(enum.value)
+                self._enum_value(each, prefix, file.line(5, place, 2, index)) for index, each in enumerate(enum.value)
             )
             yield Enum(enum.name, file.line(5, place), values, file.name)
+
+    def _enum_value(self, given: EnumValueDescriptorProto, prefix: str, comment: str) -> EnumValue:
+        word, options = given.name.removeprefix(prefix), self._options.of(given, "grpc_code", "http_status", "title")
+        title = options["title"] or word.replace("_", " ").capitalize()
+        return EnumValue(given.name, word, given.number, comment, options["grpc_code"], options["http_status"], title)
 
     def _messages(self, file: ContractFile) -> Iterator[Message]:
         for place, message in enumerate(file.descriptor.message_type):
@@ -243,7 +244,7 @@ class Contract:
             and (kind == "message" or given.proto3_optional or given.HasField("oneof_index")),
             is_optional=given.proto3_optional,
             is_required=re.search(r"\bRequired[.,]", comment) is not None,
-            short_name=options["short_name"] or given.name,
+            short_name=options["short_name"] or _PREFIX.sub("", given.name),
             is_secret=options["secret"],
             content=options["content"],
             is_always_set=options["always"],
@@ -293,6 +294,8 @@ _OPTION_NAMES = (
     "value_name", "short_name", "secret", "content", "always", "unset", "grpc_code", "http_status", "title",
 )  # fmt: skip
 
+_PREFIX = re.compile("^(callback|request|response)_")
+"""The prefixes that names in clients leave out."""
 _IS = re.compile(r"(is|are) (?=\w)")
 _SAYS = re.compile(r"says (?:that|whether) ")
 

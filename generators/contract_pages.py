@@ -49,7 +49,7 @@ def _fields(file: ContractFile, place: int, message: Message, pages: Mapping[str
 
 def _values(file: ContractFile, place: int, enum: Enum) -> Iterator[str]:
     for index, value in enumerate(enum.values):
-        facts = f", {value.grpc_code}, {value.http_status}" if value.grpc_code else ""
+        facts = "".join(f", {each}" for each in (value.grpc_code, value.http_status) if each)
         text = _indented(file.text(5, place, 2, index))
         yield f"- **`{value.name}`** ({value.number}{facts})\n\n{text}\n"
 

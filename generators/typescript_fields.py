@@ -11,8 +11,6 @@ PAIRS = {"Header": "Headers", "QueryParameter": "Query", "ResponseHeader": "Head
 DEADLINE = f"{INCOMING}.deadline"
 _OMITTED = {f"{INCOMING}.timeout", f"{INCOMING}.verified"}
 """Fields of which something else is made: the deadline, and a getter that recorded calls have, too."""
-_URLS = {"response_redirect_url", "response_link_url"}
-"""URLs that can carry a code. A page shows them, so they are no secrets of the contract; debug output conceals them."""
 _DEFAULTS = {"attempt": "1", "request_method": '"get"', "deadline": "LATEST"}
 """What the call of a test has if it does not say more."""
 _TYPES = {"string": "string", "bool": "boolean", "bytes": "Uint8Array", "Timestamp": "Date"}
@@ -187,14 +185,9 @@ def is_value(response: Message) -> bool:
     return response.value_name != response.name
 
 
-def is_concealed(field: Field) -> bool:
-    """Return whether debug output has a mask in place of a field."""
-    return field.is_secret or field.name in _URLS
-
-
 def is_class(message: Message) -> bool:
     """Return whether the value is a class, and not an interface: it conceals fields, or makes them."""
-    return any(is_concealed(each) or each.type in PAIRS for each in message.fields)
+    return any(each.is_secret or each.type in PAIRS for each in message.fields)
 
 
 def may_be_absent(field: Field) -> bool:

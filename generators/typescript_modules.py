@@ -18,7 +18,6 @@ from generators.typescript_fields import (
     converter,
     given_type,
     is_class,
-    is_concealed,
     is_value,
     key_of,
     lower,
@@ -133,7 +132,7 @@ class Modules:
     def _field_text(self, field: Field, message: Message) -> str:
         comment = _DEADLINE_COMMENT if key_of(message, field) == DEADLINE else field.comment
         text = self._text(comment, field.name, message, field.unset)
-        return text + " Concealed in debug output." if is_concealed(field) else text
+        return text + " Concealed in debug output." if field.is_secret else text
 
     def _enum_module(self) -> Iterator[str]:
         for enum in self._enums:
@@ -202,8 +201,8 @@ class Modules:
         yield "}\n"
 
     def _class(self, message: Message, head: str, base: str | None = None) -> Iterator[str]:
-        shown = [each for each in value_fields(message) if not is_concealed(each)]
-        concealed = [each for each in value_fields(message) if is_concealed(each)]
+        shown = [each for each in value_fields(message) if not each.is_secret]
+        concealed = [each for each in value_fields(message) if each.is_secret]
         yield from _doc(self._text(message.comment, message.name, message))
         yield f"export {head} extends {base or 'Concealing'} {{"
         for field in shown:

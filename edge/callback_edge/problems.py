@@ -6,7 +6,7 @@
 3. The code that raises a `ProblemError` decides about `Retry-After`: only it knows whether to try again makes sense.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,13 +55,6 @@ class ProblemError(Exception):
         """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 
 
-_REASONS: Final = (
-    "STATE_UNKNOWN", "CALLBACK_CLOSED", "CALL_IN_PROGRESS", "ANSWER_NOT_REPEATED", "HANDLER_FAILED", "RESPONSE_INVALID",
-    "HANDLER_DEADLINE_EXCEEDED", "HANDLER_NOT_STARTED", "HANDLER_LOST", "STORE_UNAVAILABLE", "OUTCOME_UNKNOWN",
-    "TOO_MANY_CALLS", "TOO_MANY_REQUESTS", "VERIFICATION_FAILED", "VERIFICATION_UNAVAILABLE", "CONFIRMATION_REQUIRED",
-    "CHOICE_REQUIRED", "AGENT_DETECTED", "SERVER_STOPPING", "INTERNAL",
-)  # fmt: skip
-"""The reasons that a call can fail with."""
 _SHARED_TEXT_KEYS: Final = {
     "HANDLER_DEADLINE_EXCEEDED": "outcome_unknown",
     "HANDLER_LOST": "outcome_unknown",
@@ -73,14 +66,15 @@ _SHARED_TEXT_KEYS: Final = {
 }
 
 
-def _of_reason(reason: str) -> Problem:
-    """Return the problem that a reason of the contract is to a caller."""
-    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-    status = value.GetOptions().Extensions[options_pb2.http_status]
-    return Problem(reason.lower(), status, _SHARED_TEXT_KEYS.get(reason, ""))
+def _by_reason() -> Iterator[tuple[str, Problem]]:
+    """Yield the problem that each reason of the contract is to a caller, if callers can get it."""
+    for value in error_reason_pb2.ErrorReason.DESCRIPTOR.values:
+        reason = value.name.removeprefix("ERROR_REASON_")
+        if status := value.GetOptions().Extensions[options_pb2.http_status]:
+            yield reason, Problem(reason.lower(), status, _SHARED_TEXT_KEYS.get(reason, ""))
 
 
-BY_REASON: Final[Mapping[str, Problem]] = {reason: _of_reason(reason) for reason in _REASONS}
+BY_REASON: Final[Mapping[str, Problem]] = dict(_by_reason())
 """Problems by the `reason` of the server's `ErrorInfo`. The server returns no other reason for a call: treat any other
 as INTERNAL."""
 

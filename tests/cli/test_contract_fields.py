@@ -16,9 +16,9 @@ from support.clients import CASE, CREATED, call_message, callback_message
 import callback as client
 from callback import CallReason, Delivery, DeliveryStatus, PageResponse, Prompt, Redirect, Response
 from callback._converters import call_from_proto, callback_from_proto
+from callback.json_form import short_name
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
-from callback.v1 import options_pb2
 from callback_cli.request_options import option_of
 from callback_cli.text_view import TextView
 
@@ -58,10 +58,6 @@ SHOWN_WITH = {
     "Delivery.failure_detail": {"failure": client.CallFailure.HANDLER_ERROR},
 }
 """Fields that are shown together with another one, and that one."""
-
-
-def short_name(field):
-    return field.GetOptions().Extensions[options_pb2.short_name] or field.name
 
 
 def value_of(field):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from callback.json_form import short_name
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
 from callback_process.findings import Level
-from callback_server.contract.conversion import from_message, member_of, short_name, to_message, word_of, words
+from callback_server.contract.conversion import from_message, member_of, to_message, word_of, words
 from callback_server.contract.converters import content_attributes, response_from, response_to
 from callback_server.domain.audit import AuditAction
 from callback_server.domain.audit_check import ProblemKind

@@ -44,7 +44,7 @@ def test_every_language_has_all_texts_and_no_others():
 def test_the_english_heading_of_a_reason_is_its_title_in_the_contract():
     for reason, problem in problems.BY_REASON.items():
         value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-        title = value.GetOptions().Extensions[options_pb2.title]
+        title = value.GetOptions().Extensions[options_pb2.title] or reason.replace("_", " ").capitalize()
         assert texts("en")[problem.text_key]["heading"] == title, reason
 
 

@@ -52,6 +52,7 @@ MAY_IMPORT = {
     "callback_server": {
         *RPC,
         *SETTINGS,
+        "callback.json_form",
         "callback.targets",
         "grpc_reflection",
         "msgspec",

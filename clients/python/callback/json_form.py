@@ -14,6 +14,7 @@
 import base64
 import binascii
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from callback._multi_mapping import Headers, Pairs, Query
 from callback.v1 import options_pb2
 
 Json = dict[str, Any]
@@ -40,7 +42,8 @@ _SCALAR_SCHEMAS: Mapping[int, Json] = {
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
 }
-_PAIRS = ("callback.v1.Header", "callback.v1.QueryParameter")
+_PAIRS: Mapping[str, type[Pairs]] = {"callback.v1.Header": Headers, "callback.v1.QueryParameter": Query}
+_PREFIX = re.compile("^(callback|request|response)_")
 _PAIR_LIST = "callback.v1.ResponseHeaders"
 
 _Message = TypeVar("_Message", bound=Message)
@@ -67,7 +70,7 @@ def to_json(message: Message, *, reveal_secrets: bool = True) -> Json:
         elif is_map(field):
             view[field.json_name] = dict(sorted(value.items()))
         elif field.message_type is not None and field.message_type.full_name in _PAIRS:
-            view[field.json_name] = pairs_to_json((each.name, each.value) for each in value)
+            view[field.json_name] = _pairs_to_json(_PAIRS[field.message_type.full_name], value)
         elif field.is_repeated:
             view[field.json_name] = [_one(field, each, reveal_secrets) for each in value]
         else:
@@ -94,14 +97,6 @@ def from_json(data: object, message: _Message, *, ignore_unknown: bool = False) 
         raise ValueError(str(error)) from None
 
 
-def pairs_to_json(pairs: Iterable[tuple[str, str]]) -> Json:
-    """Return header fields or query parameters as an object. A name that is repeated has a list."""
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
 def is_map(field: FieldDescriptor) -> bool:
     """Return whether a field is a map."""
     return field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -113,8 +108,8 @@ def option(field: FieldDescriptor, extension: Any) -> Any:
 
 
 def short_name(field: FieldDescriptor) -> str:
-    """Return the name of a field in clients."""
-    return option(field, options_pb2.short_name) or field.name
+    """Return the name of a field in clients: without the prefix of its resource, if it has no option for that."""
+    return option(field, options_pb2.short_name) or _PREFIX.sub("", field.name)
 
 
 def schema(message: Descriptor) -> Json:
@@ -157,8 +152,12 @@ def _one(field: FieldDescriptor, value: Any, reveal_secrets: bool) -> Any:
     if field.message_type.full_name in _TEXTUAL:
         return value.ToJsonString()
     if field.message_type.full_name == _PAIR_LIST:
-        return pairs_to_json((each.name, each.value) for each in value.headers)
+        return _pairs_to_json(Headers, value.headers)
     return to_json(value, reveal_secrets=reveal_secrets)
+
+
+def _pairs_to_json(kind: type[Pairs], messages: Iterable[Any]) -> Json:
+    return dict(kind((each.name, each.value) for each in messages).as_json())
 
 
 def _body(name: str, body: bytes) -> Json:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from callback.v1 import options_pb2
+from callback.json_form import short_name
 
 M = TypeVar("M", bound=Message)
 V = TypeVar("V")
@@ -74,11 +74,6 @@ def word_of(message: Message, field: str) -> str:
 def member_of(kind: type[E], message: Message, field: str) -> E | None:
     """Return the value of an enum field. None: it is UNSPECIFIED, or of another release."""
     return kind.__members__.get(word_of(message, field))
-
-
-def short_name(field: FieldDescriptor) -> str:
-    """Return the name of a field in values."""
-    return field.GetOptions().Extensions[options_pb2.short_name] or field.name
 
 
 @functools.cache

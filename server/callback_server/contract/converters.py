@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from callback.json_form import short_name
 from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2, operations_service_pb2, options_pb2
-from callback_server.contract.conversion import from_message, short_name, to_message
+from callback_server.contract.conversion import from_message, to_message
 from callback_server.domain.activity import Pause
 from callback_server.domain.call import Call, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import CallMode, Case

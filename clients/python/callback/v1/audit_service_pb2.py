@@ -26,7 +26,7 @@ from callback.v1 import options_pb2 as callback_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x61llback/v1/audit_service.proto\x12\x0b\x63\x61llback.v1\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x05\n\x17ListAuditEntriesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12&\n\npage_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\tpageToken\x12\x1d\n\x05owner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05owner\x12\x1d\n\x05\x61\x63tor\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05\x61\x63tor\x12:\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x18.callback.v1.AuditActionB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x06\x61\x63tion\x12\x9a\x01\n\x10\x63\x61llback_case_id\x18\x06 \x01(\tBp\x8a\xb5\x18\x07\x63\x61se_id\xbaHb\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')\xd8\x01\x01R\x0e\x63\x61llbackCaseId\x12\xe0\x01\n\x11\x63\x61llback_activity\x18\x07 \x01(\tB\xb2\x01\x8a\xb5\x18\x08\x61\x63tivity\xbaH\xa2\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')\xd8\x01\x01R\x10\x63\x61llbackActivity\x12\x41\n\x0erecorded_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rrecordedAfter\x12\x43\n\x0frecorded_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0erecordedBefore\"u\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.callback.v1.AuditEntryR\x07\x65ntries\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa6\x04\n\nAuditEntry\x12\x14\n\x05\x63hain\x18\x01 \x01(\x05R\x05\x63hain\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x34\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\x04time\x12\x14\n\x05\x61\x63tor\x18\x04 \x01(\tR\x05\x61\x63tor\x12\x36\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x18.callback.v1.AuditActionB\x04\xa0\xb5\x18\x01R\x06\x61\x63tion\x12\x14\n\x05owner\x18\x06 \x01(\tR\x05owner\x12\x39\n\x11\x63\x61llback_activity\x18\x07 \x01(\tB\x0c\x8a\xb5\x18\x08\x61\x63tivityR\x10\x63\x61llbackActivity\x12\x35\n\x10\x63\x61llback_case_id\x18\x08 \x01(\tB\x0b\x8a\xb5\x18\x07\x63\x61se_idR\x0e\x63\x61llbackCaseId\x12\x17\n\x07\x63\x61ll_id\x18\t \x01(\tR\x06\x63\x61llId\x12\x16\n\x06reason\x18\n \x01(\tR\x06reason\x12>\n\x07\x64\x65tails\x18\x0b \x03(\x0b\x32$.callback.v1.AuditEntry.DetailsEntryR\x07\x64\x65tails\x12\x16\n\x06\x64igest\x18\x0c \x01(\tR\x06\x64igest\x12\x15\n\x06key_id\x18\r \x01(\tR\x05keyId\x1a:\n\x0c\x44\x65tailsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"t\n\x12VerifyAuditRequest\x12&\n\npage_token\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\tpageToken\x12\x36\n\x05heads\x18\x02 \x03(\x0b\x32\x16.callback.v1.AuditHeadB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x05heads\"n\n\x13VerifyAuditResponse\x12/\n\x06\x63hains\x18\x01 \x03(\x0b\x32\x17.callback.v1.AuditChainR\x06\x63hains\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"w\n\tAuditHead\x12\x1f\n\x05\x63hain\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00R\x05\x63hain\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12-\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06\x64igest\"\xcd\x01\n\nAuditChain\x12\x14\n\x05\x63hain\x18\x01 \x01(\x05R\x05\x63hain\x12\x1f\n\x0b\x65ntry_count\x18\x02 \x01(\x03R\nentryCount\x12%\n\x0e\x66irst_sequence\x18\x03 \x01(\x03R\rfirstSequence\x12*\n\x04head\x18\x04 \x01(\x0b\x32\x16.callback.v1.AuditHeadR\x04head\x12\x35\n\x08problems\x18\x05 \x03(\x0b\x32\x19.callback.v1.AuditProblemR\x08problems\"w\n\x0c\x41uditProblem\x12\x37\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.callback.v1.AuditProblemKindB\x04\xa0\xb5\x18\x01R\x04kind\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text*\xfa\x02\n\x0b\x41uditAction\x12\x1c\n\x18\x41UDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41UDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n\x1a\x41UDIT_ACTION_CALL_ANSWERED\x10\x02\x12\"\n\x1e\x41UDIT_ACTION_CALLBACK_RESOLVED\x10\x03\x12 \n\x1c\x41UDIT_ACTION_CALLBACK_CLOSED\x10\x04\x12\"\n\x1e\x41UDIT_ACTION_CALLBACK_EXTENDED\x10\x05\x12\x1d\n\x19\x41UDIT_ACTION_CALLS_ERASED\x10\x06\x12\x1e\n\x1a\x41UDIT_ACTION_CALL_REPLAYED\x10\x07\x12 \n\x1c\x41UDIT_ACTION_ACTIVITY_PAUSED\x10\x08\x12!\n\x1d\x41UDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n\x1c\x41UDIT_ACTION_PRINCIPALS_READ\x10\n*\xfe\x01\n\x10\x41uditProblemKind\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41UDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n\x1a\x41UDIT_PROBLEM_KIND_MISSING\x10\x02\x12\x1c\n\x18\x41UDIT_PROBLEM_KIND_MOVED\x10\x03\x12 \n\x1c\x41UDIT_PROBLEM_KIND_TRUNCATED\x10\x04\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNKNOWN_KEY\x10\x05\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNPROTECTED\x10\x06\x32\xc1\x01\n\x0c\x41uditService\x12_\n\x10ListAuditEntries\x12$.callback.v1.ListAuditEntriesRequest\x1a%.callback.v1.ListAuditEntriesResponse\x12P\n\x0bVerifyAudit\x12\x1f.callback.v1.VerifyAuditRequest\x1a .callback.v1.VerifyAuditResponseBn\n\x0b\x63\x61llback.v1B\x11\x41uditServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x61llback/v1/audit_service.proto\x12\x0b\x63\x61llback.v1\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x05\n\x17ListAuditEntriesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12&\n\npage_token\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\tpageToken\x12\x1d\n\x05owner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05owner\x12\x1d\n\x05\x61\x63tor\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05\x61\x63tor\x12:\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x18.callback.v1.AuditActionB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x06\x61\x63tion\x12\x8f\x01\n\x10\x63\x61llback_case_id\x18\x06 \x01(\tBe\xbaHb\xba\x01\\\n\x10\x63\x61llback_case_id\x12(must be 32 lower-case hexadecimal digits\x1a\x1ethis.matches(\'^[0-9a-f]{32}$\')\xd8\x01\x01R\x0e\x63\x61llbackCaseId\x12\xd4\x01\n\x11\x63\x61llback_activity\x18\x07 \x01(\tB\xa6\x01\xbaH\xa2\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')\xd8\x01\x01R\x10\x63\x61llbackActivity\x12\x41\n\x0erecorded_after\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rrecordedAfter\x12\x43\n\x0frecorded_before\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0erecordedBefore\"u\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.callback.v1.AuditEntryR\x07\x65ntries\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x04\n\nAuditEntry\x12\x14\n\x05\x63hain\x18\x01 \x01(\x05R\x05\x63hain\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x34\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\x04time\x12\x14\n\x05\x61\x63tor\x18\x04 \x01(\tR\x05\x61\x63tor\x12\x36\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x18.callback.v1.AuditActionB\x04\xa0\xb5\x18\x01R\x06\x61\x63tion\x12\x14\n\x05owner\x18\x06 \x01(\tR\x05owner\x12+\n\x11\x63\x61llback_activity\x18\x07 \x01(\tR\x10\x63\x61llbackActivity\x12(\n\x10\x63\x61llback_case_id\x18\x08 \x01(\tR\x0e\x63\x61llbackCaseId\x12\x17\n\x07\x63\x61ll_id\x18\t \x01(\tR\x06\x63\x61llId\x12\x16\n\x06reason\x18\n \x01(\tR\x06reason\x12>\n\x07\x64\x65tails\x18\x0b \x03(\x0b\x32$.callback.v1.AuditEntry.DetailsEntryR\x07\x64\x65tails\x12\x16\n\x06\x64igest\x18\x0c \x01(\tR\x06\x64igest\x12\x15\n\x06key_id\x18\r \x01(\tR\x05keyId\x1a:\n\x0c\x44\x65tailsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"t\n\x12VerifyAuditRequest\x12&\n\npage_token\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\tpageToken\x12\x36\n\x05heads\x18\x02 \x03(\x0b\x32\x16.callback.v1.AuditHeadB\x08\xbaH\x05\x92\x01\x02\x10\x64R\x05heads\"n\n\x13VerifyAuditResponse\x12/\n\x06\x63hains\x18\x01 \x03(\x0b\x32\x17.callback.v1.AuditChainR\x06\x63hains\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"w\n\tAuditHead\x12\x1f\n\x05\x63hain\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00R\x05\x63hain\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12-\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x06\x64igest\"\xcd\x01\n\nAuditChain\x12\x14\n\x05\x63hain\x18\x01 \x01(\x05R\x05\x63hain\x12\x1f\n\x0b\x65ntry_count\x18\x02 \x01(\x03R\nentryCount\x12%\n\x0e\x66irst_sequence\x18\x03 \x01(\x03R\rfirstSequence\x12*\n\x04head\x18\x04 \x01(\x0b\x32\x16.callback.v1.AuditHeadR\x04head\x12\x35\n\x08problems\x18\x05 \x03(\x0b\x32\x19.callback.v1.AuditProblemR\x08problems\"w\n\x0c\x41uditProblem\x12\x37\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.callback.v1.AuditProblemKindB\x04\xa0\xb5\x18\x01R\x04kind\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text*\xfa\x02\n\x0b\x41uditAction\x12\x1c\n\x18\x41UDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41UDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n\x1a\x41UDIT_ACTION_CALL_ANSWERED\x10\x02\x12\"\n\x1e\x41UDIT_ACTION_CALLBACK_RESOLVED\x10\x03\x12 \n\x1c\x41UDIT_ACTION_CALLBACK_CLOSED\x10\x04\x12\"\n\x1e\x41UDIT_ACTION_CALLBACK_EXTENDED\x10\x05\x12\x1d\n\x19\x41UDIT_ACTION_CALLS_ERASED\x10\x06\x12\x1e\n\x1a\x41UDIT_ACTION_CALL_REPLAYED\x10\x07\x12 \n\x1c\x41UDIT_ACTION_ACTIVITY_PAUSED\x10\x08\x12!\n\x1d\x41UDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n\x1c\x41UDIT_ACTION_PRINCIPALS_READ\x10\n*\xfe\x01\n\x10\x41uditProblemKind\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41UDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n\x1a\x41UDIT_PROBLEM_KIND_MISSING\x10\x02\x12\x1c\n\x18\x41UDIT_PROBLEM_KIND_MOVED\x10\x03\x12 \n\x1c\x41UDIT_PROBLEM_KIND_TRUNCATED\x10\x04\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNKNOWN_KEY\x10\x05\x12\"\n\x1e\x41UDIT_PROBLEM_KIND_UNPROTECTED\x10\x06\x32\xc1\x01\n\x0c\x41uditService\x12_\n\x10ListAuditEntries\x12$.callback.v1.ListAuditEntriesRequest\x1a%.callback.v1.ListAuditEntriesResponse\x12P\n\x0bVerifyAudit\x12\x1f.callback.v1.VerifyAuditRequest\x1a .callback.v1.VerifyAuditResponseBn\n\x0b\x63\x61llback.v1B\x11\x41uditServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,19 +45,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['action']._loaded_options = None
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['action']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\212\265\030\007case_id\272Hb\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')\330\001\001'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_case_id']._serialized_options = b'\272Hb\272\001\\\n\020callback_case_id\022(must be 32 lower-case hexadecimal digits\032\036this.matches(\'^[0-9a-f]{32}$\')\330\001\001'
   _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity\272H\242\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')\330\001\001'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\272H\242\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')\330\001\001'
   _globals['_AUDITENTRY_DETAILSENTRY']._loaded_options = None
   _globals['_AUDITENTRY_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_AUDITENTRY'].fields_by_name['time']._loaded_options = None
   _globals['_AUDITENTRY'].fields_by_name['time']._serialized_options = b'\240\265\030\001'
   _globals['_AUDITENTRY'].fields_by_name['action']._loaded_options = None
   _globals['_AUDITENTRY'].fields_by_name['action']._serialized_options = b'\240\265\030\001'
-  _globals['_AUDITENTRY'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_AUDITENTRY'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity'
-  _globals['_AUDITENTRY'].fields_by_name['callback_case_id']._loaded_options = None
-  _globals['_AUDITENTRY'].fields_by_name['callback_case_id']._serialized_options = b'\212\265\030\007case_id'
   _globals['_VERIFYAUDITREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_VERIFYAUDITREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\004r\002\030d'
   _globals['_VERIFYAUDITREQUEST'].fields_by_name['heads']._loaded_options = None
@@ -68,28 +64,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITHEAD'].fields_by_name['digest']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
   _globals['_AUDITPROBLEM'].fields_by_name['kind']._loaded_options = None
   _globals['_AUDITPROBLEM'].fields_by_name['kind']._serialized_options = b'\240\265\030\001'
-  _globals['_AUDITACTION']._serialized_start=2209
-  _globals['_AUDITACTION']._serialized_end=2587
-  _globals['_AUDITPROBLEMKIND']._serialized_start=2590
-  _globals['_AUDITPROBLEMKIND']._serialized_end=2844
+  _globals['_AUDITACTION']._serialized_start=2159
+  _globals['_AUDITACTION']._serialized_end=2537
+  _globals['_AUDITPROBLEMKIND']._serialized_start=2540
+  _globals['_AUDITPROBLEMKIND']._serialized_end=2794
   _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=109
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=854
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=856
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=973
-  _globals['_AUDITENTRY']._serialized_start=976
-  _globals['_AUDITENTRY']._serialized_end=1526
-  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_start=1468
-  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_end=1526
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=1528
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=1644
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1646
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1756
-  _globals['_AUDITHEAD']._serialized_start=1758
-  _globals['_AUDITHEAD']._serialized_end=1877
-  _globals['_AUDITCHAIN']._serialized_start=1880
-  _globals['_AUDITCHAIN']._serialized_end=2085
-  _globals['_AUDITPROBLEM']._serialized_start=2087
-  _globals['_AUDITPROBLEM']._serialized_end=2206
-  _globals['_AUDITSERVICE']._serialized_start=2847
-  _globals['_AUDITSERVICE']._serialized_end=3040
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=831
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=833
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=950
+  _globals['_AUDITENTRY']._serialized_start=953
+  _globals['_AUDITENTRY']._serialized_end=1476
+  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_start=1418
+  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_end=1476
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=1478
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=1594
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1596
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1706
+  _globals['_AUDITHEAD']._serialized_start=1708
+  _globals['_AUDITHEAD']._serialized_end=1827
+  _globals['_AUDITCHAIN']._serialized_start=1830
+  _globals['_AUDITCHAIN']._serialized_end=2035
+  _globals['_AUDITPROBLEM']._serialized_start=2037
+  _globals['_AUDITPROBLEM']._serialized_end=2156
+  _globals['_AUDITSERVICE']._serialized_start=2797
+  _globals['_AUDITSERVICE']._serialized_end=2990
 # @@protoc_insertion_point(module_scope)

@@ -175,8 +175,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
     the prefix: {"reason": "CALLBACK_CLOSED", "domain": "callback", "metadata": {"close_reason": "CONSUMED"}}. The options
-    of each reason are its gRPC status code, its HTTP status and a title (`options.proto`). StreamInvocations returns most
-    of its reasons in the result of an invocation.
+    of each reason are its gRPC status code, a title, and the HTTP status for callers of a public URL (`options.proto`).
+    StreamInvocations returns most of its reasons in the result of an invocation.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$callback/v1/operations_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x04\n\x14PauseActivityRequest\x12\x9f\x03\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\xf1\x02\x8a\xb5\x18\x08\x61\x63tivity\xbaH\xe1\x02\xba\x01\xbe\x01\n\tdelivered\x12\x91\x01must be an activity with a handler: calls of record and form are never delivered, so there is nothing to pause; close their callbacks to end them\x1a\x1d!(this in [\'record\', \'form\'])\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\x12s\n\x06reason\x18\x02 \x01(\tB[\xbaHXr\x03\x18\xc8\x01\xba\x01P\n\x04line\x12\x1fmust have no control characters\x1a\'!this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x06reason\"\x17\n\x15PauseActivityResponse\"\xf7\x01\n\x15ResumeActivityRequest\x12\xdd\x01\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\xaf\x01\x8a\xb5\x18\x08\x61\x63tivity\xbaH\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\"\x18\n\x16ResumeActivityResponse\"\x1d\n\x1bListPausedActivitiesRequest\"\x83\x01\n\x1cListPausedActivitiesResponse\x12H\n\x11paused_activities\x18\x02 \x03(\x0b\x32\x1b.callback.v1.PausedActivityR\x10pausedActivitiesJ\x04\x08\x01\x10\x02R\x13\x63\x61llback_activities\"\xbc\x01\n\x0ePausedActivity\x12\x39\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x61\x63tivityR\x10\x63\x61llbackActivity\x12\x1c\n\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x39\n\npause_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpauseTime\"\x85\x01\n\x15ListActivitiesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12\x1d\n\x05owner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05owner\"w\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32\x15.callback.v1.ActivityR\nactivities\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc8\x02\n\x08\x41\x63tivity\x12\x39\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x61\x63tivityR\x10\x63\x61llbackActivity\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.callback.v1.ActivityKindB\x04\xa0\xb5\x18\x01R\x04kind\x12!\n\x0cworker_count\x18\x03 \x01(\x05R\x0bworkerCount\x12\x16\n\x06paused\x18\x04 \x01(\x08R\x06paused\x12%\n\x0e\x64\x65livery_count\x18\x05 \x01(\x03R\rdeliveryCount\x12.\n\x13open_callback_count\x18\x06 \x01(\x03R\x11openCallbackCount\x12:\n\x19notification_worker_count\x18\x07 \x01(\x05R\x17notificationWorkerCount\"\x16\n\x14GetStatisticsRequest\"\x81\x02\n\x15GetStatisticsResponse\x12\x37\n\x07minutes\x18\x01 \x03(\x0b\x32\x1d.callback.v1.MinuteStatisticsR\x07minutes\x12\x32\n\x06stages\x18\x02 \x03(\x0b\x32\x1a.callback.v1.StageDurationR\x06stages\x12\x34\n\x06owners\x18\x03 \x03(\x0b\x32\x1c.callback.v1.OwnerStatisticsR\x06owners\x12\x35\n\x04work\x18\x04 \x01(\x0b\x32\x1b.callback.v1.WorkStatisticsB\x04\xa0\xb5\x18\x01R\x04work:\x0e\x8a\xb5\x18\nStatistics\"\xe5\x02\n\x10MinuteStatistics\x12?\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\tstartTime\x12=\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x08\x64uration\x12\x35\n\x08outcomes\x18\x03 \x03(\x0b\x32\x19.callback.v1.OutcomeCountR\x08outcomes\x12\x35\n\x08refusals\x18\x04 \x03(\x0b\x32\x19.callback.v1.RefusalCountR\x08refusals\x12\x32\n\x06stages\x18\x05 \x03(\x0b\x32\x1a.callback.v1.StageDurationR\x06stages\x12/\n\x04work\x18\x06 \x01(\x0b\x32\x1b.callback.v1.WorkStatisticsR\x04work\"\x87\x02\n\x0eWorkStatistics\x12.\n\x13open_callback_count\x18\x01 \x01(\x03R\x11openCallbackCount\x12,\n\x12waiting_call_count\x18\x02 \x01(\x03R\x10waitingCallCount\x12&\n\x0f\x64\x65\x61\x64_call_count\x18\x03 \x01(\x03R\rdeadCallCount\x12%\n\x0e\x64\x65livery_count\x18\x04 \x01(\x03R\rdeliveryCount\x12H\n\x0e\x64\x65livery_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\rdeliveryDelay\"\xb8\x01\n\x0cOutcomeCount\x12H\n\x0b\x63\x61ll_status\x18\x01 \x01(\x0e\x32\x17.callback.v1.CallStatusB\x0e\x8a\xb5\x18\x06status\xa0\xb5\x18\x01R\ncallStatus\x12H\n\x0c\x63\x61ll_failure\x18\x02 \x01(\x0e\x32\x18.callback.v1.CallFailureB\x0b\x8a\xb5\x18\x07\x66\x61ilureR\x0b\x63\x61llFailure\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ount\"<\n\x0cRefusalCount\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\"\xe0\x01\n\rStageDuration\x12\x14\n\x05stage\x18\x01 \x01(\tR\x05stage\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\x12\x39\n\x06median\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x06median\x12\x33\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x03p95\x12\x33\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x03p99\"\xad\x01\n\x0fOwnerStatistics\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12.\n\x13open_callback_count\x18\x02 \x01(\x03R\x11openCallbackCount\x12,\n\x12waiting_call_count\x18\x03 \x01(\x03R\x10waitingCallCount\x12&\n\x0f\x64\x65\x61\x64_call_count\x18\x04 \x01(\x03R\rdeadCallCount\"\x15\n\x13ListFindingsRequest\"\x89\x01\n\x14ListFindingsResponse\x12\x30\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.callback.v1.FindingR\x08\x66indings\x12?\n\ncheck_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\tcheckTime\"\x82\x01\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12\x35\n\x05level\x18\x02 \x01(\x0e\x32\x19.callback.v1.FindingLevelB\x04\xa0\xb5\x18\x01R\x05level\x12\x12\n\x04seen\x18\x03 \x01(\tR\x04seen\x12\x16\n\x06\x61\x64vice\x18\x04 \x01(\tR\x06\x61\x64vice*|\n\x0c\x41\x63tivityKind\x12\x1d\n\x19\x41\x43TIVITY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TIVITY_KIND_BUILT_IN\x10\x01\x12\x16\n\x12\x41\x43TIVITY_KIND_PUSH\x10\x02\x12\x19\n\x15\x41\x43TIVITY_KIND_WORKERS\x10\x03*y\n\x0c\x46indingLevel\x12\x1d\n\x19\x46INDING_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46INDING_LEVEL_OK\x10\x01\x12\x19\n\x15\x46INDING_LEVEL_WARNING\x10\x02\x12\x19\n\x15\x46INDING_LEVEL_PROBLEM\x10\x03\x32\xbb\x04\n\x11OperationsService\x12V\n\rPauseActivity\x12!.callback.v1.PauseActivityRequest\x1a\".callback.v1.PauseActivityResponse\x12Y\n\x0eResumeActivity\x12\".callback.v1.ResumeActivityRequest\x1a#.callback.v1.ResumeActivityResponse\x12k\n\x14ListPausedActivities\x12(.callback.v1.ListPausedActivitiesRequest\x1a).callback.v1.ListPausedActivitiesResponse\x12Y\n\x0eListActivities\x12\".callback.v1.ListActivitiesRequest\x1a#.callback.v1.ListActivitiesResponse\x12V\n\rGetStatistics\x12!.callback.v1.GetStatisticsRequest\x1a\".callback.v1.GetStatisticsResponse\x12S\n\x0cListFindings\x12 .callback.v1.ListFindingsRequest\x1a!.callback.v1.ListFindingsResponseBs\n\x0b\x63\x61llback.v1B\x16OperationsServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$callback/v1/operations_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x04\n\x14PauseActivityRequest\x12\x93\x03\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\xe5\x02\xbaH\xe1\x02\xba\x01\xbe\x01\n\tdelivered\x12\x91\x01must be an activity with a handler: calls of record and form are never delivered, so there is nothing to pause; close their callbacks to end them\x1a\x1d!(this in [\'record\', \'form\'])\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\x12s\n\x06reason\x18\x02 \x01(\tB[\xbaHXr\x03\x18\xc8\x01\xba\x01P\n\x04line\x12\x1fmust have no control characters\x1a\'!this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x06reason\"\x17\n\x15PauseActivityResponse\"\xeb\x01\n\x15ResumeActivityRequest\x12\xd1\x01\n\x11\x63\x61llback_activity\x18\x01 \x01(\tB\xa3\x01\xbaH\x9f\x01\xba\x01\x9b\x01\n\x11\x63\x61llback_activity\x12\x33must be 1-200 characters without control characters\x1aQthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')R\x10\x63\x61llbackActivity\"\x18\n\x16ResumeActivityResponse\"\x1d\n\x1bListPausedActivitiesRequest\"\x83\x01\n\x1cListPausedActivitiesResponse\x12H\n\x11paused_activities\x18\x02 \x03(\x0b\x32\x1b.callback.v1.PausedActivityR\x10pausedActivitiesJ\x04\x08\x01\x10\x02R\x13\x63\x61llback_activities\"\xae\x01\n\x0ePausedActivity\x12+\n\x11\x63\x61llback_activity\x18\x01 \x01(\tR\x10\x63\x61llbackActivity\x12\x1c\n\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x39\n\npause_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpauseTime\"\x85\x01\n\x15ListActivitiesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12\x1d\n\x05owner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x05owner\"w\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32\x15.callback.v1.ActivityR\nactivities\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xba\x02\n\x08\x41\x63tivity\x12+\n\x11\x63\x61llback_activity\x18\x01 \x01(\tR\x10\x63\x61llbackActivity\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x19.callback.v1.ActivityKindB\x04\xa0\xb5\x18\x01R\x04kind\x12!\n\x0cworker_count\x18\x03 \x01(\x05R\x0bworkerCount\x12\x16\n\x06paused\x18\x04 \x01(\x08R\x06paused\x12%\n\x0e\x64\x65livery_count\x18\x05 \x01(\x03R\rdeliveryCount\x12.\n\x13open_callback_count\x18\x06 \x01(\x03R\x11openCallbackCount\x12:\n\x19notification_worker_count\x18\x07 \x01(\x05R\x17notificationWorkerCount\"\x16\n\x14GetStatisticsRequest\"\x81\x02\n\x15GetStatisticsResponse\x12\x37\n\x07minutes\x18\x01 \x03(\x0b\x32\x1d.callback.v1.MinuteStatisticsR\x07minutes\x12\x32\n\x06stages\x18\x02 \x03(\x0b\x32\x1a.callback.v1.StageDurationR\x06stages\x12\x34\n\x06owners\x18\x03 \x03(\x0b\x32\x1c.callback.v1.OwnerStatisticsR\x06owners\x12\x35\n\x04work\x18\x04 \x01(\x0b\x32\x1b.callback.v1.WorkStatisticsB\x04\xa0\xb5\x18\x01R\x04work:\x0e\x8a\xb5\x18\nStatistics\"\xe5\x02\n\x10MinuteStatistics\x12?\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\tstartTime\x12=\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x08\x64uration\x12\x35\n\x08outcomes\x18\x03 \x03(\x0b\x32\x19.callback.v1.OutcomeCountR\x08outcomes\x12\x35\n\x08refusals\x18\x04 \x03(\x0b\x32\x19.callback.v1.RefusalCountR\x08refusals\x12\x32\n\x06stages\x18\x05 \x03(\x0b\x32\x1a.callback.v1.StageDurationR\x06stages\x12/\n\x04work\x18\x06 \x01(\x0b\x32\x1b.callback.v1.WorkStatisticsR\x04work\"\x87\x02\n\x0eWorkStatistics\x12.\n\x13open_callback_count\x18\x01 \x01(\x03R\x11openCallbackCount\x12,\n\x12waiting_call_count\x18\x02 \x01(\x03R\x10waitingCallCount\x12&\n\x0f\x64\x65\x61\x64_call_count\x18\x03 \x01(\x03R\rdeadCallCount\x12%\n\x0e\x64\x65livery_count\x18\x04 \x01(\x03R\rdeliveryCount\x12H\n\x0e\x64\x65livery_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\rdeliveryDelay\"\xb8\x01\n\x0cOutcomeCount\x12H\n\x0b\x63\x61ll_status\x18\x01 \x01(\x0e\x32\x17.callback.v1.CallStatusB\x0e\x8a\xb5\x18\x06status\xa0\xb5\x18\x01R\ncallStatus\x12H\n\x0c\x63\x61ll_failure\x18\x02 \x01(\x0e\x32\x18.callback.v1.CallFailureB\x0b\x8a\xb5\x18\x07\x66\x61ilureR\x0b\x63\x61llFailure\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ount\"<\n\x0cRefusalCount\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\"\xe0\x01\n\rStageDuration\x12\x14\n\x05stage\x18\x01 \x01(\tR\x05stage\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\x12\x39\n\x06median\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x06median\x12\x33\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x03p95\x12\x33\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\xaa\xb5\x18\x02\x30sR\x03p99\"\xad\x01\n\x0fOwnerStatistics\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12.\n\x13open_callback_count\x18\x02 \x01(\x03R\x11openCallbackCount\x12,\n\x12waiting_call_count\x18\x03 \x01(\x03R\x10waitingCallCount\x12&\n\x0f\x64\x65\x61\x64_call_count\x18\x04 \x01(\x03R\rdeadCallCount\"\x15\n\x13ListFindingsRequest\"\x89\x01\n\x14ListFindingsResponse\x12\x30\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.callback.v1.FindingR\x08\x66indings\x12?\n\ncheck_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\tcheckTime\"\x82\x01\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12\x35\n\x05level\x18\x02 \x01(\x0e\x32\x19.callback.v1.FindingLevelB\x04\xa0\xb5\x18\x01R\x05level\x12\x12\n\x04seen\x18\x03 \x01(\tR\x04seen\x12\x16\n\x06\x61\x64vice\x18\x04 \x01(\tR\x06\x61\x64vice*|\n\x0c\x41\x63tivityKind\x12\x1d\n\x19\x41\x43TIVITY_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TIVITY_KIND_BUILT_IN\x10\x01\x12\x16\n\x12\x41\x43TIVITY_KIND_PUSH\x10\x02\x12\x19\n\x15\x41\x43TIVITY_KIND_WORKERS\x10\x03*y\n\x0c\x46indingLevel\x12\x1d\n\x19\x46INDING_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46INDING_LEVEL_OK\x10\x01\x12\x19\n\x15\x46INDING_LEVEL_WARNING\x10\x02\x12\x19\n\x15\x46INDING_LEVEL_PROBLEM\x10\x03\x32\xbb\x04\n\x11OperationsService\x12V\n\rPauseActivity\x12!.callback.v1.PauseActivityRequest\x1a\".callback.v1.PauseActivityResponse\x12Y\n\x0eResumeActivity\x12\".callback.v1.ResumeActivityRequest\x1a#.callback.v1.ResumeActivityResponse\x12k\n\x14ListPausedActivities\x12(.callback.v1.ListPausedActivitiesRequest\x1a).callback.v1.ListPausedActivitiesResponse\x12Y\n\x0eListActivities\x12\".callback.v1.ListActivitiesRequest\x1a#.callback.v1.ListActivitiesResponse\x12V\n\rGetStatistics\x12!.callback.v1.GetStatisticsRequest\x1a\".callback.v1.GetStatisticsResponse\x12S\n\x0cListFindings\x12 .callback.v1.ListFindingsRequest\x1a!.callback.v1.ListFindingsResponseBs\n\x0b\x63\x61llback.v1B\x16OperationsServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013callback.v1B\026OperationsServiceProtoP\001Z\026callback/v1;callbackv1\242\002\003CBK\252\002\016CallbackApi.V1\312\002\013Callback\\V1\352\002\014Callback::V1'
   _globals['_PAUSEACTIVITYREQUEST'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_PAUSEACTIVITYREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity\272H\341\002\272\001\276\001\n\tdelivered\022\221\001must be an activity with a handler: calls of record and form are never delivered, so there is nothing to pause; close their callbacks to end them\032\035!(this in [\'record\', \'form\'])\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
+  _globals['_PAUSEACTIVITYREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\272H\341\002\272\001\276\001\n\tdelivered\022\221\001must be an activity with a handler: calls of record and form are never delivered, so there is nothing to pause; close their callbacks to end them\032\035!(this in [\'record\', \'form\'])\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
   _globals['_PAUSEACTIVITYREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_PAUSEACTIVITYREQUEST'].fields_by_name['reason']._serialized_options = b'\272HXr\003\030\310\001\272\001P\n\004line\022\037must have no control characters\032\'!this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
   _globals['_RESUMEACTIVITYREQUEST'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_RESUMEACTIVITYREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity\272H\237\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
-  _globals['_PAUSEDACTIVITY'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_PAUSEDACTIVITY'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity'
+  _globals['_RESUMEACTIVITYREQUEST'].fields_by_name['callback_activity']._serialized_options = b'\272H\237\001\272\001\233\001\n\021callback_activity\0223must be 1-200 characters without control characters\032Qthis.size() >= 1 && this.size() <= 200 && !this.matches(\'[\\x00-\\x1f\\x7f-\\u009f]\')'
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['owner']._loaded_options = None
   _globals['_LISTACTIVITIESREQUEST'].fields_by_name['owner']._serialized_options = b'\272H\004r\002\030?'
-  _globals['_ACTIVITY'].fields_by_name['callback_activity']._loaded_options = None
-  _globals['_ACTIVITY'].fields_by_name['callback_activity']._serialized_options = b'\212\265\030\010activity'
   _globals['_ACTIVITY'].fields_by_name['kind']._loaded_options = None
   _globals['_ACTIVITY'].fields_by_name['kind']._serialized_options = b'\240\265\030\001'
   _globals['_GETSTATISTICSRESPONSE'].fields_by_name['work']._loaded_options = None
@@ -78,52 +74,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFINDINGSRESPONSE'].fields_by_name['check_time']._serialized_options = b'\240\265\030\001'
   _globals['_FINDING'].fields_by_name['level']._loaded_options = None
   _globals['_FINDING'].fields_by_name['level']._serialized_options = b'\240\265\030\001'
-  _globals['_ACTIVITYKIND']._serialized_start=3836
-  _globals['_ACTIVITYKIND']._serialized_end=3960
-  _globals['_FINDINGLEVEL']._serialized_start=3962
-  _globals['_FINDINGLEVEL']._serialized_end=4083
+  _globals['_ACTIVITYKIND']._serialized_start=3784
+  _globals['_ACTIVITYKIND']._serialized_end=3908
+  _globals['_FINDINGLEVEL']._serialized_start=3910
+  _globals['_FINDINGLEVEL']._serialized_end=4031
   _globals['_PAUSEACTIVITYREQUEST']._serialized_start=174
-  _globals['_PAUSEACTIVITYREQUEST']._serialized_end=731
-  _globals['_PAUSEACTIVITYRESPONSE']._serialized_start=733
-  _globals['_PAUSEACTIVITYRESPONSE']._serialized_end=756
-  _globals['_RESUMEACTIVITYREQUEST']._serialized_start=759
-  _globals['_RESUMEACTIVITYREQUEST']._serialized_end=1006
-  _globals['_RESUMEACTIVITYRESPONSE']._serialized_start=1008
-  _globals['_RESUMEACTIVITYRESPONSE']._serialized_end=1032
-  _globals['_LISTPAUSEDACTIVITIESREQUEST']._serialized_start=1034
-  _globals['_LISTPAUSEDACTIVITIESREQUEST']._serialized_end=1063
-  _globals['_LISTPAUSEDACTIVITIESRESPONSE']._serialized_start=1066
-  _globals['_LISTPAUSEDACTIVITIESRESPONSE']._serialized_end=1197
-  _globals['_PAUSEDACTIVITY']._serialized_start=1200
-  _globals['_PAUSEDACTIVITY']._serialized_end=1388
-  _globals['_LISTACTIVITIESREQUEST']._serialized_start=1391
-  _globals['_LISTACTIVITIESREQUEST']._serialized_end=1524
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=1526
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=1645
-  _globals['_ACTIVITY']._serialized_start=1648
-  _globals['_ACTIVITY']._serialized_end=1976
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=1978
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=2000
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=2003
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=2260
-  _globals['_MINUTESTATISTICS']._serialized_start=2263
-  _globals['_MINUTESTATISTICS']._serialized_end=2620
-  _globals['_WORKSTATISTICS']._serialized_start=2623
-  _globals['_WORKSTATISTICS']._serialized_end=2886
-  _globals['_OUTCOMECOUNT']._serialized_start=2889
-  _globals['_OUTCOMECOUNT']._serialized_end=3073
-  _globals['_REFUSALCOUNT']._serialized_start=3075
-  _globals['_REFUSALCOUNT']._serialized_end=3135
-  _globals['_STAGEDURATION']._serialized_start=3138
-  _globals['_STAGEDURATION']._serialized_end=3362
-  _globals['_OWNERSTATISTICS']._serialized_start=3365
-  _globals['_OWNERSTATISTICS']._serialized_end=3538
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=3540
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=3561
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=3564
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=3701
-  _globals['_FINDING']._serialized_start=3704
-  _globals['_FINDING']._serialized_end=3834
-  _globals['_OPERATIONSSERVICE']._serialized_start=4086
-  _globals['_OPERATIONSSERVICE']._serialized_end=4657
+  _globals['_PAUSEACTIVITYREQUEST']._serialized_end=719
+  _globals['_PAUSEACTIVITYRESPONSE']._serialized_start=721
+  _globals['_PAUSEACTIVITYRESPONSE']._serialized_end=744
+  _globals['_RESUMEACTIVITYREQUEST']._serialized_start=747
+  _globals['_RESUMEACTIVITYREQUEST']._serialized_end=982
+  _globals['_RESUMEACTIVITYRESPONSE']._serialized_start=984
+  _globals['_RESUMEACTIVITYRESPONSE']._serialized_end=1008
+  _globals['_LISTPAUSEDACTIVITIESREQUEST']._serialized_start=1010
+  _globals['_LISTPAUSEDACTIVITIESREQUEST']._serialized_end=1039
+  _globals['_LISTPAUSEDACTIVITIESRESPONSE']._serialized_start=1042
+  _globals['_LISTPAUSEDACTIVITIESRESPONSE']._serialized_end=1173
+  _globals['_PAUSEDACTIVITY']._serialized_start=1176
+  _globals['_PAUSEDACTIVITY']._serialized_end=1350
+  _globals['_LISTACTIVITIESREQUEST']._serialized_start=1353
+  _globals['_LISTACTIVITIESREQUEST']._serialized_end=1486
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=1488
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=1607
+  _globals['_ACTIVITY']._serialized_start=1610
+  _globals['_ACTIVITY']._serialized_end=1924
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=1926
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=1948
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1951
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=2208
+  _globals['_MINUTESTATISTICS']._serialized_start=2211
+  _globals['_MINUTESTATISTICS']._serialized_end=2568
+  _globals['_WORKSTATISTICS']._serialized_start=2571
+  _globals['_WORKSTATISTICS']._serialized_end=2834
+  _globals['_OUTCOMECOUNT']._serialized_start=2837
+  _globals['_OUTCOMECOUNT']._serialized_end=3021
+  _globals['_REFUSALCOUNT']._serialized_start=3023
+  _globals['_REFUSALCOUNT']._serialized_end=3083
+  _globals['_STAGEDURATION']._serialized_start=3086
+  _globals['_STAGEDURATION']._serialized_end=3310
+  _globals['_OWNERSTATISTICS']._serialized_start=3313
+  _globals['_OWNERSTATISTICS']._serialized_end=3486
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=3488
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=3509
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=3512
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=3649
+  _globals['_FINDING']._serialized_start=3652
+  _globals['_FINDING']._serialized_end=3782
+  _globals['_OPERATIONSSERVICE']._serialized_start=4034
+  _globals['_OPERATIONSSERVICE']._serialized_end=4605
 # @@protoc_insertion_point(module_scope)

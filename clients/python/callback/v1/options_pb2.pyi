@@ -22,7 +22,9 @@ TITLE_FIELD_NUMBER: _builtins.int
 value_name: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _builtins.str]
 """value_name is the name of the value that clients make of the message. Default: the name of the message."""
 short_name: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
-"""short_name is the name in clients and on the command line, in snake_case. Default: the name of the field."""
+"""short_name is the name in clients and on the command line, in snake_case. Default: the name of the field without the
+first of the prefixes `callback_`, `request_` and `response_` that it has.
+"""
 secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """secret says that the value may contain a state or a credential: every debug output, text view and log masks it."""
 content: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.int]
@@ -38,8 +40,6 @@ enum, time, duration or message is absent.
 grpc_code: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """grpc_code is the gRPC status code of the error."""
 http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
-"""http_status is the status that a caller of a public URL gets. Of a reason that no such caller gets, it is the status
-of the JSON API.
-"""
+"""http_status is the status that a caller of a public URL gets. Default: no such caller gets the reason."""
 title: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
-"""title says in a few words what happened, for people."""
+"""title says in a few words what happened, for people. Default: the words of the name, as in `Role missing`."""

@@ -42,6 +42,12 @@ export const RESPONSE = {
 export abstract class ResponseFields extends Concealing {
   /** Redirect, response or page. Required in a case. */
   readonly type: ResponseType | undefined;
+  /**
+   * The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
+   * `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes are
+   * refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start.
+   */
+  readonly redirectUrl: string | undefined;
   /** The HTTP status: 200–299 or 400–599. Default 200; after a rejection 422. */
   readonly code: number | undefined;
   /**
@@ -56,31 +62,23 @@ export abstract class ResponseFields extends Concealing {
    * removes the link. Default: no link.
    */
   readonly linkLabel: string | undefined;
+  /** The target of the link of a page, by the rules of `redirectUrl`. It needs `linkLabel`. */
+  readonly linkUrl: string | undefined;
 
   /** @param attributes The attributes. Each has a default. */
   constructor(attributes: Given<ResponseFields> = {}) {
     super();
     this.type = attributes.type;
+    this.redirectUrl = attributes.redirectUrl;
     this.code = attributes.code;
     this.heading = attributes.heading;
     this.text = attributes.text;
     this.linkLabel = attributes.linkLabel;
+    this.linkUrl = attributes.linkUrl;
     conceal(this, {
-      redirectUrl: attributes.redirectUrl,
       body: bytesOf(attributes.body),
       headers: attributes.headers && new Headers(attributes.headers),
-      linkUrl: attributes.linkUrl,
     });
-  }
-
-  /**
-   * The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
-   * `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes are
-   * refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start.
-   * Concealed in debug output.
-   */
-  get redirectUrl(): string | undefined {
-    return secretOf(this, "redirectUrl");
   }
 
   /**
@@ -97,12 +95,5 @@ export abstract class ResponseFields extends Concealing {
    */
   get headers(): Headers | undefined {
     return secretOf(this, "headers");
-  }
-
-  /**
-   * The target of the link of a page, by the rules of `redirectUrl`. It needs `linkLabel`. Concealed in debug output.
-   */
-  get linkUrl(): string | undefined {
-    return secretOf(this, "linkUrl");
   }
 }
