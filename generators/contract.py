@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,16 +26,29 @@ from google.protobuf.descriptor_pb2 import (
 PACKAGE = "callback.v1"
 OPTIONS = "callback/v1/options.proto"
 """The file with the options of the contract."""
-INTERNAL = {"callback/v1/edge_service.proto", "callback/v1/options.proto", "callback/v1/rules.proto"}
+INTERNAL = {"edge_service", "options", "rules"}
 """Files that clients, handlers and workers do not use."""
-_SCALARS = {
-    FieldDescriptorProto.TYPE_BOOL: "bool",
-    FieldDescriptorProto.TYPE_BYTES: "bytes",
-    FieldDescriptorProto.TYPE_INT32: "int32",
-    FieldDescriptorProto.TYPE_INT64: "int64",
-    FieldDescriptorProto.TYPE_STRING: "string",
-    FieldDescriptorProto.TYPE_UINT64: "uint64",
+CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
+"""The services that clients, the command line and the JSON API use."""
+CALL = "HandleCallbackRequest"
+"""The message of a call and of a notification, as a handler gets them."""
+DECISIONS = {"AnswerCall", "ResolveCallback", "SetResponse"}
+"""RPCs whose requests clients make of a decision, or of those attributes that are given: by hand."""
+_PAIRS = {"Header": "Headers", "QueryParameter": "Query", "ResponseHeader": "Headers", "ResponseHeaders": "Headers"}
+"""Messages that are a name and a value, or a list of them, with the class of their list."""
+_KINDS = {"Timestamp": "time", "Duration": "duration", **dict.fromkeys(_PAIRS, "pairs")}
+"""The kinds of messages that no client has as a value with fields."""
+_ERRORS = {
+    "INVALID_ARGUMENT": "InvalidRequestError",
+    "NOT_FOUND": "NotFoundError",
+    "PERMISSION_DENIED": "PermissionDeniedError",
+    "UNAUTHENTICATED": "UnauthenticatedError",
+    "UNAVAILABLE": "UnavailableError",
 }
+"""The classes of errors that clients have for a gRPC code. They are written by hand."""
+FACT_TYPES = {"close_reason": "CloseReason", "limit": "int", "status": "CallStatus"}
+"""The types of facts of errors that are not text."""
+_METADATA = re.compile(r" Metadata: (.*?\.)(?= |$)")
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,8 @@ class Field:
     type: str
     """A scalar type of protobuf, or the name of a message or an enum without its package: `string`, `Duration`."""
     kind: str
-    """`scalar`, `enum`, `message` or `map`. The type of a map is that of its values; its keys are strings."""
+    """`scalar`, `enum`, `message`, `time`, `duration`, `pairs` or `map`. The type of a map is that of its values; its
+    keys are strings. Pairs are header fields or a query: messages with a name and a value, or a list of them."""
     is_repeated: bool
     has_presence: bool
     """Whether it is a message, `optional`, or in a oneof: a message can tell whether it was set."""
@@ -65,6 +79,22 @@ class Field:
     unset: str
     """What an unset field stands for; empty: nothing."""
 
+    @property
+    def pairs(self) -> str:
+        """The class of its pairs."""
+        return _PAIRS[self.type]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list in clients."""
+        return self.is_repeated and self.kind != "pairs"
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a value can be without it."""
+        is_single = not self.is_repeated and self.kind != "map"
+        return is_single and not self.is_always_set and not self.unset and (self.has_presence or self.kind == "enum")
+
 
 @dataclass(frozen=True)
 class Message:
@@ -75,7 +105,23 @@ class Message:
     fields: tuple[Field, ...]
     value_name: str
     """The name of its value in clients."""
-    file: str
+    module: str
+    """The name of its file without folder and extension."""
+
+    @property
+    def is_value(self) -> bool:
+        """Whether it is a value in clients. Of a response that is none, clients return the fields."""
+        return self.value_name != self.name
+
+    @property
+    def required(self) -> tuple[Field, ...]:
+        """The fields without which a request is refused."""
+        return tuple(each for each in self.fields if each.is_required)
+
+    @property
+    def optional(self) -> tuple[Field, ...]:
+        """All other fields."""
+        return tuple(each for each in self.fields if not each.is_required)
 
     def field(self, name: str) -> Field:
         """Return a field by its name in the contract."""
@@ -97,6 +143,11 @@ class EnumValue:
     title: str
     """What happened, in a few words."""
 
+    @property
+    def facts(self) -> list[str]:
+        """The names of the metadata of an error reason, as its comment has them."""
+        return re.findall(r"`(\w+)`", "".join(_METADATA.findall(self.comment)))
+
 
 @dataclass(frozen=True)
 class Enum:
@@ -106,7 +157,7 @@ class Enum:
     comment: str
     values: tuple[EnumValue, ...]
     """All values. The first is that of an unset field (`UNSPECIFIED`)."""
-    file: str
+    module: str
 
     @property
     def words(self) -> tuple[EnumValue, ...]:
@@ -126,6 +177,38 @@ class Method:
     is_response_stream: bool
     service: str
 
+    @property
+    def service_name(self) -> str:
+        """The name of its service in clients: `callbacks`."""
+        return self.service.removesuffix("Service").lower()
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the response is one page of a list."""
+        return any(each.name == "next_page_token" for each in self.response.fields)
+
+    @property
+    def result(self) -> Field | None:
+        """The field that clients return, or the items of a page. None: they return nothing, or the whole response."""
+        return self.response.fields[0] if self.response.fields and not self.response.is_value else None
+
+    @property
+    def page_fields(self) -> list[Field]:
+        """What a page has beside its items and the token of the next page."""
+        return [each for each in self.response.fields[1:] if self.is_paged and each.name != "next_page_token"]
+
+    @property
+    def reasons(self) -> list[str]:
+        """The words of the reasons that it fails with, besides those of every RPC."""
+        listed = re.search(r"Fails with ([^.]*)\.", self.comment)
+        found = re.findall(r"[A-Z_]{3,}", listed[1]) if listed else []
+        return [*found, *({"ROLE_MISSING"} - {*found} if "Needs the role" in self.comment else ())]
+
+    @property
+    def summary(self) -> str:
+        """The comment without the name and the reasons: `returns …`."""
+        return re.sub(r"\s*Fails with [^.]*\.", "", self.comment).removeprefix(self.name).strip()
+
 
 @dataclass(frozen=True)
 class Service:
@@ -134,7 +217,7 @@ class Service:
     name: str
     comment: str
     methods: tuple[Method, ...]
-    file: str
+    module: str
 
 
 @dataclass(frozen=True)
@@ -183,10 +266,44 @@ class Contract:
         self.messages = {message.name: message for file in self.files for message in self._messages(file)}
         self.services = {service.name: service for file in self.files for service in self._services(file)}
 
-    @cached_property
-    def reasons(self) -> tuple[EnumValue, ...]:
+        self.methods = [each for name in CLIENT_SERVICES for each in self.services[name].methods]
+        """The RPCs that clients call."""
+        self.reasons = self.enums["ErrorReason"].words
         """The reasons of errors."""
-        return self.enums["ErrorReason"].words
+
+    @cached_property
+    def given(self) -> list[str]:
+        """The names of the messages and enums that clients have as arguments."""
+        methods = [each for each in self.methods if each.name not in DECISIONS]
+        return self._used(field.type for each in methods for field in each.request.fields)
+
+    @cached_property
+    def returned(self) -> list[str]:
+        """The names of the messages and enums that clients return, or give to a handler."""
+        responses = [each.response for each in self.methods]
+        values = [each.name for each in responses if each.is_value]
+        fields = [field for each in responses if not each.is_value for field in each.fields]
+        return self._used([CALL, *values, *(each.type for each in fields)])
+
+    def _used(self, names: Iterable[str]) -> list[str]:
+        return [each for each in self.reachable(*names) if each not in _PAIRS]
+
+    @cached_property
+    def own_errors(self) -> dict[str, EnumValue]:
+        """The reasons that have a class of errors of their own, by its name: those that RPCs of clients fail with."""
+        failures = {word for each in self.methods for word in each.reasons}
+        own = [each for each in self.reasons if each.grpc_code not in _ERRORS and each.word in failures]
+        return {"".join(map(str.capitalize, each.word.split("_"))) + "Error": each for each in own}
+
+    def error_of(self, word: str) -> str:
+        """Return the name of the class of errors of a reason."""
+        own = {each.word: name for name, each in self.own_errors.items()}
+        code = next(each.grpc_code for each in self.reasons if each.word == word)
+        return own.get(word) or _ERRORS.get(code, "CallbackError")
+
+    def element(self, name: str) -> Message | Enum:
+        """Return a message or an enum."""
+        return self.messages.get(name) or self.enums[name]
 
     def reachable(self, *names: str) -> list[str]:
         """Return the names of these messages, and of the messages and enums that they use, each once."""
@@ -209,7 +326,7 @@ class Contract:
             values = tuple(
                 self._enum_value(each, prefix, file.line(5, place, 2, index)) for index, each in enumerate(enum.value)
             )
-            yield Enum(enum.name, file.line(5, place), values, file.name)
+            yield Enum(enum.name, file.line(5, place), values, file.module)
 
     def _enum_value(self, given: EnumValueDescriptorProto, prefix: str, comment: str) -> EnumValue:
         word, options = given.name.removeprefix(prefix), self._options.of(given, "grpc_code", "http_status", "title")
@@ -223,12 +340,13 @@ class Contract:
                 self._field(each, entries, file.line(4, place, 2, index)) for index, each in enumerate(message.field)
             )
             given = self._options.of(message, "value_name")
-            yield Message(message.name, file.line(4, place), fields, given["value_name"] or message.name, file.name)
+            yield Message(message.name, file.line(4, place), fields, given["value_name"] or message.name, file.module)
 
     def _field(self, given: FieldDescriptorProto, entries: Mapping[str, DescriptorProto], comment: str) -> Field:
         entry = entries.get(_short(given.type_name))
         value = entry.field[1] if entry else given
-        kind = {value.TYPE_ENUM: "enum", value.TYPE_MESSAGE: "message"}.get(value.type, "scalar")
+        type_name = _short(value.type_name) or FieldDescriptorProto.Type.Name(value.type).removeprefix("TYPE_").lower()
+        kind = {value.TYPE_ENUM: "enum", value.TYPE_MESSAGE: _KINDS.get(type_name, "message")}.get(value.type, "scalar")
         is_repeated = given.label == given.LABEL_REPEATED and entry is None
         options = self._options.of(given, "short_name", "secret", "content", "always", "unset")
         return Field(
@@ -236,12 +354,12 @@ class Contract:
             json_name=given.json_name,
             number=given.number,
             comment=comment,
-            type=_short(value.type_name) if value.type_name else _SCALARS[value.type],
+            type=type_name,
             kind="map" if entry else kind,
             is_repeated=is_repeated,
             has_presence=not is_repeated
             and entry is None
-            and (kind == "message" or given.proto3_optional or given.HasField("oneof_index")),
+            and (given.type == given.TYPE_MESSAGE or given.HasField("oneof_index")),
             is_optional=given.proto3_optional,
             is_required=re.search(r"\bRequired[.,]", comment) is not None,
             short_name=options["short_name"] or _PREFIX.sub("", given.name),
@@ -265,7 +383,7 @@ class Contract:
                 )
                 for index, method in enumerate(service.method)
             )
-            yield Service(service.name, file.line(6, place), methods, file.name)
+            yield Service(service.name, file.line(6, place), methods, file.module)
 
 
 class _Options:
@@ -297,7 +415,6 @@ _OPTION_NAMES = (
 _PREFIX = re.compile("^(callback|request|response)_")
 """The prefixes that names in clients leave out."""
 _IS = re.compile(r"(is|are) (?=\w)")
-_SAYS = re.compile(r"says (?:that|whether) ")
 
 
 def statement(comment: str, name: str) -> str:
@@ -306,8 +423,8 @@ def statement(comment: str, name: str) -> str:
     `owner is the principal that …` becomes `The principal that …`, and `paused says that …` becomes `Whether …`.
     """
     rest = comment.removeprefix(name).removeprefix(":").lstrip()
-    if _SAYS.match(rest):
-        rest = _SAYS.sub("whether ", rest, count=1)
+    rest = re.sub(r"^says (that|whether) ", "whether ", rest)
+    rest = re.sub(r"^says (?=(why|who|how|which|what)\b)", "", rest)
     rest = _IS.sub("", rest, count=1) if _IS.match(rest) else rest
     return rest[:1].upper() + rest[1:]
 
@@ -317,16 +434,32 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[^.][.])\s(?=[A-Z`])", text, maxsplit=1)[0]
 
 
-def renamed(text: str, rename: Callable[[str], str | None]) -> str:
-    """Return a comment with names of the contract replaced, where `rename` returns another name for one.
+def described(comment: str, name: str, names: Mapping[str, str], unset: str) -> str:
+    """Return the comment of an element as a text with the names of a client.
 
-    It is called with each text in backticks, and with each other word in CamelCase, such as the name of an RPC.
+    Args:
+        comment: The comment.
+        name: The name of the element, with which the comment begins.
+        names: The names that clients have for names of the contract.
+        unset: What an unset field stands for, or what clients have in its place.
     """
+    text = renamed(statement(comment, name), names).replace("Default UNSPECIFIED", "Default")
+    return re.sub(r"\b(UNSPECIFIED|Unset)\b", unset, text)
+
+
+def refusal(reason: EnumValue, names: Mapping[str, str]) -> str:
+    """Return the comment of an error reason as a text with the names of a client. Facts keep theirs."""
+    others = {old: new for old, new in names.items() if old not in reason.facts}
+    return described(reason.comment, reason.name, others, "").replace("Metadata:", "Facts:")
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return a comment with other names, in backticks, and for each other word in CamelCase, as the name of an RPC."""
 
     def replaced(found: re.Match[str]) -> str:
         name = found[1] or found[0]
-        new = rename(name)
-        return found[0] if new is None else f"`{new}`"
+        new = ".".join(names.get(each, each) for each in name.split("."))
+        return found[0] if new == name else f"`{new}`"
 
     return re.sub(r"`([^`]+)`|\b[A-Z][a-z]+(?:[A-Z][a-z0-9]*)+\b", replaced, text)
 

@@ -10,26 +10,26 @@ _WELL_KNOWN = ("Duration", "FieldMask", "Timestamp")
 
 def contract_pages(contract: Contract) -> dict[str, str]:
     """Return the pages by the name of the file without its extension, such as `worker_service`."""
-    public = {file.name: file for file in contract.files if file.name not in INTERNAL}
+    public = [file for file in contract.files if file.module not in INTERNAL]
     named: list[Message | Enum] = [*contract.messages.values(), *contract.enums.values()]
-    pages = {each.name: public[each.file].module for each in named if each.file in public}
-    return {file.module: "\n\n".join(_page(file, contract, pages)) + "\n" for file in public.values()}
+    pages = {each.name: each.module for each in named if each.module not in INTERNAL}
+    return {file.module: "\n\n".join(_page(file, contract, pages)) + "\n" for file in public}
 
 
 def _page(file: ContractFile, contract: Contract, pages: Mapping[str, str]) -> Iterator[str]:
     yield f"# {file.module}.proto"
-    for place, service in enumerate(each for each in contract.services.values() if each.file == file.name):
+    for place, service in enumerate(each for each in contract.services.values() if each.module == file.module):
         yield f"## {service.name} {{ #{service.name} }}"
         yield file.text(6, place)
         for index, method in enumerate(service.methods):
             yield f"### {method.name} {{ #{service.name}.{method.name} }}"
             yield _signature(method, file.module, pages)
             yield file.text(6, place, 2, index)
-    for place, message in enumerate(each for each in contract.messages.values() if each.file == file.name):
+    for place, message in enumerate(each for each in contract.messages.values() if each.module == file.module):
         yield f"## {message.name} {{ #{message.name} }}"
         yield file.text(4, place)
         yield "\n".join(_fields(file, place, message, pages))
-    for place, enum in enumerate(each for each in contract.enums.values() if each.file == file.name):
+    for place, enum in enumerate(each for each in contract.enums.values() if each.module == file.module):
         yield f"## {enum.name} {{ #{enum.name} }}"
         yield file.text(5, place)
         yield "\n".join(_values(file, place, enum))

@@ -1,17 +1,7 @@
 """The methods, options and reasons of the Go client, and what its tests need to know of the contract."""
 
 from generators.contract import Contract, Field, Message, Method
-from generators.go_names import (
-    SERVICES,
-    Names,
-    block,
-    exported,
-    is_paged,
-    method_name,
-    returns_value,
-    stub,
-    unexported,
-)
+from generators.go_names import Names, block, exported, method_name, returns_value, stub, unexported
 from generators.go_values import Values, message_function, of_function
 
 _LIST = """
@@ -75,14 +65,14 @@ class Methods:
 
     def _method(self, method: Method) -> str:
         name, response = method_name(method), self._names.type(method.response)
-        comment = f"{method.comment} {_PAGES}" if is_paged(method) else method.comment
+        comment = f"{method.comment} {_PAGES}" if method.is_paged else method.comment
         common = {
             "comment": self._names.comment(comment, method.name, name),
             "name": name,
-            "stub": f"c.{SERVICES[method.service]}.{method.name}",
+            "stub": f"c.{method.service_name}.{method.name}",
         }
-        if is_paged(method):
-            items = next(field for field in method.response.fields if field.is_repeated)
+        if method.is_paged:
+            items = method.response.fields[0]
             return _LIST.format(
                 **common,
                 query=self._names.type(method.request),

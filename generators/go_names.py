@@ -1,10 +1,10 @@
 """Names, types and comments of the Go client, by the contract."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from generators.contract import INTERNAL, Contract, Enum, Field, Message, Method, renamed, snake, wrapped
+from generators.contract import DECISIONS, INTERNAL, Contract, Enum, Field, Message, Method, renamed, snake, wrapped
 
 _INITIALISMS = {"Id": "ID", "Url": "URL"}
 _TYPES = {
@@ -45,12 +45,8 @@ _COMMENTS = {
     ),
 }
 """Comments of fields that a hand-written function sets to something else than the field of the contract."""
-PAIRS = {"Header": "Headers", "QueryParameter": "Query", "ResponseHeader": "Headers", "ResponseHeaders": "Headers"}
-"""Messages that are name-value pairs, which have hand-written types."""
-BY_HAND = {"AnswerCall", "GenerateCallbackUrl", "ResolveCallback", "SetResponse", "WatchCalls"}
+BY_HAND = {*DECISIONS, "GenerateCallbackUrl", "WatchCalls"}
 """RPCs with a hand-written method, because the client does more than to send the request."""
-SERVICES = {"CallbacksService": "callbacks", "OperationsService": "operations", "AuditService": "audit"}
-"""The services of the client, each with the field of `Client` that has its stub."""
 _SCALARS = {"bytes": "[]byte", "int32": "int", "Timestamp": "time.Time", "Duration": "time.Duration"}
 """Types of Go that have another name. A list of int32 stays one."""
 
@@ -81,15 +77,9 @@ def block(head: str, lines: Iterable[str], ends: str = "{}") -> str:
     return "\n".join([f"{head} {ends[0]}", *lines, ends[1]])
 
 
-def is_paged(method: Method) -> bool:
-    """Return whether the response to an RPC is one page of a list."""
-    return any(field.name == "next_page_token" for field in method.response.fields)
-
-
 def returns_value(method: Method) -> bool:
     """Return whether a method returns its whole response as a value, and not the one field of it."""
-    response = method.response
-    return len(response.fields) > 1 or response.value_name != response.name
+    return len(method.response.fields) > 1 or method.response.is_value
 
 
 class Names:
@@ -102,18 +92,14 @@ class Names:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._types = dict(_TYPES)
+        self.methods = [each for each in contract.methods if each.name not in BY_HAND]
+        """The RPCs whose methods are generated."""
         for method in self.methods:
             base = re.sub(r"ies$", "y", method.name).removesuffix("s").removeprefix("List")
-            if is_paged(method):
+            if method.is_paged:
                 self._types |= {method.request.name: f"{base}Query", method.response.name: f"{base}Page"}
-            elif returns_value(method) and method.response.value_name == method.response.name:
+            elif returns_value(method) and not method.response.is_value:
                 self._types[method.response.name] = re.sub("^(List|Get)", "", method.name)
-
-    @cached_property
-    def methods(self) -> list[Method]:
-        """The RPCs whose methods are generated."""
-        services = map(self._contract.services.__getitem__, SERVICES)
-        return [method for service in services for method in service.methods if method.name not in BY_HAND]
 
     def type(self, element: Message | Enum | str) -> str:
         """Return the name of the type of a message or an enum."""
@@ -136,37 +122,31 @@ class Names:
 
     def field_type(self, field: Field) -> str:
         """Return the type of a field of a value."""
-        if field.type in PAIRS:
-            return PAIRS[field.type]
+        if field.kind == "pairs":
+            return field.pairs
         if field.type == "int32" and field.is_repeated:
             return "[]int32"
         name = self.type(field.type)
         name = _SCALARS.get(name) or (f"*{name}" if field.kind == "message" else name)
         return f"[]{name}" if field.is_repeated else f"map[string]{name}" if field.kind == "map" else name
 
-    def comment(self, text: str, name: str, new: str, rename: Callable[[str], str | None] = lambda name: None) -> str:
+    def comment(self, text: str, name: str, new: str, own: Mapping[str, str] | None = None) -> str:
         """Return a comment as lines of Go, for an element that has another name there."""
-        lines = wrapped(new + self._renamed(text.removeprefix(name), rename), "// ", 117)
-        return "\n".join(lines)
+        names = {**self._everywhere, **(own or {})}
+        return "\n".join(wrapped(new + renamed(text.removeprefix(name), names).replace("`", ""), "// ", 117))
 
     def field_comment(self, message: Message, field: Field) -> str:
         """Return the comment of a field of a value."""
         own = {each.name: self.field(message, each) for each in message.fields}
         text = _COMMENTS.get(f"{message.name}.{field.name}", field.comment)
-        return self.comment(_unset(text, field), field.name, own[field.name], own.get)
+        return self.comment(_unset(text, field), field.name, own[field.name], own)
 
     def option_comment(self, message: Message, field: Field) -> str:
         """Return the comment of an option of GenerateCallbackURL."""
         own = {each.name: self.option(each) for each in message.fields}
         sets = f"adds a name and a value to the {field.short_name}:" if field.kind == "map" else "sets"
         text = re.sub(rf"^{field.name} (is|are) ", f"{field.name} {sets} ", _unset(field.comment, field))
-        return self.comment(text, field.name, own[field.name], own.get)
-
-    def _renamed(self, text: str, rename: Callable[[str], str | None]) -> str:
-        def replaced(name: str) -> str | None:
-            return ".".join(rename(part) or self._everywhere.get(part, part) for part in name.split("."))
-
-        return renamed(text, replaced).replace("`", "")
+        return self.comment(text, field.name, own[field.name], own)
 
     @cached_property
     def _everywhere(self) -> dict[str, str]:
@@ -174,14 +154,14 @@ class Names:
         methods = [method for service in self._contract.services.values() for method in service.methods]
         names = {method.name: method_name(method) for method in methods}
         names |= {name: self.type(name) for name in (*self._contract.messages, *self._contract.enums)}
-        public = [message for message in self._contract.messages.values() if message.file not in INTERNAL]
+        public = [message for message in self._contract.messages.values() if message.module not in INTERNAL]
         fields = [field for message in public for field in message.fields if "_" in field.name]
         return names | {field.name: exported(field.short_name) for field in fields}
 
 
 def _unset(comment: str, field: Field) -> str:
     """Return the comment of a field with what an unset one is in Go."""
-    unset = {"Timestamp": "Zero", "Duration": "0"}.get(field.type, "Nil")
+    unset = {"time": "Zero", "duration": "0"}.get(field.kind, "Nil")
     comment = re.sub(r"\bUnset\b", unset, comment)
     comment = comment.replace("Default UNSPECIFIED:", "Default empty:")
     return comment.replace("UNSPECIFIED", field.unset or "Empty")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from generators.contract import Contract, EnumValue, Field, Message
-from generators.go_names import PAIRS, Names, block, is_paged, returns_value, stub
+from generators.go_names import Names, block, returns_value, stub
 
 _VIEWS = {
     "HandleCallbackRequest": {
@@ -68,23 +68,13 @@ class Values:
     def __init__(self, contract: Contract, names: Names) -> None:
         self._contract = contract
         self._names = names
-        self._answers = contract.reachable(*self._roots())
-        by_hand = [contract.messages[name] for name in ("GenerateCallbackUrlRequest", "WatchCallsRequest")]
-        requests = [*(method.request for method in names.methods), *by_hand]
-        self._given = contract.reachable(*(field.type for message in requests for field in message.fields))
-
-    def _roots(self) -> Iterator[str]:
-        yield from ("GenerateCallbackUrlResponse", "Callback", "Call", "CallEvent", "HandleCallbackRequest")
-        for method in self._names.methods:
-            if returns_value(method):
-                yield method.response.name
-            else:
-                yield from (field.type for field in method.response.fields)
+        whole = (method.response.name for method in names.methods if returns_value(method))
+        self._answers = dict.fromkeys([*contract.returned, *whole])
 
     @property
     def queries(self) -> list[Message]:
         """The requests that are values."""
-        paged = [method.request for method in self._names.methods if is_paged(method)]
+        paged = [method.request for method in self._names.methods if method.is_paged]
         return [*paged, self._contract.messages["WatchCallsRequest"]]
 
     @property
@@ -95,10 +85,7 @@ class Values:
     @property
     def arguments(self) -> list[Message]:
         """The messages that are made of values, except whole requests."""
-        return [self._contract.messages[name] for name in self._given if self._is_value(name)]
-
-    def _is_value(self, name: str) -> bool:
-        return name in self._contract.messages and name not in PAIRS
+        return [self._contract.messages[name] for name in self._contract.given if name in self._contract.messages]
 
     def _views(self, name: str) -> Iterator[tuple[str, str, Message]]:
         message = self._contract.messages[name]
@@ -106,13 +93,13 @@ class Values:
             for type_name, (comment, omitted) in _VIEWS[name].items():
                 fields = tuple(field for field in message.fields if field.name not in omitted)
                 yield type_name, f"// {comment}", replace(message, fields=fields)
-        elif self._is_value(name):
+        else:
             type_name = self._names.type(message)
             yield type_name, self._names.comment(message.comment, name, type_name), message
 
     def enums(self) -> str:
         """Return the declarations of the enums."""
-        used = dict.fromkeys([*self._answers, *self._given])
+        used = dict.fromkeys([*self._answers, *self._contract.given])
         return "\n\n".join(self._enum(name) for name in used if name in self._contract.enums)
 
     def _enum(self, name: str) -> str:
@@ -219,23 +206,24 @@ class Values:
     def _of(self, field: Field, message: str = "message") -> str:
         """Return the value of a field of a message."""
         get = f"{message}.Get{stub(field.name)}()"
-        if field.type in PAIRS:
+        if field.kind == "pairs":
             return f"{'pairsOf' if field.is_repeated else 'headersOf'}({get})"
         type_name = self._names.type(field.type)
-        if field.kind == "enum":
-            convert = f"wordOf[{type_name}]"
-        else:
-            convert = {"Timestamp": "timeOf", "Duration": "(*durationpb.Duration).AsDuration"}.get(field.type, "")
-            convert = convert or (of_function(type_name) if field.kind == "message" else "")
+        convert = {
+            "enum": f"wordOf[{type_name}]",
+            "time": "timeOf",
+            "duration": "(*durationpb.Duration).AsDuration",
+            "message": of_function(type_name),
+        }.get(field.kind, "")
         if field.is_repeated:
             return f"each({get}, {convert})" if convert else get
         if field.kind == "enum":
             default = self._names.constant(type_name, field.unset) if field.unset not in ("", "UNKNOWN") else ""
             default = default or (f"{type_name}Unknown" if field.unset or field.is_always_set else "")
             return f"or({convert}({get}), {default})" if default else f"{convert}({get})"
-        if field.type == "Duration":
+        if field.kind == "duration":
             return f"{get}.AsDuration()"
-        if field.kind == "message" and field.type != "Timestamp":
+        if field.kind == "message":
             return f"{convert}({get})" if field.is_always_set else f"ifSet({get}, {convert})"
         return f"int({get})" if field.type == "int32" else f"{convert}({get})" if convert else get
 
@@ -247,16 +235,15 @@ class Values:
             value: The value, as an expression.
             is_given: Whether a value that is zero is one.
         """
-        if field.type in PAIRS:
+        if field.kind == "pairs":
             return f"headersMessage({value})"
-        type_name = self._names.type(field.type)
-        if field.kind == "enum":
-            convert = f"numberOf[v1.{field.type}]"
-        elif field.kind == "message":
-            convert = {"Timestamp": "timestamppb.New", "Duration": "durationpb.New"}.get(field.type, "")
-            convert = convert or message_function(type_name)
-        else:
-            convert = f"proto.{field.type.capitalize()}" if field.is_optional and field.type != "bytes" else ""
+        convert = {
+            "enum": f"numberOf[v1.{field.type}]",
+            "time": "timestamppb.New",
+            "duration": "durationpb.New",
+            "message": message_function(self._names.type(field.type)),
+            "scalar": f"proto.{field.type.capitalize()}" if field.is_optional and field.type != "bytes" else "",
+        }.get(field.kind, "")
         if field.is_repeated:
             return f"each({value}, {convert})" if convert else value
         if field.kind == "enum":
@@ -265,9 +252,9 @@ class Values:
             value = f"int32Of({value})"
         if not convert:
             return value
-        if is_given and (field.kind == "scalar" or field.type == "Duration"):
+        if is_given and field.kind in ("scalar", "duration"):
             return f"{convert}({value})"
-        return f"timestampOf({value})" if field.type == "Timestamp" else f"ifSet({value}, {convert})"
+        return f"timestampOf({value})" if field.kind == "time" else f"ifSet({value}, {convert})"
 
 
 def _is_partial(message: Message) -> bool:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from generators.contract import Contract, statement, wrapped
+from generators.contract import FACT_TYPES, Contract, refusal
 from generators.descriptors import ROOT, protoc, without_rule_files, write_out_rules
 from generators.python_methods import methods_module
-from generators.python_values import HEADER, Values
+from generators.python_values import HEADER, Values, docstring
 from generators.sync_client import synchronous
 
 PACKAGE = ROOT / "clients" / "python" / "callback"
@@ -28,11 +28,12 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     """
     client = PACKAGE / "client"
     values = Values(contract, set(re.findall(r"class (\w+)Behavior", (PACKAGE / "_behavior.py").read_text())))
-    methods = methods_module(values, _errors(contract))
+    methods = methods_module(values)
     by_hand = ("transport", "client")
     return {
         **_stubs(files),
-        PACKAGE / "_reasons.py": _reasons(contract).encode(),
+        PACKAGE / "_reasons.py": _formatted(_reasons(values)),
+        PACKAGE / "_reason_errors.py": _formatted(_errors(values)),
         PACKAGE / "_enums.py": _formatted(values.enum_module()),
         PACKAGE / "_values.py": _formatted(values.value_module()),
         PACKAGE / "_converters.py": _formatted(values.conversion_module()),
@@ -42,14 +43,6 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
             client / f"_sync_{name}.py": _formatted(synchronous((client / f"_async_{name}.py").read_text()))
             for name in by_hand
         },
-    }
-
-
-def _errors(contract: Contract) -> dict[str, str]:
-    """Return the name of the class of errors of each reason: its own, that of its gRPC code, or that of all errors."""
-    classes = dict(re.findall(r"(?:ErrorReason|StatusCode)\.(\w+): (\w+),", (PACKAGE / "_errors.py").read_text()))
-    return {
-        each.word: classes.get(each.word) or classes.get(each.grpc_code, "CallbackError") for each in contract.reasons
     }
 
 
@@ -66,7 +59,7 @@ def _formatted(source: str) -> bytes:
         return made.read_bytes()
 
 
-def _reasons(contract: Contract) -> str:
+def _reasons(values: Values) -> str:
     """Return the module of the enum of error reasons."""
     lines = [
         f'"""Every reason for a refusal. {HEADER}"""\n',
@@ -74,10 +67,34 @@ def _reasons(contract: Contract) -> str:
         "class ErrorReason(StrEnum):",
         '    """Every reason for a refusal, with the gRPC status that it comes with."""\n',
     ]
-    for reason in contract.reasons:
-        what = statement(reason.comment, reason.name).replace("Metadata:", "Facts:")
+    for reason in values.contract.reasons:
         lines.append(f'    {reason.word} = "{reason.word}"')
-        lines += wrapped(f'"""{what} ({reason.grpc_code})"""', "    ")
+        lines += docstring(f"{refusal(reason, values.names)} ({reason.grpc_code})", "    ", summary=False)
+    return "\n".join(lines) + "\n"
+
+
+def _errors(values: Values) -> str:
+    """Return the module of the classes of errors for one reason."""
+    own = values.contract.own_errors
+    lines = [
+        f'"""The exceptions for one reason of a refusal. {HEADER}"""\n',
+        "from collections.abc import Mapping\n",
+        "from callback._enums import CallStatus, CloseReason",
+        "from callback._errors import CallbackError",
+        "from callback._reasons import ErrorReason\n",
+        f"__all__ = [{', '.join(map(repr, sorted(own)))}]\n",
+    ]
+    for name, reason in own.items():
+        lines += [f"\nclass {name}(CallbackError):", *docstring(refusal(reason, values.names), "    ")]
+        for fact in reason.facts:
+            kind = FACT_TYPES.get(fact, "str")
+            made = {"str": f'self.facts.get("{fact}", "")', "int": f'self._count("{fact}")'}.get(kind)
+            lines += ["\n    @property", f"    def {fact}(self) -> {kind}{' | None' * (kind == 'int')}:"]
+            lines += [f'        """The fact `{fact}`."""']
+            lines += [f'        return {made or f"""self._word({kind}, "{fact}")"""}']
+        lines.append("")
+    table = [f"    ErrorReason.{reason.word}: {name}," for name, reason in own.items()]
+    lines += ["\nBY_REASON: Mapping[str, type[CallbackError]] = {", *table, "}", '"""The class for each reason."""']
     return "\n".join(lines) + "\n"
 
 

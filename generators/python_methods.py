@@ -1,13 +1,13 @@
 """The methods of the Python client: one for each RPC, and for each list also one for a page of it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from generators.contract import Field, Method, first_sentence, snake, wrapped
-from generators.python_values import HEADER, Values, constant, docstring, is_value, module_of, shadowing
+from generators.contract import DECISIONS, Field, Method, first_sentence, snake, wrapped
+from generators.python_values import HEADER, Values, constant, docstring, shadowing
 
-_BY_HAND = {"AnswerCall", "ResolveCallback", "SetResponse", "VerifyAudit"}
+_BY_HAND = {*DECISIONS, "VerifyAudit"}
 """RPCs whose methods take or return something else than the messages have."""
 _HOOKS = {"GenerateCallbackUrl": ("_generate", "GeneratedCallback"), "WatchCalls": ("_watch_calls", '"AsyncCallWatch"')}
 """RPCs that a method of the transport sends, with what that returns."""
@@ -24,25 +24,19 @@ _TIMEOUTS = {
 }
 
 
-def methods_module(values: Values, errors: Mapping[str, str]) -> str:
-    """Return the source of the methods, for asyncio.
-
-    Args:
-        values: The values of the client.
-        errors: The name of the class of errors of each reason.
-    """
-    return "\n".join(_Methods(values, errors).lines()) + "\n"
+def methods_module(values: Values) -> str:
+    """Return the source of the methods, for asyncio."""
+    return "\n".join(_Methods(values).lines()) + "\n"
 
 
 class _Methods:
-    def __init__(self, values: Values, errors: Mapping[str, str]) -> None:
+    def __init__(self, values: Values) -> None:
         self._values = values
-        self._errors = errors
-        self._reasons = {each.word: each for each in values.contract.reasons}
+        self._contract = values.contract
 
     def lines(self) -> Iterator[str]:
         values = self._values
-        modules = sorted({module_of(each.request.file) for each in values.methods})
+        modules = sorted({f"{each.request.module}_pb2" for each in self._contract.methods})
         yield f'"""Methods of the client that are as the contract has them.\n\n{HEADER}\n"""\n'
         yield "from collections.abc import AsyncIterator, Collection, Mapping"
         yield "from datetime import datetime, timedelta\n"
@@ -58,9 +52,9 @@ class _Methods:
         yield f"from callback.v1 import {', '.join(modules)}"
         yield "\n\nclass AsyncMethods(AsyncTransport):"
         yield '    """The methods for which a request and its response are as the contract has them."""'
-        for method in values.methods:
+        for method in self._contract.methods:
             if method.name not in _BY_HAND:
-                yield from self._list(method) if _is_list(method) else self._single(method)
+                yield from self._list(method) if method.is_paged else self._single(method)
 
     def _single(self, method: Method) -> Iterator[str]:
         hook, returned = _HOOKS.get(method.name, ("", self._returned(method)))
@@ -80,10 +74,10 @@ class _Methods:
             yield f"        return {self._result(method)}"
 
     def _list(self, method: Method) -> Iterator[str]:
-        name, item = snake(method.name), self._item(method)
+        name, (item, *_) = snake(method.name), method.response.fields
         kind = self._values.one_type(item)
-        filters = [each for each in method.request.fields if each.name != "page_token"]
-        ordered = [*(each for each in filters if each.name != "page_size"), method.request.field("page_size")]
+        size, token = (method.request.field(each) for each in ("page_size", "page_token"))
+        ordered = [*(each for each in method.request.fields if each not in (size, token)), size]
         yield from self._head("async def", name, method, ordered, f"AsyncIterator[{kind}]")
         yield from self._docstring(method, ordered, kind="list")
         given = ", ".join(_passed(each) for each in ordered)
@@ -93,13 +87,12 @@ class _Methods:
         yield "            for each in page.items:\n                yield each"
         yield "            token = page.next_page_token"
         yield "            if not token:\n                return"
-        ordered.append(method.request.field("page_token"))
+        ordered.append(token)
         yield from self._head("async def", f"{name}_page", method, ordered, f"Page[{kind}]")
         yield from self._docstring(method, ordered, kind="page")
         yield from self._request(method)
         yield f"        reply = await self._call({_stub(method)}, request, self._backoff(timeout))"
-        more = [each for each in method.response.fields if each not in (item, method.response.field("next_page_token"))]
-        rest = [f"{each.short_name}={self._values.read(each, 'reply')}" for each in more]
+        rest = [f"{each.short_name}={self._values.read(each, 'reply')}" for each in method.page_fields]
         yield f"        return Page({', '.join([self._values.read(item, 'reply'), 'reply.next_page_token', *rest])})"
 
     def _head(
@@ -121,11 +114,12 @@ class _Methods:
 
     def _parameter(self, field: Field) -> str:
         """Return the type of a parameter."""
+        kind = self._values.one_type(field)
         if field.is_repeated:
-            return f"Collection[{self._values.one_type(field)}]"
+            return f"Collection[{kind}]"
         if field.kind == "map":
             return "Mapping[str, str] | None"
-        return self._values.one_type(field) + ("" if field.is_required or _has_zero(field) else " | None")
+        return kind if field.is_required or _has_zero(field) else f"{kind} | None"
 
     def _argument_default(self, field: Field) -> str:
         if field.is_repeated:
@@ -134,7 +128,7 @@ class _Methods:
 
     def _request(self, method: Method) -> Iterator[str]:
         """Yield the lines that make the request."""
-        yield f"        request = {module_of(method.request.file)}.{method.request.name}("
+        yield f"        request = {self._values.pb(method.request.name)}("
         for each in method.request.fields:
             yield f"            {each.name}={self._argument(each)},"
         yield "        )"
@@ -154,36 +148,27 @@ class _Methods:
         name, kind = field.short_name, self._values.one_type(field)
         if field.kind == "enum":
             return f'{constant(field.type)}.argument("{name}", {given})'
-        if field.type in ("Timestamp", "Duration"):
-            check = {"Timestamp": "time", "Duration": "duration"}[field.type]
-            return f'to_{field.type.lower()}(checks.{check}("{name}", {given}))'
+        if field.kind in ("time", "duration"):
+            return f'to_{field.type.lower()}(checks.{field.kind}("{name}", {given}))'
         if field.kind == "message":
             return f'message("{name}", {given}, {kind}, {snake(kind)}_to_proto)'
         return f'checks.text("{name}", {given})' if kind == "str" else given
 
-    def _item(self, method: Method) -> Field:
-        return next(each for each in method.response.fields if each.is_repeated)
-
     def _returned(self, method: Method) -> str:
-        """Return the type that a method returns: that of the response, or of its first field."""
-        if is_value(method.response):
-            return method.response.value_name
-        if not method.response.fields:
-            return "None"
-        first = method.response.fields[0]
-        kind = self._values.one_type(first)
-        return f"tuple[{kind}, ...]" if first.is_repeated else kind
+        if field := method.result:
+            kind = self._values.one_type(field)
+            return f"tuple[{kind}, ...]" if field.is_repeated else kind
+        return method.response.value_name if method.response.is_value else "None"
 
     def _result(self, method: Method) -> str:
-        if is_value(method.response):
-            return f"{snake(method.response.value_name)}_from_proto(reply)"
-        return self._values.read(replace(method.response.fields[0], is_always_set=True), "reply")
+        if field := method.result:
+            return self._values.read(replace(field, is_always_set=True), "reply")
+        return f"{snake(method.response.value_name)}_from_proto(reply)"
 
     def _docstring(
         self, method: Method, fields: Iterable[Field], extra: Iterable[str] = (), kind: str = ""
     ) -> Iterator[str]:
-        comment = re.sub(r"Fails with [^.]*\.", "", method.comment)
-        text = " ".join(self._values.text(_imperative(comment.removeprefix(method.name).strip())).split())
+        text = self._values.text(_imperative(method.summary))
         if kind:
             text = text.replace("Return", "Yield", 1)
             if kind == "page":
@@ -211,14 +196,11 @@ class _Methods:
 
     def _raised(self, method: Method) -> list[tuple[str, str]]:
         """Return each class of errors, and when it is raised."""
-        listed = re.search(r"Fails with ([^.]*)\.", method.comment)
-        reasons = re.findall(r"[A-Z_]{3,}", listed[1]) if listed else []
-        if "Needs the role" in method.comment and "ROLE_MISSING" not in reasons:
-            reasons.append("ROLE_MISSING")
+        reasons = {each.word: each for each in self._contract.reasons}
         found: dict[str, list[str]] = {}
-        for each in reasons:
-            said = self._values.text(first_sentence(self._reasons[each].comment), self._reasons[each].name)
-            found.setdefault(self._errors[each], []).append(said)
+        for each in method.reasons:
+            said = self._values.text(first_sentence(reasons[each].comment), reasons[each].name)
+            found.setdefault(self._contract.error_of(each), []).append(said)
         return [(name, " Or: ".join(said)) for name, said in found.items()]
 
 
@@ -227,13 +209,8 @@ def _has_zero(field: Field) -> bool:
     return field.kind == "scalar" and not field.is_optional
 
 
-def _is_list(method: Method) -> bool:
-    return any(each.name == "next_page_token" for each in method.response.fields)
-
-
 def _stub(method: Method) -> str:
-    service = snake(method.service.removesuffix("Service"))
-    return f"lambda channel: grpc_io.{service}(channel).{method.name}"
+    return f"lambda channel: grpc_io.{method.service_name}(channel).{method.name}"
 
 
 def _passed(field: Field) -> str:

@@ -1,28 +1,18 @@
 """The values of the Python client: enums, dataclasses, and the conversions between them and messages."""
 
 import builtins
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from generators.contract import Contract, Enum, Field, Message, first_sentence, renamed, snake, statement, wrapped
+from generators.contract import CALL, Contract, Enum, Field, Message, described, first_sentence, snake, wrapped
 
-SERVICES = ("CallbacksService", "OperationsService", "AuditService")
-"""The services of the client."""
 HEADER = "Generated from the contract: `python3 tasks.py generate`."
-CALL = "HandleCallbackRequest"
-"""The message of a call and of a notification."""
-DECISION_ENUM = "Verdict"
-"""The enum of decisions. A program decides with `Response`, `Accept` and `Reject`."""
-_PAIRS = {"Header": "Headers", "QueryParameter": "Query"}
-"""Messages with a name and a value. Repeated, they are a multi-mapping."""
-_HEADERS = "ResponseHeaders"
 _CHOICES = {"PromptChoice": ("value", "label")}
 """Messages that are, repeated, a mapping from the first field to the second."""
-_PARTS = {*_PAIRS, *_CHOICES, _HEADERS, "ResponseHeader"}
-_SCALARS = {"string": "str", "bytes": "bytes", "bool": "bool", "int32": "int", "int64": "int", "uint64": "int"}
-_TIMES = {"Timestamp": "datetime", "Duration": "timedelta"}
+_TYPES = {
+    "string": "str", "int32": "int", "int64": "int", "uint64": "int", "Timestamp": "datetime", "Duration": "timedelta"
+}  # fmt: skip
 _ZEROS = {"str": '""', "bytes": 'b""', "bool": "False", "int": "0"}
 _DEFAULTS = {
     (CALL, "attempt"): "1",
@@ -73,25 +63,16 @@ class Values:
     def __init__(self, contract: Contract, behaviors: set[str]) -> None:
         self.contract = contract
         self._behaviors = behaviors
-        methods = [method for name in SERVICES for method in contract.services[name].methods]
-        self.methods = methods
-        given = [each.type for method in methods for each in method.request.fields]
-        replies = [name for method in methods for name in self._returned(method.response)]
-        self._input = set(contract.reachable(*given))
-        self._output = set(contract.reachable(*replies, CALL))
         fields = [field for message in contract.messages.values() for field in message.fields]
-        self._names = {field.name: field.short_name for field in fields if field.short_name != field.name}
-        self._names |= {method.name: snake(method.name) for method in methods}
-        self._names |= {each.name: each.value_name for each in contract.messages.values() if is_value(each)}
-
-    @staticmethod
-    def _returned(response: Message) -> list[str]:
-        return [response.name] if is_value(response) else [each.type for each in response.fields]
+        self.names = {field.name: field.short_name for field in fields}
+        """The names of this client for those of the contract."""
+        self.names |= {method.name: snake(method.name) for method in contract.methods}
+        self.names |= {each.name: each.value_name for each in contract.messages.values()}
 
     @cached_property
     def enums(self) -> list[Enum]:
         """The enums that attributes and arguments have."""
-        used = (self._input | self._output) - {DECISION_ENUM}
+        used = {*self.contract.given, *self.contract.returned}
         return [enum for name, enum in self.contract.enums.items() if name in used]
 
     @cached_property
@@ -100,17 +81,15 @@ class Values:
         found: dict[str, ValueClass] = {}
 
         def add(name: str) -> None:
-            message = self.contract.messages.get(name)
-            if message is None or name in _PARTS:
-                return
+            message = self.contract.messages[name]
             for each in message.fields:
-                if each.type != name:
+                if each.kind == "message" and each.type not in (name, *_CHOICES, "FieldMask"):
                     add(each.type)
             for made in self._classes_of(message):
                 found.setdefault(made.name, made)
 
         for name in (CALL, *self.contract.messages):
-            if name in self._input | self._output:
+            if name in {*self.contract.given, *self.contract.returned} - {*_CHOICES}:
                 add(name)
         return list(found.values())
 
@@ -146,14 +125,7 @@ class Values:
             name: The name of the element, with which the comment begins.
             unset: What an unset field stands for. Default: None.
         """
-        text = renamed(statement(comment, name), self._renamed)
-        text = re.sub(r"^Says (why|who|how|which|what)\b", lambda found: found[1].capitalize(), text)
-        text = re.sub(r"\bDefault UNSPECIFIED\b", "Default", text)
-        return re.sub(r"\b(UNSPECIFIED|Unset)\b", unset or "None", text).replace("\N{EN DASH}", "-")
-
-    def _renamed(self, word: str) -> str | None:
-        parts = [self._names.get(part, part) for part in word.split(".")]
-        return ".".join(parts) if parts != word.split(".") else None
+        return described(comment, name, self.names, unset or "None").replace("\N{EN DASH}", "-")
 
     def enum_module(self) -> str:
         """Return the source of the enums."""
@@ -167,7 +139,7 @@ class Values:
             for word in enum.words:
                 lines.append(f'    {word.word} = "{word.word}"')
                 lines += docstring(self.text(word.comment, word.name), "    ", summary=False)
-            if enum.name in self._output:
+            if enum.name in self.contract.returned:
                 lines += ['    UNKNOWN = "UNKNOWN"', '    """A value that this version of the client does not know."""']
         return "\n".join(lines) + "\n"
 
@@ -202,9 +174,8 @@ class Values:
 
     def _class(self, made: ValueClass) -> Iterator[str]:
         is_response = made.name == "Response"
-        options = (
-            ", init=False, eq=False" if is_response else "" if made.message.name in self._input else ", kw_only=True"
-        )
+        options = "" if made.message.name in self.contract.given else ", kw_only=True"
+        options = ", init=False, eq=False" if is_response else options
         base = made.base or (f"{made.name}Behavior" if made.name in self._behaviors else "Value")
         yield f"\n@dataclass(frozen=True, slots=True{options})"
         yield f"class {made.name}({base}):"
@@ -251,28 +222,20 @@ class Values:
         """Return the type of an argument of a response."""
         return self.type_of(field).replace("bytes", "bytes | str").replace("Headers", "PairsLike")
 
-    def is_optional(self, field: Field) -> bool:
-        """Return whether an attribute can be None."""
-        return not (field.is_repeated or field.is_always_set or field.unset or field.kind == "map") and (
-            field.has_presence or field.kind == "enum"
-        )
-
     def type_of(self, field: Field) -> str:
         """Return the type of an attribute."""
-        if field.type in _CHOICES:
+        kind = self.one_type(field)
+        if field.type in _CHOICES or field.kind == "map":
             return "Mapping[str, str]"
-        if field.kind == "map":
-            return f"Mapping[str, {self.one_type(field)}]"
-        if field.type in _PAIRS:
-            return _PAIRS[field.type]
-        kind = "Headers" if field.type == _HEADERS else self.one_type(field)
-        return f"tuple[{kind}, ...]" if field.is_repeated else f"{kind} | None" if self.is_optional(field) else kind
+        return f"tuple[{kind}, ...]" if field.is_list else f"{kind} | None" if field.may_be_absent else kind
 
     def one_type(self, field: Field) -> str:
         """Return the type of one value of a field."""
+        if field.kind == "pairs":
+            return field.pairs
         if field.kind == "message":
-            return _TIMES.get(field.type) or self.contract.messages[field.type].value_name
-        return _SCALARS.get(field.type, field.type)
+            return self.contract.messages[field.type].value_name
+        return _TYPES.get(field.type, field.type)
 
     def _default(self, made: ValueClass, field: Field) -> str:
         """Return the default of an attribute. Empty: it must be given."""
@@ -285,15 +248,13 @@ class Values:
             return f"{kind}.{field.unset}" if field.kind == "enum" else "timedelta(0)"
         if kind.startswith("Mapping"):
             return "dict"
-        if kind in _PAIRS.values():
-            return f"{kind}()"
-        return "None" if self.is_optional(field) else "()" if field.is_repeated else _ZEROS[kind]
+        if field.may_be_absent:
+            return "None"
+        return f"{kind}()" if field.kind == "pairs" else "()" if field.is_repeated else _ZEROS[kind]
 
     def conversion_module(self) -> str:
         """Return the source of the conversions."""
-        modules = sorted(
-            {module_of(each.file) for each in self.enums} | {module_of(m.message.file) for m in self.classes}
-        )
+        used: list[Enum | Message] = [*self.enums, *(each.message for each in self.classes)]
         lines = [
             f'"""Conversion between the messages of the contract and the values of this library.\n\n{HEADER}\n"""\n',
             "from callback._conversion import (",
@@ -302,13 +263,13 @@ class Values:
             "from callback._multi_mapping import Headers, Query",
             "from callback._value import CONVERSIONS, Conversion",
             f"from callback._values import {', '.join(each.name for each in self.classes)}",
-            f"from callback.v1 import {', '.join(modules)}\n",
+            f"from callback.v1 import {', '.join(sorted({f'{each.module}_pb2' for each in used}))}\n",
         ]
         for enum in self.enums:
-            lines.append(f"{constant(enum.name)} = EnumNumbers({enum.name}, {module_of(enum.file)}.{enum.name})")
+            lines.append(f"{constant(enum.name)} = EnumNumbers({enum.name}, {self.pb(enum.name)})")
             lines.append(f'"""The numbers of `{enum.name}`."""')
         for made in self.classes:
-            message, name = f"{module_of(made.message.file)}.{made.message.name}", snake(made.name)
+            message, name = self.pb(made.message.name), snake(made.name)
             lines += [f"\n\ndef {name}_from_proto(message: {message}) -> {made.name}:"]
             lines += [f'    """Convert a message to a `{made.name}`."""', f"    return {made.name}("]
             for each in made.fields:
@@ -320,7 +281,7 @@ class Values:
             lines.append("    )")
         lines.append("\n\nCONVERSIONS.update({")
         for made in self.classes:
-            message, name = f"{module_of(made.message.file)}.{made.message.name}", snake(made.name)
+            message, name = self.pb(made.message.name), snake(made.name)
             lines.append(f"    {made.name}: Conversion({message}, {name}_from_proto, {name}_to_proto),")
         return "\n".join([*lines, "})"]) + "\n"
 
@@ -342,62 +303,58 @@ class Values:
         if field.type in _CHOICES:
             key, value = _CHOICES[field.type]
             return f"{{each.{key}: each.{value} for each in {given}}}"
-        if field.type in _PAIRS:
-            return f"{_PAIRS[field.type]}((each.name, each.value) for each in {given})"
-        if field.is_repeated:
+        if field.is_list:
             return f"tuple({self._one_read(field, 'each')} for each in {given})"
         one = self._one_read(field, given)
         if field.kind == "enum":
             return one if field.is_always_set or not field.unset else one.replace(".UNKNOWN", f".{field.unset}")
-        return f'{one} if {message}.HasField("{field.name}") else None' if self.is_optional(field) else one
+        return f'{one} if {message}.HasField("{field.name}") else None' if field.may_be_absent else one
 
     def _one_read(self, field: Field, given: str) -> str:
-        if field.kind == "enum":
-            member = f"{constant(field.type)}.member({given})"
-            return member if self.is_optional(field) else f"{member} or {field.type}.UNKNOWN"
-        if field.type == "Timestamp":
-            return f"from_timestamp({given})"
-        if field.type == "Duration":
-            return f"{given}.ToTimedelta()"
-        if field.type == _HEADERS:
-            return f"Headers((each.name, each.value) for each in {given}.headers)"
-        return f"{snake(self.one_type(field))}_from_proto({given})" if field.kind == "message" else given
+        match field.kind:
+            case "enum":
+                member = f"{constant(field.type)}.member({given})"
+                return member if field.may_be_absent else f"{member} or {field.type}.UNKNOWN"
+            case "time":
+                return f"from_timestamp({given})"
+            case "duration":
+                return f"{given}.ToTimedelta()"
+            case "pairs":
+                given = given if field.is_repeated else f"{given}.headers"
+                return f"{field.pairs}((each.name, each.value) for each in {given})"
+            case "message":
+                return f"{snake(self.one_type(field))}_from_proto({given})"
+        return given
 
     def _written(self, field: Field) -> str:
         """Return the expression for a field of a value's message."""
         given = f"value.{field.short_name}"
         if field.type in _CHOICES:
             key, text = _CHOICES[field.type]
-            module = module_of(self.contract.messages[field.type].file)
-            return f"[{module}.{field.type}({key}={key}, {text}={text}) for {key}, {text} in {given}.items()]"
-        if field.type in _PAIRS:
-            module = module_of(self.contract.messages[field.type].file)
-            return f"[{module}.{field.type}(name=name, value=each) for name, each in {given}.pairs]"
-        if field.is_repeated:
-            return f"[{self.written_one(field, 'each')} for each in {given}]" if field.kind != "scalar" else given
-        one = self.written_one(field, given)
-        return f"None if {given} is None else {one}" if self.is_optional(field) and field.kind == "message" else one
+            return f"[{self.pb(field.type)}({key}={key}, {text}={text}) for {key}, {text} in {given}.items()]"
+        if field.is_list:
+            return f"[{self._one_written(field, 'each')} for each in {given}]" if field.kind != "scalar" else given
+        one = self._one_written(field, given)
+        is_none = field.may_be_absent and field.kind not in ("scalar", "enum")
+        return f"None if {given} is None else {one}" if is_none else one
 
-    def written_one(self, field: Field, given: str) -> str:
-        """Return the expression that makes a field's value of one value."""
-        if field.kind == "enum":
-            return f"{constant(field.type)}.number({given})"
-        if field.type in _TIMES:
-            return f"to_{field.type.lower()}({given})"
-        if field.type == _HEADERS:
-            pairs = f"[callback_pb2.ResponseHeader(name=name, value=each) for name, each in {given}.pairs]"
-            return f"callback_pb2.ResponseHeaders(headers={pairs})"
-        return f"{snake(self.one_type(field))}_to_proto({given})" if field.kind == "message" else given
+    def _one_written(self, field: Field, given: str) -> str:
+        match field.kind:
+            case "enum":
+                return f"{constant(field.type)}.number({given})"
+            case "time" | "duration":
+                return f"to_{field.type.lower()}({given})"
+            case "pairs":
+                item = field.type if field.is_repeated else "ResponseHeader"
+                pairs = f"[{self.pb(item)}(name=name, value=each) for name, each in {given}.pairs]"
+                return pairs if field.is_repeated else f"{self.pb(field.type)}(headers={pairs})"
+            case "message":
+                return f"{snake(self.one_type(field))}_to_proto({given})"
+        return given
 
-
-def is_value(message: Message) -> bool:
-    """Return whether the response of an RPC is a value itself, and not what contains one."""
-    return message.value_name != message.name
-
-
-def module_of(file: str) -> str:
-    """Return the name of the module with the messages of a file."""
-    return file.rpartition("/")[2].removesuffix(".proto") + "_pb2"
+    def pb(self, name: str) -> str:
+        """Return the message or enum of a name in the stubs."""
+        return f"{self.contract.element(name).module}_pb2.{name}"
 
 
 def constant(name: str) -> str:

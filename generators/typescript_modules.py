@@ -8,37 +8,40 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from generators.contract import Contract, EnumValue, Field, Message, Method, camel, renamed, snake, statement, wrapped
+from generators.contract import (
+    DECISIONS,
+    FACT_TYPES,
+    Contract,
+    EnumValue,
+    Field,
+    Message,
+    Method,
+    camel,
+    described,
+    refusal,
+    snake,
+    wrapped,
+)
 from generators.typescript_fields import (
     DEADLINE,
-    INCOMING,
-    PAIRS,
     Fields,
     constant,
     converter,
     given_type,
     is_class,
-    is_value,
     key_of,
     lower,
     name_of,
     value_fields,
 )
 
-_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
-_BY_HAND = {"GenerateCallbackUrl", "SetResponse", "AnswerCall", "ResolveCallback", "WatchCalls"}
-"""RPCs whose method in the client is written by hand."""
-_DECISIONS = {"SetResponse", "AnswerCall", "ResolveCallback"}
-"""RPCs whose request is written by hand, too: it depends on which attributes are given, or on a decision."""
+_BY_HAND = {*DECISIONS, "GenerateCallbackUrl", "WatchCalls"}
+"""RPCs whose method in the client is written by hand. Of DECISIONS, the request is, too."""
 _OPTIONS = {"GenerateCallbackUrl": "GenerateOptions", "PauseActivity": "PauseOptions", "WatchCalls": "WatchOptions"}
 """Names of options that are shorter than those of their methods."""
 _OPTION_BASES = {"WatchCalls": ("WatchingOptions", "WATCHING")}
 """What other options than those of a request a method has, and their checks."""
 _CLASS_BASES = {"Call": "Request", "IncomingCall": "Request"}
-_CODES = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNAVAILABLE"}
-"""Codes that have a class of errors (`errors.ts`). Other errors of clients have a class for each reason."""
-_FACTS = {"close_reason": "CloseReason", "limit": "number | undefined", "status": "CallStatus"}
-"""Facts of errors that are not text, with their types."""
 _USED = (
     "concealing",
     "errors",
@@ -53,7 +56,6 @@ _USED = (
 )
 """Modules that are written by hand, whose exports the generated ones use."""
 _EXPORT = re.compile(r"^export (?:abstract |async )?(?:class|const|function\*?|interface|type) (\w+)", re.MULTILINE)
-_METADATA = re.compile(r" Metadata: (.*?\.)(?= |$)")
 _DEADLINE_COMMENT = "deadline is the time at which the signal of the handler aborts, by the clock of this machine."
 
 
@@ -67,22 +69,17 @@ class Modules:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._fields = Fields(contract)
-        self._methods = [each for name in _SERVICES for each in contract.services[name].methods]
-        self._requests = [each for each in self._methods if each.name not in _DECISIONS]
-        responses = [each.response for each in self._methods]
-        results = [each.name for each in responses if is_value(each)]
-        results += [field.type for each in responses if not is_value(each) for field in each.fields]
-        received = {*contract.reachable(INCOMING, *results)} - {*PAIRS}
-        sent = {*contract.reachable(*(field.type for each in self._requests for field in each.request.fields))}
-        self._values = [each for name, each in contract.messages.items() if name in received]
-        self._inputs = [each for name, each in contract.messages.items() if name in sent and name not in PAIRS]
+        self._requests = [each for each in contract.methods if each.name not in DECISIONS]
+        self._values = [each for name, each in contract.messages.items() if name in contract.returned]
+        self._inputs = [each for name, each in contract.messages.items() if name in contract.given]
         self._inputs.sort(key=lambda each: len(contract.reachable(each.name)))  # one that has others after them
-        self._enums = [each for name, each in contract.enums.items() if name in received | sent]
-        self._used = {*received, *sent, *(each.request.name for each in self._methods)} - {*PAIRS}
-        self._fields.received = received
-        messages = [*self._values, *responses, *(each.request for each in self._methods)]
+        used = {*contract.returned, *contract.given}
+        self._enums = [each for name, each in contract.enums.items() if name in used]
+        self._used = {*used, *(each.request.name for each in contract.methods)}
+        requests = [each.request for each in contract.methods]
+        messages = [*self._values, *requests, *(each.response for each in contract.methods)]
         self._names = {field.name: name_of(field) for message in messages for field in message.fields}
-        self._names |= {each.name: _method_name(each) for each in self._methods}
+        self._names |= {each.name: _method_name(each) for each in contract.methods}
 
     def modules(self, by_hand: Path) -> dict[str, str]:
         """Return the source of each module by its name: not formatted, and with imports that it does not use.
@@ -118,26 +115,18 @@ class Modules:
         yield from (f'import {{ {", ".join(names)} }} from "{path}";' for path, names in exports.items() if path != own)
         yield ""
 
-    def _text(self, comment: str, name: str, message: Message | None = None, unset: str = "") -> str:
+    def _text(self, comment: str, name: str, unset: str = "") -> str:
         """Return a comment of the contract with the names of TypeScript."""
-        names = self._names | {each.name: name_of(each) for each in (message.fields if message else ())}
-
-        def rename(text: str) -> str | None:
-            new = ".".join(names.get(each, each) for each in text.split("."))
-            return None if new == text else new
-
-        text = renamed(statement(comment, name), rename).replace("Default UNSPECIFIED", "Default undefined")
-        return re.sub(r"\b(Unset|UNSPECIFIED)\b", unset or "Undefined", text)
+        return described(comment, name, self._names, unset or "Undefined")
 
     def _field_text(self, field: Field, message: Message) -> str:
         comment = _DEADLINE_COMMENT if key_of(message, field) == DEADLINE else field.comment
-        text = self._text(comment, field.name, message, field.unset)
-        return text + " Concealed in debug output." if field.is_secret else text
+        return self._text(comment, field.name, field.unset) + (" Concealed in debug output." if field.is_secret else "")
 
     def _enum_module(self) -> Iterator[str]:
         for enum in self._enums:
             words = [(each.word, self._text(each.comment, each.name)) for each in enum.words]
-            if enum.name in self._fields.received:
+            if enum.name in self._contract.returned:
                 words.append(("UNKNOWN", "A value that this version of the client does not know."))
             yield from _words(enum.name, self._text(enum.comment, enum.name), words)
 
@@ -148,36 +137,31 @@ class Modules:
         )
 
     def _reason_text(self, reason: EnumValue) -> str:
-        what = self._text(_METADATA.sub("", reason.comment), reason.name)
-        facts = "".join(f" Facts: {each}" for each in _METADATA.findall(reason.comment))
-        return f"{reason.title} ({reason.grpc_code}). {what}{facts}"
+        return f"{reason.title} ({reason.grpc_code}). {refusal(reason, self._names)}"
 
     def _errors(self) -> Iterator[str]:
-        """Yield the classes of errors for one reason: of those that an RPC of clients fails with."""
-        failures = " ".join(each.comment for each in self._methods)
-        for reason in self._contract.reasons:
-            if reason.grpc_code in _CODES or re.search(rf"\b{reason.word}\b", failures) is None:
-                continue
-            name = "".join(each.capitalize() for each in reason.word.split("_")) + "Error"
+        """Yield the classes of errors for one reason."""
+        for name, reason in self._contract.own_errors.items():
             yield from _doc(self._reason_text(reason))
             yield f'export class {name} extends CallbackError {{ override readonly name = "{name}";\n'
             yield f"/** @internal */\nstatic readonly reason: ErrorReason = ErrorReason.{reason.word};\n"
-            for fact in re.findall(r"`(\w+)`", "".join(_METADATA.findall(reason.comment))):
-                made, kind = f'this.facts["{fact}"]', _FACTS.get(fact, "string")
-                value = {"string": f'{made} ?? ""', "number | undefined": f"countOf({made})"}.get(kind)
+            for fact in reason.facts:
+                made, kind = f'this.facts["{fact}"]', FACT_TYPES.get(fact, "string")
+                value = {"string": f'{made} ?? ""', "int": f"countOf({made})"}.get(kind) or f"factOf({kind}, {made})"
+                kind = "number | undefined" if kind == "int" else kind
                 yield from _doc(f"The fact `{fact}`.")
-                yield f"get {camel(fact)}(): {kind} {{ return {value or f'factOf({kind}, {made})'}; }}\n"
+                yield f"get {camel(fact)}(): {kind} {{ return {value}; }}\n"
             yield "}\n"
 
     def _value_module(self) -> Iterator[str]:
         for message in self._values:
             if not is_class(message):
-                yield from _doc(self._text(message.comment, message.name, message))
+                yield from _doc(self._text(message.comment, message.name))
                 yield from self._interface(message.value_name, message, message.fields)
             elif message.value_name != "Response":
                 yield from self._class(message, f"class {message.value_name}", _CLASS_BASES.get(message.value_name))
-        for method in self._methods:
-            if more := _page_fields(method):
+        for method in self._contract.methods:
+            if more := method.page_fields:
                 item = self._fields.item_type(method.response.fields[0])
                 yield from _doc(f"One page of `{_method_name(method)}`.")
                 yield from self._interface(f"{_page_name(method)} extends Page<{item}>", method.response, more)
@@ -203,7 +187,7 @@ class Modules:
     def _class(self, message: Message, head: str, base: str | None = None) -> Iterator[str]:
         shown = [each for each in value_fields(message) if not each.is_secret]
         concealed = [each for each in value_fields(message) if each.is_secret]
-        yield from _doc(self._text(message.comment, message.name, message))
+        yield from _doc(self._text(message.comment, message.name))
         yield f"export {head} extends {base or 'Concealing'} {{"
         for field in shown:
             yield from _doc(self._field_text(field, message))
@@ -244,7 +228,7 @@ class Modules:
 
     def _option_module(self) -> Iterator[str]:
         for method in self._requests:
-            if options := _options(method):
+            if options := method.request.optional:
                 base, _ = _OPTION_BASES.get(method.name, ("RequestOptions", ""))
                 yield from _doc(f"The options of `{_method_name(method)}`.")
                 yield f"export interface {_options_name(method)} extends {base} {{"
@@ -259,14 +243,14 @@ class Modules:
                 yield self._checks(f"const {constant(message.name)}", message.fields, message.value_name)
         for method in self._requests:
             name, request, checks = _method_name(method), self._fields.pb(method.request.name), "REQUEST"
-            if options := _options(method):
+            if options := method.request.optional:
                 _, base = _OPTION_BASES.get(method.name, ("", checks))
                 checks = constant(method.name)
                 yield self._checks(f"const {checks}", options, _options_name(method), f"...{base}, ")
             parameters = f"{self._parameters(method)}options: {_options_name(method)}"
             yield f"export function {name}Request({parameters}): {request} {{"
             yield from (
-                f'{self._fields.check(each)}("{name_of(each)}", {name_of(each)});' for each in _required(method)
+                f'{self._fields.check(each)}("{name_of(each)}", {name_of(each)});' for each in method.request.required
             )
             yield f'checks.checkOptions("{name}", options, {checks});'
             yield f"return create({request}Schema, {{"
@@ -281,35 +265,35 @@ class Modules:
         return f"{head} = {{ {base}{checks}}}{f' satisfies checks.Checks<{of}>' if of else ''};\n"
 
     def _parameters(self, method: Method) -> str:
-        return "".join(f"{name_of(each)}: {self._fields.type(each, is_option=True)}, " for each in _required(method))
+        required = method.request.required
+        return "".join(f"{name_of(each)}: {self._fields.type(each, is_option=True)}, " for each in required)
 
     def _client(self) -> Iterator[str]:
-        for name in _SERVICES:
-            module = self._fields.pb(self._contract.services[name].methods[0].request.name).partition(".")[0]
-            yield f"const {{ method: {_service_name(name)} }} = {module}.{name};"
+        for method in {each.service: each for each in self._contract.methods}.values():
+            module = self._fields.pb(method.request.name).partition(".")[0]
+            yield f"const {{ method: {method.service_name} }} = {module}.{method.service};"
         yield from ("", *_doc("The requests of a client that the contract describes completely."))
         yield "export abstract class ContractClient { readonly #connection: Connection;\n"
         yield "/** @internal */\nconstructor(connection: Connection) { this.#connection = connection; }\n"
-        for method in self._methods:
+        for method in self._contract.methods:
             if method.name not in _BY_HAND:
-                yield from self._paged_method(method) if _is_paged(method) else self._method(method)
+                yield from self._paged_method(method) if method.is_paged else self._method(method)
         yield "}"
 
     def _method_doc(self, method: Method) -> list[str]:
-        text, _, reasons = self._text(method.comment, method.name).partition(" Fails with ")
-        paragraphs = [re.sub(r"^(\w+?)s\b", r"\1", text)]
-        for field in _required(method):
+        paragraphs = [re.sub(r"^(\w+?)s\b", r"\1", self._text(method.summary, ""))]
+        for field in method.request.required:
             about = self._field_text(field, method.request).replace(" Required.", "")
             paragraphs.append(f"@param {name_of(field)} {about}")
-        return _doc(*paragraphs, *([f"@throws CallbackError: With the reason {reasons}"] if reasons else []))
+        raised = f"@throws CallbackError: With the reason {', '.join(method.reasons)}."
+        return _doc(*paragraphs, *([raised] if method.reasons else []))
 
     def _method(self, method: Method) -> Iterator[str]:
         """Yield a method that returns the first field of the response, or the whole one if that is a value."""
         kind, result = "void", ""
-        if is_value(method.response):
+        if method.response.is_value:
             kind, result = method.response.value_name, f"{converter(method.response, 'From')}(reply)"
-        elif method.response.fields:
-            field = method.response.fields[0]
+        elif field := method.result:
             kind = self._fields.type(field).removesuffix(" | undefined").removeprefix("readonly ")
             source, value = f"reply.{field.json_name}", self._fields.value_of(field)
             result = self._fields.received_value(field, source)
@@ -327,7 +311,7 @@ class Modules:
         yield f"{name}({self._signature(method)}): AsyncGenerator<{item}, void, undefined> {{"
         yield f"return itemsOf((page) => this.{name}Page({_arguments(method)}page), options); }}\n"
         yield from _doc(f"Return one page of `{name}`.")
-        page = _page_name(method) if _page_fields(method) else f"Page<{item}>"
+        page = _page_name(method) if method.page_fields else f"Page<{item}>"
         yield f"async {name}Page({self._signature(method)}): Promise<{page}> {{"
         yield from self._send(method, "const reply = ")
         named = [("items", items), *((name_of(each), each) for each in others)]
@@ -340,44 +324,23 @@ class Modules:
     def _send(self, method: Method, start: str) -> Iterator[str]:
         name = _method_name(method)
         yield f"const request = requests.{name}Request({_arguments(method)}options);"
-        yield f"{start}await this.#connection.request({_service_name(method.service)}.{name}, request, options);"
+        yield f"{start}await this.#connection.request({method.service_name}.{name}, request, options);"
 
 
 def _method_name(method: Method) -> str:
     return lower(method.name)
 
 
-def _service_name(service: str) -> str:
-    return service.removesuffix("Service").lower()
-
-
 def _options_name(method: Method) -> str:
-    return _OPTIONS.get(method.name, f"{method.name}Options") if _options(method) else "RequestOptions"
+    return _OPTIONS.get(method.name, f"{method.name}Options") if method.request.optional else "RequestOptions"
 
 
 def _page_name(method: Method) -> str:
     return f"{method.name}Page"
 
 
-def _required(method: Method) -> list[Field]:
-    return [each for each in method.request.fields if each.is_required]
-
-
-def _options(method: Method) -> list[Field]:
-    return [each for each in method.request.fields if not each.is_required]
-
-
 def _arguments(method: Method) -> str:
-    return "".join(f"{name_of(each)}, " for each in _required(method))
-
-
-def _is_paged(method: Method) -> bool:
-    return any(each.name == "next_page_token" for each in method.response.fields)
-
-
-def _page_fields(method: Method) -> list[Field]:
-    """Return what a page has beside its items and the token of the next page."""
-    return [each for each in method.response.fields[1:] if _is_paged(method) and each.name != "next_page_token"]
+    return "".join(f"{name_of(each)}, " for each in method.request.required)
 
 
 def _words(name: str, comment: str, words: Iterable[tuple[str, str]]) -> Iterator[str]:

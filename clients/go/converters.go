@@ -9,6 +9,47 @@ import (
 	v1 "callback.example/callback/internal/v1"
 )
 
+func callOf(message *v1.HandleCallbackRequest) *Call {
+	return &Call{
+		CallID:              message.GetCallId(),
+		CaseID:              message.GetCallbackSystemCase(),
+		Activity:            message.GetCallbackActivity(),
+		ActivityCase:        message.GetCallbackActivityCase(),
+		Attempt:             message.GetAttempt(),
+		Method:              message.GetRequestMethod(),
+		Headers:             pairsOf(message.GetRequestHeaders()),
+		Query:               pairsOf(message.GetRequestQuery()),
+		QueryString:         message.GetRequestQueryString(),
+		Body:                message.GetRequestBody(),
+		ClientAddress:       message.GetClientAddress(),
+		Response:            responseOf(message.GetResponse()),
+		Labels:              message.GetLabels(),
+		Deadline:            timeOf(message.GetDeadline()),
+		VerificationProfile: message.GetVerificationProfile(),
+		MessageID:           message.GetMessageId(),
+		Replayed:            message.GetReplayed(),
+		Owner:               message.GetOwner(),
+		Choice:              message.GetCallbackChoice(),
+		Traceparent:         message.GetTraceparent(),
+	}
+}
+
+func notificationOf(message *v1.HandleCallbackRequest) *Notification {
+	return &Notification{
+		CallID:       message.GetCallId(),
+		CaseID:       message.GetCallbackSystemCase(),
+		Activity:     message.GetCallbackActivity(),
+		ActivityCase: message.GetCallbackActivityCase(),
+		Attempt:      message.GetAttempt(),
+		Labels:       message.GetLabels(),
+		Deadline:     timeOf(message.GetDeadline()),
+		Replayed:     message.GetReplayed(),
+		Owner:        message.GetOwner(),
+		Reason:       or(wordOf[CallReason](message.GetReason()), OfCall),
+		Traceparent:  message.GetTraceparent(),
+	}
+}
+
 func generatedCallbackOf(message *v1.GenerateCallbackUrlResponse) *GeneratedCallback {
 	return &GeneratedCallback{
 		URL:        message.GetCallbackUrl(),
@@ -16,6 +57,15 @@ func generatedCallbackOf(message *v1.GenerateCallbackUrlResponse) *GeneratedCall
 		CaseID:     message.GetCallbackCaseId(),
 		ExpireTime: timeOf(message.GetExpireTime()),
 		Warnings:   each(message.GetWarnings(), warningOf),
+	}
+}
+
+func statisticsOf(message *v1.GetStatisticsResponse) *Statistics {
+	return &Statistics{
+		Minutes: each(message.GetMinutes(), minuteStatisticsOf),
+		Stages:  each(message.GetStages(), stageDurationOf),
+		Owners:  each(message.GetOwners(), ownerStatisticsOf),
+		Work:    workStatisticsOf(message.GetWork()),
 	}
 }
 
@@ -106,69 +156,6 @@ func eventOf(message *v1.CallEvent) *Event {
 	}
 }
 
-func callOf(message *v1.HandleCallbackRequest) *Call {
-	return &Call{
-		CallID:              message.GetCallId(),
-		CaseID:              message.GetCallbackSystemCase(),
-		Activity:            message.GetCallbackActivity(),
-		ActivityCase:        message.GetCallbackActivityCase(),
-		Attempt:             message.GetAttempt(),
-		Method:              message.GetRequestMethod(),
-		Headers:             pairsOf(message.GetRequestHeaders()),
-		Query:               pairsOf(message.GetRequestQuery()),
-		QueryString:         message.GetRequestQueryString(),
-		Body:                message.GetRequestBody(),
-		ClientAddress:       message.GetClientAddress(),
-		Response:            responseOf(message.GetResponse()),
-		Labels:              message.GetLabels(),
-		Deadline:            timeOf(message.GetDeadline()),
-		VerificationProfile: message.GetVerificationProfile(),
-		MessageID:           message.GetMessageId(),
-		Replayed:            message.GetReplayed(),
-		Owner:               message.GetOwner(),
-		Choice:              message.GetCallbackChoice(),
-		Traceparent:         message.GetTraceparent(),
-	}
-}
-
-func notificationOf(message *v1.HandleCallbackRequest) *Notification {
-	return &Notification{
-		CallID:       message.GetCallId(),
-		CaseID:       message.GetCallbackSystemCase(),
-		Activity:     message.GetCallbackActivity(),
-		ActivityCase: message.GetCallbackActivityCase(),
-		Attempt:      message.GetAttempt(),
-		Labels:       message.GetLabels(),
-		Deadline:     timeOf(message.GetDeadline()),
-		Replayed:     message.GetReplayed(),
-		Owner:        message.GetOwner(),
-		Reason:       or(wordOf[CallReason](message.GetReason()), OfCall),
-		Traceparent:  message.GetTraceparent(),
-	}
-}
-
-func callbackPageOf(message *v1.ListCallbacksResponse) *CallbackPage {
-	return &CallbackPage{
-		Callbacks:     each(message.GetCallbacks(), callbackOf),
-		NextPageToken: message.GetNextPageToken(),
-		SearchedTo:    timeOf(message.GetSearchedTo()),
-	}
-}
-
-func callPageOf(message *v1.ListCallsResponse) *CallPage {
-	return &CallPage{
-		Calls:         each(message.GetCalls(), recordedCallOf),
-		NextPageToken: message.GetNextPageToken(),
-	}
-}
-
-func ownerCallPageOf(message *v1.ListOwnerCallsResponse) *OwnerCallPage {
-	return &OwnerCallPage{
-		Calls:         each(message.GetCalls(), recordedCallOf),
-		NextPageToken: message.GetNextPageToken(),
-	}
-}
-
 func pausedActivityOf(message *v1.PausedActivity) *PausedActivity {
 	return &PausedActivity{
 		Name:      message.GetCallbackActivity(),
@@ -178,47 +165,52 @@ func pausedActivityOf(message *v1.PausedActivity) *PausedActivity {
 	}
 }
 
-func activityPageOf(message *v1.ListActivitiesResponse) *ActivityPage {
-	return &ActivityPage{
-		Activities:    each(message.GetActivities(), activityOf),
-		NextPageToken: message.GetNextPageToken(),
+func activityOf(message *v1.Activity) *Activity {
+	return &Activity{
+		Name:                    message.GetCallbackActivity(),
+		Kind:                    or(wordOf[ActivityKind](message.GetKind()), ActivityKindUnknown),
+		WorkerCount:             int(message.GetWorkerCount()),
+		Paused:                  message.GetPaused(),
+		DeliveryCount:           message.GetDeliveryCount(),
+		OpenCallbackCount:       message.GetOpenCallbackCount(),
+		NotificationWorkerCount: int(message.GetNotificationWorkerCount()),
 	}
 }
 
-func statisticsOf(message *v1.GetStatisticsResponse) *Statistics {
-	return &Statistics{
-		Minutes: each(message.GetMinutes(), minuteStatisticsOf),
-		Stages:  each(message.GetStages(), stageDurationOf),
-		Owners:  each(message.GetOwners(), ownerStatisticsOf),
-		Work:    workStatisticsOf(message.GetWork()),
+func findingOf(message *v1.Finding) *Finding {
+	return &Finding{
+		Check:  message.GetCheck(),
+		Level:  or(wordOf[FindingLevel](message.GetLevel()), FindingLevelUnknown),
+		Seen:   message.GetSeen(),
+		Advice: message.GetAdvice(),
 	}
 }
 
-func findingsOf(message *v1.ListFindingsResponse) *Findings {
-	return &Findings{
-		Findings:  each(message.GetFindings(), findingOf),
-		CheckTime: timeOf(message.GetCheckTime()),
+func auditEntryOf(message *v1.AuditEntry) *AuditEntry {
+	return &AuditEntry{
+		Chain:    int(message.GetChain()),
+		Sequence: message.GetSequence(),
+		Time:     timeOf(message.GetTime()),
+		Actor:    message.GetActor(),
+		Action:   or(wordOf[AuditAction](message.GetAction()), AuditActionUnknown),
+		Owner:    message.GetOwner(),
+		Activity: message.GetCallbackActivity(),
+		CaseID:   message.GetCallbackCaseId(),
+		CallID:   message.GetCallId(),
+		Reason:   message.GetReason(),
+		Details:  message.GetDetails(),
+		Digest:   message.GetDigest(),
+		KeyID:    message.GetKeyId(),
 	}
 }
 
-func auditEntryPageOf(message *v1.ListAuditEntriesResponse) *AuditEntryPage {
-	return &AuditEntryPage{
-		Entries:       each(message.GetEntries(), auditEntryOf),
-		NextPageToken: message.GetNextPageToken(),
-	}
-}
-
-func verifyAuditPageOf(message *v1.VerifyAuditResponse) *VerifyAuditPage {
-	return &VerifyAuditPage{
-		Chains:        each(message.GetChains(), auditChainOf),
-		NextPageToken: message.GetNextPageToken(),
-	}
-}
-
-func warningOf(message *v1.Warning) *Warning {
-	return &Warning{
-		Reason: or(wordOf[WarningReason](message.GetReason()), WarningReasonUnknown),
-		Text:   message.GetText(),
+func auditChainOf(message *v1.AuditChain) *AuditChain {
+	return &AuditChain{
+		Chain:         int(message.GetChain()),
+		EntryCount:    message.GetEntryCount(),
+		FirstSequence: message.GetFirstSequence(),
+		Head:          ifSet(message.GetHead(), auditHeadOf),
+		Problems:      each(message.GetProblems(), auditProblemOf),
 	}
 }
 
@@ -236,35 +228,10 @@ func responseOf(message *v1.Response) *Response {
 	}
 }
 
-func promptOf(message *v1.Prompt) *Prompt {
-	return &Prompt{
-		Title:   message.GetTitle(),
-		Text:    message.GetText(),
-		Choices: each(message.GetChoices(), choiceOf),
-	}
-}
-
-func deliveryOf(message *v1.Delivery) *Delivery {
-	return &Delivery{
-		Status:          or(wordOf[DeliveryStatus](message.GetStatus()), DeliveryStatusUnknown),
-		Attempts:        int(message.GetAttempts()),
-		NextAttemptTime: timeOf(message.GetNextAttemptTime()),
-		Failure:         wordOf[CallFailure](message.GetFailure()),
-		FailureDetail:   message.GetFailureDetail(),
-		Response:        ifSet(message.GetResponse(), responseOf),
-		Paused:          message.GetPaused(),
-	}
-}
-
-func activityOf(message *v1.Activity) *Activity {
-	return &Activity{
-		Name:                    message.GetCallbackActivity(),
-		Kind:                    or(wordOf[ActivityKind](message.GetKind()), ActivityKindUnknown),
-		WorkerCount:             int(message.GetWorkerCount()),
-		Paused:                  message.GetPaused(),
-		DeliveryCount:           message.GetDeliveryCount(),
-		OpenCallbackCount:       message.GetOpenCallbackCount(),
-		NotificationWorkerCount: int(message.GetNotificationWorkerCount()),
+func warningOf(message *v1.Warning) *Warning {
+	return &Warning{
+		Reason: or(wordOf[WarningReason](message.GetReason()), WarningReasonUnknown),
+		Text:   message.GetText(),
 	}
 }
 
@@ -308,62 +275,23 @@ func workStatisticsOf(message *v1.WorkStatistics) *WorkStatistics {
 	}
 }
 
-func findingOf(message *v1.Finding) *Finding {
-	return &Finding{
-		Check:  message.GetCheck(),
-		Level:  or(wordOf[FindingLevel](message.GetLevel()), FindingLevelUnknown),
-		Seen:   message.GetSeen(),
-		Advice: message.GetAdvice(),
+func promptOf(message *v1.Prompt) *Prompt {
+	return &Prompt{
+		Title:   message.GetTitle(),
+		Text:    message.GetText(),
+		Choices: each(message.GetChoices(), choiceOf),
 	}
 }
 
-func auditEntryOf(message *v1.AuditEntry) *AuditEntry {
-	return &AuditEntry{
-		Chain:    int(message.GetChain()),
-		Sequence: message.GetSequence(),
-		Time:     timeOf(message.GetTime()),
-		Actor:    message.GetActor(),
-		Action:   or(wordOf[AuditAction](message.GetAction()), AuditActionUnknown),
-		Owner:    message.GetOwner(),
-		Activity: message.GetCallbackActivity(),
-		CaseID:   message.GetCallbackCaseId(),
-		CallID:   message.GetCallId(),
-		Reason:   message.GetReason(),
-		Details:  message.GetDetails(),
-		Digest:   message.GetDigest(),
-		KeyID:    message.GetKeyId(),
-	}
-}
-
-func auditChainOf(message *v1.AuditChain) *AuditChain {
-	return &AuditChain{
-		Chain:         int(message.GetChain()),
-		EntryCount:    message.GetEntryCount(),
-		FirstSequence: message.GetFirstSequence(),
-		Head:          ifSet(message.GetHead(), auditHeadOf),
-		Problems:      each(message.GetProblems(), auditProblemOf),
-	}
-}
-
-func choiceOf(message *v1.PromptChoice) *Choice {
-	return &Choice{
-		Value: message.GetValue(),
-		Label: message.GetLabel(),
-	}
-}
-
-func outcomeCountOf(message *v1.OutcomeCount) *OutcomeCount {
-	return &OutcomeCount{
-		Status:  or(wordOf[CallStatus](message.GetCallStatus()), CallStatusUnknown),
-		Failure: wordOf[CallFailure](message.GetCallFailure()),
-		Count:   message.GetCount(),
-	}
-}
-
-func refusalCountOf(message *v1.RefusalCount) *RefusalCount {
-	return &RefusalCount{
-		Reason: message.GetReason(),
-		Count:  message.GetCount(),
+func deliveryOf(message *v1.Delivery) *Delivery {
+	return &Delivery{
+		Status:          or(wordOf[DeliveryStatus](message.GetStatus()), DeliveryStatusUnknown),
+		Attempts:        int(message.GetAttempts()),
+		NextAttemptTime: timeOf(message.GetNextAttemptTime()),
+		Failure:         wordOf[CallFailure](message.GetFailure()),
+		FailureDetail:   message.GetFailureDetail(),
+		Response:        ifSet(message.GetResponse(), responseOf),
+		Paused:          message.GetPaused(),
 	}
 }
 
@@ -383,11 +311,75 @@ func auditProblemOf(message *v1.AuditProblem) *AuditProblem {
 	}
 }
 
-func auditHeadMessage(value *AuditHead) *v1.AuditHead {
-	return &v1.AuditHead{
-		Chain:    int32Of(value.Chain),
-		Sequence: value.Sequence,
-		Digest:   value.Digest,
+func outcomeCountOf(message *v1.OutcomeCount) *OutcomeCount {
+	return &OutcomeCount{
+		Status:  or(wordOf[CallStatus](message.GetCallStatus()), CallStatusUnknown),
+		Failure: wordOf[CallFailure](message.GetCallFailure()),
+		Count:   message.GetCount(),
+	}
+}
+
+func refusalCountOf(message *v1.RefusalCount) *RefusalCount {
+	return &RefusalCount{
+		Reason: message.GetReason(),
+		Count:  message.GetCount(),
+	}
+}
+
+func choiceOf(message *v1.PromptChoice) *Choice {
+	return &Choice{
+		Value: message.GetValue(),
+		Label: message.GetLabel(),
+	}
+}
+
+func callbackPageOf(message *v1.ListCallbacksResponse) *CallbackPage {
+	return &CallbackPage{
+		Callbacks:     each(message.GetCallbacks(), callbackOf),
+		NextPageToken: message.GetNextPageToken(),
+		SearchedTo:    timeOf(message.GetSearchedTo()),
+	}
+}
+
+func callPageOf(message *v1.ListCallsResponse) *CallPage {
+	return &CallPage{
+		Calls:         each(message.GetCalls(), recordedCallOf),
+		NextPageToken: message.GetNextPageToken(),
+	}
+}
+
+func ownerCallPageOf(message *v1.ListOwnerCallsResponse) *OwnerCallPage {
+	return &OwnerCallPage{
+		Calls:         each(message.GetCalls(), recordedCallOf),
+		NextPageToken: message.GetNextPageToken(),
+	}
+}
+
+func activityPageOf(message *v1.ListActivitiesResponse) *ActivityPage {
+	return &ActivityPage{
+		Activities:    each(message.GetActivities(), activityOf),
+		NextPageToken: message.GetNextPageToken(),
+	}
+}
+
+func findingsOf(message *v1.ListFindingsResponse) *Findings {
+	return &Findings{
+		Findings:  each(message.GetFindings(), findingOf),
+		CheckTime: timeOf(message.GetCheckTime()),
+	}
+}
+
+func auditEntryPageOf(message *v1.ListAuditEntriesResponse) *AuditEntryPage {
+	return &AuditEntryPage{
+		Entries:       each(message.GetEntries(), auditEntryOf),
+		NextPageToken: message.GetNextPageToken(),
+	}
+}
+
+func verifyAuditPageOf(message *v1.VerifyAuditResponse) *VerifyAuditPage {
+	return &VerifyAuditPage{
+		Chains:        each(message.GetChains(), auditChainOf),
+		NextPageToken: message.GetNextPageToken(),
 	}
 }
 
@@ -410,6 +402,14 @@ func promptMessage(value *Prompt) *v1.Prompt {
 		Title:   value.Title,
 		Text:    value.Text,
 		Choices: each(value.Choices, choiceMessage),
+	}
+}
+
+func auditHeadMessage(value *AuditHead) *v1.AuditHead {
+	return &v1.AuditHead{
+		Chain:    int32Of(value.Chain),
+		Sequence: value.Sequence,
+		Digest:   value.Digest,
 	}
 }
 

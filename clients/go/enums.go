@@ -2,6 +2,21 @@
 
 package callback
 
+// CallReason is the reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and
+// no caller gets a response.
+type CallReason string
+
+const (
+	// OfCall: a request reached the case.
+	OfCall CallReason = "CALL"
+	// OfReminder: a time of RemindAfter has passed, and the case is neither closed nor resolved.
+	OfReminder CallReason = "REMINDER"
+	// OfExpiry: the case is closed with reason EXPIRED, and was not resolved before.
+	OfExpiry CallReason = "EXPIRY"
+	// CallReasonUnknown is one that this version does not know.
+	CallReasonUnknown CallReason = unknown
+)
+
 // CallbackStatus is the state of a case in its life.
 type CallbackStatus string
 
@@ -69,21 +84,6 @@ const (
 	ModeAck AnswerMode = "ACK"
 	// AnswerModeUnknown is one that this version does not know.
 	AnswerModeUnknown AnswerMode = unknown
-)
-
-// CallReason is the reason why a handler is asked. REMINDER and EXPIRY are notifications: there is no request, and
-// no caller gets a response.
-type CallReason string
-
-const (
-	// OfCall: a request reached the case.
-	OfCall CallReason = "CALL"
-	// OfReminder: a time of RemindAfter has passed, and the case is neither closed nor resolved.
-	OfReminder CallReason = "REMINDER"
-	// OfExpiry: the case is closed with reason EXPIRED, and was not resolved before.
-	OfExpiry CallReason = "EXPIRY"
-	// CallReasonUnknown is one that this version does not know.
-	CallReasonUnknown CallReason = unknown
 )
 
 // CallStatus is the state or result of a call.
@@ -176,35 +176,6 @@ const (
 	DeliveryStatusUnknown DeliveryStatus = unknown
 )
 
-// WarningReason is the kind of a warning.
-type WarningReason string
-
-const (
-	// WarningActivityNotServed: no worker serves the activity now, and no target is configured for it. Until a worker
-	// does, a caller gets a 503, and a delivery of an ACK case waits.
-	WarningActivityNotServed WarningReason = "ACTIVITY_NOT_SERVED"
-	// WarningNotificationsNotServed: the case has notify, no worker takes the notifications of the activity now, and no
-	// target is configured for it. Until a worker does, its notifications wait.
-	WarningNotificationsNotServed WarningReason = "NOTIFICATIONS_NOT_SERVED"
-	// WarningReasonUnknown is one that this version does not know.
-	WarningReasonUnknown WarningReason = unknown
-)
-
-// ResponseType is the kind of response that a caller gets.
-type ResponseType string
-
-const (
-	// TypeRedirect redirects the browser to RedirectURL: 302 after GET, 303 after any other method.
-	TypeRedirect ResponseType = "REDIRECT"
-	// TypeResponse sends Code, Body and Headers.
-	TypeResponse ResponseType = "RESPONSE"
-	// TypePage sends Code with a page in the style of the operator: Heading, Text and a link. A caller whose Accept does
-	// not prefer HTML gets the same as text/plain.
-	TypePage ResponseType = "PAGE"
-	// ResponseTypeUnknown is one that this version does not know.
-	ResponseTypeUnknown ResponseType = unknown
-)
-
 // ActivityKind is how an activity is served.
 type ActivityKind string
 
@@ -259,6 +230,35 @@ const (
 	AuditActionPrincipalsRead AuditAction = "PRINCIPALS_READ"
 	// AuditActionUnknown is one that this version does not know.
 	AuditActionUnknown AuditAction = unknown
+)
+
+// ResponseType is the kind of response that a caller gets.
+type ResponseType string
+
+const (
+	// TypeRedirect redirects the browser to RedirectURL: 302 after GET, 303 after any other method.
+	TypeRedirect ResponseType = "REDIRECT"
+	// TypeResponse sends Code, Body and Headers.
+	TypeResponse ResponseType = "RESPONSE"
+	// TypePage sends Code with a page in the style of the operator: Heading, Text and a link. A caller whose Accept does
+	// not prefer HTML gets the same as text/plain.
+	TypePage ResponseType = "PAGE"
+	// ResponseTypeUnknown is one that this version does not know.
+	ResponseTypeUnknown ResponseType = unknown
+)
+
+// WarningReason is the kind of a warning.
+type WarningReason string
+
+const (
+	// WarningActivityNotServed: no worker serves the activity now, and no target is configured for it. Until a worker
+	// does, a caller gets a 503, and a delivery of an ACK case waits.
+	WarningActivityNotServed WarningReason = "ACTIVITY_NOT_SERVED"
+	// WarningNotificationsNotServed: the case has notify, no worker takes the notifications of the activity now, and no
+	// target is configured for it. Until a worker does, its notifications wait.
+	WarningNotificationsNotServed WarningReason = "NOTIFICATIONS_NOT_SERVED"
+	// WarningReasonUnknown is one that this version does not know.
+	WarningReasonUnknown WarningReason = unknown
 )
 
 // AuditProblemKind is the kind of a problem with a chain.

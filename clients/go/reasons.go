@@ -94,9 +94,9 @@ const (
 	// ReasonCallNotReplayable (FAILED_PRECONDITION): the call runs, its request is not kept whole or was erased, or its
 	// activity has no handler. Returned by ReplayCall.
 	ReasonCallNotReplayable Reason = "CALL_NOT_REPLAYABLE"
-	// ReasonWatchPositionLost (OUT_OF_RANGE): events after the resume token are no longer kept, the store has lost that
-	// position (a failover, or a restored backup), or a server of a later release made the token. List the callbacks and
-	// their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
+	// ReasonWatchPositionLost (OUT_OF_RANGE): the position of the resume token is lost: its events are no longer kept,
+	// the store has lost it (a failover, or a restored backup), or a server of a later release made the token. List the
+	// callbacks and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
 	ReasonWatchPositionLost Reason = "WATCH_POSITION_LOST"
 	// ReasonWatcherTooSlow (RESOURCE_EXHAUSTED): the watcher reads more slowly than events come. Watch again with the
 	// last resume token. Returned by WatchCalls.

@@ -8,6 +8,117 @@ import (
 	"time"
 )
 
+// Call is the call that a handler receives: the request, and the settings of its case.
+type Call struct {
+	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
+	CallID string
+	// CaseID is the id of the case that was called: its CaseID.
+	CaseID string
+	// Activity is the activity of the case.
+	Activity string
+	// ActivityCase is the value that was given when the case was generated. Can be empty.
+	ActivityCase string `json:"-" xml:"-"`
+	// Attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for
+	// a notification, it is the number of the attempt of this call: the CallID stays the same.
+	Attempt int64
+	// Method is the HTTP method in lower case: get, post, put, delete or patch.
+	Method string
+	// Headers are the header fields of the request in order, with repeated fields.
+	Headers Headers `json:"-" xml:"-"`
+	// Query are the parameters of the query string in order, with repeated parameters. On /cbq/ they include the state
+	// parameter.
+	Query Query `json:"-" xml:"-"`
+	// QueryString is the query string as sent, without the ?.
+	QueryString string `json:"-" xml:"-"`
+	// Body is the body, byte for byte: not decoded, decompressed or parsed.
+	Body []byte `json:"-" xml:"-"`
+	// ClientAddress is the address of the client. Empty if unknown.
+	ClientAddress string `json:"-" xml:"-"`
+	// Response is the response of the case when the call started. The caller gets the response that the case has when
+	// the call ends, which SetResponse may have changed, unless the handler overrides it.
+	Response *Response
+	// Labels are the labels of the case.
+	Labels map[string]string
+	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
+	// does not end by the clock: it ends when the server withdraws the call.
+	Deadline time.Time
+	// VerificationProfile is the profile that the request passed. Empty: the sender is not verified.
+	VerificationProfile string `json:"-" xml:"-"`
+	// MessageID is the id that the sender gave to the message, as the profile found it. Empty if there was none.
+	MessageID string `json:"-" xml:"-"`
+	// Replayed says that an owner replayed the call.
+	Replayed bool
+	// Owner is the principal that generated the case; local where no principals are configured.
+	Owner string `json:"-" xml:"-"`
+	// Choice is the value of the choice that a person made on the page of a CONFIRM case (prompt). Empty if the case has
+	// no choices.
+	Choice string `json:"-" xml:"-"`
+	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
+	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
+	// traced.
+	Traceparent string `json:"-" xml:"-"`
+}
+
+// String describes the value without its secrets.
+func (v Call) String() string { return textOf("Call", v.attributes()) }
+
+// Format writes the same as String for every verb.
+func (v Call) Format(state fmt.State, _ rune) { write(state, v) }
+
+// MarshalText returns the same as String. To store the value, take its fields.
+func (v Call) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// LogValue describes the value without its secrets.
+func (v *Call) LogValue() slog.Value {
+	if v == nil {
+		return slog.Value{}
+	}
+	return slog.GroupValue(v.attributes()...)
+}
+
+func (v Call) attributes() []slog.Attr {
+	return present(
+		slog.String("call_id", v.CallID),
+		slog.String("case_id", v.CaseID),
+		slog.String("activity", v.Activity),
+		slog.Int64("attempt", v.Attempt),
+		slog.String("method", v.Method),
+		slog.Int("body_bytes", len(v.Body)),
+		slog.Time("deadline", v.Deadline),
+		slog.Bool("replayed", v.Replayed),
+	)
+}
+
+// Notification is what a handler is told without a call: a reminder is due, or the case has expired.
+type Notification struct {
+	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
+	CallID string
+	// CaseID is the id of the case that was called: its CaseID.
+	CaseID string
+	// Activity is the activity of the case.
+	Activity string
+	// ActivityCase is the value that was given when the case was generated. Can be empty.
+	ActivityCase string
+	// Attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for
+	// a notification, it is the number of the attempt of this call: the CallID stays the same.
+	Attempt int64
+	// Labels are the labels of the case.
+	Labels map[string]string
+	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
+	// does not end by the clock: it ends when the server withdraws the call.
+	Deadline time.Time
+	// Replayed says that an owner replayed the call.
+	Replayed bool
+	// Owner is the principal that generated the case; local where no principals are configured.
+	Owner string
+	// Reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification.
+	Reason CallReason
+	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
+	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
+	// traced.
+	Traceparent string
+}
+
 // GeneratedCallback is the only message that contains the URL and its state.
 type GeneratedCallback struct {
 	// URL is the URL to hand out. Everyone who has it can make the call: treat it as a secret.
@@ -46,6 +157,21 @@ func (v GeneratedCallback) attributes() []slog.Attr {
 		slog.String("case_id", v.CaseID),
 		slog.Time("expire_time", v.ExpireTime),
 	)
+}
+
+// Statistics returns what the servers have done, and what waits.
+type Statistics struct {
+	// Minutes are the last 60 minutes, oldest first, also those without calls. The last one has not ended.
+	Minutes []*MinuteStatistics
+	// Stages are the durations of the stages of all calls in these minutes: claim (the store accepts the call), verify
+	// (only of cases with a verification profile), handler, and finish (the store records the result). A stage that no
+	// call had is absent.
+	Stages []*StageDuration
+	// Owners are the open cases and calls of each owner in the principals file of the server that responds, or of local.
+	// Cases of principals that are no longer in it are not counted.
+	Owners []*OwnerStatistics
+	// Work is what waits in the store now, of all these owners.
+	Work *WorkStatistics
 }
 
 // Callback is a case: one URL that an outside system can call, and what happens on a call. It never contains the URL
@@ -266,146 +392,6 @@ type Event struct {
 	Reason CallReason
 }
 
-// Call is the call that a handler receives: the request, and the settings of its case.
-type Call struct {
-	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
-	CallID string
-	// CaseID is the id of the case that was called: its CaseID.
-	CaseID string
-	// Activity is the activity of the case.
-	Activity string
-	// ActivityCase is the value that was given when the case was generated. Can be empty.
-	ActivityCase string `json:"-" xml:"-"`
-	// Attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for
-	// a notification, it is the number of the attempt of this call: the CallID stays the same.
-	Attempt int64
-	// Method is the HTTP method in lower case: get, post, put, delete or patch.
-	Method string
-	// Headers are the header fields of the request in order, with repeated fields.
-	Headers Headers `json:"-" xml:"-"`
-	// Query are the parameters of the query string in order, with repeated parameters. On /cbq/ they include the state
-	// parameter.
-	Query Query `json:"-" xml:"-"`
-	// QueryString is the query string as sent, without the ?.
-	QueryString string `json:"-" xml:"-"`
-	// Body is the body, byte for byte: not decoded, decompressed or parsed.
-	Body []byte `json:"-" xml:"-"`
-	// ClientAddress is the address of the client. Empty if unknown.
-	ClientAddress string `json:"-" xml:"-"`
-	// Response is the response of the case when the call started. The caller gets the response that the case has when
-	// the call ends, which SetResponse may have changed, unless the handler overrides it.
-	Response *Response
-	// Labels are the labels of the case.
-	Labels map[string]string
-	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
-	// does not end by the clock: it ends when the server withdraws the call.
-	Deadline time.Time
-	// VerificationProfile is the profile that the request passed. Empty: the sender is not verified.
-	VerificationProfile string `json:"-" xml:"-"`
-	// MessageID is the id that the sender gave to the message, as the profile found it. Empty if there was none.
-	MessageID string `json:"-" xml:"-"`
-	// Replayed says that an owner replayed the call.
-	Replayed bool
-	// Owner is the principal that generated the case; local where no principals are configured.
-	Owner string `json:"-" xml:"-"`
-	// Choice is the value of the choice that a person made on the page of a CONFIRM case (prompt). Empty if the case has
-	// no choices.
-	Choice string `json:"-" xml:"-"`
-	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
-	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
-	// traced.
-	Traceparent string `json:"-" xml:"-"`
-}
-
-// String describes the value without its secrets.
-func (v Call) String() string { return textOf("Call", v.attributes()) }
-
-// Format writes the same as String for every verb.
-func (v Call) Format(state fmt.State, _ rune) { write(state, v) }
-
-// MarshalText returns the same as String. To store the value, take its fields.
-func (v Call) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
-// LogValue describes the value without its secrets.
-func (v *Call) LogValue() slog.Value {
-	if v == nil {
-		return slog.Value{}
-	}
-	return slog.GroupValue(v.attributes()...)
-}
-
-func (v Call) attributes() []slog.Attr {
-	return present(
-		slog.String("call_id", v.CallID),
-		slog.String("case_id", v.CaseID),
-		slog.String("activity", v.Activity),
-		slog.Int64("attempt", v.Attempt),
-		slog.String("method", v.Method),
-		slog.Int("body_bytes", len(v.Body)),
-		slog.Time("deadline", v.Deadline),
-		slog.Bool("replayed", v.Replayed),
-	)
-}
-
-// Notification is what a handler is told without a call: a reminder is due, or the case has expired.
-type Notification struct {
-	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
-	CallID string
-	// CaseID is the id of the case that was called: its CaseID.
-	CaseID string
-	// Activity is the activity of the case.
-	Activity string
-	// ActivityCase is the value that was given when the case was generated. Can be empty.
-	ActivityCase string
-	// Attempt is the number of this call among the calls on the case: 1 for the first. In ACK mode, for a replay and for
-	// a notification, it is the number of the attempt of this call: the CallID stays the same.
-	Attempt int64
-	// Labels are the labels of the case.
-	Labels map[string]string
-	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
-	// does not end by the clock: it ends when the server withdraws the call.
-	Deadline time.Time
-	// Replayed says that an owner replayed the call.
-	Replayed bool
-	// Owner is the principal that generated the case; local where no principals are configured.
-	Owner string
-	// Reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification.
-	Reason CallReason
-	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
-	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
-	// traced.
-	Traceparent string
-}
-
-// CallbackPage is one page of cases.
-type CallbackPage struct {
-	// Callbacks are the cases, newest first, without response.Body and fallback. A page before the last one can be short
-	// or empty: a search through many cases ends a page early in order to respond in time.
-	Callbacks []*Callback
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
-	// SearchedTo is how far the search has come: every case that matches and was created after this time is on this page
-	// or on one before. Zero on the last page.
-	SearchedTo time.Time
-}
-
-// CallPage is one page of calls.
-type CallPage struct {
-	// Calls are the calls, newest first, without Body and response.Body.
-	Calls []*RecordedCall
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
-}
-
-// OwnerCallPage is one page of calls.
-type OwnerCallPage struct {
-	// Calls are the calls, newest first, without Body and response.Body. A page before the last one can be short or
-	// empty for one activity, and for a principal that sees only the cases of some activities.
-	Calls []*RecordedCall
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
-}
-
 // PausedActivity is an activity whose deliveries are paused.
 type PausedActivity struct {
 	// Name is the name of the activity.
@@ -419,60 +405,83 @@ type PausedActivity struct {
 	PauseTime time.Time
 }
 
-// ActivityPage is one page of activities.
-type ActivityPage struct {
-	// Activities are the activities, sorted by name. A page before the last one can be short or empty.
-	Activities []*Activity
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
+// Activity says how an activity is served, and what waits for it.
+type Activity struct {
+	// Name is the name of the activity.
+	Name string
+	// Kind is how the activity is served.
+	Kind ActivityKind
+	// WorkerCount is the number of workers that take the calls of the activity, on all servers. A worker that has just
+	// connected or left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves it.
+	WorkerCount int
+	// Paused says that the deliveries of the activity are paused (PauseActivity).
+	Paused bool
+	// DeliveryCount is the number of deliveries of the activity that wait or run, of all owners. Of an ordered case,
+	// only the first one counts.
+	DeliveryCount int64
+	// OpenCallbackCount is the number of cases of the owner for this activity that are not closed.
+	OpenCallbackCount int64
+	// NotificationWorkerCount is the number of workers that take the notifications of the activity, on all servers.
+	NotificationWorkerCount int
 }
 
-// Statistics returns what the servers have done, and what waits.
-type Statistics struct {
-	// Minutes are the last 60 minutes, oldest first, also those without calls. The last one has not ended.
-	Minutes []*MinuteStatistics
-	// Stages are the durations of the stages of all calls in these minutes: claim (the store accepts the call), verify
-	// (only of cases with a verification profile), handler, and finish (the store records the result). A stage that no
-	// call had is absent.
-	Stages []*StageDuration
-	// Owners are the open cases and calls of each owner in the principals file of the server that responds, or of local.
-	// Cases of principals that are no longer in it are not counted.
-	Owners []*OwnerStatistics
-	// Work is what waits in the store now, of all these owners.
-	Work *WorkStatistics
+// Finding is the result of one check. Its texts contain no secret.
+type Finding struct {
+	// Check is the name of the check, such as store memory.
+	Check string
+	// Level is how severe it is.
+	Level FindingLevel
+	// Seen is what was seen.
+	Seen string
+	// Advice is what to do. Empty if there is nothing to do.
+	Advice string
 }
 
-// Findings returns what the checks found.
-type Findings struct {
-	// Findings are the results of the checks, also of those that passed.
-	Findings []*Finding
-	// CheckTime is when the checks ended.
-	CheckTime time.Time
+// AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret.
+type AuditEntry struct {
+	// Chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case.
+	Chain int
+	// Sequence is the number of the entry in its chain, from 1 on without a gap.
+	Sequence int64
+	// Time is the time of the change, by the clock of the server that made it.
+	Time time.Time
+	// Actor is the principal that made the change; local where no principals are configured. Empty: a server.
+	Actor string
+	// Action is the kind of change.
+	Action AuditAction
+	// Owner is the owner of the case. Empty if the entry is about no case.
+	Owner string
+	// Activity is the activity of the case, or the activity that was paused or resumed.
+	Activity string
+	// CaseID is the case. Empty if the entry is about none.
+	CaseID string
+	// CallID is the call. Empty if the entry is about none.
+	CallID string
+	// Reason is what the principal gave as the reason. Empty if it gave none.
+	Reason string
+	// Details are facts about the change, such as the attributes of a response that were replaced. New names can be
+	// added.
+	Details map[string]string
+	// Digest is the SHA-256 of the entry as it is stored, in hexadecimal digits. The next entry of the chain has it,
+	// too.
+	Digest string
+	// KeyID names the key that protects the entry, without saying anything about it. Empty: the server had no state_key,
+	// so nothing protects the entry.
+	KeyID string
 }
 
-// AuditEntryPage is one page of entries.
-type AuditEntryPage struct {
-	// Entries are the entries, newest first. A page before the last one can be short or empty: a search through many
-	// entries ends a page early in order to respond in time.
-	Entries []*AuditEntry
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
-}
-
-// VerifyAuditPage returns the results of some chains.
-type VerifyAuditPage struct {
-	// Chains are the results, by number.
-	Chains []*AuditChain
-	// NextPageToken is the token of the next page. Empty on the last page.
-	NextPageToken string
-}
-
-// Warning says what may be wrong with a request that was accepted.
-type Warning struct {
-	// Reason is the kind of the warning. Ignore one that the client does not know, and show its text.
-	Reason WarningReason
-	// Text says in a sentence what may be wrong, and what to do.
-	Text string
+// AuditChain is the result for one chain.
+type AuditChain struct {
+	// Chain is the number of the chain.
+	Chain int
+	// EntryCount is the number of entries that are kept.
+	EntryCount int64
+	// FirstSequence is the number of the oldest entry. 0: there is none.
+	FirstSequence int64
+	// Head is the newest entry. Nil: there is none.
+	Head *AuditHead
+	// Problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100.
+	Problems []*AuditProblem
 }
 
 // Response is the response that a caller gets. In a case, a field that is not set has its default. In an override,
@@ -549,62 +558,12 @@ func (v Response) attributes() []slog.Attr {
 	)
 }
 
-// Prompt is what the page of a CONFIRM case asks. All of it is shown as text, not HTML.
-type Prompt struct {
-	// Title is the heading of the page. Required, at most 200 characters on one line.
-	Title string
-	// Text is shown below the title, with its line breaks. Default empty, at most 2,000 characters.
+// Warning says what may be wrong with a request that was accepted.
+type Warning struct {
+	// Reason is the kind of the warning. Ignore one that the client does not know, and show its text.
+	Reason WarningReason
+	// Text says in a sentence what may be wrong, and what to do.
 	Text string
-	// Choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
-	// button of every CONFIRM case. A button posts the form callback_choice={value} to the same URL, and that POST is
-	// the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
-	// parameter of a CONFIRM case can have the name of that field.
-	Choices []*Choice
-}
-
-// Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a
-// notification. The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is
-// DELIVERED or DEAD.
-type Delivery struct {
-	// Status is the state of the delivery.
-	Status DeliveryStatus
-	// Attempts is the number of attempts in which a handler was asked, replays included. An attempt that is RUNNING
-	// counts. An attempt that reached no handler does not: it leaves Failure HANDLER_UNREACHABLE or NO_HANDLER.
-	Attempts int
-	// NextAttemptTime is the earliest time of the next attempt. Set while PENDING, unless the delivery waits until an
-	// earlier call of its ordered case is DELIVERED or DEAD.
-	NextAttemptTime time.Time
-	// Failure is the reason why the last attempt failed. Empty if it did not fail, or was a rejection.
-	Failure CallFailure
-	// FailureDetail describes the last failed attempt in a sentence, for the owner: at most 500 characters. For a DEAD
-	// delivery without a failure, it says why it is dead: rejected or erased.
-	FailureDetail string
-	// Response is the complete response that the handler decided on when it accepted or rejected. It is sent to no
-	// caller. Nil after a fallback: Response of the call has it.
-	Response *Response
-	// Paused says that the delivery is PENDING and its activity is paused: there is no attempt until the activity is
-	// resumed.
-	Paused bool
-}
-
-// Activity says how an activity is served, and what waits for it.
-type Activity struct {
-	// Name is the name of the activity.
-	Name string
-	// Kind is how the activity is served.
-	Kind ActivityKind
-	// WorkerCount is the number of workers that take the calls of the activity, on all servers. A worker that has just
-	// connected or left is counted, or not counted any more, within seconds. 0 with the kind WORKERS: nothing serves it.
-	WorkerCount int
-	// Paused says that the deliveries of the activity are paused (PauseActivity).
-	Paused bool
-	// DeliveryCount is the number of deliveries of the activity that wait or run, of all owners. Of an ordered case,
-	// only the first one counts.
-	DeliveryCount int64
-	// OpenCallbackCount is the number of cases of the owner for this activity that are not closed.
-	OpenCallbackCount int64
-	// NotificationWorkerCount is the number of workers that take the notifications of the activity, on all servers.
-	NotificationWorkerCount int
 }
 
 // MinuteStatistics is what all servers have done in one minute. A server adds what it has done every 5 seconds.
@@ -666,89 +625,42 @@ type WorkStatistics struct {
 	DeliveryDelay time.Duration
 }
 
-// Finding is the result of one check. Its texts contain no secret.
-type Finding struct {
-	// Check is the name of the check, such as store memory.
-	Check string
-	// Level is how severe it is.
-	Level FindingLevel
-	// Seen is what was seen.
-	Seen string
-	// Advice is what to do. Empty if there is nothing to do.
-	Advice string
+// Prompt is what the page of a CONFIRM case asks. All of it is shown as text, not HTML.
+type Prompt struct {
+	// Title is the heading of the page. Required, at most 200 characters on one line.
+	Title string
+	// Text is shown below the title, with its line breaks. Default empty, at most 2,000 characters.
+	Text string
+	// Choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
+	// button of every CONFIRM case. A button posts the form callback_choice={value} to the same URL, and that POST is
+	// the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
+	// parameter of a CONFIRM case can have the name of that field.
+	Choices []*Choice
 }
 
-// AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret.
-type AuditEntry struct {
-	// Chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case.
-	Chain int
-	// Sequence is the number of the entry in its chain, from 1 on without a gap.
-	Sequence int64
-	// Time is the time of the change, by the clock of the server that made it.
-	Time time.Time
-	// Actor is the principal that made the change; local where no principals are configured. Empty: a server.
-	Actor string
-	// Action is the kind of change.
-	Action AuditAction
-	// Owner is the owner of the case. Empty if the entry is about no case.
-	Owner string
-	// Activity is the activity of the case, or the activity that was paused or resumed.
-	Activity string
-	// CaseID is the case. Empty if the entry is about none.
-	CaseID string
-	// CallID is the call. Empty if the entry is about none.
-	CallID string
-	// Reason is what the principal gave as the reason. Empty if it gave none.
-	Reason string
-	// Details are facts about the change, such as the attributes of a response that were replaced. New names can be
-	// added.
-	Details map[string]string
-	// Digest is the SHA-256 of the entry as it is stored, in hexadecimal digits. The next entry of the chain has it,
-	// too.
-	Digest string
-	// KeyID names the key that protects the entry, without saying anything about it. Empty: the server had no state_key,
-	// so nothing protects the entry.
-	KeyID string
-}
-
-// AuditChain is the result for one chain.
-type AuditChain struct {
-	// Chain is the number of the chain.
-	Chain int
-	// EntryCount is the number of entries that are kept.
-	EntryCount int64
-	// FirstSequence is the number of the oldest entry. 0: there is none.
-	FirstSequence int64
-	// Head is the newest entry. Nil: there is none.
-	Head *AuditHead
-	// Problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100.
-	Problems []*AuditProblem
-}
-
-// Choice is one button of a prompt.
-type Choice struct {
-	// Value is what the handler gets as Choice. 1–64 letters, digits, _, . or -.
-	Value string
-	// Label is the text on the button: 1–100 characters on one line.
-	Label string
-}
-
-// OutcomeCount is a number of calls with the same outcome.
-type OutcomeCount struct {
-	// Status is the status of the calls.
-	Status CallStatus
-	// Failure is why they failed. Empty if they did not.
+// Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a
+// notification. The call has ended, except after a fallback of 2xx or 3xx: then it is RUNNING until the delivery is
+// DELIVERED or DEAD.
+type Delivery struct {
+	// Status is the state of the delivery.
+	Status DeliveryStatus
+	// Attempts is the number of attempts in which a handler was asked, replays included. An attempt that is RUNNING
+	// counts. An attempt that reached no handler does not: it leaves Failure HANDLER_UNREACHABLE or NO_HANDLER.
+	Attempts int
+	// NextAttemptTime is the earliest time of the next attempt. Set while PENDING, unless the delivery waits until an
+	// earlier call of its ordered case is DELIVERED or DEAD.
+	NextAttemptTime time.Time
+	// Failure is the reason why the last attempt failed. Empty if it did not fail, or was a rejection.
 	Failure CallFailure
-	// Count is their number.
-	Count int64
-}
-
-// RefusalCount is a number of requests that were refused for the same reason.
-type RefusalCount struct {
-	// Reason is the reason, as in ErrorReason.
-	Reason string
-	// Count is their number.
-	Count int64
+	// FailureDetail describes the last failed attempt in a sentence, for the owner: at most 500 characters. For a DEAD
+	// delivery without a failure, it says why it is dead: rejected or erased.
+	FailureDetail string
+	// Response is the complete response that the handler decided on when it accepted or rejected. It is sent to no
+	// caller. Nil after a fallback: Response of the call has it.
+	Response *Response
+	// Paused says that the delivery is PENDING and its activity is paused: there is no attempt until the activity is
+	// resumed.
+	Paused bool
 }
 
 // AuditHead is the newest entry of a chain at some time.
@@ -769,4 +681,92 @@ type AuditProblem struct {
 	Sequence int64
 	// Text describes it, for people. It contains no secret.
 	Text string
+}
+
+// OutcomeCount is a number of calls with the same outcome.
+type OutcomeCount struct {
+	// Status is the status of the calls.
+	Status CallStatus
+	// Failure is why they failed. Empty if they did not.
+	Failure CallFailure
+	// Count is their number.
+	Count int64
+}
+
+// RefusalCount is a number of requests that were refused for the same reason.
+type RefusalCount struct {
+	// Reason is the reason, as in ErrorReason.
+	Reason string
+	// Count is their number.
+	Count int64
+}
+
+// Choice is one button of a prompt.
+type Choice struct {
+	// Value is what the handler gets as Choice. 1–64 letters, digits, _, . or -.
+	Value string
+	// Label is the text on the button: 1–100 characters on one line.
+	Label string
+}
+
+// CallbackPage is one page of cases.
+type CallbackPage struct {
+	// Callbacks are the cases, newest first, without response.Body and fallback. A page before the last one can be short
+	// or empty: a search through many cases ends a page early in order to respond in time.
+	Callbacks []*Callback
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+	// SearchedTo is how far the search has come: every case that matches and was created after this time is on this page
+	// or on one before. Zero on the last page.
+	SearchedTo time.Time
+}
+
+// CallPage is one page of calls.
+type CallPage struct {
+	// Calls are the calls, newest first, without Body and response.Body.
+	Calls []*RecordedCall
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+}
+
+// OwnerCallPage is one page of calls.
+type OwnerCallPage struct {
+	// Calls are the calls, newest first, without Body and response.Body. A page before the last one can be short or
+	// empty for one activity, and for a principal that sees only the cases of some activities.
+	Calls []*RecordedCall
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+}
+
+// ActivityPage is one page of activities.
+type ActivityPage struct {
+	// Activities are the activities, sorted by name. A page before the last one can be short or empty.
+	Activities []*Activity
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+}
+
+// Findings returns what the checks found.
+type Findings struct {
+	// Findings are the results of the checks, also of those that passed.
+	Findings []*Finding
+	// CheckTime is when the checks ended.
+	CheckTime time.Time
+}
+
+// AuditEntryPage is one page of entries.
+type AuditEntryPage struct {
+	// Entries are the entries, newest first. A page before the last one can be short or empty: a search through many
+	// entries ends a page early in order to respond in time.
+	Entries []*AuditEntry
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+}
+
+// VerifyAuditPage returns the results of some chains.
+type VerifyAuditPage struct {
+	// Chains are the results, by number.
+	Chains []*AuditChain
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
 }

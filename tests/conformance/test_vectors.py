@@ -8,7 +8,7 @@ import pytest
 from support.tree import ROOT
 
 from callback import Headers, IncomingCall, Query
-from callback._errors import from_rpc_error
+from callback._rpc_errors import from_rpc_error
 from callback_conform.refusals import status_of
 
 

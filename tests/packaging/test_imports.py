@@ -11,15 +11,15 @@ from support.tree import PACKAGES
 WEB = {"quart", "hypercorn", "werkzeug", "h11", "jinja2", "markupsafe"}
 RPC = {"google", "grpc", "grpc_health", "grpc_status", "callback.v1"}
 CLIENT_VALUES = {"callback._checks", "callback._conversion", "callback._converters", "callback._decisions",
-                 "callback._enums", "callback._errors", "callback._reasons", "callback._values", "callback.json_form",
-                 "callback.targets", "callback.v1"}  # fmt: skip
+                 "callback._enums", "callback._errors", "callback._reason_errors", "callback._reasons",
+                 "callback._rpc_errors", "callback._values", "callback.json_form", "callback.targets", "callback.v1"}  # fmt: skip
 SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"}
 
 MAY_IMPORT = {
     "callback": {"google", "grpc", "grpc_health", "grpc_status"},
     "callback.certificate_names": {"cryptography"},
     "callback.client": {"google", "grpc", *CLIENT_VALUES, "callback.connection"},
-    "callback.connection": {"grpc", "callback._errors", "callback.targets"},
+    "callback.connection": {"grpc", "callback._errors", "callback._reason_errors", "callback.targets"},
     "callback.worker": {"grpc", "grpc_health", *CLIENT_VALUES, "callback.connection"},
     "callback.testing": {"callback"},
     "callback.testing.fixtures": {"callback", "pytest"},

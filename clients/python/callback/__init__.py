@@ -12,31 +12,21 @@ The public names are those of this module, `callback.testing`, `callback.targets
 Modules whose name starts with an underscore are private and may change in any release.
 """
 
-from callback import _enums, _values
+from callback import _enums, _reason_errors, _values
 from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
 from callback._enums import *  # noqa: F403  # each enum of the contract is public
 from callback._errors import (
-    CallAnsweredError,
-    CallbackClosedError,
     CallbackError,
-    CallbackResolvedError,
-    CallNotHeldError,
-    CallNotReplayableError,
     DeadlineExceededError,
     FieldViolation,
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
-    RequestIdReusedError,
-    RequestIdUnsupportedError,
-    TooManyOpenCallbacksError,
-    TooManyWatchersError,
     UnauthenticatedError,
     UnavailableError,
-    WatcherTooSlowError,
-    WatchPositionLostError,
 )
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
+from callback._reason_errors import *  # noqa: F403  # each class of errors for a reason is public
 from callback._reasons import ErrorReason
 from callback._responses import PageResponse, Redirect
 from callback._values import *  # noqa: F403  # each value of the contract is public
@@ -54,14 +44,9 @@ __all__ = [
     "Answer",
     "AsyncCallWatch",
     "AsyncCallbackClient",
-    "CallAnsweredError",
-    "CallNotHeldError",
-    "CallNotReplayableError",
     "CallWatch",
     "CallbackClient",
-    "CallbackClosedError",
     "CallbackError",
-    "CallbackResolvedError",
     "DeadlineExceededError",
     "ErrorReason",
     "FieldViolation",
@@ -80,19 +65,14 @@ __all__ = [
     "Query",
     "Redirect",
     "Reject",
-    "RequestIdReusedError",
-    "RequestIdUnsupportedError",
     "ServerTls",
     "Tls",
-    "TooManyOpenCallbacksError",
-    "TooManyWatchersError",
     "UnauthenticatedError",
     "UnavailableError",
-    "WatchPositionLostError",
-    "WatcherTooSlowError",
     "Worker",
 ]
 __all__ += _enums.__all__
+__all__ += _reason_errors.__all__
 __all__ += _values.__all__
 
 # Tracebacks and reprs then show the public name, such as `callback.NotFoundError`, and not that of a private module.

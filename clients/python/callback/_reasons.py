@@ -8,21 +8,21 @@ class ErrorReason(StrEnum):
 
     INVALID_REQUEST = "INVALID_REQUEST"
     """The request is not valid, whatever the stored data. A `google.rpc.BadRequest` names every bad field, with the
-    rule as the `reason` of the violation. Returned by every RPC except GetStatistics, ListFindings and
-    ListPausedActivities. (INVALID_ARGUMENT)"""
+    rule as the `reason` of the violation. Returned by every RPC except `get_statistics`, `list_findings` and
+    `list_paused_activities`. (INVALID_ARGUMENT)"""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
-    """A case with this `request_id` and other content exists. Returned by GenerateCallbackUrl. (ALREADY_EXISTS)"""
+    """A case with this `request_id` and other content exists. Returned by `generate_callback_url`. (ALREADY_EXISTS)"""
     REQUEST_ID_UNSUPPORTED = "REQUEST_ID_UNSUPPORTED"
-    """The server has no `state_key`, so it cannot return the same URL twice. Returned by GenerateCallbackUrl.
+    """The server has no `state_key`, so it cannot return the same URL twice. Returned by `generate_callback_url`.
     (FAILED_PRECONDITION)"""
     CALLBACK_NOT_FOUND = "CALLBACK_NOT_FOUND"
-    """There is no such case, or it belongs to another owner. Returned by SetResponse, ResolveCallback, CloseCallback,
-    ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls. (NOT_FOUND)"""
+    """There is no such case, or it belongs to another owner. Returned by `set_response`, `resolve_callback`,
+    `close_callback`, `extend_callback`, `get_callback`, `list_calls`, `erase_calls` and `watch_calls`. (NOT_FOUND)"""
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
-    """There is no such call, it belongs to another owner, or it is no longer kept. Returned by AnswerCall, GetCall and
-    ReplayCall. (NOT_FOUND)"""
+    """There is no such call, it belongs to another owner, or it is no longer kept. Returned by `answer_call`,
+    `get_call` and `replay_call`. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
-    """The case is closed. Facts: `close_reason`. Returned by SetResponse, ResolveCallback, ExtendCallback and
+    """The case is closed. Facts: `close_reason`. Returned by `set_response`, `resolve_callback`, `extend_callback` and
     StreamInvocations. (FAILED_PRECONDITION)"""
     STATE_UNKNOWN = "STATE_UNKNOWN"
     """There is no case with this state and kind of URL. Returned by StreamInvocations. (NOT_FOUND)"""
@@ -44,7 +44,7 @@ class ErrorReason(StrEnum):
     `call_id`. Returned by StreamInvocations. (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     """The store cannot be reached. An invocation has changed nothing; any other request is safe to retry. Returned by
-    every RPC except ListFindings and Work. (UNAVAILABLE)"""
+    every RPC except `list_findings` and Work. (UNAVAILABLE)"""
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     """The store did not respond in time, so it is unknown whether the call was made or its result recorded. Returned by
     StreamInvocations. (UNAVAILABLE)"""
@@ -52,8 +52,8 @@ class ErrorReason(StrEnum):
     """The server process runs its maximum number of calls, or has its maximum bytes of request bodies in flight.
     Nothing has changed. Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
     SERVER_STOPPING = "SERVER_STOPPING"
-    """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations, WatchCalls
-    and Work. (UNAVAILABLE)"""
+    """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations,
+    `watch_calls` and Work. (UNAVAILABLE)"""
     INTERNAL = "INTERNAL"
     """An internal error; the server's log has the details. Returned by every RPC. (INTERNAL)"""
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -63,8 +63,8 @@ class ErrorReason(StrEnum):
     """The principal does not have the role that the request needs. Facts: `role`. Returned by every RPC.
     (PERMISSION_DENIED)"""
     TOO_MANY_OPEN_CALLBACKS = "TOO_MANY_OPEN_CALLBACKS"
-    """The owner has its maximum number of cases that are not closed. Facts: `limit`. Returned by GenerateCallbackUrl.
-    (RESOURCE_EXHAUSTED)"""
+    """The owner has its maximum number of cases that are not closed. Facts: `limit`. Returned by
+    `generate_callback_url`. (RESOURCE_EXHAUSTED)"""
     VERIFICATION_FAILED = "VERIFICATION_FAILED"
     """The request does not pass the verification profile of the case. Nothing has changed. Facts: `challenge`, the
     value for `WWW-Authenticate`. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
@@ -82,32 +82,32 @@ class ErrorReason(StrEnum):
     maximum bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
     (RESOURCE_EXHAUSTED)"""
     CALL_ANSWERED = "CALL_ANSWERED"
-    """The call already has another answer, or ended without one. Facts: `status`. Returned by AnswerCall.
+    """The call already has another answer, or ended without one. Facts: `status`. Returned by `answer_call`.
     (FAILED_PRECONDITION)"""
     CALL_NOT_HELD = "CALL_NOT_HELD"
-    """The handler of the case decides on the call; the case does not hold calls. Returned by AnswerCall and
-    ResolveCallback. (FAILED_PRECONDITION)"""
+    """The handler of the case decides on the call; the case does not hold calls. Returned by `answer_call` and
+    `resolve_callback`. (FAILED_PRECONDITION)"""
     CALL_NOT_REPLAYABLE = "CALL_NOT_REPLAYABLE"
     """The call runs, its request is not kept whole or was erased, or its activity has no handler. Returned by
-    ReplayCall. (FAILED_PRECONDITION)"""
+    `replay_call`. (FAILED_PRECONDITION)"""
     WATCH_POSITION_LOST = "WATCH_POSITION_LOST"
-    """Events after the resume token are no longer kept, the store has lost that position (a failover, or a restored
-    backup), or a server of a later release made the token. List the callbacks and their calls (ListCallbacks,
-    ListCalls), then watch without a token. Returned by WatchCalls. (OUT_OF_RANGE)"""
+    """The position of the resume token is lost: its events are no longer kept, the store has lost it (a failover, or a
+    restored backup), or a server of a later release made the token. List the callbacks and their calls
+    (`list_callbacks`, `list_calls`), then watch without a token. Returned by `watch_calls`. (OUT_OF_RANGE)"""
     WATCHER_TOO_SLOW = "WATCHER_TOO_SLOW"
-    """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by WatchCalls.
-    (RESOURCE_EXHAUSTED)"""
+    """The watcher reads more slowly than events come. Watch again with the last resume token. Returned by
+    `watch_calls`. (RESOURCE_EXHAUSTED)"""
     ACTIVITY_NOT_ALLOWED = "ACTIVITY_NOT_ALLOWED"
     """The principal may not serve an activity that the worker announces, or may not generate callbacks of the activity.
-    Facts: `activity`. Returned by Work and GenerateCallbackUrl. (PERMISSION_DENIED)"""
+    Facts: `activity`. Returned by Work and `generate_callback_url`. (PERMISSION_DENIED)"""
     TOO_MANY_WATCHERS = "TOO_MANY_WATCHERS"
-    """The server process has its maximum number of watchers, in total or of this principal. Returned by WatchCalls.
+    """The server process has its maximum number of watchers, in total or of this principal. Returned by `watch_calls`.
     (RESOURCE_EXHAUSTED)"""
     ANSWER_NOT_REPEATED = "ANSWER_NOT_REPEATED"
     """The request is a repeat of an earlier one, and the answer of that one is no longer kept, or must not be given
     twice. Nothing has changed. Returned by StreamInvocations. (FAILED_PRECONDITION)"""
     CALLBACK_RESOLVED = "CALLBACK_RESOLVED"
-    """The case already has another answer. Returned by ResolveCallback. (FAILED_PRECONDITION)"""
+    """The case already has another answer. Returned by `resolve_callback`. (FAILED_PRECONDITION)"""
     CHOICE_REQUIRED = "CHOICE_REQUIRED"
     """The case has choices, and the request is none of them. Nothing has changed. Returned by StreamInvocations.
     (FAILED_PRECONDITION)"""

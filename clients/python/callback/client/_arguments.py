@@ -10,7 +10,8 @@ from callback import _checks as checks
 from callback._converters import audit_head_to_proto, response_to_proto
 from callback._decisions import Answer, Reject, decision_to_proto
 from callback._enums import CallbackStatus, CallStatus
-from callback._errors import CallbackClosedError, FieldViolation, InvalidRequestError
+from callback._errors import FieldViolation, InvalidRequestError
+from callback._reason_errors import CallbackClosedError
 from callback._reasons import ErrorReason
 from callback._values import AuditHead, Call, Callback, Response
 from callback.connection._channel_options import MAX_MESSAGE_BYTES

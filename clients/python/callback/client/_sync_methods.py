@@ -654,8 +654,8 @@ class Methods(Transport):
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
             NotFoundError: There is no such case, or it belongs to another owner.
-            WatchPositionLostError: Events after the resume token are no longer kept, the store has lost that
-                position (a failover, or a restored backup), or a server of a later release made the token.
+            WatchPositionLostError: The position of the resume token is lost: its events are no longer kept, the
+                store has lost it (a failover, or a restored backup), or a server of a later release made the token.
             WatcherTooSlowError: The watcher reads more slowly than events come.
             TooManyWatchersError: The server process has its maximum number of watchers, in total or of this
                 principal.

@@ -15,7 +15,9 @@ from typing import Self, TypeVar
 import grpc
 
 from callback._converters import call_event_from_proto, generated_callback_from_proto
-from callback._errors import CallbackError, RequestIdUnsupportedError, UnavailableError, from_rpc_error
+from callback._errors import CallbackError, UnavailableError
+from callback._reason_errors import RequestIdUnsupportedError
+from callback._rpc_errors import from_rpc_error
 from callback._values import CallEvent, GeneratedCallback
 from callback.client import _sync_grpc as grpc_io
 from callback.connection._backoff import (

@@ -5,7 +5,8 @@ import random
 import time
 from datetime import timedelta
 
-from callback._errors import CallbackError, DeadlineExceededError, UnavailableError, WatcherTooSlowError
+from callback._errors import CallbackError, DeadlineExceededError, UnavailableError
+from callback._reason_errors import WatcherTooSlowError
 
 DEFAULT_TIMEOUT_S = 10.0
 """How long a request may take with all its attempts, in seconds, unless another timeout is given."""

@@ -137,9 +137,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     handler. Returned by ReplayCall.
     """
     ERROR_REASON_WATCH_POSITION_LOST: _ErrorReason.ValueType  # 30
-    """ERROR_REASON_WATCH_POSITION_LOST: events after the resume token are no longer kept, the store has lost that position
-    (a failover, or a restored backup), or a server of a later release made the token. List the callbacks and their
-    calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
+    """ERROR_REASON_WATCH_POSITION_LOST: the position of the resume token is lost: its events are no longer kept, the store
+    has lost it (a failover, or a restored backup), or a server of a later release made the token. List the callbacks
+    and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
     """
     ERROR_REASON_WATCHER_TOO_SLOW: _ErrorReason.ValueType  # 31
     """ERROR_REASON_WATCHER_TOO_SLOW: the watcher reads more slowly than events come. Watch again with the last resume
@@ -294,9 +294,9 @@ ERROR_REASON_CALL_NOT_REPLAYABLE: ErrorReason.ValueType  # 29
 handler. Returned by ReplayCall.
 """
 ERROR_REASON_WATCH_POSITION_LOST: ErrorReason.ValueType  # 30
-"""ERROR_REASON_WATCH_POSITION_LOST: events after the resume token are no longer kept, the store has lost that position
-(a failover, or a restored backup), or a server of a later release made the token. List the callbacks and their
-calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
+"""ERROR_REASON_WATCH_POSITION_LOST: the position of the resume token is lost: its events are no longer kept, the store
+has lost it (a failover, or a restored backup), or a server of a later release made the token. List the callbacks
+and their calls (ListCallbacks, ListCalls), then watch without a token. Returned by WatchCalls.
 """
 ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason.ValueType  # 31
 """ERROR_REASON_WATCHER_TOO_SLOW: the watcher reads more slowly than events come. Watch again with the last resume

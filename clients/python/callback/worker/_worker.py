@@ -41,13 +41,8 @@ from os import PathLike
 import grpc
 
 from callback._decisions import Handler, NotificationHandler
-from callback._errors import (
-    CallbackError,
-    InvalidRequestError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    from_rpc_error,
-)
+from callback._errors import CallbackError, InvalidRequestError, PermissionDeniedError, UnauthenticatedError
+from callback._rpc_errors import from_rpc_error
 from callback.connection._backoff import Backoff
 from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES

@@ -58,7 +58,7 @@ export abstract class ContractClient {
    * closed case has no effect and returns the case.
    *
    * @param caseId The case.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, STORE_UNAVAILABLE.
    */
   async closeCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
     const request = requests.closeCallbackRequest(caseId, options);
@@ -74,8 +74,7 @@ export abstract class ContractClient {
    * @param caseId The case.
    * @param expireTime The time at which the case closes with reason EXPIRED. Later than now, by the clock of the
    *   store, and at most 10 years from now or the maximum in the configuration of the server.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-   *   STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED, STORE_UNAVAILABLE.
    */
   async extendCallback(caseId: string, expireTime: Date, options: RequestOptions = {}): Promise<Callback> {
     const request = requests.extendCallbackRequest(caseId, expireTime, options);
@@ -87,7 +86,7 @@ export abstract class ContractClient {
    * Return one case.
    *
    * @param caseId The case.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, STORE_UNAVAILABLE.
    */
   async getCallback(caseId: string, options: RequestOptions = {}): Promise<Callback> {
     const request = requests.getCallbackRequest(caseId, options);
@@ -98,7 +97,7 @@ export abstract class ContractClient {
   /**
    * Return the cases of one owner, newest first.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
    */
   listCallbacks(options: ListCallbacksOptions = {}): AsyncGenerator<Callback, void, undefined> {
     return itemsOf((page) => this.listCallbacksPage(page), options);
@@ -119,7 +118,7 @@ export abstract class ContractClient {
    * Return one recorded call.
    *
    * @param callId The call.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, STORE_UNAVAILABLE.
    */
   async getCall(callId: string, options: RequestOptions = {}): Promise<Call> {
     const request = requests.getCallRequest(callId, options);
@@ -131,7 +130,7 @@ export abstract class ContractClient {
    * Return the recorded calls of one case, newest first.
    *
    * @param caseId The case.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, STORE_UNAVAILABLE.
    */
   listCalls(caseId: string, options: ListCallsOptions = {}): AsyncGenerator<Call, void, undefined> {
     return itemsOf((page) => this.listCallsPage(caseId, page), options);
@@ -148,7 +147,7 @@ export abstract class ContractClient {
    * Return those calls of all cases of one owner that match a filter, newest first.
    *
    * @param filter Selects the calls.
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
    */
   listOwnerCalls(filter: CallFilter, options: ListOwnerCallsOptions = {}): AsyncGenerator<Call, void, undefined> {
     return itemsOf((page) => this.listOwnerCallsPage(filter, page), options);
@@ -169,7 +168,7 @@ export abstract class ContractClient {
    * keeps erased data until the file is rewritten; backups keep it until they expire.
    *
    * @param caseId The case.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALLBACK_NOT_FOUND, STORE_UNAVAILABLE.
    */
   async eraseCalls(caseId: string, options: RequestOptions = {}): Promise<number> {
     const request = requests.eraseCallsRequest(caseId, options);
@@ -185,8 +184,7 @@ export abstract class ContractClient {
    * `callId`; a REMINDER only while its case is neither closed nor resolved.
    *
    * @param callId The call.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or
-   *   STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE, STORE_UNAVAILABLE.
    */
   async replayCall(callId: string, options: RequestOptions = {}): Promise<Call> {
     const request = requests.replayCallRequest(callId, options);
@@ -201,7 +199,7 @@ export abstract class ContractClient {
    * activities are paused at a time. Needs the role `admin`.
    *
    * @param activity The activity. `record` and `form` are refused: their calls are never delivered.
-   * @throws CallbackError: With the reason INVALID_REQUEST or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   async pauseActivity(activity: string, options: PauseOptions = {}): Promise<void> {
     const request = requests.pauseActivityRequest(activity, options);
@@ -212,7 +210,7 @@ export abstract class ContractClient {
    * Resume the deliveries of an activity after `pauseActivity`. Needs the role `admin`.
    *
    * @param activity The activity.
-   * @throws CallbackError: With the reason INVALID_REQUEST or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   async resumeActivity(activity: string, options: RequestOptions = {}): Promise<void> {
     const request = requests.resumeActivityRequest(activity, options);
@@ -222,7 +220,7 @@ export abstract class ContractClient {
   /**
    * Return the paused activities. Needs the role `admin`.
    *
-   * @throws CallbackError: With the reason STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason STORE_UNAVAILABLE, ROLE_MISSING.
    */
   async listPausedActivities(options: RequestOptions = {}): Promise<PausedActivity[]> {
     const request = requests.listPausedActivitiesRequest(options);
@@ -235,7 +233,7 @@ export abstract class ContractClient {
    * returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
    * waits. A principal whose entry names activities gets only these.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
    */
   listActivities(options: ListActivitiesOptions = {}): AsyncGenerator<Activity, void, undefined> {
     return itemsOf((page) => this.listActivitiesPage(page), options);
@@ -251,7 +249,7 @@ export abstract class ContractClient {
   /**
    * Return what the servers have done in the last hour, and what waits in the store now. Needs the role `admin`.
    *
-   * @throws CallbackError: With the reason STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason STORE_UNAVAILABLE, ROLE_MISSING.
    */
   async getStatistics(options: RequestOptions = {}): Promise<Statistics> {
     const request = requests.getStatisticsRequest(options);
@@ -262,6 +260,8 @@ export abstract class ContractClient {
   /**
    * Check the server that responds, as `callback doctor` does on its machine: its files, certificates and principals,
    * the store, and the targets of its activities. The findings are at most a minute old. Needs the role `admin`.
+   *
+   * @throws CallbackError: With the reason ROLE_MISSING.
    */
   async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
     const request = requests.listFindingsRequest(options);
@@ -274,7 +274,7 @@ export abstract class ContractClient {
    * are stored together. An administrator gets all entries; any other principal gets those about the cases that it
    * sees. Making a case has no entry: the case itself says who made it, and when.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
    */
   listAuditEntries(options: ListAuditEntriesOptions = {}): AsyncGenerator<AuditEntry, void, undefined> {
     return itemsOf((page) => this.listAuditEntriesPage(page), options);
@@ -293,7 +293,7 @@ export abstract class ContractClient {
    * removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
    * with the heads that it has seen itself. Needs the role `admin`.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST or STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   verifyAudit(options: VerifyAuditOptions = {}): AsyncGenerator<AuditChain, void, undefined> {
     return itemsOf((page) => this.verifyAuditPage(page), options);

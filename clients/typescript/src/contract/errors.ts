@@ -28,8 +28,8 @@ export class RequestIdUnsupportedError extends CallbackError {
 }
 
 /**
- * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Returned by `setResponse`,
- * `resolveCallback`, `extendCallback` and StreamInvocations. Facts: `close_reason`.
+ * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Facts: `close_reason`. Returned by
+ * `setResponse`, `resolveCallback`, `extendCallback` and StreamInvocations.
  */
 export class CallbackClosedError extends CallbackError {
   override readonly name = "CallbackClosedError";
@@ -45,7 +45,7 @@ export class CallbackClosedError extends CallbackError {
 
 /**
  * Too many open callbacks (RESOURCE_EXHAUSTED). The owner has its maximum number of cases that are not closed.
- * Returned by `generateCallbackUrl`. Facts: `limit`.
+ * Facts: `limit`. Returned by `generateCallbackUrl`.
  */
 export class TooManyOpenCallbacksError extends CallbackError {
   override readonly name = "TooManyOpenCallbacksError";
@@ -60,8 +60,8 @@ export class TooManyOpenCallbacksError extends CallbackError {
 }
 
 /**
- * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Returned
- * by `answerCall`. Facts: `status`.
+ * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Facts:
+ * `status`. Returned by `answerCall`.
  */
 export class CallAnsweredError extends CallbackError {
   override readonly name = "CallAnsweredError";
@@ -98,9 +98,9 @@ export class CallNotReplayableError extends CallbackError {
 }
 
 /**
- * Watch position lost (OUT_OF_RANGE). Events after the resume token are no longer kept, the store has lost that
- * position (a failover, or a restored backup), or a server of a later release made the token. List the callbacks
- * and their calls (`listCallbacks`, `listCalls`), then watch without a token. Returned by `watchCalls`.
+ * Watch position lost (OUT_OF_RANGE). The position of the resume token is lost: its events are no longer kept, the
+ * store has lost it (a failover, or a restored backup), or a server of a later release made the token. List the
+ * callbacks and their calls (`listCallbacks`, `listCalls`), then watch without a token. Returned by `watchCalls`.
  */
 export class WatchPositionLostError extends CallbackError {
   override readonly name = "WatchPositionLostError";

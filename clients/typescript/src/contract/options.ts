@@ -141,7 +141,7 @@ export interface ListCallbacksOptions extends RequestOptions {
   readonly pageSize?: number | undefined;
   /** The `nextPageToken` of the previous page, with the same filter. Default empty: the first page. */
   readonly pageToken?: string | undefined;
-  /** Selects cases in this status. Default undefined: all. */
+  /** Selects cases in this status. Default: all. */
   readonly status?: Exclude<CallbackStatus, "UNKNOWN"> | undefined;
   /** Selects cases of this activity. Default empty: all. */
   readonly activity?: string | undefined;
@@ -153,8 +153,8 @@ export interface ListCallbacksOptions extends RequestOptions {
    */
   readonly owner?: string | undefined;
   /**
-   * Selects cases whose newest recorded call has this status. Default undefined: all, also cases without calls. No
-   * index helps: the server looks at the calls of each case, so a page can be short or empty.
+   * Selects cases whose newest recorded call has this status. Default: all, also cases without calls. No index helps:
+   * the server looks at the calls of each case, so a page can be short or empty.
    */
   readonly lastCallStatus?: Exclude<CallStatus, "UNKNOWN"> | undefined;
   /** Selects cases that were created at this time or later. Default: all. */
@@ -223,8 +223,8 @@ export interface WatchOptions extends WatchingOptions {
 /** The options of `pauseActivity`. */
 export interface PauseOptions extends RequestOptions {
   /**
-   * Says why, for other administrators: one line of at most 200 characters. Default empty. Of an activity that is
-   * paused already, the last request counts.
+   * Why, for other administrators: one line of at most 200 characters. Default empty. Of an activity that is paused
+   * already, the last request counts.
    */
   readonly reason?: string | undefined;
 }
@@ -262,7 +262,7 @@ export interface ListAuditEntriesOptions extends RequestOptions {
   readonly owner?: string | undefined;
   /** Selects entries of changes by this principal. Default empty: all. */
   readonly actor?: string | undefined;
-  /** Selects entries of one kind of change. Default undefined: all. */
+  /** Selects entries of one kind of change. Default: all. */
   readonly action?: Exclude<AuditAction, "UNKNOWN"> | undefined;
   /** Selects entries about this case, also after the case was deleted. Default empty: all. */
   readonly caseId?: string | undefined;

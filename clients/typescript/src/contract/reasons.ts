@@ -29,8 +29,8 @@ export const ErrorReason = {
    */
   CALL_NOT_FOUND: "CALL_NOT_FOUND",
   /**
-   * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Returned by `setResponse`,
-   * `resolveCallback`, `extendCallback` and StreamInvocations. Facts: `close_reason`.
+   * This link can no longer be used (FAILED_PRECONDITION). The case is closed. Facts: `close_reason`. Returned by
+   * `setResponse`, `resolveCallback`, `extendCallback` and StreamInvocations.
    */
   CALLBACK_CLOSED: "CALLBACK_CLOSED",
   /**
@@ -43,27 +43,27 @@ export const ErrorReason = {
    */
   CALL_IN_PROGRESS: "CALL_IN_PROGRESS",
   /**
-   * Could not be processed (INTERNAL). The handler returned an error. Returned by StreamInvocations. Facts:
-   * `call_id`.
+   * Could not be processed (INTERNAL). The handler returned an error. Facts: `call_id`. Returned by
+   * StreamInvocations.
    */
   HANDLER_FAILED: "HANDLER_FAILED",
   /**
-   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Returned by
-   * StreamInvocations. Facts: `call_id`.
+   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Facts: `call_id`.
+   * Returned by StreamInvocations.
    */
   RESPONSE_INVALID: "RESPONSE_INVALID",
   /**
-   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Returned by StreamInvocations. Facts: `call_id`.
+   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Facts: `call_id`. Returned by StreamInvocations.
    */
   HANDLER_DEADLINE_EXCEEDED: "HANDLER_DEADLINE_EXCEEDED",
   /**
-   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Returned by
-   * StreamInvocations. Facts: `call_id`.
+   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Facts: `call_id`.
+   * Returned by StreamInvocations.
    */
   HANDLER_NOT_STARTED: "HANDLER_NOT_STARTED",
   /**
    * No answer (UNAVAILABLE). The connection broke after the handler got the call, or the streams of two workers broke
-   * before it began. Returned by StreamInvocations. Facts: `call_id`.
+   * before it began. Facts: `call_id`. Returned by StreamInvocations.
    */
   HANDLER_LOST: "HANDLER_LOST",
   /**
@@ -96,18 +96,18 @@ export const ErrorReason = {
    */
   UNAUTHENTICATED: "UNAUTHENTICATED",
   /**
-   * Role missing (PERMISSION_DENIED). The principal does not have the role that the request needs. Returned by every
-   * RPC. Facts: `role`.
+   * Role missing (PERMISSION_DENIED). The principal does not have the role that the request needs. Facts: `role`.
+   * Returned by every RPC.
    */
   ROLE_MISSING: "ROLE_MISSING",
   /**
    * Too many open callbacks (RESOURCE_EXHAUSTED). The owner has its maximum number of cases that are not closed.
-   * Returned by `generateCallbackUrl`. Facts: `limit`.
+   * Facts: `limit`. Returned by `generateCallbackUrl`.
    */
   TOO_MANY_OPEN_CALLBACKS: "TOO_MANY_OPEN_CALLBACKS",
   /**
    * Not verified (FAILED_PRECONDITION). The request does not pass the verification profile of the case. Nothing has
-   * changed. Returned by StreamInvocations. Facts: `challenge`, the value for `WWW-Authenticate`.
+   * changed. Facts: `challenge`, the value for `WWW-Authenticate`. Returned by StreamInvocations.
    */
   VERIFICATION_FAILED: "VERIFICATION_FAILED",
   /**
@@ -132,8 +132,8 @@ export const ErrorReason = {
    */
   TOO_MANY_REQUESTS: "TOO_MANY_REQUESTS",
   /**
-   * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Returned
-   * by `answerCall`. Facts: `status`.
+   * Call already answered (FAILED_PRECONDITION). The call already has another answer, or ended without one. Facts:
+   * `status`. Returned by `answerCall`.
    */
   CALL_ANSWERED: "CALL_ANSWERED",
   /**
@@ -147,9 +147,9 @@ export const ErrorReason = {
    */
   CALL_NOT_REPLAYABLE: "CALL_NOT_REPLAYABLE",
   /**
-   * Watch position lost (OUT_OF_RANGE). Events after the resume token are no longer kept, the store has lost that
-   * position (a failover, or a restored backup), or a server of a later release made the token. List the callbacks
-   * and their calls (`listCallbacks`, `listCalls`), then watch without a token. Returned by `watchCalls`.
+   * Watch position lost (OUT_OF_RANGE). The position of the resume token is lost: its events are no longer kept, the
+   * store has lost it (a failover, or a restored backup), or a server of a later release made the token. List the
+   * callbacks and their calls (`listCallbacks`, `listCalls`), then watch without a token. Returned by `watchCalls`.
    */
   WATCH_POSITION_LOST: "WATCH_POSITION_LOST",
   /**
@@ -159,7 +159,7 @@ export const ErrorReason = {
   WATCHER_TOO_SLOW: "WATCHER_TOO_SLOW",
   /**
    * Activity not allowed (PERMISSION_DENIED). The principal may not serve an activity that the worker announces, or
-   * may not generate callbacks of the activity. Returned by Work and `generateCallbackUrl`. Facts: `activity`.
+   * may not generate callbacks of the activity. Facts: `activity`. Returned by Work and `generateCallbackUrl`.
    */
   ACTIVITY_NOT_ALLOWED: "ACTIVITY_NOT_ALLOWED",
   /**

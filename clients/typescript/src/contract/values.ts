@@ -23,7 +23,7 @@ import type {
   WarningReason,
 } from "./enums.js";
 
-/** Says who changed what, and when. It has no state, no URL, no body, no header and no other secret. */
+/** Who changed what, and when. It has no state, no URL, no body, no header and no other secret. */
 export interface AuditEntry {
   /** The chain of the entry: the number of the partition of its case, or 64 for what belongs to no case. */
   readonly chain: number;
@@ -138,7 +138,7 @@ export interface Callback {
   readonly callCount: number;
   /** The profile that every request must pass. Empty: none. */
   readonly verificationProfile: string;
-  /** Says how a GET that may come from a program is handled. OFF by default. */
+  /** How a GET that may come from a program is handled. OFF by default. */
   readonly getGuard: GetGuard;
   /** The answer mode: handler, person or server. HANDLER by default. */
   readonly answerMode: AnswerMode;
@@ -174,7 +174,7 @@ export interface Callback {
   readonly prompt: Prompt | undefined;
   /** The times after `createTime` at which the handler for notifications gets a REMINDER, ascending. */
   readonly remindAfterMs: readonly number[];
-  /** Says which notifications the handler of the activity gets. */
+  /** Which notifications the handler of the activity gets. */
   readonly notify: readonly CallReason[];
   /**
    * The deliveries of reminders, oldest first, and then that of the expiry: each with `callId`, `reason`, `startTime`
@@ -256,8 +256,8 @@ export class Call extends Request {
   /** The id that the sender gave to the message, as the profile found it. Empty if there was none. */
   readonly messageId: string;
   /**
-   * Says why the request did not pass a profile that only reports (`enforce = false`), for the owner. It contains
-   * nothing of the request and no secret. Empty: it passed, or there was no such profile.
+   * Why the request did not pass a profile that only reports (`enforce = false`), for the owner. It contains nothing
+   * of the request and no secret. Empty: it passed, or there was no such profile.
    */
   readonly verificationFailure: string;
   /**
@@ -430,7 +430,7 @@ export class IncomingCall extends Request {
    * choices.
    */
   readonly choice: string;
-  /** Says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification. */
+  /** Why the handler is asked: CALL, or REMINDER or EXPIRY for a notification. */
   readonly reason: CallReason;
   /**
    * The W3C trace context of this attempt, as the header of this name has it: the parent of the span of the handler.
@@ -532,7 +532,7 @@ export class GeneratedCallback extends Concealing {
   }
 }
 
-/** Says what may be wrong with a request that was accepted. */
+/** What may be wrong with a request that was accepted. */
 export interface CallbackWarning {
   /** The kind of the warning. Ignore one that the client does not know, and show its text. */
   readonly reason: WarningReason;
@@ -588,7 +588,7 @@ export interface PausedActivity {
   readonly pauseTime: Date | undefined;
 }
 
-/** Says how an activity is served, and what waits for it. */
+/** How an activity is served, and what waits for it. */
 export interface Activity {
   /** The name of the activity. */
   readonly activity: string;

@@ -1,0 +1,97 @@
+"""The error of this library for an error of gRPC."""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from callback._errors import (
+    CallbackError,
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+    violation_from_proto,
+)
+from callback._reason_errors import BY_REASON
+from callback._reasons import ErrorReason
+
+_DOMAIN = "callback"
+"""The `ErrorInfo` domain of a Callback server."""
+_FOREIGN_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    # A proxy between client and server can refuse too, without a reason of the server.
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+}
+_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
+    **_FOREIGN_BY_CODE,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+}
+"""The classes for a reason of the server that has no class of its own."""
+
+
+def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
+    """Return the `CallbackError` for a gRPC error.
+
+    Args:
+        error: The error that gRPC raised.
+        target: The address of the server, for the message.
+    """
+    info, violations, retry_after = error_details_pb2.ErrorInfo(), list[FieldViolation](), None
+    for detail in _details(error):
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad_request = error_details_pb2.BadRequest()
+            detail.Unpack(bad_request)
+            violations += map(violation_from_proto, bad_request.field_violations)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry_info = error_details_pb2.RetryInfo()
+            detail.Unpack(retry_info)
+            retry_after = retry_info.retry_delay.ToTimedelta()
+    code, message = error.code(), error.details() or ""
+    if info.domain != _DOMAIN:
+        return _foreign(code, message, target)
+    kind = BY_REASON.get(info.reason) or _BY_CODE.get(code) or CallbackError
+    return kind(
+        message,
+        code=code,
+        reason=ErrorReason(info.reason) if info.reason in set(ErrorReason) else info.reason,
+        facts=info.metadata,
+        violations=tuple(violations),
+        retry_after=retry_after,
+    )
+
+
+def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
+    """Return the error for a failure of gRPC, of the network, or of another program at the target."""
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            text = f"cannot reach {target}: {message}"
+        case grpc.StatusCode.CANCELLED:  # by a server that stops: this program raises no gRPC error when it cancels
+            code, text = grpc.StatusCode.UNAVAILABLE, f"{target} cancelled the request: {message}"
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            text = f"{target} did not respond in time"
+        case grpc.StatusCode.UNIMPLEMENTED:
+            text = f"{target} is not a Callback server of a compatible version: {message}"
+        case _:
+            text = f"{target}: {message}"
+    return _FOREIGN_BY_CODE.get(code, CallbackError)(text, code=code)
+
+
+def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
+    """Return the details of the `google.rpc.Status`, or none if it is missing or malformed."""
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has the methods of a Call
+    except (ValueError, DecodeError):  # it contradicts the status of the call, or is no Status
+        return []
+    return list(status.details) if status else []
