@@ -27,7 +27,7 @@ PACKAGE = "callback.v1"
 OPTIONS = "callback/v1/options.proto"
 """The file with the options of the contract."""
 INTERNAL = {"edge_service", "options", "rules"}
-"""Files that clients, handlers and workers do not use."""
+"""Files that clients, handlers and workers do not use, by their names without folder and extension."""
 CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
 """The services that clients, the command line and the JSON API use."""
 CALL = "HandleCallbackRequest"
@@ -266,6 +266,8 @@ class Contract:
         self.messages = {message.name: message for file in self.files for message in self._messages(file)}
         self.services = {service.name: service for file in self.files for service in self._services(file)}
 
+        self.client_files = [each.name for each in self.files if each.module not in {*INTERNAL, "error_reason"}]
+        """The names of the files whose messages clients use."""
         self.methods = [each for name in CLIENT_SERVICES for each in self.services[name].methods]
         """The RPCs that clients call."""
         self.reasons = self.enums["ErrorReason"].words
@@ -329,7 +331,7 @@ class Contract:
             yield Enum(enum.name, file.line(5, place), values, file.module)
 
     def _enum_value(self, given: EnumValueDescriptorProto, prefix: str, comment: str) -> EnumValue:
-        word, options = given.name.removeprefix(prefix), self._options.of(given, "grpc_code", "http_status", "title")
+        word, options = given.name.removeprefix(prefix), self._options.of(given)
         title = options["title"] or word.replace("_", " ").capitalize()
         return EnumValue(given.name, word, given.number, comment, options["grpc_code"], options["http_status"], title)
 
@@ -339,7 +341,7 @@ class Contract:
             fields = tuple(
                 self._field(each, entries, file.line(4, place, 2, index)) for index, each in enumerate(message.field)
             )
-            given = self._options.of(message, "value_name")
+            given = self._options.of(message)
             yield Message(message.name, file.line(4, place), fields, given["value_name"] or message.name, file.module)
 
     def _field(self, given: FieldDescriptorProto, entries: Mapping[str, DescriptorProto], comment: str) -> Field:
@@ -348,7 +350,7 @@ class Contract:
         type_name = _short(value.type_name) or FieldDescriptorProto.Type.Name(value.type).removeprefix("TYPE_").lower()
         kind = {value.TYPE_ENUM: "enum", value.TYPE_MESSAGE: _KINDS.get(type_name, "message")}.get(value.type, "scalar")
         is_repeated = given.label == given.LABEL_REPEATED and entry is None
-        options = self._options.of(given, "short_name", "secret", "content", "always", "unset")
+        options = self._options.of(given)
         return Field(
             name=given.name,
             json_name=given.json_name,
@@ -393,24 +395,16 @@ class _Options:
         pool = descriptor_pool.DescriptorPool()
         pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
         pool.Add(next(file for file in files.file if file.name == OPTIONS))
-        self._classes = {
-            message_factory.GetMessageClass(pool.FindMessageTypeByName(f"google.protobuf.{kind}Options")): kind
-            for kind in ("Message", "Field", "EnumValue")
-        }
-        message_factory.GetMessageClassesForFiles([OPTIONS], pool)
-        self._extensions = {name: pool.FindExtensionByName(f"{PACKAGE}.{name}") for name in _OPTION_NAMES}
+        self._extensions = pool.FindFileByName(OPTIONS).extensions_by_name.values()
+        self._classes = message_factory.GetMessageClassesForFiles([descriptor_pb2.DESCRIPTOR.name, OPTIONS], pool)
 
-    def of(self, element: Any, *names: str) -> dict[str, Any]:
-        """Return options of an element by name. One that is not given has its default."""
-        kind = type(element.options).DESCRIPTOR.name.removesuffix("Options")
-        (options_class,) = (each for each, of_kind in self._classes.items() if of_kind == kind)
+    def of(self, element: Any) -> dict[str, Any]:
+        """Return the options of an element by name. One that is not given has its default."""
+        options_class = self._classes[element.options.DESCRIPTOR.full_name]
         options: Any = options_class.FromString(element.options.SerializeToString())
-        return {name: options.Extensions[self._extensions[name]] for name in names}
+        own = (each for each in self._extensions if each.containing_type is options.DESCRIPTOR)
+        return {each.name: options.Extensions[each] for each in own}
 
-
-_OPTION_NAMES = (
-    "value_name", "short_name", "secret", "content", "always", "unset", "grpc_code", "http_status", "title",
-)  # fmt: skip
 
 _PREFIX = re.compile("^(callback|request|response)_")
 """The prefixes that names in clients leave out."""

@@ -24,9 +24,6 @@ STUBS = "internal/v1"
 """The folder of the stubs, in the module."""
 OWNED = (f"{STUBS}/*.go",)
 """Patterns of files that only this generator writes, in PACKAGE."""
-SERVICES = ("audit_service", "callback_handler_service", "callbacks_service", "operations_service", "worker_service")
-MESSAGES = ("callback", *SERVICES)
-"""The files of the contract that the client uses."""
 _IMPORTS = (
     ("context", "fmt", "iter", "log/slog", "time"),
     (
@@ -64,7 +61,7 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     return {
         PACKAGE / "LICENSE": (ROOT / "LICENSE").read_bytes(),
         **{PACKAGE / name: _formatted(code) for name, code in made.items()},
-        **_stubs(files),
+        **_stubs(files, contract.client_files),
     }
 
 
@@ -90,8 +87,7 @@ def _version() -> str:
     )
 
 
-def _stubs(files: FileDescriptorSet) -> dict[Path, bytes]:
-    names = [f"callback/v1/{name}.proto" for name in MESSAGES]
+def _stubs(files: FileDescriptorSet, names: list[str]) -> dict[Path, bytes]:
     bare = bare_contract(files, names, go_package=f"callback.example/callback/{STUBS};v1")
     with tempfile.TemporaryDirectory() as folder:
         made, plugins, described = Path(folder, "made"), Path(folder, "plugins"), Path(folder, "contract.binpb")

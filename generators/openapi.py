@@ -9,31 +9,12 @@ the bounds of a field stand. Messages are in the form of `callback.json_form`:
 3. Header fields and queries are objects. The fields of their elements are in the description.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from generators.contract import Contract, Enum, Field, Message, Method, first_sentence
+import grpc
 
-SERVICES: Final = ("CallbacksService", "OperationsService", "AuditService")
-"""The services that the API serves."""
-_CODES: Final = (
-    "canceled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data_loss",
-    "unauthenticated",
-)
-"""Codes of errors of the Connect protocol: https://connectrpc.com/docs/protocol#error-codes."""
+from generators.contract import Contract, Enum, Field, Message, Method, first_sentence
 
 _Json = dict[str, Any]
 
@@ -73,12 +54,11 @@ _BINARY: Final[_Json] = {"schema": {"type": "string", "format": "binary"}}
 
 def openapi(contract: Contract) -> _Json:
     """Return the document."""
-    services = [contract.services[name] for name in SERVICES]
-    methods = [method for service in services for method in service.methods]
+    methods = contract.methods
     given = contract.reachable(*(each.request.name for each in methods))
     returned = contract.reachable(*(each.response.name for each in methods))
     of_pairs = {*_PAIRS, *(element for _, element in _PAIRS.values())}
-    schemas = {"ErrorReason": _enum_schema(contract.enums["ErrorReason"]), "Error": _error(), **_error_parts()}
+    schemas = {"ErrorReason": _enum_schema(contract.enums["ErrorReason"]), **_error_parts()}
     schemas |= {name: _pairs_schema(contract.messages[element]) for name, element in _PAIRS.values()}
     for name in dict.fromkeys((*given, *returned)):
         if name in contract.enums:
@@ -150,8 +130,7 @@ def _message_schema(message: Message, *, is_given: bool) -> _Json:
 
 def _is_always_there(field: Field) -> bool:
     """Return whether the JSON of a response always has a field."""
-    can_be_unset = field.has_presence or (field.kind == "enum" and not field.is_repeated)
-    return field.type != "bytes" and (not can_be_unset or field.is_always_set or bool(field.unset))
+    return field.type != "bytes" and not field.may_be_absent
 
 
 def _field_schema(field: Field) -> _Json:
@@ -178,52 +157,42 @@ def _enum_schema(enum: Enum, *, can_be_unknown: bool = False) -> _Json:
     return {"type": "string", "enum": list(words), "description": "\n".join(lines)}
 
 
-def _error() -> _Json:
-    return {
-        "type": "object",
-        "description": "An error.",
-        "properties": {
-            "code": {"type": "string", "enum": list(_CODES), "description": "The gRPC code, in lower case."},
-            "message": {"type": "string", "description": "A sentence for people."},
-            "details": {"type": "array", "items": _ref("ErrorDetail")},
-        },
-        "required": ["code", "message"],
-    }
+def _object(description: str, required: Sequence[str], **properties: _Json) -> _Json:
+    return {"type": "object", "description": description, "properties": properties, "required": required}
+
+
+def _text(description: str, **more: object) -> _Json:
+    return {"type": "string", **more, "description": description}
 
 
 def _error_parts() -> _Json:
+    # Codes of the Connect protocol: https://connectrpc.com/docs/protocol#error-codes.
+    codes = [each.name.lower().replace("cancelled", "canceled") for each in grpc.StatusCode if each.value[0]]
     return {
-        "ErrorDetail": {
-            "type": "object",
-            "description": "A part of an error: `google.rpc.ErrorInfo` with the reason, `google.rpc.BadRequest` with"
-            " the fields that are wrong, `google.rpc.RetryInfo`, or `callback.v1.Prompt`.",
-            "properties": {
-                "type": {
-                    "type": "string",
-                    "description": "The name of its message.",
-                    "examples": ["google.rpc.ErrorInfo"],
-                },
-                "value": {
-                    "type": "string",
-                    "contentEncoding": "base64",
-                    "description": "The message as protobuf, in base64 without padding.",
-                },
-                "debug": {
-                    "type": "object",
-                    "additionalProperties": True,
-                    "description": "The message as JSON. Of an ErrorInfo it is an `ErrorInfo`.",
-                },
+        "Error": _object(
+            "An error.",
+            ["code", "message"],
+            code=_text("The gRPC code, in lower case.", enum=codes),
+            message=_text("A sentence for people."),
+            details={"type": "array", "items": _ref("ErrorDetail")},
+        ),
+        "ErrorDetail": _object(
+            "A part of an error: `google.rpc.ErrorInfo` with the reason, `google.rpc.BadRequest` with the fields that"
+            " are wrong, `google.rpc.RetryInfo`, or `callback.v1.Prompt`.",
+            ["type", "value"],
+            type=_text("The name of its message.", examples=["google.rpc.ErrorInfo"]),
+            value=_text("The message as protobuf, in base64 without padding.", contentEncoding="base64"),
+            debug={
+                "type": "object",
+                "additionalProperties": True,
+                "description": "The message as JSON. Of an ErrorInfo it is an `ErrorInfo`.",
             },
-            "required": ["type", "value"],
-        },
-        "ErrorInfo": {
-            "type": "object",
-            "description": "The reason of an error.",
-            "properties": {
-                "reason": _ref("ErrorReason"),
-                "domain": {"type": "string", "description": "Always `callback`."},
-                "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-            "required": ["reason", "domain"],
-        },
+        ),
+        "ErrorInfo": _object(
+            "The reason of an error.",
+            ["reason", "domain"],
+            reason=_ref("ErrorReason"),
+            domain=_text("Always `callback`."),
+            metadata={"type": "object", "additionalProperties": {"type": "string"}},
+        ),
     }

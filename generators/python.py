@@ -32,21 +32,21 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     by_hand = ("transport", "client")
     return {
         **_stubs(files),
-        PACKAGE / "_reasons.py": _formatted(_reasons(values)),
-        PACKAGE / "_reason_errors.py": _formatted(_errors(values)),
-        PACKAGE / "_enums.py": _formatted(values.enum_module()),
-        PACKAGE / "_values.py": _formatted(values.value_module()),
-        PACKAGE / "_converters.py": _formatted(values.conversion_module()),
-        client / "_async_methods.py": _formatted(methods),
-        client / "_sync_methods.py": _formatted(synchronous(methods)),
+        PACKAGE / "_reasons.py": formatted(_reasons(values)),
+        PACKAGE / "_reason_errors.py": formatted(_errors(values)),
+        PACKAGE / "_enums.py": formatted(values.enum_module()),
+        PACKAGE / "_values.py": formatted(values.value_module()),
+        PACKAGE / "_converters.py": formatted(values.conversion_module()),
+        client / "_async_methods.py": formatted(methods),
+        client / "_sync_methods.py": formatted(synchronous(methods)),
         **{
-            client / f"_sync_{name}.py": _formatted(synchronous((client / f"_async_{name}.py").read_text()))
+            client / f"_sync_{name}.py": formatted(synchronous((client / f"_async_{name}.py").read_text()))
             for name in by_hand
         },
     }
 
 
-def _formatted(source: str) -> bytes:
+def formatted(source: str) -> bytes:
     """Return a module as ruff formats it, with sorted imports."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "made.py")

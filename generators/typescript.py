@@ -26,18 +26,6 @@ PACKAGE = ROOT / "clients" / "typescript"
 _GENERATED = PACKAGE / "src" / "gen"
 OWNED = ("src/contract/*.ts", "src/gen/**/*.ts")
 """Patterns of files that only this generator writes, in PACKAGE."""
-_CONTRACT = tuple(
-    f"callback/v1/{name}.proto"
-    for name in (
-        "audit_service",
-        "callback",
-        "callback_handler_service",
-        "callbacks_service",
-        "operations_service",
-        "worker_service",
-    )
-)
-"""The files of the contract that a client uses."""
 _ERRORS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
 """The details of a refusal. The Python package googleapis-common-protos contains the files."""
 
@@ -51,22 +39,22 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     """
     install_packages()
     return {
-        **_messages(files),
+        **_messages(files, contract.client_files),
         **_contract(contract),
         PACKAGE / "LICENSE": (ROOT / "LICENSE").read_bytes(),
         **{PACKAGE / name: _with_version(PACKAGE / name) for name in ("package.json", "package-lock.json")},
     }
 
 
-def _messages(files: FileDescriptorSet) -> dict[Path, bytes]:
+def _messages(files: FileDescriptorSet, names: list[str]) -> dict[Path, bytes]:
     """Return the generated code of the messages and services."""
     plugin = PACKAGE / "node_modules" / ".bin" / "protoc-gen-es"
     with tempfile.TemporaryDirectory() as folder:
         made, described = Path(folder, "gen"), Path(folder, "files.binpb")
         made.mkdir()
         options = [f"--plugin={plugin}", f"--es_out={made}", "--es_opt=target=ts,import_extension=js"]
-        described.write_bytes(bare_contract(files, _CONTRACT).SerializeToString())
-        protoc(*options, f"--descriptor_set_in={described}", *_CONTRACT)
+        described.write_bytes(bare_contract(files, names).SerializeToString())
+        protoc(*options, f"--descriptor_set_in={described}", *names)
         protoc(*options, f"-I{_folder_of('google.rpc').parent.parent}", *_ERRORS)
         return {_GENERATED / path.relative_to(made): path.read_bytes() for path in made.rglob("*.ts")}
 

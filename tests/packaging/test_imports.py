@@ -12,7 +12,8 @@ WEB = {"quart", "hypercorn", "werkzeug", "h11", "jinja2", "markupsafe"}
 RPC = {"google", "grpc", "grpc_health", "grpc_status", "callback.v1"}
 CLIENT_VALUES = {"callback._checks", "callback._conversion", "callback._converters", "callback._decisions",
                  "callback._enums", "callback._errors", "callback._reason_errors", "callback._reasons",
-                 "callback._rpc_errors", "callback._values", "callback.json_form", "callback.targets", "callback.v1"}  # fmt: skip
+                 "callback._rpc_errors", "callback._values", "callback.json_form", "callback.targets",
+                 "callback.v1"}  # fmt: skip
 SETTINGS = {"pydantic", "pydantic_core", "pydantic_settings", "callback_process"}
 
 MAY_IMPORT = {

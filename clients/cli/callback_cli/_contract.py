@@ -3,91 +3,6 @@
 from callback_cli.fields import Field
 
 MESSAGES = {
-    "ListAuditEntriesRequest": (
-        Field(
-            "page_size",
-            "page_size",
-            "number",
-            help="The maximum number of entries to return.",
-        ),
-        Field(
-            "page_token",
-            "page_token",
-            "text",
-            help="The `next_page_token` of the previous page, with the same filters.",
-        ),
-        Field(
-            "owner",
-            "owner",
-            "text",
-            help="Only entries about callbacks of this owner.",
-        ),
-        Field(
-            "actor",
-            "actor",
-            "text",
-            help="Only entries of changes by this principal.",
-        ),
-        Field(
-            "action",
-            "action",
-            "enum",
-            of="AuditAction",
-            words=(
-                "response_set",
-                "call_answered",
-                "callback_resolved",
-                "callback_closed",
-                "callback_extended",
-                "calls_erased",
-                "call_replayed",
-                "activity_paused",
-                "activity_resumed",
-                "principals_read",
-            ),
-            help="Only entries of one kind of change.",
-        ),
-        Field(
-            "callback_case_id",
-            "case_id",
-            "text",
-            help="Only entries about this callback, also after the callback was deleted.",
-        ),
-        Field(
-            "callback_activity",
-            "activity",
-            "text",
-            help="Only entries about this activity and its callbacks.",
-        ),
-        Field(
-            "recorded_after",
-            "recorded_after",
-            "time",
-            help="Only entries of this time or later.",
-        ),
-        Field(
-            "recorded_before",
-            "recorded_before",
-            "time",
-            help="Only entries of an earlier time than this.",
-        ),
-    ),
-    "VerifyAuditRequest": (
-        Field(
-            "page_token",
-            "page_token",
-            "text",
-            help="The `next_page_token` of the previous page, with the same heads.",
-        ),
-        Field(
-            "heads",
-            "heads",
-            "message",
-            of="AuditHead",
-            is_repeated=True,
-            help="Heads of an earlier response, kept outside of the store.",
-        ),
-    ),
     "GenerateCallbackUrlRequest": (
         Field(
             "callback_activity",
@@ -170,11 +85,7 @@ MESSAGES = {
             "get_guard",
             "enum",
             of="GetGuard",
-            words=(
-                "off",
-                "detect",
-                "confirm",
-            ),
+            words=("off", "detect", "confirm"),
             help="Selects how a GET that may come from a program is handled.",
             default="OFF",
         ),
@@ -183,11 +94,7 @@ MESSAGES = {
             "answer_mode",
             "enum",
             of="AnswerMode",
-            words=(
-                "handler",
-                "hold",
-                "ack",
-            ),
+            words=("handler", "hold", "ack"),
             help="Selects how a call gets its response.",
             default="HANDLER; for the activity `form` it is always HOLD",
         ),
@@ -264,11 +171,7 @@ MESSAGES = {
             "enum",
             of="CallReason",
             is_repeated=True,
-            words=(
-                "call",
-                "reminder",
-                "expiry",
-            ),
+            words=("call", "reminder", "expiry"),
             help="Selects the notifications that the handler of the activity gets.",
         ),
     ),
@@ -317,10 +220,7 @@ MESSAGES = {
             "verdict",
             "enum",
             of="Verdict",
-            words=(
-                "accepted",
-                "rejected",
-            ),
+            words=("accepted", "rejected"),
             help="Whether the data was accepted.",
             default="ACCEPTED",
         ),
@@ -366,10 +266,7 @@ MESSAGES = {
             "verdict",
             "enum",
             of="Verdict",
-            words=(
-                "accepted",
-                "rejected",
-            ),
+            words=("accepted", "rejected"),
             help="Whether the data of the calls was accepted.",
             default="ACCEPTED",
         ),
@@ -432,11 +329,7 @@ MESSAGES = {
             "status",
             "enum",
             of="CallbackStatus",
-            words=(
-                "open",
-                "in_progress",
-                "closed",
-            ),
+            words=("open", "in_progress", "closed"),
             help="Only callbacks in this status.",
         ),
         Field(
@@ -462,14 +355,7 @@ MESSAGES = {
             "last_call_status",
             "enum",
             of="CallStatus",
-            words=(
-                "running",
-                "succeeded",
-                "rejected",
-                "failed",
-                "interrupted",
-                "not_started",
-            ),
+            words=("running", "succeeded", "rejected", "failed", "interrupted", "not_started"),
             help="Only callbacks whose newest recorded call has this status.",
         ),
         Field(
@@ -522,10 +408,7 @@ MESSAGES = {
             "enum",
             of="CallFilter",
             is_required=True,
-            words=(
-                "waiting",
-                "dead",
-            ),
+            words=("waiting", "dead"),
             help="Selects the calls.",
         ),
         Field(
@@ -616,7 +499,7 @@ MESSAGES = {
             "reason",
             "reason",
             "text",
-            help="Says why, for other administrators: one line of at most 200 characters.",
+            help="Why, for other administrators: one line of at most 200 characters.",
         ),
     ),
     "ResumeActivityRequest": (
@@ -648,24 +531,89 @@ MESSAGES = {
             help="The owner whose open callbacks are counted.",
         ),
     ),
-    "AuditHead": (
+    "ListAuditEntriesRequest": (
         Field(
-            "chain",
-            "chain",
+            "page_size",
+            "page_size",
             "number",
-            help="The number of the chain.",
+            help="The maximum number of entries to return.",
         ),
         Field(
-            "sequence",
-            "sequence",
-            "number",
-            help="The number of the entry.",
-        ),
-        Field(
-            "digest",
-            "digest",
+            "page_token",
+            "page_token",
             "text",
-            help="The `digest` of the entry: 64 lower-case hexadecimal digits.",
+            help="The `next_page_token` of the previous page, with the same filters.",
+        ),
+        Field(
+            "owner",
+            "owner",
+            "text",
+            help="Only entries about callbacks of this owner.",
+        ),
+        Field(
+            "actor",
+            "actor",
+            "text",
+            help="Only entries of changes by this principal.",
+        ),
+        Field(
+            "action",
+            "action",
+            "enum",
+            of="AuditAction",
+            words=(
+                "response_set",
+                "call_answered",
+                "callback_resolved",
+                "callback_closed",
+                "callback_extended",
+                "calls_erased",
+                "call_replayed",
+                "activity_paused",
+                "activity_resumed",
+                "principals_read",
+            ),
+            help="Only entries of one kind of change.",
+        ),
+        Field(
+            "callback_case_id",
+            "case_id",
+            "text",
+            help="Only entries about this callback, also after the callback was deleted.",
+        ),
+        Field(
+            "callback_activity",
+            "activity",
+            "text",
+            help="Only entries about this activity and its callbacks.",
+        ),
+        Field(
+            "recorded_after",
+            "recorded_after",
+            "time",
+            help="Only entries of this time or later.",
+        ),
+        Field(
+            "recorded_before",
+            "recorded_before",
+            "time",
+            help="Only entries of an earlier time than this.",
+        ),
+    ),
+    "VerifyAuditRequest": (
+        Field(
+            "page_token",
+            "page_token",
+            "text",
+            help="The `next_page_token` of the previous page, with the same heads.",
+        ),
+        Field(
+            "heads",
+            "heads",
+            "message",
+            of="AuditHead",
+            is_repeated=True,
+            help="Heads of an earlier response, kept outside of the store.",
         ),
     ),
     "Response": (
@@ -674,11 +622,7 @@ MESSAGES = {
             "type",
             "enum",
             of="ResponseType",
-            words=(
-                "redirect",
-                "response",
-                "page",
-            ),
+            words=("redirect", "response", "page"),
             help="Redirect, response or page.",
         ),
         Field(
@@ -754,6 +698,26 @@ MESSAGES = {
             "choices",
             "pairs",
             help="The buttons of the page.",
+        ),
+    ),
+    "AuditHead": (
+        Field(
+            "chain",
+            "chain",
+            "number",
+            help="The number of the chain.",
+        ),
+        Field(
+            "sequence",
+            "sequence",
+            "number",
+            help="The number of the entry.",
+        ),
+        Field(
+            "digest",
+            "digest",
+            "text",
+            help="The `digest` of the entry: 64 lower-case hexadecimal digits.",
         ),
     ),
     "ResponseHeaders": (
@@ -850,104 +814,6 @@ MESSAGES = {
             "work",
             "message",
             of="WorkStatistics",
-        ),
-    ),
-    "AuditEntry": (
-        Field(
-            "chain",
-            "chain",
-            "number",
-        ),
-        Field(
-            "sequence",
-            "sequence",
-            "number",
-        ),
-        Field(
-            "time",
-            "time",
-            "time",
-        ),
-        Field(
-            "actor",
-            "actor",
-            "text",
-        ),
-        Field(
-            "action",
-            "action",
-            "enum",
-            of="AuditAction",
-        ),
-        Field(
-            "owner",
-            "owner",
-            "text",
-        ),
-        Field(
-            "callback_activity",
-            "activity",
-            "text",
-        ),
-        Field(
-            "callback_case_id",
-            "case_id",
-            "text",
-        ),
-        Field(
-            "call_id",
-            "call_id",
-            "text",
-        ),
-        Field(
-            "reason",
-            "reason",
-            "text",
-        ),
-        Field(
-            "details",
-            "details",
-            "map",
-        ),
-        Field(
-            "digest",
-            "digest",
-            "text",
-        ),
-        Field(
-            "key_id",
-            "key_id",
-            "text",
-        ),
-    ),
-    "AuditChain": (
-        Field(
-            "chain",
-            "chain",
-            "number",
-        ),
-        Field(
-            "entry_count",
-            "entry_count",
-            "number",
-        ),
-        Field(
-            "first_sequence",
-            "first_sequence",
-            "number",
-        ),
-        Field(
-            "head",
-            "head",
-            "message",
-            of="AuditHead",
-        ),
-        Field(
-            "problems",
-            "problems",
-            "message",
-            of="AuditProblem",
-            is_repeated=True,
         ),
     ),
     "CallbackWarning": (
@@ -1565,12 +1431,11 @@ MESSAGES = {
             "text",
         ),
     ),
-    "AuditProblem": (
+    "AuditEntry": (
         Field(
-            "kind",
-            "kind",
-            "enum",
-            of="AuditProblemKind",
+            "chain",
+            "chain",
+            "number",
         ),
         Field(
             "sequence",
@@ -1578,9 +1443,90 @@ MESSAGES = {
             "number",
         ),
         Field(
+            "time",
+            "time",
+            "time",
+        ),
+        Field(
+            "actor",
+            "actor",
             "text",
+        ),
+        Field(
+            "action",
+            "action",
+            "enum",
+            of="AuditAction",
+        ),
+        Field(
+            "owner",
+            "owner",
             "text",
+        ),
+        Field(
+            "callback_activity",
+            "activity",
             "text",
+        ),
+        Field(
+            "callback_case_id",
+            "case_id",
+            "text",
+        ),
+        Field(
+            "call_id",
+            "call_id",
+            "text",
+        ),
+        Field(
+            "reason",
+            "reason",
+            "text",
+        ),
+        Field(
+            "details",
+            "details",
+            "map",
+        ),
+        Field(
+            "digest",
+            "digest",
+            "text",
+        ),
+        Field(
+            "key_id",
+            "key_id",
+            "text",
+        ),
+    ),
+    "AuditChain": (
+        Field(
+            "chain",
+            "chain",
+            "number",
+        ),
+        Field(
+            "entry_count",
+            "entry_count",
+            "number",
+        ),
+        Field(
+            "first_sequence",
+            "first_sequence",
+            "number",
+        ),
+        Field(
+            "head",
+            "head",
+            "message",
+            of="AuditHead",
+        ),
+        Field(
+            "problems",
+            "problems",
+            "message",
+            of="AuditProblem",
+            is_repeated=True,
         ),
     ),
     "Header": (
@@ -1676,6 +1622,24 @@ MESSAGES = {
             "count",
             "count",
             "number",
+        ),
+    ),
+    "AuditProblem": (
+        Field(
+            "kind",
+            "kind",
+            "enum",
+            of="AuditProblemKind",
+        ),
+        Field(
+            "sequence",
+            "sequence",
+            "number",
+        ),
+        Field(
+            "text",
+            "text",
+            "text",
         ),
     ),
 }
