@@ -32,6 +32,14 @@ CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
 """The services that clients, the command line and the JSON API use."""
 CALL = "HandleCallbackRequest"
 """The message of a call and of a notification, as a handler gets them."""
+_OF_REQUESTS = {"client_address", "response", "verification_profile", "verified", "message_id", "callback_choice"}
+"""Fields of CALL that a notification does not have, besides those of the request."""
+CALL_COMMENTS = {
+    "Request": "Request is an HTTP request to a case, as it arrived.",
+    "IncomingCall": "IncomingCall is the call that a handler receives: the request, and the settings of its case.",
+    "Notification": "Notification is what a handler is told without a call: a reminder is due, or the case expired.",
+}
+"""The comments of values that clients make of the message CALL."""
 DECISIONS = {"AnswerCall", "ResolveCallback", "SetResponse"}
 """RPCs whose requests clients make of a decision, or of those attributes that are given: by hand."""
 _PAIRS = {"Header": "Headers", "QueryParameter": "Query", "ResponseHeader": "Headers", "ResponseHeaders": "Headers"}
@@ -272,6 +280,13 @@ class Contract:
         """The RPCs that clients call."""
         self.reasons = self.enums["ErrorReason"].words
         """The reasons of errors."""
+
+    @cached_property
+    def told(self) -> tuple[Field, ...]:
+        """The fields of CALL that a notification has."""
+        fields = self.messages[CALL].fields
+        names = {each.name for each in fields if not each.name.startswith("request_")} - _OF_REQUESTS - {"timeout"}
+        return tuple(each for each in fields if each.name in names)
 
     @cached_property
     def given(self) -> list[str]:

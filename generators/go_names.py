@@ -38,13 +38,6 @@ _PREFIXES = {
 _FIELDS = {"Activity.callback_activity": "Name", "PausedActivity.callback_activity": "Name"}
 _OPTIONS = {"allow_multiple_calls": "MultipleCalls", "labels": "Label"}
 """Names of options of GenerateCallbackURL, without `With`, that are not those of their fields."""
-_COMMENTS = {
-    "HandleCallbackRequest.deadline": (
-        "deadline is the time after which a decision is too late, by the clock of this machine. The context of the "
-        "handler does not end by the clock: it ends when the server withdraws the call."
-    ),
-}
-"""Comments of fields that a hand-written function sets to something else than the field of the contract."""
 BY_HAND = {*DECISIONS, "GenerateCallbackUrl", "WatchCalls"}
 """RPCs with a hand-written method, because the client does more than to send the request."""
 _SCALARS = {"bytes": "[]byte", "int32": "int", "Timestamp": "time.Time", "Duration": "time.Duration"}
@@ -138,8 +131,7 @@ class Names:
     def field_comment(self, message: Message, field: Field) -> str:
         """Return the comment of a field of a value."""
         own = {each.name: self.field(message, each) for each in message.fields}
-        text = _COMMENTS.get(f"{message.name}.{field.name}", field.comment)
-        return self.comment(_unset(text, field), field.name, own[field.name], own)
+        return self.comment(_unset(field.comment, field), field.name, own[field.name], own)
 
     def option_comment(self, message: Message, field: Field) -> str:
         """Return the comment of an option of GenerateCallbackURL."""

@@ -3,25 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from generators.contract import Contract, EnumValue, Field, Message
+from generators.contract import CALL, CALL_COMMENTS, Contract, EnumValue, Field, Message
 from generators.go_names import Names, block, returns_value, stub
 
-_VIEWS = {
-    "HandleCallbackRequest": {
-        "Call": (
-            "Call is the call that a handler receives: the request, and the settings of its case.",
-            {"reason", "timeout", "verified"},
-        ),
-        "Notification": (
-            "Notification is what a handler is told without a call: a reminder is due, or the case has expired.",
-            {
-                "callback_choice", "client_address", "message_id", "request_body", "request_headers", "request_method",
-                "request_query", "request_query_string", "response", "timeout", "verification_profile", "verified",
-            },
-        ),
-    }
-}  # fmt: skip
-"""Messages of which the client makes another value: its name, its comment, and the fields that it does not have."""
 _ADDED = {
     "WatchCallsRequest": (
         "// ReconnectTimeout is how long to try to reconnect after each lost connection. 0: the timeout of the\n"
@@ -89,10 +73,11 @@ class Values:
 
     def _views(self, name: str) -> Iterator[tuple[str, str, Message]]:
         message = self._contract.messages[name]
-        if name in _VIEWS:
-            for type_name, (comment, omitted) in _VIEWS[name].items():
-                fields = tuple(field for field in message.fields if field.name not in omitted)
-                yield type_name, f"// {comment}", replace(message, fields=fields)
+        if name == CALL:
+            fields = tuple(each for each in message.fields if each.name not in ("reason", "timeout", "verified"))
+            comment = CALL_COMMENTS["IncomingCall"].replace("IncomingCall", "Call")
+            yield "Call", f"// {comment}", replace(message, fields=fields)
+            yield "Notification", f"// {CALL_COMMENTS['Notification']}", replace(message, fields=self._contract.told)
         else:
             type_name = self._names.type(message)
             yield type_name, self._names.comment(message.comment, name, type_name), message

@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from generators.contract import CALL, Contract, Enum, Field, Message, described, first_sentence, snake, wrapped
+from generators.contract import (
+    CALL,
+    CALL_COMMENTS,
+    Contract,
+    Enum,
+    Field,
+    Message,
+    described,
+    first_sentence,
+    snake,
+    wrapped,
+)
 
 HEADER = "Generated from the contract: `python3 tasks.py generate`."
 _CHOICES = {"PromptChoice": ("value", "label")}
@@ -28,14 +39,6 @@ _PART_OF_THE_DEADLINE = (CALL, "timeout")
 """The field that is no attribute: it makes the deadline one by the clock of this machine."""
 _DERIVED = {"verified"}
 """Fields that are a property of the value."""
-_ONLY_OF_CALLS = {"client_address", "response", "verification_profile", "verified", "message_id", "callback_choice"}
-"""Fields of CALL, besides those of the request, that a notification does not have."""
-_SEVERAL = {
-    "Request": "An HTTP request to a case, as it arrived.",
-    "IncomingCall": "The call that a handler receives: the request, and the settings of its case.",
-    "Notification": "What a handler is told without a call: a reminder is due, or the case has expired.",
-}
-"""Values that share a message, so that its comment cannot describe each."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,9 @@ class Values:
         request = tuple(each for each in call.fields if self._is_in_call(each))
         inherited = frozenset(each.short_name for each in request)
         if message.name == CALL:
-            told = tuple(
-                each for each in fields if not each.name.startswith("request_") and each.name not in _ONLY_OF_CALLS
-            )
             yield ValueClass("Request", message, request)
             yield ValueClass("IncomingCall", message, fields, inherited, "Request")
-            yield ValueClass("Notification", message, told)
+            yield ValueClass("Notification", message, self.contract.told)
         elif message.name == "Call":
             yield ValueClass("Call", message, fields, inherited, "Request")
         else:
@@ -179,7 +179,8 @@ class Values:
         base = made.base or (f"{made.name}Behavior" if made.name in self._behaviors else "Value")
         yield f"\n@dataclass(frozen=True, slots=True{options})"
         yield f"class {made.name}({base}):"
-        yield from docstring(_SEVERAL.get(made.name) or self.text(made.message.comment, made.message.name), "    ")
+        comment = CALL_COMMENTS.get(made.name, made.message.comment)
+        yield from docstring(self.text(comment, made.name if made.name in CALL_COMMENTS else made.message.name), "    ")
         yield ""
         for each in made.fields:
             if each.short_name not in made.inherited and each.name not in _DERIVED:

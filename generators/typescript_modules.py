@@ -42,21 +42,7 @@ _OPTIONS = {"GenerateCallbackUrl": "GenerateOptions", "PauseActivity": "PauseOpt
 _OPTION_BASES = {"WatchCalls": ("WatchingOptions", "WATCHING")}
 """What other options than those of a request a method has, and their checks."""
 _CLASS_BASES = {"Call": "Request", "IncomingCall": "Request"}
-_USED = (
-    "concealing",
-    "errors",
-    "messages",
-    "option-checks",
-    "options",
-    "paging",
-    "pairs",
-    "request",
-    "response",
-    "rpc",
-)
-"""Modules that are written by hand, whose exports the generated ones use."""
 _EXPORT = re.compile(r"^export (?:abstract |async )?(?:class|const|function\*?|interface|type) (\w+)", re.MULTILINE)
-_DEADLINE_COMMENT = "deadline is the time at which the signal of the handler aborts, by the clock of this machine."
 
 
 class Modules:
@@ -100,7 +86,7 @@ class Modules:
         }
         modules = {name: "\n".join(each) for name, each in lines.items()}
         sources = {f"./{name}.js": source for name, source in modules.items()}
-        sources |= {f"../{name}.js": (by_hand / f"{name}.ts").read_text() for name in _USED}
+        sources |= {f"../{path.stem}.js": path.read_text() for path in sorted(by_hand.glob("*.ts"))}
         exports = {path: dict.fromkeys(_EXPORT.findall(source)) for path, source in sources.items()}
         return {name: "\n".join([*self._imports(f"./{name}.js", exports), source]) for name, source in modules.items()}
 
@@ -119,9 +105,9 @@ class Modules:
         """Return a comment of the contract with the names of TypeScript."""
         return described(comment, name, self._names, unset or "Undefined")
 
-    def _field_text(self, field: Field, message: Message) -> str:
-        comment = _DEADLINE_COMMENT if key_of(message, field) == DEADLINE else field.comment
-        return self._text(comment, field.name, field.unset) + (" Concealed in debug output." if field.is_secret else "")
+    def _field_text(self, field: Field) -> str:
+        concealed = " Concealed in debug output." if field.is_secret else ""
+        return self._text(field.comment, field.name, field.unset) + concealed
 
     def _enum_module(self) -> Iterator[str]:
         for enum in self._enums:
@@ -180,7 +166,7 @@ class Modules:
     def _interface(self, head: str, message: Message, fields: Iterable[Field]) -> Iterator[str]:
         yield f"export interface {head} {{"
         for field in fields:
-            yield from _doc(self._field_text(field, message))
+            yield from _doc(self._field_text(field))
             yield f"readonly {name_of(field)}: {self._fields.type(field)};"
         yield "}\n"
 
@@ -190,7 +176,7 @@ class Modules:
         yield from _doc(self._text(message.comment, message.name))
         yield f"export {head} extends {base or 'Concealing'} {{"
         for field in shown:
-            yield from _doc(self._field_text(field, message))
+            yield from _doc(self._field_text(field))
             yield f"readonly {name_of(field)}: {self._fields.type(field)};"
         given = f"{'RequestAttributes' if base else 'Given'}<{head.rpartition(' ')[2]}>"
         yield "\n/** @param attributes The attributes. Each has a default. */"
@@ -201,7 +187,7 @@ class Modules:
         yield "});}\n"
         for field in concealed:
             name = name_of(field)
-            yield from _doc(self._field_text(field, message))
+            yield from _doc(self._field_text(field))
             yield f'get {name}(): {self._fields.type(field)} {{ return secretOf(this, "{name}"); }}\n'
         yield "}\n"
 
@@ -233,7 +219,7 @@ class Modules:
                 yield from _doc(f"The options of `{_method_name(method)}`.")
                 yield f"export interface {_options_name(method)} extends {base} {{"
                 for field in options:
-                    yield from _doc(self._field_text(field, method.request))
+                    yield from _doc(self._field_text(field))
                     yield f"readonly {name_of(field)}?: {self._fields.type(field, is_option=True)} | undefined;"
                 yield "}\n"
 
@@ -283,7 +269,7 @@ class Modules:
     def _method_doc(self, method: Method) -> list[str]:
         paragraphs = [re.sub(r"^(\w+?)s\b", r"\1", self._text(method.summary, ""))]
         for field in method.request.required:
-            about = self._field_text(field, method.request).replace(" Required.", "")
+            about = self._field_text(field).replace(" Required.", "")
             paragraphs.append(f"@param {name_of(field)} {about}")
         raised = f"@throws CallbackError: With the reason {', '.join(method.reasons)}."
         return _doc(*paragraphs, *([raised] if method.reasons else []))

@@ -39,8 +39,8 @@ type Call struct {
 	Response *Response
 	// Labels are the labels of the case.
 	Labels map[string]string
-	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
-	// does not end by the clock: it ends when the server withdraws the call.
+	// Deadline is the time after which a decision is too late. In the message it is by the clock of the server: compare
+	// it with no other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline.
 	Deadline time.Time
 	// VerificationProfile is the profile that the request passed. Empty: the sender is not verified.
 	VerificationProfile string `json:"-" xml:"-"`
@@ -89,7 +89,7 @@ func (v Call) attributes() []slog.Attr {
 	)
 }
 
-// Notification is what a handler is told without a call: a reminder is due, or the case has expired.
+// Notification is what a handler is told without a call: a reminder is due, or the case expired.
 type Notification struct {
 	// CallID is the id of the call, new for each call. Use it as the key for work that must not be done twice.
 	CallID string
@@ -104,8 +104,8 @@ type Notification struct {
 	Attempt int64
 	// Labels are the labels of the case.
 	Labels map[string]string
-	// Deadline is the time after which a decision is too late, by the clock of this machine. The context of the handler
-	// does not end by the clock: it ends when the server withdraws the call.
+	// Deadline is the time after which a decision is too late. In the message it is by the clock of the server: compare
+	// it with no other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline.
 	Deadline time.Time
 	// Replayed says that an owner replayed the call.
 	Replayed bool

@@ -202,8 +202,8 @@ class IncomingCall(Request):
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The labels of the case."""
     deadline: datetime = _NO_DEADLINE
-    """The time after which a decision is too late, by the clock of the server: compare it with no other clock. It is
-    also the gRPC deadline."""
+    """The time after which a decision is too late. In the message it is by the clock of the server: compare it with no
+    other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline."""
     replayed: bool = False
     """Whether an owner replayed the call."""
     owner: str = ""
@@ -215,7 +215,7 @@ class IncomingCall(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification(Value):
-    """What a handler is told without a call: a reminder is due, or the case has expired."""
+    """What a handler is told without a call: a reminder is due, or the case expired."""
 
     call_id: str = ""
     """The id of the call, new for each call. Use it as the key for work that must not be done twice."""
@@ -231,8 +231,8 @@ class Notification(Value):
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The labels of the case."""
     deadline: datetime = _NO_DEADLINE
-    """The time after which a decision is too late, by the clock of the server: compare it with no other clock. It is
-    also the gRPC deadline."""
+    """The time after which a decision is too late. In the message it is by the clock of the server: compare it with no
+    other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline."""
     replayed: bool = False
     """Whether an owner replayed the call."""
     owner: str = ""

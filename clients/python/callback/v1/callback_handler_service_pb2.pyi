@@ -162,8 +162,8 @@ class HandleCallbackRequest(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """deadline is the time after which a decision is too late, by the clock of the server: compare it with no other clock.
-        It is also the gRPC deadline.
+        """deadline is the time after which a decision is too late. In the message it is by the clock of the server: compare it
+        with no other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline.
         """
 
     @_builtins.property

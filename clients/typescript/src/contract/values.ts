@@ -415,7 +415,10 @@ export class IncomingCall extends Request {
   readonly response: Response;
   /** The labels of the case. */
   readonly labels: Readonly<Record<string, string>>;
-  /** The time at which the signal of the handler aborts, by the clock of this machine. */
+  /**
+   * The time after which a decision is too late. In the message it is by the clock of the server: compare it with no
+   * other clock. In the value of a client it is by the clock of that machine. It is also the gRPC deadline.
+   */
   readonly deadline: Date;
   /** The profile that the request passed. Empty: the sender is not verified. */
   readonly verificationProfile: string;
