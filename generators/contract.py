@@ -273,7 +273,6 @@ class Contract:
         self.enums = {enum.name: enum for file in self.files for enum in self._enums(file)}
         self.messages = {message.name: message for file in self.files for message in self._messages(file)}
         self.services = {service.name: service for file in self.files for service in self._services(file)}
-
         self.client_files = [each.name for each in self.files if each.module not in {*INTERNAL, "error_reason"}]
         """The names of the files whose messages clients use."""
         self.methods = [each for name in CLIENT_SERVICES for each in self.services[name].methods]
@@ -324,18 +323,14 @@ class Contract:
 
     def reachable(self, *names: str) -> list[str]:
         """Return the names of these messages, and of the messages and enums that they use, each once."""
-        found: list[str] = []
-        waiting = list(names)
+        found = dict.fromkeys(names)
+        waiting = [*found]
         while waiting:
-            name = waiting.pop(0)
-            if name in found:
-                continue
-            if name in self.messages:
-                found.append(name)
-                waiting += [each.type for each in self.messages[name].fields]
-            elif name in self.enums:
-                found.append(name)
-        return found
+            fields = self.messages[name].fields if (name := waiting.pop(0)) in self.messages else ()
+            new = [each.type for each in fields if each.type not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return [each for each in found if each in self.messages or each in self.enums]
 
     def _enums(self, file: ContractFile) -> Iterator[Enum]:
         for place, enum in enumerate(file.descriptor.enum_type):
@@ -423,7 +418,6 @@ class _Options:
 
 _PREFIX = re.compile("^(callback|request|response)_")
 """The prefixes that names in clients leave out."""
-_IS = re.compile(r"(is|are) (?=\w)")
 
 
 def statement(comment: str, name: str) -> str:
@@ -434,7 +428,7 @@ def statement(comment: str, name: str) -> str:
     rest = comment.removeprefix(name).removeprefix(":").lstrip()
     rest = re.sub(r"^says (that|whether) ", "whether ", rest)
     rest = re.sub(r"^says (?=(why|who|how|which|what)\b)", "", rest)
-    rest = _IS.sub("", rest, count=1) if _IS.match(rest) else rest
+    rest = re.sub(r"^(is|are) (?=\w)", "", rest)
     return rest[:1].upper() + rest[1:]
 
 

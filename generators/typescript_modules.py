@@ -143,14 +143,14 @@ class Modules:
         for message in self._values:
             if not is_class(message):
                 yield from _doc(self._text(message.comment, message.name))
-                yield from self._interface(message.value_name, message, message.fields)
+                yield from self._interface(message.value_name, message.fields)
             elif message.value_name != "Response":
                 yield from self._class(message, f"class {message.value_name}", _CLASS_BASES.get(message.value_name))
         for method in self._contract.methods:
             if more := method.page_fields:
                 item = self._fields.item_type(method.response.fields[0])
                 yield from _doc(f"One page of `{_method_name(method)}`.")
-                yield from self._interface(f"{_page_name(method)} extends Page<{item}>", method.response, more)
+                yield from self._interface(f"{_page_name(method)} extends Page<{item}>", more)
 
     def _response(self) -> Iterator[str]:
         """Yield what `Response`, which is written by hand, has of the contract."""
@@ -163,7 +163,7 @@ class Modules:
         yield self._checks("export const RESPONSE", message.fields)
         yield from self._class(message, "abstract class ResponseFields")
 
-    def _interface(self, head: str, message: Message, fields: Iterable[Field]) -> Iterator[str]:
+    def _interface(self, head: str, fields: Iterable[Field]) -> Iterator[str]:
         yield f"export interface {head} {{"
         for field in fields:
             yield from _doc(self._field_text(field))
