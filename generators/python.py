@@ -79,7 +79,7 @@ def _errors(values: Values) -> str:
     lines = [
         f'"""The exceptions for one reason of a refusal. {HEADER}"""\n',
         "from collections.abc import Mapping\n",
-        "from callback._enums import CallStatus, CloseReason",
+        f"from callback._enums import {', '.join(each.name for each in values.enums)}",
         "from callback._errors import CallbackError",
         "from callback._reasons import ErrorReason\n",
         f"__all__ = [{', '.join(map(repr, sorted(own)))}]\n",
@@ -88,10 +88,10 @@ def _errors(values: Values) -> str:
         lines += [f"\nclass {name}(CallbackError):", *docstring(refusal(reason, values.names), "    ")]
         for fact in reason.facts:
             kind = FACT_TYPES.get(fact, "str")
-            made = {"str": f'self.facts.get("{fact}", "")', "int": f'self._count("{fact}")'}.get(kind)
-            lines += ["\n    @property", f"    def {fact}(self) -> {kind}{' | None' * (kind == 'int')}:"]
+            made = {"str": f'self.facts.get("{fact}", "")', "int": f'self._count("{fact}")'}
+            lines += ["\n    @property", f"    def {fact}(self) -> {'int | None' if kind == 'int' else kind}:"]
             lines += [f'        """The fact `{fact}`."""']
-            lines += [f'        return {made or f"""self._word({kind}, "{fact}")"""}']
+            lines.append(f"        return {made.get(kind) or f'self._word({kind}, {fact!r})'}")
         lines.append("")
     table = [f"    ErrorReason.{reason.word}: {name}," for name, reason in own.items()]
     lines += ["\nBY_REASON: Mapping[str, type[CallbackError]] = {", *table, "}", '"""The class for each reason."""']
