@@ -261,7 +261,7 @@ message GetOwnerStatisticsResponse {
         Edit(
             "clients/cli/callback_cli/activities.py",
             "    show=TextView.statistics,\n)\n",
-            'owner = read_command("owner", "GetOwnerStatistics", "Show what an owner has.", "callback owner --owner me")\n',
+            'owner = read_command("owner", "GetOwnerStatistics", "Show what it has.", "callback owner --owner me")\n',
         ),
         Edit(
             "clients/cli/callback_cli/main.py",
