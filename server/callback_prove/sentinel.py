@@ -12,17 +12,15 @@ import random
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import redis
 
-from callback_process.addresses import Address
 from callback_prove.errors import ProveError
 from callback_prove.failover import LONGEST_S, REPLICATION, follow
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Ports, Process, Store, System, execute, find_store
+from callback_prove.system import START_S, Launcher, Process, Store, System, execute
 from callback_prove.tunnel import Tunnel
 from callback_prove.wait import wait_until
 
@@ -39,14 +37,10 @@ FAULTS: Final = ("kill", "suspend")
 class Sentinel(Process):
     """A Sentinel that watches a primary."""
 
-    def __init__(self, name: str, address: Address, primary: Store, directory: Path) -> None:
-        """Create a Sentinel.
-
-        Raises:
-            ProveError: This machine has no Valkey or Redis.
-        """
-        self.address = address
-        data = directory / name
+    def __init__(self, launcher: Launcher, name: str, primary: Store) -> None:
+        """Create a Sentinel of a primary."""
+        self.address = launcher.take()
+        data = launcher.directory / name
         data.mkdir()
         file = data / "sentinel.conf"
         file.write_text(
@@ -56,10 +50,10 @@ class Sentinel(Process):
             encoding="utf-8",
         )
         command = [
-            find_store(), str(file), "--sentinel", "--bind", address.host, "--port", str(address.port),
+            launcher.store, str(file), "--sentinel", "--bind", self.address.host, "--port", str(self.address.port),
             "--dir", str(data),
         ]  # fmt: skip
-        super().__init__("sentinel", name, command, directory, is_ready=self._is_ready_to_watch)
+        super().__init__(launcher, "sentinel", name, command, self._is_ready_to_watch)
 
     async def _is_ready_to_watch(self) -> bool:
         try:
@@ -86,31 +80,18 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
-    with Ports() as ports:
-        primary, replica = (
-            Store(f"store-{n}", ports.take(), settings.directory, durability=settings.durability, settings=REPLICATION)
-            for n in (1, 2)
-        )
-        sentinels = [
-            Sentinel(f"sentinel-{n}", ports.take(), primary, settings.directory) for n in range(1, SENTINELS + 1)
-        ]
+    with Launcher(settings.directory, settings.durability) as launcher:
+        primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
+        sentinels = [Sentinel(launcher, f"sentinel-{n}", primary) for n in range(1, SENTINELS + 1)]
         async with contextlib.AsyncExitStack() as stack:
             address = await stack.enter_async_context(Tunnel(str(primary.address)))
-            for store in (primary, replica):
-                await stack.enter_async_context(running(store))
+            await stack.enter_async_context(running(primary, replica))
             await follow(replica, str(primary.address))
-            for sentinel in sentinels:
-                await stack.enter_async_context(running(sentinel))
+            await stack.enter_async_context(running(*sentinels))
             await settled(sentinels, primary, replica)
             hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
-            system = System(
-                settings.directory,
-                ports,
-                f"redis+sentinel://{hosts}/{SERVICE}",
-                f"redis://{address.address}",
-                size=settings.size,
-                durability=settings.durability,
-            )
+            urls = f"redis+sentinel://{hosts}/{SERVICE}", f"redis://{address.address}"
+            system = System(launcher, *urls, size=settings.size)
             workload = await stack.enter_async_context(under_load(system, history, settings))
             plan = list[str]()
             for cycle in range(settings.cycles):
