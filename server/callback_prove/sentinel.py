@@ -16,11 +16,12 @@ from typing import Final
 
 import redis
 
+from callback_process.addresses import Address
 from callback_prove.errors import ProveError
 from callback_prove.failover import LONGEST_S, REPLICATION, follow
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Launcher, Process, Store, System, execute
+from callback_prove.system import START_S, CommandProcess, Launcher, Store, System
 from callback_prove.tunnel import Tunnel
 from callback_prove.wait import wait_until
 
@@ -34,42 +35,61 @@ seconds."""
 FAULTS: Final = ("kill", "suspend")
 
 
-class Sentinel(Process):
+class Sentinel(CommandProcess):
     """A Sentinel that watches a primary."""
 
-    def __init__(self, launcher: Launcher, name: str, primary: Store) -> None:
-        """Create a Sentinel of a primary."""
-        self.address = launcher.take()
+    def __init__(
+        self,
+        launcher: Launcher,
+        name: str,
+        primary: Address,
+        *settings: str,
+        address: Address | None = None,
+        down_after_ms: int = DOWN_AFTER_MS,
+        lines: Sequence[str] = (),
+    ) -> None:
+        """Create a Sentinel.
+
+        Args:
+            launcher: Gives its directory and address.
+            name: Name of the process.
+            primary: Address of the primary.
+            settings: More settings, as arguments of the program.
+            address: Address to listen on. None: a free one.
+            down_after_ms: Time without an answer after which the primary counts as down, in milliseconds.
+            lines: More lines of its configuration.
+        """
+        self.address = address or launcher.take()
         data = launcher.directory / name
         data.mkdir()
         file = data / "sentinel.conf"
-        file.write_text(
-            f"sentinel monitor {SERVICE} {primary.address.host} {primary.address.port} {SENTINELS // 2 + 1}\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n",
-            encoding="utf-8",
-        )
+        monitored = [
+            f"sentinel monitor {SERVICE} {primary.host} {primary.port} {SENTINELS // 2 + 1}",
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
+            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}",
+        ]
+        file.write_text("\n".join([*monitored, *lines, ""]), encoding="utf-8")
         command = [
             launcher.store, str(file), "--sentinel", "--bind", self.address.host, "--port", str(self.address.port),
-            "--dir", str(data),
+            "--dir", str(data), *settings,
         ]  # fmt: skip
         super().__init__(launcher, "sentinel", name, command, self._is_ready_to_watch)
 
     async def _is_ready_to_watch(self) -> bool:
         try:
-            await execute(self.address, "SENTINEL", "DEBUG", "PUBLISH-PERIOD", PUBLISH_PERIOD_MS)
+            await self.execute("SENTINEL", "DEBUG", "PUBLISH-PERIOD", PUBLISH_PERIOD_MS)
         except redis.RedisError:  # it does not listen yet
             return False
         return True
 
     async def primary(self) -> str:
         """Return the address of the primary that it names, `HOST:PORT`."""
-        return ":".join(await execute(self.address, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE))
+        return ":".join(await self.execute("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE))
 
     async def knows_all(self) -> bool:
         """Return whether it knows the replica and the other Sentinels."""
-        replicas = await execute(self.address, "SENTINEL", "REPLICAS", SERVICE)
-        others = await execute(self.address, "SENTINEL", "SENTINELS", SERVICE)
+        replicas = await self.execute("SENTINEL", "REPLICAS", SERVICE)
+        others = await self.execute("SENTINEL", "SENTINELS", SERVICE)
         return len(replicas) == 1 and len(others) == SENTINELS - 1
 
 
@@ -82,7 +102,7 @@ async def prove(settings: Settings, history: History) -> None:
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
     with Launcher(settings.directory, settings.durability) as launcher:
         primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
-        sentinels = [Sentinel(launcher, f"sentinel-{n}", primary) for n in range(1, SENTINELS + 1)]
+        sentinels = [Sentinel(launcher, f"sentinel-{n}", primary.address) for n in range(1, SENTINELS + 1)]
         async with contextlib.AsyncExitStack() as stack:
             address = await stack.enter_async_context(Tunnel(str(primary.address)))
             await stack.enter_async_context(running(primary, replica))

@@ -191,7 +191,33 @@ class Handler(Process):
             yield from runs(diary, ended)
 
 
-class Store(Process):
+class CommandProcess(Process):
+    """A process that executes the commands of Redis: a store, or a Sentinel."""
+
+    address: Address
+    """Address that it listens on."""
+    connection: Mapping[str, Any] = {}
+    """More options of a client, such as its password."""
+
+    async def pong(self) -> bool:
+        """Return whether it executes commands."""
+        try:
+            return bool(await self.execute("PING"))
+        except redis.RedisError:  # it does not listen yet, or loads its data
+            return False
+
+    async def execute(self, *words: str | int) -> Any:
+        """Execute one command, and return its reply.
+
+        Raises:
+            redis.RedisError: It is unreachable, or replied with an error.
+        """
+        host, port = self.address
+        async with redis.asyncio.Redis(host=host, port=port, decode_responses=True, **self.connection) as client:
+            return await client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis has no type for it
+
+
+class Store(CommandProcess):
     """A store on a TCP port, with its data in a directory of its own."""
 
     def __init__(
@@ -223,31 +249,7 @@ class Store(Process):
             "--dir", str(self.data), "--save", "", "--appendonly", "yes", "--appendfsync", fsync,
             "--maxmemory-policy", "noeviction", *settings,
         ]  # fmt: skip
-        super().__init__(launcher, "store", name, command, self._pong, environment)
-
-    async def _pong(self) -> bool:
-        try:
-            return bool(await self.execute("PING"))
-        except redis.RedisError:  # it does not listen yet, or loads its data
-            return False
-
-    async def execute(self, *words: str | int) -> Any:
-        """Execute one command, and return its reply.
-
-        Raises:
-            redis.RedisError: It is unreachable, or replied with an error.
-        """
-        return await execute(self.address, *words)
-
-
-async def execute(address: Address, *words: str | int) -> Any:
-    """Execute one command at a store or a Sentinel, and return its reply.
-
-    Raises:
-        redis.RedisError: It is unreachable, or replied with an error.
-    """
-    async with redis.asyncio.Redis(host=address.host, port=address.port, decode_responses=True) as client:
-        return await client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis has no type for it
+        super().__init__(launcher, "store", name, command, self.pong, environment)
 
 
 @dataclass(frozen=True)
