@@ -9,7 +9,6 @@ in both ways, give them back and leave.
 import asyncio
 import contextlib
 import random
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
@@ -19,6 +18,7 @@ import redis
 from callback_process.addresses import Address
 from callback_prove.errors import ProveError
 from callback_prove.failover import REPLICATION
+from callback_prove.faults import pause
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
 from callback_prove.system import START_S, Launcher, Store, System
@@ -183,9 +183,7 @@ async def kill(cluster: Cluster, choices: random.Random) -> Store:
 async def suspend(cluster: Cluster, choices: random.Random) -> Store:
     """Suspend a primary for longer than the node timeout."""
     node = choices.choice(await cluster.of_role("master"))
-    node.signal(signal.SIGSTOP)
-    await asyncio.sleep(SUSPENDED_S)
-    node.signal(signal.SIGCONT)
+    await pause(node, SUSPENDED_S)
     return node
 
 
