@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 import redis.asyncio
@@ -89,16 +90,11 @@ class Process(Child):
         name: str,
         command: Sequence[str],
         is_healthy: Callable[[], Awaitable[bool]],
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Create a process of a kind, such as `server`. Its name is that in the history, and that of its log."""
         super().__init__(
-            name=name,
-            command=command,
-            is_healthy=is_healthy,
-            start_s=START_S,
-            stop_s=STOP_S,
-            environment=environment or {},
+            name=name, command=command, is_healthy=is_healthy, start_s=START_S, stop_s=STOP_S, environment=environment
         )
         self.kind = kind
         self.log = launcher.directory / f"{name}.log"
@@ -227,7 +223,7 @@ class Store(CommandProcess):
         *settings: str,
         address: Address | None = None,
         wrapper: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Create a store.
 

@@ -46,11 +46,7 @@ class Child:
         return self.process is not None and self.process.returncode is None
 
     async def spawn(
-        self,
-        *arguments: str,
-        output: int,
-        environment: Mapping[str, str] = os.environ,
-        inherit: Sequence[int] = (),
+        self, *arguments: str, output: int, environment: Mapping[str, str] = os.environ, inherit: Sequence[int] = ()
     ) -> asyncio.subprocess.Process:
         """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
