@@ -306,7 +306,9 @@ def test_a_signed_body_without_a_valid_id_passes_without_an_id(body, tmp_path):
 def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_path):
     digest = by_openssl("one", BODY, algorithm)
     signature = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-    profile = profile_of(tmp_path, "one", kind="hmac", signature="header:x-sign", algorithm=algorithm, encoding=encoding)
+    profile = profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-sign", algorithm=algorithm, encoding=encoding
+    )
     sent = request(("X-Sign", signature), body=BODY.encode())
     assert profile.verify(sent, URL) == VerifiedMessage()
     refused(profile, with_header(sent, "X-Sign", signature[:-1]))
@@ -339,7 +341,9 @@ FORM_CASE = "https://box.example/cbq/RelayState?RelayState=3fae4a0e-6c0f-4d0a-9f
 @pytest.mark.parametrize(("url", "body"), [(CASE, "?amount=5&to=me"), (FORM_CASE, "&amount=5&to=me")])
 def test_a_signed_body_never_passes_as_a_part_of_the_url(tmp_path, url, body):
     """Check the scheme of Square: https://developer.squareup.com/docs/webhooks/step3validate."""
-    profile = profile_of(tmp_path, "one", kind="hmac", signature="header:x-sign", encoding="base64", signed="{url}{body}")
+    profile = profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-sign", encoding="base64", signed="{url}{body}"
+    )
     sent = request(("x-sign", base64.b64encode(by_openssl("one", url + body)).decode()), body=body.encode())
     profile.verify(sent, url)
     for end in range(1, len(body) + 1):

@@ -12,7 +12,7 @@
 ---@param case_id string
 ---@param call_id string
 ---@param status string
----@param fencing_token string of the attempt; 1 if the caller still waited when it started
+---@param fencing_token string token of the attempt; 1 if the caller still waited when it started
 ---@param repeat_bytes_per_case number
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 ---@param code string of the answer, '' = a repeat gets none without the whole answer
@@ -29,8 +29,8 @@
 ---@param close? boolean
 ---@param keep_open? boolean
 ---@param no_repeat? boolean whether the answer must not be given twice
----@param whole_response? string
----@param whole_body? string the whole answer, '' = that is what is recorded
+---@param whole_response? string the whole answer, '' = that is what is recorded
+---@param whole_body? string its body
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,

@@ -12,8 +12,8 @@
 ---@param detail string
 ---@param response string '' = none
 ---@param response_body string
----@param request string
----@param request_body string what is kept of them after the delivery, '' = as they are
+---@param request string what is kept of it after the delivery, '' = as it is
+---@param request_body string the same of its body
 ---@param wait_ms number until the next attempt
 ---@param close boolean whether a DELIVERED closes the case
 ---@param was_asked boolean whether the handler was asked

@@ -6,8 +6,8 @@
 -- ARGV:
 ---@param filter string WAITING or DEAD
 ---@param owner string
----@param before_start string '' = all
----@param before_call_id string the position: only older calls
+---@param before_start string start of the call at the position: only older calls, '' = all
+---@param before_call_id string id of that call
 ---@param limit number
 ---@param max_scanned number calls to look at
 ---@param activities string[] only calls of these; none = all

@@ -6,8 +6,8 @@
 -- ARGV:
 ---@param case_id string
 ---@param call_id string
----@param request string
----@param request_body string the request as it came, '' = it is stored so
+---@param request string the request as it came, '' = it is stored so
+---@param request_body string its body
 ---@param accepts boolean whether the fallback accepts the request, and a handler decides
 -- Returns: the number of the newest event, then OK (the call was marked while it ran); STALE (it has ended, or its
 --          lease has).

@@ -10,7 +10,7 @@
 -- ARGV:
 ---@param epoch_id string random
 ---@param known_number number of the newest epoch that the sender knows, 0 = none
----@param known_id string
+---@param known_id string its id
 ---@param known_replication_id string of its primary
 ---@param counted_number number of the epoch whose steps the sender has counted
 ---@param replicas number how many must be attached where an epoch begins

@@ -3,8 +3,8 @@
 --
 -- KEYS: statistics
 -- ARGV:
----@param first number
----@param last number minutes since the epoch
+---@param first number in minutes since the epoch
+---@param last number in minutes since the epoch
 -- Returns: the minute, and the counts of one replica (packed), in turn.
 -- @arguments
 

@@ -17,8 +17,8 @@
 ---@param status string SUCCEEDED or REJECTED
 ---@param response string
 ---@param response_body string
----@param whole_response string
----@param whole_body string the whole answer, '' = that is what is recorded
+---@param whole_response string the whole answer, '' = that is what is recorded
+---@param whole_body string its body
 ---@param erased_response string what is left of the answer once it is erased
 ---@param code string of the answer, '' = a repeat gets none without the whole answer
 ---@param version string of the response of the case that the answer was merged with, '' = it does not depend on one
