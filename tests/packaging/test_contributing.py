@@ -124,8 +124,8 @@ RECIPES = {
         ),
         Edit(
             "server/callback_server/store/lua/finish_call.lua",
-            "wait_ms (until the next attempt, '' = there is none), failure, detail",
-            ", answer_digits",
+            "---@param detail? string\n",
+            "---@param answer_digits? string of the code of the answer\n",
         ),
         Edit(
             "server/callback_server/store/lua/finish_call.lua",
@@ -134,13 +134,8 @@ RECIPES = {
         ),
         Edit(
             "server/callback_server/store/transitions/finish_call.py",
-            '"audit", "wait_ms", "failure", "detail"',
-            ', "answer_digits"',
-        ),
-        Edit(
-            "server/callback_server/store/transitions/finish_call.py",
-            "            answered_by=answered_by,\n",
-            '            answer_digits=str(len(str(code or ""))),\n',
+            "        answered_by=answered_by,\n",
+            '        answer_digits=str(len(str(code or ""))),\n',
         ),
     ],
     "An error reason": [
@@ -185,19 +180,14 @@ class ActivityRetiredError(CallbackError):
         ),
         Edit(
             "server/callback_server/store/lua/list_cases.lua",
-            "-- ARGV: owner, status ('' = all), last_call (status of the newest call, '' = all)",
-            ", profile ('' = all)",
+            "---@param last_call string status of the newest call, '' = all\n",
+            "---@param profile string '' = all\n",
         ),
         Edit(
             "server/callback_server/store/lua/list_cases.lua",
             "local function fits(case_id)\n",
             "  local its_profile = redis.call('HGET', case_key(case_id), 'profile')\n"
             "  if profile ~= '' and its_profile ~= profile then return false end\n",
-        ),
-        Edit(
-            "server/callback_server/store/queries/list_cases.py",
-            '"owner", "status", "last_call"',
-            ', "profile"',
         ),
         Edit(
             "server/callback_server/store/queries/list_cases.py",
