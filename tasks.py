@@ -169,6 +169,19 @@ def bench(*arguments: str) -> None:
     run("python", known[name], *rest)
 
 
+def script(*arguments: str) -> None:
+    """Print a Lua script as the store gets it: `script NAME`; without a name, list the scripts."""
+    enter("dev")
+    from callback_server.store.scripts import Script
+
+    known = sorted(path.stem for path in (ROOT / "server" / "callback_server" / "store" / "lua").glob("*.lua"))
+    name = " ".join(arguments)
+    if name not in known:
+        print(*known, sep="\n")
+        sys.exit(f"no such script: {name}" if name else 0)
+    print(Script(name).source)
+
+
 def lint() -> None:
     """Check style: ruff for Python, codespell for spelling, buf for the contract, also against its last release."""
     enter("dev")
@@ -257,7 +270,24 @@ def docs(*arguments: str) -> None:
 
 TASKS: dict[str, Callable[..., None]] = {
     task.__name__: task
-    for task in (up, quick, test, soak, guides, matrix, stubs, bench, lint, types, generate, lock, build, sbom, docs)
+    for task in (
+        up,
+        quick,
+        test,
+        soak,
+        guides,
+        matrix,
+        stubs,
+        bench,
+        script,
+        lint,
+        types,
+        generate,
+        lock,
+        build,
+        sbom,
+        docs,
+    )
 }
 
 

@@ -9,10 +9,8 @@ in both ways, give them back and leave.
 import asyncio
 import contextlib
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import redis
@@ -20,13 +18,16 @@ import redis
 from callback_process.addresses import Address
 from callback_prove.errors import ProveError
 from callback_prove.failover import REPLICATION
+from callback_prove.faults import pause
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Ports, Store, System
+from callback_prove.system import START_S, Launcher, Store, System
 from callback_prove.wait import wait_until
 
 PRIMARIES: Final = 3
 SLOTS: Final = 16384
+EVENLY: Final = [range(n * SLOTS // PRIMARIES, (n + 1) * SLOTS // PRIMARIES) for n in range(PRIMARIES)]
+"""The slots of each primary."""
 NODE_TIMEOUT_S: Final = 2.0
 """Time without an answer after which the other nodes hold an election, in seconds."""
 SUSPENDED_S: Final = 3 * NODE_TIMEOUT_S
@@ -45,47 +46,47 @@ class Node(Store):
 
     def __init__(
         self,
+        launcher: Launcher,
         name: str,
-        address: Address,
-        bus: Address,
-        directory: Path,
         *,
-        durability: str,
+        address: Address | None = None,
+        bus: Address | None = None,
         wrapper: Sequence[str] = (),
     ) -> None:
         """Create a node that belongs to no cluster yet. `bus` is its address for the other nodes."""
-        self.bus = bus
+        self.bus = bus or launcher.take()
         settings = [
-            "--cluster-enabled", "yes", "--cluster-port", str(bus.port), "--protected-mode", "no",
+            "--cluster-enabled", "yes", "--cluster-port", str(self.bus.port), "--protected-mode", "no",
             "--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000)), *REPLICATION,
             "--cluster-allow-replica-migration", "no",  # otherwise a primary without slots becomes one more replica
         ]  # fmt: skip
-        super().__init__(name, address, directory, durability=durability, settings=settings, wrapper=wrapper)
+        super().__init__(launcher, name, *settings, address=address, wrapper=wrapper)
 
 
 class Cluster:
-    """Stores that form a cluster: first the primaries, then their replicas."""
+    """Stores that form a cluster: first the primaries, then a replica of each or none at all."""
 
     def __init__(self, nodes: Sequence[Node], *, spares: Sequence[Node] = ()) -> None:
         """Create a cluster of running, empty stores. The spares do not belong to it yet."""
         self.nodes = [*nodes]
         self.spares = spares
+        self._has_replicas = True
         self.url = f"redis+cluster://{','.join(str(node.address) for node in nodes)}"
 
-    async def form(self) -> None:
-        """Distribute the slots over the first three nodes, and make the others their replicas.
+    async def form(self, slots: Sequence[Iterable[int]] = EVENLY) -> None:
+        """Give each primary its slots, and make the other nodes their replicas.
 
         Raises:
             ProveError: The cluster does not form in time.
         """
-        primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+        primaries, replicas = self.nodes[: len(slots)], self.nodes[len(slots) :]
+        self._has_replicas = bool(replicas)
         for n, node in enumerate(self.nodes):
             await node.execute("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
-        for n, node in enumerate(primaries):
-            start, end = n * SLOTS // PRIMARIES, (n + 1) * SLOTS // PRIMARIES
-            await node.execute("CLUSTER", "ADDSLOTSRANGE", start, end - 1)
+        for node, owned in zip(primaries, slots, strict=True):
+            await node.execute("CLUSTER", "ADDSLOTS", *owned)
         await self._meet(self.nodes[1:])
-        for primary, replica in zip(primaries, replicas, strict=True):
+        for primary, replica in zip(primaries, replicas, strict=False):
             await self._retry(replica, "CLUSTER", "REPLICATE", await id_of(primary))
         await self.wait_until_whole()
 
@@ -155,9 +156,9 @@ class Cluster:
             return False
         replicas = [role for role in roles if role[0] == "slave"]
         return (
-            2 * len(replicas) == len(self.nodes)
+            (1 + self._has_replicas) * (len(roles) - len(replicas)) == len(roles)
             and all(role[3] == "connected" for role in replicas)
-            and all(len(role[2]) == 1 for role in roles if role[0] == "master")
+            and all(len(role[2]) == self._has_replicas for role in roles if role[0] == "master")
         )
 
     async def of_role(self, role: str) -> list[Store]:
@@ -182,9 +183,7 @@ async def kill(cluster: Cluster, choices: random.Random) -> Store:
 async def suspend(cluster: Cluster, choices: random.Random) -> Store:
     """Suspend a primary for longer than the node timeout."""
     node = choices.choice(await cluster.of_role("master"))
-    node.signal(signal.SIGSTOP)
-    await asyncio.sleep(SUSPENDED_S)
-    node.signal(signal.SIGCONT)
+    await pause(node, SUSPENDED_S)
     return node
 
 
@@ -214,18 +213,18 @@ async def move_by_keys(cluster: Cluster, choices: random.Random) -> Store:
 async def move_whole(cluster: Cluster, choices: random.Random) -> Store:
     """Move a slot with data to another primary in the way of Valkey 9."""
     source, target = choices.sample(await cluster.of_role("master"), 2)
-    return await _move(_move_whole, source, target)
+    return await _move(move_slot, source, target)
 
 
 async def add_and_remove(cluster: Cluster, choices: random.Random) -> Store:
     """Let a primary and its replica join, move slots to it in both ways and back, and let them leave."""
     (source,) = choices.sample(await cluster.of_role("master"), 1)
     new = await cluster.add_spares()
-    for move in (_move_by_keys, _move_whole):
+    for move in (_move_by_keys, move_slot):
         await _move(move, source, new)
     await asyncio.sleep(SERVED_S)  # it serves them under load
     while await new.execute("DBSIZE"):
-        for move in (_move_by_keys, _move_whole):
+        for move in (_move_by_keys, move_slot):
             await _move(move, new, source)
     await cluster.remove_spares()
     return new
@@ -244,16 +243,32 @@ async def _move(move: Move, source: Store, target: Store) -> Store:
 
 
 async def _move_by_keys(source: Store, target: Store, slot: int) -> None:
+    await begin_to_move(source, target, slot)
+    while keys := await source.execute("CLUSTER", "GETKEYSINSLOT", slot, KEYS):
+        await move_keys(source, target, keys)
+    await give_slot(source, target, slot)
+
+
+async def begin_to_move(source: Store, target: Store, slot: int) -> None:
+    """Begin to move a slot in the classic way."""
     source_id, target_id = await id_of(source), await id_of(target)
     await target.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
     await source.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-    while keys := await source.execute("CLUSTER", "GETKEYSINSLOT", slot, KEYS):
-        await source.execute("MIGRATE", target.address.host, target.address.port, "", 0, MIGRATE_MS, "KEYS", *keys)
+
+
+async def move_keys(source: Store, target: Store, keys: Iterable[str]) -> None:
+    """Move these keys of a slot."""
+    await source.execute("MIGRATE", target.address.host, target.address.port, "", 0, MIGRATE_MS, "KEYS", *keys)
+
+
+async def give_slot(source: Store, target: Store, slot: int) -> None:
+    """Complete the move of a slot in the classic way."""
     for node in (target, source):
-        await node.execute("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        await node.execute("CLUSTER", "SETSLOT", slot, "NODE", await id_of(target))
 
 
-async def _move_whole(source: Store, target: Store, slot: int) -> None:
+async def move_slot(source: Store, target: Store, slot: int) -> None:
+    """Move a slot in the way of Valkey 9."""
     await source.execute("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", await id_of(target))
 
     async def is_over() -> bool:
@@ -269,16 +284,14 @@ FAULTS: Final[Sequence[Fault]] = (kill, suspend, take_over, move_by_keys, move_w
 
 
 @contextlib.asynccontextmanager
-async def running_cluster(cluster: Cluster) -> AsyncIterator[None]:
+async def running_cluster(cluster: Cluster, slots: Sequence[Iterable[int]] = EVENLY) -> AsyncIterator[None]:
     """Run the nodes and spares of a cluster in the body.
 
     Raises:
         ProveError: They do not start, or do not form a cluster.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        for node in (*cluster.nodes, *cluster.spares):
-            await stack.enter_async_context(running(node))
-        await cluster.form()
+    async with running(*cluster.nodes, *cluster.spares):
+        await cluster.form(slots)
         yield
 
 
@@ -288,17 +301,14 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Ports() as ports:
-        nodes = [
-            Node(f"node-{n}", ports.take(), ports.take(), settings.directory, durability=settings.durability)
-            for n in range(1, 2 * PRIMARIES + 3)
-        ]
+    with Launcher(settings.directory, settings.durability) as launcher:
+        nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 3)]
         cluster = Cluster(nodes[: 2 * PRIMARIES], spares=nodes[2 * PRIMARIES :])
-        await prove_with_faults(cluster, FAULTS, ports, settings, history)
+        await prove_with_faults(cluster, FAULTS, launcher, settings, history)
 
 
 async def prove_with_faults(
-    cluster: Cluster, faults: Sequence[Fault], ports: Ports, settings: Settings, history: History
+    cluster: Cluster, faults: Sequence[Fault], launcher: Launcher, settings: Settings, history: History
 ) -> None:
     """Run a proof with a cluster that does not run yet. Each fault comes equally often.
 
@@ -308,7 +318,7 @@ async def prove_with_faults(
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running_cluster(cluster))
-        system = System(settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability)
+        system = System(launcher, cluster.url, size=settings.size)
         workload = await stack.enter_async_context(under_load(system, history, settings))
         plan = list[Fault]()
         for cycle in range(settings.cycles):

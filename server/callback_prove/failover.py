@@ -14,7 +14,7 @@ from typing import Final
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Ports, Store, System
+from callback_prove.system import START_S, Launcher, Store, System
 from callback_prove.tunnel import Tunnel
 from callback_prove.wait import wait_until
 
@@ -35,32 +35,15 @@ async def prove(settings: Settings, history: History) -> None:
     def note(fault: str, store: Store) -> None:
         history.add(Injected(at=time.time(), fault=fault, process=store.name))
 
-    with Ports() as ports:
-        stores = [
-            Store(
-                f"store-{n}",
-                ports.take(),
-                settings.directory,
-                durability=settings.durability,
-                settings=REPLICATION,
-            )
-            for n in (1, 2, 3)
-        ]
+    with Launcher(settings.directory, settings.durability) as launcher:
+        stores = [Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2, 3)]
         async with contextlib.AsyncExitStack() as stack:
             links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
             address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
-            for store in stores:
-                await stack.enter_async_context(running(store))
-
+            await stack.enter_async_context(running(*stores))
             primary, replica, spare = stores
             await follow(replica, links[primary].address)
-            system = System(
-                settings.directory,
-                ports,
-                f"redis://{address.address}",
-                size=settings.size,
-                durability=settings.durability,
-            )
+            system = System(launcher, f"redis://{address.address}", size=settings.size)
             workload = await stack.enter_async_context(under_load(system, history, settings))
             for cycle in range(settings.cycles):
                 await wait_for_successes(workload, settings.min_successes)

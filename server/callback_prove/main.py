@@ -17,6 +17,7 @@ from callback_prove.history import History
 from callback_prove.proof import OwnSystem, Settings, say
 from callback_prove.report import report
 from callback_prove.system import MAX_ATTEMPTS
+from callback_up.errors import UpError
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def run(
     try:
         # Not with uvloop: there, anyio raises an AttributeError on a connection that is lost as soon as it is made.
         history, violations = asyncio.run(prove(name, settings))
-    except ProveError as error:
+    except (ProveError, UpError) as error:
         return _fail(f"{error}\nthe history so far: {home / HISTORY}")
     except Exception as error:  # such as a store that refuses a command; no promise is known to be broken
         traceback.print_exc()

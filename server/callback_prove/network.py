@@ -18,7 +18,7 @@ from callback_prove.cluster import PRIMARIES, SUSPENDED_S, Cluster, Node, prove_
 from callback_prove.errors import ProveError
 from callback_prove.history import History
 from callback_prove.proof import Settings
-from callback_prove.system import Ports, Store
+from callback_prove.system import Launcher, Store
 
 NETWORK: Final = "198.18.{}.{}"
 """Addresses of the hosts: a network for tests (RFC 2544)."""
@@ -105,14 +105,13 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Hosts(2 * PRIMARIES) as hosts, Ports() as ports:
+    with Hosts(2 * PRIMARIES) as hosts, Launcher(settings.directory, settings.durability) as launcher:
         nodes = [
             Node(
+                launcher,
                 f"node-{n}",
-                Address(address, PORT),
-                Address(address, BUS_PORT),
-                settings.directory,
-                durability=settings.durability,
+                address=Address(address, PORT),
+                bus=Address(address, BUS_PORT),
                 wrapper=hosts.wrapper(address),
             )
             for n, address in enumerate(hosts.addresses, 1)
@@ -139,4 +138,4 @@ async def prove(settings: Settings, history: History) -> None:
             return node
 
         faults = (cut_off_primary, cut_off_replica, unplug)
-        await prove_with_faults(Cluster(nodes), faults, ports, settings, history)
+        await prove_with_faults(Cluster(nodes), faults, launcher, settings, history)

@@ -15,7 +15,7 @@ from typing import Final
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import Ports, Store, System
+from callback_prove.system import Launcher, Store, System
 from callback_prove.wait import wait_until
 
 BEHIND_BYTES: Final = 4096
@@ -32,9 +32,9 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     library = compile_library(settings.directory)
-    with Ports() as ports:
-        store = SyncedStore("store-1", ports, settings.directory, library, settings.durability)
-        system = System(settings.directory, ports, store.url, size=settings.size, durability=settings.durability)
+    with Launcher(settings.directory, settings.durability) as launcher:
+        store = SyncedStore(launcher, "store-1", library)
+        system = System(launcher, store.url, size=settings.size)
         async with running(store), under_load(system, history, settings) as workload:
             lost_bytes = 0
             for cycle in range(settings.cycles):
@@ -72,15 +72,12 @@ def compile_library(directory: Path) -> Path:
 class SyncedStore(Store):
     """A store that logs each of its fsyncs, as a line of a file with the size of what it covered."""
 
-    def __init__(self, name: str, ports: Ports, directory: Path, library: Path, durability: str) -> None:
-        self._syncs = directory / f"{name}.syncs"
+    def __init__(self, launcher: Launcher, name: str, library: Path) -> None:
+        self._syncs = launcher.directory / f"{name}.syncs"
         self._on_disk = 0
         """Size of the append-only file after the last cut."""
         environment = {"LD_PRELOAD": str(library), "SYNC_LOG": str(self._syncs)}
-        one_file = ("--auto-aof-rewrite-percentage", "0")
-        super().__init__(
-            name, ports.take(), directory, durability=durability, settings=one_file, environment=environment
-        )
+        super().__init__(launcher, name, "--auto-aof-rewrite-percentage", "0", environment=environment)  # one file
 
     def written(self) -> int:
         """Return the size of the append-only file."""

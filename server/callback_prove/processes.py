@@ -5,7 +5,7 @@ import time
 from callback_prove.faults import Injector
 from callback_prove.history import History
 from callback_prove.proof import Settings, running, under_load, wait_for_successes
-from callback_prove.system import Ports, Store, System
+from callback_prove.system import Launcher, Store, System
 
 LONG_S = 60
 """Length of a load in which processes are also paused for longer than a lease, in seconds."""
@@ -17,9 +17,9 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Ports() as ports:
-        store = Store("store-1", ports.take(), settings.directory, durability=settings.durability)
-        system = System(settings.directory, ports, store.url, size=settings.size, durability=settings.durability)
+    with Launcher(settings.directory, settings.durability) as launcher:
+        store = Store(launcher, "store-1")
+        system = System(launcher, store.url, size=settings.size)
         injector = Injector(
             [store, *system.servers, *system.edges, *system.handlers],
             history,

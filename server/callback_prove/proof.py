@@ -71,17 +71,19 @@ def say(text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(process: Process) -> AsyncIterator[None]:
-    """Run a process in the body, and kill it afterwards.
+async def running(*processes: Process) -> AsyncIterator[None]:
+    """Run processes in the body, and kill them afterwards, in the reverse order.
 
     Raises:
-        ProveError: It does not start.
+        ProveError: One does not start.
     """
     try:
-        await process.start()
+        for process in processes:
+            await process.start()
         yield
     finally:
-        await process.kill()
+        for process in reversed(processes):
+            await process.kill()
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ from callback_prove.history import (
     Watched,
     of_type,
 )
-from callback_prove.system import find_store
+from callback_up.children import store_program
 
 SHOWN: Final = 5
 """Number of violations of each promise that are shown; the history has all steps."""
@@ -57,7 +57,7 @@ def _versions(*, has_store: bool) -> Iterator[str]:
         version = "of a source tree"
     store = ""
     if has_store:
-        done = subprocess.run([find_store(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
+        done = subprocess.run([store_program(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
         store = f", {' '.join(done.stdout.split()[:3])}"
     yield f"callback {version}, Python {platform.python_version()}{store}"
     yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"

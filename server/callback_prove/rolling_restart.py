@@ -21,7 +21,7 @@ from callback_prove.errors import ProveError
 from callback_prove.history import History, Requested, Restarted, of_type
 from callback_prove.modes import MODES
 from callback_prove.proof import Settings, say, under_load, wait_for_successes
-from callback_prove.system import Ports, Process, System
+from callback_prove.system import Launcher, Process, System
 from callback_prove.workload import REQUESTS, Workload
 
 RATE: Final = 100.0
@@ -68,15 +68,10 @@ async def prove(settings: Settings, history: History) -> None:
         history.add(Restarted(began=began, ended=time.time(), process=process.name, may_fail=may_fail))
         say(f"restarted {process.name}")
 
-    with Ports() as ports:
-        nodes = [
-            Node(f"node-{n}", ports.take(), ports.take(), settings.directory, durability=settings.durability)
-            for n in range(1, 2 * PRIMARIES + 1)
-        ]
+    with Launcher(settings.directory, settings.durability) as launcher:
+        nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
         cluster = Cluster(nodes)
-        system = System(
-            settings.directory, ports, cluster.url, size=settings.size, durability=settings.durability, drain_s=DRAIN_S
-        )
+        system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
         async with running_cluster(cluster), under_load(system, history, settings) as workload:
             await require_speed(workload, history, settings.rate or RATE)
             for _ in range(settings.cycles):

@@ -12,7 +12,6 @@ import random
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import redis
@@ -22,7 +21,7 @@ from callback_prove.errors import ProveError
 from callback_prove.failover import LONGEST_S, REPLICATION, follow
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Ports, Process, Store, System, execute, find_store
+from callback_prove.system import START_S, CommandProcess, Launcher, Store, System
 from callback_prove.tunnel import Tunnel
 from callback_prove.wait import wait_until
 
@@ -36,46 +35,61 @@ seconds."""
 FAULTS: Final = ("kill", "suspend")
 
 
-class Sentinel(Process):
+class Sentinel(CommandProcess):
     """A Sentinel that watches a primary."""
 
-    def __init__(self, name: str, address: Address, primary: Store, directory: Path) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        name: str,
+        primary: Address,
+        *settings: str,
+        address: Address | None = None,
+        down_after_ms: int = DOWN_AFTER_MS,
+        lines: Sequence[str] = (),
+    ) -> None:
         """Create a Sentinel.
 
-        Raises:
-            ProveError: This machine has no Valkey or Redis.
+        Args:
+            launcher: Gives its directory and address.
+            name: Name of the process.
+            primary: Address of the primary.
+            settings: More settings, as arguments of the program.
+            address: Address to listen on. None: a free one.
+            down_after_ms: Time without an answer after which the primary counts as down, in milliseconds.
+            lines: More lines of its configuration.
         """
-        self.address = address
-        data = directory / name
+        self.address = address or launcher.take()
+        data = launcher.directory / name
         data.mkdir()
         file = data / "sentinel.conf"
-        file.write_text(
-            f"sentinel monitor {SERVICE} {primary.address.host} {primary.address.port} {SENTINELS // 2 + 1}\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n",
-            encoding="utf-8",
-        )
+        monitored = [
+            f"sentinel monitor {SERVICE} {primary.host} {primary.port} {SENTINELS // 2 + 1}",
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
+            f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}",
+        ]
+        file.write_text("\n".join([*monitored, *lines, ""]), encoding="utf-8")
         command = [
-            find_store(), str(file), "--sentinel", "--bind", address.host, "--port", str(address.port),
-            "--dir", str(data),
+            launcher.store, str(file), "--sentinel", "--bind", self.address.host, "--port", str(self.address.port),
+            "--dir", str(data), *settings,
         ]  # fmt: skip
-        super().__init__("sentinel", name, command, directory, is_ready=self._is_ready_to_watch)
+        super().__init__(launcher, "sentinel", name, command, self._is_ready_to_watch)
 
     async def _is_ready_to_watch(self) -> bool:
         try:
-            await execute(self.address, "SENTINEL", "DEBUG", "PUBLISH-PERIOD", PUBLISH_PERIOD_MS)
+            await self.execute("SENTINEL", "DEBUG", "PUBLISH-PERIOD", PUBLISH_PERIOD_MS)
         except redis.RedisError:  # it does not listen yet
             return False
         return True
 
     async def primary(self) -> str:
         """Return the address of the primary that it names, `HOST:PORT`."""
-        return ":".join(await execute(self.address, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE))
+        return ":".join(await self.execute("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE))
 
     async def knows_all(self) -> bool:
         """Return whether it knows the replica and the other Sentinels."""
-        replicas = await execute(self.address, "SENTINEL", "REPLICAS", SERVICE)
-        others = await execute(self.address, "SENTINEL", "SENTINELS", SERVICE)
+        replicas = await self.execute("SENTINEL", "REPLICAS", SERVICE)
+        others = await self.execute("SENTINEL", "SENTINELS", SERVICE)
         return len(replicas) == 1 and len(others) == SENTINELS - 1
 
 
@@ -86,31 +100,18 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
-    with Ports() as ports:
-        primary, replica = (
-            Store(f"store-{n}", ports.take(), settings.directory, durability=settings.durability, settings=REPLICATION)
-            for n in (1, 2)
-        )
-        sentinels = [
-            Sentinel(f"sentinel-{n}", ports.take(), primary, settings.directory) for n in range(1, SENTINELS + 1)
-        ]
+    with Launcher(settings.directory, settings.durability) as launcher:
+        primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
+        sentinels = [Sentinel(launcher, f"sentinel-{n}", primary.address) for n in range(1, SENTINELS + 1)]
         async with contextlib.AsyncExitStack() as stack:
             address = await stack.enter_async_context(Tunnel(str(primary.address)))
-            for store in (primary, replica):
-                await stack.enter_async_context(running(store))
+            await stack.enter_async_context(running(primary, replica))
             await follow(replica, str(primary.address))
-            for sentinel in sentinels:
-                await stack.enter_async_context(running(sentinel))
+            await stack.enter_async_context(running(*sentinels))
             await settled(sentinels, primary, replica)
             hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
-            system = System(
-                settings.directory,
-                ports,
-                f"redis+sentinel://{hosts}/{SERVICE}",
-                f"redis://{address.address}",
-                size=settings.size,
-                durability=settings.durability,
-            )
+            urls = f"redis+sentinel://{hosts}/{SERVICE}", f"redis://{address.address}"
+            system = System(launcher, *urls, size=settings.size)
             workload = await stack.enter_async_context(under_load(system, history, settings))
             plan = list[str]()
             for cycle in range(settings.cycles):

@@ -1,11 +1,12 @@
 """The child processes: their commands, health checks and time limits."""
 
 import asyncio
+import contextlib
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,9 +16,9 @@ from pydantic_settings import SettingsConfigDict
 from callback_process import logs
 from callback_process.addresses import Address
 from callback_process.settings import Bind, LogLevel, ProcessSettings
+from callback_up.child import Child, python, variables
 from callback_up.data import DataDirectory
 from callback_up.errors import UpError
-from callback_up.supervisor import Child
 
 log = logs.get_logger()
 
@@ -31,16 +32,25 @@ STOP_SLACK_S = 3.0
 """Extra time to stop beyond the grace period, in seconds. Server and edge end by themselves after two of them."""
 
 
-class UpServerSettings(ProcessSettings):
-    """The server's settings that `callback up` uses. The server itself reads and checks all of them."""
+class UpSettings(ProcessSettings):
+    """The settings of a process that `callback up` uses. The process itself reads and checks all of them."""
+
+    admin_bind: Bind = "127.0.0.1:0"
+    """Address of its probes. Any free port is fine."""
+    drain_s: float | None = None
+    """Time in which it still accepts calls after a signal to stop, in seconds. None: it has no such setting."""
+    grace_s: float = 25
+    """Time limit for running calls after that, in seconds."""
+
+
+class UpServerSettings(UpSettings):
+    """Those of the server."""
 
     table: ClassVar[str] = "server"
     model_config = SettingsConfigDict(env_prefix="CALLBACK_", extra="ignore")
 
     grpc_bind: Bind = "127.0.0.1:50051"
     """Address of the gRPC services."""
-    admin_bind: Bind = "127.0.0.1:0"
-    """Address of the server's probes. Any free port is fine."""
     box_url: str | None = None
     """Base of the URLs, if it is not the edge's own address (for example the address of a tunnel)."""
     platform_url: str | None = None
@@ -52,10 +62,7 @@ class UpServerSettings(ProcessSettings):
     state_key_file: Path | None = None
     """Replaces the key in the data directory."""
     drain_s: float = 0
-    """Time in which it still accepts calls after a signal to stop, in seconds. Usually none: the edge of this machine
-    stops first."""
-    grace_s: float = 25
-    """Time limit for running calls after that, in seconds."""
+    """As above. Usually none: the edge of this machine stops first."""
     principals_file: Path | None = None
     """The principals. Without them, every client on this machine may do everything."""
     reflection: bool | None = None
@@ -69,34 +76,28 @@ class UpServerSettings(ProcessSettings):
         return self.principals_file is None if self.reflection is None else self.reflection
 
 
-class UpEdgeSettings(ProcessSettings):
-    """The edge's settings that `callback up` uses. The edge itself reads and checks all of them."""
+class UpEdgeSettings(UpSettings):
+    """Those of the edge."""
 
     table: ClassVar[str] = "edge"
     model_config = SettingsConfigDict(env_prefix="CALLBACK_EDGE_", extra="ignore")
 
     bind: Bind = "127.0.0.1:8080"
     """Address of the edge for callers."""
-    admin_bind: Bind = "127.0.0.1:0"
-    """Address of the edge's probes. Any free port is fine."""
     drain_s: float = 0
-    """Time in which it still accepts calls after a signal to stop, in seconds. Usually none: there is no other edge."""
-    grace_s: float = 25
-    """Time limit for running calls after that, in seconds."""
+    """As above. Usually none: there is no other edge."""
 
 
-class UpConsoleSettings(ProcessSettings):
-    """The console's settings that `callback up` uses. The console itself reads and checks all of them."""
+class UpConsoleSettings(UpSettings):
+    """Those of the console."""
 
     table: ClassVar[str] = "console"
     model_config = SettingsConfigDict(env_prefix="CALLBACK_CONSOLE_", extra="ignore")
 
     bind: Bind = "127.0.0.1:8083"
     """Address of the console for browsers."""
-    admin_bind: Bind = "127.0.0.1:0"
-    """Address of the console's probes. Any free port is fine."""
     grace_s: float = 5
-    """Time limit for running requests after a signal to stop, in seconds."""
+    """As above."""
 
 
 def store(directory: DataDirectory) -> Child:
@@ -120,7 +121,7 @@ def store(directory: DataDirectory) -> Child:
     return Child(
         name="store",
         command=[store_program(), *(part for name, value in options.items() for part in (f"--{name}", value))],
-        is_healthy=lambda: _answers_ping(socket),
+        is_healthy=partial(_answers_ping, socket),
         stop_s=STORE_STOP_S,
         start_s=None,  # a long append-only file takes time to load, and a loading store must not be killed
         death_signal=signal.SIGTERM,
@@ -139,78 +140,48 @@ def server(
     after: Child,
 ) -> Child:
     """Return the server. It uses the store, and the key in the data directory unless the settings have one."""
-    environment = {
-        "CALLBACK_GRPC_BIND": str(bind),
-        "CALLBACK_BOX_URL": settings.box_url or box_url,
-        "CALLBACK_REFLECTION": str(settings.has_reflection),
-        "CALLBACK_CHECK_WORKERS": "true",
-        "CALLBACK_ADMIN_BIND": str(admin),
-        "CALLBACK_DRAIN_S": str(settings.drain_s),
-        "CALLBACK_STORE_URL": directory.store_url,
+    own = {
+        "GRPC_BIND": bind,
+        "BOX_URL": settings.box_url or box_url,
+        "REFLECTION": settings.has_reflection,
+        "CHECK_WORKERS": True,
+        "STORE_URL": directory.store_url,
     }
     if settings.platform_url is not None:
-        environment["CALLBACK_PLATFORM_URL"] = settings.platform_url
+        own["PLATFORM_URL"] = settings.platform_url
     if settings.state_key is None and settings.state_key_file is None:
-        environment["CALLBACK_STATE_KEY_FILE"] = str(directory.state_key)
-    return Child(
-        name="server",
-        command=_python("callback_server"),
-        environment=environment | _config(config),
-        is_healthy=lambda: is_ready(admin),
-        stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
-        start_s=START_S,
-        after=after,
-    )
+        own["STATE_KEY_FILE"] = directory.state_key
+    return _serving("server", settings, admin, config, after, **own)
 
 
-def edge(
-    settings: UpEdgeSettings, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
+def front(
+    settings: UpEdgeSettings | UpConsoleSettings,
+    *,
+    bind: Address,
+    admin: Address,
+    target: Address,
+    config: Path | None,
+    after: Child,
 ) -> Child:
-    """Return the edge. It is healthy when it reaches a serving server."""
-    return Child(
-        name="edge",
-        command=_python("callback_edge"),
-        environment={
-            "CALLBACK_EDGE_BIND": str(bind),
-            "CALLBACK_EDGE_ADMIN_BIND": str(admin),
-            "CALLBACK_EDGE_DRAIN_S": str(settings.drain_s),
-            "CALLBACK_EDGE_SERVER_TARGET": str(target),
-        }
-        | _config(config),
-        is_healthy=lambda: is_ready(admin),
-        stop_s=settings.drain_s + settings.grace_s + STOP_SLACK_S,
-        start_s=START_S,
-        after=after,
-    )
+    """Return the edge, which is healthy when it reaches a serving server, or the console, which needs none for that."""
+    return _serving(settings.table, settings, admin, config, after, BIND=bind, SERVER_TARGET=target)
 
 
-def console(
-    settings: UpConsoleSettings, *, bind: Address, admin: Address, target: Address, config: Path | None, after: Child
+def _serving(
+    kind: str, settings: UpSettings, admin: Address, config: Path | None, after: Child, **own: object
 ) -> Child:
-    """Return the console. It needs no server to be healthy."""
+    own["ADMIN_BIND"] = admin
+    if settings.drain_s is not None:
+        own["DRAIN_S"] = settings.drain_s
     return Child(
-        name="console",
-        command=_python("callback_console"),
-        environment={
-            "CALLBACK_CONSOLE_BIND": str(bind),
-            "CALLBACK_CONSOLE_ADMIN_BIND": str(admin),
-            "CALLBACK_CONSOLE_SERVER_TARGET": str(target),
-        }
-        | _config(config),
-        is_healthy=lambda: is_ready(admin),
-        stop_s=settings.grace_s + STOP_SLACK_S,
+        name=kind,
+        command=python(f"callback_{kind}"),
+        environment=variables(kind, **own) | ({} if config is None else {"CALLBACK_CONFIG": str(config.absolute())}),
+        is_healthy=partial(is_ready, admin),
+        stop_s=(settings.drain_s or 0) + settings.grace_s + STOP_SLACK_S,
         start_s=START_S,
         after=after,
     )
-
-
-def _python(module: str) -> list[str]:
-    # -P: do not import modules from the working directory.
-    return [sys.executable, "-P", "-m", module]
-
-
-def _config(config: Path | None) -> dict[str, str]:
-    return {} if config is None else {"CALLBACK_CONFIG": str(config.absolute())}
 
 
 def store_program() -> str:
@@ -225,10 +196,8 @@ def store_program() -> str:
     except ImportError:  # not available on this platform
         pass
     else:
-        try:
+        with contextlib.suppress(ValkeyBinaryNotFoundError):
             return str(get_binary_path())
-        except ValkeyBinaryNotFoundError:
-            pass
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise UpError(

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from callback_process import logs
@@ -80,47 +81,36 @@ def run(
     try:
         with contextlib.ExitStack() as held:
             directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
-            addresses = []
-            binds = [
-                ("--edge", edge_settings.bind),
-                ("--grpc", server_settings.grpc_bind),
-                ("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind),
-                ("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
-            ]
-            if has_console:
-                binds += [
-                    ("--console", console_settings.bind),
-                    ("CALLBACK_CONSOLE_ADMIN_BIND", console_settings.admin_bind),
-                ]
-            for option, bind in binds:
+            taken = list[Address]()
+
+            def take(option: str, bind: str) -> Address:
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
-                if address in addresses:  # the system allows a second bind by the same process
+                if address in taken:  # the system allows a second bind by the same process
                     raise UpError(f"{option} {address} is used twice; each address needs its own port")
-                addresses.append(address)
-            edge_address, grpc_address, edge_admin, server_admin, *of_console = addresses
+                taken.append(address)
+                return address
+
+            edge_address = take("--edge", edge_settings.bind)
+            grpc_address = take("--grpc", server_settings.grpc_bind)
+            edge_admin = take("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind)
             store = children.store(directory)
             server = children.server(
                 server_settings,
                 bind=grpc_address,
-                admin=server_admin,
+                admin=take("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
                 box_url=f"http://{edge_address}",
                 directory=directory,
                 config=config,
                 after=store,
             )
-            edge_child = children.edge(
-                edge_settings, bind=edge_address, admin=edge_admin, target=grpc_address, config=config, after=store
-            )
-            kept = [store, server, edge_child]
+            front = partial(children.front, target=grpc_address, config=config, after=store)
+            kept = [store, server, front(edge_settings, bind=edge_address, admin=edge_admin)]
             ready = {"edge": str(edge_address), "grpc": str(grpc_address)}
-            if of_console:
-                address, admin = of_console
-                kept.append(
-                    children.console(
-                        console_settings, bind=address, admin=admin, target=grpc_address, config=config, after=store
-                    )
-                )
+            if has_console:
+                address = take("--console", console_settings.bind)
+                admin = take("CALLBACK_CONSOLE_ADMIN_BIND", console_settings.admin_bind)
+                kept.append(front(console_settings, bind=address, admin=admin))
                 ready["console"] = str(address)
             on_line = _print_readable if for_people else None
             supervisor = Supervisor(kept, inherit=[directory.lock], on_line=on_line)

@@ -7,24 +7,18 @@
 """
 
 import asyncio
-import contextlib
-import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Sequence
 
 from callback_process import logs
 from callback_process.tasks import TaskSet
-from callback_up import die_with_parent
+from callback_up.child import Child
 from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
 
-POLL_S = 0.025
-"""Interval of health checks while a child starts, in seconds."""
 RESTART_DELAY_S = 1.0
 """Delay before a restart, in seconds."""
 MAX_FAILED_STARTS = 5
@@ -33,32 +27,8 @@ EXIT_SETTINGS = 2
 """Exit code of a child with wrong settings: a restart would not help."""
 
 
-@dataclass(frozen=True, eq=False)
-class Child:
-    """A program to keep running."""
-
-    name: str
-    """Name in logs and messages."""
-    command: Sequence[str]
-    """Absolute path of the program, and its arguments."""
-    is_healthy: Callable[[], Awaitable[bool]]
-    """Health check while the child starts. False or an OSError means not yet."""
-    stop_s: float
-    """Time limit to end after SIGTERM, in seconds; then the child is killed."""
-    start_s: float | None = None
-    """Time limit to become healthy, in seconds; then the child is killed: a failed start. None means no limit."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables in addition to those of this process."""
-    death_signal: signal.Signals = signal.SIGKILL
-    """Signal that the child gets when the supervisor dies."""
-    after: "Child | None" = None
-    """Child that must be healthy before this one starts."""
-    on_line: Callable[[str], None] | None = None
-    """Receives each line of the child's output. None: the function of the supervisor does."""
-
-
 class Supervisor:
-    """Supervisor of children. Call `run` once, on the main thread: children die with the thread that starts them."""
+    """Supervisor of children. Call `run` once, on the main thread."""
 
     def __init__(
         self, children: Sequence[Child], *, inherit: Sequence[int] = (), on_line: Callable[[str], None] | None = None
@@ -72,10 +42,9 @@ class Supervisor:
                 output goes to standard error.
         """
         self._children = children
-        self._inherit = tuple(inherit)
+        self._inherit = inherit
         self._on_line = on_line
         self._healthy = {child: asyncio.Event() for child in children}
-        self._processes: dict[Child, Process] = {}
         self._readers = TaskSet()
 
     async def run(self, stopping: asyncio.Event, when_ready: Callable[[], Awaitable[None]]) -> None:
@@ -101,7 +70,9 @@ class Supervisor:
             for task in (*kept, ready, stop):
                 task.cancel()
             await asyncio.gather(*kept, ready, stop, return_exceptions=True)
-            await self._stop()
+            for child in reversed(self._children):
+                await self._stop(child)
+            await self._readers.wait()
 
     async def _announce(self, when_ready: Callable[[], Awaitable[None]]) -> None:
         for event in self._healthy.values():
@@ -116,7 +87,7 @@ class Supervisor:
                 await self._healthy[child.after].wait()
             began = loop.time()
             process = await self._start(child)
-            if await self._becomes_healthy(child, process):
+            if await child.becomes_healthy():
                 log.info(
                     "child_healthy", child=child.name, child_pid=process.pid, after_s=round(loop.time() - began, 2)
                 )
@@ -125,6 +96,9 @@ class Supervisor:
                 code = await process.wait()
                 self._healthy[child].clear()
             else:
+                if child.is_running:
+                    log.error("child_start_timed_out", child=child.name, start_s=child.start_s)
+                    child.signal(signal.SIGKILL)
                 code = await process.wait()
                 failed_starts += 1
                 if code == EXIT_SETTINGS:
@@ -140,62 +114,22 @@ class Supervisor:
             await asyncio.sleep(RESTART_DELAY_S)
 
     async def _start(self, child: Child) -> Process:
-        shim = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(Path(die_with_parent.__file__)),
-            str(os.getpid()),
-            str(int(child.death_signal)),
-        ]
         on_line = child.on_line or self._on_line
-        process = await asyncio.create_subprocess_exec(
-            *shim,
-            *child.command,
-            stdin=DEVNULL,
-            stdout=PIPE if on_line else sys.stderr.fileno(),  # standard output is reserved for the ready line
-            stderr=STDOUT if on_line else None,
-            env={**os.environ, **child.environment},
-            pass_fds=self._inherit,
-            start_new_session=True,
-        )
-        self._processes[child] = process
+        # Standard output is reserved for the ready line.
+        process = await child.spawn(output=PIPE if on_line else sys.stderr.fileno(), inherit=self._inherit)
         log.info("child_started", child=child.name, child_pid=process.pid)
         if on_line and process.stdout:
             self._readers.start(_read(process.stdout, on_line))
         return process
 
-    async def _becomes_healthy(self, child: Child, process: Process) -> bool:
-        """Wait until the child is healthy or dead, and return whether it is healthy."""
+    async def _stop(self, child: Child) -> None:
+        if not child.is_running:
+            return
         try:
-            async with asyncio.timeout(child.start_s):
-                while process.returncode is None:
-                    try:
-                        if await child.is_healthy():
-                            return process.returncode is None
-                    except OSError:
-                        pass  # not listening yet
-                    await asyncio.sleep(POLL_S)
+            await child.stop()
         except TimeoutError:
-            log.error("child_start_timed_out", child=child.name, start_s=child.start_s)
-            _send(process, signal.SIGKILL)
-        return False
-
-    async def _stop(self) -> None:
-        for child in reversed(self._children):
-            process = self._processes.get(child)
-            if process is None or process.returncode is not None:
-                continue
-            _send(process, signal.SIGTERM)
-            try:
-                async with asyncio.timeout(child.stop_s):
-                    await process.wait()
-            except TimeoutError:
-                log.error("child_stop_timed_out", child=child.name, stop_s=child.stop_s)
-                _send(process, signal.SIGKILL)
-                await process.wait()
-            log.info("child_stopped", child=child.name, how=_describe(process.returncode))
-        await self._readers.wait()
+            log.error("child_stop_timed_out", child=child.name, stop_s=child.stop_s)
+        log.info("child_stopped", child=child.name, how=_describe(await child.wait()))
 
 
 async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
@@ -207,11 +141,6 @@ async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) ->
         if not line:
             return
         on_line(line.decode("utf-8", "replace").rstrip())
-
-
-def _send(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended, but asyncio has not noticed yet
-        process.send_signal(number)
 
 
 def _describe(code: int | None) -> str:

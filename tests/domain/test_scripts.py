@@ -1,5 +1,6 @@
 """Each script, its header, its declaration and its Python wrapper agree."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -10,11 +11,11 @@ import pytest
 
 import callback_server.store.queries
 import callback_server.store.transitions
-from callback_server.store import schema
+from callback_server.store import schema, scripts
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.queries import read
-from callback_server.store.script_arguments import Kind, flags, group, lists, numbers, seldom, texts
+from callback_server.store.script_arguments import LIST
 from callback_server.store.scripts import Script
 
 LUA = Path(callback_server.store.__path__[0]) / "lua"
@@ -27,16 +28,26 @@ SCRIPTS = {name: module.SCRIPT for name, module in WRAPPERS.items() if hasattr(m
 ALL = SCRIPTS | {"upgrade_schema": schema.UPGRADE_SCHEMA}
 
 
+def written(name):
+    """Return the file of a script."""
+    return (LUA / f"{name}.lua").read_text()
+
+
 def header(name, field):
     """Return the text that the header comment of a script has after a field name, on one line."""
-    (found,) = re.findall(rf"^-- {field}: (.*(?:\n--   .*)*)", (LUA / f"{name}.lua").read_text(), re.MULTILINE)
+    (found,) = re.findall(rf"^-- {field}: (.*(?:\n--   .*)*)", written(name), re.MULTILINE)
     return re.sub(r"\n--\s+", " ", found)
 
 
-def names_in(listed):
-    """Return the argument names of a header: the text outside parentheses, split at commas."""
-    bare = re.sub(r"\([^()]*\)", "", listed)
-    return [name.strip() for name in bare.split(",")]
+def given_names(module):
+    """Yield the names of the arguments that a wrapper gives its script, for each place where it does."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        match node:
+            case (
+                ast.Call(func=ast.Attribute(attr="run" | "run_on"), args=[ast.Name(id="SCRIPT"), *_])
+                | ast.Call(func=ast.Attribute(value=ast.Name(id="SCRIPT" | "UPGRADE_SCHEMA"), attr="pack"))
+            ):
+                yield {keyword.arg for keyword in node.keywords}
 
 
 def test_every_file_has_one_wrapper_of_its_name():
@@ -52,19 +63,30 @@ def test_every_transition_is_a_script():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_header_names_the_key_and_the_arguments_that_are_declared(name):
-    script = ALL[name]
-    assert header(name, "KEYS") == script.key
-    declared = [each.name + ("..." if each.kind is Kind.LIST else "") for each in script.declared]
-    assert names_in(header(name, "ARGV")) == (declared or ["none"])
+def test_the_header_declares_the_key_and_each_argument(name):
+    (key, section) = re.findall(
+        r"^-- KEYS: (\w+)\n-- ARGV:(.*?)^-- Returns: ", written(name), re.MULTILINE | re.DOTALL
+    )[0]
+    assert key in ("partition", "chain", "workers", "messages", "statistics", "schema")
+    lines = section.splitlines()[1:]
+    if not ALL[name].arguments:
+        assert section == " none\n"
+    assert len([line for line in lines if not line.startswith("--  ")]) == len(ALL[name].arguments)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_wrapper_gives_the_arguments_that_the_header_declares(name):
+    declared = {argument.name for argument in ALL[name].arguments}
+    given = [*given_names(WRAPPERS.get(name, schema))]
+    assert given
+    assert [each for each in given if each != declared] == []
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_script_uses_its_arguments_by_name_alone(name):
-    written = (LUA / f"{name}.lua").read_text()
-    code = re.sub(r"--.*", "", written)
+    code = re.sub(r"--.*", "", written(name))
     assert not re.search(r"ARGV\[\d|#ARGV", code)
-    for argument in ALL[name].declared:
+    for argument in ALL[name].arguments:
         assert re.search(rf"\b{argument.name}(_first)?\b", code), f"{argument.name} is not used"
 
 
@@ -75,7 +97,7 @@ def test_the_header_of_a_script_says_whether_its_replies_begin_with_timeouts(nam
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_reply_of_a_script_begins_with_timeouts_or_none_does(name):
-    code = re.sub(r"--.*", "", (LUA / f"{name}.lua").read_text())
+    code = re.sub(r"--.*", "", written(name))
     assert ("return reply(" in code) is ALL[name].applies_timeouts
     if ALL[name].applies_timeouts:
         assert not re.search(r"return \{'", code)
@@ -84,7 +106,7 @@ def test_every_reply_of_a_script_begins_with_timeouts_or_none_does(name):
 def test_every_include_is_used_and_none_is_left_open():
     included = set(re.findall(r"^-- @include (\w+)$", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE))
     assert included == {path.stem for path in (LUA / "includes").glob("*.lua")} | set(PARTS)
-    assert not [name for name, script in ALL.items() if re.search(r"^-- @", script.source, re.MULTILINE)]
+    assert not [name for name, script in ALL.items() if re.search(r"^-- @include", script.source, re.MULTILINE)]
 
 
 RARE = set(
@@ -101,29 +123,26 @@ def test_functions_that_are_rarely_used_are_made_with_the_first_of_them_and_used
     assert not re.search(rf"(?<!rarely\(\)\.)\b({'|'.join(RARE)})\b", others + following)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_no_execution_of_a_script_makes_a_constant(name):
-    assert not re.search(r"^local [A-Z_, ]+ = ['\d-]", ALL[name].source, re.MULTILINE)
+def script_of(monkeypatch, tmp_path, *parameters):
+    """Return a script with these arguments."""
+    lines = "".join(f"---@param {each}\n" for each in parameters)
+    (tmp_path / "example.lua").write_text(f"#!lua\n-- ARGV:\n{lines}-- @arguments\nreturn {{}}\n")
+    monkeypatch.setattr(scripts, "_FOLDER", tmp_path)
+    return Script("example")
 
 
-EXAMPLE = Script("send_messages", [*texts("a"), *numbers("b"), *flags("c", "d"), *lists("e", "f")], key="messages")
+@pytest.fixture
+def example(monkeypatch, tmp_path):
+    return script_of(
+        monkeypatch, tmp_path, "a string", "b number", "c boolean of it", "d boolean", "e string[] pairs", "f string[]"
+    )
 
 
-def test_constants_stand_where_they_are_used_and_texts_that_spell_their_names_stay():
-    code = "local A_B, C, D = 'A_B', 60 * 2, -1\nlocal function f() return A_B, 'C', 1 - C - D end\nreturn f()\n"
-    assert EXAMPLE.complete(code) == "local function f() return 'A_B', 'C', 1 - (60 * 2) - (-1) end\nreturn f()\n"
-
-
-def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths():
-    packed = EXAMPLE.pack(EXAMPLE.arguments(f=(), e=["x", b"y"], d=False, c=True, b=5, a="text"))
+def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths(example):
+    packed = example.pack(f=(), e=["x", b"y"], d=False, c=True, b=5, a="text")
     assert packed == ["text", 5, "1", "", 2, "x", b"y", 0]
 
 
-SELDOM = Script(
-    "send_messages",
-    [*texts("a"), *flags("b"), *seldom(texts("c"), flags("d"), numbers("e")), *lists("f", "g")],
-    key="messages",
-)
 NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
 
 
@@ -138,13 +157,24 @@ NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
         ({"g": (1,)}, ["", "", "", "", 0, 0, 1, 1]),
     ],
 )
-def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(given, packed):
-    assert SELDOM.pack(SELDOM.arguments(**NONE | given)) == packed
+def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(monkeypatch, tmp_path, given, packed):
+    script = script_of(
+        monkeypatch,
+        tmp_path,
+        "a string",
+        "b boolean",
+        "c? string",
+        "d? boolean",
+        "e? number",
+        "f string[]",
+        "g string[]",
+    )
+    assert script.pack(**NONE | given) == packed
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_seldom_given_stands_behind_the_rest_and_lists_last(name):
-    order = [(each.kind is Kind.LIST, each.is_seldom) for each in ALL[name].declared]
+    order = [(each.type == LIST, each.is_seldom) for each in ALL[name].arguments]
     assert order == sorted(order)
 
 
@@ -157,20 +187,16 @@ def test_what_is_seldom_given_stands_behind_the_rest_and_lists_last(name):
         ({"a": "", "b": 1, "d": True, "e": (), "f": ()}, "Missing required argument 'c'"),
     ],
 )
-def test_an_argument_that_is_missing_or_unknown_is_an_error(values, says):
+def test_an_argument_that_is_missing_or_unknown_is_an_error(example, values, says):
     with pytest.raises(TypeError, match=re.escape(says)):
-        EXAMPLE.arguments(**values)
+        example.pack(**values)
 
 
-def test_a_group_is_packed_in_its_place_and_is_one_table_in_the_script():
-    script = Script(
-        "sync_pauses",
-        [*texts("a"), *group("g", ["x", "y"]), *texts("pauses_version"), *lists("paused_activities")],
-    )
-    arguments = script.arguments(a="", pauses_version="7", g=(1, 2), paused_activities=("a",))
-    assert script.pack(arguments) == ["", 1, 2, "7", 1, "a"]
-    assert "{x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}, (ARGV[4] or '')" in script.source
-    assert "local paused_activities_first = 5 + 1" in script.source
+def test_a_table_is_packed_in_its_place_and_is_one_table_in_the_script(monkeypatch, tmp_path):
+    script = script_of(monkeypatch, tmp_path, "a string", "g {x: number, y: number}", "b string", "c string[]")
+    assert script.pack(a="", b="7", g=(1, 2), c=("a",)) == ["", 1, 2, "7", 1, "a"]
+    assert "local a, g, b = (ARGV[1] or ''), {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}, (ARGV[4]" in script.source
+    assert "local c_first = 5 + 1" in script.source
 
 
 def commands(code, hash_name):
@@ -236,9 +262,3 @@ def test_a_key_in_a_script_is_replaced_by_its_text_however_its_parts_are_made():
     )
     with pytest.raises(ValueError, match="zip"):
         with_keys("call_key()")
-
-
-def test_a_script_has_no_function_that_it_does_not_use():
-    for script in ALL.values():
-        for name in re.findall(r"^local function (\w+)", script.source, re.MULTILINE):
-            assert len(re.findall(rf"\b{name}\b", script.source)) > 1, (script.name, name)

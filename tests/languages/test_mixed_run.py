@@ -34,7 +34,7 @@ from callback_prove.history import (
 from callback_prove.modes import MODES
 from callback_prove.proof import QUIET_S, running
 from callback_prove.report import report
-from callback_prove.system import MAX_ATTEMPTS, Handler, Ports, Size, Store, System
+from callback_prove.system import MAX_ATTEMPTS, Handler, Launcher, Size, Store, System
 from callback_prove.workload import REQUESTS, Workload
 
 CASES = count(24, 10_000)
@@ -156,11 +156,11 @@ async def _visit(page, case_id, url):
 
 
 async def test_clients_of_all_languages_keep_every_promise_while_servers_restart(tmp_path, go_commands, node_commands):
-    with Ports() as ports, History(tmp_path / "history.ndjson") as history:
-        store = Store("store-1", ports.take(), tmp_path)
-        system = System(tmp_path, ports, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
+    with Launcher(tmp_path) as launcher, History(tmp_path / "history.ndjson") as history:
+        store = Store(launcher, "store-1")
+        system = System(launcher, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
         (python,) = system.handlers
-        node = Handler("worker", "node-1", [*node_commands["mixed_worker"], system.target], tmp_path)
+        node = Handler(launcher, "worker", "node-1", [*node_commands["mixed_worker"], system.target])
         system.handlers.append(node)
         workload = Workload(system.target, system.edge_addresses, history, activities=system.activities)
         go = Program([*go_commands["mixed"], system.target], tmp_path / "go.log", history)

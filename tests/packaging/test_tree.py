@@ -83,8 +83,8 @@ def test_the_tasks_explain_themselves_on_a_bare_python():
     )
     listed = re.findall(r"^  (\w+) +\S", done.stdout, flags=re.MULTILINE)
     assert listed == [
-        "up", "quick", "test", "soak", "guides", "matrix", "stubs", "bench", "lint", "types", "generate", "lock",
-        "build", "sbom", "docs",
+        "up", "quick", "test", "soak", "guides", "matrix", "stubs", "bench", "script", "lint", "types", "generate",
+        "lock", "build", "sbom", "docs",
     ]  # fmt: skip
 
 

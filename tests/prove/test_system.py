@@ -8,7 +8,7 @@ from support.wait import wait_until
 
 from callback_process.addresses import Address
 from callback_prove.sentinel import settled
-from callback_prove.system import Handler
+from callback_prove.system import Handler, Launcher
 
 HANDLER = """
 import pathlib, signal, sys
@@ -22,7 +22,8 @@ signal.pause()
 async def test_a_restart_of_a_handler_waits_until_it_can_be_given_calls(tmp_path):
     may_listen = tmp_path / "may-listen"
     may_listen.touch()
-    handler = Handler("handler", "handler-1", [sys.executable, "-S", "-c", HANDLER, str(may_listen)], tmp_path)
+    command = [sys.executable, "-S", "-c", HANDLER, str(may_listen)]
+    handler = Handler(Launcher(tmp_path), "handler", "handler-1", command)
     await handler.start()
     try:
         await handler.restart()

@@ -1,6 +1,5 @@
 """The primary changes: behind Sentinels, behind one address, in a cluster. Connections to the old one are given up."""
 
-import asyncio
 import contextlib
 import re
 import time
@@ -52,7 +51,7 @@ async def refuse(url, why):
 async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_failover(tmp_path, kind, is_secured):
     """Secured: TLS and passwords between all, and to the Sentinels."""
     secrets = {"password": "of-the-store", "sentinel_password": "of-the-sentinels"} if is_secured else {}
-    with running_trio(tmp_path, kind, has_tls=is_secured, **secrets) as trio:
+    async with running_trio(tmp_path, kind, has_tls=is_secured, **secrets) as trio:
         url = trio.url + ("&sentinel_password=of-the-sentinels" if is_secured else "")
         if is_secured:
             await refuse(trio.url, "already authenticated")
@@ -64,42 +63,39 @@ async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_
             cases = Cases(client)
             case = await cases.new()
             old, new = trio.stores
-            async with redis.asyncio.Redis(port=old.port, password=secrets.get("password")) as plain:
-                await plain.wait(1, 5000)
-            trio.notice_soon()
+            await old.execute("WAIT", 1, 5000)
+            await trio.notice_soon()
             began = time.monotonic()
-            await asyncio.to_thread(old.kill)
+            await old.kill()
             later = await new_case(cases)
             print(f"\n{kind}: writes again {time.monotonic() - began:.1f} s after the primary was killed")
             assert await read_case(cases.scripts, case.id)
             assert await read_case(cases.scripts, later.id)
-            await wait_until(lambda: trio.primary() is new, what="Sentinels that all name it")
+            await wait_until(lambda: trio.agrees_on(new), what="Sentinels that all name it")
 
 
 async def test_a_planned_failover_moves_every_connection_and_then_the_old_primary_confirms_writes(tmp_path):
-    with running_trio(tmp_path, "valkey") as trio:
-        async with connect(trio.url) as client, redis.asyncio.Redis(port=trio.sentinels[0].port) as sentinel:
-            cases = Cases(client, replicas=1)
-            await new_case(cases)
-            old, new = trio.stores
-            await sentinel.execute_command("SENTINEL FAILOVER", SERVICE)
-            await wait_until(lambda: trio.primary() is new, what="another primary")
+    async with running_trio(tmp_path, "valkey") as trio, connect(trio.url) as client:
+        cases = Cases(client, replicas=1)
+        await new_case(cases)
+        old, new = trio.stores
+        await trio.sentinels[0].execute("SENTINEL", "FAILOVER", SERVICE)
+        await wait_until(lambda: trio.agrees_on(new), what="another primary")
 
-            async def is_replica():
-                async with redis.asyncio.Redis(port=old.port) as plain:
-                    return (await plain.info("replication"))["role"] == "slave"
+        async def is_replica():
+            return (await old.execute("ROLE"))[0] == "slave"
 
-            await wait_until(is_replica, what="a replica that was the primary")
-            case = await new_case(cases)
-            async with redis.asyncio.Redis(port=new.port) as plain:
-                assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
-            async with redis.asyncio.Redis(port=old.port) as plain:
-                assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+        await wait_until(is_replica, what="a replica that was the primary")
+        case = await new_case(cases)
+        async with redis.asyncio.Redis(port=new.address.port) as plain:
+            assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+        async with redis.asyncio.Redis(port=old.address.port) as plain:
+            assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
 
 
 async def test_replicas_that_sentinels_know_count_while_they_are_away(tmp_path):
-    with running_trio(tmp_path, "valkey") as trio:
-        trio.stores[1].stop()
+    async with running_trio(tmp_path, "valkey") as trio:
+        await trio.stores[1].stop()
         async with connect(trio.url) as client:
             await wait_until(lambda: has_no_replica(client), what="a primary without replicas")
             assert await known_replicas(client, client.execute_command) == 1
@@ -111,9 +107,9 @@ async def has_no_replica(client):
 
 
 async def test_a_sentinel_without_the_others_is_not_believed(tmp_path):
-    with running_trio(tmp_path, "valkey") as trio:
+    async with running_trio(tmp_path, "valkey") as trio:
         for each in trio.sentinels[1:]:
-            each.stop()
+            await each.stop()
         async with connect(trio.url) as client:
             with pytest.raises(NotSentError, match=r"agree on a primary of callbacks: 1 of 3 named one .*failed"):
                 await Pipeline(client).send(KEY, *ECHO, "x")

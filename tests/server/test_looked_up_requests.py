@@ -28,7 +28,7 @@ def profiles(tmp_path):
             "header": SharedSecretSettings(kind="shared-secret", header="x-secret", secret_files=[file]),
             "address": AddressSettings(kind="address", networks=["192.0.2.0/24"]),
             "basic": BasicSettings(kind="basic", username="u", secret_files=[file]),
-            "signed": HmacSettings(kind="hmac", header="x-signature", secret_files=[file]),
+            "signed": HmacSettings(kind="hmac", signature="header:x-signature", secret_files=[file]),
         }
     )
 

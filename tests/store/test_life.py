@@ -82,7 +82,7 @@ async def test_a_row_of_the_life_table_that_is_changed_changes_what_the_scripts_
     changed = CaseEffect(CaseStatus.CLOSED, CloseReason.EXPIRED) if LIFE[mode][end] in (None, reopened) else reopened
     monkeypatch.setattr(life, "LIFE", {**LIFE, mode: {**LIFE[mode], end: changed}})
     for script in (claim_call.SCRIPT, finish_call.SCRIPT, sweep_partition.SCRIPT):
-        loaded = Script(script.name, script.declared)
+        loaded = Script(script.name)
         assert loaded.source != script.source
         monkeypatch.setattr(script, "source", loaded.source)
         monkeypatch.setattr(script, "sha", hashlib.sha1(loaded.source.encode()).hexdigest())

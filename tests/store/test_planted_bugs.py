@@ -370,7 +370,7 @@ BUGS = {
     "a message that has succeeded finds its case closed": ("if earlier then",
                                                            "if earlier and case.status ~= 'CLOSED' then"),
     "a request whose call runs makes another call": (
-        "  if status == 'RUNNING' then\n    local told", "  if false then\n    local told"),
+        "  if status == 'RUNNING' then\n    -- After", "  if false then\n    -- After"),
     "a request whose lease has ended waits on": (
         "    if lease and lease <= now then end_lease(case, earlier, now, limits) end\n", ""),
     "a request that succeeded is not made again where it must be": (

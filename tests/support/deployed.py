@@ -89,7 +89,7 @@ class Fleet:
     async def start(self, process):
         """Start one of the processes, and wait until its admin port reports that it is ready."""
         await process.start()
-        await wait_until(lambda: self._is_ready(process), what=f"{process.log.stem} to be ready")
+        await process.until_ready()
 
     async def restart(self, process):
         """Restart a process by the steps of the operations page, and return its exit code."""
@@ -97,13 +97,6 @@ class Fleet:
         await self.start(process)
         await asyncio.sleep(PAUSE_S)  # a fixed pause: from outside one cannot see whether edges have found a server
         return code
-
-    async def _is_ready(self, process):
-        async with httpx.AsyncClient() as http:
-            try:
-                return (await http.get(f"http://{process.facts['admin']}/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
 
 
 @contextlib.asynccontextmanager

@@ -108,13 +108,13 @@ def by_everything(secret, body, time):
 
 EVERYTHING = {
     "kind": "hmac",
-    "header": "x-sign",
+    "signature": "header:x-sign",
     "algorithm": "sha512",
     "encoding": "base64",
     "prefix": "k1=",
     "signed": "{method} {url} {id};{timestamp};{body}",
-    "timestamp_header": "x-time",
-    "id_header": "x-id",
+    "timestamp": "header:x-time",
+    "id": "header:x-id",
 }
 WEBHOOK = ("webhook-id", "webhook-timestamp", "webhook-signature")
 SENDERS = {

@@ -1,84 +1,39 @@
 """A primary, a replica, and three Sentinels that watch them."""
 
 import contextlib
-import subprocess
 
-import redis
 import trustme
-from support.store import StoreProcess, free_port, program
-from support.wait import wait_until_sync
+from support.store import program
 
-SERVICE = "callbacks"
+from callback_prove.failover import REPLICATION, follow
+from callback_prove.proof import running
+from callback_prove.sentinel import SENTINELS, SERVICE, Sentinel, settled
+from callback_prove.system import Launcher, Store
 
-
-class SentinelProcess:
-    """One Sentinel."""
-
-    def __init__(self, directory, kind, lines, *, tls=()):
-        directory.mkdir()
-        self.port = free_port()
-        ports = ("--port", "0", "--tls-port", str(self.port), *tls) if tls else ("--port", str(self.port))
-        self._file = directory / "sentinel.conf"
-        self._file.write_text("\n".join(lines) + "\n")
-        self._command = [
-            program(kind), str(self._file), "--sentinel", *ports, "--bind", "127.0.0.1",
-            "--dir", str(directory), "--logfile", str(directory / "log"),
-        ]  # fmt: skip
-        self.process = None
-
-    def start(self):
-        """Start it."""
-        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
-        return self
-
-    def stop(self):
-        """Stop it."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
+SLOW_MS = 60_000
+"""Time until a Sentinel misses a primary, in milliseconds: a busy machine can pause a store for a second."""
 
 
 class Trio:
     """Two stores and their Sentinels. `url` is what a server gets, but for the password of the Sentinels."""
 
-    def __init__(self, stores, ports, sentinels, password="", sentinel_password="", authority=None):
+    def __init__(self, stores, sentinels, password="", authority=None):
         self.stores = stores
-        self._ports = ports
         self.sentinels = sentinels
-        self._options = {"host": "127.0.0.1", "password": sentinel_password or None, "decode_responses": True}
         user = f":{password}@" if password else ""
-        hosts = ",".join(f"127.0.0.1:{each.port}" for each in sentinels)
+        hosts = ",".join(str(each.address) for each in sentinels)
         self.url = f"redis+sentinel://{user}{hosts}/{SERVICE}"
         if authority is not None:
-            self._options |= {"ssl": True, "ssl_ca_certs": str(authority)}
             self.url = f"rediss+sentinel://{user}{hosts}/{SERVICE}?ssl_ca_certs={authority}"
 
-    def primary(self):
-        """Return the store that the Sentinels name, if they agree."""
-        named = set()
-        for each in self.sentinels:
-            with redis.Redis(port=each.port, **self._options) as client:
-                named.add(client.sentinel_get_master_addr_by_name(SERVICE))
-        found = [store for store, port in zip(self.stores, self._ports, strict=True) if named == {("127.0.0.1", port)}]
-        return found[0] if found else None
+    async def agrees_on(self, store):
+        """Return whether all Sentinels name a store."""
+        return {await each.primary() for each in self.sentinels} == {str(store.address)}
 
-    def notice_soon(self):
+    async def notice_soon(self):
         """Let the Sentinels notice from now on within a second that the primary is gone."""
         for each in self.sentinels:
-            with redis.Redis(port=each.port, **self._options) as client:
-                client.sentinel_set(SERVICE, "down-after-milliseconds", 500)
-
-    def are_ready(self):
-        """Return whether every Sentinel knows the replica and the other Sentinels."""
-        for each in self.sentinels:
-            with redis.Redis(port=each.port, **self._options) as client:
-                state = client.sentinel_master(SERVICE)
-                if (state["num-slaves"], state["num-other-sentinels"]) != (1, 2):
-                    return False
-                (replica,) = client.sentinel_slaves(SERVICE)
-                if replica["master-link-status"] != "ok":
-                    return False
-        return True
+            await each.execute("SENTINEL", "SET", SERVICE, "down-after-milliseconds", 500)
 
 
 def tls_files(directory):
@@ -93,39 +48,36 @@ def tls_files(directory):
     return directory / "ca.pem", [str(each) for pair in settings.items() for each in pair]
 
 
-@contextlib.contextmanager
-def running_trio(directory, kind, *, password="", sentinel_password="", has_tls=False):
+@contextlib.asynccontextmanager
+async def running_trio(directory, kind, *, password="", sentinel_password="", has_tls=False):
     """Run a `Trio` of a kind of store: with passwords if they are given, with TLS everywhere if that is asked for."""
-    stores, ports = [], []
     authority, tls = tls_files(directory) if has_tls else (None, ())
-    secret = ("--requirepass", password, "--masterauth", password) if password else ()
-    with contextlib.ExitStack() as stack:
-        for name in ("first", "second"):
-            (directory / name).mkdir()
-            port = free_port()
-            settings = [*secret, *(("--tls-port", str(port), *tls) if has_tls else ())]
-            if stores:
-                settings += ["--replicaof", f"127.0.0.1 {ports[0]}"]
-            stores.append(StoreProcess(directory / name, kind=kind, settings=settings, password=password).start())
-            stack.callback(stores[-1].stop)
-            ports.append(port if has_tls else stores[-1].port)
+    secured = {"ssl": True, "ssl_ca_certs": str(authority)} if has_tls else {}
+    with Launcher(directory, store=program(kind)) as launcher:
+
+        def make(cls, name, *arguments, secret, **options):
+            """Make a process that is reached over TLS and with a password where these are asked for."""
+            address = launcher.take()
+            ports = ("--port", "0", "--tls-port", str(address.port), *tls) if has_tls else ()
+            made = cls(launcher, name, *arguments, *ports, address=address, **options)
+            made.connection = secured | ({"password": secret} if secret else {})
+            return made
+
+        secret = ("--requirepass", password, "--masterauth", password) if password else ()
+        primary, replica = (make(Store, name, *REPLICATION, *secret, secret=password) for name in ("first", "second"))
         lines = [
-            f"sentinel monitor {SERVICE} 127.0.0.1 {ports[0]} 2",
-            f"sentinel down-after-milliseconds {SERVICE} 60000",  # a busy machine can pause a store for a second
-            f"sentinel failover-timeout {SERVICE} 5000",
             *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
             *([f"requirepass {sentinel_password}", f"sentinel sentinel-pass {sentinel_password}"]
               if sentinel_password else []),
         ]  # fmt: skip
-        sentinels = [SentinelProcess(directory / f"sentinel{n}", kind, lines, tls=tls).start() for n in range(3)]
-        for each in sentinels:
-            stack.callback(each.stop)
-        trio = Trio(stores, ports, sentinels, password, sentinel_password, authority)
-
-        def are_ready():
-            with contextlib.suppress(redis.ConnectionError, ValueError):
-                return trio.are_ready()
-            return False
-
-        wait_until_sync(are_ready, what="Sentinels that know each other")
-        yield trio
+        sentinels = [
+            make(
+                Sentinel, f"sentinel-{n}", primary.address, secret=sentinel_password, down_after_ms=SLOW_MS, lines=lines
+            )
+            for n in range(SENTINELS)
+        ]
+        async with running(primary, replica):
+            await follow(replica, str(primary.address))
+            async with running(*sentinels):
+                await settled(sentinels, primary, replica)
+                yield Trio((primary, replica), sentinels, password, authority)

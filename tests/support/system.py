@@ -18,6 +18,8 @@ from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient
+from callback_process.addresses import parse_bind
+from callback_up import children
 
 
 def assert_events(lines):
@@ -52,6 +54,15 @@ class Process:
             )
         self.facts = await wait_until(self._ready, deadline_s=120, what=f"ready in {self.log}")
         return self
+
+    async def until_ready(self):
+        """Wait until its probe says that it is ready. An edge then reaches a server."""
+
+        async def is_ready():
+            with contextlib.suppress(OSError):
+                return await children.is_ready(parse_bind(self.facts["admin"]))
+
+        await wait_until(is_ready, what=f"{self.log.stem} that is ready")
 
     def _ready(self):
         assert self.process.poll() is None, self.log.read_text()
@@ -115,21 +126,12 @@ class System:
     async def start_server(self):
         """Start the server, and wait until the edge can call it: a call waits for only a second for that."""
         await self.server.start()
-        await self._until_ready()
+        await self.edge.until_ready()
 
     async def start_edge(self):
         """Start the edge, and wait until it can call the server."""
         await self.edge.start()
-        await self._until_ready()
-
-    async def _until_ready(self):
-        async with httpx.AsyncClient() as http:
-
-            async def is_ready():
-                with contextlib.suppress(httpx.TransportError):
-                    return (await http.get(f"http://{self.edge.facts['admin']}/readyz")).is_success
-
-            await wait_until(is_ready, what="an edge that can call the server")
+        await self.edge.until_ready()
 
 
 @contextlib.asynccontextmanager

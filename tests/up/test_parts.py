@@ -229,7 +229,7 @@ def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
             directory=data.DataDirectory(Path("unused")),
             **common,
         )
-        edge = children.edge(children.UpEdgeSettings(grace_s=1, **settings), target=address, **common)
+        edge = children.front(children.UpEdgeSettings(grace_s=1, **settings), target=address, **common)
         assert float(server.environment["CALLBACK_DRAIN_S"]) == drain_s
         assert float(edge.environment["CALLBACK_EDGE_DRAIN_S"]) == drain_s
         assert server.stop_s == edge.stop_s == 1 + drain_s + children.STOP_SLACK_S

@@ -12,8 +12,9 @@ from support.wait import wait_until, wait_until_sync
 
 from callback_up import die_with_parent
 from callback_up import supervisor as supervision
+from callback_up.child import Child
 from callback_up.errors import UpError
-from callback_up.supervisor import Child, Supervisor
+from callback_up.supervisor import Supervisor
 
 SLEEPER = "import time; time.sleep(3600)"
 POLITE = """
@@ -84,8 +85,7 @@ class Run:
         self.ready += 1
 
     def pid(self, child):
-        process = self.supervisor._processes.get(child)
-        return process and process.pid
+        return child.process and child.process.pid
 
     async def __aenter__(self):
         return self

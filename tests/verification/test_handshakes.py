@@ -47,13 +47,17 @@ def meta(tmp_path):
         (tmp_path / f"token-{index}").write_text(token + "\n")
     files = [tmp_path / "token-0", tmp_path / "token-1"]
     handshake = {"kind": "hub", "verify_token_files": files}
-    return profile_of(tmp_path, "one", kind="hmac", header="x-hub-signature-256", prefix="sha256=", handshake=handshake)
+    return profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-hub-signature-256", prefix="sha256=", handshake=handshake
+    )
 
 
 @pytest.fixture
 def websub(tmp_path):
     handshake = {"kind": "hub", "topics": ["https://blog.example/feed"]}
-    return profile_of(tmp_path, "one", kind="hmac", header="x-hub-signature", prefix="sha256=", handshake=handshake)
+    return profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-hub-signature", prefix="sha256=", handshake=handshake
+    )
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def problems(tmp_path, text):
 
 # ---- Declaration ----
 
-HMAC = 'kind = "hmac"\nsecret_files = ["s"]\nheader = "x"\n'
+HMAC = 'kind = "hmac"\nsecret_files = ["s"]\nsignature = "header:x"\n'
 PLACES = 'kind = "hmac"\nsecret_files = ["s"]\n'
 JWT = 'kind = "jwt"\nkey_files = ["s"]\nissuer = "i"\naudience = "a"\n'
 
@@ -67,7 +67,7 @@ certificate_names = ["a.example"]
         (HMAC + 'signed = "{body} {body}"', "profiles.x.hmac.signed: a placeholder can occur only once"),
         (HMAC + 'signed = "{body"', "profiles.x.hmac.signed: { and } are allowed only around"),
         (HMAC + 'signed = "{method}"', "profiles.x.hmac: signed must contain {body} or {url}"),
-        (HMAC + 'signed = "{id}{body}"\nid_header = "y"', "profiles.x.hmac.signed: some text must follow {id}"),
+        (HMAC + 'signed = "{id}{body}"\nid = "header:y"', "profiles.x.hmac.signed: some text must follow {id}"),
         (HMAC + 'signed = "{body}.{method}"', "profiles.x.hmac.signed: {body} must be the last place"),
         (HMAC + 'signed = "{url}.{body}"', "profiles.x.hmac.signed: a space, a line break or {body} must follow {url}"),
         (
@@ -76,25 +76,15 @@ certificate_names = ["a.example"]
         ),
         (HMAC + 'signed = "{id}.{body}"', "profiles.x.hmac: {id} in signed needs id, such as header:x-id"),
         (HMAC + 'signed = "{timestamp}.{body}"', "profiles.x.hmac: {timestamp} in signed needs timestamp, such as"),
-        (HMAC + 'timestamp_header = "y"', "profiles.x.hmac: timestamp needs {timestamp} in signed"),
+        (HMAC + 'timestamp = "header:y"', "profiles.x.hmac: timestamp needs {timestamp} in signed"),
         (
-            HMAC + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"',
+            HMAC + 'signed = "{timestamp}.{body}"\ntimestamp = "field:t"',
             "profiles.x.hmac: field:t needs signature_field",
         ),
-        (
-            HMAC
-            + 'signed = "{timestamp}.{body}"\ntimestamp_field = "t"\ntimestamp_header = "t"\nsignature_field = "v"',
-            "profiles.x.hmac: use one of timestamp_header, timestamp_field",
-        ),
         (HMAC + "tolerance_s = 60", "profiles.x.hmac: tolerance_s needs timestamp or id"),
+        (HMAC + 'id = "json:/a\\u0001b"', "profiles.x.hmac.id.0: a JSON pointer begins with a slash"),
         (
-            HMAC + 'id_member = "meta.id"',
-            "profiles.x.hmac: id_member is one name; for a member within a member write id = ",
-        ),
-        (HMAC + 'id_member = "a\\u0001b"', "profiles.x.hmac.id.0: a JSON pointer begins with a slash"),
-        (HMAC + 'id_header = "y"\nid_member = "id"', "profiles.x.hmac: use one of id_header, id_member"),
-        (
-            HMAC + 'header = "a b"'.replace("header", "id_header"),
+            HMAC + 'id = "header:a b"',
             "profiles.x.hmac.id.0: the name after header: must have 1 to 100 characters",
         ),
         ('kind = "hmac"\nsecret_files = ["s"]', "profiles.x.hmac.signature: must be given"),
@@ -110,7 +100,6 @@ certificate_names = ["a.example"]
             PLACES + 'signature = "query:s"\nsigned = "{url} {body}"',
             "profiles.x.hmac: a signature in the query cannot cover the query",
         ),
-        (HMAC + 'signature = "header:y"', "profiles.x.hmac: use one of signature, header"),
         (HMAC + "allow_unsigned_body = true", "profiles.x.hmac: allow_unsigned_body needs signed without the body"),
         (HMAC + 'timestamp_format = "rfc3339"', "profiles.x.hmac: timestamp_format needs timestamp"),
         (HMAC + 'timestamp = "body-hash"', "profiles.x.hmac: timestamp must not be body-hash"),
@@ -249,7 +238,7 @@ def test_all_settings_in_effect_are_shown_without_secrets(tmp_path):
     (tmp_path / "s").write_text("hunter2")
     file = tmp_path / "callback.toml"
     file.write_text(
-        f'[profiles.x]\nkind = "hmac"\nheader = "x"\nsecret_files = ["{tmp_path}/s"]\n'
+        f'[profiles.x]\nkind = "hmac"\nsignature = "header:x"\nsecret_files = ["{tmp_path}/s"]\n'
         'handshake = { kind = "cloudevents", origins = ["*"] }'
     )
     shown = {

@@ -306,7 +306,9 @@ def test_a_signed_body_without_a_valid_id_passes_without_an_id(body, tmp_path):
 def test_each_hash_and_encoding_is_what_openssl_makes(algorithm, encoding, tmp_path):
     digest = by_openssl("one", BODY, algorithm)
     signature = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", algorithm=algorithm, encoding=encoding)
+    profile = profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-sign", algorithm=algorithm, encoding=encoding
+    )
     sent = request(("X-Sign", signature), body=BODY.encode())
     assert profile.verify(sent, URL) == VerifiedMessage()
     refused(profile, with_header(sent, "X-Sign", signature[:-1]))
@@ -326,7 +328,7 @@ def test_the_url_and_the_method_are_checked_if_they_are_signed(tmp_path):
 
 
 def test_a_body_that_is_not_signed_is_refused(tmp_path):
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", signed="{url}")
+    profile = profile_of(tmp_path, "one", kind="hmac", signature="header:x-sign", signed="{url}")
     sent = request(("x-sign", by_openssl("one", URL).hex()), method="get")
     profile.verify(sent, URL)
     assert refused(profile, changed(sent, body=b"x")) == "the request has a body that is not signed"
@@ -339,7 +341,9 @@ FORM_CASE = "https://box.example/cbq/RelayState?RelayState=3fae4a0e-6c0f-4d0a-9f
 @pytest.mark.parametrize(("url", "body"), [(CASE, "?amount=5&to=me"), (FORM_CASE, "&amount=5&to=me")])
 def test_a_signed_body_never_passes_as_a_part_of_the_url(tmp_path, url, body):
     """Check the scheme of Square: https://developer.squareup.com/docs/webhooks/step3validate."""
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", encoding="base64", signed="{url}{body}")
+    profile = profile_of(
+        tmp_path, "one", kind="hmac", signature="header:x-sign", encoding="base64", signed="{url}{body}"
+    )
     sent = request(("x-sign", base64.b64encode(by_openssl("one", url + body)).decode()), body=body.encode())
     profile.verify(sent, url)
     for end in range(1, len(body) + 1):
@@ -373,7 +377,7 @@ def test_a_url_without_additions_is_the_generated_one(url, own):
 @pytest.mark.parametrize(("end", "ids"), [(".", ["a.", "a.b"]), ("--", ["a-", "a--", "a--b", "-a-"]), ("-a-", ["x-a"])])
 def test_an_id_without_a_clear_end_is_refused(tmp_path, end, ids):
     profile = profile_of(
-        tmp_path, "one", kind="hmac", header="x-sign", signed=f"{{id}}{end}{{body}}", id_header="x-id"
+        tmp_path, "one", kind="hmac", signature="header:x-sign", signed=f"{{id}}{end}{{body}}", id="header:x-id"
     )  # fmt: skip
 
     def sent(message_id):
@@ -405,7 +409,7 @@ def test_an_id_without_a_clear_end_is_refused(tmp_path, end, ids):
     ],
 )
 def test_any_signed_body_passes_with_its_id_if_that_is_valid(tmp_path, body, message_id):
-    profile = profile_of(tmp_path, "one", kind="hmac", header="x-sign", id_member="id")
+    profile = profile_of(tmp_path, "one", kind="hmac", signature="header:x-sign", id="json:/id")
     sent = request(("x-sign", hmac.digest(b"one", body.encode(), "sha256").hex()), body=body.encode())
     assert profile.verify(sent, URL).message_id == message_id
 
@@ -415,9 +419,9 @@ def test_a_list_may_have_semicolons(tmp_path):
         tmp_path,
         "one",
         kind="hmac",
-        header="paddle-signature",
+        signature="header:paddle-signature",
         signature_field="h1",
-        timestamp_field="ts",
+        timestamp="field:ts",
         signed="{timestamp}:{body}",
     )
     signature = by_openssl("one", f"{NOW}:{BODY}").hex()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response
-from callback_server.store.script_arguments import group
 
 S = TypeVar("S", bound=Struct)
-
-LIMITS: Final = group("limits", ["recorded_calls_per_case", "recorded_bytes_per_case"])
-"""The argument of scripts that end calls: how much is kept of the ended calls of a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class Recording:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The values of `LIMITS`."""
+        """The argument of scripts that end calls: how much is kept of the ended calls of a case."""
         return self.calls_per_case, self.bytes_per_case
 
     def of_request(self, request: Request) -> Request:

@@ -7,10 +7,9 @@ from typing import Final, cast
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script
 
-UPGRADE_SCHEMA: Final = Script("upgrade_schema", numbers("version", "partitions"), key="schema")
+UPGRADE_SCHEMA: Final = Script("upgrade_schema")
 
 
 async def upgrade_schema(client: StoreClient) -> str:
@@ -23,7 +22,7 @@ async def upgrade_schema(client: StoreClient) -> str:
         UPGRADE_SCHEMA.source,
         1,
         keys.SCHEMA_KEY,
-        *UPGRADE_SCHEMA.pack(UPGRADE_SCHEMA.arguments(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS)),
+        *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
     )
     return str(stored.decode(errors="replace"))
 

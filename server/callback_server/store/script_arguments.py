@@ -1,102 +1,71 @@
-"""The arguments of a script: their declaration, and the Lua statements that bind them to names.
+"""The arguments of a script: declared in the header of its Lua file, and bound to locals of their names.
 
-A script never counts its arguments. Its wrapper declares them by name, gives them by name (see scripts.py), and the
-script reads locals of these names, which stand where it says `-- @arguments`. One that was not sent is empty there.
+The header declares each argument on a line of its own, in the order in which the script receives them. `?` behind the
+name says that it is mostly empty or 0; such an argument stands behind those that are mostly given, and 0 means the same
+as no value. Lists stand last. An argument that was not sent is empty in the script, a number 0.
+
+- `---@param owner string`: what was sent. Also a number that the script only stores, passes on, or compares with
+  stored text.
+- `---@param limit number`: a number.
+- `---@param is_paused boolean`: a boolean, sent as `1` or nothing.
+- `---@param limits {a: number, b: number}`: a table of numbers. Its value in Python is a tuple.
+- `---@param names string[]`: a list. The script gets `names_first` and `names_last`, the indexes of its items in ARGV.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+LIST: Final = "string[]"
+_PARAM: Final = re.compile(r"^---@param (\w+)(\??) (string|number|boolean|string\[\]|\{.+?\})(?: .*)?$", re.MULTILINE)
 
 
-class Kind(enum.Enum):
-    """How a script receives an argument."""
-
-    TEXT = "text"
-    """A string, as it was sent. Also a number that the script only stores, passes on, or compares with stored text."""
-    NUMBER = "number"
-    """A number. One that is not sent is 0."""
-    FLAG = "flag"
-    """A boolean: `'1'` or `''`."""
-    GROUP = "group"
-    """Numbers that the script gets as one table, by the names of their fields."""
-    LIST = "list"
-    """Values behind all other arguments. The script gets `NAME_first` and `NAME_last`, their indexes in ARGV."""
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument of a script."""
 
     name: str
-    kind: Kind = Kind.TEXT
-    fields: tuple[str, ...] = ()
-    """The fields of a group."""
-    is_seldom: bool = False
-    """Whether it is mostly empty or 0. For such an argument 0 means the same as no value."""
+    is_seldom: bool
+    """Whether it is mostly empty or 0."""
+    type: str
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of the numbers of a table."""
+        return re.findall(r"(\w+): number", self.type)
 
 
-def texts(*names: str) -> list[Argument]:
-    """Declare arguments that are text."""
-    return [Argument(name) for name in names]
-
-
-def numbers(*names: str) -> list[Argument]:
-    """Declare arguments that are numbers."""
-    return [Argument(name, Kind.NUMBER) for name in names]
-
-
-def flags(*names: str) -> list[Argument]:
-    """Declare arguments that are booleans."""
-    return [Argument(name, Kind.FLAG) for name in names]
-
-
-def group(name: str, fields: Iterable[str]) -> list[Argument]:
-    """Declare a group of numbers. Its value is a tuple of them in the order of `fields`."""
-    return [Argument(name, Kind.GROUP, tuple(fields))]
-
-
-def lists(*names: str) -> list[Argument]:
-    """Declare arguments that are lists. They stand behind all others."""
-    return [Argument(name, Kind.LIST) for name in names]
-
-
-def seldom(*declared: list[Argument]) -> list[Argument]:
-    """Declare single arguments that are mostly empty. They stand behind those that are mostly given."""
-    return [replace(argument, is_seldom=True) for arguments in declared for argument in arguments]
+def declared_arguments(header: str) -> list[Argument]:
+    """Return the arguments that the header of a script declares."""
+    return [Argument(name, seldom == "?", type_) for name, seldom, type_ in _PARAM.findall(header)]
 
 
 def argument_bindings(arguments: Sequence[Argument]) -> str:
-    """Return the Lua statements that bind the arguments of a script to locals of their names."""
+    """Return the Lua statements that bind the arguments to locals of their names."""
     names, values, at = list[str](), list[str](), 1
     for argument in arguments:
-        if argument.kind is not Kind.LIST:
+        if argument.type != LIST:
             names.append(argument.name)
             values.append(_value(argument, at))
             at += len(argument.fields) or 1
     statements = [f"local {', '.join(names)} = {', '.join(values)}"] if names else []
     count_at = str(at)
     for argument in arguments:
-        if argument.kind is not Kind.LIST:
-            continue
-        first, last = f"{argument.name}_first", f"{argument.name}_last"
-        statements += [
-            f"local {first} = {count_at} + 1",
-            f"local {last} = {count_at} + tonumber(ARGV[{count_at}] or 0)",
-        ]
-        count_at = f"{last} + 1"
+        if argument.type == LIST:
+            first, last = f"{argument.name}_first", f"{argument.name}_last"
+            statements.append(f"local {first} = {count_at} + 1")
+            statements.append(f"local {last} = {count_at} + tonumber(ARGV[{count_at}] or 0)")
+            count_at = f"{last} + 1"
     return "\n".join(statements)
 
 
 def _value(argument: Argument, at: int) -> str:
-    match argument.kind:
-        case Kind.NUMBER:
+    match argument.type:
+        case "string":
+            return f"(ARGV[{at}] or '')"
+        case "number":
             return f"(tonumber(ARGV[{at}]) or 0)"
-        case Kind.FLAG:
+        case "boolean":
             return f"ARGV[{at}] == '1'"
-        case Kind.GROUP:
-            fields = ", ".join(f"{name} = tonumber(ARGV[{at + i}])" for i, name in enumerate(argument.fields))
-            return f"{{{fields}}}"
-    return f"(ARGV[{at}] or '')"
+    return f"{{{', '.join(f'{name} = tonumber(ARGV[{i}])' for i, name in enumerate(argument.fields, at))}}}"

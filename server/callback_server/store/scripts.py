@@ -40,7 +40,7 @@ from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.epochs import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
-from callback_server.store.script_arguments import Argument, Kind, argument_bindings
+from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments
 
 PARTITIONS_PER_BATCH: Final = 16
 """How many scripts are sent together to read all partitions. Calls must get in between."""
@@ -49,46 +49,30 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
-_RARELY: Final = re.compile(r"^-- @rarely\nlocal function (\w+)", re.MULTILINE)
-_COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
-_FUNCTION: Final = re.compile(r"^local function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
-"""A function outside of all others, on one line or up to an `end` at the beginning of a line."""
-_VALUE: Final = r"(?:'[^'\n]*'|-?\d[\d.* ]*)"
-_CONSTANTS: Final = re.compile(rf"^local ([A-Z_]+(?:, [A-Z_]+)*) = ({_VALUE}(?:, {_VALUE})*)\n", re.MULTILINE)
-"""Constants: names in capital letters for numbers, products of numbers, or texts."""
-_STRING_OR_WORD: Final = re.compile(r"'[^'\n]*'|\w+")
-_WORD: Final = re.compile(r"\w+")
+_RARELY: Final = re.compile(r"^-- @rarely\nlocal function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
+"""A function that most executions do not use: on one line, or up to an `end` at the beginning of a line."""
+_FOLDER: Final = resources.files("callback_server.store") / "lua"
 
-Arguments = msgspec.Struct
-"""The arguments of a script by name, as its `arguments` returned them."""
+Packed = list[str | bytes | int]
+"""The arguments of a script in the order and form in which it receives them."""
 
 
 class Script:
-    """One Lua file, and the arguments that it takes.
+    """One Lua file, and the arguments that its header declares (see script_arguments.py).
 
-    The file is completed when it is loaded: `-- @include NAME` stands for a file in `lua/includes/` or for a generated
-    part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the arguments;
-    `-- @rarely` stands before a function that most executions do not use; a name in capital letters that stands for a
-    number or a text is replaced by it; and `case_key(id)` and so on stand for the keys of the table in keys.py.
+    The store gets the file as it is written, except that `-- @include NAME` stands for a file in `lua/includes/` or for
+    a generated part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the
+    arguments; `-- @rarely` stands before a function that most executions do not use; and `case_key(id)` and so on stand
+    for the keys of the table in keys.py.
     """
 
     def __init__(
-        self,
-        name: str,
-        arguments: Sequence[Argument],
-        *,
-        key: str = "partition",
-        applies_timeouts: bool = False,
-        counts_steps: bool = False,
-        is_transient: bool = False,
+        self, name: str, *, applies_timeouts: bool = False, counts_steps: bool = False, is_transient: bool = False
     ) -> None:
         """Load a script.
 
         Args:
             name: The name of the file in `lua/`, without its extension.
-            arguments: The arguments in the order in which the script receives them: those that are seldom given behind
-                the others, lists last.
-            key: The one key that the script is about.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
                 of the newest event of the partition follows them.
             counts_steps: Whether the replies of the script begin with that number.
@@ -96,41 +80,44 @@ class Script:
                 something.
         """
         self.name = name
-        self.declared = arguments
-        self.key = key
         self.applies_timeouts = applies_timeouts
         self.counts_steps = counts_steps
-        self.arguments: type[Arguments] = msgspec.defstruct(name, [argument.name for argument in arguments])
-        """Makes the arguments of one execution from keywords. It raises a TypeError if one is missing or unknown."""
-        kinds = [argument.kind for argument in arguments]
-        self._lists_at = len(kinds) - kinds.count(Kind.LIST)
-        self._seldom_at = next((at for at, each in enumerate(arguments) if each.is_seldom), self._lists_at)
-        self._flags_at = [at for at, kind in enumerate(kinds) if kind is Kind.FLAG]
-        self._often_flags_at = [at for at in self._flags_at if at < self._seldom_at]
-        self._groups_at = [at for at, kind in reversed([*enumerate(kinds)]) if kind is Kind.GROUP]
-        self.code, self._rare = _load(name, arguments)
-        """The code with everything that it includes and uses, without comments."""
+        written = (_FOLDER / f"{name}.lua").read_text("utf-8")
+        self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
+        types = [argument.type for argument in self.arguments]
+        self._bind = msgspec.defstruct(name, [argument.name for argument in self.arguments])
+        self._lists_at = len(types) - types.count(LIST)
+        self._seldom_at = next((at for at, each in enumerate(self.arguments) if each.is_seldom), self._lists_at)
+        self._booleans_at = [at for at, type_ in enumerate(types) if type_ == "boolean"]
+        self._often_booleans_at = [at for at in self._booleans_at if at < self._seldom_at]
+        self._tables_at = [at for at, each in reversed([*enumerate(self.arguments)]) if each.fields]
+        self.code = _with_parts(written, self.arguments)
+        """The code with everything that it includes."""
         self.source = self.complete(self.code)
+        """What the store gets."""
         self.is_durable = not is_transient and "no-writes" not in self.source.partition("\n")[0]
         """Whether its reply waits until the required replicas have confirmed what it wrote, or found written."""
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def complete(self, code: str) -> str:
         """Return the script that the store gets, from its code."""
-        return with_keys(_made_when_used(_with_constants(code), self._rare))
+        return with_keys(_made_when_used(code))
 
-    def pack(self, arguments: Arguments) -> list[str | bytes | int]:
+    def pack(self, **arguments: Any) -> Packed:
         """Return arguments in the order and form in which the script receives them.
 
         Each one costs here and in the store. So what is seldom given, and lists, are sent only if one is not empty.
+
+        Raises:
+            TypeError: An argument is missing or unknown.
         """
-        values = msgspec.structs.astuple(arguments)
+        values = msgspec.structs.astuple(self._bind(**arguments))
         lists = values[self._lists_at :]
         sends_all = any(values[self._seldom_at :])
         packed: list[Any] = [*values[: self._lists_at if sends_all else self._seldom_at]]
-        for at in self._flags_at if sends_all else self._often_flags_at:
+        for at in self._booleans_at if sends_all else self._often_booleans_at:
             packed[at] = "1" if packed[at] else ""
-        for at in self._groups_at:
+        for at in self._tables_at:
             packed[at : at + 1] = packed[at]
         if sends_all:
             for items in lists:
@@ -138,9 +125,8 @@ class Script:
         return packed
 
 
-def _load(name: str, arguments: Sequence[Argument]) -> tuple[str, Sequence[str]]:
-    """Return the code of a script, and the names of the functions that it uses rarely."""
-    folder = resources.files("callback_server.store") / "lua"
+def _with_parts(written: str, arguments: Sequence[Argument]) -> str:
+    """Return the code of a script with its locals, and with everything that it includes."""
     included = set[str]()
 
     def replacement(match: re.Match[str]) -> str:
@@ -152,62 +138,27 @@ def _load(name: str, arguments: Sequence[Argument]) -> tuple[str, Sequence[str]]
         included.add(part)
         if part in PARTS:
             return PARTS[part]()
-        return _DIRECTIVE.sub(replacement, (folder / "includes" / f"{part}.lua").read_text("utf-8"))
+        return _DIRECTIVE.sub(replacement, (_FOLDER / "includes" / f"{part}.lua").read_text("utf-8"))
 
-    complete = _DIRECTIVE.sub(replacement, (folder / f"{name}.lua").read_text("utf-8"))
-    return _without_unused_functions(complete), _RARELY.findall(complete)
-
-
-def _without_unused_functions(source: str) -> str:
-    """Drop comments and the functions that a script includes and does not use.
-
-    Each execution of a script makes all of its functions before it does anything else.
-    """
-    source = _COMMENT.sub("", source)
-    kept, end = list[str](), len(source)  # what is kept, from the last piece to the first one
-    used = set[str]()  # the words in it: only what stands after a function uses it
-    for function in reversed([*_FUNCTION.finditer(source)]):
-        kept.append(source[function.end() : end])
-        used.update(_WORD.findall(kept[-1]))
-        if function[1] in used:
-            kept.append(function[0])
-            used.update(_WORD.findall(function[0]))
-        end = function.start()
-    return "".join([source[:end], *reversed(kept)])
+    return _DIRECTIVE.sub(replacement, written)
 
 
-def _with_constants(source: str) -> str:
-    """Put the value of each constant in its place.
-
-    A function that uses a variable outside of it is made more slowly, the more such variables there are. The constants
-    took 4 % of the instructions of a claim.
-    """
-    values = dict[str, str]()
-    for constants in _CONSTANTS.finditer(source):
-        for name, value in zip(constants[1].split(", "), constants[2].split(", "), strict=True):
-            values[name] = value if value.isalnum() or value.startswith("'") else f"({value})"
-    return _STRING_OR_WORD.sub(lambda word: values.get(word[0], word[0]), _CONSTANTS.sub("", source))
-
-
-def _made_when_used(source: str, rare: Iterable[str]) -> str:
+def _made_when_used(code: str) -> str:
     """Put the functions that are used rarely into one function, which makes them when the first of them is used.
 
-    Half of the functions of a claim are not used by most calls, and to make them all took a tenth of its time. They
-    stand where the last of them stood, so they can use every function before it.
+    Each execution of a script makes all of its functions before it does anything else. Most calls use none of these.
+    They stand where the last of them stood, so they can use every function before it.
     """
-    functions = [each for each in _FUNCTION.finditer(source) if each[1] in rare]
+    functions = [*_RARELY.finditer(code)]
     if not functions:
-        return source
+        return code
     names = [each[1] for each in functions]
     uses = re.compile(rf"\b({'|'.join(names)})\(")
-    others, at = "", 0
-    for function in functions:
-        others += source[at : function.start()]
-        at = function.end()
+    end = functions[-1].end()
     table = ", ".join(f"{name} = {name}" for name in names)
     made = "".join(each[0] for each in functions)
     group = f"function rarely()\nif not rare then\n{made}rare = {{{table}}}\nend\nreturn rare\nend\n"
-    before, behind = (uses.sub(r"rarely().\1(", each) for each in (others, source[at:]))
+    before, behind = (uses.sub(r"rarely().\1(", each) for each in (_RARELY.sub("", code[:end]), code[end:]))
     shebang, _, before = before.partition("\n")
     return f"{shebang}\nlocal rare, rarely\n{before}{group}{behind}"
 
@@ -241,8 +192,8 @@ class Scripts:
         self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
 
-    async def run(self, script: Script, partition: int, arguments: Arguments) -> Any:
-        """Run `script` on a partition and return its answer.
+    async def run(self, script: Script, partition: int, /, **arguments: Any) -> Any:
+        """Run `script` on a partition, with its arguments by name, and return its answer.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
@@ -250,7 +201,7 @@ class Scripts:
         tag = keys.tag(partition)
         sent, steps = Sent(tag), 0
         with store_errors():
-            reply = await self._evaluate(script, tag, arguments, sent)
+            reply = await self._evaluate(script, tag, script.pack(**arguments), sent)
         if script.applies_timeouts:
             reports, steps, *reply = reply
             for report in reports:
@@ -262,14 +213,14 @@ class Scripts:
                 self._epochs.acknowledge(tag, sent.epoch, steps)
         return reply
 
-    async def run_on(self, script: Script, key: str, arguments: Arguments | None = None) -> Any:
-        """Run `script` on the one key that it is about and return its reply.
+    async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:
+        """Run `script` on the one key that it is about, with its arguments by name, and return its reply.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         with store_errors():
-            return await self._evaluate(script, key, arguments, Sent(keys.tag_of(key)))
+            return await self._evaluate(script, key, script.pack(**arguments), Sent(keys.tag_of(key)))
 
     async def read(self, key: str, *command: str, is_confirmed: bool = False) -> Any:
         """Send a command that only reads one key, in one write with those of others, and return its reply.
@@ -289,30 +240,27 @@ class Scripts:
                 self._epochs.acknowledge(sent.tag, sent.epoch)
         return reply
 
-    async def run_on_partitions(self, script: Script, arguments: Mapping[int, Arguments]) -> dict[int, list[Any]]:
+    async def run_on_partitions(self, script: Script, packed: Mapping[int, Packed]) -> dict[int, list[Any]]:
         """Run a `script` that only reads on several partitions and return the replies.
 
         Args:
             script: The script.
-            arguments: The arguments for each partition.
+            packed: The packed arguments for each partition.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        partitions, found = list(arguments), dict[int, list[Any]]()
+        partitions, found = list(packed), dict[int, list[Any]]()
         for at in range(0, len(partitions), PARTITIONS_PER_BATCH):
             batch = [(each, keys.tag(each)) for each in partitions[at : at + PARTITIONS_PER_BATCH]]
             with store_errors():
                 replies = await asyncio.gather(
-                    *(
-                        self._reads.send(tag, "EVALSHA", script.sha, 1, tag, *script.pack(arguments[each]))
-                        for each, tag in batch
-                    ),
+                    *(self._reads.send(tag, "EVALSHA", script.sha, 1, tag, *packed[each]) for each, tag in batch),
                     return_exceptions=True,
                 )
                 for (partition, tag), reply in zip(batch, replies, strict=True):
                     if isinstance(reply, NoScriptError):
-                        found[partition] = await self._evaluate(script, tag, arguments[partition], Sent(tag))
+                        found[partition] = await self._evaluate(script, tag, packed[partition], Sent(tag))
                     elif isinstance(reply, BaseException):
                         raise reply
                     else:
@@ -328,9 +276,8 @@ class Scripts:
         with store_errors():
             return await asyncio.gather(*(self._reads.send(str(each[1]), *each) for each in commands))
 
-    async def _evaluate(self, script: Script, key: str, arguments: Arguments | None, sent: Sent) -> Any:
+    async def _evaluate(self, script: Script, key: str, packed: Packed, sent: Sent) -> Any:
         """Run a script and return its reply. `sent` then has where it was sent."""
-        packed = [] if arguments is None else script.pack(arguments)
         send, is_durable = self._pipeline.send, script.is_durable
         try:
             return await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)

@@ -16,7 +16,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "filter": "WAITING",
     "response": {"responseType": "RESPONSE", "responseBody": "thank you"},
 }
-"""Values of the required fields of requests."""
+"""Values of required fields of requests. Any other one is a text: its name in capital letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def _rpcs() -> tuple[Rpc, ...]:
         content = operation["requestBody"]["content"].get("application/json")
         if content:  # not a stream
             schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
-            example = {name: _EXAMPLES[name] for name in schema.get("required", ())}
+            example = {name: _EXAMPLES.get(name, name.upper()) for name in schema.get("required", ())}
             found.append(Rpc(operation["operationId"], path, operation["summary"], json.dumps(example, indent=2)))
     return tuple(found)
 

@@ -3,7 +3,10 @@
 -- replicas.
 --
 -- KEYS: workers
--- ARGV: replica, slots (packed), valid_ms (0: the replica has no workers any more)
+-- ARGV:
+---@param replica string
+---@param slots string packed
+---@param valid_ms number 0: the replica has no workers any more
 -- Returns: OK.
 -- @arguments
 

@@ -2,7 +2,8 @@
 -- Appends an entry to the audit that has no change of its own in the store.
 --
 -- KEYS: chain
--- ARGV: audit (see includes/audit.lua)
+-- ARGV:
+---@param audit string see includes/audit.lua
 -- Returns: OK; HEAD_MOVED with id and text of the newest entry ('' = there is none).
 -- @arguments
 -- @include audit

@@ -5,7 +5,9 @@
 -- without its call or case, or of a damaged case, is kept and reported.
 --
 -- KEYS: partition
--- ARGV: limit, retention_ms
+-- ARGV:
+---@param limit number
+---@param retention_ms number
 -- Returns: the timeouts that were applied, then the number of calls and the number of cases that were deleted. A sum
 --          below the limit means: nothing is left, but perhaps what damaged cases kept from this step.
 -- Transition: CLOSED -> nothing

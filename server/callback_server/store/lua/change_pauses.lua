@@ -5,8 +5,13 @@
 -- the name of the list.
 --
 -- KEYS: chain
--- ARGV: activity, is_paused, principal, reason, max_paused (how many activities can be paused),
---       audit (see includes/audit.lua, '' = no entry)
+-- ARGV:
+---@param activity string
+---@param is_paused boolean
+---@param principal string
+---@param reason string
+---@param max_paused number how many activities can be paused
+---@param audit string see includes/audit.lua, '' = no entry
 -- Returns: OK, or SAME (the activity was not paused before, and is not now), with the hash: the version at the field
 --          '', and a field for each paused activity, with the pause as JSON ([principal, reason, milliseconds]; 1 if a
 --          server of the release before stored it); FULL (as many activities are paused already as can be, and nothing

@@ -4,20 +4,32 @@
 -- with the same call_id, the script claims once and returns the same grant.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), call_id,
---       request (what is recorded of it), request_hash (the digest of the request as it was sent),
---       method (of that request), intent (a RequestIntent), lease_ms (of a call that is not held),
---       max_held_calls (of a case), repeat_bytes_per_case, limits (recorded_calls_per_case, recorded_bytes_per_case),
---       replica (it is told of the answer to a held call, or of the end of the call that a repeat waits with),
---       platform_url ('' = none), can_deliver (whether the sender can run a delivery at once),
---       request_body (what is recorded of it), parameter,
---       profile (the verification profile that was passed, '' = none),
---       message_hash (SHA-256 of the message id in hexadecimal digits, '' = none),
---       window_ms (how long after its call a message with this id is the same one),
---       calls_per_minute (of a case; 0 = any number),
---       whole_request, whole_body (the request as it came, which a held call keeps until its end and a delivery until
---       it is delivered; '' = that is what is recorded),
---       declared_leases... (pairs: activity, lease_ms), limited_owners... (triples: owner, wait_ms, limit)
+-- ARGV:
+---@param case_id string
+---@param state_hash_half string raw: the second half of the state's SHA-256
+---@param call_id string
+---@param request string what is recorded of the request
+---@param request_hash string digest of the request as it was sent
+---@param method string of the request as it was sent
+---@param intent string a RequestIntent
+---@param lease_ms number lease of a call that is not held
+---@param max_held_calls number how many calls of a case are held at a time
+---@param repeat_bytes_per_case number
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
+---@param replica string is told of the answer to a held call, or of the end of the call that a repeat waits with
+---@param platform_url string '' = none
+---@param can_deliver boolean whether the sender can run a delivery at once
+---@param request_body string what is recorded of its body
+---@param parameter? string
+---@param profile? string the verification profile that was passed, '' = none
+---@param message_hash? string SHA-256 of the message id in hexadecimal digits, '' = none
+---@param window_ms? number how long after its call a message with this id is the same one
+---@param calls_per_minute? number rate limit of the case; 0 = any number
+---@param whole_request? string the request as it came, which a held call keeps until its end and a delivery until it is
+--  delivered; '' = that is what is recorded
+---@param whole_body? string its body
+---@param declared_leases string[] pairs: activity, lease_ms
+---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
 --          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of

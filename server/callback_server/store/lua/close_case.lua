@@ -2,8 +2,11 @@
 -- Closes a case, in any status. A closed case stays as it is.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), audit (see includes/audit.lua, '' = no entry),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param audit string see includes/audit.lua, '' = no entry
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
 --          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.

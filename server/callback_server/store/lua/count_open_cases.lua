@@ -2,7 +2,8 @@
 -- Counts the cases of an owner that are not closed, in a partition.
 --
 -- KEYS: partition
--- ARGV: owner
+-- ARGV:
+---@param owner string
 -- Returns: the number.
 -- @include status_lists
 -- @arguments

@@ -2,7 +2,8 @@
 -- Counts what is open, waits and is dead in a partition.
 --
 -- KEYS: partition
--- ARGV: owners...
+-- ARGV:
+---@param owners string[]
 -- Returns: the number of deliveries that wait or run, of all owners; how long ago the earliest of them became due, in
 --          milliseconds (0 = none is due); for how long the oldest held call of these owners has waited, in
 --          milliseconds (0 = none waits); then for each owner the number of cases that are not closed, of held calls

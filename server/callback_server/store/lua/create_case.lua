@@ -3,14 +3,33 @@
 -- finds the case that it made before by the pointer, or without one by the id of the case, if it is sent again.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), owner, activity, mode, content,
---       repeat_window (in milliseconds, '' = repeats are calls), time_to_live_ms ('' = never),
---       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
---       has_labels, body ('' = none, or inside the content), answer_mode ('' = HANDLER), hold_ms
---       ('' = the case holds no calls), guard ('' = OFF), parameter, pointer ('' = no request id), nonce (raw),
---       fingerprint (raw: the first half of its hash), notify (the reasons of the notifications, '' = none),
---       profile ('' = none), fallback ('' = none), closed_response ('' = none), no_repeat (no answer is given twice),
---       is_ordered, has_choices (of its prompt)
+-- ARGV:
+---@param case_id string
+---@param state_hash_half string raw: the second half of the state's SHA-256
+---@param owner string
+---@param activity string
+---@param mode string
+---@param content string
+---@param repeat_window string in milliseconds, '' = repeats are calls
+---@param time_to_live_ms string '' = never
+---@param code string of the response, '' = 200, 0 = a redirect
+---@param needs_platform boolean the response has a URL that is a /path
+---@param has_labels boolean
+---@param body? string '' = none, or inside the content
+---@param answer_mode? string '' = HANDLER
+---@param hold_ms? string '' = the case holds no calls
+---@param guard? string '' = OFF
+---@param parameter? string
+---@param pointer? string '' = no request id
+---@param nonce? string raw
+---@param fingerprint? string raw: the first half of its hash
+---@param notify? string the reasons of the notifications, '' = none
+---@param profile? string '' = none
+---@param fallback? string '' = none
+---@param closed_response? string '' = none
+---@param no_repeat? boolean no answer is given twice
+---@param is_ordered? boolean
+---@param has_choices? boolean of its prompt
 -- Returns: the number of the newest event, then OK with the time at which the case expires (in milliseconds, 0 =
 --          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
 --          and this nonce); CONFLICT (a case with this request id and other content exists).

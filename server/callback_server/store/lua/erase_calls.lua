@@ -7,8 +7,13 @@
 -- left: its code, or nothing in place of a redirect.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), erasure (a unique name, the same when the request is sent again),
---       before (an attempt; '+inf' = all), limit, audit (see includes/audit.lua, '' = no entry)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param erasure string a unique name, the same when the request is sent again
+---@param before string an attempt; '+inf' = all
+---@param limit number
+---@param audit string see includes/audit.lua, '' = no entry
 -- Returns: the timeouts that were applied, with the calls that were resolved, then OK with the number of calls that had
 --          something recorded until this erasure, the attempt before which to continue (0 = there are no more), and
 --          1 if the entry of the audit is there (else 0: there was nothing to erase); UNKNOWN (no such case of this

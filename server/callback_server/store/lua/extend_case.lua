@@ -2,9 +2,13 @@
 -- Sets the time at which a case expires, unless it is closed.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), expires (in milliseconds since the epoch),
---       max_ms (how long after now that may be), audit (see includes/audit.lua, '' = no entry),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param expires number in milliseconds since the epoch
+---@param max_ms number how long after now that may be
+---@param audit string see includes/audit.lua, '' = no entry
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
 --          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with id and
 --          text of the newest entry of the audit.

@@ -8,16 +8,29 @@
 -- asked, or if the handler failed and may run twice.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, status, fencing_token (of the attempt; 1 if the caller still waited when it started),
---       repeat_bytes_per_case, limits (recorded_calls_per_case, recorded_bytes_per_case),
---       code (of the answer, '' = a repeat gets none without the whole answer),
---       version (of the response of the case that the outcome was merged with, '' = it does not depend on one),
---       response ('' = none), was_asked (whether the handler was asked), response_body,
---       answer_digest (of the answer to a held call, '' = the call is not held),
---       answered_by (the principal that answers it), audit (of such an answer, see includes/audit.lua),
---       wait_ms (until the next attempt, '' = there is none), failure, detail, close, keep_open,
---       no_repeat (whether the answer must not be given twice),
---       whole_response, whole_body (the whole answer, '' = that is what is recorded)
+-- ARGV:
+---@param case_id string
+---@param call_id string
+---@param status string
+---@param fencing_token string token of the attempt; 1 if the caller still waited when it started
+---@param repeat_bytes_per_case number
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
+---@param code string of the answer, '' = a repeat gets none without the whole answer
+---@param version string of the response of the case that the outcome was merged with, '' = it does not depend on one
+---@param response string '' = none
+---@param was_asked boolean whether the handler was asked
+---@param response_body string
+---@param answer_digest? string of the answer to a held call, '' = the call is not held
+---@param answered_by? string the principal that answers it
+---@param audit? string of such an answer, see includes/audit.lua
+---@param wait_ms? string until the next attempt, '' = there is none
+---@param failure? string
+---@param detail? string
+---@param close? boolean
+---@param keep_open? boolean
+---@param no_repeat? boolean whether the answer must not be given twice
+---@param whole_response? string the whole answer, '' = that is what is recorded
+---@param whole_body? string its body
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,

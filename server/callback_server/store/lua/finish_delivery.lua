@@ -3,13 +3,22 @@
 -- script changes nothing. A result that arrives after the lease counts, as long as no other attempt has started.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, fencing_token (of the attempt), status (DELIVERED, DEAD, or PENDING), failure, detail,
---       response ('' = none),
---       response_body, request, request_body (what is kept of them after the delivery, '' = as they are),
---       wait_ms (until the next attempt), close (whether a DELIVERED closes the case),
---       was_asked (whether the handler was asked),
---       was_tried (whether the attempt was made; otherwise it was given up before),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV:
+---@param case_id string
+---@param call_id string
+---@param fencing_token string of the attempt
+---@param status string DELIVERED, DEAD, or PENDING
+---@param failure string
+---@param detail string
+---@param response string '' = none
+---@param response_body string
+---@param request string what is kept of it after the delivery, '' = as it is
+---@param request_body string the same of its body
+---@param wait_ms number until the next attempt
+---@param close boolean whether a DELIVERED closes the case
+---@param was_asked boolean whether the handler was asked
+---@param was_tried boolean whether the attempt was made; otherwise it was given up before
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: the timeouts that were applied, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
 --          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
 --          longer kept).

@@ -2,9 +2,13 @@
 -- Reads the call that a repeat waits with, or a caller at its address. While the call runs, the repeat keeps its place.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, repeat_id, replica (it is told of the end of the call),
---       wait_hash (SHA-256 of the token in the address, '' = a repeat),
---       without_answer (whether only the end of the call is asked for)
+-- ARGV:
+---@param case_id string
+---@param call_id string
+---@param repeat_id string
+---@param replica string it is told of the end of the call
+---@param wait_hash string SHA-256 of the token in the address, '' = a repeat
+---@param without_answer boolean whether only the end of the call is asked for
 -- Returns: RUNS; BUSY (the repeat has lost its place); FALLBACK with the fallback that the caller of the call got,
 --          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has, or with nothing if the
 --          answer was not asked for; UNKNOWN (the call is not known any more).

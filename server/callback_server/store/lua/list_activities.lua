@@ -2,10 +2,14 @@
 -- Counts what waits for the activities of a partition, in the order of their names, from a position on.
 --
 -- KEYS: partition
--- ARGV: owner, after (the position: only later names, '' = all),
---       of_deliveries (whether to count the activities with deliveries of any owner),
---       limit (activities to return), max_scanned (activities to look at),
---       only... (which activities of the owner's cases to count; none = all), activities... (others to count)
+-- ARGV:
+---@param owner string
+---@param after string the position: only later names, '' = all
+---@param of_deliveries boolean whether to count the activities with deliveries of any owner
+---@param limit number activities to return
+---@param max_scanned number activities to look at
+---@param only string[] which activities of the owner's cases to count; none = all
+---@param activities string[] others to count
 -- Returns: how far the script came (the last activity that it looked at; '' if that was the last of all), then
 --          activity, the number of its deliveries that wait or run, and of the owner's cases that are not closed, in
 --          turn; without activities that have neither.

@@ -4,10 +4,15 @@
 -- and checks the other filters per case.
 --
 -- KEYS: partition
--- ARGV: owner, status ('' = all), last_call (status of the newest call, '' = all),
---       before (creation in microseconds, '' = all),
---       limit (cases to return), max_scanned (cases to look at), activities... (none = all),
---       labels... (pairs: name, value)
+-- ARGV:
+---@param owner string
+---@param status string '' = all
+---@param last_call string status of the newest call, '' = all
+---@param before string creation in microseconds, '' = all
+---@param limit number cases to return
+---@param max_scanned number cases to look at
+---@param activities string[] none = all
+---@param labels string[] pairs: name, value
 -- Returns: how far the script came (the creation of the last case that it looked at; 0 if that was the last of all),
 --          then creation and case_id in turn, newest first.
 -- @include labels

@@ -3,8 +3,14 @@
 -- is DEAD.
 --
 -- KEYS: partition
--- ARGV: filter (WAITING or DEAD), owner, before_start ('' = all), before_call_id (the position: only older calls),
---       limit, max_scanned (calls to look at), activities... (only calls of these; none = all)
+-- ARGV:
+---@param filter string WAITING or DEAD
+---@param owner string
+---@param before_start string start of the call at the position: only older calls, '' = all
+---@param before_call_id string id of that call
+---@param limit number
+---@param max_scanned number calls to look at
+---@param activities string[] only calls of these; none = all
 -- Returns: how far the script came (start and call_id of the last call that it looked at; 0 and '' if there may be no
 --          more, or the limit is reached), then start and call_id in turn, newest first.
 -- @arguments

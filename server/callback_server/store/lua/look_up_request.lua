@@ -3,9 +3,13 @@
 -- pass that the claim then refuses, never the other way round: it applies no timeout, and the body may tell a repeat.
 --
 -- KEYS: partition
--- ARGV: case_id, state_hash_half (raw: the second half of the state's SHA-256), parameter,
---       profile (the verification profile that was passed, '' = none), calls_per_minute (of a case; 0 = any number),
---       limited_owners... (triples: owner, wait_ms, limit)
+-- ARGV:
+---@param case_id string
+---@param state_hash_half string raw: the second half of the state's SHA-256
+---@param parameter string
+---@param profile string the verification profile that was passed, '' = none
+---@param calls_per_minute number of a case; 0 = any number
+---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
 -- @include lifecycle
 -- @arguments

@@ -3,7 +3,9 @@
 -- nothing.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id
+-- ARGV:
+---@param case_id string
+---@param call_id string
 -- Returns: the number of the newest event, then OK; UNKNOWN (no such call, or it is no longer kept).
 -- Transition: none.
 -- @include lifecycle

@@ -3,8 +3,12 @@
 -- changes nothing. A fallback that accepts the request starts a delivery: the attempt that runs is the first one.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id, request, request_body (the request as it came, '' = it is stored so),
---       accepts (whether the fallback accepts the request, and a handler decides)
+-- ARGV:
+---@param case_id string
+---@param call_id string
+---@param request string the request as it came, '' = it is stored so
+---@param request_body string its body
+---@param accepts boolean whether the fallback accepts the request, and a handler decides
 -- Returns: the number of the newest event, then OK (the call was marked while it ran); STALE (it has ended, or its
 --          lease has).
 -- Transition: of a delivery nothing -> RUNNING.

@@ -3,8 +3,11 @@
 -- again, the script changes nothing. The answer is then kept for that address.
 --
 -- KEYS: partition
--- ARGV: call_id, wait_hash (SHA-256 of the token in the address, in hexadecimal digits),
---       method (of the request, in lower case), is_own (whether the caller of the call itself is told)
+-- ARGV:
+---@param call_id string
+---@param wait_hash string SHA-256 of the token in the address, in hexadecimal digits
+---@param method string of the request, in lower case
+---@param is_own boolean whether the caller of the call itself is told
 -- Returns: OK (the call was marked while it ran); STALE (it has ended).
 -- Transition: none.
 -- @include lifecycle

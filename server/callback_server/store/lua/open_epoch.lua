@@ -7,10 +7,14 @@
 -- epoch that then begins is valid for all who know a lower one.
 --
 -- KEYS: partition
--- ARGV: epoch_id (random), known_number (of the newest epoch that the sender knows, 0 = none), known_id,
---       known_replication_id (of its primary), counted_number (of the epoch whose steps the sender has counted),
---       replicas (how many must be attached where an epoch begins), accepts (whether the operator accepts what this
---       store has)
+-- ARGV:
+---@param epoch_id string random
+---@param known_number number of the newest epoch that the sender knows, 0 = none
+---@param known_id string its id
+---@param known_replication_id string of its primary
+---@param counted_number number of the epoch whose steps the sender has counted
+---@param replicas number how many must be attached where an epoch begins
+---@param accepts boolean whether the operator accepts what this store has
 -- Returns: OK, the number, the id and the replication id of the epoch, the number of the newest one until now (0 =
 --          none), and how many events the partition had when the first epoch after the counted one began (-1 = it is
 --          the newest); OTHER with the number of the newest epoch: the store does not have what the sender knows; FEW

@@ -2,7 +2,9 @@
 -- Reads entries of a chain of the audit, oldest first, and where the chain begins.
 --
 -- KEYS: chain
--- ARGV: after (the id of an entry, '' = from the oldest on), limit
+-- ARGV:
+---@param after string the id of an entry, '' = from the oldest on
+---@param limit number
 -- Returns: the start ('' = none), then id, text and HMAC of each entry.
 -- @arguments
 

@@ -2,7 +2,9 @@
 -- Returns what all replicas have done in some minutes.
 --
 -- KEYS: statistics
--- ARGV: first, last (minutes since the epoch)
+-- ARGV:
+---@param first number in minutes since the epoch
+---@param last number in minutes since the epoch
 -- Returns: the minute, and the counts of one replica (packed), in turn.
 -- @arguments
 

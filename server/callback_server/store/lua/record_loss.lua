@@ -3,7 +3,10 @@
 -- highest number is the right one, because a server knows only the steps that it has seen.
 --
 -- KEYS: partition
--- ARGV: epoch (its number), lost_epoch (the number of the epoch that the steps were made in), steps
+-- ARGV:
+---@param epoch string its number
+---@param lost_epoch string the number of the epoch that the steps were made in
+---@param steps number
 -- Returns: OK.
 -- Transition: none.
 -- @arguments

@@ -5,10 +5,13 @@
 -- So is a case in progress whose call does not exist: the call may come back, and its owner can close the case.
 --
 -- KEYS: partition
--- ARGV: case_id, call_id (only its entry in the list of calls; '' = the case and the calls of that list),
---       after (an attempt; 0 = from the first call on, and the case itself), limit (of calls),
---       lease_ms (of a call that has none, or of a notification's attempt),
---       makes_entries (otherwise they are only reported)
+-- ARGV:
+---@param case_id string
+---@param call_id string only its entry in the list of calls; '' = the case and the calls of that list
+---@param after string an attempt; 0 = from the first call on, and the case itself
+---@param limit number of calls
+---@param lease_ms number of a call that has none, or of a notification's attempt
+---@param makes_entries boolean otherwise they are only reported
 -- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry MISSING, the
 --          list, as in the table of keys, and the case or call; for each key of a wrong type WRONG_TYPE, the name of
 --          the key there, and its case or call; for a call that does not exist and holds the case NO_CALL, `call`, and

@@ -3,8 +3,12 @@
 -- Removes them if it is asked to, which a transition never does.
 --
 -- KEYS: partition
--- ARGV: list (its key, without the tag of the partition), kind (as in the table of keys), first (a position), limit,
---       removes_entries (otherwise they are only reported)
+-- ARGV:
+---@param list string its key, without the tag of the partition
+---@param kind string as in the table of keys
+---@param first number a position
+---@param limit number
+---@param removes_entries boolean otherwise they are only reported
 -- Returns: the position at which to continue (-1 = there are no more entries), then each such case or call.
 -- Transition: none.
 -- @include lifecycle

@@ -4,7 +4,11 @@
 -- was lost.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), call_id, audit (see includes/audit.lua, '' = no entry)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param call_id string
+---@param audit string see includes/audit.lua, '' = no entry
 -- Returns: the number of the newest event, then OK; UNKNOWN (no such call of this owner, or it is no longer kept);
 --          RUNNING (the call or its delivery runs); INCOMPLETE (its request is not kept whole); UNHANDLED (its activity
 --          has no handler); OBSOLETE (it is a reminder, and its case is decided); HEAD_MOVED with id and text of

@@ -9,15 +9,25 @@
 -- Sent again with the same answer, the script ends the next calls.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), digest (of the answer), answered_by (the principal), status (SUCCEEDED or REJECTED),
---       response, response_body,
---       whole_response, whole_body (the whole answer, '' = that is what is recorded),
---       erased_response (what is left of the answer once it is erased),
---       code (of the answer, '' = a repeat gets none without the whole answer),
---       version (of the response of the case that the answer was merged with, '' = it does not depend on one),
---       up_to (the last call that a rejection of a retryable case ends, by its attempt), limit, repeat_bytes_per_case,
---       no_repeat (whether the answer must not be given twice), audit (see includes/audit.lua, '' = no entry),
---       limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param digest string of the answer
+---@param answered_by string the principal
+---@param status string SUCCEEDED or REJECTED
+---@param response string
+---@param response_body string
+---@param whole_response string the whole answer, '' = that is what is recorded
+---@param whole_body string its body
+---@param erased_response string what is left of the answer once it is erased
+---@param code string of the answer, '' = a repeat gets none without the whole answer
+---@param version string of the response of the case that the answer was merged with, '' = it does not depend on one
+---@param up_to string the last call that a rejection of a retryable case ends, by its attempt
+---@param limit number
+---@param repeat_bytes_per_case number
+---@param no_repeat boolean whether the answer must not be given twice
+---@param audit string see includes/audit.lua, '' = no entry
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: the timeouts that were applied, with the calls that were resolved, then OK, or AGAIN (nothing was left to
 --          decide), with the number of calls that are still to end, and call_id and replica of each call that has
 --          ended; UNKNOWN (no such case of this owner); NOT_HELD (the case holds no calls); CONFLICT (it has another

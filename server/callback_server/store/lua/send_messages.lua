@@ -2,7 +2,10 @@
 -- Appends messages to the queue of a replica. The queue of a dead replica expires.
 --
 -- KEYS: messages
--- ARGV: expire_ms (after the last message), max_messages (in the queue), messages...
+-- ARGV:
+---@param expire_ms number after the last message
+---@param max_messages number in the queue
+---@param messages string[]
 -- Returns: OK, or FULL: no message was appended.
 -- @arguments
 

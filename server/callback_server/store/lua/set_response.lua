@@ -2,9 +2,16 @@
 -- Replaces the response of a case that is not closed, if its version is still the one that the sender has read.
 --
 -- KEYS: partition
--- ARGV: case_id, owner ('' = any), version, content, body ('' = none, or inside the content),
---       code (of the response, '' = 200, 0 = a redirect), needs_platform (the response has a URL that is a /path),
---       audit (see includes/audit.lua, '' = no entry), limits (recorded_calls_per_case, recorded_bytes_per_case)
+-- ARGV:
+---@param case_id string
+---@param owner string '' = any
+---@param version string
+---@param content string
+---@param body string '' = none, or inside the content
+---@param code string of the response, '' = 200, 0 = a redirect
+---@param needs_platform boolean the response has a URL that is a /path
+---@param audit string see includes/audit.lua, '' = no entry
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
 --          CONFLICT (the response has another version); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.

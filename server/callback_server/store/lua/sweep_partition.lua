@@ -4,8 +4,11 @@
 -- updates the partition's copy of the paused activities.
 --
 -- KEYS: partition
--- ARGV: limit (of each kind), pauses_version, limits (recorded_calls_per_case, recorded_bytes_per_case),
---       paused_activities...
+-- ARGV:
+---@param limit number of each kind
+---@param pauses_version string
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
+---@param paused_activities string[]
 -- Returns: the timeouts that were applied, then the number of leases, of expiries and of reminders (below the limit:
 --          nothing is left), 1 if a delivery of a call is due, else 0, and the same of a notification (deliveries are
 --          left to processes that can run them), what the store's clock shows, and by how much it is behind the time of

@@ -2,7 +2,9 @@
 -- Updates a partition's copy of the paused activities.
 --
 -- KEYS: partition
--- ARGV: pauses_version, paused_activities...
+-- ARGV:
+---@param pauses_version string
+---@param paused_activities string[]
 -- Returns: OK.
 -- @include pauses
 -- @arguments

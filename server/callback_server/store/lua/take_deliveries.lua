@@ -4,11 +4,14 @@
 -- its case or call, or of a damaged case, is kept and reported.
 --
 -- KEYS: partition
--- ARGV: limit, max_bytes (of requests; the first is taken whatever its size),
---       turn (a number that differs each time: each activity comes first in its turn),
---       default_lease_ms, notifications (whether it takes notifications, in place of calls),
---       limits (recorded_calls_per_case, recorded_bytes_per_case),
---       declared_leases... (pairs: activity, lease_ms)
+-- ARGV:
+---@param limit number
+---@param max_bytes number of requests; the first is taken whatever its size
+---@param turn number a number that differs each time: each activity comes first in its turn
+---@param default_lease_ms number
+---@param notifications boolean whether it takes notifications, in place of calls
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
+---@param declared_leases string[] pairs: activity, lease_ms
 -- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
 --          replayed, how many of these asked no handler, age_ms since then, lease_ms, owner, activity, content and body

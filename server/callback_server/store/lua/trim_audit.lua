@@ -2,7 +2,10 @@
 -- Deletes the oldest entries of a chain of the audit, and keeps where the chain begins from then on.
 --
 -- KEYS: chain
--- ARGV: known_start (as the sender has read it, '' = none), start, first_id (of the oldest entry to keep)
+-- ARGV:
+---@param known_start string as the sender has read it, '' = none
+---@param start string
+---@param first_id string of the oldest entry to keep
 -- Returns: OK; CONFLICT (another start is there now), and nothing was deleted.
 -- @arguments
 

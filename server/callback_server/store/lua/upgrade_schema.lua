@@ -3,7 +3,9 @@
 -- lowered, so that processes of both versions can run side by side.
 --
 -- KEYS: schema
--- ARGV: version, partitions
+-- ARGV:
+---@param version number
+---@param partitions number
 -- Returns: `version:partitions` as it is now.
 -- @arguments
 

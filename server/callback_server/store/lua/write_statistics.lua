@@ -2,7 +2,11 @@
 -- Stores what a replica has done in a minute so far. It replaces what that replica stored for this minute before.
 --
 -- KEYS: statistics
--- ARGV: replica, minute (since the epoch), counts (packed), keep_ms (after the last change)
+-- ARGV:
+---@param replica string
+---@param minute string since the epoch
+---@param counts string packed
+---@param keep_ms number after the last change
 -- Returns: OK.
 -- @arguments
 

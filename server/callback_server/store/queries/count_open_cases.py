@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("count_open_cases", texts("owner"))
+SCRIPT: Final = Script("count_open_cases")
 
 
 async def count_open_cases(scripts: Scripts, owner: str) -> int:
@@ -17,7 +16,5 @@ async def count_open_cases(scripts: Scripts, owner: str) -> int:
     Raises:
         StoreError: The store did not answer.
     """
-    replies = await scripts.run_on_partitions(
-        SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.arguments(owner=owner))
-    )
+    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owner=owner)))
     return sum(reply[0] for reply in replies.values())

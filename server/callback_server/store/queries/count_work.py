@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import lists
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("count_work", lists("owners"))
+SCRIPT: Final = Script("count_work")
 OWNERS: Final = 50
 """How many owners one script looks at. It blocks the store meanwhile."""
 
@@ -60,8 +59,8 @@ async def count_work(scripts: Scripts, owners: Sequence[str]) -> Work:
     work = Work(owners={owner: OwnerWork() for owner in owners})
     for at in range(0, max(len(owners), 1), OWNERS):
         counted = owners[at : at + OWNERS]
-        arguments = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.arguments(owners=counted))
-        for deliveries, delay_ms, held_ms, *flat in (await scripts.run_on_partitions(SCRIPT, arguments)).values():
+        packed = dict.fromkeys(range(keys.PARTITIONS), SCRIPT.pack(owners=counted))
+        for deliveries, delay_ms, held_ms, *flat in (await scripts.run_on_partitions(SCRIPT, packed)).values():
             if at == 0:
                 work.delivery_count += deliveries
                 work.delivery_delay_ms = max(work.delivery_delay_ms, delay_ms)

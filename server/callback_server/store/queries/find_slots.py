@@ -9,7 +9,7 @@ import msgspec
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("find_slots", [], key="workers")
+SCRIPT: Final = Script("find_slots")
 
 _decode = msgspec.msgpack.Decoder(dict[str, int]).decode
 

@@ -11,18 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import flags, lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "list_activities",
-    [
-        *texts("owner", "after"),
-        *flags("of_deliveries"),
-        *numbers("limit", "max_scanned"),
-        *lists("only", "activities"),
-    ],
-)
+SCRIPT: Final = Script("list_activities")
 SCAN: Final = 100
 """How many activities one script looks at. It blocks the store meanwhile."""
 
@@ -65,7 +56,7 @@ async def list_activities(
         StoreError: The store did not answer.
     """
     listed = {name for name in served if name > after and (only is None or name in only)}
-    arguments = SCRIPT.arguments(
+    packed = SCRIPT.pack(
         owner=owner,
         after=after,
         of_deliveries=of_deliveries and only is None,
@@ -76,7 +67,7 @@ async def list_activities(
     )
     found = {name: ActivityLoad(name) for name in listed}
     ends = []
-    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
+    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), packed))
     for end, *flat in replies.values():
         if end:
             ends.append(end.decode())

@@ -19,17 +19,9 @@ from typing import Final, NamedTuple
 from callback_server.domain.call import CallStatus
 from callback_server.domain.case import CaseStatus
 from callback_server.store import keys
-from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "list_cases",
-    [
-        *texts("owner", "status", "last_call", "before"),
-        *numbers("limit", "max_scanned"),
-        *lists("activities", "labels"),
-    ],
-)
+SCRIPT: Final = Script("list_cases")
 SCAN: Final = 200
 """How many cases one script looks at, fewer if it compares many labels or calls. It blocks the store meanwhile."""
 MAX_SCRIPTS: Final = 2 * keys.PARTITIONS
@@ -111,8 +103,8 @@ async def list_cases(
     async def read(positions: Mapping[int, PageCursor | None]) -> None:
         nonlocal scripts_run
         scripts_run += len(positions)
-        arguments = {
-            partition: SCRIPT.arguments(
+        packed = {
+            partition: SCRIPT.pack(
                 owner=owner,
                 activities=list(activities),
                 status=status or "",
@@ -124,7 +116,7 @@ async def list_cases(
             )
             for partition, position in positions.items()
         }
-        for partition, (frontier, *flat) in (await scripts.run_on_partitions(SCRIPT, arguments)).items():
+        for partition, (frontier, *flat) in (await scripts.run_on_partitions(SCRIPT, packed)).items():
             for created, case_id in zip(flat[::2], flat[1::2], strict=True):
                 heapq.heappush(heap, _Known(-created, -partition, False, case_id.decode()))
             if frontier:

@@ -15,17 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "list_owner_calls",
-    [
-        *texts("filter", "owner", "before_start", "before_call_id"),
-        *numbers("limit", "max_scanned"),
-        *lists("activities"),
-    ],
-)
+SCRIPT: Final = Script("list_owner_calls")
 SCAN: Final = 1000
 """How many calls one script looks at."""
 _TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9a-f]{32}-[0-9a-f]{16})")
@@ -89,7 +81,7 @@ async def list_owner_calls(
         StoreError: The store did not answer.
     """
     start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
-    arguments = SCRIPT.arguments(
+    packed = SCRIPT.pack(
         filter=call_filter,
         owner=owner,
         before_start=start,
@@ -98,7 +90,7 @@ async def list_owner_calls(
         max_scanned=SCAN,
         activities=list(activities),
     )
-    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), arguments))
+    replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), packed))
     cursors, ends = [], []
     for flat in replies.values():
         end, *found = [

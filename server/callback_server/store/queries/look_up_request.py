@@ -8,18 +8,10 @@ from typing import Final
 from callback_server.domain.case import CloseReason
 from callback_server.domain.ids import case_id_of
 from callback_server.store import keys
-from callback_server.store.script_arguments import lists, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed, ClaimRefusal, RateLimited, VerificationRequired
 
-SCRIPT: Final = Script(
-    "look_up_request",
-    [
-        *texts("case_id", "state_hash_half", "parameter", "profile"),
-        *numbers("calls_per_minute"),
-        *lists("limited_owners"),
-    ],
-)
+SCRIPT: Final = Script("look_up_request")
 
 LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
 
@@ -50,14 +42,12 @@ async def look_up_request(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            state_hash_half=state_sha256[16:],
-            parameter=parameter,
-            profile=profile,
-            calls_per_minute=calls_per_minute or 0,
-            limited_owners=[value for each in limited_owners for value in each],
-        ),
+        case_id=case_id,
+        state_hash_half=state_sha256[16:],
+        parameter=parameter,
+        profile=profile,
+        calls_per_minute=calls_per_minute or 0,
+        limited_owners=[value for each in limited_owners for value in each],
     )
     if word == b"OPEN":
         return None

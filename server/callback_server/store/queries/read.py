@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import Case, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
@@ -252,6 +254,8 @@ def _outcome(status: CallStatus, fields: Mapping[bytes, Any], body: bytes | None
         # A call that runs has the response of the case here as it was at the claim. A recorded call keeps it.
         _, answer = unpack_content(fields[b"response"], body)
         response = complete(answer, platform_url=_text(fields[b"platform_url"]))
+        if body is None:  # it was left out
+            response = replace(response, body=None)
     return Outcome(
         status=status,
         response=response,

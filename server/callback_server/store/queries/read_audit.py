@@ -7,10 +7,9 @@ from typing import Final
 
 from callback_server.domain.audit import Place, StoredEntry
 from callback_server.store import keys
-from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("read_audit", [*texts("after"), *numbers("limit")], key="chain")
+SCRIPT: Final = Script("read_audit")
 LIMIT: Final = 500
 """How many entries one script reads. It blocks the store meanwhile."""
 
@@ -30,7 +29,7 @@ async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit
     Raises:
         StoreError: The store did not answer.
     """
-    arguments = SCRIPT.arguments(after="" if after is None else str(after), limit=limit)
-    start, *flat = await scripts.run_on(SCRIPT, keys.audit_tag(chain), arguments)
+    after_id = "" if after is None else str(after)
+    start, *flat = await scripts.run_on(SCRIPT, keys.audit_tag(chain), after=after_id, limit=limit)
     triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return AuditPart(start, [StoredEntry(Place.parse(id_), entry, mac.decode()) for id_, entry, mac in triples])

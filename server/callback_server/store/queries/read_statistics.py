@@ -8,10 +8,9 @@ from typing import Final
 import msgspec
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("read_statistics", numbers("first", "last"), key="statistics")
+SCRIPT: Final = Script("read_statistics")
 
 GAUGE: Final = "gauge:"
 """Start of the names of counts that each replica stores of the whole store: the largest one counts, not the sum."""
@@ -26,7 +25,7 @@ async def read_statistics(scripts: Scripts, *, first: int, last: int) -> dict[in
         StoreError: The store did not answer.
     """
     found: dict[int, Counter[str]] = {minute: Counter() for minute in range(first, last + 1)}
-    flat = await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, SCRIPT.arguments(first=first, last=last))
+    flat = await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, first=first, last=last)
     for minute, packed in zip(flat[::2], flat[1::2], strict=True):
         counts = found[minute]
         for name, count in _decode(packed).items():

@@ -8,12 +8,9 @@ from typing import Final
 import msgspec
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "announce_slots", [*texts("replica", "slots"), *numbers("valid_ms")], key="workers", is_transient=True
-)
+SCRIPT: Final = Script("announce_slots", is_transient=True)
 VALID_MS: Final = 3_000
 """How long an announcement is valid, in milliseconds. A replica announces each second."""
 
@@ -30,6 +27,4 @@ async def announce_slots(
     Raises:
         StoreError: It is not known whether the announcement was stored.
     """
-    await scripts.run_on(
-        SCRIPT, key, SCRIPT.arguments(replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)
-    )
+    await scripts.run_on(SCRIPT, key, replica=replica, slots=_encode(slots), valid_ms=0 if slots is None else VALID_MS)

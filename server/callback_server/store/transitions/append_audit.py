@@ -6,10 +6,9 @@ from typing import Final
 
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("append_audit", texts("audit"), key="chain")
+SCRIPT: Final = Script("append_audit")
 
 
 async def append_audit(scripts: Scripts, chain: int, *, audit: bytes) -> None:
@@ -19,5 +18,5 @@ async def append_audit(scripts: Scripts, chain: int, *, audit: bytes) -> None:
         HeadMovedError: The entry came late, and was not appended.
         StoreError: It is not known whether it was appended.
     """
-    word, *facts = await scripts.run_on(SCRIPT, keys.audit_tag(chain), SCRIPT.arguments(audit=audit))
+    word, *facts = await scripts.run_on(SCRIPT, keys.audit_tag(chain), audit=audit)
     require_head(word, facts)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.store.script_arguments import numbers
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("apply_retention", numbers("limit", "retention_ms"), applies_timeouts=True)
+SCRIPT: Final = Script("apply_retention", applies_timeouts=True)
 LIMIT: Final = 100
 """How many calls and cases one script deletes. It blocks the store meanwhile."""
 
@@ -37,5 +36,5 @@ async def apply_retention(scripts: Scripts, partition: int, *, retention_ms: int
     Raises:
         StoreError: It is not known whether they were deleted. The next attempt does it.
     """
-    calls, cases = await scripts.run(SCRIPT, partition, SCRIPT.arguments(limit=LIMIT, retention_ms=retention_ms))
+    calls, cases = await scripts.run(SCRIPT, partition, limit=LIMIT, retention_ms=retention_ms)
     return RetentionResult(calls, cases)

@@ -13,15 +13,10 @@ from typing import Final
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.sync_pauses import sync_pauses
 
-SCRIPT: Final = Script(
-    "change_pauses",
-    [*texts("activity"), *flags("is_paused"), *texts("principal", "reason"), *numbers("max_paused"), *texts("audit")],
-    key="chain",
-)
+SCRIPT: Final = Script("change_pauses")
 MAX_PAUSED: Final = 1000
 """How many activities can be paused: each sweep of a partition gets their names, and one message lists them all."""
 
@@ -58,14 +53,12 @@ async def change_pauses(
     word, *facts = await scripts.run_on(
         SCRIPT,
         keys.audit_tag(keys.STORE_CHAIN),
-        SCRIPT.arguments(
-            activity=activity,
-            is_paused=is_paused,
-            principal=principal,
-            reason=reason,
-            max_paused=MAX_PAUSED,
-            audit=audit,
-        ),
+        activity=activity,
+        is_paused=is_paused,
+        principal=principal,
+        reason=reason,
+        max_paused=MAX_PAUSED,
+        audit=audit,
     )
     require_head(word, facts)
     result = PauseResult(word)

@@ -22,28 +22,10 @@ from callback_server.store.packing import (
     unpack_fallback,
     unpack_response,
 )
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, lists, numbers, seldom, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "claim_call",
-    [
-        *texts("case_id", "state_hash_half", "call_id", "request", "request_hash", "method", "intent"),
-        *numbers("lease_ms", "max_held_calls", "repeat_bytes_per_case"),
-        *LIMITS,
-        *texts("replica", "platform_url"),
-        *flags("can_deliver"),
-        *texts("request_body"),
-        *seldom(
-            texts("parameter", "profile", "message_hash"),
-            numbers("window_ms", "calls_per_minute"),
-            texts("whole_request", "whole_body"),
-        ),
-        *lists("declared_leases", "limited_owners"),
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("claim_call", applies_timeouts=True)
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 MAX_HELD_CALLS: Final = 100
 """How many calls of a case are held at a time."""
@@ -217,32 +199,30 @@ async def claim_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            state_hash_half=state_sha256[16:],
-            parameter=parameter,
-            call_id=call_id,
-            request=kept_request,
-            request_body=kept_body,
-            whole_request=whole_request,
-            whole_body=whole_body,
-            replica=replica,
-            platform_url=platform_url or "",
-            intent=intent,
-            profile=verification.profile,
-            message_hash=verification.message_sha256,
-            request_hash=sent.digest,
-            method=sent.method,
-            window_ms=verification.window_ms,
-            lease_ms=leases.default_ms,
-            max_held_calls=MAX_HELD_CALLS,
-            repeat_bytes_per_case=recording.repeat_bytes_per_case,
-            limits=recording.limits,
-            calls_per_minute=calls_per_minute or 0,
-            can_deliver=can_deliver,
-            declared_leases=leases.pairs,
-            limited_owners=[value for each in limited_owners for value in each],
-        ),
+        case_id=case_id,
+        state_hash_half=state_sha256[16:],
+        parameter=parameter,
+        call_id=call_id,
+        request=kept_request,
+        request_body=kept_body,
+        whole_request=whole_request,
+        whole_body=whole_body,
+        replica=replica,
+        platform_url=platform_url or "",
+        intent=intent,
+        profile=verification.profile,
+        message_hash=verification.message_sha256,
+        request_hash=sent.digest,
+        method=sent.method,
+        window_ms=verification.window_ms,
+        lease_ms=leases.default_ms,
+        max_held_calls=MAX_HELD_CALLS,
+        repeat_bytes_per_case=recording.repeat_bytes_per_case,
+        limits=recording.limits,
+        calls_per_minute=calls_per_minute or 0,
+        can_deliver=can_deliver,
+        declared_leases=leases.pairs,
+        limited_owners=[value for each in limited_owners for value in each],
     )
     if word in (b"CLAIMED", b"RECORDED"):
         attempt, owner, activity, lease_left_ms, content, response_body, version, *others = facts

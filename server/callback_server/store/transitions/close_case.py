@@ -7,15 +7,10 @@ from typing import Final
 
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "close_case",
-    [*texts("case_id", "owner", "audit"), *LIMITS],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("close_case", applies_timeouts=True)
 
 
 class CloseResult(enum.Enum):
@@ -41,12 +36,10 @@ async def close_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            owner=owner or "",
-            audit=audit,
-            limits=recording.limits,
-        ),
+        case_id=case_id,
+        owner=owner or "",
+        audit=audit,
+        limits=recording.limits,
     )
     require_head(word, facts)
     return CloseResult(word)

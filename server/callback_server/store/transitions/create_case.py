@@ -10,23 +10,9 @@ from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
-from callback_server.store.script_arguments import flags, seldom, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "create_case",
-    [
-        *texts("case_id", "state_hash_half", "owner", "activity", "mode", "content", "repeat_window"),
-        *texts("time_to_live_ms", "code"),
-        *flags("needs_platform", "has_labels"),
-        *seldom(
-            texts("body", "answer_mode", "hold_ms", "guard", "parameter", "pointer", "nonce", "fingerprint", "notify"),
-            texts("profile", "fallback", "closed_response"),
-            flags("no_repeat", "is_ordered", "has_choices"),
-        ),
-    ],
-    counts_steps=True,
-)
+SCRIPT: Final = Script("create_case", counts_steps=True)
 
 
 class RequestConflict(enum.Enum):
@@ -64,34 +50,32 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
     reply = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        SCRIPT.arguments(
-            case_id=case.id,
-            state_hash_half=case.state_sha256[16:],
-            fingerprint=case.fingerprint[:16],
-            owner=case.owner,
-            activity=case.activity,
-            mode=case.mode,
-            parameter=case.state_query_parameter,
-            time_to_live_ms="" if case.time_to_live_ms is None else case.time_to_live_ms,
-            content=content,
-            body=body,
-            profile=case.verification_profile,
-            guard="" if case.get_guard is GetGuard.OFF else case.get_guard,
-            answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
-            fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
-            hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
-            pointer=case.pointer,
-            nonce=case.nonce,
-            repeat_window=case.repeat_window_ms or "",
-            code=stored_code(case.response),
-            notify=",".join(case.notify),
-            no_repeat=case.no_repeat,
-            needs_platform=needs_platform(case.response),
-            has_labels=bool(case.settings.labels),
-            is_ordered=case.ordered,
-            closed_response=b"" if case.closed_response is None else pack_response(case.closed_response),
-            has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
-        ),
+        case_id=case.id,
+        state_hash_half=case.state_sha256[16:],
+        fingerprint=case.fingerprint[:16],
+        owner=case.owner,
+        activity=case.activity,
+        mode=case.mode,
+        parameter=case.state_query_parameter,
+        time_to_live_ms="" if case.time_to_live_ms is None else case.time_to_live_ms,
+        content=content,
+        body=body,
+        profile=case.verification_profile,
+        guard="" if case.get_guard is GetGuard.OFF else case.get_guard,
+        answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
+        fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
+        hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
+        pointer=case.pointer,
+        nonce=case.nonce,
+        repeat_window=case.repeat_window_ms or "",
+        code=stored_code(case.response),
+        notify=",".join(case.notify),
+        no_repeat=case.no_repeat,
+        needs_platform=needs_platform(case.response),
+        has_labels=bool(case.settings.labels),
+        is_ordered=case.ordered,
+        closed_response=b"" if case.closed_response is None else pack_response(case.closed_response),
+        has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
     if reply[0] == b"KNOWN":
         return KnownRequest(nonce=reply[1], expire_time_ms=reply[2] or None)

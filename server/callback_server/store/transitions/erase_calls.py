@@ -7,14 +7,9 @@ from typing import Final
 
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "erase_calls",
-    [*texts("case_id", "owner", "erasure", "before"), *numbers("limit"), *texts("audit")],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("erase_calls", applies_timeouts=True)
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
 
@@ -49,14 +44,12 @@ async def erase_calls(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            owner=owner or "",
-            erasure=erasure,
-            before="+inf" if before is None else before,
-            limit=LIMIT,
-            audit=audit,
-        ),
+        case_id=case_id,
+        owner=owner or "",
+        erasure=erasure,
+        before="+inf" if before is None else before,
+        limit=LIMIT,
+        audit=audit,
     )
     if word == b"UNKNOWN":
         return None

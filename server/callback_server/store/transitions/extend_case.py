@@ -8,16 +8,11 @@ from typing import Final
 from callback_server.domain.case import CloseReason
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import numbers, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
-SCRIPT: Final = Script(
-    "extend_case",
-    [*texts("case_id", "owner"), *numbers("expires", "max_ms"), *texts("audit"), *LIMITS],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("extend_case", applies_timeouts=True)
 
 
 class ExtendResult(enum.Enum):
@@ -61,14 +56,12 @@ async def extend_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            owner=owner or "",
-            expires=expires_ms,
-            max_ms=max_ms,
-            audit=audit,
-            limits=recording.limits,
-        ),
+        case_id=case_id,
+        owner=owner or "",
+        expires=expires_ms,
+        max_ms=max_ms,
+        audit=audit,
+        limits=recording.limits,
     )
     require_head(word, facts)
     if word == b"CLOSED":

@@ -14,27 +14,10 @@ from callback_server.domain.response import Response, code_alone
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, unpack_content, unpack_effect
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, numbers, seldom, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "finish_call",
-    [
-        *texts("case_id", "call_id", "status", "fencing_token"),
-        *numbers("repeat_bytes_per_case"),
-        *LIMITS,
-        *texts("code", "version", "response"),
-        *flags("was_asked"),
-        *texts("response_body"),
-        *seldom(
-            texts("answer_digest", "answered_by", "audit", "wait_ms", "failure", "detail"),
-            flags("close", "keep_open", "no_repeat"),
-            texts("whole_response", "whole_body"),
-        ),
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("finish_call", applies_timeouts=True)
 
 
 class FinishResult(msgspec.Struct, frozen=True):
@@ -112,30 +95,28 @@ async def finish_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            call_id=call_id,
-            status=outcome.status,
-            failure=outcome.failure or "",
-            detail=outcome.failure_detail,
-            response=response,
-            response_body=body,
-            whole_response=whole_response,
-            whole_body=whole_body,
-            code="" if code is None else code,
-            version="" if version is None else version,
-            answer_digest=answer_digest,
-            answered_by=answered_by,
-            audit=audit,
-            fencing_token=fencing_token,
-            wait_ms="" if wait_ms is None else str(wait_ms),
-            was_asked=was_asked,
-            limits=recording.limits,
-            keep_open=outcome.keep_open,
-            close=outcome.close,
-            no_repeat=outcome.no_repeat,
-            repeat_bytes_per_case=recording.repeat_bytes_per_case,
-        ),
+        case_id=case_id,
+        call_id=call_id,
+        status=outcome.status,
+        failure=outcome.failure or "",
+        detail=outcome.failure_detail,
+        response=response,
+        response_body=body,
+        whole_response=whole_response,
+        whole_body=whole_body,
+        code="" if code is None else code,
+        version="" if version is None else version,
+        answer_digest=answer_digest,
+        answered_by=answered_by,
+        audit=audit,
+        fencing_token=fencing_token,
+        wait_ms="" if wait_ms is None else str(wait_ms),
+        was_asked=was_asked,
+        limits=recording.limits,
+        keep_open=outcome.keep_open,
+        close=outcome.close,
+        no_repeat=outcome.no_repeat,
+        repeat_bytes_per_case=recording.repeat_bytes_per_case,
     )
     if word == b"STALE":
         return None

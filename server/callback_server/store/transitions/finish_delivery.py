@@ -10,21 +10,10 @@ from callback_server.domain.case import Settings
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_request
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, numbers, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "finish_delivery",
-    [
-        *texts("case_id", "call_id", "fencing_token", "status", "failure", "detail", "response", "response_body"),
-        *texts("request", "request_body"),
-        *numbers("wait_ms"),
-        *flags("close", "was_asked", "was_tried"),
-        *LIMITS,
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("finish_delivery", applies_timeouts=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +63,20 @@ async def finish_delivery(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.arguments(
-            case_id=case_id_of_call(call_id),
-            call_id=call_id,
-            fencing_token=fencing_token,
-            status=status,
-            failure=outcome.failure or "" if outcome else "",
-            detail=outcome.failure_detail if outcome else "",
-            response=response,
-            response_body=body,
-            request=kept_request,
-            request_body=kept_body,
-            wait_ms=wait_ms,
-            limits=recording.limits,
-            close=outcome is not None and outcome.close,
-            was_asked=outcome is not None and outcome.was_asked,
-            was_tried=outcome is not None,
-        ),
+        case_id=case_id_of_call(call_id),
+        call_id=call_id,
+        fencing_token=fencing_token,
+        status=status,
+        failure=outcome.failure or "" if outcome else "",
+        detail=outcome.failure_detail if outcome else "",
+        response=response,
+        response_body=body,
+        request=kept_request,
+        request_body=kept_body,
+        wait_ms=wait_ms,
+        limits=recording.limits,
+        close=outcome is not None and outcome.close,
+        was_asked=outcome is not None and outcome.was_asked,
+        was_tried=outcome is not None,
     )
     return DeliveryFinished(*map(bool, facts)) if word == b"OK" else None

@@ -10,13 +10,10 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
 from callback_server.store import keys
 from callback_server.store.packing import unpack_fallback
-from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import EarlierCall, earlier_call
 
-SCRIPT: Final = Script(
-    "follow_call", [*texts("case_id", "call_id", "repeat_id", "replica", "wait_hash"), *flags("without_answer")]
-)
+SCRIPT: Final = Script("follow_call")
 
 
 class FollowResult(enum.Enum):
@@ -65,14 +62,12 @@ async def follow_call(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            call_id=call_id,
-            repeat_id=repeat_id,
-            replica=replica,
-            wait_hash=wait_hash,
-            without_answer=without_answer,
-        ),
+        case_id=case_id,
+        call_id=call_id,
+        repeat_id=repeat_id,
+        replica=replica,
+        wait_hash=wait_hash,
+        without_answer=without_answer,
     )
     if word == b"ENDED" and facts:
         return earlier_call(facts)

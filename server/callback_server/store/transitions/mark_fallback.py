@@ -9,12 +9,9 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.packing import pack_request
 from callback_server.store.recording import Recording
-from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "mark_fallback", [*texts("case_id", "call_id", "request", "request_body"), *flags("accepts")], counts_steps=True
-)
+SCRIPT: Final = Script("mark_fallback", counts_steps=True)
 
 
 async def mark_fallback(
@@ -40,12 +37,10 @@ async def mark_fallback(
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.arguments(
-            case_id=case_id_of_call(call_id),
-            call_id=call_id,
-            request=whole_request,
-            request_body=whole_body,
-            accepts=accepts,
-        ),
+        case_id=case_id_of_call(call_id),
+        call_id=call_id,
+        request=whole_request,
+        request_body=whole_body,
+        accepts=accepts,
     )
     return bool(word == b"OK")

@@ -6,10 +6,9 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.script_arguments import flags, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_waiting", [*texts("call_id", "wait_hash", "method"), *flags("is_own")])
+SCRIPT: Final = Script("mark_waiting")
 
 
 async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str, is_own: bool) -> bool:
@@ -31,11 +30,9 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
     (word,) = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
-        SCRIPT.arguments(
-            call_id=call_id,
-            wait_hash=wait_hash,
-            method=method,
-            is_own=is_own,
-        ),
+        call_id=call_id,
+        wait_hash=wait_hash,
+        method=method,
+        is_own=is_own,
     )
     return bool(word == b"OK")

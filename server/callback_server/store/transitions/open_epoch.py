@@ -8,19 +8,9 @@ from typing import Any, Final
 
 from callback_server.store.connection.errors import NotSentError
 from callback_server.store.epochs import Epoch, Epochs
-from callback_server.store.script_arguments import flags, numbers, texts
-from callback_server.store.scripts import Arguments, Script, Scripts
+from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "open_epoch",
-    [
-        *texts("epoch_id"),
-        *numbers("known_number"),
-        *texts("known_id", "known_replication_id"),
-        *numbers("counted_number", "replicas"),
-        *flags("accepts"),
-    ],
-)
+SCRIPT: Final = Script("open_epoch")
 
 
 async def open_epoch(scripts: Scripts, partition: int) -> int:
@@ -32,15 +22,13 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
     _, number, *_ = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.arguments(
-            epoch_id=_new_id(),
-            known_number=0,
-            known_id="",
-            known_replication_id="",
-            counted_number=0,
-            replicas=0,
-            accepts=True,
-        ),
+        epoch_id=_new_id(),
+        known_number=0,
+        known_id="",
+        known_replication_id="",
+        counted_number=0,
+        replicas=0,
+        accepts=True,
     )
     return int(number)
 
@@ -67,7 +55,18 @@ class EpochGuard:
 
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
-        return ("EVAL", SCRIPT.source, 1, tag, *SCRIPT.pack(self._arguments(tag)))
+        known = self._epochs.known.get(tag)
+        epoch = Epoch(0, "", "") if known is None else known.epoch
+        packed = SCRIPT.pack(
+            epoch_id=_new_id(),
+            known_number=epoch.number,
+            known_id=epoch.id,
+            known_replication_id=epoch.replication_id,
+            counted_number=0 if known is None else known.counted_number,
+            replicas=self._replicas,
+            accepts=False,
+        )
+        return ("EVAL", SCRIPT.source, 1, tag, *packed)
 
     def judge(self, tag: str, asked: Epoch | None, reply: Any) -> Epoch | None:
         """Return the epoch in which the connection can work on a partition. None: ask again.
@@ -92,19 +91,6 @@ class EpochGuard:
         if asked is not self.current(tag) or asked is None:
             return None
         raise self._epochs.refuse(tag, asked, number)
-
-    def _arguments(self, tag: str) -> Arguments:
-        known = self._epochs.known.get(tag)
-        epoch = Epoch(0, "", "") if known is None else known.epoch
-        return SCRIPT.arguments(
-            epoch_id=_new_id(),
-            known_number=epoch.number,
-            known_id=epoch.id,
-            known_replication_id=epoch.replication_id,
-            counted_number=0 if known is None else known.counted_number,
-            replicas=self._replicas,
-            accepts=False,
-        )
 
 
 def _new_id() -> str:

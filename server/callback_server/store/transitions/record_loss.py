@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from callback_server.store.epochs import Loss
-from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("record_loss", [*texts("epoch", "lost_epoch"), *numbers("steps")])
+SCRIPT: Final = Script("record_loss")
 
 
 async def record_loss(scripts: Scripts, loss: Loss) -> None:
@@ -17,6 +16,4 @@ async def record_loss(scripts: Scripts, loss: Loss) -> None:
     Raises:
         StoreError: It is not known whether it is recorded.
     """
-    await scripts.run(
-        SCRIPT, loss.partition, SCRIPT.arguments(epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)
-    )
+    await scripts.run(SCRIPT, loss.partition, epoch=loss.epoch, lost_epoch=loss.lost_epoch, steps=loss.steps)

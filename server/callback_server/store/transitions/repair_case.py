@@ -10,12 +10,9 @@ from redis.exceptions import ResponseError
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "repair_case", [*texts("case_id", "call_id", "after"), *numbers("limit", "lease_ms"), *flags("makes_entries")]
-)
+SCRIPT: Final = Script("repair_case")
 LIMIT: Final = 100
 """How many calls one script looks at. It blocks the store meanwhile."""
 LEASE_MS: Final = 60_000
@@ -81,14 +78,12 @@ async def _run(
     next_after, *faults = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            call_id=call_id,
-            after=str(after),
-            limit=LIMIT,
-            lease_ms=LEASE_MS,
-            makes_entries=makes_entries,
-        ),
+        case_id=case_id,
+        call_id=call_id,
+        after=str(after),
+        limit=LIMIT,
+        lease_ms=LEASE_MS,
+        makes_entries=makes_entries,
     )
     found = zip(faults[::3], faults[1::3], faults[2::3], strict=True)
     return next_after, [CaseFault(word.decode(), name.decode(), member.decode()) for word, name, member in found]

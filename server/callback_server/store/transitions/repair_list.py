@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from callback_server.store.script_arguments import flags, numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("repair_list", [*texts("list", "kind"), *numbers("first", "limit"), *flags("removes_entries")])
+SCRIPT: Final = Script("repair_list")
 LIMIT: Final = 100
 """How many entries one script looks at. It blocks the store meanwhile."""
 CASE_LISTS: Final = frozenset({"index", "label", "closed", "expiries", "reminders"})
@@ -35,13 +34,11 @@ async def repair_list(scripts: Scripts, partition: int, name: str, *, removes_en
         first, *wrong = await scripts.run(
             SCRIPT,
             partition,
-            SCRIPT.arguments(
-                list=name,
-                kind=name.partition(":")[0],
-                first=first,
-                limit=LIMIT,
-                removes_entries=removes_entries,
-            ),
+            list=name,
+            kind=name.partition(":")[0],
+            first=first,
+            limit=LIMIT,
+            removes_entries=removes_entries,
         )
         found += [member.decode() for member in wrong]
         if first < 0:

@@ -8,10 +8,9 @@ from typing import Final
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
-from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call", texts("case_id", "owner", "call_id", "audit"), counts_steps=True)
+SCRIPT: Final = Script("replay_call", counts_steps=True)
 
 
 class ReplayResult(enum.Enum):
@@ -41,9 +40,7 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None, audi
     """
     case_id = case_id_of_call(call_id)
     word, *facts = await scripts.run(
-        SCRIPT,
-        keys.partition_of(case_id),
-        SCRIPT.arguments(case_id=case_id, owner=owner or "", call_id=call_id, audit=audit),
+        SCRIPT, keys.partition_of(case_id), case_id=case_id, owner=owner or "", call_id=call_id, audit=audit
     )
     require_head(word, facts)
     return ReplayResult(word)

@@ -13,24 +13,12 @@ from callback_server.domain.response import Response, ResponseType, code_alone
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, pack_content, unpack_content
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, numbers, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.finish_call import ResponseReplaced
 
-SCRIPT: Final = Script(
-    "resolve_case",
-    [
-        *texts("case_id", "owner", "digest", "answered_by", "status", "response", "response_body"),
-        *texts("whole_response", "whole_body", "erased_response", "code", "version", "up_to"),
-        *numbers("limit", "repeat_bytes_per_case"),
-        *flags("no_repeat"),
-        *texts("audit"),
-        *LIMITS,
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("resolve_case", applies_timeouts=True)
 BATCH_CALLS: Final = 64
 """How many held calls end in one execution."""
 
@@ -96,26 +84,24 @@ async def resolve_case(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id),
-        SCRIPT.arguments(
-            case_id=case_id,
-            owner=owner or "",
-            digest=digest,
-            answered_by=answered_by,
-            status=outcome.status,
-            response=recorded,
-            response_body=body,
-            whole_response=whole_response,
-            whole_body=whole_body,
-            erased_response=pack_content(Settings(), erased)[0],
-            code="" if code is None else code,
-            version="" if version is None else version,
-            up_to=up_to,
-            limit=BATCH_CALLS,
-            repeat_bytes_per_case=recording.repeat_bytes_per_case,
-            no_repeat=outcome.no_repeat,
-            audit=audit,
-            limits=recording.limits,
-        ),
+        case_id=case_id,
+        owner=owner or "",
+        digest=digest,
+        answered_by=answered_by,
+        status=outcome.status,
+        response=recorded,
+        response_body=body,
+        whole_response=whole_response,
+        whole_body=whole_body,
+        erased_response=pack_content(Settings(), erased)[0],
+        code="" if code is None else code,
+        version="" if version is None else version,
+        up_to=up_to,
+        limit=BATCH_CALLS,
+        repeat_bytes_per_case=recording.repeat_bytes_per_case,
+        no_repeat=outcome.no_repeat,
+        audit=audit,
+        limits=recording.limits,
     )
     require_head(word, facts)
     if word == b"CLOSED":

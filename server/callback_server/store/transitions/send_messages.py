@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import lists, numbers
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "send_messages", [*numbers("expire_ms", "max_messages"), *lists("messages")], key="messages", is_transient=True
-)
+SCRIPT: Final = Script("send_messages", is_transient=True)
 EXPIRE_MS: Final = 60_000
 """How long a queue is kept after its last message, in milliseconds."""
 MAX_QUEUED_MESSAGES: Final = 20_000
@@ -30,10 +27,8 @@ async def send_messages(scripts: Scripts, replica: str, messages: Sequence[bytes
     reply = await scripts.run_on(
         SCRIPT,
         keys.replica_messages_key(replica),
-        SCRIPT.arguments(
-            expire_ms=EXPIRE_MS,
-            max_messages=MAX_QUEUED_MESSAGES,
-            messages=messages,
-        ),
+        expire_ms=EXPIRE_MS,
+        max_messages=MAX_QUEUED_MESSAGES,
+        messages=messages,
     )
     return bool(reply == b"OK")

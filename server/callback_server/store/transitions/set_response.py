@@ -10,21 +10,11 @@ from callback_server.domain.response import Response, needs_platform
 from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_content, stored_code
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
-SCRIPT: Final = Script(
-    "set_response",
-    [
-        *texts("case_id", "owner", "version", "content", "body", "code"),
-        *flags("needs_platform"),
-        *texts("audit"),
-        *LIMITS,
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("set_response", applies_timeouts=True)
 
 
 class SetResponseResult(enum.Enum):
@@ -58,17 +48,15 @@ async def set_response(
     word, *facts = await scripts.run(
         SCRIPT,
         keys.partition_of(case.id),
-        SCRIPT.arguments(
-            case_id=case.id,
-            owner=owner or "",
-            version=case.version,
-            content=content,
-            body=body,
-            limits=recording.limits,
-            code=stored_code(response),
-            audit=audit,
-            needs_platform=needs_platform(response),
-        ),
+        case_id=case.id,
+        owner=owner or "",
+        version=case.version,
+        content=content,
+        body=body,
+        limits=recording.limits,
+        code=stored_code(response),
+        audit=audit,
+        needs_platform=needs_platform(response),
     )
     require_head(word, facts)
     if word == b"CLOSED":

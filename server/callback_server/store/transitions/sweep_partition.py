@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from callback_server.domain.activity import NONE_PAUSED, PausedActivities
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import lists, numbers, texts
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "sweep_partition",
-    [
-        *numbers("limit"),
-        *texts("pauses_version"),
-        *LIMITS,
-        *lists("paused_activities"),
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("sweep_partition", applies_timeouts=True)
 LIMIT: Final = 12
 """How many timeouts of each kind one script applies. It blocks the store meanwhile, together with the scripts that are
 sent in the same write (`PARTITIONS_TOGETHER` of the sweeper): about 100 in all."""
@@ -58,11 +48,9 @@ async def sweep_partition(
     calls, cases, reminders, deliveries, notifications, clock_ms, behind_ms = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.arguments(
-            limit=LIMIT,
-            limits=recording.limits,
-            pauses_version=paused.version,
-            paused_activities=paused.names,
-        ),
+        limit=LIMIT,
+        limits=recording.limits,
+        pauses_version=paused.version,
+        paused_activities=paused.names,
     )
     return SweepResult(calls, cases, reminders, bool(deliveries), bool(notifications), clock_ms, behind_ms)

@@ -8,10 +8,9 @@ from typing import Final
 from callback_server.domain.activity import PausedActivities
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.script_arguments import lists, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("sync_pauses", [*texts("pauses_version"), *lists("paused_activities")])
+SCRIPT: Final = Script("sync_pauses")
 
 
 async def sync_pauses(scripts: Scripts, paused: PausedActivities) -> None:
@@ -23,9 +22,7 @@ async def sync_pauses(scripts: Scripts, paused: PausedActivities) -> None:
     try:
         await asyncio.gather(
             *(
-                scripts.run(
-                    SCRIPT, each, SCRIPT.arguments(pauses_version=paused.version, paused_activities=paused.names)
-                )
+                scripts.run(SCRIPT, each, pauses_version=paused.version, paused_activities=paused.names)
                 for each in range(keys.PARTITIONS)
             )
         )

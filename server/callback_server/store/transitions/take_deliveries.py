@@ -9,21 +9,11 @@ from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.notification import reason_of
 from callback_server.store.packing import unpack_content, unpack_request
-from callback_server.store.recording import LIMITS, Recording
-from callback_server.store.script_arguments import flags, lists, numbers
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
 
-SCRIPT: Final = Script(
-    "take_deliveries",
-    [
-        *numbers("limit", "max_bytes", "turn", "default_lease_ms"),
-        *flags("notifications"),
-        *LIMITS,
-        *lists("declared_leases"),
-    ],
-    applies_timeouts=True,
-)
+SCRIPT: Final = Script("take_deliveries", applies_timeouts=True)
 LIMIT: Final = 50
 """How many deliveries one script takes. It blocks the store meanwhile."""
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
@@ -82,15 +72,13 @@ async def take_deliveries(
     more, *taken = await scripts.run(
         SCRIPT,
         partition,
-        SCRIPT.arguments(
-            limit=min(limit, LIMIT),
-            max_bytes=MAX_REQUEST_BYTES,
-            turn=turn,
-            notifications=notifications,
-            limits=recording.limits,
-            default_lease_ms=leases.default_ms,
-            declared_leases=leases.pairs,
-        ),
+        limit=min(limit, LIMIT),
+        max_bytes=MAX_REQUEST_BYTES,
+        turn=turn,
+        notifications=notifications,
+        limits=recording.limits,
+        default_lease_ms=leases.default_ms,
+        declared_leases=leases.pairs,
     )
     return [_attempt(*facts) for facts in taken], bool(more)
 

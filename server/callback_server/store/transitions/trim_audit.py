@@ -6,10 +6,9 @@ from typing import Final
 
 from callback_server.domain.audit import Place
 from callback_server.store import keys
-from callback_server.store.script_arguments import texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("trim_audit", texts("known_start", "start", "first_id"), key="chain")
+SCRIPT: Final = Script("trim_audit")
 
 
 async def trim_audit(scripts: Scripts, chain: int, *, known_start: bytes, start: bytes, first: Place) -> bool:
@@ -28,5 +27,7 @@ async def trim_audit(scripts: Scripts, chain: int, *, known_start: bytes, start:
     Raises:
         StoreError: It is not known whether they were deleted.
     """
-    arguments = SCRIPT.arguments(known_start=known_start, start=start, first_id=str(first))
-    return bool(await scripts.run_on(SCRIPT, keys.audit_tag(chain), arguments) == b"OK")
+    reply = await scripts.run_on(
+        SCRIPT, keys.audit_tag(chain), known_start=known_start, start=start, first_id=str(first)
+    )
+    return bool(reply == b"OK")

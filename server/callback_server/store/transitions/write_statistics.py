@@ -8,15 +8,9 @@ from typing import Final
 import msgspec
 
 from callback_server.store import keys
-from callback_server.store.script_arguments import numbers, texts
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script(
-    "write_statistics",
-    [*texts("replica", "minute", "counts"), *numbers("keep_ms")],
-    key="statistics",
-    is_transient=True,
-)
+SCRIPT: Final = Script("write_statistics", is_transient=True)
 KEEP_MS: Final = 65 * 60 * 1000
 """How long a minute is kept after its last change, in milliseconds: as long as `read_statistics` may read it."""
 
@@ -36,6 +30,4 @@ async def write_statistics(scripts: Scripts, replica: str, *, minute: int, count
         StoreError: It is not known whether it was stored.
     """
     packed = _encode(counts)
-    await scripts.run_on(
-        SCRIPT, keys.STATISTICS_KEY, SCRIPT.arguments(replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)
-    )
+    await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, replica=replica, minute=minute, counts=packed, keep_ms=KEEP_MS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,6 @@ from callback_server.verification.request_fields import TimestampFormat
 from callback_server.verification.settings.common import WithSecrets, WithTolerance, check_one_source
 from callback_server.verification.settings.fetched_urls import CertificateName, KeyUrl, UrlPattern
 from callback_server.verification.settings.handshakes import signs_challenges
-from callback_server.verification.settings.old_names import _NAMES, _old_names, _place_of_old_name
 from callback_server.verification.settings.values import (
     Certificates,
     Encoding,
@@ -155,20 +154,6 @@ class HmacSettings(SignedSettings, WithSecrets):
     """Encoding of the secrets in the files."""
     secret_prefix: str = Field(default="", max_length=100)
     """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_old_names(cls, given: Any) -> Any:
-        """Read the names of earlier versions."""
-        if not isinstance(given, dict):
-            return given
-        found: dict[str, Any] = {}
-        for key, value in given.items():
-            name, kind = _NAMES.get(key, (key, ""))
-            if name in found:
-                raise ValueError(f"use one of {', '.join(each for each in (name, *_old_names(name)) if each in given)}")
-            found[name] = value if not kind or value is None else _place_of_old_name(key, kind, value)
-        return found
 
     @model_validator(mode="after")
     def _check_challenge(self) -> Self:
