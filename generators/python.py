@@ -79,7 +79,7 @@ def _errors(values: Values) -> str:
     lines = [
         f'"""The exceptions for one reason of a refusal. {HEADER}"""\n',
         "from collections.abc import Mapping\n",
-        f"from callback._enums import {', '.join(each.name for each in values.enums)}",
+        f"from callback._enums import {', '.join(sorted({*FACT_TYPES.values()} - {'int'}))}",
         "from callback._errors import CallbackError",
         "from callback._reasons import ErrorReason\n",
         f"__all__ = [{', '.join(map(repr, sorted(own)))}]\n",
