@@ -151,6 +151,12 @@ class EnumValue:
     title: str
     """What happened, in a few words."""
 
+    def is_returned_by(self, rpc: str) -> bool:
+        """Return whether the comment of a reason says that an RPC returns it, and not that every RPC does."""
+        every, names = re.findall(r"Returned by (every RPC(?: except )?)?([\w, ]*)\.", self.comment)[0]
+        named = re.findall(r"[A-Z]\w+", names)
+        return rpc not in named if every and named else rpc in named
+
     @property
     def facts(self) -> list[str]:
         """The names of the metadata of an error reason, as its comment has them."""
@@ -184,6 +190,8 @@ class Method:
     is_request_stream: bool
     is_response_stream: bool
     service: str
+    reasons: list[str]
+    """The words of the reasons that it fails with, besides those of every RPC. They say so."""
 
     @property
     def service_name(self) -> str:
@@ -206,16 +214,9 @@ class Method:
         return [each for each in self.response.fields[1:] if self.is_paged and each.name != "next_page_token"]
 
     @property
-    def reasons(self) -> list[str]:
-        """The words of the reasons that it fails with, besides those of every RPC."""
-        listed = re.search(r"Fails with ([^.]*)\.", self.comment)
-        found = re.findall(r"[A-Z_]{3,}", listed[1]) if listed else []
-        return [*found, *({"ROLE_MISSING"} - {*found} if "Needs the role" in self.comment else ())]
-
-    @property
     def summary(self) -> str:
-        """The comment without the name and the reasons: `returns …`."""
-        return re.sub(r"\s*Fails with [^.]*\.", "", self.comment).removeprefix(self.name).strip()
+        """The comment without the name: `returns …`."""
+        return self.comment.removeprefix(self.name).strip()
 
 
 @dataclass(frozen=True)
@@ -272,13 +273,13 @@ class Contract:
         ]
         self.enums = {enum.name: enum for file in self.files for enum in self._enums(file)}
         self.messages = {message.name: message for file in self.files for message in self._messages(file)}
+        self.reasons = self.enums["ErrorReason"].words
+        """The reasons of errors."""
         self.services = {service.name: service for file in self.files for service in self._services(file)}
         self.client_files = [each.name for each in self.files if each.module not in {*INTERNAL, "error_reason"}]
         """The names of the files whose messages clients use."""
         self.methods = [each for name in CLIENT_SERVICES for each in self.services[name].methods]
         """The RPCs that clients call."""
-        self.reasons = self.enums["ErrorReason"].words
-        """The reasons of errors."""
 
     @cached_property
     def told(self) -> tuple[Field, ...]:
@@ -392,10 +393,18 @@ class Contract:
                     method.client_streaming,
                     method.server_streaming,
                     service.name,
+                    self._reasons_of(method.name, file.line(6, place, 2, index), _short(method.input_type)),
                 )
                 for index, method in enumerate(service.method)
             )
             yield Service(service.name, file.line(6, place), methods, file.module)
+
+    def _reasons_of(self, rpc: str, comment: str, request: str) -> list[str]:
+        """Return the words of the reasons that an RPC fails with. Where it needs a role, its comments say so."""
+        comments = (comment, *(each.comment for each in self.messages[request].fields))
+        needs_role = any("the role `admin`" in each for each in comments)
+        found = [each.word for each in self.reasons if each.is_returned_by(rpc)]
+        return [*found, *(["ROLE_MISSING"] if needs_role else [])]
 
 
 class _Options:

@@ -25,6 +25,8 @@ def _page(file: ContractFile, contract: Contract, pages: Mapping[str, str]) -> I
             yield f"### {method.name} {{ #{service.name}.{method.name} }}"
             yield _signature(method, file.module, pages)
             yield file.text(6, place, 2, index)
+            if method.reasons:
+                yield f"Fails with {', '.join(f'`{each}`' for each in method.reasons)}."
     for place, message in enumerate(each for each in contract.messages.values() if each.module == file.module):
         yield f"## {message.name} {{ #{message.name} }}"
         yield file.text(4, place)

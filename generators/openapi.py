@@ -98,7 +98,8 @@ def _operation(method: Method) -> _Json:
         "operationId": method.name,
         "tags": [method.service],
         "summary": first_sentence(method.comment),
-        "description": method.comment + (_STREAM if method.is_response_stream else ""),
+        "description": f"{method.comment} Fails with {', '.join(method.reasons)}."
+        + (_STREAM if method.is_response_stream else ""),
         "parameters": [
             {
                 "name": "Connect-Timeout-Ms",

@@ -11,8 +11,7 @@ import (
 )
 
 // CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-// response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-// or STORE_UNAVAILABLE.
+// response. Closing a closed case has no effect and returns the case.
 func (c *Client) CloseCallback(ctx context.Context, caseID string) (*Callback, error) {
 	request := &v1.CloseCallbackRequest{
 		CallbackCaseId: caseID,
@@ -26,8 +25,7 @@ func (c *Client) CloseCallback(ctx context.Context, caseID string) (*Callback, e
 
 // ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before,
 // or the first one. What is due has happened before: a case whose ExpireTime has passed is closed. Reminders stay as
-// they are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-// CALLBACK_CLOSED or STORE_UNAVAILABLE.
+// they are. Sending the same time again has no effect.
 func (c *Client) ExtendCallback(ctx context.Context, caseID string, expireTime time.Time) (*Callback, error) {
 	request := &v1.ExtendCallbackRequest{
 		CallbackCaseId: caseID,
@@ -40,7 +38,7 @@ func (c *Client) ExtendCallback(ctx context.Context, caseID string, expireTime t
 	return callbackOf(reply.GetCallback()), nil
 }
 
-// GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+// GetCallback returns one case.
 func (c *Client) GetCallback(ctx context.Context, caseID string) (*Callback, error) {
 	request := &v1.GetCallbackRequest{
 		CallbackCaseId: caseID,
@@ -52,8 +50,8 @@ func (c *Client) GetCallback(ctx context.Context, caseID string) (*Callback, err
 	return callbackOf(reply.GetCallback()), nil
 }
 
-// ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-// STORE_UNAVAILABLE. It requests pages as needed, from the one of PageToken on.
+// ListCallbacks returns the cases of one owner, newest first. It requests pages as needed, from the one of PageToken
+// on.
 func (c *Client) ListCallbacks(ctx context.Context, query CallbackQuery) iter.Seq2[*Callback, error] {
 	return allPages(query.PageToken, func(token string) ([]*Callback, string, error) {
 		query.PageToken = token
@@ -74,7 +72,7 @@ func (c *Client) ListCallbacksPage(ctx context.Context, query CallbackQuery) (*C
 	return callbackPageOf(reply), nil
 }
 
-// GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE.
+// GetCall returns one recorded call.
 func (c *Client) GetCall(ctx context.Context, callID string) (*RecordedCall, error) {
 	request := &v1.GetCallRequest{
 		CallId: callID,
@@ -86,8 +84,8 @@ func (c *Client) GetCall(ctx context.Context, callID string) (*RecordedCall, err
 	return recordedCallOf(reply.GetCall()), nil
 }
 
-// ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-// STORE_UNAVAILABLE. It requests pages as needed, from the one of PageToken on.
+// ListCalls returns the recorded calls of one case, newest first. It requests pages as needed, from the one of
+// PageToken on.
 func (c *Client) ListCalls(ctx context.Context, query CallQuery) iter.Seq2[*RecordedCall, error] {
 	return allPages(query.PageToken, func(token string) ([]*RecordedCall, string, error) {
 		query.PageToken = token
@@ -108,8 +106,8 @@ func (c *Client) ListCallsPage(ctx context.Context, query CallQuery) (*CallPage,
 	return callPageOf(reply), nil
 }
 
-// ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-// INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE. It requests pages as needed, from the one of PageToken on.
+// ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. It requests pages
+// as needed, from the one of PageToken on.
 func (c *Client) ListOwnerCalls(ctx context.Context, query OwnerCallQuery) iter.Seq2[*RecordedCall, error] {
 	return allPages(query.PageToken, func(token string) ([]*RecordedCall, string, error) {
 		query.PageToken = token
@@ -134,8 +132,7 @@ func (c *Client) ListOwnerCallsPage(ctx context.Context, query OwnerCallQuery) (
 // failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
 // statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or
 // 3xx this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file
-// of the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-// INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+// of the store keeps erased data until the file is rewritten; backups keep it until they expire.
 func (c *Client) EraseCalls(ctx context.Context, caseID string) (int64, error) {
 	request := &v1.EraseCallsRequest{
 		CallbackCaseId: caseID,
@@ -148,8 +145,7 @@ func (c *Client) EraseCalls(ctx context.Context, caseID string) (int64, error) {
 // does not change the response that the caller got, nor the case, unless the handler closes it. The delivery of the
 // call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a
 // fallback of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same
-// way, by its CallID; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-// CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+// way, by its CallID; a REMINDER only while its case is neither closed nor resolved.
 func (c *Client) ReplayCall(ctx context.Context, callID string) (*RecordedCall, error) {
 	request := &v1.ReplayCallRequest{
 		CallId: callID,
@@ -164,7 +160,7 @@ func (c *Client) ReplayCall(ctx context.Context, callID string) (*RecordedCall, 
 // PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
 // fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue.
 // Calls whose caller waits are not paused. The activity does not have to be declared in the configuration. At most
-// 1,000 activities are paused at a time. Needs the role admin. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+// 1,000 activities are paused at a time. Needs the role admin.
 func (c *Client) PauseActivity(ctx context.Context, activity string, reason string) error {
 	request := &v1.PauseActivityRequest{
 		CallbackActivity: activity,
@@ -174,8 +170,7 @@ func (c *Client) PauseActivity(ctx context.Context, activity string, reason stri
 	return err
 }
 
-// ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role admin. Fails with
-// INVALID_REQUEST or STORE_UNAVAILABLE.
+// ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role admin.
 func (c *Client) ResumeActivity(ctx context.Context, activity string) error {
 	request := &v1.ResumeActivityRequest{
 		CallbackActivity: activity,
@@ -184,7 +179,7 @@ func (c *Client) ResumeActivity(ctx context.Context, activity string) error {
 	return err
 }
 
-// ListPausedActivities returns the paused activities. Needs the role admin. Fails with STORE_UNAVAILABLE.
+// ListPausedActivities returns the paused activities. Needs the role admin.
 func (c *Client) ListPausedActivities(ctx context.Context) ([]*PausedActivity, error) {
 	request := &v1.ListPausedActivitiesRequest{}
 	reply, err := invoke(ctx, c, c.operations.ListPausedActivities, request, c.connection.retry)
@@ -193,8 +188,8 @@ func (c *Client) ListPausedActivities(ctx context.Context) ([]*PausedActivity, e
 
 // ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them.
 // It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
-// delivery waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING
-// or STORE_UNAVAILABLE. It requests pages as needed, from the one of PageToken on.
+// delivery waits. A principal whose entry names activities gets only these. It requests pages as needed, from the
+// one of PageToken on.
 func (c *Client) ListActivities(ctx context.Context, query ActivityQuery) iter.Seq2[*Activity, error] {
 	return allPages(query.PageToken, func(token string) ([]*Activity, string, error) {
 		query.PageToken = token
@@ -216,7 +211,7 @@ func (c *Client) ListActivitiesPage(ctx context.Context, query ActivityQuery) (*
 }
 
 // GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-// admin. Fails with STORE_UNAVAILABLE.
+// admin.
 func (c *Client) GetStatistics(ctx context.Context) (*Statistics, error) {
 	request := &v1.GetStatisticsRequest{}
 	reply, err := invoke(ctx, c, c.operations.GetStatistics, request, c.connection.retry)
@@ -240,8 +235,8 @@ func (c *Client) ListFindings(ctx context.Context) (*Findings, error) {
 
 // ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
 // and its change are stored together. An administrator gets all entries; any other principal gets those about the
-// cases that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with
-// INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE. It requests pages as needed, from the one of PageToken on.
+// cases that it sees. Making a case has no entry: the case itself says who made it, and when. It requests pages as
+// needed, from the one of PageToken on.
 func (c *Client) ListAuditEntries(ctx context.Context, query AuditEntryQuery) iter.Seq2[*AuditEntry, error] {
 	return allPages(query.PageToken, func(token string) ([]*AuditEntry, string, error) {
 		query.PageToken = token
@@ -265,8 +260,8 @@ func (c *Client) ListAuditEntriesPage(ctx context.Context, query AuditEntryQuery
 // VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
 // removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
 // were removed are found by heads that were read before: pass them as heads. The server that responds also compares
-// with the heads that it has seen itself. Needs the role admin. Fails with INVALID_REQUEST or STORE_UNAVAILABLE. It
-// requests pages as needed, from the one of PageToken on.
+// with the heads that it has seen itself. Needs the role admin. It requests pages as needed, from the one of
+// PageToken on.
 func (c *Client) VerifyAudit(ctx context.Context, query VerifyAuditQuery) iter.Seq2[*AuditChain, error] {
 	return allPages(query.PageToken, func(token string) ([]*AuditChain, string, error) {
 		query.PageToken = token

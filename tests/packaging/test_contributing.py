@@ -57,10 +57,7 @@ RECIPES = {
             "message Response {\n",
             """\
   // response_language is the language of the body: the header `content-language`. Default: none.
-  optional string response_language = 20 [
-    (callback.v1.short_name) = "language",
-    (buf.validate.field).string.max_len = 35
-  ];
+  optional string response_language = 20 [(buf.validate.field).string.max_len = 35];
 """,
         ),
         Edit(
@@ -145,11 +142,7 @@ RECIPES = {
             """\
   // ERROR_REASON_ACTIVITY_RETIRED: no more callbacks are generated for the activity. Metadata: `activity`. Returned by
   // GenerateCallbackUrl.
-  ERROR_REASON_ACTIVITY_RETIRED = 90 [
-    (callback.v1.grpc_code) = "FAILED_PRECONDITION",
-    (callback.v1.http_status) = 400,
-    (callback.v1.title) = "Activity retired"
-  ];
+  ERROR_REASON_ACTIVITY_RETIRED = 90 [(callback.v1.grpc_code) = "FAILED_PRECONDITION"];
 """,
         ),
         Edit(

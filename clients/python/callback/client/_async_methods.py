@@ -171,12 +171,12 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal may not serve an activity that the worker announces, or may not
-                generate callbacks of the activity.
             RequestIdReusedError: A case with this `request_id` and other content exists.
             RequestIdUnsupportedError: The server has no `state_key`, so it cannot return the same URL twice.
-            TooManyOpenCallbacksError: The owner has its maximum number of cases that are not closed.
             UnavailableError: The store cannot be reached.
+            TooManyOpenCallbacksError: The owner has its maximum number of cases that are not closed.
+            PermissionDeniedError: The principal may not serve an activity that the worker announces, or may not
+                generate callbacks of the activity.
         """
         request = callbacks_service_pb2.GenerateCallbackUrlRequest(
             callback_activity=checks.text("activity", activity),
@@ -330,8 +330,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         token = ""
         while True:
@@ -389,8 +389,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = callbacks_service_pb2.ListCallbacksRequest(
             page_size=page_size,
@@ -519,8 +519,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         token = ""
         while True:
@@ -559,8 +559,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = callbacks_service_pb2.ListOwnerCallsRequest(
             filter=CALL_FILTER.argument("filter", filter),
@@ -623,9 +623,9 @@ class AsyncMethods(AsyncTransport):
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
             NotFoundError: There is no such call, it belongs to another owner, or it is no longer kept.
+            UnavailableError: The store cannot be reached.
             CallNotReplayableError: The call runs, its request is not kept whole or was erased, or its activity has
                 no handler.
-            UnavailableError: The store cannot be reached.
         """
         request = callbacks_service_pb2.ReplayCallRequest(
             call_id=checks.text("call_id", call_id),
@@ -667,13 +667,13 @@ class AsyncMethods(AsyncTransport):
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
             NotFoundError: There is no such case, or it belongs to another owner.
+            UnavailableError: The store cannot be reached. Or: The server process stops and accepts no new calls,
+                workers or watchers.
             WatchPositionLostError: The position of the resume token is lost: its events are no longer kept, the
                 store has lost it (a failover, or a restored backup), or a server of a later release made the token.
             WatcherTooSlowError: The watcher reads more slowly than events come.
             TooManyWatchersError: The server process has its maximum number of watchers, in total or of this
                 principal.
-            UnavailableError: The server process stops and accepts no new calls, workers or watchers. Or: The store
-                cannot be reached.
         """
         request = callbacks_service_pb2.WatchCallsRequest(
             callback_activity=checks.text("activity", activity),
@@ -782,8 +782,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         token = ""
         while True:
@@ -819,8 +819,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = operations_service_pb2.ListActivitiesRequest(
             page_size=page_size,
@@ -910,8 +910,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         token = ""
         while True:
@@ -970,8 +970,8 @@ class AsyncMethods(AsyncTransport):
 
         Raises:
             InvalidRequestError: The request is not valid, whatever the stored data.
-            PermissionDeniedError: The principal does not have the role that the request needs.
             UnavailableError: The store cannot be reached.
+            PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = audit_service_pb2.ListAuditEntriesRequest(
             page_size=page_size,

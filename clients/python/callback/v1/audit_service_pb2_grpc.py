@@ -62,10 +62,9 @@ class AuditServiceServicer(object):
     """
 
     def ListAuditEntries(self, request, context):
-        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-        its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-        that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-        ROLE_MISSING or STORE_UNAVAILABLE.
+        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
+        and its change are stored together. An administrator gets all entries; any other principal gets those about the
+        cases that it sees. Making a case has no entry: the case itself says who made it, and when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,7 +74,7 @@ class AuditServiceServicer(object):
         """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
         removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
         were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-        with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        with the heads that it has seen itself. Needs the role `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,16 +40,15 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]
-    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-    ROLE_MISSING or STORE_UNAVAILABLE.
+    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
+    and its change are stored together. An administrator gets all entries; any other principal gets those about the
+    cases that it sees. Making a case has no entry: the case itself says who made it, and when.
     """
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditRequest, _audit_service_pb2.VerifyAuditResponse]
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
     removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
     were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    with the heads that it has seen itself. Needs the role `admin`.
     """
 
 @_typing.type_check_only
@@ -64,16 +63,15 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
-    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-    its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-    that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-    ROLE_MISSING or STORE_UNAVAILABLE.
+    """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
+    and its change are stored together. An administrator gets all entries; any other principal gets those about the
+    cases that it sees. Making a case has no entry: the case itself says who made it, and when.
     """
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditRequest, _audit_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
     removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
     were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    with the heads that it has seen itself. Needs the role `admin`.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -91,10 +89,9 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListAuditEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEntriesResponse]]:
-        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry and
-        its change are stored together. An administrator gets all entries; any other principal gets those about the cases
-        that it sees. Making a case has no entry: the case itself says who made it, and when. Fails with INVALID_REQUEST,
-        ROLE_MISSING or STORE_UNAVAILABLE.
+        """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
+        and its change are stored together. An administrator gets all entries; any other principal gets those about the
+        cases that it sees. Making a case has no entry: the case itself says who made it, and when.
         """
 
     @_abc_1.abstractmethod
@@ -106,7 +103,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
         removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
         were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-        with the heads that it has seen itself. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        with the heads that it has seen itself. Needs the role `admin`.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,8 +29,8 @@ class CallbacksServiceStub(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
@@ -126,8 +126,8 @@ class CallbacksServiceServicer(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
@@ -142,9 +142,7 @@ class CallbacksServiceServicer(object):
     """
 
     def GenerateCallbackUrl(self, request, context):
-        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
-        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,8 +150,7 @@ class CallbacksServiceServicer(object):
 
     def SetResponse(self, request, context):
         """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
-        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
+        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,7 +158,7 @@ class CallbacksServiceServicer(object):
 
     def AnswerCall(self, request, context):
         """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
-        has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,18 +169,16 @@ class CallbacksServiceServicer(object):
         it, and each later call that would be held ends with it at once. The answer is merged with the response that the
         case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
         closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
-        that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-        CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
-        holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+        that are held now, because the case is open again after it. CALLBACK_CLOSED: the case is closed and holds no calls.
+        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseCallback(self, request, context):
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-        response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-        or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a response.
+        Closing a closed case has no effect and returns the case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,47 +186,43 @@ class CallbacksServiceServicer(object):
 
     def ExtendCallback(self, request, context):
         """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
-        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+        they are. Sending the same time again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCallback(self, request, context):
-        """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        """GetCallback returns one case.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCallbacks(self, request, context):
-        """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-        STORE_UNAVAILABLE.
+        """ListCallbacks returns the cases of one owner, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCall(self, request, context):
-        """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE.
+        """GetCall returns one recorded call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCalls(self, request, context):
-        """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
+        """ListCalls returns the recorded calls of one case, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOwnerCalls(self, request, context):
-        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-        INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
+        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,9 +232,8 @@ class CallbacksServiceServicer(object):
         """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
         statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
-        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
-        the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of the
+        store keeps erased data until the file is rewritten; backups keep it until they expire.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,11 +241,10 @@ class CallbacksServiceServicer(object):
 
     def ReplayCall(self, request, context):
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
-        the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of the
+        call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
         of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
-        `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-        CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+        `call_id`; a REMINDER only while its case is neither closed nor resolved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,9 +253,8 @@ class CallbacksServiceServicer(object):
     def WatchCalls(self, request, context):
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
         administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
-        of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. After an error, watch again with the last resume token;
-        after WATCH_POSITION_LOST, without a token.
+        of one case are in order. After an error, watch again with the last resume token; after WATCH_POSITION_LOST, without
+        a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -357,8 +345,8 @@ class CallbacksService(object):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with

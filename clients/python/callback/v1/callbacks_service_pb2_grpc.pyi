@@ -30,8 +30,8 @@ class CallbacksServiceStub:
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
@@ -50,77 +50,61 @@ class CallbacksServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
-    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
-    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
-    """
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
-    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
+    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
     """
     AnswerCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
-    has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    has no effect.
     """
     ResolveCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]
     """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
     it, and each later call that would be held ends with it at once. The answer is merged with the response that the
     case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
     closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
-    that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-    CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
-    holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+    that are held now, because the case is open again after it. CALLBACK_CLOSED: the case is closed and holds no calls.
+    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-    response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-    or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a response.
+    Closing a closed case has no effect and returns the case.
     """
     ExtendCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]
     """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
-    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+    they are. Sending the same time again has no effect.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
-    """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
+    """GetCallback returns one case."""
     ListCallbacks: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallbacksRequest, _callbacks_service_pb2.ListCallbacksResponse]
-    """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
-    """
+    """ListCallbacks returns the cases of one owner, newest first."""
     GetCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallRequest, _callbacks_service_pb2.GetCallResponse]
-    """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
+    """GetCall returns one recorded call."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallsRequest, _callbacks_service_pb2.ListCallsResponse]
-    """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
-    """
+    """ListCalls returns the recorded calls of one case, newest first."""
     ListOwnerCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListOwnerCallsRequest, _callbacks_service_pb2.ListOwnerCallsResponse]
-    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-    INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
-    """
+    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first."""
     EraseCalls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]
     """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
     statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
-    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
-    the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of the
+    store keeps erased data until the file is rewritten; backups keep it until they expire.
     """
     ReplayCall: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
-    the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of the
+    call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
     of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
-    `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-    CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    `call_id`; a REMINDER only while its case is neither closed nor resolved.
     """
     WatchCalls: _grpc.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
     administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
-    of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-    TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. After an error, watch again with the last resume token;
-    after WATCH_POSITION_LOST, without a token.
+    of one case are in order. After an error, watch again with the last resume token; after WATCH_POSITION_LOST, without
+    a token.
     """
 
 @_typing.type_check_only
@@ -128,8 +112,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
@@ -145,85 +129,69 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
-    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-    lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
-    TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
-    """
+    """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
-    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
+    is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
     """
     AnswerCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.AnswerCallRequest, _callbacks_service_pb2.AnswerCallResponse]  # type: ignore[assignment]
     """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
-    has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+    has no effect.
     """
     ResolveCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ResolveCallbackRequest, _callbacks_service_pb2.ResolveCallbackResponse]  # type: ignore[assignment]
     """ResolveCallback gives a HOLD case its answer, once, before or after its calls: the calls that are held now end with
     it, and each later call that would be held ends with it at once. The answer is merged with the response that the
     case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
     closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
-    that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-    CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
-    holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+    that are held now, because the case is open again after it. CALLBACK_CLOSED: the case is closed and holds no calls.
+    Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
     """
     CloseCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.CloseCallbackRequest, _callbacks_service_pb2.CloseCallbackResponse]  # type: ignore[assignment]
-    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-    response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-    or STORE_UNAVAILABLE.
+    """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a response.
+    Closing a closed case has no effect and returns the case.
     """
     ExtendCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]  # type: ignore[assignment]
     """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
-    are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-    STORE_UNAVAILABLE.
+    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+    they are. Sending the same time again has no effect.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
-    """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
+    """GetCallback returns one case."""
     ListCallbacks: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallbacksRequest, _callbacks_service_pb2.ListCallbacksResponse]  # type: ignore[assignment]
-    """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
-    """
+    """ListCallbacks returns the cases of one owner, newest first."""
     GetCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallRequest, _callbacks_service_pb2.GetCallResponse]  # type: ignore[assignment]
-    """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
+    """GetCall returns one recorded call."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListCallsRequest, _callbacks_service_pb2.ListCallsResponse]  # type: ignore[assignment]
-    """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-    STORE_UNAVAILABLE.
-    """
+    """ListCalls returns the recorded calls of one case, newest first."""
     ListOwnerCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ListOwnerCallsRequest, _callbacks_service_pb2.ListOwnerCallsResponse]  # type: ignore[assignment]
-    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-    INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
-    """
+    """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first."""
     EraseCalls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.EraseCallsRequest, _callbacks_service_pb2.EraseCallsResponse]  # type: ignore[assignment]
     """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
     failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
     statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
-    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
-    the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-    INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+    this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of the
+    store keeps erased data until the file is rewritten; backups keep it until they expire.
     """
     ReplayCall: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ReplayCallRequest, _callbacks_service_pb2.ReplayCallResponse]  # type: ignore[assignment]
     """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
-    the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+    does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of the
+    call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
     of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
-    `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-    CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+    `call_id`; a REMINDER only while its case is neither closed nor resolved.
     """
     WatchCalls: _aio.UnaryStreamMultiCallable[_callbacks_service_pb2.WatchCallsRequest, _callbacks_service_pb2.WatchCallsResponse]  # type: ignore[assignment]
     """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
     administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
-    of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-    TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. After an error, watch again with the last resume token;
-    after WATCH_POSITION_LOST, without a token.
+    of one case are in order. After an error, watch again with the last resume token; after WATCH_POSITION_LOST, without
+    a token.
     """
 
 class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     """CallbacksService is the service for owners of callbacks: generate a URL, set its response, close it, and read the
     calls that came in.
 
-    An error is a `google.rpc.Status` with an `ErrorInfo` (see `ErrorReason`). INVALID_REQUEST lists every bad field in a
-    `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
+    An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
+    INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
     GenerateCallbackUrl is safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
@@ -243,10 +211,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GenerateCallbackUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
-        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not
-        lost. Fails with INVALID_REQUEST, ACTIVITY_NOT_ALLOWED, REQUEST_ID_REUSED, REQUEST_ID_UNSUPPORTED,
-        TOO_MANY_OPEN_CALLBACKS or STORE_UNAVAILABLE.
-        """
+        """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
 
     @_abc_1.abstractmethod
     def SetResponse(
@@ -255,8 +220,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.SetResponseResponse, _abc.Awaitable[_callbacks_service_pb2.SetResponseResponse]]:
         """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
-        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or STORE_UNAVAILABLE.
+        is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
         """
 
     @_abc_1.abstractmethod
@@ -266,7 +230,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.AnswerCallResponse, _abc.Awaitable[_callbacks_service_pb2.AnswerCallResponse]]:
         """AnswerCall answers a held call (ANSWER_MODE_HOLD), whatever the status of its case. Sending the same answer again
-        has no effect. Fails with INVALID_REQUEST, CALL_NOT_FOUND, CALL_ANSWERED, CALL_NOT_HELD or STORE_UNAVAILABLE.
+        has no effect.
         """
 
     @_abc_1.abstractmethod
@@ -279,9 +243,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         it, and each later call that would be held ends with it at once. The answer is merged with the response that the
         case has now, and later changes of that response do not change it. Sending the same answer again has no effect. A
         closed case still answers its held calls. REJECTED on a case with `retryable_after_error` resolves only the calls
-        that are held now, because the case is open again after it. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND,
-        CALL_NOT_HELD, CALLBACK_CLOSED, CALLBACK_RESOLVED or STORE_UNAVAILABLE. CALLBACK_CLOSED: the case is closed and
-        holds no calls. Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
+        that are held now, because the case is open again after it. CALLBACK_CLOSED: the case is closed and holds no calls.
+        Nothing has changed after an error, except after STORE_UNAVAILABLE, where it is not known.
         """
 
     @_abc_1.abstractmethod
@@ -290,9 +253,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.CloseCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.CloseCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.CloseCallbackResponse]]:
-        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a
-        response. Closing a closed case has no effect and returns the case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND
-        or STORE_UNAVAILABLE.
+        """CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a response.
+        Closing a closed case has no effect and returns the case.
         """
 
     @_abc_1.abstractmethod
@@ -302,9 +264,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ExtendCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ExtendCallbackResponse]]:
         """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as they
-        are. Sending the same time again has no effect. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, CALLBACK_CLOSED or
-        STORE_UNAVAILABLE.
+        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+        they are. Sending the same time again has no effect.
         """
 
     @_abc_1.abstractmethod
@@ -313,7 +274,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GetCallbackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GetCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.GetCallbackResponse]]:
-        """GetCallback returns one case. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE."""
+        """GetCallback returns one case."""
 
     @_abc_1.abstractmethod
     def ListCallbacks(
@@ -321,9 +282,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ListCallbacksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListCallbacksResponse, _abc.Awaitable[_callbacks_service_pb2.ListCallbacksResponse]]:
-        """ListCallbacks returns the cases of one owner, newest first. Fails with INVALID_REQUEST, ROLE_MISSING or
-        STORE_UNAVAILABLE.
-        """
+        """ListCallbacks returns the cases of one owner, newest first."""
 
     @_abc_1.abstractmethod
     def GetCall(
@@ -331,7 +290,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GetCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GetCallResponse, _abc.Awaitable[_callbacks_service_pb2.GetCallResponse]]:
-        """GetCall returns one recorded call. Fails with INVALID_REQUEST, CALL_NOT_FOUND or STORE_UNAVAILABLE."""
+        """GetCall returns one recorded call."""
 
     @_abc_1.abstractmethod
     def ListCalls(
@@ -339,9 +298,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ListCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListCallsResponse, _abc.Awaitable[_callbacks_service_pb2.ListCallsResponse]]:
-        """ListCalls returns the recorded calls of one case, newest first. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND or
-        STORE_UNAVAILABLE.
-        """
+        """ListCalls returns the recorded calls of one case, newest first."""
 
     @_abc_1.abstractmethod
     def ListOwnerCalls(
@@ -349,9 +306,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.ListOwnerCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ListOwnerCallsResponse, _abc.Awaitable[_callbacks_service_pb2.ListOwnerCallsResponse]]:
-        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first. Fails with
-        INVALID_REQUEST, ROLE_MISSING or STORE_UNAVAILABLE.
-        """
+        """ListOwnerCalls returns those calls of all cases of one owner that match a filter, newest first."""
 
     @_abc_1.abstractmethod
     def EraseCalls(
@@ -362,9 +317,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         """EraseCalls erases the recorded data of the calls of a case permanently: headers, query, body, client address,
         failure details and responses. The case stays as it is, with its own response and labels. The ids, times and
         statuses of the calls also stay. One exception: a PENDING delivery becomes DEAD, and after a fallback of 2xx or 3xx
-        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of
-        the store keeps erased data until the file is rewritten; backups keep it until they expire. Fails with
-        INVALID_REQUEST, CALLBACK_NOT_FOUND or STORE_UNAVAILABLE.
+        this ends its call and changes the case. For a call that runs, no data will be recorded. The append-only file of the
+        store keeps erased data until the file is rewritten; backups keep it until they expire.
         """
 
     @_abc_1.abstractmethod
@@ -374,11 +328,10 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ReplayCallResponse, _abc.Awaitable[_callbacks_service_pb2.ReplayCallResponse]]:
         """ReplayCall runs the handler of a recorded call again in the background, with retries, as in ACK mode. The result
-        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of
-        the call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
+        does not change the response that the caller got, nor the case, unless the handler closes it. The `delivery` of the
+        call shows the progress. If the delivery of the call is PENDING, its next attempt becomes due now; after a fallback
         of 2xx or 3xx, that attempt can end the call and change the case. A notification is replayed in the same way, by its
-        `call_id`; a REMINDER only while its case is neither closed nor resolved. Fails with INVALID_REQUEST,
-        CALL_NOT_FOUND, CALL_NOT_REPLAYABLE or STORE_UNAVAILABLE.
+        `call_id`; a REMINDER only while its case is neither closed nor resolved.
         """
 
     @_abc_1.abstractmethod
@@ -389,9 +342,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_callbacks_service_pb2.WatchCallsResponse], _abc.AsyncIterator[_callbacks_service_pb2.WatchCallsResponse]]:
         """WatchCalls streams an event for each change of a case or call that the principal of the request sees. An
         administrator sees those of every owner. It starts now, or continues after a resume token without a gap. The events
-        of one case are in order. Fails with INVALID_REQUEST, CALLBACK_NOT_FOUND, WATCH_POSITION_LOST, WATCHER_TOO_SLOW,
-        TOO_MANY_WATCHERS, SERVER_STOPPING or STORE_UNAVAILABLE. After an error, watch again with the last resume token;
-        after WATCH_POSITION_LOST, without a token.
+        of one case are in order. After an error, watch again with the last resume token; after WATCH_POSITION_LOST, without
+        a token.
         """
 
 def add_CallbacksServiceServicer_to_server(servicer: CallbacksServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

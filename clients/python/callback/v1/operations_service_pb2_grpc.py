@@ -84,32 +84,31 @@ class OperationsServiceServicer(object):
     def PauseActivity(self, request, context):
         """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
         fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
-        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-        time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000
+        activities are paused at a time. Needs the role `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeActivity(self, request, context):
-        """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPausedActivities(self, request, context):
-        """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE.
+        """ListPausedActivities returns the paused activities. Needs the role `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListActivities(self, request, context):
-        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-        STORE_UNAVAILABLE.
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them.
+        It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+        delivery waits. A principal whose entry names activities gets only these.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +116,7 @@ class OperationsServiceServicer(object):
 
     def GetStatistics(self, request, context):
         """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-        `admin`. Fails with STORE_UNAVAILABLE.
+        `admin`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,22 +42,21 @@ class OperationsServiceStub:
     PauseActivity: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.PauseActivityRequest, _operations_service_pb2.PauseActivityResponse]
     """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
     fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
-    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000
+    activities are paused at a time. Needs the role `admin`.
     """
     ResumeActivity: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]
-    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`."""
     ListPausedActivities: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListPausedActivitiesRequest, _operations_service_pb2.ListPausedActivitiesResponse]
-    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    """ListPausedActivities returns the paused activities. Needs the role `admin`."""
     ListActivities: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListActivitiesRequest, _operations_service_pb2.ListActivitiesResponse]
-    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them.
+    It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+    delivery waits. A principal whose entry names activities gets only these.
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetStatisticsRequest, _operations_service_pb2.GetStatisticsResponse]
     """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-    `admin`. Fails with STORE_UNAVAILABLE.
+    `admin`.
     """
     ListFindings: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListFindingsRequest, _operations_service_pb2.ListFindingsResponse]
     """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
@@ -79,22 +78,21 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     PauseActivity: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.PauseActivityRequest, _operations_service_pb2.PauseActivityResponse]  # type: ignore[assignment]
     """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
     fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
-    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-    time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+    whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000
+    activities are paused at a time. Needs the role `admin`.
     """
     ResumeActivity: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeActivityRequest, _operations_service_pb2.ResumeActivityResponse]  # type: ignore[assignment]
-    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+    """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`."""
     ListPausedActivities: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListPausedActivitiesRequest, _operations_service_pb2.ListPausedActivitiesResponse]  # type: ignore[assignment]
-    """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+    """ListPausedActivities returns the paused activities. Needs the role `admin`."""
     ListActivities: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListActivitiesRequest, _operations_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
-    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-    also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-    waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-    STORE_UNAVAILABLE.
+    """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them.
+    It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+    delivery waits. A principal whose entry names activities gets only these.
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetStatisticsRequest, _operations_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-    `admin`. Fails with STORE_UNAVAILABLE.
+    `admin`.
     """
     ListFindings: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListFindingsRequest, _operations_service_pb2.ListFindingsResponse]  # type: ignore[assignment]
     """ListFindings checks the server that responds, as `callback doctor` does on its machine: its files, certificates and
@@ -119,8 +117,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_service_pb2.PauseActivityResponse, _abc.Awaitable[_operations_service_pb2.PauseActivityResponse]]:
         """PauseActivity pauses the deliveries of an activity until ResumeActivity. Deliveries are those of ACK mode, of
         fallbacks, of replays and of notifications. No attempt starts after this response; attempts that run continue. Calls
-        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000 activities are paused at a
-        time. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE.
+        whose caller waits are not paused. The activity does not have to be declared in the configuration. At most 1,000
+        activities are paused at a time. Needs the role `admin`.
         """
 
     @_abc_1.abstractmethod
@@ -129,7 +127,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ResumeActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ResumeActivityResponse, _abc.Awaitable[_operations_service_pb2.ResumeActivityResponse]]:
-        """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`. Fails with INVALID_REQUEST or STORE_UNAVAILABLE."""
+        """ResumeActivity resumes the deliveries of an activity after PauseActivity. Needs the role `admin`."""
 
     @_abc_1.abstractmethod
     def ListPausedActivities(
@@ -137,7 +135,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ListPausedActivitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ListPausedActivitiesResponse, _abc.Awaitable[_operations_service_pb2.ListPausedActivitiesResponse]]:
-        """ListPausedActivities returns the paused activities. Needs the role `admin`. Fails with STORE_UNAVAILABLE."""
+        """ListPausedActivities returns the paused activities. Needs the role `admin`."""
 
     @_abc_1.abstractmethod
     def ListActivities(
@@ -145,10 +143,9 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ListActivitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ListActivitiesResponse, _abc.Awaitable[_operations_service_pb2.ListActivitiesResponse]]:
-        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them. It
-        also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
-        waits. A principal whose entry names activities gets only these. Fails with INVALID_REQUEST, ROLE_MISSING or
-        STORE_UNAVAILABLE.
+        """ListActivities returns the activities that are served, by name: how, by how many workers, and what waits for them.
+        It also returns those that nothing serves and for which a case of the owner is open or, for an administrator, a
+        delivery waits. A principal whose entry names activities gets only these.
         """
 
     @_abc_1.abstractmethod
@@ -158,7 +155,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetStatisticsResponse, _abc.Awaitable[_operations_service_pb2.GetStatisticsResponse]]:
         """GetStatistics returns what the servers have done in the last hour, and what waits in the store now. Needs the role
-        `admin`. Fails with STORE_UNAVAILABLE.
+        `admin`.
         """
 
     @_abc_1.abstractmethod

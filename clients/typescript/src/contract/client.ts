@@ -97,7 +97,7 @@ export abstract class ContractClient {
   /**
    * Return the cases of one owner, newest first.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   listCallbacks(options: ListCallbacksOptions = {}): AsyncGenerator<Callback, void, undefined> {
     return itemsOf((page) => this.listCallbacksPage(page), options);
@@ -147,7 +147,7 @@ export abstract class ContractClient {
    * Return those calls of all cases of one owner that match a filter, newest first.
    *
    * @param filter Selects the calls.
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   listOwnerCalls(filter: CallFilter, options: ListOwnerCallsOptions = {}): AsyncGenerator<Call, void, undefined> {
     return itemsOf((page) => this.listOwnerCallsPage(filter, page), options);
@@ -184,7 +184,7 @@ export abstract class ContractClient {
    * `callId`; a REMINDER only while its case is neither closed nor resolved.
    *
    * @param callId The call.
-   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, CALL_NOT_REPLAYABLE, STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, STORE_UNAVAILABLE, CALL_NOT_REPLAYABLE.
    */
   async replayCall(callId: string, options: RequestOptions = {}): Promise<Call> {
     const request = requests.replayCallRequest(callId, options);
@@ -233,7 +233,7 @@ export abstract class ContractClient {
    * returns those that nothing serves and for which a case of the owner is open or, for an administrator, a delivery
    * waits. A principal whose entry names activities gets only these.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   listActivities(options: ListActivitiesOptions = {}): AsyncGenerator<Activity, void, undefined> {
     return itemsOf((page) => this.listActivitiesPage(page), options);
@@ -274,7 +274,7 @@ export abstract class ContractClient {
    * are stored together. An administrator gets all entries; any other principal gets those about the cases that it
    * sees. Making a case has no entry: the case itself says who made it, and when.
    *
-   * @throws CallbackError: With the reason INVALID_REQUEST, ROLE_MISSING, STORE_UNAVAILABLE.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
   listAuditEntries(options: ListAuditEntriesOptions = {}): AsyncGenerator<AuditEntry, void, undefined> {
     return itemsOf((page) => this.listAuditEntriesPage(page), options);
