@@ -177,8 +177,9 @@ class Deliveries:
     async def _run(self, attempt: DeliveryAttempt) -> None:
         grant = attempt.grant
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
-        ask = self._dispatcher.dispatch_again if attempt.is_retry else self._dispatcher.dispatch
-        result = None if self._is_exhausted(attempt) else await ask(grant, attempt.request)
+        result = None
+        if not self._is_exhausted(attempt):
+            result = await self._dispatcher.dispatch(grant, attempt.request, is_retry=attempt.is_retry)
         finish = self._finish_call if attempt.is_call_running else self._finish_delivery
         try:
             is_recorded = await finish(attempt, result, lease_end)
