@@ -134,7 +134,7 @@ class ControlPlane:
             StartError: A file that the settings name cannot be used.
         """
         files = _read_files(settings)
-        self._tracing = tracing = _load_tracing(settings) if settings.tracing else None
+        self._tracing = tracing = _load_tracing()(settings.activities) if settings.tracing else None
         self._flush_s = FLUSH_S
         activities = settings.to_activities()
         cookie_domains = settings.to_cookie_domains()
@@ -466,13 +466,13 @@ def _read_files(settings: ServerSettings) -> _Files:
         raise StartError(str(error)) from error
 
 
-def _load_tracing(settings: ServerSettings) -> Tracing:
-    """Return the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
+def _load_tracing() -> type[Tracing]:
+    """Return the class of the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
     try:
         from callback_server.tracing import Tracing
     except ImportError as error:
         raise StartError(str(error)) from error
-    return Tracing(settings.activities)
+    return Tracing
 
 
 def _read_principals(settings: ServerSettings) -> PrincipalsFile | None:
