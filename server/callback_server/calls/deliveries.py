@@ -15,7 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
-from callback_process.tasks import cancel_all
+from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.domain.activity import Activity
@@ -114,12 +114,8 @@ class Deliveries:
                     continue
                 partition = next(iter(self._due))
                 del self._due[partition]
-                try:
-                    await self._take(partition)
-                except StoreError as error:  # they stay due, or become due when their lease ends
-                    log.warning("deliveries_not_taken", partition=partition, error=str(error))
-                except Exception:
-                    log.exception("deliveries_not_taken", partition=partition)
+                with failures_logged(StoreError, "deliveries_not_taken", partition=partition):
+                    await self._take(partition)  # if it fails, they stay due, or become due when their lease ends
             await self._wake.wait()
 
     def stop(self) -> None:
