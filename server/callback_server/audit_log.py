@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from callback_process.logs import get_logger
+from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.domain.audit import UNKNOWN, AuditAction, AuditKey, Change, Head
@@ -179,13 +180,9 @@ class AuditLog:
         """Delete entries that are past their retention until cancelled."""
         while True:
             for chain in range(keys.AUDIT_CHAINS):
-                try:
+                with failures_logged(StoreError, "audit_retention_failed", chain=chain):
                     while await self.trim(chain):
                         pass
-                except StoreError as error:
-                    log.warning("audit_retention_failed", chain=chain, error=str(error))
-                except Exception:
-                    log.exception("audit_retention_failed", chain=chain)
             await asyncio.sleep(TRIM_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
 
     async def trim(self, chain: int) -> bool:
@@ -228,16 +225,11 @@ class AuditLog:
         """Record what was read from the principals file, now and whenever it has changed, until cancelled."""
         while True:
             file.changed.clear()
-            try:
+            with failures_logged(StoreError, "audit_failed"):
                 await self.record_principals(file.current)
-            except StoreError as error:
-                log.warning("audit_failed", error=str(error))
-                await asyncio.sleep(RETRY_S)
-            except Exception:
-                log.exception("audit_failed")
-                await asyncio.sleep(RETRY_S)
-            else:
                 await file.changed.wait()
+                continue
+            await asyncio.sleep(RETRY_S)
 
     async def record_principals(self, known: Principals) -> None:
         """Record the reading of principals, unless they are those of the last entry about them.

@@ -21,6 +21,7 @@ from typing import Final
 from prometheus_client import Metric
 
 from callback_process.logs import get_logger
+from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.call import CallStatus
 from callback_server.errors import CallFailedError
@@ -109,12 +110,8 @@ class StatisticsRecorder:
         """Store the counts every `WRITE_INTERVAL_S` until cancelled. One time is at the end of each minute."""
         while True:
             await asyncio.sleep(WRITE_INTERVAL_S - time.time() % WRITE_INTERVAL_S)
-            try:
+            with failures_logged(StoreError, "statistics_not_written"):  # nothing else writes them
                 await self.write()
-            except StoreError as error:
-                log.warning("statistics_not_written", error=str(error))
-            except Exception:  # nothing else writes them
-                log.exception("statistics_not_written")
 
     async def write(self) -> None:
         """Store the counts of the minute, unless they are stored.

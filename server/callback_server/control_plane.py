@@ -134,7 +134,7 @@ class ControlPlane:
             StartError: A file that the settings name cannot be used.
         """
         files = _read_files(settings)
-        self._tracing = tracing = _load_tracing() if settings.tracing else None
+        self._tracing = tracing = _load_tracing()(settings.activities) if settings.tracing else None
         self._flush_s = FLUSH_S
         activities = settings.to_activities()
         cookie_domains = settings.to_cookie_domains()
@@ -169,18 +169,19 @@ class ControlPlane:
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
-        new_dispatcher = HandlerDispatcher if tracing is None else partial(tracing.dispatcher, settings.activities)
-        self.dispatcher = new_dispatcher(
+        self.dispatcher = HandlerDispatcher(
             handlers=handlers,
             workers=self.workers,
             activities=activities,
             platform_url=settings.platform_url,
             cookie_domains=cookie_domains,
+            around=None if tracing is None else tracing.around_attempt,
         )
         self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
-        self.deliveries = Deliveries(
+        new_deliveries = partial(
+            Deliveries,
             self.scripts,
             dispatcher=self.dispatcher,
             activities=activities,
@@ -188,16 +189,8 @@ class ControlPlane:
             recording=recording,
             max_in_flight=settings.max_in_flight_deliveries,
         )
-        self.notifications = Deliveries(
-            self.scripts,
-            dispatcher=self.dispatcher,
-            activities=activities,
-            leases=leases,
-            recording=recording,
-            max_in_flight=settings.max_in_flight_deliveries,
-            max_per_second=settings.max_notifications_per_second,
-            notifications=True,
-        )
+        self.deliveries = new_deliveries()
+        self.notifications = new_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_calls = settings.max_calls_per_minute_per_owner
         owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
@@ -473,13 +466,13 @@ def _read_files(settings: ServerSettings) -> _Files:
         raise StartError(str(error)) from error
 
 
-def _load_tracing() -> Tracing:
-    """Return the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
+def _load_tracing() -> type[Tracing]:
+    """Return the class of the traces. Only a process that traces imports OpenTelemetry. Raises StartError."""
     try:
         from callback_server.tracing import Tracing
     except ImportError as error:
         raise StartError(str(error)) from error
-    return Tracing()
+    return Tracing
 
 
 def _read_principals(settings: ServerSettings) -> PrincipalsFile | None:

@@ -16,6 +16,7 @@ from typing import ClassVar, Final, TypeVar
 import msgspec
 
 from callback_process.logs import get_logger
+from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import StoreError
@@ -89,17 +90,11 @@ class ReplicaBus:
     async def run(self) -> None:
         """Read the messages to this replica until cancelled."""
         while True:
-            try:
-                messages = await receive_messages(self._client, self.replica)
-            except StoreError as error:
-                log.warning("replica_messages_not_read", error=str(error))
-                await asyncio.sleep(READ_RETRY_S)
-            except Exception:  # there is no other reader
-                log.exception("replica_messages_not_read")
-                await asyncio.sleep(READ_RETRY_S)
-            else:
-                for message in messages:
+            with failures_logged(StoreError, "replica_messages_not_read"):  # there is no other reader
+                for message in await receive_messages(self._client, self.replica):
                     self._on_message(message)
+                continue
+            await asyncio.sleep(READ_RETRY_S)
 
     def _on_message(self, packed: bytes) -> None:
         try:
@@ -121,16 +116,12 @@ class ReplicaBus:
             self._waiting.pop(to, None)
 
     async def _send_batch(self, to: str, batch: list[bytes]) -> None:
-        try:
+        with failures_logged(StoreError, "replica_messages_dropped", to=to, messages=len(batch)):
             if await resend(
                 lambda: send_messages(self._scripts, to, batch), unsent_s=SEND_WAIT_S, unsure_s=SEND_WAIT_S
             ):
                 return
             log.warning("replica_messages_dropped", to=to, messages=len(batch), error="its queue is full")
-        except StoreError as error:
-            log.warning("replica_messages_dropped", to=to, messages=len(batch), error=str(error))
-        except Exception:
-            log.exception("replica_messages_dropped", to=to, messages=len(batch))
         metrics.REPLICA_MESSAGES_DROPPED.inc(len(batch))
 
 

@@ -9,7 +9,8 @@
 3. The handler gets the trace context of its attempt, also if it is not sampled.
 4. No attribute holds anything of a request or a response, nor the text of an error.
 
-The traced parts are used in place of those of the same names, so that a process that does not trace has nothing to ask.
+The dispatcher of handlers makes each attempt by `Tracing.around_attempt`. The other traced parts are used in place of
+those of the same names, so that a process that does not trace has nothing to ask.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from callback_server.calls.invoke import CallInvoker
 from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import Reason
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
+from callback_server.handlers.dispatch import HandlerResult
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.status import internal_error, status_of
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from callback.v1 import callbacks_service_pb2 as pb2
     from callback_server.domain.case import NewCase
+    from callback_server.handlers.dispatch import Attempt
     from callback_server.settings import ActivitySettings
     from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict
 
@@ -77,13 +79,32 @@ _creator: ContextVar[str] = ContextVar("_creator", default="")
 class Tracing(Traces):
     """The traces of a server, and its parts that trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, declared: Mapping[str, ActivitySettings]) -> None:
+        """Create the traces. The declared activities have the targets of push handlers."""
         super().__init__("callback-server")
+        self._targets = {name: activity.target for name, activity in declared.items() if activity.target is not None}
 
-    def dispatcher(self, declared: Mapping[str, ActivitySettings], **arguments: Any) -> HandlerDispatcher:
-        """Return a dispatcher with these arguments. The declared activities have the targets of push handlers."""
-        targets = {name: activity.target for name, activity in declared.items() if activity.target is not None}
-        return _TracedDispatcher(self, targets, **arguments)
+    async def around_attempt(self, ask: Attempt, grant: Grant, request: Request, is_retry: bool) -> HandlerResult:
+        """Ask a handler in a span: the first attempt of a call as a child of the call, any other one as a root."""
+        creator = grant.settings.traceparent
+        parent = "" if is_retry or grant.reason is not Reason.CALL else request.traceparent
+        if parent and not is_sampled(parent):
+            return await ask(grant, request)
+        links = () if parent else (request.traceparent, creator) if is_retry else (creator,)
+        target = self._targets.get(grant.activity)
+        if target is None:
+            name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
+        else:
+            method = _HANDLE if grant.reason is Reason.CALL else _NOTIFY
+            name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
+        span = self.start(name, kind, {**attributes, **_of_call(grant)}, parent=parent, links=links)
+        try:
+            result = await ask(grant, replace(request, traceparent=traceparent_of(span)))
+            if span.is_recording():
+                _set_result(span, result)
+            return result
+        finally:
+            span.end()
 
     def invoker(self, *arguments: Any, **named: Any) -> CallInvoker:
         """Return an invoker with these arguments."""
@@ -166,42 +187,6 @@ class _TracedInvoker(CallInvoker):
             span.set_attributes(_of_call(grant))
             add_link(span, grant.settings.traceparent)
         return await super()._call(grant, request, call)
-
-
-class _TracedDispatcher(HandlerDispatcher):
-    """Asks each handler in a span."""
-
-    def __init__(self, traces: Traces, targets: Mapping[str, str], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._traces = traces
-        self._targets = targets
-
-    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
-        """Ask the handler of a call for its decision: as a child of the call."""
-        parent = request.traceparent if grant.reason is Reason.CALL else ""
-        if parent and not is_sampled(parent):
-            return await super().dispatch(grant, request)
-        return await self._ask(grant, request, parent, () if parent else (grant.settings.traceparent,))
-
-    async def dispatch_again(self, grant: Grant, request: Request) -> HandlerResult:
-        """Ask the handler once more: as a root."""
-        return await self._ask(grant, request, "", (request.traceparent, grant.settings.traceparent))
-
-    async def _ask(self, grant: Grant, request: Request, parent: str, links: tuple[str, ...]) -> HandlerResult:
-        target = self._targets.get(grant.activity)
-        if target is None:
-            name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
-        else:
-            method = _HANDLE if grant.reason is Reason.CALL else _NOTIFY
-            name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
-        span = self._traces.start(name, kind, {**attributes, **_of_call(grant)}, parent=parent, links=links)
-        try:
-            result = await super().dispatch(grant, replace(request, traceparent=traceparent_of(span)))
-            if span.is_recording():
-                _set_result(span, result)
-            return result
-        finally:
-            span.end()
 
 
 def _rpc(method: str) -> dict[str, str | int | bool]:

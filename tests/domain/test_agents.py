@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from callback_server.domain.agents import AGENTS, is_agent
+from callback_server.domain.agents import KINDS, NAMES, SOURCES, is_agent
 from callback_server.domain.call import Request
 from callback_server.domain.guard import by_agent
 
@@ -111,11 +111,14 @@ def test_a_request_without_a_name_is_taken_for_one_of_a_program():
     assert by_agent(Request("get"))
 
 
-def test_each_entry_of_the_list_says_how_it_was_come_by():
-    for entry in AGENTS:
-        re.compile(entry["pattern"])
-        assert entry["kind"] in ("preview", "crawler", "mail", "library"), entry
-        assert entry["evidence"] in ("documented", "collected", "reported", "unverified"), entry
-        assert entry.get("source", "").startswith("http") == (entry["evidence"] != "unverified"), entry
-    patterns = [entry["pattern"] for entry in AGENTS]
-    assert len(set(patterns)) == len(patterns)
+def test_each_source_of_the_list_says_what_it_is_worth():
+    for source in SOURCES:
+        assert source.keys() <= {"url", "evidence", *KINDS}, source
+        assert source["evidence"] in ("documented", "collected", "reported", "unverified"), source
+        assert source.get("url", "").startswith("http") == (source["evidence"] != "unverified"), source
+
+
+def test_each_name_of_the_list_is_there_once():
+    for name in NAMES:
+        re.compile(name)
+    assert len(set(NAMES)) == len(NAMES) > 70

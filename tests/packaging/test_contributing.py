@@ -235,7 +235,6 @@ message GetOwnerStatisticsResponse {
         self, request: pb2.GetOwnerStatisticsRequest, _caller: Principal
     ) -> pb2.GetOwnerStatisticsResponse:
         \"\"\"Return what an owner has.\"\"\"
-        require_valid(request)
         work = await count_work(self._scripts, [request.owner])
         statistics = to_message(pb2.OwnerStatistics, work.owners[request.owner], owner=request.owner)
         return pb2.GetOwnerStatisticsResponse(statistics=statistics)

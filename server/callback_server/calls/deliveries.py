@@ -15,7 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
-from callback_process.tasks import cancel_all
+from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
 from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.domain.activity import Activity
@@ -114,12 +114,8 @@ class Deliveries:
                     continue
                 partition = next(iter(self._due))
                 del self._due[partition]
-                try:
-                    await self._take(partition)
-                except StoreError as error:  # they stay due, or become due when their lease ends
-                    log.warning("deliveries_not_taken", partition=partition, error=str(error))
-                except Exception:
-                    log.exception("deliveries_not_taken", partition=partition)
+                with failures_logged(StoreError, "deliveries_not_taken", partition=partition):
+                    await self._take(partition)  # if it fails, they stay due, or become due when their lease ends
             await self._wake.wait()
 
     def stop(self) -> None:
@@ -177,8 +173,9 @@ class Deliveries:
     async def _run(self, attempt: DeliveryAttempt) -> None:
         grant = attempt.grant
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
-        ask = self._dispatcher.dispatch_again if attempt.is_retry else self._dispatcher.dispatch
-        result = None if self._is_exhausted(attempt) else await ask(grant, attempt.request)
+        result = None
+        if not self._is_exhausted(attempt):
+            result = await self._dispatcher.dispatch(grant, attempt.request, is_retry=attempt.is_retry)
         finish = self._finish_call if attempt.is_call_running else self._finish_delivery
         try:
             is_recorded = await finish(attempt, result, lease_end)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
+from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.activity import NONE_PAUSED
 from callback_server.repair import FaultKind, Repair, Step
@@ -104,16 +105,12 @@ class Sweeper:
         while True:
             await _pause(REPAIR_INTERVAL_S)
             began = time.monotonic()
-            try:
+            with failures_logged(StoreError, "repair_failed"):
                 async for step in repair.steps(REPAIR_KEYS):
                     log_faults(step)
                     rest_s = max(SWEEP_INTERVAL_S, REPAIR_REST_FACTOR * (time.monotonic() - began))
                     await _pause(min(rest_s, REPAIR_MAX_REST_S))
                     began = time.monotonic()
-            except StoreError as error:
-                log.warning("repair_failed", error=str(error))
-            except Exception:
-                log.exception("repair_failed")
 
     async def _read_pauses(self) -> None:
         """Read which activities are paused.
@@ -121,12 +118,8 @@ class Sweeper:
         If that fails, for example when a cluster node is unreachable, sweeps continue with the last known version: a
         partition ignores a version older than its own.
         """
-        try:
+        with failures_logged(StoreError, "sweep_failed"):
             self._paused = await read_pauses(self._scripts)
-        except StoreError as error:
-            log.warning("sweep_failed", error=str(error))
-        except Exception:
-            log.exception("sweep_failed")
 
     async def _sweep(self, partition: int) -> bool:
         swept = await sweep_partition(self._scripts, partition, recording=self._recording, paused=self._paused)
@@ -176,13 +169,9 @@ async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) ->
 
     An error in one partition, such as an unreachable store or a broken case, does not affect the other partitions.
     """
-    try:
+    with failures_logged(StoreError, "sweep_failed", partition=partition):
         while await work(partition):
             pass
-    except StoreError as error:
-        log.warning("sweep_failed", partition=partition, error=str(error))
-    except Exception:
-        log.exception("sweep_failed", partition=partition)
 
 
 async def _pause(interval_s: float) -> None:

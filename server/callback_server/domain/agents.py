@@ -12,11 +12,15 @@ import tomllib
 from importlib import resources
 from typing import Any, Final
 
-AGENTS: Final[list[dict[str, Any]]] = tomllib.loads(
+KINDS: Final = ("preview", "crawler", "mail", "library")
+"""The kinds of programs."""
+SOURCES: Final[list[dict[str, Any]]] = tomllib.loads(
     resources.files(__package__).joinpath("agents.toml").read_text("utf-8")
-)["agents"]
-"""The entries of the list."""
-_AGENT: Final = re.compile("|".join(each["pattern"] for each in AGENTS), re.IGNORECASE)
+)["sources"]
+"""The sources of the names, each with its names by kind."""
+NAMES: Final = tuple(name for source in SOURCES for kind in KINDS for name in source.get(kind, ()))
+"""The names, as regular expressions."""
+_AGENT: Final = re.compile("|".join(NAMES), re.IGNORECASE)
 _LOOKED_AT: Final = 512
 """How many characters are searched. Browsers and these programs name themselves within them."""
 

@@ -7,7 +7,7 @@ NOT_STARTED.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -44,6 +44,12 @@ class HandlerResult(msgspec.Struct, frozen=True):
         return isinstance(self.decision, Decision) and self.decision.accepted
 
 
+Attempt = Callable[[Grant, Request], Awaitable[HandlerResult]]
+"""Asks the handler of a call for its decision."""
+AroundAttempt = Callable[[Attempt, Grant, Request, bool], Awaitable[HandlerResult]]
+"""Makes an attempt, and returns its result. The last argument says whether the handler may have been asked before."""
+
+
 class HandlerDispatcher:
     """Finds the handler of a call, and maps its reply to an outcome."""
 
@@ -55,6 +61,7 @@ class HandlerDispatcher:
         activities: Mapping[str, Activity],
         platform_url: str | None,
         cookie_domains: CookieDomains,
+        around: AroundAttempt | None = None,
     ) -> None:
         """Create a dispatcher.
 
@@ -64,20 +71,27 @@ class HandlerDispatcher:
             activities: The declared activities, with their deadlines.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             cookie_domains: The domains on which a decision may set cookies.
+            around: Makes each attempt by what it gets, with a span around it, for example. None: there is none.
         """
         self._handlers = handlers
         self._workers = workers
         self._activities = activities
         self._platform_url = platform_url
         self._cookie_domains = cookie_domains
+        self._around = around
 
     def timeout_s(self, grant: Grant) -> float:
         """Return the seconds left for the decision of a handler; 0 or less if none are left."""
         deadline = deadline_ms(self._activities, grant.activity)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
+    async def dispatch(self, grant: Grant, request: Request, *, is_retry: bool = False) -> HandlerResult:
         """Ask the handler of a call for its decision, within the deadline and the lease."""
+        if self._around is None:
+            return await self._ask(grant, request)
+        return await self._around(self._ask, grant, request, is_retry)
+
+    async def _ask(self, grant: Grant, request: Request) -> HandlerResult:
         handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
@@ -102,10 +116,6 @@ class HandlerDispatcher:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
             outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
         return HandlerResult(outcome, reply)
-
-    async def dispatch_again(self, grant: Grant, request: Request) -> HandlerResult:
-        """Ask the handler of a delivery once more, as `dispatch` does."""
-        return await self.dispatch(grant, request)
 
     def outcome(self, result: HandlerResult, base: Response) -> Outcome:
         """Return the outcome of a call; `base` is the case's response."""

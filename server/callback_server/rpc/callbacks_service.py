@@ -97,7 +97,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._open_case_quota = open_case_quota
         self._lists = lists
 
-    @rpc(Role.OWNER)
+    @rpc(Role.OWNER, validates=False)
     async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
@@ -171,7 +171,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.SetResponseRequest, caller: Principal
     ) -> pb2.SetResponseResponse:
         """Replace attributes of the response of a case."""
-        require_valid(request)
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [
             name for name, attribute in FIELDS.items() if getattr(new, attribute) is not None
@@ -200,7 +199,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.AnswerCallRequest, caller: Principal
     ) -> pb2.AnswerCallResponse:
         """Answer a held call."""
-        require_valid(request)
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
         await self._visible.call(call_id, caller, also_deleted=True)
@@ -220,7 +218,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ResolveCallbackRequest, caller: Principal
     ) -> pb2.ResolveCallbackResponse:
         """Give a case its answer, for the calls that it holds and for later ones."""
-        require_valid(request)
         case_id = request.callback_case_id
         decision = decision_from(request, accepted=request.verdict != handler_pb2.VERDICT_REJECTED)
         case = await self._visible.case(case_id, caller)
@@ -235,7 +232,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.CloseCallbackRequest, caller: Principal
     ) -> pb2.CloseCallbackResponse:
         """Close a case."""
-        require_valid(request)
         case_id = request.callback_case_id
         case = await self._visible.case(case_id, caller)
         closed, unsure = await self._audit.record_knowing(
@@ -254,7 +250,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ExtendCallbackRequest, caller: Principal
     ) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
-        require_valid(request)
         case_id, expires_ms = request.callback_case_id, milliseconds(request.expire_time, "expire_time")
         case = await self._visible.owned_case(case_id, caller)
         details = {"expire_time": request.expire_time.ToJsonString()}
@@ -289,7 +284,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.GetCallbackRequest, caller: Principal
     ) -> pb2.GetCallbackResponse:
         """Return a case."""
-        require_valid(request)
         return pb2.GetCallbackResponse(callback=await self._visible.shown_case(request.callback_case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
@@ -297,7 +291,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ListCallbacksRequest, caller: Principal
     ) -> pb2.ListCallbacksResponse:
         """Return a page of cases."""
-        require_valid(request)
         owner = _owner(request.owner, caller)
         status = member_of(CaseStatus, request, "status")
         after = read_token(PageCursor.from_token, request.page_token)
@@ -339,7 +332,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.GetCallRequest, caller: Principal
     ) -> pb2.GetCallResponse:
         """Return a call."""
-        require_valid(request)
         return pb2.GetCallResponse(call=await self._visible.shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
@@ -347,7 +339,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ListCallsRequest, caller: Principal
     ) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
-        require_valid(request)
         case = await self._visible.case(request.callback_case_id, caller)
         before = read_token(attempt, request.page_token)
 
@@ -363,7 +354,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ListOwnerCallsRequest, caller: Principal
     ) -> pb2.ListOwnerCallsResponse:
         """Return a page of the calls of an owner that a filter selects."""
-        require_valid(request)
         selected = CallFilter(word_of(request, "filter"))
         owner = _owner(request.owner, caller)
         after = read_token(CallCursor.from_token, request.page_token)
@@ -394,7 +384,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.EraseCallsRequest, caller: Principal
     ) -> pb2.EraseCallsResponse:
         """Erase the recorded data of the calls of a case."""
-        require_valid(request)
         case_id = request.callback_case_id
         case = await self._visible.owned_case(case_id, caller)
         calls = await erase_all_calls(self._scripts, self._audit, case, actor=caller.name)
@@ -407,7 +396,6 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self, request: pb2.ReplayCallRequest, caller: Principal
     ) -> pb2.ReplayCallResponse:
         """Replay a call."""
-        require_valid(request)
         call_id = request.call_id
         case, call = await self._visible.call(call_id, caller)
         if not caller.owns(case.owner, case.activity):

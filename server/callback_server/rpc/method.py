@@ -1,4 +1,4 @@
-"""What every method of a servicer does around its own work: authentication, metrics, and errors to statuses."""
+"""What every method of a servicer does around its own work: authentication, validation, metrics, errors to statuses."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ ServicerStream = Callable[[Servicer, Input, grpc.aio.ServicerContext[Any, Any]],
 
 
 def rpc(
-    role: Role, *, or_answers: bool = False
+    role: Role, *, or_answers: bool = False, validates: bool = True
 ) -> Callable[[Method[Servicer, Request, Reply]], ServicerMethod[Servicer, Request, Reply]]:
     """Make a servicer's method for principals with a role from one that takes a request and its principal.
 
     With `or_answers`, it is for workers with `answers`, too. The decorated method returns a reply or raises a
-    `CallbackError`.
+    `CallbackError`. It gets valid requests only, unless it validates them by itself (`validates` is False).
     """
 
     def decorate(method: Method[Servicer, Request, Reply]) -> ServicerMethod[Servicer, Request, Reply]:
@@ -70,6 +70,8 @@ def rpc(
             began = time.perf_counter()
             try:
                 principal = self.authenticator.authenticate(context, role, or_answers=or_answers)
+                if validates:
+                    require_valid(request)
                 return await method(self, request, principal)
             except Exception as error:
                 status = error_status(error, name)

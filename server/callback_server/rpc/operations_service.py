@@ -17,7 +17,7 @@ from callback_server.contract.conversion import to_message
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.served import ServedActivities
-from callback_server.rpc.method import require_valid, rpc
+from callback_server.rpc.method import rpc
 from callback_server.rpc.pages import ListQueue, page_size
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import require_visible_owner
@@ -57,7 +57,6 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.PauseActivityRequest, caller: Principal
     ) -> pb2.PauseActivityResponse:
         """Pause the deliveries of an activity."""
-        require_valid(request)
         activity = request.callback_activity
         reason = request.reason
         paused = await self._audit.record(
@@ -76,7 +75,6 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.ResumeActivityRequest, caller: Principal
     ) -> pb2.ResumeActivityResponse:
         """Resume the deliveries of an activity."""
-        require_valid(request)
         activity = request.callback_activity
         await self._audit.record(
             Change(AuditAction.ACTIVITY_RESUMED, caller.name, activity=activity),
@@ -91,7 +89,6 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.ListPausedActivitiesRequest, caller: Principal
     ) -> pb2.ListPausedActivitiesResponse:
         """Return the paused activities."""
-        require_valid(request)
         paused = await read_pauses(self._scripts)
         return pb2.ListPausedActivitiesResponse(
             paused_activities=[converters.pause_to(*each) for each in paused.pauses.items()]
@@ -102,7 +99,6 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.ListActivitiesRequest, caller: Principal
     ) -> pb2.ListActivitiesResponse:
         """Return a page of activities."""
-        require_valid(request)
         owner = request.owner or caller.name
         require_visible_owner(caller, owner)
         async with self._lists.turn(caller):
@@ -137,7 +133,6 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.GetStatisticsRequest, caller: Principal
     ) -> pb2.GetStatisticsResponse:
         """Return what the servers have done, and what waits."""
-        require_valid(request)
         async with self._lists.turn(caller):
             minutes, stages = await read_call_statistics(self._scripts)
             work = await count_work(self._scripts, self.authenticator.owners())
@@ -148,6 +143,5 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self, request: pb2.ListFindingsRequest, _caller: Principal
     ) -> pb2.ListFindingsResponse:
         """Check this server."""
-        require_valid(request)
         findings = await self._self_check.findings()
         return findings_to(findings, self._self_check.check_time_s)

@@ -35,7 +35,14 @@ from callback_server.verification.settings.profiles import ProviderSettings, Sta
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.token import JwtSettings
 from callback_server.verification.settings.values import KeyAlgorithm
-from callback_server.verification.signature import ENCODERS, HASHES, make_hmac_signature, make_key_signature, secret_of
+from callback_server.verification.signature import (
+    ENCODERS,
+    HASHES,
+    Signature,
+    make_hmac_signature,
+    make_key_signature,
+    secret_of,
+)
 from callback_server.verification.standard_webhooks import V1
 from callback_server.verification.template import Template
 
@@ -201,13 +208,10 @@ def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: fl
     secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
     verifier = make_hmac_signature(settings, [credential])
 
-    def signed() -> bytes:
-        return verifier.explain(message.request(), message.url).signed or b""
+    def sign(text: bytes) -> bytes:
+        return hmac.digest(secret, text, settings.algorithm)
 
-    _sign(
-        message, settings, now, signed, lambda text: hmac.digest(secret, text, settings.algorithm),
-        is_own_body=is_own_body,
-    )  # fmt: skip
+    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
 
 
 def _sign_with_key(
@@ -221,18 +225,14 @@ def _sign_with_key(
         raise ImitationError("the profile names no algorithm")
     sign = _signer(algorithm, key)
     verifier = make_key_signature(settings, lambda _request, _url: [])
-
-    def signed() -> bytes:
-        return verifier.explain(message.request(), message.url).signed or b""
-
-    _sign(message, settings, now, signed, sign, is_own_body=is_own_body)
+    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
 
 
 def _sign(
     message: Message,
     settings: SignedSettings,
     now: float,
-    signed: Callable[[], bytes],
+    verifier: Signature,
     sign: Callable[[bytes], bytes],
     *,
     is_own_body: bool,
@@ -243,7 +243,8 @@ def _sign(
         message: The message.
         settings: The format.
         now: The time, in seconds since 1970.
-        signed: Returns the bytes to sign. The message must have a signature, whatever it is.
+        verifier: The verifier of the format. It tells the bytes to sign once the message has a signature, whatever it
+            is.
         sign: Returns the signature of bytes.
         is_own_body: Whether the body is the operator's. It then keeps its id.
     """
@@ -263,7 +264,8 @@ def _sign(
             message.put(at, _new_id(found or ""))
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.prefix}")
-    made = ENCODERS[settings.encoding](sign(signed()))[0].decode()
+    signed = verifier.explain(message.request(), message.url).signed or b""
+    made = ENCODERS[settings.encoding](sign(signed))[0].decode()
     message.put(place, f"{in_field}{name}{settings.prefix}{made}")
 
 

@@ -2,7 +2,8 @@
 
 A file has the settings of a kind in `[profile]`, the page on which the provider describes its signatures, and a message
 with a valid signature in `[sample]`. If the message comes from the provider, `proof` says from where. Without `proof`
-the sample was signed by us, after the documentation, and the provider is *unproven*.
+the sample was signed by us, after the documentation, and the provider is *unproven*. A file that names another one as
+`like` has only what differs from it.
 """
 
 from __future__ import annotations
@@ -61,11 +62,21 @@ class Provider:
 
 
 def _load() -> Mapping[str, Provider]:
-    found = {}
-    for file in sorted(resources.files(__package__).joinpath("provider_files").iterdir(), key=lambda each: each.name):
-        content = tomllib.loads(file.read_text("utf-8"))
-        found[file.name.removesuffix(".toml")] = Provider(**content | {"sample": Sample(**content["sample"])})
-    return found
+    folder = resources.files(__package__).joinpath("provider_files")
+    content = {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
+        for file in sorted(folder.iterdir(), key=lambda each: each.name)
+    }
+    return {name: _provider(each, content) for name, each in content.items()}
+
+
+def _provider(own: dict[str, Any], content: Mapping[str, dict[str, Any]]) -> Provider:
+    """Return the provider of a file's content, which comes before that of the file that it is `like`."""
+    like = content[own["like"]] if "like" in own else {"profile": {}, "sample": {}}
+    facts = {name: value for name, value in (like | own).items() if name != "like"}
+    facts["profile"] = like["profile"] | own["profile"]
+    facts["sample"] = Sample(**like["sample"] | own["sample"])
+    return Provider(**facts)
 
 
 PROVIDERS: Final = _load()

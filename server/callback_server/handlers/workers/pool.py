@@ -17,6 +17,7 @@ from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
+from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.notification import Reason
@@ -202,12 +203,9 @@ class WorkerPool:
                 or announced_workers != workers
                 or now - announced_at >= ANNOUNCE_S
             ):
-                try:
+                # If it fails, other replicas get the slots with the next announcement.
+                with failures_logged(StoreError, "slots_not_announced"):
                     await self._announce(slots, workers or None)
-                except StoreError as error:
-                    log.warning("slots_not_announced", error=str(error))
-                except Exception:  # the loop continues: other replicas get the slots with the next announcement
-                    log.exception("slots_not_announced")
                 announced, announced_workers, announced_at = slots, workers, now
             await asyncio.sleep(CHANGE_S)
 
