@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 from typing import Any, Final
 
 Step = Mapping[str, Any]
@@ -29,7 +30,21 @@ class Scenario:
 def load(kind: str) -> list[Scenario]:
     """Return the scenarios for programs of a kind: `worker` or `client`."""
     content = json.loads(resources.files(__package__).joinpath(f"{kind}.json").read_text())
-    return [Scenario(each["name"], each["rules"], each["steps"], frozenset(each.get("needs", ()))) for each in content]
+    return [
+        Scenario(each["name"], each["rules"], [*chain(*map(_full, each["steps"]))], frozenset(each.get("needs", ())))
+        for each in content
+    ]
+
+
+def _full(step: Step) -> list[Step]:
+    """Return the steps that `start` and `handle` stand for. Any other step stands for itself."""
+    call = step.get("start") or step.get("handle")
+    if call is None:
+        return [step]
+    more = {name: value for name, value in step.items() if name not in ("start", "handle")}
+    offer = {"offer": call, "do": "accept", **more}
+    started: list[Step] = [{"send": [offer]}, {"expect": {"accept": call}}, {"send": [{"confirm": call}]}]
+    return started if "start" in step else [*started, {"expect": {"result": call}}]
 
 
 def plain(value: Any) -> str:
