@@ -11,7 +11,7 @@ from callback import AsyncCallbackClient, PermissionDeniedError
 from callback_console.openid import OpenId
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.words import Words, best_language
+from callback_console.words import DEFAULT, TEXTS, Words, best_language
 
 SESSIONS: Final = "callback_sessions"
 SETTINGS: Final = "callback_settings"
@@ -82,26 +82,9 @@ async def page(template: str, **values: Any) -> str:
         w=language,
         has_session=g.get("session") is not None,
         is_admin=g.get("session") is not None and session().identity.is_admin,
-        notice=notice if notice in NOTICES else "",
+        notice=notice if f"notice.{notice}" in TEXTS[DEFAULT] else "",
         **values,
     )
-
-
-NOTICES: Final = frozenset(
-    (
-        "answered",
-        "answered_before",
-        "closed",
-        "extended",
-        "nothing_given",
-        "paused",
-        "replayed",
-        "resolved",
-        "response_set",
-        "resumed",
-    )
-)
-"""What a form can have done. Each has a text."""
 
 
 def done(path: str, notice: str, **query: str) -> Response:
