@@ -13,6 +13,8 @@ Step = Mapping[str, Any]
 """One step: its name, and what it needs."""
 MAX_PLAIN: Final = 40
 """How much of a text is shown to people, in characters."""
+_GENERATE: Final = {"command": {"do": "generate", "activity": "act", "timeout_s": 10}}
+_GENERATED: Final = {"callback_case_id": "case-1", "callback_url": "https://box.example/cb/x"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,22 @@ def load(kind: str) -> list[Scenario]:
 
 
 def _full(step: Step) -> list[Step]:
-    """Return the steps that `start` and `handle` stand for. Any other step stands for itself."""
-    call = step.get("start") or step.get("handle")
-    if call is None:
-        return [step]
-    more = {name: value for name, value in step.items() if name not in ("start", "handle")}
-    offer = {"offer": call, "do": "accept", **more}
-    started: list[Step] = [{"send": [offer]}, {"expect": {"accept": call}}, {"send": [{"confirm": call}]}]
-    return started if "start" in step else [*started, {"expect": {"result": call}}]
+    """Return the steps that a short form stands for. Any other step stands for itself."""
+    match step:
+        case {"accepted": offers}:
+            return [{"send": offers}, *({"expect": {"accept": each["offer"]}} for each in offers)]
+        case {"start": call, **more}:
+            return [*_full({"accepted": [{"offer": call, "do": "accept", **more}]}), {"send": [{"confirm": call}]}]
+        case {"handle": call, **more}:
+            return [*_full({"start": call, **more}), {"expect": {"result": call}}]
+        case {"generate": facts}:
+            request = {"request": "GenerateCallbackUrl", **facts, "reply": _GENERATED}
+            return [_GENERATE, request, {"result": {"ok": {"case_id": "case-1", "url": "https://box.example/cb/x"}}}]
+        case {"refused": refusal}:
+            error = {"code": refusal["code"], "reason": refusal.get("reason", ""), "facts": refusal["metadata"]}
+            request = {"request": "GenerateCallbackUrl", "refuse": refusal}
+            return [_GENERATE, request, {"result": {"error": error}}, {"quiet": True}]
+    return [step]
 
 
 def plain(value: Any) -> str:
