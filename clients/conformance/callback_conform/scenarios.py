@@ -46,7 +46,8 @@ def _full(step: Step) -> list[Step]:
         case {"start": call, **more}:
             return [*_full({"accepted": [{"offer": call, "do": "accept", **more}]}), {"send": [{"confirm": call}]}]
         case {"handle": call, **more}:
-            return [*_full({"start": call, **more}), {"expect": {"result": call}}]
+            wanted = {"result": call, **more.pop("result", {})}
+            return [*_full({"start": call, **more}), {"expect": wanted}]
         case {"generate": facts}:
             request = {"request": "GenerateCallbackUrl", **facts, "reply": _GENERATED}
             return [_GENERATE, request, {"result": {"ok": {"case_id": "case-1", "url": "https://box.example/cb/x"}}}]

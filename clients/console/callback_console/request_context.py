@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
+from quart import Response as FileResponse
 from quart import current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
@@ -85,6 +86,15 @@ async def page(template: str, **values: Any) -> str:
         notice=notice if f"notice.{notice}" in TEXTS[DEFAULT] else "",
         **values,
     )
+
+
+def attachment(content: Any, media_type: str, name: str) -> FileResponse:
+    """Return a file to download. No browser opens it as a page of the console."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return FileResponse(content, content_type=media_type, headers=headers)
 
 
 def done(path: str, notice: str, **query: str) -> Response:
