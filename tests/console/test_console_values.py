@@ -443,21 +443,27 @@ async def test_a_replay_stops_when_it_is_told_to():
     assert (replay.is_stopped, server.replayed) == (True, [])
 
 
-def test_every_language_has_every_text_with_the_same_placeholders_and_english_those_that_differ_from_their_names():
+def test_every_language_has_every_text_that_differs_from_its_name_with_the_same_placeholders():
     english = Words("en")
     for language, texts in TEXTS.items():
         assert language == "en" or TEXTS["en"].keys() - texts.keys() == set()
         for name, text in texts.items():
             assert text, name
             assert set(re.findall(r"{\w*}", text)) == set(re.findall(r"{\w*}", english.text(name))), name
-    assert [name for name in TEXTS["en"] if TEXTS["en"][name] == english.text(f"other.{name.rpartition('.')[2]}")] == []
+        assert [name for name in texts if texts[name] == name.rpartition(".")[2].replace("_", " ").capitalize()] == []
+
+
+SAME_IN_DUTCH = {
+    "activity", "activity_case", "fallback", "headers", "labels", "query", "status", "subject", "token",
+}  # fmt: skip
+"""Words of pages that are the same in Dutch: their texts are not in the Dutch file."""
 
 
 def test_every_text_that_a_page_names_exists():
     pages = [path.read_text() for path in (CONSOLE / "templates").glob("*.html")]
     named = set(chain.from_iterable(re.findall(r"\bt\([\"']([a-z_.]+)[\"'][,)]", page) for page in pages))
     assert len(named) > 50
-    assert named - TEXTS["nl"].keys() == set()
+    assert {name.rpartition(".")[2] for name in named - TEXTS["nl"].keys()} - TEXTS["nl"].keys() <= SAME_IN_DUTCH
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,14 @@ import click
 
 from callback import CallbackClient
 from callback_cli import options
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.reading import read_command
 from callback_cli.text_view import TextView
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback pause order-paid --token-file admin.token",
-        "callback pause order-paid --reason 'the shop is down until 14:00' --token-file admin.token",
-    ),
+@server_command(
+    "callback pause order-paid --token-file admin.token",
+    "callback pause order-paid --reason 'the shop is down until 14:00' --token-file admin.token",
 )
 @click.argument("activity", callback=options.not_blank)
 @click.option("--reason", metavar="TEXT", default="", help="Why, for other administrators: at most 200 characters.")
@@ -30,7 +26,7 @@ def pause(connection: Connection, *, activity: str, reason: str) -> None:
     _show(connection, activity, "is paused", paused=True)
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback resume order-paid --token-file admin.token"))
+@server_command("callback resume order-paid --token-file admin.token")
 @click.argument("activity")
 @with_connection
 def resume(connection: Connection, *, activity: str) -> None:

@@ -11,10 +11,9 @@ import click
 
 from callback import AuditChain, AuditEntry, AuditHead, AuditProblemKind, CallbackClient
 from callback_cli import options
-from callback_cli.connection import Connection, ServerCommand, with_connection
+from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.errors import EXIT_REFUSED
 from callback_cli.json_output import dumps
-from callback_cli.options import examples
 from callback_cli.request_options import request_options
 from callback_cli.search import MAX_PAGE
 from callback_cli.text_view import TextView
@@ -24,15 +23,12 @@ _UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
 """Problems that say only that nothing is proven. Heads that are kept prove it from then on."""
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback audit --since 1d --actor alice",
-        "callback audit --callback CASE",
-        "callback audit --json --limit 1000000 > audit.ndjson",
-        "callback audit --verify --head heads.json --token-file admin.token",
-        "callback audit --export-head heads.json --token-file admin.token",
-    ),
+@server_command(
+    "callback audit --since 1d --actor alice",
+    "callback audit --callback CASE",
+    "callback audit --json --limit 1000000 > audit.ndjson",
+    "callback audit --verify --head heads.json --token-file admin.token",
+    "callback audit --export-head heads.json --token-file admin.token",
 )
 @request_options("ListAuditEntriesRequest")
 @options.limit_option(DEFAULT_LIMIT)

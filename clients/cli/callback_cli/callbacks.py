@@ -15,8 +15,8 @@ from callback.masking import masked_response
 from callback_cli import options
 from callback_cli._contract import MESSAGES
 from callback_cli.calls import show_call, show_calls
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import FAILED, examples, has_failed_for
+from callback_cli.connection import Connection, server_command, with_connection
+from callback_cli.options import FAILED, has_failed_for
 from callback_cli.request_options import join, option_names, request_options, resets
 from callback_cli.search import MAX_PAGE, callbacks_of, calls_of, newest_calls, owner_calls_of, owners_of
 from callback_cli.text_view import TextView
@@ -25,22 +25,19 @@ DEFAULT_LIMIT = 1_000
 """The number of callbacks that `list` prints without --limit: the size of one page."""
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback generate --activity record --type response --body 'thank you'",
-        "callback generate --activity order-paid --type redirect --redirect-url https://shop.example/thankyou",
-        "callback generate --activity login --type response --param state --ttl 10m",
-        "callback generate --activity confirmed --type response --get-guard confirm",
-        "callback generate --activity approval --type response --get-guard confirm --prompt-title 'Approve order 5?' "
-        "--choice approve=Approve --choice reject=Reject",
-        "callback generate --activity record --type response --multiple --label order=5 --json",
-        "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
-        "callback generate --activity record --type page --heading 'Thank you' --text 'Your order has arrived.'",
-        "callback generate --activity form --type response --answer-deadline 20s --fallback-code 202",
-        "callback generate --activity record --type response --closed-heading 'Already done' --closed-code 410",
-        "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
-    ),
+@server_command(
+    "callback generate --activity record --type response --body 'thank you'",
+    "callback generate --activity order-paid --type redirect --redirect-url https://shop.example/thankyou",
+    "callback generate --activity login --type response --param state --ttl 10m",
+    "callback generate --activity confirmed --type response --get-guard confirm",
+    "callback generate --activity approval --type response --get-guard confirm --prompt-title 'Approve order 5?' "
+    "--choice approve=Approve --choice reject=Reject",
+    "callback generate --activity record --type response --multiple --label order=5 --json",
+    "callback generate --activity record --type response --body-file page.html --header content-type=text/html",
+    "callback generate --activity record --type page --heading 'Thank you' --text 'Your order has arrived.'",
+    "callback generate --activity form --type response --answer-deadline 20s --fallback-code 202",
+    "callback generate --activity record --type response --closed-heading 'Already done' --closed-code 410",
+    "callback generate --activity order-paid --type response --multiple --answer-mode ack --ordered",
 )
 @request_options("GenerateCallbackUrlRequest")
 @with_connection
@@ -57,17 +54,14 @@ def generate(connection: Connection, *, values: dict[str, Any]) -> None:
         click.echo(f"Warning: {warning.text}", err=True)
 
 
-@click.command(
-    "list",
-    cls=ServerCommand,
-    epilog=examples(
-        "callback list --status open --activity order-paid --limit 20",
-        "callback list --label order=5 --json",
-        "callback list --failed --since 1h",
-        "callback list --last-call rejected --jq '.[] | \"\\(.callbackCaseId) \\(.labels.order)\"'",
-        "callback list --owner orders --token-file admin.token",
-        "callback list --waiting",
-    ),
+@server_command(
+    "callback list --status open --activity order-paid --limit 20",
+    "callback list --label order=5 --json",
+    "callback list --failed --since 1h",
+    "callback list --last-call rejected --jq '.[] | \"\\(.callbackCaseId) \\(.labels.order)\"'",
+    "callback list --owner orders --token-file admin.token",
+    "callback list --waiting",
+    name="list",
 )
 @request_options("ListCallbacksRequest")
 @options.outcome_options
@@ -131,7 +125,7 @@ def _show_list(connection: Connection, found: Callable[[CallbackClient], Iterato
     return len(values) > limit
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback get CASE --json"))
+@server_command("callback get CASE --json")
 @click.argument("case_id", metavar="CASE")
 @options.show_secrets
 @with_connection
@@ -140,14 +134,11 @@ def get(connection: Connection, *, case_id: str) -> None:
     _show(connection, lambda client: client.get_callback(case_id))
 
 
-@click.command(
-    "set-response",
-    cls=ServerCommand,
-    epilog=examples(
-        "callback set-response CASE --code 503 --body 'come back later'",
-        "callback set-response CASE --type redirect --redirect-url https://shop.example/sorry",
-        "callback set-response CASE --reset code --reset header",
-    ),
+@server_command(
+    "callback set-response CASE --code 503 --body 'come back later'",
+    "callback set-response CASE --type redirect --redirect-url https://shop.example/sorry",
+    "callback set-response CASE --reset code --reset header",
+    name="set-response",
 )
 @click.argument("case_id", metavar="CASE")
 @request_options("SetResponseRequest", "response", is_partial=True)
@@ -175,13 +166,10 @@ def set_response(connection: Connection, *, case_id: str, values: dict[str, Any]
     _show(connection, lambda client: client.set_response(case_id, response, reset=attributes))
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback answer CALL --body 'welcome'",
-        "callback answer CALL --reject --body 'we do not know you'",
-        "callback list --waiting   # lists the calls to answer",
-    ),
+@server_command(
+    "callback answer CALL --body 'welcome'",
+    "callback answer CALL --reject --body 'we do not know you'",
+    "callback list --waiting   # lists the calls to answer",
 )
 @click.argument("call_id", metavar="CALL")
 @click.option("--reject", is_flag=True, help="Reject the call because its data is incorrect.")
@@ -202,12 +190,9 @@ def answer(connection: Connection, *, call_id: str, reject: bool, values: dict[s
     show_call(connection, lambda client: client.answer_call(call_id, decision))
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback resolve CASE --type redirect --redirect-url https://shop.example/thankyou",
-        "callback resolve CASE --reject --body 'the payment failed'",
-    ),
+@server_command(
+    "callback resolve CASE --type redirect --redirect-url https://shop.example/thankyou",
+    "callback resolve CASE --reject --body 'the payment failed'",
 )
 @click.argument("case_id", metavar="CASE")
 @click.option("--reject", is_flag=True, help="Reject the calls because their data is incorrect.")
@@ -225,7 +210,7 @@ def resolve(connection: Connection, *, case_id: str, reject: bool, values: dict[
     _show(connection, lambda client: client.resolve_callback(case_id, answer))
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback extend CASE --ttl 7d"))
+@server_command("callback extend CASE --ttl 7d")
 @click.argument("case_id", metavar="CASE")
 @click.option(
     "--ttl",
@@ -245,7 +230,7 @@ def extend(connection: Connection, *, case_id: str, ttl: timedelta) -> None:
     _show(connection, lambda client: client.extend_callback(case_id, expire_time))
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback close CASE"))
+@server_command("callback close CASE")
 @click.argument("case_id", metavar="CASE")
 @options.show_secrets
 @with_connection
@@ -257,7 +242,7 @@ def close(connection: Connection, *, case_id: str) -> None:
     _show(connection, lambda client: client.close_callback(case_id))
 
 
-@click.command(cls=ServerCommand, epilog=examples("callback erase CASE", "callback erase CASE --yes --json"))
+@server_command("callback erase CASE", "callback erase CASE --yes --json")
 @click.argument("case_id", metavar="CASE")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation. Required without a terminal.")
 @with_connection

@@ -22,22 +22,19 @@ from callback import (
 )
 from callback.masking import masked
 from callback_cli import errors, options
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import FAILED, examples, has_failed_for
+from callback_cli.connection import Connection, server_command, with_connection
+from callback_cli.options import FAILED, has_failed_for
 from callback_cli.request_options import join, option_names, request_options
 from callback_cli.search import callbacks_of, calls_of, owner_calls_of, owners_of
 from callback_cli.text_view import TextView
 
 
-@click.command(
-    "calls",
-    cls=ServerCommand,
-    epilog=examples(
-        "callback calls CASE",
-        "callback calls --failed --since 1h",
-        "callback calls --label customer=acme --status rejected --jq '.[] | \"\\(.callId) \\(.failureDetail)\"'",
-        "callback calls --dead",
-    ),
+@server_command(
+    "callback calls CASE",
+    "callback calls --failed --since 1h",
+    "callback calls --label customer=acme --status rejected --jq '.[] | \"\\(.callId) \\(.failureDetail)\"'",
+    "callback calls --dead",
+    name="calls",
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
@@ -102,7 +99,7 @@ def list_calls(
         click.echo("There are more. Use a higher --limit to list them.", err=True)
 
 
-@click.command("call", cls=ServerCommand, epilog=examples("callback call CALL", "callback call CALL --jq .requestBody"))
+@server_command("callback call CALL", "callback call CALL --jq .requestBody", name="call")
 @click.argument("call_id", metavar="CALL")
 @options.show_secrets
 @with_connection
@@ -114,13 +111,10 @@ def get_call(connection: Connection, *, call_id: str) -> None:
     show_call(connection, lambda client: client.get_call(call_id))
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback watch",
-        "callback watch --activity order-paid --label order=5",
-        'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
-    ),
+@server_command(
+    "callback watch",
+    "callback watch --activity order-paid --label order=5",
+    'callback watch --json --resume-token "$(tail -n 1 events.jsonl | jq -r .resumeToken)" >> events.jsonl',
 )
 @request_options("WatchCallsRequest")
 @with_connection
@@ -162,13 +156,10 @@ def watch(connection: Connection, *, values: dict[str, Any]) -> None:
     connection.run(show, retry_s=math.inf)
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback wait CASE",
-        "callback wait CASE --after 0 --timeout 10m   # also returns an earlier call",
-        "callback wait CASE --jq .requestBody",
-    ),
+@server_command(
+    "callback wait CASE",
+    "callback wait CASE --after 0 --timeout 10m   # also returns an earlier call",
+    "callback wait CASE --jq .requestBody",
 )
 @click.argument("case_id", metavar="CASE")
 @click.option(

@@ -5,17 +5,15 @@ from collections.abc import Mapping
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from callback_cli.options import examples
+from callback_cli import options
 
 _SHELLS: Mapping[str, type[ShellComplete]] = {each.name: each for each in (BashComplete, ZshComplete, FishComplete)}
 
 
-@click.command(
-    epilog=examples(
-        "source <(callback completion bash)    # in ~/.bashrc; for zsh in ~/.zshrc",
-        "callback completion fish > ~/.config/fish/completions/callback.fish",
-        "callback completion bash > /etc/bash_completion.d/callback    # for all users",
-    )
+@options.command(
+    "source <(callback completion bash)    # in ~/.bashrc; for zsh in ~/.zshrc",
+    "callback completion fish > ~/.config/fish/completions/callback.fish",
+    "callback completion bash > /etc/bash_completion.d/callback    # for all users",
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from callback_cli.options import examples
+from callback_cli import options
 from callback_cli.processes import needs_extra
 
 
-@click.command(
+@options.command(
+    "callback conform -- python worker.py",
+    "callback conform --client --format tap -- ./driver",
     context_settings={"ignore_unknown_options": True},
-    epilog=examples("callback conform -- python worker.py", "callback conform --client --format tap -- ./driver"),
 )
 @click.argument("command", metavar="-- COMMAND…", nargs=-1, type=click.UNPROCESSED)
 @click.option("--client", "is_client", is_flag=True, help="COMMAND is a client driver. Default: a worker.")

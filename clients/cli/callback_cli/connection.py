@@ -161,6 +161,10 @@ class ServerCommand(click.Command):
                 formatter.write_dl(rows)
 
 
+server_command = functools.partial(options.command, kind=ServerCommand)
+"""Makes a command that uses a server of a function."""
+
+
 class _ConnectionOption(click.Option):
     """An option of the connection, which an environment variable can set too."""
 

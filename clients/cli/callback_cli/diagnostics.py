@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from callback_cli import options
 from callback_cli.errors import EXIT_REFUSED, EXIT_USAGE
 from callback_cli.json_output import dumps
-from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 from callback_cli.text_view import TextView
 
@@ -20,7 +20,7 @@ _MENDED = {"missing_entry": "made", "entry_without_case": "removed"}
 """What a repair does about a fault, by its kind."""
 
 
-@click.command("config", epilog=examples("callback config", "callback config --config callback.toml --json"))
+@options.command("callback config", "callback config --config callback.toml --json", name="config")
 @config_option
 @_json
 def show_config(config: Path | None, as_json: bool) -> None:
@@ -54,7 +54,7 @@ def show_config(config: Path | None, as_json: bool) -> None:
         sys.exit(EXIT_USAGE)
 
 
-@click.command(epilog=examples("callback doctor", "callback doctor edge --config callback.toml"))
+@options.command("callback doctor", "callback doctor edge --config callback.toml")
 @click.argument("process", type=click.Choice(["server", "edge", "console"]), required=False)
 @config_option
 @_json
@@ -95,7 +95,7 @@ def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
         sys.exit(EXIT_REFUSED)
 
 
-@click.command(epilog=examples("callback repair --check", "callback repair --config callback.toml"))
+@options.command("callback repair --check", "callback repair --config callback.toml")
 @click.option("--check", is_flag=True, help="Only report, change nothing.")
 @config_option
 @_json
@@ -126,7 +126,7 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
         sys.exit(EXIT_REFUSED)
 
 
-@click.command(epilog=examples("callback losses", "callback losses --accept --config callback.toml"))
+@options.command("callback losses", "callback losses --accept --config callback.toml")
 @click.option("--accept", "accepts", is_flag=True, help="Accept what the store has now, and give up what it lacks.")
 @config_option
 @_json

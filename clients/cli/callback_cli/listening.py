@@ -15,8 +15,7 @@ import click
 
 from callback import Handlers
 from callback_cli import errors, options
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.connection import Connection, server_command, with_connection
 
 if TYPE_CHECKING:
     from callback_cli.forwarding import Forwarded
@@ -32,12 +31,9 @@ def _without_query(context: click.Context, parameter: click.Parameter, text: str
     return text
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback listen order-paid --forward-to http://127.0.0.1:3000/hook",
-        "callback listen order-paid --forward-to http://127.0.0.1:3000/hook --tunnel-command 'ngrok http 8080'",
-    ),
+@server_command(
+    "callback listen order-paid --forward-to http://127.0.0.1:3000/hook",
+    "callback listen order-paid --forward-to http://127.0.0.1:3000/hook --tunnel-command 'ngrok http 8080'",
 )
 @click.argument("activity", callback=options.not_blank)
 @click.option(

@@ -1,4 +1,4 @@
-"""Types of options, shared groups of options, and the examples of a help text."""
+"""Types of options, shared groups of options, and commands with examples in their help."""
 
 import os
 import re
@@ -210,6 +210,9 @@ def has_failed_for(call: Call, reason: CallFailure | None) -> bool:
     return reason is None or reason in (call.failure, call.delivery.failure if call.delivery else None)
 
 
-def examples(*lines: str) -> str:
-    """Return the examples at the end of a help text, as lines that click does not reflow."""
-    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
+def command(
+    *examples: str, name: str | None = None, kind: type[click.Command] = click.Command, **settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command of a function, with examples at the end of its help as lines that click does not reflow."""
+    lines = ["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  {line}" for line in examples)]
+    return click.command(name, kind, epilog="\n".join(lines), **settings)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from callback_cli import options
 from callback_cli.errors import EXIT_UNAVAILABLE, EXIT_USAGE
-from callback_cli.options import examples
 
 config_option = click.option(
     "--config",
@@ -21,12 +21,10 @@ config_option = click.option(
 )
 
 
-@click.command(
-    epilog=examples(
-        "callback up",
-        "callback up --demo --edge 127.0.0.1:0 --grpc 127.0.0.1:0",
-        "callback up --box-url https://abc.tunnel.example --platform-url https://shop.example",
-    )
+@options.command(
+    "callback up",
+    "callback up --demo --edge 127.0.0.1:0 --grpc 127.0.0.1:0",
+    "callback up --box-url https://abc.tunnel.example --platform-url https://shop.example",
 )
 @click.option(
     "--data-dir",
@@ -77,7 +75,7 @@ def up(no_console: bool, console: str | None, **options: Any) -> None:
     sys.exit(run(console=console, has_console=not no_console, **options))
 
 
-@click.command(epilog=examples("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml"))
+@options.command("CALLBACK_STORE_URL=redis://store:6379/0 callback server --config callback.toml")
 @config_option
 @click.option("--grpc", metavar="HOST:PORT", help="The listen address.  [default: 127.0.0.1:50051]")
 def server(config: Path | None, grpc: str | None) -> None:
@@ -91,7 +89,7 @@ def server(config: Path | None, grpc: str | None) -> None:
     sys.exit(_run(lambda: run(ServerSettings.load(config, grpc_bind=grpc))))
 
 
-@click.command(epilog=examples("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051"))
+@options.command("callback edge --bind 0.0.0.0:8080 --server 127.0.0.1:50051")
 @config_option
 @click.option("--bind", metavar="HOST:PORT", help="The listen address for calls.  [default: 127.0.0.1:8080]")
 @click.option(
@@ -109,7 +107,7 @@ def edge(config: Path | None, bind: str | None, admin: str | None, server: str |
     sys.exit(_run(lambda: run(EdgeSettings.load(config, bind=bind, admin_bind=admin, server_target=server))))
 
 
-@click.command(epilog=examples("callback console --server 127.0.0.1:50051"))
+@options.command("callback console --server 127.0.0.1:50051")
 @config_option
 @click.option(
     "--bind", metavar="HOST:PORT", help="The listen address for browsers and the API.  [default: 127.0.0.1:8083]"

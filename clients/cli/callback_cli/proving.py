@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from callback_cli.connection import Connection, ServerCommand, connection_options
-from callback_cli.options import examples, not_blank
+from callback_cli.connection import Connection, connection_options, server_command
+from callback_cli.options import not_blank
 from callback_cli.processes import needs_extra
 
 PROOFS: Final = (
@@ -24,13 +24,10 @@ PROOFS: Final = (
 """The names of the proofs."""
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback prove processes --seconds 600",
-        "callback prove failover --cycles 50",
-        "callback prove own-system --namespace prove-1 --target callback.example:50051 --tls --token-file prove.token",
-    ),
+@server_command(
+    "callback prove processes --seconds 600",
+    "callback prove failover --cycles 50",
+    "callback prove own-system --namespace prove-1 --target callback.example:50051 --tls --token-file prove.token",
 )
 @click.argument("name", metavar="NAME", type=click.Choice(PROOFS))
 @click.option(

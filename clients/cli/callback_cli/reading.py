@@ -9,8 +9,7 @@ import click
 
 from callback import CallbackClient
 from callback_cli._contract import MESSAGES
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.request_options import is_argument, request_options
 from callback_cli.text_view import TextView
 
@@ -38,7 +37,7 @@ def read_command(
         if is_argument(each)
     ]
 
-    @click.command(name, help=description, cls=ServerCommand, epilog=examples(*example_lines))
+    @server_command(*example_lines, name=name, help=description)
     @request_options(f"{rpc}Request")
     @with_connection
     def command(connection: Connection, *, values: dict[str, Any], **ids: str) -> None:

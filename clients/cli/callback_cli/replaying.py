@@ -11,8 +11,7 @@ import click
 from callback import Call
 from callback_cli import errors, options, search
 from callback_cli.calls import show_call
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.processes import needs_extra
 from callback_cli.request_options import request_options
 
@@ -20,14 +19,11 @@ _PROGRESS_S = 1.0
 """The time between two lines of progress, in seconds."""
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback replay CALL",
-        "callback calls --dead   # lists the calls to replay",
-        "callback replay --activity order-paid --since 2h --dry-run",
-        "callback replay --activity order-paid --since 2h",
-    ),
+@server_command(
+    "callback replay CALL",
+    "callback calls --dead   # lists the calls to replay",
+    "callback replay --activity order-paid --since 2h --dry-run",
+    "callback replay --activity order-paid --since 2h",
 )
 @click.argument("call_id", metavar="[CALL]", default="")
 @request_options("ListOwnerCallsRequest", "callback_activity", "owner")

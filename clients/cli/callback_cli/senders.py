@@ -13,7 +13,6 @@ import click
 from callback_cli import options
 from callback_cli.errors import EXIT_REFUSED, EXIT_UNAVAILABLE
 from callback_cli.json_output import dumps
-from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _SEND_TIMEOUT_S = 330.0
 """How long `send` waits for a response, in seconds: longer than any call is held before its caller is told to wait."""
 
 
-@click.command(epilog=examples("callback profiles", "callback profiles --json"))
+@options.command("callback profiles", "callback profiles --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def profiles(as_json: bool) -> None:
     """List the providers that a verification profile can name.
@@ -47,10 +46,9 @@ def profiles(as_json: bool) -> None:
         )
 
 
-@click.command(
-    epilog=examples(
-        "callback verify payments < request.txt", "callback call CALL --json | callback verify payments --at START_TIME"
-    )
+@options.command(
+    "callback verify payments < request.txt",
+    "callback call CALL --json | callback verify payments --at START_TIME",
 )
 @click.argument("profile")
 @config_option
@@ -97,14 +95,12 @@ def verify(profile: str, config: Path | None, url: str | None, at: str | None, s
         sys.exit(EXIT_REFUSED)
 
 
-@click.command(
-    epilog=examples(
-        "callback send URL --provider stripe --secret-file stripe.secret",
-        "callback send URL --provider github --secret-file github.secret --body-file push.json",
-        "callback send URL --provider oidc-return",
-        "callback send URL --provider saml --secret-file idp.key --value audience=https://shop.example",
-        "callback send URL --provider stripe --secret-file stripe.secret --dry-run | callback verify payments",
-    )
+@options.command(
+    "callback send URL --provider stripe --secret-file stripe.secret",
+    "callback send URL --provider github --secret-file github.secret --body-file push.json",
+    "callback send URL --provider oidc-return",
+    "callback send URL --provider saml --secret-file idp.key --value audience=https://shop.example",
+    "callback send URL --provider stripe --secret-file stripe.secret --dry-run | callback verify payments",
 )
 @click.argument("url", callback=options.http_url)
 @click.option(

@@ -638,11 +638,7 @@ def _time(when: datetime | None) -> str:
 def _took(value: Call) -> str:
     if value.end_time is None:
         return "-"
-    return _duration(value.end_time - value.start_time)
-
-
-def _duration(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
+    seconds = (value.end_time - value.start_time).total_seconds()
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 

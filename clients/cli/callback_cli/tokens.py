@@ -7,20 +7,17 @@ import click
 
 from callback_cli import options
 from callback_cli.errors import EXIT_USAGE
-from callback_cli.options import examples
 from callback_cli.processes import config_option, needs_extra
 
 ROLES = ("owner", "edge", "admin", "worker")
 """The roles of a principal: a copy of the server's list, which is imported only when needed."""
 
 
-@click.command(
-    epilog=examples(
-        "callback token orders --role owner --file principals.toml",
-        "(umask 077; callback token edge-1 --role edge --expires 90d > edge-1.token)",
-        "callback token order-handlers --role worker --activity order-paid --activity order-refunded --answers",
-        "callback token orders    # a further token, to remove the old one later",
-    )
+@options.command(
+    "callback token orders --role owner --file principals.toml",
+    "(umask 077; callback token edge-1 --role edge --expires 90d > edge-1.token)",
+    "callback token order-handlers --role worker --activity order-paid --activity order-refunded --answers",
+    "callback token orders    # a further token, to remove the old one later",
 )
 @click.argument("name")
 @click.option(

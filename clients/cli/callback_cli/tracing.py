@@ -20,8 +20,7 @@ from callback import (
 )
 from callback.masking import masked
 from callback_cli import json_output, options, search
-from callback_cli.connection import Connection, ServerCommand, with_connection
-from callback_cli.options import examples
+from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.processes import needs_extra
 from callback_cli.request_options import request_options
 from callback_cli.text_view import TextView
@@ -46,14 +45,11 @@ class Group:
     count: int = 0
 
 
-@click.command(
-    cls=ServerCommand,
-    epilog=examples(
-        "callback trace CALL",
-        "callback trace CASE",
-        "callback trace --label customer=acme --since 1d",
-        "callback trace --owner orders --activity order-paid",
-    ),
+@server_command(
+    "callback trace CALL",
+    "callback trace CASE",
+    "callback trace --label customer=acme --since 1d",
+    "callback trace --owner orders --activity order-paid",
 )
 @click.argument("given", metavar="[CALL|CASE]", default="")
 @request_options("ListCallbacksRequest", "callback_activity", "labels", "owner")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 from google.protobuf import json_format
@@ -14,13 +14,12 @@ from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_
 from callback_conform.changes import PATIENCE_S, ScenarioError
 from callback_conform.client_server import ClientServer, Request, reply_class
 from callback_conform.program import Launch
-from callback_conform.runner import Runner
+from callback_conform.runner import UNKNOWN_FIELD, Runner
 from callback_conform.scenarios import Step
 
+_T = TypeVar("_T")
 QUIET_S: Final = 0.5
 """How long a step waits for requests that must not come, in seconds, unless it says so."""
-_UNKNOWN: Final = b"\xc2\x3e\x03new"
-"""A field with the number 1000, which no release has."""
 
 
 class ClientRunner(Runner):
@@ -63,14 +62,8 @@ class ClientRunner(Runner):
 
     async def _step_request(self, step: Step) -> None:
         """Wait for the next request, compare it, and answer it."""
-        method, program = step["request"], self._running()
-
-        def take() -> Request | None:
-            if not self._server.requests and program.exit_code is not None:
-                raise ScenarioError(f"the driver has ended with {program.exit_code}")
-            return self._server.requests.pop(0) if self._server.requests else None
-
-        request = await self._changes.wait_for(take, f"request {method}", self._within_s(step))
+        method = step["request"]
+        request = await self._next(self._server.requests, f"request {method}", step)
         earlier = self._taken[-1] if self._taken else None
         self._taken.append(request)
         if request.method != method:
@@ -94,10 +87,21 @@ class ClientRunner(Runner):
         for given in step.get("replies", [step["reply"]] if "reply" in step else []):
             reply: Message = json_format.ParseDict(given, reply_class(request.method)())
             if step.get("unknown_field"):
-                reply.MergeFromString(_UNKNOWN)
+                reply.MergeFromString(UNKNOWN_FIELD)
             request.send(reply)
         if "refuse" in step:
             request.send(step["refuse"])
+
+    async def _next(self, waiting: list[_T], what: str, step: Step) -> _T:
+        """Return the first request or line that waits, once there is one."""
+        program = self._running()
+
+        def take() -> _T | None:
+            if not waiting and program.exit_code is not None:
+                raise ScenarioError(f"the driver has ended with {program.exit_code}")
+            return waiting.pop(0) if waiting else None
+
+        return await self._changes.wait_for(take, what, self._within_s(step))
 
     async def _step_cut(self, _step: Step) -> None:
         """Break the connections that there are."""
@@ -106,14 +110,7 @@ class ClientRunner(Runner):
 
     async def _step_result(self, step: Step) -> None:
         """Wait for the result of the command, and compare it."""
-        program = self._running()
-
-        def take() -> str | None:
-            if not program.lines and program.exit_code is not None:
-                raise ScenarioError(f"the driver has ended with {program.exit_code}")
-            return program.lines.pop(0) if program.lines else None
-
-        line = await self._changes.wait_for(take, "result", self._within_s(step))
+        line = await self._next(self._running().lines, "result", step)
         try:
             actual = json.loads(line)
         except ValueError:

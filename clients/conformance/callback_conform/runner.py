@@ -26,6 +26,8 @@ OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
 ]
+UNKNOWN_FIELD: Final = b"\xc2\x3e\x03new"
+"""A field with the number 1000, which no release has."""
 
 
 class Runner(ABC):

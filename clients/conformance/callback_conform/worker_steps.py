@@ -17,14 +17,12 @@ from callback.v1 import worker_service_pb2 as pb
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_conform.changes import PATIENCE_S, ScenarioError
 from callback_conform.program import Launch
-from callback_conform.runner import Runner
+from callback_conform.runner import UNKNOWN_FIELD, Runner
 from callback_conform.scenarios import MAX_PLAIN, Step, plain
 from callback_conform.worker_server import ACTIVITY, MANY_CALLS, MAX_CALLS, Stream, WorkerServer
 
 NEVER_S: Final = 0.3
 """How long a step waits for what must not happen, in seconds, unless it says so."""
-_UNKNOWN: Final = b"\xc2\x3e\x03new"
-"""A field with the number 1000, which no release has."""
 
 
 class WorkerRunner(Runner):
@@ -246,7 +244,7 @@ def _offer(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage
         owner="conform",
     )
     if given.get("unknown_field"):
-        offer.MergeFromString(_UNKNOWN)
+        offer.MergeFromString(UNKNOWN_FIELD)
     message = pb.ServerMessage(offer=offer)
     if given.get("is_largest"):
         _fill(message, max_message_bytes)
@@ -266,10 +264,6 @@ def _time(seconds: float) -> Timestamp:
     return made
 
 
-def _unknown() -> pb.ServerMessage:
-    return pb.ServerMessage.FromString(_UNKNOWN)
-
-
 _MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any], int], pb.ServerMessage]]] = {
     "offer": _offer,
     "confirm": lambda given, _: pb.ServerMessage(confirm=pb.Confirm(call_id=given["confirm"])),
@@ -281,7 +275,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any], int], pb.ServerMessag
             call_id=given["answer_refused"], callback_activity=ACTIVITY, problem="a test"
         )
     ),
-    "unknown": lambda _given, _: _unknown(),
+    "unknown": lambda _given, _: pb.ServerMessage.FromString(UNKNOWN_FIELD),
 }
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
+from quart import Response as FileResponse
 from quart import current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
@@ -11,7 +12,7 @@ from callback import AsyncCallbackClient, PermissionDeniedError
 from callback_console.openid import OpenId
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.words import Words, best_language
+from callback_console.words import DEFAULT, TEXTS, Words, best_language
 
 SESSIONS: Final = "callback_sessions"
 SETTINGS: Final = "callback_settings"
@@ -82,26 +83,18 @@ async def page(template: str, **values: Any) -> str:
         w=language,
         has_session=g.get("session") is not None,
         is_admin=g.get("session") is not None and session().identity.is_admin,
-        notice=notice if notice in NOTICES else "",
+        notice=notice if f"notice.{notice}" in TEXTS[DEFAULT] else "",
         **values,
     )
 
 
-NOTICES: Final = frozenset(
-    (
-        "answered",
-        "answered_before",
-        "closed",
-        "extended",
-        "nothing_given",
-        "paused",
-        "replayed",
-        "resolved",
-        "response_set",
-        "resumed",
-    )
-)
-"""What a form can have done. Each has a text."""
+def attachment(content: Any, media_type: str, name: str) -> FileResponse:
+    """Return a file to download. No browser opens it as a page of the console."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return FileResponse(content, content_type=media_type, headers=headers)
 
 
 def done(path: str, notice: str, **query: str) -> Response:

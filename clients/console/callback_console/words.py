@@ -49,16 +49,17 @@ class Words:
     def text(self, name: str, **values: object) -> str:
         """Return a text, with values in place of its `{names}`.
 
-        One that the language does not have is the last part of its name, as words: `closed_response` is "Closed
-        response". English leaves out each text that is the same.
+        One that the language does not have is that of the last part of its name, or else this part as words:
+        `closed_response` is "Closed response". Each language leaves out the texts that are the same.
         """
-        text = self._texts.get(name) or name.rpartition(".")[2].replace("_", " ").capitalize()
+        last = name.rpartition(".")[2]
+        text = self._texts.get(name) or self._texts.get(last) or last.replace("_", " ").capitalize()
         return text.format(**values) if values else text
 
     def time(self, when: datetime) -> str:
         """Return a time: `26 Nov 2026, 03:12:45.120 UTC`."""
         when = when.astimezone(UTC)
-        month = self._texts[f"month.{when.month}"]
+        month = self._texts["months"].split()[when.month - 1]
         return f"{when.day} {month} {when.year}, {when:%H:%M:%S}.{when.microsecond // 1000:03} UTC"
 
     def minute(self, when: datetime) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from quart import Blueprint, Response, request
 
 from callback import AuditAction
-from callback_console.request_context import client, page, time_of
+from callback_console.request_context import attachment, client, page, time_of
 
 blueprint: Final = Blueprint("audit", __name__)
 
@@ -55,14 +55,7 @@ async def export() -> Response:
                 **selection, page_size=_EXPORT_PAGE_SIZE, page_token=found.next_page_token
             )
 
-    answer = Response(
-        lines(),
-        content_type="application/x-ndjson",
-        headers={
-            "Content-Disposition": 'attachment; filename="audit.ndjson"',
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-        },
-    )
+    answer = attachment(lines(), "application/x-ndjson", "audit.ndjson")
     answer.timeout = None
     return answer
 

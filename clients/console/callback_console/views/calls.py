@@ -14,7 +14,7 @@ from callback_console.curl import body_file_name, curl_command
 from callback_console.live import rendered_once
 from callback_console.reasons import why
 from callback_console.replays import WITHOUT_HANDLER
-from callback_console.request_context import client, done, page
+from callback_console.request_context import attachment, client, done, page
 from callback_console.response_form import decision_of, with_choice
 from callback_console.views.waiting import seconds_left
 
@@ -62,18 +62,11 @@ async def show_comparison(call_id: str) -> str:
 
 @blueprint.get("/calls/<call_id>/<any(request, response):part>-body")
 async def download(call_id: str, part: str) -> Response:
-    """Download a body, byte for byte. No browser opens it as a page of the console."""
+    """Download a body, byte for byte."""
     call = await client().get_call(call_id)
     response = call.response or (None if call.delivery is None else call.delivery.response)
     body = call.body if part == "request" else (response and response.body) or b""
-    return Response(
-        body,
-        content_type="application/octet-stream",
-        headers={
-            "Content-Disposition": f'attachment; filename="{body_file_name(call)}"',
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-        },
-    )
+    return attachment(body, "application/octet-stream", body_file_name(call))
 
 
 @blueprint.post("/calls/<call_id>/replay")

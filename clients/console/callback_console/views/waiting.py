@@ -1,8 +1,8 @@
 """View *Waiting*: held calls, the one with the least time left first."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from quart import Blueprint, request
@@ -14,19 +14,6 @@ from callback_console.request_context import client, page
 blueprint: Final = Blueprint("waiting", __name__)
 
 _PAGE_SIZE: Final = 50
-
-
-@dataclass(frozen=True, slots=True)
-class HeldCall:
-    """A call that waits for its answer."""
-
-    call: Call
-    callback: Callback
-
-    @property
-    def seconds_left(self) -> float:
-        """Time until the call fails, in seconds."""
-        return seconds_left(self.call, self.callback)
 
 
 def seconds_left(call: Call, callback: Callback) -> float:
@@ -46,6 +33,6 @@ async def show() -> str:
     )
     ids = list(dict.fromkeys(call.case_id for call in found.items))
     callbacks = dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
-    held = [HeldCall(call, callbacks[call.case_id]) for call in found.items]
-    held.sort(key=lambda each: each.seconds_left)
+    held = [(seconds_left(call, callbacks[call.case_id]), call, callbacks[call.case_id]) for call in found.items]
+    held.sort(key=itemgetter(0))
     return await page("waiting.html", held=held, owner=owner, next_page=found.next_page_token, is_first=not token)
