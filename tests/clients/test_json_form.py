@@ -130,13 +130,21 @@ def test_a_word_of_a_newer_version_is_unknown_and_is_read_where_that_is_allowed(
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ([], "Callback must be an object, not list"),
-        ({"status": "NEW"}, "'NEW' is not one of OPEN, IN_PROGRESS, CLOSED"),
-        ({"stat": "OPEN"}, 'no field named "stat"'),
+        ([], "Callback must be an object, not a list"),
+        ({"status": "NEW"}, "status: must be one of OPEN, IN_PROGRESS, CLOSED"),
+        ({"stat": "OPEN"}, "Callback has no field 'stat'"),
         ({"owner": 3}, "owner"),
-        ({"response": {"responseBody": 3}}, "responseBody must be text; give other bytes as responseBodyBase64"),
-        ({"response": {"responseBodyBase64": "?"}}, "responseBodyBase64 must be base64"),
-        ({"createTime": "yesterday"}, "createTime"),
+        (
+            {"response": {"responseBody": 3}},
+            "response.responseBody: must be text; give other bytes as responseBodyBase64",
+        ),
+        ({"response": {"responseBodyBase64": "?"}}, "response.responseBodyBase64: must be base64"),
+        ({"response": {"responseBody": "a", "responseBodyBase64": "YQ=="}}, "response.responseBody: is given twice"),
+        ({"owner": "\ud800"}, "owner: has a character that is half of a pair"),
+        ({"status": True}, "status: must be one of OPEN"),
+        ({"callCount": 1.5}, "callCount: must be a whole number"),
+        ({"createTime": "yesterday"}, "createTime: must be a time such as 2030-01-01T00:00:00Z"),
+        ({"createTime": "2030-02-31T00:00:00Z"}, "createTime: has a value that does not exist"),
     ],
 )
 def test_what_is_not_in_the_form_is_refused_by_name(data, problem):

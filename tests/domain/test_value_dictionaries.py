@@ -173,15 +173,15 @@ def test_each_kind_of_response_can_be_loaded_as_any(kind):
         ({"status": "OF_TOMORROW"}, None),
         ({"attempt": "x"}, "attempt"),
         ({"attempt": True}, "attempt"),
-        ({"requestBody": 5}, "requestBody must be text"),
-        ({"requestBodyBase64": "?"}, "requestBodyBase64 must be base64"),
+        ({"requestBody": 5}, "requestBody: must be text"),
+        ({"requestBody": None, "requestBodyBase64": "?"}, "requestBodyBase64: must be base64"),
         ({"requestHeaders": "a"}, "request_headers|requestHeaders"),
         ({"requestHeaders": {"a": 1}}, "requestHeaders"),
         ({"startTime": "2026-11-27T09:30:15"}, "start"),
         ({"startTime": 5}, "start"),
         ({"startTime": []}, "start"),
         ({"response": {"responseCode": "x"}}, "responseCode"),
-        ({"response": "x"}, "Response must be an object, not str"),
+        ({"response": "x"}, "response: must be an object, not text"),
     ],
 )
 def test_a_dictionary_that_is_not_valid_is_refused_with_the_place(changes, says):

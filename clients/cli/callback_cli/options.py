@@ -114,7 +114,7 @@ def limit_option(default: int) -> Callable[[Callable[..., None]], Callable[..., 
     return click.option(
         "--limit",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 1_000_000_000),
         default=default,
         show_default=True,
         help="The maximum number to list.",

@@ -15,7 +15,7 @@ from callback_cli.text_view import TextView
 
 
 def read_command(
-    name: str, rpc: str, description: str, *example_lines: str, show: Callable[[TextView, Any], None] = TextView.values
+    name: str, rpc: str, description: str, *example_lines: str, show: Callable[[TextView, Any], None] | None = None
 ) -> click.Command:
     """Return the command of an RPC. The fields of its request are options.
 
@@ -24,7 +24,7 @@ def read_command(
         rpc: The name of the RPC.
         description: The help text.
         example_lines: The examples of the help.
-        show: Prints what the RPC returns. Default: all of its fields.
+        show: Prints what the RPC returns. Default: all of its fields, a list as a table.
     """
 
     def read(client: CallbackClient, values: dict[str, Any]) -> Any:
@@ -42,7 +42,8 @@ def read_command(
     @with_connection
     def command(connection: Connection, *, values: dict[str, Any], **ids: str) -> None:
         found = connection.run(lambda client: read(client, values | ids))
-        connection.show(found, functools.partial(show, TextView()))
+        view = show or (TextView.values if isinstance(found, list) else TextView.value)
+        connection.show(found, functools.partial(view, TextView()))
 
     command.params[:0] = arguments
     return command

@@ -28,7 +28,11 @@ class Input:
     @property
     def words(self) -> Mapping[str, str]:
         """The choices of a select, each with the name of its text."""
-        return {each.value: f"{snake(type(each).__name__)}.{each.value}" for each in self.enum or ()}
+        return {
+            each.value: f"{snake(type(each).__name__)}.{each.value}"
+            for each in self.enum or ()
+            if each.value != "UNKNOWN"
+        }
 
     def value(self, text: str) -> Any:
         """Return the value of the attribute. None: it is not given."""

@@ -56,7 +56,8 @@ class Value:
         """Return the value of a dictionary that `to_dict` made, with its secrets.
 
         Raises:
-            ValueError: A field is missing, masked or not valid. The message names it.
+            ValueError: A field is masked or not valid, or one that a server always sets is missing: a message, a
+                time or an enum. The message names it.
         """
         conversion = _conversion(cls)
         message = conversion.message()

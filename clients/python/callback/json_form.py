@@ -12,7 +12,6 @@
 """
 
 import base64
-import binascii
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -45,6 +44,17 @@ _SCALAR_SCHEMAS: Mapping[int, Json] = {
 _PAIRS: Mapping[str, type[Pairs]] = {"callback.v1.Header": Headers, "callback.v1.QueryParameter": Query}
 _PREFIX = re.compile("^(callback|request|response)_")
 _PAIR_LIST = "callback.v1.ResponseHeaders"
+_PATTERNS = {
+    "Timestamp": (
+        "a time such as 2030-01-01T00:00:00Z",
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    ),
+    "Duration": ("a duration such as 90s", r"-?[0-9]{1,12}(\.[0-9]{1,9})?s"),
+    "FieldMask": ("names such as responseCode,responseBody", r"[A-Za-z0-9,]*"),
+}
+"""What the text of each of these messages must be, and its pattern."""
+_PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*: ")
+"""The path of a field, at the beginning of an error."""
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -90,11 +100,15 @@ def from_json(data: object, message: _Message, *, ignore_unknown: bool = False) 
     Raises:
         ValueError: It is not in the form. The message names what is wrong.
     """
-    given = _as_proto_json(descriptor(message), data, ignore_unknown=ignore_unknown)
+    name = descriptor(message).name
     try:
+        given = _as_proto_json(descriptor(message), data, ignore_unknown=ignore_unknown)
         return json_format.ParseDict(given, message, ignore_unknown_fields=ignore_unknown)
-    except json_format.ParseError as error:
-        raise ValueError(str(error)) from None
+    except json_format.ParseError as error:  # such as a number or a date that does not exist; it repeats the value
+        field = re.match(r"Failed to parse (\w+) field", str(error))
+        raise ValueError(f"{field[1] if field else name}: has a value that does not exist") from None
+    except ValueError as error:
+        raise ValueError(str(error) if _PATH.match(str(error)) else f"{name} {error}") from None
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -162,46 +176,59 @@ def _pairs_to_json(kind: type[Pairs], messages: Iterable[Any]) -> Json:
 
 def _body(name: str, body: bytes) -> Json:
     try:
-        return {name: body.decode()}
+        if body != MASK.encode():  # as text, it would be taken for a masked body
+            return {name: body.decode()}
     except UnicodeDecodeError:
-        return {f"{name}{_BASE64}": base64.b64encode(body).decode()}
+        pass
+    return {f"{name}{_BASE64}": base64.b64encode(body).decode()}
 
 
 def _as_proto_json(message: Descriptor, data: object, *, ignore_unknown: bool) -> Json:
-    """Return the ProtoJSON of what is in the JSON form. What is wrong in another way stays for the parser."""
+    """Return the ProtoJSON of what is in the JSON form. An error begins with the path of its field."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"{message.name} must be an object, not {type(data).__name__}")
+        raise ValueError(f"must be an object, not {_kind_of(data)}")
     found: Json = {}
     for name, value in data.items():
-        field, base64_field = _field(message, name), _field(message, str(name).removesuffix(_BASE64))
-        if field is not None and value is not None:
-            found[field.json_name] = _value_as_proto_json(field, value, ignore_unknown)
-        elif field is None and base64_field is not None and base64_field.type == FieldDescriptor.TYPE_BYTES:
-            found[base64_field.json_name] = _checked_base64(name, value)
-        else:
-            found[name] = value
+        field, of_base64 = _field(message, name), _field(message, str(name).removesuffix(_BASE64))
+        is_base64 = field is None and of_base64 is not None and of_base64.type == FieldDescriptor.TYPE_BYTES
+        field = of_base64 if is_base64 else field
+        if value is None or (field is None and ignore_unknown):
+            continue
+        if field is None:
+            raise ValueError(f"has no field {name!r}")
+        if field.json_name in found:
+            raise ValueError(f"{field.json_name}: is given twice")
+        try:
+            converted = _checked_base64(value) if is_base64 else _value_as_proto_json(field, value, ignore_unknown)
+        except ValueError as error:
+            raise ValueError(f"{name}{'.' if _PATH.match(str(error)) else ': '}{error}") from None
+        found[field.json_name] = converted
     return found
 
 
 def _value_as_proto_json(field: FieldDescriptor, value: Any, ignore_unknown: bool) -> Any:
-    convert = _converter(field, ignore_unknown)
-    if convert is None:
-        return value
+    if is_map(field):
+        return _texts(value)
     if field.message_type is not None and field.message_type.full_name in _PAIRS and isinstance(value, Mapping):
         return _pairs(value)
-    if field.is_repeated and isinstance(value, list):
-        return [convert(each) for each in value]
-    return value if field.is_repeated else convert(value)
+    convert = _converter(field, ignore_unknown)
+    if not field.is_repeated:
+        return convert(value)
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list, not {_kind_of(value)}")
+    return [convert(each) for each in value]
 
 
-def _converter(field: FieldDescriptor, ignore_unknown: bool) -> Callable[[Any], Any] | None:
-    """Return what makes ProtoJSON of one value of a field. None: it is the same."""
+def _converter(field: FieldDescriptor, ignore_unknown: bool) -> Callable[[Any], Any]:
+    """Return what makes ProtoJSON of one value of a field."""
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return functools.partial(_text, field.json_name)
+        return functools.partial(_body_of, field.json_name)
     if field.enum_type is not None:
         return functools.partial(_enum_name, field.enum_type, ignore_unknown)
-    if field.message_type is None or is_map(field) or field.message_type.full_name in _TEXTUAL:
-        return None
+    if field.message_type is None:
+        return {FieldDescriptor.CPPTYPE_STRING: _text, FieldDescriptor.CPPTYPE_BOOL: _flag}.get(field.cpp_type, _number)
+    if field.message_type.full_name in _TEXTUAL:
+        return functools.partial(_textual, field.message_type)
     if field.message_type.full_name == _PAIR_LIST:
         return _headers
     return functools.partial(_as_proto_json, field.message_type, ignore_unknown=ignore_unknown)
@@ -239,43 +266,91 @@ def _numbers(enum: EnumDescriptor) -> list[int]:
 
 def _headers(value: Any) -> Any:
     """Return the ProtoJSON of the header fields of a response. One with the name `headers` has text as its value."""
-    given = value.get("headers", ()) if isinstance(value, Mapping) else value
-    is_list = isinstance(given, list) and all(isinstance(each, Mapping) for each in given)
-    return {"headers": _pairs(value)} if isinstance(value, Mapping) and not (is_list and given) else value
+    given = value.get("headers") if isinstance(value, Mapping) else value
+    if isinstance(given, list) and given and all(isinstance(each, Mapping) for each in given):
+        return {"headers": given}
+    return {"headers": _pairs(value)}
 
 
-def _pairs(value: Mapping[str, Any]) -> list[Json]:
+def _pairs(value: Any) -> list[Json]:
     """Return header fields or query parameters as the list of ProtoJSON."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be an object, not {_kind_of(value)}")
     return [
-        {"name": name, "value": each}
+        {"name": _text(name), "value": _text(each)}
         for name, values in value.items()
         for each in (values if isinstance(values, list) else [values])
     ]
 
 
-def _text(name: str, value: Any) -> str:
+def _texts(value: Any) -> Json:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be an object, not {_kind_of(value)}")
+    return {_text(name): _text(each) for name, each in value.items()}
+
+
+def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be text; give other bytes as {name}{_BASE64}")
-    return base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()
+        raise ValueError(f"must be text, not {_kind_of(value)}")
+    if not _is_unicode(value):
+        raise ValueError("has a character that is half of a pair")
+    return value
 
 
-def _checked_base64(name: str, value: Any) -> str:
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {_kind_of(value)}")
+    return value
+
+
+def _number(value: Any) -> int:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number and not (isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value, re.ASCII)):
+        raise ValueError("must be a whole number")
+    return int(value)
+
+
+def _textual(message: Descriptor, value: Any) -> str:
+    """Check the text of a time, a duration or a field mask."""
+    wanted, pattern = _PATTERNS[message.name]
+    if not re.fullmatch(pattern, _text(value), re.ASCII):
+        raise ValueError(f"must be {wanted}")
+    return str(value)
+
+
+def _body_of(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _is_unicode(value):
+        raise ValueError(f"must be text; give other bytes as {name}{_BASE64}")
+    return base64.b64encode(value.encode()).decode()
+
+
+def _is_unicode(text: str) -> bool:
+    return not re.search("[\ud800-\udfff]", text)
+
+
+def _checked_base64(value: Any) -> str:
     try:
         return base64.b64encode(base64.b64decode(value, validate=True)).decode()
-    except (TypeError, binascii.Error):
-        raise ValueError(f"{name} must be base64") from None
+    except (TypeError, ValueError):
+        raise ValueError("must be base64") from None
 
 
 def _enum_name(enum: EnumDescriptor, ignore_unknown: bool, value: Any) -> Any:
-    if not isinstance(value, str) or value in enum.values_by_name:
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
-    name = f"{_prefix(enum)}{value}"
-    if name in enum.values_by_name:
-        return name
-    if ignore_unknown or value == _UNKNOWN:
+    for name in (value, f"{_prefix(enum)}{value}"):
+        if isinstance(value, str) and name in enum.values_by_name:
+            return name
+    if isinstance(value, str) and (ignore_unknown or value == _UNKNOWN):
         return _UNKNOWN_NUMBER
     words = ", ".join(each.name.removeprefix(_prefix(enum)) for each in enum.values if each.number)
-    raise ValueError(f"{value!r} is not one of {words}")
+    raise ValueError(f"must be one of {words}")
+
+
+def _kind_of(value: Any) -> str:
+    """Return what a value is in JSON. An error never repeats a value: it may be a secret."""
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
 def _field(message: Descriptor, name: object) -> FieldDescriptor | None:

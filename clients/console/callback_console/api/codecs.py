@@ -55,9 +55,15 @@ class _Json:
         if data.count(b",") > _MAX_COMMAS and _TEXT.sub(b"", data).count(b",") > _MAX_COMMAS:
             raise refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
         try:
-            return from_json(json.loads(data), message_class())
-        except Exception as error:  # what a caller sends can fail in any way, such as a number that is too long
-            raise refusal(Code.INVALID_ARGUMENT, f"the message is not JSON of this RPC: {error}", _INVALID) from error
+            content = json.loads(data)
+        except Exception as error:  # it can fail in any way, such as by a number that is too long, or by its depth
+            where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise refusal(Code.INVALID_ARGUMENT, f"the message is not JSON{where}", _INVALID) from error
+        try:
+            return from_json(content, message_class())
+        except (RecursionError, ValueError) as error:
+            problem = error if isinstance(error, ValueError) else "it is too deep"
+            raise refusal(Code.INVALID_ARGUMENT, f"the message is not valid: {problem}", _INVALID) from error
 
     def format(self, message: Message) -> bytes:
         return json.dumps(to_json(message), indent=2, ensure_ascii=False).encode()

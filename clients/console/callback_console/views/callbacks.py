@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from quart import Blueprint, request
+from quart import Blueprint, abort, request
 from quart.typing import ResponseReturnValue
 
 from callback import CallbackResolvedError, CallbackStatus, CallStatus
@@ -119,7 +119,11 @@ async def set_response(case_id: str) -> ResponseReturnValue:
 async def resolve(case_id: str) -> ResponseReturnValue:
     """Give a callback its one answer, or say that it has another one already."""
     try:
-        await client().resolve_callback(case_id, decision_of(await request.form))
+        decision = decision_of(await request.form)
+    except ValueError:
+        abort(400)
+    try:
+        await client().resolve_callback(case_id, decision)
     except CallbackResolvedError:
         return done(f"/callbacks/{case_id}", "answered_before")
     return done(f"/callbacks/{case_id}", "resolved")
