@@ -69,6 +69,13 @@ func statisticsOf(message *v1.GetStatisticsResponse) *Statistics {
 	}
 }
 
+func findingsOf(message *v1.ListFindingsResponse) *Findings {
+	return &Findings{
+		Findings:  each(message.GetFindings(), findingOf),
+		CheckTime: timeOf(message.GetCheckTime()),
+	}
+}
+
 func callbackOf(message *v1.Callback) *Callback {
 	return &Callback{
 		CaseID:              message.GetCallbackCaseId(),
@@ -177,15 +184,6 @@ func activityOf(message *v1.Activity) *Activity {
 	}
 }
 
-func findingOf(message *v1.Finding) *Finding {
-	return &Finding{
-		Check:  message.GetCheck(),
-		Level:  or(wordOf[FindingLevel](message.GetLevel()), FindingLevelUnknown),
-		Seen:   message.GetSeen(),
-		Advice: message.GetAdvice(),
-	}
-}
-
 func auditEntryOf(message *v1.AuditEntry) *AuditEntry {
 	return &AuditEntry{
 		Chain:    int(message.GetChain()),
@@ -275,6 +273,15 @@ func workStatisticsOf(message *v1.WorkStatistics) *WorkStatistics {
 	}
 }
 
+func findingOf(message *v1.Finding) *Finding {
+	return &Finding{
+		Check:  message.GetCheck(),
+		Level:  or(wordOf[FindingLevel](message.GetLevel()), FindingLevelUnknown),
+		Seen:   message.GetSeen(),
+		Advice: message.GetAdvice(),
+	}
+}
+
 func promptOf(message *v1.Prompt) *Prompt {
 	return &Prompt{
 		Title:   message.GetTitle(),
@@ -359,13 +366,6 @@ func activityPageOf(message *v1.ListActivitiesResponse) *ActivityPage {
 	return &ActivityPage{
 		Activities:    each(message.GetActivities(), activityOf),
 		NextPageToken: message.GetNextPageToken(),
-	}
-}
-
-func findingsOf(message *v1.ListFindingsResponse) *Findings {
-	return &Findings{
-		Findings:  each(message.GetFindings(), findingOf),
-		CheckTime: timeOf(message.GetCheckTime()),
 	}
 }
 

@@ -190,20 +190,6 @@ const (
 	ActivityKindUnknown ActivityKind = unknown
 )
 
-// FindingLevel is how severe a finding is.
-type FindingLevel string
-
-const (
-	// FindingOk: the check passed.
-	FindingOk FindingLevel = "OK"
-	// FindingWarning: it works, but needs attention.
-	FindingWarning FindingLevel = "WARNING"
-	// FindingProblem: it does not work, or breaks a promise.
-	FindingProblem FindingLevel = "PROBLEM"
-	// FindingLevelUnknown is one that this version does not know.
-	FindingLevelUnknown FindingLevel = unknown
-)
-
 // AuditAction is the kind of a change.
 type AuditAction string
 
@@ -259,6 +245,20 @@ const (
 	WarningNotificationsNotServed WarningReason = "NOTIFICATIONS_NOT_SERVED"
 	// WarningReasonUnknown is one that this version does not know.
 	WarningReasonUnknown WarningReason = unknown
+)
+
+// FindingLevel is how severe a finding is.
+type FindingLevel string
+
+const (
+	// FindingOk: the check passed.
+	FindingOk FindingLevel = "OK"
+	// FindingWarning: it works, but needs attention.
+	FindingWarning FindingLevel = "WARNING"
+	// FindingProblem: it does not work, or breaks a promise.
+	FindingProblem FindingLevel = "PROBLEM"
+	// FindingLevelUnknown is one that this version does not know.
+	FindingLevelUnknown FindingLevel = unknown
 )
 
 // AuditProblemKind is the kind of a problem with a chain.

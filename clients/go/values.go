@@ -174,6 +174,14 @@ type Statistics struct {
 	Work *WorkStatistics
 }
 
+// Findings returns what the checks found.
+type Findings struct {
+	// Findings are the results of the checks, also of those that passed.
+	Findings []*Finding
+	// CheckTime is when the checks ended.
+	CheckTime time.Time
+}
+
 // Callback is a case: one URL that an outside system can call, and what happens on a call. It never contains the URL
 // or its state; only the response of GenerateCallbackURL does.
 type Callback struct {
@@ -425,18 +433,6 @@ type Activity struct {
 	NotificationWorkerCount int
 }
 
-// Finding is the result of one check. Its texts contain no secret.
-type Finding struct {
-	// Check is the name of the check, such as store memory.
-	Check string
-	// Level is how severe it is.
-	Level FindingLevel
-	// Seen is what was seen.
-	Seen string
-	// Advice is what to do. Empty if there is nothing to do.
-	Advice string
-}
-
 // AuditEntry says who changed what, and when. It has no state, no URL, no body, no header and no other secret.
 type AuditEntry struct {
 	// Chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case.
@@ -625,6 +621,18 @@ type WorkStatistics struct {
 	DeliveryDelay time.Duration
 }
 
+// Finding is the result of one check. Its texts contain no secret.
+type Finding struct {
+	// Check is the name of the check, such as store memory.
+	Check string
+	// Level is how severe it is.
+	Level FindingLevel
+	// Seen is what was seen.
+	Seen string
+	// Advice is what to do. Empty if there is nothing to do.
+	Advice string
+}
+
 // Prompt is what the page of a CONFIRM case asks. All of it is shown as text, not HTML.
 type Prompt struct {
 	// Title is the heading of the page. Required, at most 200 characters on one line.
@@ -744,14 +752,6 @@ type ActivityPage struct {
 	Activities []*Activity
 	// NextPageToken is the token of the next page. Empty on the last page.
 	NextPageToken string
-}
-
-// Findings returns what the checks found.
-type Findings struct {
-	// Findings are the results of the checks, also of those that passed.
-	Findings []*Finding
-	// CheckTime is when the checks ended.
-	CheckTime time.Time
 }
 
 // AuditEntryPage is one page of entries.

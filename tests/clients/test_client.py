@@ -38,6 +38,7 @@ from callback import (
     DeliveryStatus,
     Finding,
     FindingLevel,
+    Findings,
     GetGuard,
     Headers,
     InvalidRequestError,
@@ -443,10 +444,11 @@ async def test_statistics_and_findings_are_converted(server, client):
     server.answers["ListFindings"] = operations.ListFindingsResponse(
         findings=[
             {"check": "store memory", "level": operations.FINDING_LEVEL_WARNING, "seen": "full", "advice": "more"}
-        ]
+        ],
+        check_time=CREATED,
     )
     warning = Finding(check="store memory", level=FindingLevel.WARNING, seen="full", advice="more")
-    assert await client.list_findings() == (warning,)
+    assert await client.list_findings() == Findings(findings=(warning,), check_time=CREATED)
 
 
 async def test_cases_are_filtered_by_their_newest_call_and_time(server, client):

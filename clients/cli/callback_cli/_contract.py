@@ -816,6 +816,20 @@ MESSAGES = {
             of="WorkStatistics",
         ),
     ),
+    "Findings": (
+        Field(
+            "findings",
+            "findings",
+            "message",
+            of="Finding",
+            is_repeated=True,
+        ),
+        Field(
+            "check_time",
+            "check_time",
+            "time",
+        ),
+    ),
     "CallbackWarning": (
         Field(
             "reason",

@@ -42,6 +42,7 @@ from callback._values import (
     CallEvent,
     Delivery,
     Finding,
+    Findings,
     GeneratedCallback,
     IncomingCall,
     MinuteStatistics,
@@ -828,6 +829,22 @@ def finding_to_proto(value: Finding) -> operations_service_pb2.Finding:
     )
 
 
+def findings_from_proto(message: operations_service_pb2.ListFindingsResponse) -> Findings:
+    """Convert a message to a `Findings`."""
+    return Findings(
+        findings=tuple(finding_from_proto(each) for each in message.findings),
+        check_time=from_timestamp(message.check_time),
+    )
+
+
+def findings_to_proto(value: Findings) -> operations_service_pb2.ListFindingsResponse:
+    """Convert a `Findings` to its message."""
+    return operations_service_pb2.ListFindingsResponse(
+        findings=[finding_to_proto(each) for each in value.findings],
+        check_time=to_timestamp(value.check_time),
+    )
+
+
 CONVERSIONS.update(
     {
         Response: Conversion(callback_pb2.Response, response_from_proto, response_to_proto),
@@ -877,5 +894,6 @@ CONVERSIONS.update(
             operations_service_pb2.GetStatisticsResponse, statistics_from_proto, statistics_to_proto
         ),
         Finding: Conversion(operations_service_pb2.Finding, finding_from_proto, finding_to_proto),
+        Findings: Conversion(operations_service_pb2.ListFindingsResponse, findings_from_proto, findings_to_proto),
     }
 )

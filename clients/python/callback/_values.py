@@ -46,6 +46,7 @@ __all__ = [
     "CallbackWarning",
     "Delivery",
     "Finding",
+    "Findings",
     "GeneratedCallback",
     "IncomingCall",
     "MinuteStatistics",
@@ -716,3 +717,13 @@ class Finding(Value):
     """What was seen."""
     advice: str = ""
     """What to do. Empty if there is nothing to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings(Value):
+    """Returns what the checks found."""
+
+    findings: tuple[Finding, ...] = ()
+    """The results of the checks, also of those that passed."""
+    check_time: datetime
+    """When the checks ended."""

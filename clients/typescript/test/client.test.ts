@@ -265,7 +265,7 @@ describe("a client", () => {
     assert.deepEqual([paused?.activity, paused?.reason], ["paused", "the bank is closed"]);
     await client.resumeActivity("paused");
     assert((await client.getStatistics()).work.openCallbackCount > 0);
-    assert((await client.listFindings()).some(({ level }) => level === "OK"));
+    assert((await client.listFindings()).findings.some(({ level }) => level === "OK"));
   });
 
   test("reads the audit, and verifies it with heads that it has read before", async () => {

@@ -100,7 +100,7 @@ async def show() -> str:
 @blueprint.get("/overview/findings")
 async def show_findings() -> str:
     """Show what a server finds in a check of itself. That can take seconds, so the overview loads it by itself."""
-    found = worst_first(await client().list_findings())
+    found = worst_first((await client().list_findings()).findings)
     return await page(
         "findings.html",
         findings=[each for each in found if each.level is not FindingLevel.OK],

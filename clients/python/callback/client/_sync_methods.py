@@ -20,7 +20,7 @@ from callback._converters import (
     audit_entry_from_proto,
     call_from_proto,
     callback_from_proto,
-    finding_from_proto,
+    findings_from_proto,
     paused_activity_from_proto,
     prompt_to_proto,
     response_to_proto,
@@ -40,7 +40,7 @@ from callback._values import (
     AuditEntry,
     Call,
     Callback,
-    Finding,
+    Findings,
     GeneratedCallback,
     PausedActivity,
     Prompt,
@@ -840,7 +840,7 @@ class Methods(Transport):
         self,
         *,
         timeout: float | None = None,
-    ) -> tuple[Finding, ...]:
+    ) -> Findings:
         """Check the server that responds, as `callback doctor` does on its machine.
 
         Its files, certificates and principals, the store, and the targets of its activities. The findings are at most a
@@ -854,7 +854,7 @@ class Methods(Transport):
         """
         request = operations_service_pb2.ListFindingsRequest()
         reply = self._call(lambda channel: grpc_io.operations(channel).ListFindings, request, self._backoff(timeout))
-        return tuple(finding_from_proto(each) for each in reply.findings)
+        return findings_from_proto(reply)
 
     def list_audit_entries(
         self,

@@ -13,7 +13,7 @@ import {
   auditEntryFrom,
   callbackFrom,
   callFrom,
-  findingFrom,
+  findingsFrom,
   pausedActivityFrom,
   statisticsFrom,
 } from "./converters.js";
@@ -34,7 +34,7 @@ import type {
   AuditEntry,
   Call,
   Callback,
-  Finding,
+  Findings,
   ListCallbacksPage,
   PausedActivity,
   Statistics,
@@ -263,10 +263,10 @@ export abstract class ContractClient {
    *
    * @throws CallbackError: With the reason ROLE_MISSING.
    */
-  async listFindings(options: RequestOptions = {}): Promise<Finding[]> {
+  async listFindings(options: RequestOptions = {}): Promise<Findings> {
     const request = requests.listFindingsRequest(options);
     const reply = await this.#connection.request(operations.listFindings, request, options);
-    return reply.findings.map(findingFrom);
+    return findingsFrom(reply);
   }
 
   /**

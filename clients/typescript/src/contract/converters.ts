@@ -22,6 +22,7 @@ import {
   type CallEvent,
   type Delivery,
   type Finding,
+  type Findings,
   GeneratedCallback,
   IncomingCall,
   type MinuteStatistics,
@@ -333,6 +334,13 @@ export function ownerStatisticsFrom(message: operationsService.OwnerStatistics):
     openCallbackCount: Number(message.openCallbackCount),
     waitingCallCount: Number(message.waitingCallCount),
     deadCallCount: Number(message.deadCallCount),
+  };
+}
+
+export function findingsFrom(message: operationsService.ListFindingsResponse): Findings {
+  return {
+    findings: message.findings.map(findingFrom),
+    checkTime: dateOf(message.checkTime) ?? new Date(0),
   };
 }
 

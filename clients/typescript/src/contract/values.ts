@@ -717,6 +717,14 @@ export interface OwnerStatistics {
   readonly deadCallCount: number;
 }
 
+/** Returns what the checks found. */
+export interface Findings {
+  /** The results of the checks, also of those that passed. */
+  readonly findings: readonly Finding[];
+  /** When the checks ended. */
+  readonly checkTime: Date;
+}
+
 /** The result of one check. Its texts contain no secret. */
 export interface Finding {
   /** The name of the check, such as `store memory`. */
