@@ -259,7 +259,7 @@ async def CallbackDeliveriesLate(world):
         {
             "activities": r"on-leave .*1 \(paused\)",
             "paused": "on-leave",
-            "statistics": "Deliveries that wait or run: 1",
+            "statistics": "delivery count +1",
         }
     )
 
