@@ -1,4 +1,4 @@
-// Use the new facts of `test_recipes.py` with the client for Node: `use.mjs TARGET CASE`.
+// Use the new facts of `test_contributing.py` with the client for Node: `use.mjs TARGET CASE`.
 
 import assert from "node:assert/strict";
 import { inspect } from "node:util";

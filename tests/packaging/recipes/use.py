@@ -1,4 +1,4 @@
-"""Use the new facts of `test_recipes.py` with the Python client: `use.py TARGET CASE URL`."""
+"""Use the new facts of `test_contributing.py` with the Python client: `use.py TARGET CASE URL`."""
 
 import sys
 import threading
