@@ -67,13 +67,17 @@ def from_message(kind: type[V], message: Message, **given: object) -> V:
 
 def word_of(message: Message, field: str) -> str:
     """Return the word of an enum field, `UNSPECIFIED` too. Empty: it is of another release."""
-    number, kind = getattr(message, field), message.DESCRIPTOR.fields_by_name[field].enum_type
-    return next((word for word, each in words(kind).items() if each == number), "")
+    return _words_of(message.DESCRIPTOR, field).get(getattr(message, field), "")
 
 
 def member_of(kind: type[E], message: Message, field: str) -> E | None:
     """Return the value of an enum field. None: it is UNSPECIFIED, or of another release."""
     return kind.__members__.get(word_of(message, field))
+
+
+@functools.cache
+def _words_of(message: Descriptor, field: str) -> Mapping[int, str]:
+    return {number: word for word, number in words(message.fields_by_name[field].enum_type).items()}
 
 
 @functools.cache

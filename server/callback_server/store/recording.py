@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,9 +46,11 @@ class Recording:
 
 def _without(value: S, names: frozenset[str]) -> S:
     """Return a value with the default of each of these attributes. It is the same object if that changes nothing."""
-    changed = {
-        field.name: field.default
-        for field in (fields(value) if names else ())
-        if field.name in names and getattr(value, field.name) != field.default
-    }
+    defaults = _defaults(type(value), names) if names else {}
+    changed = {name: default for name, default in defaults.items() if getattr(value, name) != default}
     return replace(value, **changed) if changed else value
+
+
+@functools.cache
+def _defaults(kind: type[Struct], names: frozenset[str]) -> Mapping[str, object]:
+    return {field.name: field.default for field in fields(kind) if field.name in names}

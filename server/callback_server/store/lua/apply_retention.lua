@@ -12,6 +12,7 @@
 --          below the limit means: nothing is left, but perhaps what damaged cases kept from this step.
 -- Transition: CLOSED -> nothing
 -- @include lifecycle
+-- @include labels
 -- @include status_lists
 -- @arguments
 

@@ -55,6 +55,7 @@
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
 -- @include lifecycle
+-- @include rate_limit
 -- @arguments
 
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.

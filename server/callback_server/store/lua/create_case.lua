@@ -34,7 +34,9 @@
 --          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
 --          and this nonce); CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
--- @include lifecycle
+-- @include partition
+-- @include labels
+-- @include reminders
 -- @arguments
 
 local known_id, known_nonce = case_id, nonce

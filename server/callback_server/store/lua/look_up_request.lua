@@ -11,7 +11,10 @@
 ---@param calls_per_minute number of a case; 0 = any number
 ---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
--- @include lifecycle
+-- @include life_constants
+-- @include partition
+-- @include settings
+-- @include rate_limit
 -- @arguments
 
 local case = load_case(case_id)

@@ -10,7 +10,6 @@
 ---@param is_own boolean whether the caller of the call itself is told
 -- Returns: OK (the call was marked while it ran); STALE (it has ended).
 -- Transition: none.
--- @include lifecycle
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'status', 'wait_hash', 'caller_waits')

@@ -18,6 +18,7 @@
 --          its id.
 -- Transition: none.
 -- @include lifecycle
+-- @include labels
 -- @arguments
 
 -- The keys of a case that are there for it alone, and a command that reads each.

@@ -2,7 +2,8 @@
 -- then writes: Lua has no rollback.
 -- @include life_functions
 -- @include life_constants
--- @include labels
+-- @include partition
+-- @include settings
 
 -- How long the tombstone of a deleted call is kept: longer than a claim or an end is sent again (310 s), in
 -- milliseconds.
@@ -16,21 +17,8 @@ local WAITED_MS = 24 * 3600 * 1000
 -- They stand before the answer, so that each is reported exactly once.
 local TIMEOUTS = {}
 
-local newest_event -- number of the newest event that this execution has written
-
--- Returns the number of the newest event of the partition, 0 = none. Every reply to a step has it, so that servers know
--- how many steps are acknowledged (see epochs.py). A step that was done before needs to read it.
-local function step_number()
-  if newest_event then return tonumber(newest_event) end
-  local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
-  return not newest.err and newest[1] and tonumber(string.sub(newest[1][1], 3)) or 0
-end
-
 ---@return table reply the applied timeouts, the number of the newest event, then the answer
 local function reply(...) return {TIMEOUTS, step_number(), ...} end
-
----@return table reply the number of the newest event, then the answer, of a script that applies no timeouts
-local function counted(...) return {step_number(), ...} end
 
 -- Keeps an entry whose case, its content or its call is not there, and reports it: its absence is a fault, and the data
 -- may come back. The entry is due again after a minute, so that it does not block the others.
@@ -79,85 +67,6 @@ end
 ---@return boolean whether a call is there, and not only its tombstone
 -- @rarely
 local function call_exists(call_id) return redis.call('HEXISTS', call_key(call_id), 'request') == 1 end
-
--- While the store's clock is behind the time of the partition, this is how fast that time runs.
-local SLOWED = 0.9
-
--- How much time may have passed since it was kept, in microseconds: sweeps keep it all the time. More is another step.
-local MAX_PASSED = 60000000
-
-local time, clock -- read once: the time of the partition, and what the store's clock shows, in microseconds
-local clock_digits -- the same as `clock`, in the 16 digits of the years 2001 to 2286
-local kept_time = 0
-
--- Returns the time of the partition: what the store's clock shows. If that has stepped back, it is the last time that
--- was kept and what has passed since, slowed, until the clock is there again. So no lease or retry waits for the clock.
----@return number now in microseconds, later than each time that was kept; it stands still while a script runs
-local function now_us()
-  if time then return time end
-  local t = redis.call('TIME')
-  clock = t[1] * 1000000 + t[2]
-  clock_digits = t[1] .. string.sub('00000' .. t[2], -6)
-  time = clock
-  local kept = redis.call('GET', clock_key())
-  if not kept then return time end
-  kept_time = tonumber(string.sub(kept, 1, 16))
-  if clock <= kept_time then
-    local passed = math.min(clock - string.sub(kept, 18), MAX_PASSED)
-    time = kept_time + math.max(1, math.floor(passed * SLOWED))
-  end
-  return time
-end
-
-local is_kept = false
-
--- Keeps the time that a script uses, once, so that every later script uses a later one.
-local function keep_time()
-  if is_kept then return end
-  is_kept = true
-  local digits = now_us() == clock and clock_digits or string.format('%.0f', time)
-  redis.call('SET', clock_key(), digits .. ':' .. clock_digits)
-end
-
--- Reads all fields: HMGET would look for each of them in the whole hash, which costs several times as much.
----@return table|nil case the fields of a case, each a string or nil, with its id
-local function load_case(id)
-  local values = redis.call('HGETALL', case_key(id))
-  if not values[1] then return nil end
-  local case = {id = id, parameter = '', call_count = '0', unfinished = '0', bytes = '0', version = '0',
-    label_digests = '', repeat_window = '0', repeats_until = '0'}
-  for i = 1, #values, 2 do case[values[i]] = values[i + 1] end
-  return case
-end
-
----@param owner string the owner that the case must have ('' = any)
----@return table|nil case as load_case returns it
-local function load_owned_case(id, owner)
-  local case = load_case(id)
-  if case and (owner == '' or case.owner == owner) then return case end
-end
-
--- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
----@return number arrival what to store if the call is made
----@return number wait_ms until the call is allowed; 0 or less if it is allowed now
--- @rarely
-local function next_arrival(case, calls_per_minute)
-  local us, interval = now_us(), math.floor(60000000 / calls_per_minute)
-  local arrival = math.max(tonumber(case.arrival or 0), us) + interval
-  return arrival, math.ceil((arrival - us - calls_per_minute * interval) / 1000)
-end
-
--- How many events a partition keeps.
-local MAX_EVENTS = 10000
-
--- Appends an event: one change of a case or a call, for watchers (see the domain's Event). The ids of events are 0-1,
--- 0-2 and so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
-local function emit_event(case, what, call_id, call_status, delivery)
-  keep_time()
-  newest_event = string.sub(redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what,
-    case.id, call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000),
-    case.status, case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
-end
 
 -- Sets the status of a case, the index that goes with it, and other fields of the case.
 local function set_case_status(case, status, ...)

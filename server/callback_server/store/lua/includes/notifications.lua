@@ -1,6 +1,7 @@
 -- Notifications: what the handler of a case is told without a call. A reminder is due at its time, the expiry when the
--- case closes as EXPIRED; neither once the case is decided. The next reminder of a case is in the list of reminders, by
--- its time. The ids are counted, so a notification is made once, whatever is sent again.
+-- case closes as EXPIRED; neither once the case is decided. The ids are counted, so a notification is made once,
+-- whatever is sent again.
+-- @include reminders
 
 -- @rarely
 local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end
@@ -34,22 +35,6 @@ end
 local function start_notification(case, call_id, now)
   redis.call('HSET', call_key(call_id), 'start', now, 'request', cmsgpack.pack({''}), 'size', 0, 'delivery_start', now)
   schedule_attempt(case, call_id, now)
-end
-
--- Returns when the reminder with this number is due, in milliseconds, or nil: the case has not so many.
-local function reminder_due(case, number)
-  local after = settings_of(redis.call('GET', content_key(case.id)))[SETTING_REMIND_AFTER_MS] or {}
-  return after[number] and math.floor(case.created / 1000) + after[number]
-end
-
--- Puts the reminder with this number into the list of reminders, if the case has so many.
-local function schedule_reminder(case, number)
-  local due = reminder_due(case, number)
-  if due then
-    redis.call('ZADD', reminders_key(), due, case.id)
-  else
-    redis.call('ZREM', reminders_key(), case.id)
-  end
 end
 
 -- Starts the delivery of the reminder of a case that is due.
