@@ -1,6 +1,7 @@
 """Fixtures for all tests, and the option `--quick`: the tests that need no store and no browser."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import os
@@ -12,7 +13,8 @@ import grpc.aio
 import httpx
 import hypothesis
 import pytest
-from support import fork_server
+from support import fork_server, timing
+from support.limits import limited
 from support.store import StoreProcess
 from support.wait import DEADLINE_S
 
@@ -115,6 +117,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     assert [each for each in LONGEST if not (TESTS / each).is_file()] == []
+    config.pluginmanager.register(timing)
     # A shell starts a command in the background with SIGINT ignored. The programs of the tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("quick"):
@@ -193,6 +196,13 @@ def store_of(tmp_path_factory):
     yield get
     for store in stores.values():
         store.stop()
+
+
+@pytest.fixture
+def limits():
+    """Give constants of a module other values until the end of the test: `limits(sweeper, SWEEP_INTERVAL_S=0.1)`."""
+    with contextlib.ExitStack() as given:
+        yield lambda module, **values: given.enter_context(limited(module, **values))
 
 
 @pytest.fixture(scope="session", autouse=True)

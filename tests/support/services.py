@@ -10,6 +10,8 @@ from grpc_status import rpc_status
 from support.edge_calls import EdgeCalls
 
 from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1.audit_service_pb2_grpc import AuditServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -33,8 +35,37 @@ SETTINGS = {
 class Services(SimpleNamespace):
     """A serving control plane: `control_plane`, its `address`, a `channel` and the stubs on it.
 
-    `callbacks`, `operations`, `audit`, `worker_stub` and `edge` call its services.
+    `callbacks`, `operations`, `audit`, `worker_stub` and `edge` call its services. The methods make the requests that
+    most tests need; `made` is what `generate` returned.
     """
+
+    async def generate(self, activity="record", *, metadata=(), **fields):
+        """Generate a callback, with fields of the request. By default its response says nothing."""
+        request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, **{"response": response()} | fields)
+        return await self.callbacks.GenerateCallbackUrl(request, metadata=metadata)
+
+    def call(self, made, *, method="post", body=b"", metadata=(), **fields):
+        """Call a callback, with fields of the edge's request. Return the future of the answer."""
+        request = edge_pb2.InvokeRequest(state=made.callback_state, request_method=method, request_body=body, **fields)
+        return self.edge.Invoke(request, metadata=metadata)
+
+    async def case_of(self, made):
+        """Return the case of a callback as it is now."""
+        request = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
+        return (await self.callbacks.GetCallback(request)).callback
+
+    async def calls_of(self, made):
+        """Return the recorded calls of a callback with everything that is recorded, the newest first."""
+        listed = await self.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
+        return [await self.call_of(each.call_id) for each in listed.calls]
+
+    async def call_of(self, call_id):
+        """Return a recorded call as it is now."""
+        return (await self.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+
+    async def close(self, made):
+        """Close a callback."""
+        return await self.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
 
 
 def owner_stubs(channel):
