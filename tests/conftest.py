@@ -13,6 +13,8 @@ import grpc.aio
 import httpx
 import hypothesis
 import pytest
+from soak import runs
+from soak.counts import SOAK
 from support import fork_server, timing
 from support.limits import limited
 from support.store import StoreProcess
@@ -123,6 +125,12 @@ def pytest_configure(config):
     if config.getoption("quick"):
         os.environ["CALLBACK_QUICK"] = "1"  # for soak/counts.py, also in the workers of pytest-xdist
     hypothesis.settings.load_profile("quick" if config.getoption("quick") else "callback")
+
+
+def pytest_sessionfinish(session):
+    if SOAK and not hasattr(session.config, "workerinput"):
+        passed = timing.seconds_of_passed_files()
+        runs.record({str(Path(file).relative_to(TESTS.name)): seconds for file, seconds in passed.items()})
 
 
 def is_quick(path):

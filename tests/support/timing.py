@@ -8,6 +8,7 @@ import pytest
 SHOWN = 15
 _PHASES = ("setup", "call", "teardown")
 
+_failed = set()  # files
 _seconds = {}  # by file: of each phase (setup, call, teardown) and of the processor
 _used = [0.0]  # by this process and its ended children, at the last report
 
@@ -22,8 +23,11 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_runtest_logreport(report):
+    file = report.nodeid.partition("::")[0]
+    if report.failed:
+        _failed.add(file)
     if hasattr(report, "processor_s"):  # not that of a lost process
-        spent = _seconds.setdefault(report.nodeid.partition("::")[0], Counter())
+        spent = _seconds.setdefault(file, Counter())
         spent[report.when] += report.duration
         spent["processor"] += report.processor_s
 
@@ -37,6 +41,11 @@ def pytest_terminal_summary(terminalreporter, config):
     for what, spent in [("all tests, side by side", whole), *longest[:SHOWN]]:
         parts = ", ".join(f"{phase} {spent[phase]:.1f}" for phase in (*_PHASES, "processor"))
         terminalreporter.line(f"{_wall(spent):7.1f}  {what}: {parts}")
+
+
+def seconds_of_passed_files():
+    """Return the seconds that the tests of each file took that passed, by the path of the file."""
+    return {file: _wall(spent) for file, spent in _seconds.items() if file not in _failed}
 
 
 def _wall(spent):
