@@ -32,7 +32,7 @@ LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", 
 """Locks: what runs; the same with tools for development and tests; that with tools for plots, and with the libraries of
 the guides for other systems."""
 OLDEST_LOCK = ROOT / "requirements" / "oldest.lock"
-"""The client alone, with the oldest versions that pyproject.toml allows: `tests/packaging/test_installed.py`."""
+"""The client alone, with the oldest versions that pyproject.toml allows: `tests/packaging/test_install.py`."""
 
 SYSTEM_PACKAGES = {
     "chromium": "chromium",

@@ -32,8 +32,6 @@ CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
 """The services that clients, the command line and the JSON API use."""
 CALL = "HandleCallbackRequest"
 """The message of a call and of a notification, as a handler gets them."""
-_OF_REQUESTS = {"client_address", "response", "verification_profile", "verified", "message_id", "callback_choice"}
-"""Fields of CALL that a notification does not have, besides those of the request."""
 CALL_COMMENTS = {
     "Request": "Request is an HTTP request to a case, as it arrived.",
     "IncomingCall": "IncomingCall is the call that a handler receives: the request, and the settings of its case.",
@@ -84,6 +82,7 @@ class Field:
     is_secret: bool
     content: int
     is_always_set: bool
+    is_call_only: bool
     unset: str
     """What an unset field stands for; empty: nothing."""
 
@@ -284,9 +283,7 @@ class Contract:
     @cached_property
     def told(self) -> tuple[Field, ...]:
         """The fields of CALL that a notification has."""
-        fields = self.messages[CALL].fields
-        names = {each.name for each in fields if not each.name.startswith("request_")} - _OF_REQUESTS - {"timeout"}
-        return tuple(each for each in fields if each.name in names)
+        return tuple(each for each in self.messages[CALL].fields if not each.is_call_only and each.name != "timeout")
 
     @cached_property
     def given(self) -> list[str]:
@@ -379,6 +376,7 @@ class Contract:
             is_secret=options["secret"],
             content=options["content"],
             is_always_set=options["always"],
+            is_call_only=options["call_only"],
             unset=options["unset"],
         )
 

@@ -239,6 +239,16 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
     )
 
 
+def test_help_says_when_an_option_has_an_effect():
+    shown = {command: " ".join(run(command, "--help").stdout.split()) for command in ("generate", "answer", "resolve")}
+    assert "Fallback: the HTTP status: 200-299 or 400-599. [default: 200] " in shown["generate"]
+    assert "With --answer-mode hold: how long a call waits" in shown["generate"]
+    assert "With --notify reminder: the time" in shown["generate"]
+    assert "`" not in shown["generate"].partition("--answer-deadline")[2].partition("--fallback-redirect-url")[0]
+    for command in ("answer", "resolve"):
+        assert "Give this answer once" in shown[command]
+
+
 def test_the_commands_are_these():
     assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
         *("up", "server", "edge", "console"),

@@ -120,6 +120,13 @@ def test_secrets_are_masked_unless_they_are_asked_for():
     }  # fmt: skip
 
 
+def test_an_empty_list_of_headers_is_not_masked():
+    response = callback_pb2.Response(response_headers=callback_pb2.ResponseHeaders())
+    assert to_json(response, reveal_secrets=False)["responseHeaders"] == {}
+    response.response_headers.headers.add(name="set-cookie", value="a=1")
+    assert to_json(response, reveal_secrets=False)["responseHeaders"] == "***"
+
+
 def test_a_word_of_a_newer_version_is_unknown_and_is_read_where_that_is_allowed():
     callback = callback_message(status=99)
     assert to_json(callback)["status"] == "UNKNOWN"
@@ -145,6 +152,11 @@ def test_a_word_of_a_newer_version_is_unknown_and_is_read_where_that_is_allowed(
         ({"callCount": 1.5}, "callCount: must be a whole number"),
         ({"createTime": "yesterday"}, "createTime: must be a time such as 2030-01-01T00:00:00Z"),
         ({"createTime": "2030-02-31T00:00:00Z"}, "createTime: has a value that does not exist"),
+        ({"response": {"responseCode": 2**40}}, "response.responseCode: has a value that does not exist"),
+        (
+            {"response": {"responseHeaders": [{"name": "a", "value": 5}]}},
+            "response.responseHeaders: must be text, not a number",
+        ),
     ],
 )
 def test_what_is_not_in_the_form_is_refused_by_name(data, problem):

@@ -8,7 +8,7 @@ from callback_process.findings import Level
 from callback_server.contract.conversion import from_message, member_of, to_message, word_of, words
 from callback_server.contract.converters import content_attributes, response_from, response_to
 from callback_server.domain.audit import AuditAction
-from callback_server.domain.audit_check import ProblemKind
+from callback_server.domain.audit_check import KnownHead, ProblemKind
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, CaseStatus, CloseReason, GetGuard, Prompt
 from callback_server.domain.event import EventType
@@ -85,3 +85,8 @@ def test_an_enum_field_of_another_release_has_no_word():
     request = callbacks_service_pb2.ListCallbacksRequest(status=99)
     assert (word_of(request, "status"), member_of(CaseStatus, request, "status")) == ("", None)
     assert word_of(callbacks_service_pb2.ListCallbacksRequest(), "status") == "UNSPECIFIED"
+
+
+def test_a_field_that_is_zero_is_zero_where_its_attribute_has_no_default():
+    head = audit_service_pb2.AuditHead(chain=3, digest="d" * 64)
+    assert from_message(KnownHead, head, is_kept=True) == KnownHead(0, "d" * 64, is_kept=True)

@@ -194,7 +194,9 @@ def test_a_dictionary_that_is_not_valid_is_refused_with_the_place(changes, says)
 
 
 def test_a_missing_attribute_is_named():
-    with pytest.raises(ValueError, match="response is missing"):
+    with pytest.raises(ValueError, match="status is missing"):
         Callback.from_dict({"createTime": "2026-11-27T09:30:15Z"})
+    with pytest.raises(ValueError, match="callbackUrl is missing"):
+        GeneratedCallback.from_dict({"url": "https://box.example/cb/1"})
     with pytest.raises(ValueError, match="must be an object"):
         IncomingCall.from_dict([])

@@ -642,6 +642,7 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
     await expire(running, made)
     (expiry,) = await notifications(running, made, DEAD)
     assert expiry.delivery.failure_detail
+    assert not expiry.erased
     await running.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
     (expiry,) = (await case_of(running, made)).notifications
     assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)

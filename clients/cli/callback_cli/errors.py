@@ -28,6 +28,8 @@ EXIT_CODES = (
 """Every exit code and its meaning, for the help text."""
 
 _ADVICE: Mapping[str, str] = {
+    ErrorReason.REQUEST_ID_REUSED: "Use another --request-id, or repeat the first request unchanged.",
+    ErrorReason.REQUEST_ID_UNSUPPORTED: "Leave out --request-id, or set state_key_file on the server.",
     ErrorReason.CALLBACK_NOT_FOUND: "`callback list` lists your callbacks.",
     ErrorReason.CALL_NOT_FOUND: "`callback calls CASE` lists the stored calls.",
     ErrorReason.CALLBACK_CLOSED: "A closed callback cannot be opened again. Generate a new one.",

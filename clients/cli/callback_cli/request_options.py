@@ -52,7 +52,17 @@ _BETTER: Mapping[str, _Better] = {
     "time_to_live": _Better("ttl", "Close the callback after this time."),
     "GenerateCallbackUrlRequest.labels": _Better("label", "A label by which to find the callback."),
     "labels": _Better("label", "Only callbacks with this label. All must match."),
-    "no_repeat": _Better(help="Give no answer twice: the same request again gets a 410."),
+    "GenerateCallbackUrlRequest.no_repeat": _Better(help="Give no answer twice: the same request again gets a 410."),
+    "no_repeat": _Better(help="Give this answer once: the same request again gets a 410."),
+    "answer_deadline": _Better(
+        help="The time after the start of a call at which a caller without a response gets the fallback (--fallback-…)."
+    ),
+    "hold_time": _Better(help="With --answer-mode hold: how long a call waits for its answer."),
+    "remind_after": _Better(
+        help="With --notify reminder: the time after the creation of the callback at which the handler is told that it "
+        "is neither closed nor resolved. At most 10 times."
+    ),
+    "response_body": _Better(help="The body of a response, byte for byte."),
     "ordered": _Better(help="With --answer-mode ack: handle the calls one after the other, in their order."),
     "get_guard": _Better(
         help="How to treat GET requests. off: every GET is a call. detect: a GET of a known link-opening program is "
@@ -270,8 +280,10 @@ def _options(leaf: _Leaf, named: Mapping[str, str], *, is_partial: bool) -> Iter
     if field.kind in _FORMS and "1h" not in text:
         text += _FORMS[field.kind]
     text += " Can be repeated." if is_multiple else ""
-    if field.default and not is_partial and "[default" not in text:
-        text += f"  [default: {field.default}]"
+    # What the contract says of a default after `;` is for the response of a call only.
+    default = field.default.partition(";")[0] if leaf.what else field.default
+    if default and not is_partial and "[default" not in text:
+        text += f"  [default: {default}]"
     text = re.sub("`[a-z_]+`", lambda found: named.get(found[0], found[0]), text)
     settings: dict[str, Any] = {
         "metavar": better.metavar or _METAVARS.get(field.kind),

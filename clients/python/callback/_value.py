@@ -56,8 +56,8 @@ class Value:
         """Return the value of a dictionary that `to_dict` made, with its secrets.
 
         Raises:
-            ValueError: A field is masked or not valid, or one that a server always sets is missing: a message, a
-                time or an enum. The message names it.
+            ValueError: A field is masked or not valid, or one that a server always sets is missing. The message
+                names it.
         """
         conversion = _conversion(cls)
         message = conversion.message()
@@ -65,7 +65,7 @@ class Value:
             raise ValueError(f"{place} is masked: make the dictionary with to_dict(reveal_secrets=True)")
         from_json(data, message, ignore_unknown=True)
         for field in _required_fields(cls, message):
-            if field.has_presence and not message.HasField(field.name):
+            if data.keys().isdisjoint((field.json_name, field.name)):
                 raise ValueError(f"{field.json_name} is missing")
         value = conversion.from_proto(message)
         if isinstance(value, cls):

@@ -285,11 +285,11 @@ class AuditEntry(Value):
 class AuditHead(Value):
     """The newest entry of a chain at some time."""
 
-    chain: int = 0
+    chain: int
     """The number of the chain."""
-    sequence: int = 0
+    sequence: int
     """The number of the entry."""
-    digest: str = ""
+    digest: str
     """The `digest` of the entry: 64 lower-case hexadecimal digits."""
 
 
@@ -509,11 +509,11 @@ class CallbackWarning(Value):
 class GeneratedCallback(Value):
     """The only message that contains the URL and its state."""
 
-    url: str = field(default="", repr=False)
+    url: str = field(repr=False)
     """The URL to hand out. Everyone who has it can make the call: treat it as a secret."""
-    state: str = field(default="", repr=False)
+    state: str = field(repr=False)
     """The secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
-    case_id: str = ""
+    case_id: str
     """The id of the case. It is not secret."""
     expire_time: datetime | None = None
     """When the case closes with reason EXPIRED, by the clock of the store. None if it never expires. The same request

@@ -5,8 +5,8 @@
    `optional` in the contract are left out while they are not set.
 3. Integers are numbers. Times and durations are text, as in ProtoJSON: `2026-11-25T09:30:15.250Z`, `90s`.
 4. Header fields and queries are objects: `{"id": "5", "status": "ok"}`. A name that is repeated has a list.
-5. A body is text, if it is UTF-8. Any other body is base64, under the name with the suffix `Base64`: in jq,
-   `.requestBody // (.requestBodyBase64 | @base64d)`.
+5. A body is text, if it is UTF-8 and not `***`. Any other body is base64, under the name with the suffix `Base64`: in
+   jq, `.requestBody // (.requestBodyBase64 | @base64d)`.
 6. What is read may have the names of ProtoJSON for enums (`CALLBACK_STATUS_OPEN`), and lists of `{"name": …,
    "value": …}` for header fields.
 """
@@ -56,6 +56,9 @@ _PATTERNS = {
 _PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*: ")
 """The path of a field, at the beginning of an error."""
 
+_PARSED = re.compile(r"(Failed to parse \w+ field: )+")
+"""What an error of protobuf says of the field, at its beginning."""
+
 _Message = TypeVar("_Message", bound=Message)
 
 
@@ -73,7 +76,7 @@ def to_json(message: Message, *, reveal_secrets: bool = True) -> Json:
         if _is_absent(message, field):
             if default := option(field, options_pb2.unset):
                 view[field.json_name] = default
-        elif not reveal_secrets and value and option(field, options_pb2.secret):
+        elif not reveal_secrets and option(field, options_pb2.secret) and not _is_empty(field, value):
             view[field.json_name] = MASK
         elif field.type == field.TYPE_BYTES:
             view |= _body(field.json_name, value)
@@ -105,8 +108,9 @@ def from_json(data: object, message: _Message, *, ignore_unknown: bool = False) 
         given = _as_proto_json(descriptor(message), data, ignore_unknown=ignore_unknown)
         return json_format.ParseDict(given, message, ignore_unknown_fields=ignore_unknown)
     except json_format.ParseError as error:  # such as a number or a date that does not exist; it repeats the value
-        field = re.match(r"Failed to parse (\w+) field", str(error))
-        raise ValueError(f"{field[1] if field else name}: has a value that does not exist") from None
+        places = _PARSED.match(str(error))
+        path = ".".join(re.findall(r"(\w+) field", places[0])) if places else name
+        raise ValueError(f"{path}: has a value that does not exist") from None
     except ValueError as error:
         raise ValueError(str(error) if _PATH.match(str(error)) else f"{name} {error}") from None
 
@@ -155,6 +159,11 @@ def _is_absent(message: Message, field: FieldDescriptor) -> bool:
     if field.enum_type is not None:
         return bool(getattr(message, field.name) == 0)
     return field.has_presence and not message.HasField(field.name)
+
+
+def _is_empty(field: FieldDescriptor, value: Any) -> bool:
+    is_pair_list = field.message_type is not None and field.message_type.full_name == _PAIR_LIST
+    return not (value.headers if is_pair_list else value)
 
 
 def _one(field: FieldDescriptor, value: Any, reveal_secrets: bool) -> Any:
@@ -268,7 +277,7 @@ def _headers(value: Any) -> Any:
     """Return the ProtoJSON of the header fields of a response. One with the name `headers` has text as its value."""
     given = value.get("headers") if isinstance(value, Mapping) else value
     if isinstance(given, list) and given and all(isinstance(each, Mapping) for each in given):
-        return {"headers": given}
+        return {"headers": [{name: _text(each[name]) for name in each} for each in given]}
     return {"headers": _pairs(value)}
 
 

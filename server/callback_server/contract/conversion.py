@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
@@ -22,7 +23,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from callback.json_form import short_name
+from callback.json_form import is_map, short_name
 
 M = TypeVar("M", bound=Message)
 V = TypeVar("V")
@@ -49,7 +50,9 @@ def to_message(message: type[M], *values: object, **given: object) -> M:
 
 
 def from_message(kind: type[V], message: Message, **given: object) -> V:
-    """Convert a message to a domain value. An attribute whose field is not set has its default.
+    """Convert a message to a domain value.
+
+    An attribute whose field is not set has its default. Without a default it has the zero of the field.
 
     Args:
         kind: The class of the value.
@@ -62,7 +65,7 @@ def from_message(kind: type[V], message: Message, **given: object) -> V:
             attribute, convert = attributes[field]
             if attribute not in given:
                 given[attribute] = convert(found) if convert else found
-    return kind(**given)
+    return kind(**_zeros(kind, message.DESCRIPTOR) | given)  # type: ignore[arg-type]  # a class is hashable
 
 
 def word_of(message: Message, field: str) -> str:
@@ -95,10 +98,6 @@ def _names(field: FieldDescriptor) -> Iterator[str]:
 
 def _is_time(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name in _TIMES
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _list_in(message: Descriptor) -> FieldDescriptor | None:
@@ -169,7 +168,7 @@ def _to_field(field: FieldDescriptor, attribute: str) -> Convert | None:
     if field.enum_type is not None:
         numbers = words(field.enum_type)
         convert = lambda word: numbers.get(word, 0)  # noqa: E731  # one of several functions
-    elif field.message_type is None or _is_map(field):
+    elif field.message_type is None or is_map(field):
         return None
     elif _is_time(field):
         unit = _UNITS[attribute[attribute.rindex("_") :]]
@@ -208,10 +207,21 @@ def _attributes(kind: Any, message: Any) -> Mapping[FieldDescriptor, tuple[str, 
     """Return the attribute of each field that a class has, and how the content of the field becomes it."""
     types = typing.get_type_hints(kind)
     return {
-        field: (name, _from_field(field, [*_classes(types[name])]))
+        field: (name, _from_field(field, name, [*_classes(types[name])]))
         for field in message.fields
         for name in _names(field)
         if name in types
+    }
+
+
+@functools.cache
+def _zeros(kind: Any, message: Any) -> dict[str, Any]:
+    """Return the zeros of the scalar fields whose attributes have no default in a class."""
+    parameters = inspect.signature(kind).parameters
+    return {
+        name: field.default_value
+        for field, (name, convert) in _attributes(kind, message).items()
+        if convert is None and not field.is_repeated and parameters[name].default is inspect.Parameter.empty
     }
 
 
@@ -224,21 +234,22 @@ def _classes(hint: Any) -> Iterator[type]:
             yield each
 
 
-def _from_field(field: FieldDescriptor, classes: list[Any]) -> Convert | None:
+def _from_field(field: FieldDescriptor, attribute: str, classes: list[Any]) -> Convert | None:
     """Return how the content of a field becomes an attribute. None: it is one."""
     convert: Convert
     if field.enum_type is not None:
         member = _members(classes[0], field.enum_type).get
         # A list of words is a set, so it is in the order of the contract.
         return (lambda numbers: tuple(map(member, sorted(numbers)))) if field.is_repeated else member
-    if _is_map(field):
+    if is_map(field):
         return dict
     if field.message_type is None:
         return None
     if _is_time(field):
-        convert = lambda time: time.ToMilliseconds()  # noqa: E731  # one of several functions
+        unit = _UNITS[attribute[attribute.rindex("_") :]]
+        convert = lambda time: time.ToNanoseconds() // unit  # noqa: E731  # one of several functions
     elif only := _list_in(field.message_type):
-        pairs, name = _from_field(only, classes), only.name
+        pairs, name = _from_field(only, attribute, classes), only.name
         return lambda message: pairs(getattr(message, name)) if pairs else None
     elif classes:
         convert = functools.partial(from_message, classes[0])

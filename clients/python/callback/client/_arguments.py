@@ -28,6 +28,7 @@ _RESETTABLE = {
 
 _Value = TypeVar("_Value")
 _Message = TypeVar("_Message")
+_Request = TypeVar("_Request", messages.AnswerCallRequest, messages.ResolveCallbackRequest)
 
 
 def message(name: str, value: _Value, kind: type[_Value], convert: Callable[[_Value], _Message]) -> _Message:
@@ -86,15 +87,8 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
         TypeError: The answer or the id has the wrong type.
         InvalidRequestError: The body is too large to send.
     """
-    decided = _decision(answer)
-    return messages.AnswerCallRequest(
-        call_id=checks.text("call_id", call_id),
-        verdict=decided.verdict,
-        response=decided.response if decided.HasField("response") else None,
-        keep_open=decided.keep_open,
-        close=decided.close,
-        no_repeat=decided.no_repeat,
-    )
+    request = messages.AnswerCallRequest(call_id=checks.text("call_id", call_id))
+    return _with_decision(request, _decision(answer))
 
 
 def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.ResolveCallbackRequest:
@@ -108,12 +102,17 @@ def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.
     decided = _decision(answer)
     if decided.keep_open or decided.close:
         raise ValueError("an answer to all calls of a callback cannot keep it open, or close it: use close_callback")
-    return messages.ResolveCallbackRequest(
-        callback_case_id=checks.text("case_id", case_id),
-        verdict=decided.verdict,
-        response=decided.response if decided.HasField("response") else None,
-        no_repeat=decided.no_repeat,
-    )
+    return _with_decision(messages.ResolveCallbackRequest(callback_case_id=checks.text("case_id", case_id)), decided)
+
+
+def _with_decision(request: _Request, decided: callback_handler_service_pb2.HandleCallbackResponse) -> _Request:
+    """Set the fields of a request that a decision also has."""
+    for field, value in decided.ListFields():
+        if field.message_type is None:
+            setattr(request, field.name, value)
+        else:
+            getattr(request, field.name).CopyFrom(value)
+    return request
 
 
 def _decision(answer: Answer | Reject) -> callback_handler_service_pb2.HandleCallbackResponse:

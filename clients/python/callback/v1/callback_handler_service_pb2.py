@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*callback/v1/callback_handler_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\t\n\x15HandleCallbackRequest\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12=\n\x14\x63\x61llback_system_case\x18\x02 \x01(\tB\x0b\x8a\xb5\x18\x07\x63\x61se_idR\x12\x63\x61llbackSystemCase\x12+\n\x11\x63\x61llback_activity\x18\x03 \x01(\tR\x10\x63\x61llbackActivity\x12\x34\n\x16\x63\x61llback_activity_case\x18\x04 \x01(\tR\x14\x63\x61llbackActivityCase\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x03R\x07\x61ttempt\x12%\n\x0erequest_method\x18\x06 \x01(\tR\rrequestMethod\x12\x46\n\x0frequest_headers\x18\x07 \x03(\x0b\x32\x13.callback.v1.HeaderB\x08\x90\xb5\x18\x01\x98\xb5\x18\x02R\x0erequestHeaders\x12\x46\n\rrequest_query\x18\x08 \x03(\x0b\x32\x1b.callback.v1.QueryParameterB\x04\x90\xb5\x18\x01R\x0crequestQuery\x12\x36\n\x14request_query_string\x18\t \x01(\tB\x04\x90\xb5\x18\x01R\x12requestQueryString\x12+\n\x0crequest_body\x18\n \x01(\x0c\x42\x08\x90\xb5\x18\x01\x98\xb5\x18\x01R\x0brequestBody\x12%\n\x0e\x63lient_address\x18\x0b \x01(\tR\rclientAddress\x12\x37\n\x08response\x18\x0c \x01(\x0b\x32\x15.callback.v1.ResponseB\x04\xa0\xb5\x18\x01R\x08response\x12\x46\n\x06labels\x18\r \x03(\x0b\x32..callback.v1.HandleCallbackRequest.LabelsEntryR\x06labels\x12<\n\x08\x64\x65\x61\x64line\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\x08\x64\x65\x61\x64line\x12\x33\n\x07timeout\x18\x17 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12\x31\n\x14verification_profile\x18\x0f \x01(\tR\x13verificationProfile\x12\x1a\n\x08verified\x18\x16 \x01(\x08R\x08verified\x12\x1d\n\nmessage_id\x18\x10 \x01(\tR\tmessageId\x12\x1a\n\x08replayed\x18\x11 \x01(\x08R\x08replayed\x12\x14\n\x05owner\x18\x12 \x01(\tR\x05owner\x12\'\n\x0f\x63\x61llback_choice\x18\x14 \x01(\tR\x0e\x63\x61llbackChoice\x12\x39\n\x06reason\x18\x13 \x01(\x0e\x32\x17.callback.v1.CallReasonB\x08\xaa\xb5\x18\x04\x43\x41LLR\x06reason\x12 \n\x0btraceparent\x18\x18 \x01(\tR\x0btraceparent\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01:\x10\x8a\xb5\x18\x0cIncomingCall\"c\n\x19HandleNotificationRequest\x12\x46\n\x0cnotification\x18\x01 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestR\x0cnotification\"]\n\x1aHandleNotificationResponse\x12?\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseR\x08\x64\x65\x63ision\"\xd7\x01\n\x16HandleCallbackResponse\x12:\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.callback.v1.VerdictB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07verdict\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseR\x08response\x12\x1b\n\tkeep_open\x18\x03 \x01(\x08R\x08keepOpen\x12\x14\n\x05\x63lose\x18\x04 \x01(\x08R\x05\x63lose\x12\x1b\n\tno_repeat\x18\x05 \x01(\x08R\x08noRepeat\"u\n\x13RefuseAnswerRequest\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12+\n\x11\x63\x61llback_activity\x18\x02 \x01(\tR\x10\x63\x61llbackActivity\x12\x18\n\x07problem\x18\x03 \x01(\tR\x07problem\"\x16\n\x14RefuseAnswerResponse*N\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x14\n\x10VERDICT_ACCEPTED\x10\x01\x12\x14\n\x10VERDICT_REJECTED\x10\x02\x32\xaf\x02\n\x16\x43\x61llbackHandlerService\x12Y\n\x0eHandleCallback\x12\".callback.v1.HandleCallbackRequest\x1a#.callback.v1.HandleCallbackResponse\x12\x65\n\x12HandleNotification\x12&.callback.v1.HandleNotificationRequest\x1a\'.callback.v1.HandleNotificationResponse\x12S\n\x0cRefuseAnswer\x12 .callback.v1.RefuseAnswerRequest\x1a!.callback.v1.RefuseAnswerResponseBx\n\x0b\x63\x61llback.v1B\x1b\x43\x61llbackHandlerServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*callback/v1/callback_handler_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x19\x63\x61llback/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\t\n\x15HandleCallbackRequest\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12=\n\x14\x63\x61llback_system_case\x18\x02 \x01(\tB\x0b\x8a\xb5\x18\x07\x63\x61se_idR\x12\x63\x61llbackSystemCase\x12+\n\x11\x63\x61llback_activity\x18\x03 \x01(\tR\x10\x63\x61llbackActivity\x12\x34\n\x16\x63\x61llback_activity_case\x18\x04 \x01(\tR\x14\x63\x61llbackActivityCase\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x03R\x07\x61ttempt\x12+\n\x0erequest_method\x18\x06 \x01(\tB\x04\xb0\xb5\x18\x01R\rrequestMethod\x12J\n\x0frequest_headers\x18\x07 \x03(\x0b\x32\x13.callback.v1.HeaderB\x0c\x90\xb5\x18\x01\x98\xb5\x18\x02\xb0\xb5\x18\x01R\x0erequestHeaders\x12J\n\rrequest_query\x18\x08 \x03(\x0b\x32\x1b.callback.v1.QueryParameterB\x08\x90\xb5\x18\x01\xb0\xb5\x18\x01R\x0crequestQuery\x12:\n\x14request_query_string\x18\t \x01(\tB\x08\x90\xb5\x18\x01\xb0\xb5\x18\x01R\x12requestQueryString\x12/\n\x0crequest_body\x18\n \x01(\x0c\x42\x0c\x90\xb5\x18\x01\x98\xb5\x18\x01\xb0\xb5\x18\x01R\x0brequestBody\x12+\n\x0e\x63lient_address\x18\x0b \x01(\tB\x04\xb0\xb5\x18\x01R\rclientAddress\x12;\n\x08response\x18\x0c \x01(\x0b\x32\x15.callback.v1.ResponseB\x08\xa0\xb5\x18\x01\xb0\xb5\x18\x01R\x08response\x12\x46\n\x06labels\x18\r \x03(\x0b\x32..callback.v1.HandleCallbackRequest.LabelsEntryR\x06labels\x12<\n\x08\x64\x65\x61\x64line\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xa0\xb5\x18\x01R\x08\x64\x65\x61\x64line\x12\x33\n\x07timeout\x18\x17 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12\x37\n\x14verification_profile\x18\x0f \x01(\tB\x04\xb0\xb5\x18\x01R\x13verificationProfile\x12 \n\x08verified\x18\x16 \x01(\x08\x42\x04\xb0\xb5\x18\x01R\x08verified\x12#\n\nmessage_id\x18\x10 \x01(\tB\x04\xb0\xb5\x18\x01R\tmessageId\x12\x1a\n\x08replayed\x18\x11 \x01(\x08R\x08replayed\x12\x14\n\x05owner\x18\x12 \x01(\tR\x05owner\x12-\n\x0f\x63\x61llback_choice\x18\x14 \x01(\tB\x04\xb0\xb5\x18\x01R\x0e\x63\x61llbackChoice\x12\x39\n\x06reason\x18\x13 \x01(\x0e\x32\x17.callback.v1.CallReasonB\x08\xaa\xb5\x18\x04\x43\x41LLR\x06reason\x12 \n\x0btraceparent\x18\x18 \x01(\tR\x0btraceparent\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01:\x10\x8a\xb5\x18\x0cIncomingCall\"c\n\x19HandleNotificationRequest\x12\x46\n\x0cnotification\x18\x01 \x01(\x0b\x32\".callback.v1.HandleCallbackRequestR\x0cnotification\"]\n\x1aHandleNotificationResponse\x12?\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32#.callback.v1.HandleCallbackResponseR\x08\x64\x65\x63ision\"\xd7\x01\n\x16HandleCallbackResponse\x12:\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.callback.v1.VerdictB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07verdict\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseR\x08response\x12\x1b\n\tkeep_open\x18\x03 \x01(\x08R\x08keepOpen\x12\x14\n\x05\x63lose\x18\x04 \x01(\x08R\x05\x63lose\x12\x1b\n\tno_repeat\x18\x05 \x01(\x08R\x08noRepeat\"u\n\x13RefuseAnswerRequest\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12+\n\x11\x63\x61llback_activity\x18\x02 \x01(\tR\x10\x63\x61llbackActivity\x12\x18\n\x07problem\x18\x03 \x01(\tR\x07problem\"\x16\n\x14RefuseAnswerResponse*N\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x14\n\x10VERDICT_ACCEPTED\x10\x01\x12\x14\n\x10VERDICT_REJECTED\x10\x02\x32\xaf\x02\n\x16\x43\x61llbackHandlerService\x12Y\n\x0eHandleCallback\x12\".callback.v1.HandleCallbackRequest\x1a#.callback.v1.HandleCallbackResponse\x12\x65\n\x12HandleNotification\x12&.callback.v1.HandleNotificationRequest\x1a\'.callback.v1.HandleNotificationResponse\x12S\n\x0cRefuseAnswer\x12 .callback.v1.RefuseAnswerRequest\x1a!.callback.v1.RefuseAnswerResponseBx\n\x0b\x63\x61llback.v1B\x1b\x43\x61llbackHandlerServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,40 +40,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HANDLECALLBACKREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['callback_system_case']._loaded_options = None
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['callback_system_case']._serialized_options = b'\212\265\030\007case_id'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_method']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_method']._serialized_options = b'\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_headers']._loaded_options = None
-  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_headers']._serialized_options = b'\220\265\030\001\230\265\030\002'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_headers']._serialized_options = b'\220\265\030\001\230\265\030\002\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query']._loaded_options = None
-  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query']._serialized_options = b'\220\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query']._serialized_options = b'\220\265\030\001\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query_string']._loaded_options = None
-  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query_string']._serialized_options = b'\220\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_query_string']._serialized_options = b'\220\265\030\001\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_body']._loaded_options = None
-  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_body']._serialized_options = b'\220\265\030\001\230\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['request_body']._serialized_options = b'\220\265\030\001\230\265\030\001\260\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['client_address']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['client_address']._serialized_options = b'\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['response']._loaded_options = None
-  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['response']._serialized_options = b'\240\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['response']._serialized_options = b'\240\265\030\001\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['deadline']._loaded_options = None
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['deadline']._serialized_options = b'\240\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['verification_profile']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['verification_profile']._serialized_options = b'\260\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['verified']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['verified']._serialized_options = b'\260\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['message_id']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['message_id']._serialized_options = b'\260\265\030\001'
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['callback_choice']._loaded_options = None
+  _globals['_HANDLECALLBACKREQUEST'].fields_by_name['callback_choice']._serialized_options = b'\260\265\030\001'
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_HANDLECALLBACKREQUEST'].fields_by_name['reason']._serialized_options = b'\252\265\030\004CALL'
   _globals['_HANDLECALLBACKREQUEST']._loaded_options = None
   _globals['_HANDLECALLBACKREQUEST']._serialized_options = b'\212\265\030\014IncomingCall'
   _globals['_HANDLECALLBACKRESPONSE'].fields_by_name['verdict']._loaded_options = None
   _globals['_HANDLECALLBACKRESPONSE'].fields_by_name['verdict']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
-  _globals['_VERDICT']._serialized_start=1913
-  _globals['_VERDICT']._serialized_end=1991
+  _globals['_VERDICT']._serialized_start=1969
+  _globals['_VERDICT']._serialized_end=2047
   _globals['_HANDLECALLBACKREQUEST']._serialized_start=180
-  _globals['_HANDLECALLBACKREQUEST']._serialized_end=1354
-  _globals['_HANDLECALLBACKREQUEST_LABELSENTRY']._serialized_start=1279
-  _globals['_HANDLECALLBACKREQUEST_LABELSENTRY']._serialized_end=1336
-  _globals['_HANDLENOTIFICATIONREQUEST']._serialized_start=1356
-  _globals['_HANDLENOTIFICATIONREQUEST']._serialized_end=1455
-  _globals['_HANDLENOTIFICATIONRESPONSE']._serialized_start=1457
-  _globals['_HANDLENOTIFICATIONRESPONSE']._serialized_end=1550
-  _globals['_HANDLECALLBACKRESPONSE']._serialized_start=1553
-  _globals['_HANDLECALLBACKRESPONSE']._serialized_end=1768
-  _globals['_REFUSEANSWERREQUEST']._serialized_start=1770
-  _globals['_REFUSEANSWERREQUEST']._serialized_end=1887
-  _globals['_REFUSEANSWERRESPONSE']._serialized_start=1889
-  _globals['_REFUSEANSWERRESPONSE']._serialized_end=1911
-  _globals['_CALLBACKHANDLERSERVICE']._serialized_start=1994
-  _globals['_CALLBACKHANDLERSERVICE']._serialized_end=2297
+  _globals['_HANDLECALLBACKREQUEST']._serialized_end=1410
+  _globals['_HANDLECALLBACKREQUEST_LABELSENTRY']._serialized_start=1335
+  _globals['_HANDLECALLBACKREQUEST_LABELSENTRY']._serialized_end=1392
+  _globals['_HANDLENOTIFICATIONREQUEST']._serialized_start=1412
+  _globals['_HANDLENOTIFICATIONREQUEST']._serialized_end=1511
+  _globals['_HANDLENOTIFICATIONRESPONSE']._serialized_start=1513
+  _globals['_HANDLENOTIFICATIONRESPONSE']._serialized_end=1606
+  _globals['_HANDLECALLBACKRESPONSE']._serialized_start=1609
+  _globals['_HANDLECALLBACKRESPONSE']._serialized_end=1824
+  _globals['_REFUSEANSWERREQUEST']._serialized_start=1826
+  _globals['_REFUSEANSWERREQUEST']._serialized_end=1943
+  _globals['_REFUSEANSWERRESPONSE']._serialized_start=1945
+  _globals['_REFUSEANSWERRESPONSE']._serialized_end=1967
+  _globals['_CALLBACKHANDLERSERVICE']._serialized_start=2050
+  _globals['_CALLBACKHANDLERSERVICE']._serialized_end=2353
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,7 @@ SECRET_FIELD_NUMBER: _builtins.int
 CONTENT_FIELD_NUMBER: _builtins.int
 ALWAYS_FIELD_NUMBER: _builtins.int
 UNSET_FIELD_NUMBER: _builtins.int
+CALL_ONLY_FIELD_NUMBER: _builtins.int
 GRPC_CODE_FIELD_NUMBER: _builtins.int
 HTTP_STATUS_FIELD_NUMBER: _builtins.int
 TITLE_FIELD_NUMBER: _builtins.int
@@ -28,8 +29,8 @@ first of the prefixes `callback_`, `request_` and `response_` that it has.
 secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """secret says that the value may contain a state or a credential: every debug output, text view and log masks it."""
 content: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.int]
-"""content says that the value is recorded content: the settings `record_bodies` and `record_headers`, and EraseCalls,
-can leave it out. 1: a body or a text. 2: header fields and the query.
+"""content says that a setting of the server can leave the value out of what is recorded. 1: a body or a text
+(`record_bodies`). 2: header fields (`record_headers`).
 """
 always: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """always says that a server always sets the field, so clients do not represent its absence."""
@@ -37,6 +38,8 @@ unset: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _
 """unset is what an unset field stands for: the name of an enum value without its prefix, or `0s`. Default: an unset
 enum, time, duration or message is absent.
 """
+call_only: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""call_only says that a call has the field, and a notification does not."""
 grpc_code: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """grpc_code is the gRPC status code of the error."""
 http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
