@@ -7,9 +7,9 @@ from callback_server.calls import sweeper
 
 
 @pytest.fixture(autouse=True)
-def short_pauses_between_sweeps(monkeypatch):
+def short_pauses_between_sweeps(limits):
     """Let a control plane in this process sweep more often, so that no test waits a second for each attempt."""
-    monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.1)
+    limits(sweeper, SWEEP_INTERVAL_S=0.1)
 
 
 @pytest.fixture

@@ -73,10 +73,7 @@ def known():
                 roles=frozenset(map(Role, roles)),
                 activities=frozenset(ACTIVITIES.get(name, ())),
                 answers=name in ANSWERS,
-                tokens=(
-                    entry(f"callback_{name}", later),
-                    *((entry(EXPIRED, earlier),) if name == "admin" else ()),
-                ),
+                tokens=(entry(f"callback_{name}", later), *((entry(EXPIRED, earlier),) if name == "admin" else ())),
             )
             for name, roles in TOKENS.items()
         }
@@ -113,15 +110,10 @@ class Case:
 
 @pytest.fixture
 async def case(services):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity="act", answer_mode=pb.ANSWER_MODE_ACK, response=response(), allow_multiple_calls=True
-        ),
-        metadata=token("mine"),
+    made = await services.generate(
+        "act", answer_mode=pb.ANSWER_MODE_ACK, allow_multiple_calls=True, metadata=token("mine")
     )
-    answer = await services.edge.Invoke(
-        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"), metadata=token("edge")
-    )
+    answer = await services.call(made, method="get", metadata=token("edge"))
     return Case(made, answer.call_id)
 
 
@@ -274,8 +266,7 @@ async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(se
 
 
 @pytest.mark.parametrize(
-    "method",
-    [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)],
+    "method", [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)]
 )
 async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)
@@ -291,12 +282,8 @@ async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(se
 
 
 async def test_a_held_call_can_be_answered_only_by_the_owner_of_its_case_and_administrators(services):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response()), metadata=token("mine")
-    )
-    caller = services.edge.Invoke(
-        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
-    )
+    made = await services.generate("form", metadata=token("mine"))
+    caller = services.call(made, metadata=token("edge"))
     caller = asyncio.ensure_future(_reply(caller))
     waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="mine")
 
@@ -335,7 +322,7 @@ async def test_a_worker_that_answers_reads_sets_answers_resolves_and_closes_the_
     changed = rpc.SetResponseRequest(response=pb.Response(response_code=202), **about)
     await services.callbacks.SetResponse(changed, **answerer)
     (call,) = (await services.callbacks.ListCalls(rpc.ListCallsRequest(**about), **answerer)).calls
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id), **answerer)
+    await services.answer(call.call_id, **answerer)
     assert (await reply).response.response_code == 202
     await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(**about), **answerer)
     closed = await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(**about), **answerer)
@@ -370,16 +357,12 @@ async def test_who_answered_is_recorded_with_each_call_that_the_answer_ends(serv
 
 def start_call(services, made):
     """Call a case, and return the task of the caller."""
-    request = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
-    return asyncio.ensure_future(_reply(services.edge.Invoke(request, metadata=token("edge"))))
+    return asyncio.ensure_future(_reply(services.call(made, metadata=token("edge"))))
 
 
 async def held_call(services):
     """Make a case of `mine` that holds calls, and a call. Return the case and the task of the caller."""
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(), allow_multiple_calls=True),
-        metadata=token("mine"),
-    )
+    made = await services.generate("form", allow_multiple_calls=True, metadata=token("mine"))
     reply = start_call(services, made)
     calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
 
@@ -459,11 +442,13 @@ async def narrowed(store_of):
         running.control_plane.deliveries.stop()
         running.cases = {}
         for activity in ("act", "act", "other", "other", "other"):
-            asked = rpc.GenerateCallbackUrlRequest(
-                callback_activity=activity, response=response(), answer_mode=pb.ANSWER_MODE_HOLD,
-                allow_multiple_calls=True, labels={"order": "5"},
-            )  # fmt: skip
-            made = await running.callbacks.GenerateCallbackUrl(asked, metadata=token("mine"))
+            made = await running.generate(
+                activity,
+                answer_mode=pb.ANSWER_MODE_HOLD,
+                allow_multiple_calls=True,
+                labels={"order": "5"},
+                metadata=token("mine"),
+            )
             call = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
             caller = running.edge.Invoke(call, metadata=token("edge"))
             running.cases.setdefault(activity, []).append(
@@ -538,8 +523,8 @@ async def test_an_owner_that_is_limited_later_watches_only_its_activities(narrow
 
 
 @pytest.mark.parametrize("scan", [1, 1000])
-async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, monkeypatch, scan):
-    monkeypatch.setattr(list_owner_calls, "SCAN", scan)
+async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, limits, scan):
+    limits(list_owner_calls, SCAN=scan)
     pages, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
     found = [each.callback_case_id for page in pages for each in page]
     assert found == [case_id for case_id, _ in reversed(narrowed.cases["act"])]
@@ -554,9 +539,7 @@ async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, c
 
 
 async def test_a_list_holds_the_cases_of_one_owner(services, case):
-    await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response()), metadata=token("other")
-    )
+    await services.generate(metadata=token("other"))
 
     async def owners(principal, owner=""):
         page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(owner=owner), metadata=token(principal))
@@ -570,9 +553,8 @@ async def test_a_list_holds_the_cases_of_one_owner(services, case):
 
 
 async def test_two_owners_may_use_the_same_request_id(services):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), request_id="order-5")
     mine, again, other = [
-        await services.callbacks.GenerateCallbackUrl(asked, metadata=token(name)) for name in ("mine", "mine", "other")
+        await services.generate(request_id="order-5", metadata=token(name)) for name in ("mine", "mine", "other")
     ]
     assert mine == again
     assert mine.callback_url != other.callback_url
@@ -580,14 +562,10 @@ async def test_two_owners_may_use_the_same_request_id(services):
 
 async def test_without_principals_every_caller_is_local_and_has_every_role(store_of):
     async with running_services(store_of(is_in_use=True)) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-        )
-        case = (
-            await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-        ).callback
+        made = await services.generate()
+        case = await services.case_of(made)
         assert case.owner == "local"
-        await services.edge.Invoke(edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"))
+        await services.call(made, method="get")
 
 
 async def test_a_method_that_declares_no_role_cannot_be_served():

@@ -5,14 +5,13 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.store import KINDS
 from support.wait import wait_until
 
 from callback import Handlers, Worker
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.handlers import served
 from callback_server.store import keys
@@ -33,8 +32,7 @@ class Pushed:
 
 
 async def generate(services, activity, **fields):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **fields)
-    return await services.callbacks.GenerateCallbackUrl(asked)
+    return await services.generate(activity, **fields)
 
 
 async def activities(services, **fields):
@@ -91,10 +89,10 @@ async def test_what_waits_for_an_activity_that_nothing_serves_is_listed(store_of
             await generate(services, "nobody")
         made = await generate(services, "later", answer_mode=ACK, allow_multiple_calls=True)
         closed = await generate(services, "done")
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
-        await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="later"))
+        await services.close(closed)
+        await services.pause("later")
         for _ in range(2):
-            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+            await services.call(made)
         found = await activities(services)
         assert {name: facts for name, facts in found.items() if name not in ("form", "record")} == {
             "later": (WORKERS, 0, 2, 1), "nobody": (WORKERS, 0, 0, 3),
@@ -117,13 +115,13 @@ async def test_pages_have_every_activity_once_sorted_by_name_with_complete_count
         assert [found[name][3] for name in names] == [4] * len(names)
 
 
-async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_of, monkeypatch):
-    monkeypatch.setattr(list_activities, "SCAN", 3)
+async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_of, limits):
+    limits(list_activities, SCAN=3)
     async with running_services(store_of()) as services:
         names = [f"order-{number:02}" for number in range(40)]
         made = [await generate(services, name) for name in names]
         for each in made[1:-1]:
-            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=each.callback_case_id))
+            await services.close(each)
         partition = keys.partition_of(made[0].callback_case_id)
         await services.control_plane.client.sadd(keys.key(partition, "activities", "local"), *names)
         page = await services.operations.ListActivities(operations.ListActivitiesRequest())
@@ -165,14 +163,13 @@ async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_war
         assert warning.text == (
             "no worker serves the activity nobody now: callers get a 503 until you start one or configure a target"
         )
-        asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-        assert (await services.callbacks.GetCallback(asked)).callback.status == pb.CALLBACK_STATUS_OPEN
+        assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
         (warning,) = (await generate(services, "nobody", answer_mode=ACK)).warnings
         assert "its calls wait until" in warning.text
 
 
-async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_warning(store_of, monkeypatch):
-    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
+async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_warning(store_of, limits):
+    limits(served, READ_INTERVAL_S=0)
     store = store_of()
     async with running_services(store, handlers={"pushed": Pushed()}) as one, running_services(store) as other:
         for activity in ("record", "form", "pushed"):
@@ -197,8 +194,8 @@ async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_w
         await wait_until(are_both_warned, what="the warning after the worker has left")
 
 
-async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, monkeypatch):
-    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
+async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, monkeypatch, limits):
+    limits(served, READ_INTERVAL_S=0)
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
         pool = other.control_plane.workers
@@ -237,9 +234,9 @@ async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warni
             assert (listed.worker_count, listed.notification_worker_count) == (0, 1)
 
 
-async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_activity(store_of, monkeypatch):
-    monkeypatch.setattr(served, "READ_INTERVAL_S", 0)
-    monkeypatch.setattr(announcing, "VALID_MS", 50_000)  # a busy machine can take longer than 3 s to read them
+async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_activity(store_of, limits):
+    limits(served, READ_INTERVAL_S=0)
+    limits(announcing, VALID_MS=50_000)  # a busy machine can take longer than 3 s to read them
     async with running_services(store_of()) as services:
         scripts = services.control_plane.scripts
         await announcing.announce_slots(scripts, "of-the-release-before", {"old": 2})
@@ -247,7 +244,9 @@ async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_ac
         assert (await activities(services))["old"] == (WORKERS, 1, 0, 1)
 
 
-async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(store_of, monkeypatch):
+async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(
+    store_of, monkeypatch, limits
+):
     reads = []
     find_slots = served.find_slots
 
@@ -256,7 +255,7 @@ async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_time
         return await find_slots(*arguments)
 
     monkeypatch.setattr(served, "find_slots", counted)
-    monkeypatch.setattr(served, "READ_INTERVAL_S", 3600)
+    limits(served, READ_INTERVAL_S=3600)
     async with running_services(store_of()) as services:
         for _ in range(20):
             assert (await generate(services, "nobody")).warnings
@@ -268,8 +267,7 @@ async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_
         assert not (await generate(services, "record")).HasField("expire_time")
         lives = {"time_to_live": {"seconds": 3600}, "request_id": "order-5"}
         made, again = [await generate(services, "record", **lives) for _ in range(2)]
-        asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-        case = (await services.callbacks.GetCallback(asked)).callback
+        case = await services.case_of(made)
         assert made.expire_time == again.expire_time == case.expire_time
         assert abs(made.expire_time.ToDatetime(UTC) - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
         later = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id, expire_time=case.expire_time)

@@ -18,7 +18,6 @@ from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -89,16 +88,13 @@ async def services(store_of):
 
 
 async def generate(services, activity="form", **fields):
-    request = rpc.GenerateCallbackUrlRequest(
-        callback_activity=activity, response=response(response_body=b"hi"), allow_multiple_calls=True, **fields
+    return await services.generate(
+        activity, response=response(response_body=b"hi"), allow_multiple_calls=True, **fields, **by("orders")
     )
-    return await services.callbacks.GenerateCallbackUrl(request, **by("orders"))
 
 
 async def invoke(services, made, **fields):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(state=made.callback_state, request_method="post", **fields), **by("edge")
-    )
+    return await services.call(made, **fields, **by("edge"))
 
 
 async def held_call(services, made, **fields):
@@ -117,9 +113,7 @@ async def prepared(services, method, activity):
     """Return the fields of a request that changes something, its case, its call, and the task of a caller."""
     if method in ("PauseActivity", "ResumeActivity"):
         if method == "ResumeActivity":
-            await services.operations.PauseActivity(
-                operations.PauseActivityRequest(callback_activity=activity), **by("boss")
-            )
+            await services.pause(activity, **by("boss"))
         return {"callback_activity": activity}, "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
@@ -207,10 +201,7 @@ async def test_an_entry_has_the_facts_of_its_change(services):
     (paused,) = await entries_of(services, callback_activity="why")
     assert (paused.reason, paused.chain) == ("the shop is down", keys.STORE_CHAIN)
     details = [dict(each.details) for each in await entries_of(services, callback_case_id=made.callback_case_id)]
-    assert details == [
-        {"attributes": "response_body, response_code"},
-        {"verdict": "ACCEPTED", "close": "true"},
-    ]
+    assert details == [{"attributes": "response_body, response_code"}, {"verdict": "ACCEPTED", "close": "true"}]
 
 
 async def test_a_request_that_changes_nothing_has_no_entry(services):

@@ -8,10 +8,9 @@ import gc
 
 import pytest
 from support.garbage import BODY, large_garbage
-from support.services import response, running_services
+from support.services import running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server import errors
 from callback_server.domain.call import CallFailure, Request
 from callback_server.handlers.handler import HandlerError
@@ -39,8 +38,7 @@ async def services(store_of):
 
 
 async def generate(services, activity="record", **more):
-    request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **more)
-    return await services.callbacks.GenerateCallbackUrl(request)
+    return await services.generate(activity, **more)
 
 
 def invoke(services, state, body=BODY):
@@ -54,7 +52,7 @@ async def refused(services, state):
 
 async def closed(services):
     made = await generate(services)
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
     return made.callback_state
 
 

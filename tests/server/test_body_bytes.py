@@ -5,10 +5,9 @@ import asyncio
 import grpc
 import pytest
 from support.handlers import accept
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
 from callback_server.access.roles import Principal, Role
@@ -61,12 +60,7 @@ def of(owner):
 
 
 async def generate(services, owner, activity="gate"):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, response=response(), allow_multiple_calls=True
-        ),
-        metadata=of(owner),
-    )  # fmt: skip
+    return await services.generate(activity, allow_multiple_calls=True, metadata=of(owner))
 
 
 def post(made, size=SIZE):
@@ -136,9 +130,7 @@ async def test_a_held_call_does_not_count_once_it_is_stored(store_of):
 async def test_refused_calls_free_their_bytes(store_of, handler):
     async with running_services(store_of(), handlers={"gate": handler}, principals=Owners) as services:
         made = await generate(services, "shop")
-        await services.callbacks.CloseCallback(
-            rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id), metadata=of("shop")
-        )
+        await services.close(made, metadata=of("shop"))
         await refusal(call(services, made))
         await refusal(services.edge.Invoke(edge.InvokeRequest(
             state="00000000-0000-4000-8000-000000000000", request_method="post", request_body=b"x"

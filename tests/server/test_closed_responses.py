@@ -16,10 +16,7 @@ DONE = pb.Response(response_type=pb.RESPONSE_TYPE_PAGE, response_code=410, respo
 COMPLETE = [
     (DONE, DONE),
     (response(response_body=b"done"), response(response_body=b"done", response_code=200)),
-    (
-        redirect(response_redirect_url="/orders"),
-        redirect(response_redirect_url="https://platform.example/orders"),
-    ),
+    (redirect(response_redirect_url="/orders"), redirect(response_redirect_url="https://platform.example/orders")),
 ]
 """Each type of response, and how it is sent."""
 
@@ -45,8 +42,7 @@ async def visit(services, made, number=0, **fields):
 
 
 async def close(services, made):
-    case = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
-    return (await services.callbacks.CloseCallback(case)).callback
+    return (await services.close(made)).callback
 
 
 def sent(answer):
@@ -66,9 +62,7 @@ async def test_a_request_after_the_last_call_gets_the_response_of_the_closed_cas
             answer.response.ClearField("response_text")
         assert sent(answer) == expected
         assert answer.call_id == ""
-    shown = (
-        await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-    ).callback
+    shown = await services.case_of(made)
     assert (shown.closed_response, shown.call_count) == (given, 1)
 
 

@@ -17,7 +17,6 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.calls import deliveries
 from callback_server.domain.call import CallFailure, Request
@@ -61,13 +60,11 @@ async def generate(services, name, **more):
 
 
 async def invoke(services, made, body=b"", **more):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=body, **more)
-    )
+    return await services.call(made, body=body, **more)
 
 
 async def call_of(services, call_id):
-    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+    return await services.call_of(call_id)
 
 
 async def delivery_at(services, call_id, *statuses):
@@ -106,9 +103,7 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     call = await delivery_at(delivering, answer.call_id, RUNNING)
     assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
     assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == in_flight + 1
-    case = (
-        await delivering.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-    ).callback
+    case = await delivering.case_of(made)
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
     assert case.answer_mode == pb.ANSWER_MODE_ACK
     gate.set()
@@ -146,7 +141,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [each.call_id for each in dead.calls] == [answer.call_id]
     fixed.set()
-    replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
+    replayed = await delivering.replay(answer.call_id)
     assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
     call = await delivery_at(delivering, answer.call_id, DELIVERED)
     assert call.delivery.attempts == 6
@@ -238,11 +233,11 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
 
 
 async def pause(services, activity="act"):
-    await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity=activity))
+    await services.pause(activity)
 
 
 async def resume(services, activity="act"):
-    await services.operations.ResumeActivity(operations.ResumeActivityRequest(callback_activity=activity))
+    await services.resume(activity)
 
 
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
@@ -276,9 +271,8 @@ async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_rea
     assert await paused() == ["act", "other"]
     first, second = [(await invoke(delivering, made)).call_id for _ in range(2)]
     for call_id, has_time in ((first, True), (second, False)):
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-        listed = {call.call_id: call for call in (await delivering.callbacks.ListCalls(asked)).calls}[call_id]
-        replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+        listed = {call.call_id: call for call in await delivering.list_calls(made)}[call_id]
+        replayed = await delivering.replay(call_id)
         for call in (await call_of(delivering, call_id), listed, replayed.call):
             assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
             assert call.delivery.HasField("next_attempt_time") is has_time
@@ -338,8 +332,7 @@ async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
             return {each.callback_activity: each for each in listed.paused_activities}
 
         for reason in ("before", 'the shop is "down" \\ 50 %'):
-            request = operations.PauseActivityRequest(callback_activity="act", reason=reason)
-            await delivering.operations.PauseActivity(request)
+            await delivering.pause("act", reason=reason)
         await delivering.control_plane.scripts.client.hset(keys.PAUSED_KEY, "older", "1")  # as the release before
         found = await pauses()
         assert (found["act"].principal, found["act"].reason) == ("local", reason)
@@ -349,11 +342,7 @@ async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
         await resume(delivering, "older")
         assert list(await pauses()) == ["act"]
         for reason in ("a" * 201, "a\n"):
-            said = await refusal(
-                delivering.operations.PauseActivity(
-                    operations.PauseActivityRequest(callback_activity="act", reason=reason)
-                )
-            )
+            said = await refusal(delivering.pause("act", reason=reason))
             assert said.fields == ["reason"]
 
 
@@ -366,7 +355,7 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
         assert [(each.request_body, len(each.request_headers)) for each in stub.requests(name)] == [(b"body", 1)] * 3
         assert (call.request_body, call.request_body_size, len(call.request_headers)) == (b"", 4, 0)
         assert call.delivery.response.response_body == b""
-        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        said = await refusal(services.replay(answer.call_id))
         assert said.reason == "CALL_NOT_REPLAYABLE"
 
 
@@ -375,12 +364,12 @@ async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, s
     async with delivering_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
         answer = await invoke(services, made, b"body")
-        erased = await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+        erased = await services.erase(made)
         assert erased.erased_call_count == 1
         call = await call_of(services, answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
         assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "the recorded data of its call was erased")
-        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        said = await refusal(services.replay(answer.call_id))
         assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []
 
@@ -389,7 +378,7 @@ async def test_erased_calls_are_not_listed_as_dead(delivering):
     made = await generate(delivering, delivering.stub.play(failing(0, reject())), allow_multiple_calls=True)
     answer = await invoke(delivering, made, b"body")
     await delivery_at(delivering, answer.call_id, DEAD)
-    await delivering.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await delivering.erase(made)
     other = await invoke(delivering, made)
     await delivery_at(delivering, other.call_id, DEAD)
     dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
@@ -479,7 +468,7 @@ async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delive
     made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
     said = await refusal(invoke(delivering, made, b"body"))
     call_id = said.metadata["call_id"]
-    await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+    await delivering.replay(call_id)
     call = await delivery_at(delivering, call_id, DELIVERED)
     assert (call.status, call.delivery.response.response_body) == (pb.CALL_STATUS_FAILED, b"done")
     (first, again) = delivering.stub.requests(name)
@@ -511,24 +500,22 @@ async def test_a_replay_can_close_a_callback_that_is_open_and_does_not_change_on
         made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
         call_id = (await refusal(invoke(delivering, made))).metadata["call_id"]
         if closes_before:
-            closing = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
-            await delivering.callbacks.CloseCallback(closing)
-        await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
+            await delivering.close(made)
+        await delivering.replay(call_id)
         call = await delivery_at(delivering, call_id, DELIVERED)
         assert (call.status, call.close) == (pb.CALL_STATUS_FAILED, True)
         await assert_closed(delivering, made, reason)
 
 
 async def assert_closed(services, made, reason):
-    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-    case = (await services.callbacks.GetCallback(asked)).callback
+    case = await services.case_of(made)
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, reason)
 
 
 async def test_a_running_call_or_one_without_a_handler_is_not_replayed(delivering):
     made = await generate(delivering, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
     recorded = await invoke(delivering, made)
-    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
+    said = await refusal(delivering.replay(recorded.call_id))
     assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
 
@@ -537,7 +524,7 @@ async def test_a_running_call_or_one_without_a_handler_is_not_replayed(deliverin
         return accept()
 
     answer = await invoke(delivering, await generate(delivering, delivering.stub.play(script)))
-    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+    said = await refusal(delivering.replay(answer.call_id))
     assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate.set()
     await delivery_at(delivering, answer.call_id, DELIVERED)

@@ -30,9 +30,9 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture(autouse=True)
-def no_write_is_slow(monkeypatch):
+def no_write_is_slow(limits):
     """Let a busy disk take its time: no test here is about slow writes."""
-    monkeypatch.setattr(doctor, "SLOW_WRITE_S", 60)
+    limits(doctor, SLOW_WRITE_S=60)
 
 
 async def found(look, **settings):
@@ -395,8 +395,7 @@ async def test_without_principals_it_is_said_that_everyone_may_do_everything():
 
 
 @pytest.mark.parametrize(
-    ("days", "text"),
-    [(-1, "a token of it expired on {end:%Y-%m-%d}"), (29, "a token of it expires on {end:%Y-%m-%d}")],
+    ("days", "text"), [(-1, "a token of it expired on {end:%Y-%m-%d}"), (29, "a token of it expires on {end:%Y-%m-%d}")]
 )
 async def test_a_token_that_has_ended_or_ends_soon_is_warned_of(principals, days, text):
     end = NOW + timedelta(days=days)

@@ -299,10 +299,7 @@ async def test_a_call_that_no_handler_got_in_the_time_of_its_delivery_is_not_sta
         assert (await case_of(services, made)).status == OPEN
 
 
-@pytest.mark.parametrize(
-    "fallback",
-    [response(response_code=400), response(response_code=503)],
-)
+@pytest.mark.parametrize("fallback", [response(response_code=400), response(response_code=503)])
 async def test_a_fallback_that_does_not_accept_the_request_starts_no_delivery(store_of, fallback):
     async with with_scripted(store_of(), UNREACHABLE) as (services, it):
         made = await generate(services, callback_activity="act", **FALLBACK | {"fallback": fallback})
@@ -363,8 +360,7 @@ async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_
             caller = invoke(one, made)
 
             async def marked():
-                asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-                return [call for call in (await other.callbacks.ListCalls(asked)).calls if call.fallback_sent]
+                return [call for call in await other.list_calls(made) if call.fallback_sent]
 
             await wait_until(marked, what="the mark")
             assert not caller.done()
@@ -390,7 +386,7 @@ async def test_a_close_leaves_the_delivery_after_a_fallback_to_its_end(store_of)
     async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
         made = await generate(services, callback_activity="act", **FALLBACK)
         await invoke(services, made)
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+        await services.close(made)
         it.gate.set()
         assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
         assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
@@ -402,7 +398,7 @@ async def test_a_pause_holds_back_the_delivery_after_a_fallback_and_a_replay_mak
         await pause(services)
         made = await answered_with_fallback(services, it)
         call = await call_with(services, made, delivery=PENDING)
-        replayed = await services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call.call_id))
+        replayed = await services.replay(call.call_id)
         assert (replayed.call.delivery.status, replayed.call.delivery.paused) == (PENDING, True)
         await resume(services)
         call = await call_with(services, made, status=SUCCEEDED)
@@ -416,7 +412,7 @@ async def test_an_erasure_ends_a_call_whose_delivery_waits(store_of):
     async with with_scripted(store_of(), UNREACHABLE, sweeps=False) as (services, it):
         made = await answered_with_fallback(services, it)
         await call_with(services, made, delivery=PENDING)
-        await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+        await services.erase(made)
         call = await call_of(services, made)
         assert (call.status, call.delivery.status, call.erased) == (NOT_STARTED, DEAD, True)
         assert (await case_of(services, made)).status == OPEN

@@ -10,7 +10,6 @@ from support.services import redirect, refusal, response, running_services
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain import ids
 from callback_server.store import keys
 from callback_server.store.transitions.apply_retention import apply_retention
@@ -53,7 +52,7 @@ async def test_no_other_response_contains_the_state(services):
     shown = [
         await services.callbacks.GetCallback(case),
         await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest()),
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get")),
+        await services.call(made, method="get"),
         await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id)),
     ]
     assert not [message for message in shown if made.callback_state in str(message)]
@@ -143,15 +142,12 @@ async def test_a_bad_field_is_named_and_nothing_is_stored(services, fields, fiel
     said = await refusal(services.callbacks.GenerateCallbackUrl(request(**fields)))
     assert (said.code, said.reason, said.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "callback")
     assert said.fields == [field]
-    assert not (await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks
+    assert not await services.cases()
 
 
 async def test_every_bad_field_is_named_at_once(services):
     bad = request(
-        callback_activity="a\nb",
-        alternative_domain="x",
-        response=pb.Response(response_code=99),
-        labels={"a b": ""},
+        callback_activity="a\nb", alternative_domain="x", response=pb.Response(response_code=99), labels={"a b": ""}
     )
     said = await refusal(services.callbacks.GenerateCallbackUrl(bad))
     assert set(said.rules) == {
@@ -178,7 +174,7 @@ async def test_an_error_with_long_names_in_other_scripts_arrives(services):
 )
 async def test_a_valid_redirect_is_accepted(services, url):
     made = await services.callbacks.GenerateCallbackUrl(request(response=redirect(response_redirect_url=url)))
-    answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+    answer = await services.call(made, method="get")
     expected = f"https://platform.example{url}" if url.startswith("/") else url
     assert answer.response.response_redirect_url == expected
 
@@ -209,9 +205,7 @@ async def test_an_alternative_domain_is_taken_in_any_spelling(store_of, spelled)
     async with running_services(store_of(), alternative_domains=["https://Pay.example:443"]) as services:
         made = await services.callbacks.GenerateCallbackUrl(request(alternative_domain=spelled, request_id="one"))
         assert made.callback_url.startswith("https://pay.example/cb/")
-        case = (
-            await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-        ).callback
+        case = await services.case_of(made)
         assert case.alternative_domain == "https://pay.example"
         again = await services.callbacks.GenerateCallbackUrl(
             request(alternative_domain="https://pay.example", request_id="one")
@@ -239,33 +233,33 @@ async def test_the_same_request_id_and_content_gives_the_same_url(services):
     again = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
     assert again == first
     assert re.fullmatch(STATE, first.callback_state)
-    assert len((await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks) == 1
+    assert len(await services.cases()) == 1
 
 
 async def test_the_same_request_id_gives_the_same_url_after_the_case_is_closed(services):
     first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+    await services.close(first)
     assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == first
 
 
 async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(store_of):
     async with running_services(store_of()) as services:
         first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+        await services.close(first)
         await delete(services, first)
         second = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
         assert second.callback_state != first.callback_state
         assert second.callback_case_id != first.callback_case_id
         assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == second
-        unknown = services.edge.Invoke(edge.InvokeRequest(state=first.callback_state, request_method="get"))
+        unknown = services.call(first, method="get")
         assert (await refusal(unknown)).reason == "STATE_UNKNOWN"
-        await services.edge.Invoke(edge.InvokeRequest(state=second.callback_state, request_method="get"))
+        await services.call(second, method="get")
 
 
 async def test_a_request_id_is_free_for_other_content_once_its_case_is_gone(store_of):
     async with running_services(store_of()) as services:
         first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+        await services.close(first)
         await delete(services, first)
         other = request(request_id="order-5", allow_multiple_calls=True)
         assert (await services.callbacks.GenerateCallbackUrl(other)).callback_state != first.callback_state

@@ -6,12 +6,11 @@ import grpc
 import pytest
 import redis.asyncio
 from support.handlers import accept, stub_handler
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.stored import dumped
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.calls import preconditions
 from callback_server.settings import ActivitySettings
 
@@ -22,22 +21,19 @@ CONFIRMATION = b"callback_confirm=1"
 
 
 async def generate(services, guard, **fields):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=fields.pop("activity", "record"), response=response(), get_guard=guard, **fields
-        )
-    )
+    return await services.generate(fields.pop("activity", "record"), get_guard=guard, **fields)
 
 
 async def ask(services, made, method="get", agent=PERSON, body=b"", **headers):
     pairs = [("User-Agent", agent), *((name.replace("_", "-"), value) for name, value in headers.items())]
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method=method, request_body=body, request_query_string="a=1&a=%32",
-            request_headers=[pb.Header(name=name, value=value) for name, value in pairs],
-            request_query=[pb.QueryParameter(name="a", value="1"), pb.QueryParameter(name="a", value="2")],
-        )
-    )  # fmt: skip
+    return await services.call(
+        made,
+        method=method,
+        body=body,
+        request_query_string="a=1&a=%32",
+        request_headers=[pb.Header(name=name, value=value) for name, value in pairs],
+        request_query=[pb.QueryParameter(name="a", value="1"), pb.QueryParameter(name="a", value="2")],
+    )
 
 
 async def dump(store):
@@ -107,7 +103,7 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
             services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", Origin="https://b.example",
             transfer_encoding="chunked", X_Other="1", X_Origin="2",
         )  # fmt: skip
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+        call = await services.call_of(answer.call_id)
     for seen in (*asked, call):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert [(each.name, each.value) for each in seen.request_query] == [("a", "1"), ("a", "2")]
@@ -130,7 +126,7 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
 async def test_another_post_on_such_a_case_is_a_call_as_it_came(services, method, body, type_):
     made = await generate(services, pb.GET_GUARD_CONFIRM)
     answer = await ask(services, made, method, body=body, content_type=type_)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.request_body) == (method, body)
 
 
@@ -138,7 +134,7 @@ async def test_another_post_on_such_a_case_is_a_call_as_it_came(services, method
 async def test_a_confirmation_on_a_case_without_one_is_a_post_as_any_other(services, guard):
     made = await generate(services, guard)
     answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.request_body) == ("post", CONFIRMATION)
 
 
@@ -186,7 +182,7 @@ async def test_a_choice_is_the_get_that_it_is_made_for_and_the_handler_gets_it(s
             services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps), prompt=APPROVAL
         )
         answer = await ask(services, made, "post", body=b"callback_choice=not.now_1-2", content_type=FORM)
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+        call = await services.call_of(answer.call_id)
     for seen in (*asked, call):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert seen.callback_choice == "not.now_1-2"
@@ -233,14 +229,14 @@ async def test_a_choice_is_a_post_as_any_other_where_there_are_none(services):
     ):
         made = await generate(services, guard, **fields)
         answer = await ask(services, made, "post", body=choice, content_type=FORM)
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+        call = await services.call_of(answer.call_id)
         assert (call.request_method, call.request_body, call.callback_choice) == ("post", choice, "")
 
 
 async def test_a_prompt_without_choices_is_confirmed_as_any_page(services):
     made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=pb.Prompt(title="Go on?"))
     answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.callback_choice) == ("get", "")
 
 

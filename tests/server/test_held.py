@@ -29,31 +29,28 @@ def invoke(services, made, **more):
 
 
 async def _invoke(services, made, **more):
-    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post", **more))
+    return await services.call(made, **more)
 
 
 async def call_of(services, made, *, held=False):
     """Return the newest call of a case as soon as it exists; with `held`, a call that waits."""
 
     async def there():
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-        calls = (await services.callbacks.ListCalls(asked)).calls
+        calls = await services.list_calls(made)
         if not calls:
             return None
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=calls[0].call_id))).call
+        call = await services.call_of(calls[0].call_id)
         return call if call.status == pb.CALL_STATUS_RUNNING or not held else None
 
     return await wait_until(there, what="the call")
 
 
 async def case_of(services, made):
-    return (
-        await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-    ).callback
+    return await services.case_of(made)
 
 
 def answer(services, call, **more):
-    return services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, **more))
+    return services.answer(call.call_id, **more)
 
 
 async def waiting(services):
@@ -205,7 +202,7 @@ async def test_a_held_call_is_answered_after_its_case_was_closed(services):
     made = await generate(services)
     caller = invoke(services, made)
     call = await call_of(services, made)
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
     said = await answer(services, call)
     assert said.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
     assert (await caller).response.response_code == 201
@@ -233,7 +230,7 @@ async def test_the_caller_gets_the_whole_answer_although_it_is_not_recorded_or_w
             caller = invoke(services, made)
             call = await call_of(services, made, held=True)
             if erases:
-                await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+                await services.erase(made)
             said = await answer(services, call, response=pb.Response(response_body=b"secret"))
             assert said.call.response.response_body == b""
             assert (await caller).response.response_body == b"secret"
@@ -358,8 +355,8 @@ class Away:
 SOON = {"answer_deadline": {"nanos": 100_000_000}}
 
 
-async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store_of, monkeypatch):
-    monkeypatch.setattr(marks, "MARK_S", 0.1)
+async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store_of, limits):
+    limits(marks, MARK_S=0.1)
     away = Away()
     async with StoreProxy(store_of(), away) as proxy, running_services(proxy) as services:
         made = await generate(services, **SOON)
@@ -370,8 +367,8 @@ async def test_a_caller_is_told_to_wait_as_soon_as_the_store_replies_again(store
         assert (await caller).wait_path
 
 
-async def test_a_held_call_does_not_keep_a_server_that_stops_without_a_store(store_of, monkeypatch):
-    monkeypatch.setattr(marks, "MARK_S", 0.1)
+async def test_a_held_call_does_not_keep_a_server_that_stops_without_a_store(store_of, limits):
+    limits(marks, MARK_S=0.1)
     async with StoreProxy(store_of(), Away()) as proxy, running_services(proxy, grace_s=3600) as services:
         made = await generate(services)
         caller = invoke(services, made)

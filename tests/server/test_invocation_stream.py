@@ -33,12 +33,7 @@ async def stream(services):
 
 
 async def case(services, body=b"", activity="record", metadata=(), **more):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, response=response(response_body=body), **more
-        ),
-        metadata=metadata,
-    )  # fmt: skip
+    made = await services.generate(activity, response=response(response_body=body), **more, metadata=metadata)
     return made.callback_state
 
 
@@ -102,7 +97,7 @@ async def test_calls_run_concurrently_and_the_stream_ends_after_all_results(serv
     answer = await anext(answers)
     assert (answer.number, response_of(answer).response.response_body) == (2, b"at once")
     (call,) = await wait_until(lambda: waiting(services))
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
+    await services.answer(call.call_id, response=response())
     assert [answer.number async for answer in answers] == [1]
     assert await stream.code() is grpc.StatusCode.OK
 
@@ -116,14 +111,14 @@ async def test_a_call_runs_to_its_end_although_its_stream_breaks(services, strea
     await send(stream, await case(services, activity="form"))
     (call,) = await wait_until(lambda: waiting(services))
     stream.cancel()
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
+    await services.answer(call.call_id, response=response())
     await wait_until(lambda: not services.control_plane.invoker._running)
     got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
     assert got.call.HasField("end_time")
 
 
-async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, monkeypatch):
-    monkeypatch.setattr(edge_service, "_MAX_UNSENT_BYTES", 1_000_000)
+async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, limits):
+    limits(edge_service, _MAX_UNSENT_BYTES=1_000_000)
     state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
     began, many = made(), 60
 
@@ -185,8 +180,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get() == before + 2
 
         await stream.done_writing()
-        answered = rpc.AnswerCallRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
-        await services.callbacks.AnswerCall(answered, metadata=token("owner"))
+        await services.answer(call.call_id, response=response(response_body=b"as asked"), metadata=token("owner"))
         (answer,) = [answer async for answer in answers_of(stream)]
         assert response_of(answer).response.response_body == b"as asked"
 
@@ -205,7 +199,7 @@ async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_
     await send(stream, state, first=2)  # a repeat
 
     async def counted():
-        return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))).call.repeat_count
+        return (await services.call_of(call.call_id)).repeat_count
 
     await wait_until(counted, what="the repeat")
     assert len(services.control_plane.invoker._running) == 2
@@ -216,12 +210,12 @@ async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_
 
     await wait_until(free, what="the end of both waits")
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
 
 
 async def until_gone(services, call_id):
     async def gone():
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+        call = await services.call_of(call_id)
         return call if call.caller_gone else None
 
     return await wait_until(gone, what="that the caller is gone")
@@ -244,7 +238,7 @@ async def test_a_caller_that_is_reported_gone_is_marked_while_its_call_waits_and
     assert (await held_call(services)).caller_gone
     (result,) = (await stream.read()).results
     assert (result.number, result.caller_gone) == (7, True)
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
 
 
 async def test_a_caller_that_is_gone_before_its_call_is_claimed_is_marked(services, stream):
@@ -276,7 +270,7 @@ async def test_watchers_learn_once_that_a_caller_is_gone(services, stream):
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 1]))
     await until_gone(services, call.call_id)
     await services.edge.ReportCallerGone(edge.ReportCallerGoneRequest(call_id=call.call_id))
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
     types = []
     while rpc.CALL_EVENT_TYPE_CALL_ENDED not in types:
         types += [event.type for event in (await watch.read()).events]

@@ -95,7 +95,7 @@ async def test_the_list_of_paused_activities_fits_because_no_more_than_a_thousan
         listed = await services.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
         assert [each.callback_activity for each in listed.paused_activities] == names
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="one-more"))
+            await services.pause("one-more")
     finally:
         await client.delete(keys.PAUSED_KEY)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -3,12 +3,11 @@
 import grpc
 import pytest
 import redis.asyncio
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.stored import dumped
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.profiles import Profiles
@@ -40,8 +39,7 @@ async def services(store_of, profiles):
 
 
 async def generate(services, activity="record", **more):
-    request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **more)
-    return await services.callbacks.GenerateCallbackUrl(request)
+    return await services.generate(activity, **more)
 
 
 def request_of(made, headers=(), **more):
@@ -56,7 +54,7 @@ async def look_up(services, made, headers=(), **more):
 
 
 async def close(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
 
 
 async def test_an_open_case_refuses_nothing(services):

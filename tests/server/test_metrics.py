@@ -224,9 +224,9 @@ async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
         assert now("callback_calls_total", activity="unserved", outcome="SUCCEEDED", reason="") == 1
 
 
-async def test_no_more_activities_have_series_of_their_own_than_are_allowed(monkeypatch):
+async def test_no_more_activities_have_series_of_their_own_than_are_allowed(monkeypatch, limits):
     monkeypatch.setattr(server_metrics, "_activities", set())
-    monkeypatch.setattr(server_metrics, "MAX_ACTIVITIES", 2)
+    limits(server_metrics, MAX_ACTIVITIES=2)
     try:
         server_metrics.add_activities(["bounded-1", "bounded-2", "bounded-3"])
         labels = [server_metrics.calls_series(f"bounded-{n}", "SUCCEEDED", "")._labelvalues[0] for n in (1, 2, 3)]

@@ -6,10 +6,9 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 from support.handlers import accept
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.handlers.handler import Reply
 from callback_server.rpc import method
@@ -54,9 +53,7 @@ async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it(
 async def refuse_twice(store, handler, limit):
     """Make two calls that a limit of 1 refuses, while another one runs."""
     async with running_services(store, handlers={"act": handler}, **{limit: 1}) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), allow_multiple_calls=True)
-        )
+        made = await services.generate("act", allow_multiple_calls=True)
         request = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"x")
         running = asyncio.ensure_future(services.edge.Invoke(request))
         await wait_until(lambda: handler.started == 1)

@@ -18,8 +18,6 @@ from callback import Accept, AsyncCallbackClient, CallReason, Handlers, Reject, 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
-from callback.v1 import operations_service_pb2 as operations
 from callback_server.handlers.workers import pool
 from callback_server.handlers.workers.worker import NOTIFICATIONS
 from callback_server.settings import ActivitySettings, RetrySettings
@@ -56,17 +54,15 @@ async def expire(services, made):
 
 
 async def case_of(services, made):
-    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-    return (await services.callbacks.GetCallback(asked)).callback
+    return await services.case_of(made)
 
 
 async def close(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
 
 
 async def resolve(services, made, **answer):
-    asked = rpc.ResolveCallbackRequest(callback_case_id=made.callback_case_id, **answer)
-    await services.callbacks.ResolveCallback(asked)
+    await services.resolve(made, **answer)
 
 
 async def extend(services, made, at):
@@ -76,11 +72,11 @@ async def extend(services, made, at):
 
 
 async def replay(services, notification):
-    return (await services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=notification.call_id))).call
+    return (await services.replay(notification.call_id)).call
 
 
 async def invoke(services, made):
-    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+    return await services.call(made)
 
 
 async def notifications(services, made, *statuses):
@@ -229,7 +225,7 @@ async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
 
 @pytest.mark.parametrize("end", ["closed", "resolved"])
 async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_is_closed_or_resolved(running, end):
-    await running.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act"))
+    await running.pause("act")
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, remind_after=[seconds(3600), seconds(7200)])
     await remind(running, made)
     await notifications(running, made, PENDING)
@@ -289,13 +285,12 @@ async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(r
     caller = asyncio.create_task(invoke(running, made))
 
     async def held():
-        waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING)
-        return (await running.callbacks.ListOwnerCalls(waiting)).calls
+        return await running.waiting()
 
     (call,) = await wait_until(held, what="the call")
     await expire(running, made)
     await told.reasons(CallReason.EXPIRY)
-    await running.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await running.answer(call.call_id)
     assert (await caller).response.response_code == 200
     assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
@@ -493,8 +488,8 @@ async def test_notifications_that_are_due_together_start_at_a_pace(store_of):
         assert time.monotonic() - began > (number - 2) / per_second  # all but the first, and what is made up for
 
 
-async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_slot_again(store_of, monkeypatch):
-    monkeypatch.setattr(pool, "ANNOUNCE_S", 3600)
+async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_slot_again(store_of, limits):
+    limits(pool, ANNOUNCE_S=3600)
     handlers, started, may_end = slow_handlers()
 
     async with (
@@ -514,12 +509,12 @@ async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_
 
 
 async def test_the_notifications_of_a_paused_activity_wait(running, told):
-    await running.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act"))
+    await running.pause("act")
     made = await generate(running)
     await remind(running, made)
     (reminder,) = await notifications(running, made, PENDING)
     assert reminder.delivery.paused
-    await running.operations.ResumeActivity(operations.ResumeActivityRequest(callback_activity="act"))
+    await running.resume("act")
     await notifications(running, made, DELIVERED)
 
 
@@ -539,9 +534,7 @@ async def test_an_extended_case_expires_at_its_new_time_and_is_told_of_it_once(r
 
 
 async def test_a_case_that_never_expires_can_get_a_time(running, told):
-    made = await running.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), notify=[EXPIRY])
-    )
+    made = await running.generate("act", notify=[EXPIRY])
     await extend(running, made, datetime.now(UTC) + timedelta(seconds=3))
     await told.reasons(CallReason.EXPIRY)
 
@@ -642,7 +635,7 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
     await expire(running, made)
     (expiry,) = await notifications(running, made, DEAD)
     assert expiry.delivery.failure_detail
-    await running.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await running.erase(made)
     (expiry,) = (await case_of(running, made)).notifications
     assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)
     dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
@@ -655,5 +648,6 @@ async def test_a_notification_is_no_held_call(running):
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD)
     await remind(running, made)
     (reminder,) = await notifications(running, made, PENDING)
-    answer = rpc.AnswerCallRequest(call_id=reminder.call_id, verdict=handler_pb.VERDICT_ACCEPTED)
-    assert (await refusal(running.callbacks.AnswerCall(answer))).reason == "CALL_NOT_FOUND"
+    assert (
+        await refusal(running.answer(reminder.call_id, verdict=handler_pb.VERDICT_ACCEPTED))
+    ).reason == "CALL_NOT_FOUND"

@@ -8,7 +8,6 @@ from support.services import refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.access.roles import Principal, Role
 from callback_server.errors import TooManyOpenCasesError
 from callback_server.limits.open_cases import OpenCaseQuota
@@ -49,9 +48,9 @@ async def test_a_callback_that_is_closed_makes_room_for_another(store_of, by):
         first, *_ = await made_of(services, [asked() for _ in range(3)])
         assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
         if by == "close":
-            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+            await services.close(first)
         else:
-            await services.edge.Invoke(edge.InvokeRequest(state=first.callback_state, request_method="get"))
+            await services.call(first, method="get")
 
         async def another():
             return await made_of(services, [asked()])

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import trustme
 from structlog.testing import capture_logs
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.store import free_port
 from support.system import Process
 from support.wait import wait_until, wait_until_sync
@@ -58,9 +58,7 @@ async def one_activity(store, grace_s=0, **settings):
     async with running_services(store, activities={"act": ActivitySettings(**settings)}, grace_s=grace_s) as up:
 
         async def call(case=None, **request):
-            made = await up.callbacks.GenerateCallbackUrl(
-                rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), **(case or {}))
-            )
+            made = await up.generate("act", **case or {})
             return made, up.edge.Invoke(
                 edge.InvokeRequest(state=made.callback_state, **{"request_method": "post", **request})
             )
@@ -150,8 +148,8 @@ async def test_an_unreachable_handler_was_not_started_and_the_case_stays_open(st
     assert case.callback.status == pb.CALLBACK_STATUS_OPEN
 
 
-async def test_a_call_that_waits_for_its_connection_at_the_end_of_the_grace_was_not_started(store_of, monkeypatch):
-    monkeypatch.setattr(control_plane, "RECORD_S", 20)  # a busy machine can take longer than 1 s to record it
+async def test_a_call_that_waits_for_its_connection_at_the_end_of_the_grace_was_not_started(store_of, limits):
+    limits(control_plane, RECORD_S=20)  # a busy machine can take longer than 1 s to record it
     target = f"127.0.0.1:{free_port()}"
     async with one_activity(store_of(), target=target, connect_timeout_s=60, deadline_s=60, grace_s=8) as up:
         made, answer = await up.call()
@@ -186,10 +184,8 @@ async def test_a_handler_that_is_back_is_reached_again(store_of):
 
 async def test_a_call_of_an_activity_without_a_handler_is_not_started(store_of):
     async with running_services(store_of(), activities={"gone": ActivitySettings(deadline_s=0.2)}) as up:
-        made = await up.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="gone", response=response())
-        )
-        said = await refusal(up.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get")))
+        made = await up.generate("gone")
+        said = await refusal(up.call(made, method="get"))
         calls = await up.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
     assert said.reason == "HANDLER_NOT_STARTED"
     assert calls.calls[0].status == pb.CALL_STATUS_NOT_STARTED
@@ -234,16 +230,11 @@ async def test_no_more_calls_run_than_may(store_of):
             raise AssertionError(timeout_s)
 
     async with running_services(store_of(), handlers={"act": Waiting()}, max_in_flight_calls=1) as up:
-        made = [
-            await up.callbacks.GenerateCallbackUrl(
-                rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response())
-            )
-            for _ in range(2)
-        ]
-        first = up.edge.Invoke(edge.InvokeRequest(state=made[0].callback_state, request_method="get"))
+        made = [await up.generate("act") for _ in range(2)]
+        first = up.call(made[0], method="get")
         waiting = asyncio.ensure_future(refusal(first))
         await running.wait()
-        second = up.edge.Invoke(edge.InvokeRequest(state=made[1].callback_state, request_method="get"))
+        second = up.call(made[1], method="get")
         said = await refusal(second)
         release.set()
         await waiting
@@ -317,9 +308,9 @@ def write(folder, certificate, *parts):
 
 
 @pytest.fixture
-def soon(monkeypatch):
+def soon(limits):
     """Shorten the interval at which files are checked."""
-    monkeypatch.setattr(push, "FILES_INTERVAL_S", 0.02)
+    limits(push, FILES_INTERVAL_S=0.02)
 
 
 @pytest.fixture

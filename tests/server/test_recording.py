@@ -13,7 +13,6 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
 from callback_server.store.recording import Recording
@@ -54,33 +53,31 @@ async def generate(services, activity="record", case="", **fields):
     own = response(
         response_body=OWN_BODY, response_headers=pb.ResponseHeaders(headers=[{"name": "x-own", "value": OWN_HEADER}])
     )
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, callback_activity_case=case, response=own, allow_multiple_calls=True, **fields
-        )
+    return await services.generate(
+        activity, callback_activity_case=case, response=own, allow_multiple_calls=True, **fields
     )
 
 
 async def call(services, made):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method="post", request_body=CAME_BODY,
-            request_headers=[pb.Header(name="x-came", value=CAME_HEADER)], client_address=CAME_ADDRESS,
-            request_query=[pb.QueryParameter(name="came", value="query")], request_query_string=CAME_QUERY,
-        )
-    )  # fmt: skip
+    return await services.call(
+        made,
+        body=CAME_BODY,
+        request_headers=[pb.Header(name="x-came", value=CAME_HEADER)],
+        client_address=CAME_ADDRESS,
+        request_query=[pb.QueryParameter(name="came", value="query")],
+        request_query_string=CAME_QUERY,
+    )
 
 
 async def kept(services, made):
-    asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-    listed = (await services.callbacks.ListCalls(asked)).calls
-    found = [(await services.callbacks.GetCall(rpc.GetCallRequest(call_id=each.call_id))).call for each in listed]
+    listed = await services.list_calls(made)
+    found = [await services.call_of(each.call_id) for each in listed]
     assert [each.request_body_size for each in listed] == [each.request_body_size for each in found]
     return found
 
 
 def erase(services, made):
-    return services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    return services.erase(made)
 
 
 async def in_the_store(store):
@@ -163,7 +160,7 @@ async def held(services, made):
 
 
 async def shown(services, call_id):
-    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+    return await services.call_of(call_id)
 
 
 NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bodies": False, "record_headers": False}]
@@ -181,13 +178,11 @@ async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call
             assert each.request_body_size == len(CAME_BODY)
         assert seen.request_body == CAME_BODY
         if end == "answer":
-            await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+            await services.answer(waiting.call_id)
         else:
             await end_leases(store)
             await sweep_partition(
-                services.control_plane.scripts,
-                keys.partition_of(made.callback_case_id),
-                recording=Recording(),
+                services.control_plane.scripts, keys.partition_of(made.callback_case_id), recording=Recording()
             )
         await asyncio.wait([caller])
         caller.exception()
@@ -208,7 +203,7 @@ async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(stor
         there = await in_the_store(store)
         for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS):
             assert secret not in there
-        await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+        await services.answer(waiting.call_id)
         assert (await caller).response.response_body == OWN_BODY
         (ended,) = await kept(services, made)
     assert (ended.status, ended.erased) == (pb.CALL_STATUS_SUCCEEDED, True)

@@ -19,8 +19,6 @@ from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain.call import CallFailure
 from callback_server.domain.case import CallMode, CaseStatus
 from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
@@ -78,12 +76,7 @@ async def two(store_of):
 
 async def send(services, made, *, method="post", query="", body=b"", headers=(), message=""):
     headers = [*headers, *([pb.Header(name="x-id", value=message)] if message else [])]
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method=method, request_query_string=query, request_body=body,
-            request_headers=headers,
-        )
-    )  # fmt: skip
+    return await services.call(made, method=method, body=body, request_query_string=query, request_headers=headers)
 
 
 def start(services, made, **request):
@@ -95,11 +88,11 @@ def act(**more):
 
 
 async def close(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
 
 
 async def erase(services, made):
-    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await services.erase(made)
 
 
 def same(got):
@@ -295,10 +288,7 @@ async def test_a_repeat_gets_the_recorded_answer_whatever_is_recorded_of_it_and_
         first = await send(services, made)
         for number in range(5):
             await send(services, made, body=b"%d" % number)
-        changed = rpc.SetResponseRequest(
-            callback_case_id=made.callback_case_id, response=pb.Response(response_code=250)
-        )
-        await services.callbacks.SetResponse(changed)
+        await services.set_response(made, response_code=250)
         await close(services, made)
         assert same(await send(services, made)) == same(first)
         assert len(handler.got) == 6
@@ -311,8 +301,7 @@ async def test_the_response_of_the_case_is_repeated_as_it_was(one):
         repeat_window={"seconds": 60},
     )  # fmt: skip
     first = await send(one.services, made)
-    changed = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"new"))
-    await one.services.callbacks.SetResponse(changed)
+    await one.services.set_response(made, response_body=b"new")
     again = await send(one.services, made)
     assert (same(again), again.response.response_body) == (same(first), large)
     assert (await send(one.services, made, body=b"another")).response.response_body == b"new"

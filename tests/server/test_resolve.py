@@ -12,7 +12,6 @@ from support.wait import wait_until
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.store import keys
 
 REJECTED = {"verdict": handler_pb.VERDICT_REJECTED}
@@ -28,27 +27,24 @@ def invoke(services, made):
 
 
 async def _invoke(services, made):
-    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+    return await services.call(made)
 
 
 def resolve(services, made, **more):
-    asked = rpc.ResolveCallbackRequest(callback_case_id=made.callback_case_id, **more)
-    return services.callbacks.ResolveCallback(asked)
+    return services.resolve(made, **more)
 
 
 def answer(services, call, **more):
-    return services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, **more))
+    return services.answer(call.call_id, **more)
 
 
 async def case_of(services, made):
-    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-    return (await services.callbacks.GetCallback(asked)).callback
+    return await services.case_of(made)
 
 
 async def calls_of(services, made):
     """Return the calls of a case, oldest first."""
-    asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=200)
-    return [*reversed((await services.callbacks.ListCalls(asked)).calls)]
+    return [*reversed(await services.list_calls(made, page_size=200))]
 
 
 async def held_calls(services, made, number=1):
@@ -74,7 +70,7 @@ async def test_the_call_that_is_held_gets_the_answer_through_any_server(store_of
         assert (said.ended_call_count, said.callback.resolved) == (1, True)
         assert said.callback.close_reason == pb.CLOSE_REASON_CONSUMED
         assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
-        ended = (await one.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))).call
+        ended = await one.call_of(call.call_id)
         assert (ended.status, ended.response.response_body) == (pb.CALL_STATUS_SUCCEEDED, b"paid")
 
 
@@ -93,8 +89,7 @@ async def test_a_call_that_comes_after_the_answer_gets_it_at_once(services):
 async def test_the_answer_is_merged_with_the_response_of_that_moment_and_stays(services):
     made = await generate(services, allow_multiple_calls=True)
     await resolve(services, made, response=pb.Response(response_body=b"paid"))
-    later = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_code=202))
-    await services.callbacks.SetResponse(later)
+    await services.set_response(made, response_code=202)
     got = await invoke(services, made)
     assert (got.response.response_code, got.response.response_body) == (201, b"paid")
 
@@ -152,7 +147,7 @@ async def test_a_closed_case_answers_the_calls_that_it_holds_and_no_others(servi
     made = await generate(services, allow_multiple_calls=True)
     callers = [invoke(services, made) for _ in range(2)]
     await held_calls(services, made, 2)
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
     said = await resolve(services, made)
     assert (said.ended_call_count, said.callback.close_reason) == (2, pb.CLOSE_REASON_CLOSED_BY_OWNER)
     assert [(await caller).response.response_code for caller in callers] == [201, 201]
@@ -220,7 +215,7 @@ async def test_an_erasure_leaves_nothing_of_a_redirect(services):
 
 
 async def erase(services, made):
-    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await services.erase(made)
 
 
 async def test_a_call_whose_hold_time_ended_before_the_answer_has_failed(services):

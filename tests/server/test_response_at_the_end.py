@@ -10,7 +10,6 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.settings import ActivitySettings
 
 FALLBACK = {"answer_deadline": {"nanos": 100_000_000}, "fallback": response(response_code=202)}
@@ -28,13 +27,11 @@ async def system(store_of):
             async def script(request, _context):
                 return await answer(request.callback_system_case)
 
-            return await services.callbacks.GenerateCallbackUrl(
-                rpc.GenerateCallbackUrlRequest(
-                    callback_activity="act",
-                    callback_activity_case=stub.play(script),
-                    response=own or response(response_code=201, response_body=b"as at the claim"),
-                    **more,
-                )
+            return await services.generate(
+                "act",
+                callback_activity_case=stub.play(script),
+                response=own or response(response_code=201, response_body=b"as at the claim"),
+                **more,
             )
 
         yield SimpleNamespace(services=services, handle=handle)
@@ -47,19 +44,17 @@ def set_response(services, case_id, **attributes):
 
 
 def invoke(services, made):
-    invocation = edge.InvokeRequest(state=made.callback_state, request_method="post")
-    return asyncio.ensure_future(services.edge.Invoke(invocation))
+    return asyncio.ensure_future(services.call(made))
 
 
 async def call_of(services, made, *, ended=True):
     """Return the newest call of a case, once it has ended; with `ended` false, a call that runs."""
 
     async def found():
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-        calls = (await services.callbacks.ListCalls(asked)).calls
+        calls = await services.list_calls(made)
         if not calls or (calls[0].status == pb.CALL_STATUS_RUNNING) is ended:
             return None
-        return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=calls[0].call_id))).call
+        return await services.call_of(calls[0].call_id)
 
     return await wait_until(found, what="the call")
 
@@ -164,18 +159,16 @@ async def test_a_call_that_goes_on_behind_its_fallback_records_the_response_at_i
 
 async def test_the_answer_to_a_held_call_is_merged_with_the_response_of_its_case_as_it_is_then(store_of):
     async with running_services(store_of()) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(response_body=b"before"))
-        )
+        made = await services.generate("form", response=response(response_body=b"before"))
         caller = invoke(services, made)
         call = await call_of(services, made, ended=False)
         await set_response(services, made.callback_case_id, response_type=pb.RESPONSE_TYPE_REDIRECT)
-        said = await refusal(services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id)))
+        said = await refusal(services.answer(call.call_id))
         assert (said.reason, said.fields) == ("INVALID_REQUEST", ["response.response_redirect_url"])
         own = {"response_type": pb.RESPONSE_TYPE_RESPONSE, "response_code": 203, "response_body": bytes(5000)}
         await set_response(services, made.callback_case_id, **own)
         answer = pb.Response(response_code=418)
-        said = await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=answer))
+        said = await services.answer(call.call_id, response=answer)
         assert (said.call.response.response_code, said.call.response.response_body) == (418, bytes(5000))
         answered = (await caller).response
         assert (answered.response_code, answered.response_body) == (418, bytes(5000))
@@ -183,14 +176,12 @@ async def test_the_answer_to_a_held_call_is_merged_with_the_response_of_its_case
 
 async def test_a_response_that_changes_while_a_held_call_is_answered_is_the_one_that_is_sent(store_of):
     async with running_services(store_of()) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(), allow_multiple_calls=True)
-        )
+        made = await services.generate("form", allow_multiple_calls=True)
         for number in range(10):
             caller = invoke(services, made)
             call = await call_of(services, made, ended=False)
             change = asyncio.ensure_future(set_response(services, made.callback_case_id, response_body=b"%d" % number))
-            said = await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+            said = await services.answer(call.call_id)
             await change
             assert said.call.response.response_body in (b"%d" % (number - 1) if number else b"", b"%d" % number)
             assert (await caller).response == said.call.response

@@ -7,7 +7,6 @@ from support.services import redirect, refusal, response
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.rpc import callbacks_service
 
 UNKNOWN_CASE = "0" * 32
@@ -17,9 +16,7 @@ HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-a", value="1")])
 @pytest.fixture
 async def made(services):
     case = response(response_body=b"first", response_code=201, response_headers=HEADERS)
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=case, allow_multiple_calls=True)
-    )
+    return await services.generate(response=case, allow_multiple_calls=True)
 
 
 async def set_response(services, made, new, *paths):
@@ -48,7 +45,7 @@ async def test_headers_are_replaced_as_a_whole(services, made):
 
 async def test_the_next_call_gets_the_new_response(services, made):
     await set_response(services, made, pb.Response(response_code=418))
-    answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+    answer = await services.call(made, method="get")
     assert (answer.response.response_code, answer.response.response_body) == (418, b"first")
 
 
@@ -69,7 +66,7 @@ async def test_a_change_with_an_invalid_result_is_refused_and_has_no_effect(serv
 
 
 async def test_a_closed_case_is_refused_with_its_reason(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
     said = await refusal(set_response(services, made, pb.Response(response_code=202)))
     assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CALLBACK_CLOSED")
     assert said.metadata == {"close_reason": "CLOSED_BY_OWNER"}
@@ -106,8 +103,7 @@ async def test_a_page_token_that_the_server_did_not_make_is_refused(services, to
 
 
 async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
-    invoke = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"body")
-    sent = [(await services.edge.Invoke(invoke)).call_id for _ in range(5)]
+    sent = [(await services.call(made, body=b"body")).call_id for _ in range(5)]
     found, token = [], ""
     while True:
         asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2, page_token=token)
@@ -119,14 +115,11 @@ async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
     assert found == sent[::-1]
 
 
-async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, monkeypatch):
-    monkeypatch.setattr(callbacks_service, "MAX_CALLS_PER_PAGE", 2)
-    monkeypatch.setattr(callbacks_service, "MAX_CASES_PER_PAGE", 1)
-    await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-    )
+async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, limits):
+    limits(callbacks_service, MAX_CALLS_PER_PAGE=2, MAX_CASES_PER_PAGE=1)
+    await services.generate()
     for _ in range(3):
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+        await services.call(made)
     calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2**31 - 1)
     page = await services.callbacks.ListCalls(calls)
     assert (len(page.calls), bool(page.next_page_token)) == (2, True)

@@ -4,12 +4,11 @@ import asyncio
 from collections import Counter
 
 import pytest
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.store import KINDS, free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_process.findings import Finding
@@ -22,10 +21,7 @@ from callback_server.store.transitions.write_statistics import write_statistics
 
 
 async def generate(services, activity="record", **fields):
-    asked = rpc.GenerateCallbackUrlRequest(
-        callback_activity=activity, response=response(), allow_multiple_calls=True, **fields
-    )
-    return await services.callbacks.GenerateCallbackUrl(asked)
+    return await services.generate(activity, allow_multiple_calls=True, **fields)
 
 
 async def statistics(services):
@@ -47,9 +43,7 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         recorder = services.control_plane.statistics
         made = await generate(services)
         for number in range(3):
-            await services.edge.Invoke(
-                edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"%d" % number)
-            )
+            await services.call(made, body=b"%d" % number)
         await refusal(services.edge.Invoke(edge.InvokeRequest(state="wrong", request_method="post")))
         assert outcomes(await statistics(services)) == {}
         await recorder.write()
@@ -73,7 +67,7 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         again = StatisticsRecorder(
             scripts, replica="restarted", owners=lambda: ["local"], count_unserved=lambda: none()
         )
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+        await services.call(made, method="get")
         await again.write()
         assert outcomes(await statistics(services)) == {"CALL_STATUS_SUCCEEDED": 6, "CALL_STATUS_FAILED": 1}
 
@@ -106,9 +100,9 @@ async def test_what_was_done_before_a_minute_ends_stays_in_that_minute_and_expir
         first = recorder._minute
         for minute in (first, first + 1):
             monkeypatch.setattr(call_statistics, "_minute_now", lambda minute=minute: minute)
-            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+            await services.call(made, method="get")
             await recorder.write()
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="put"))
+        await services.call(made, method="put")
         await recorder.write()
         found = await statistics(services)
         by_minute = {each.start_time.seconds // 60: sum(o.count for o in each.outcomes) for each in found.minutes}
@@ -122,13 +116,13 @@ async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of
     async with running_services(store_of()) as services:
         await generate(services)
         held = await generate(services, "form")
-        caller = services.edge.Invoke(edge.InvokeRequest(state=held.callback_state, request_method="post"))
+        caller = services.call(held)
         closed = await generate(services)
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
+        await services.close(closed)
         made = await generate(services, "later", answer_mode=pb.ANSWER_MODE_ACK)
-        await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="later"))
+        await services.pause("later")
         for method in ("post", "put"):
-            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method=method))
+            await services.call(made, method=method)
 
         async def all_are_there():
             found = await statistics(services)
@@ -152,7 +146,7 @@ async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of
         [work] = [each.work for each in (await statistics(services)).minutes if each.HasField("work")]
         assert (work.open_callback_count, work.waiting_call_count, work.delivery_count) == (3, 1, 2)
         assert work.delivery_delay.ToNanoseconds() > 0
-        await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=held.callback_case_id))
+        await services.resolve(held)
         await caller
 
 
@@ -169,7 +163,7 @@ async def test_a_server_finds_its_store_safe_and_a_target_that_is_away(store_of)
         assert found.check_time.seconds > 0
 
 
-async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_next_request(monkeypatch):
+async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_next_request(limits):
     begun, ended = [], asyncio.Event()
 
     async def check(_settings):
@@ -177,7 +171,7 @@ async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_ne
         await ended.wait()
         yield Finding.ok("slow", "it answered")
 
-    monkeypatch.setattr(doctor, "CHECKS", (check,))
+    limits(doctor, CHECKS=(check,))
     checks = SelfCheck(ServerSettings())
     waiting = asyncio.create_task(checks.findings())
     await wait_until(lambda: begun, what="the start of the check")

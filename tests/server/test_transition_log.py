@@ -11,12 +11,11 @@ from structlog.testing import capture_logs
 from support.handlers import accept, reject, stub_handler
 from support.leases import end_leases, expire_cases
 from support.proxy import StoreProxy, each_once
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.settings import ActivitySettings
@@ -67,20 +66,15 @@ async def pushing(store_of):
 
 
 async def generate(services, activity="record", case="", **fields):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, callback_activity_case=case, response=response(), **fields
-        )
-    )
+    return await services.generate(activity, callback_activity_case=case, **fields)
 
 
 async def call(services, made):
-    asked = edge.InvokeRequest(state=made.callback_state, request_method="get")
-    return (await services.edge.Invoke(asked)).call_id
+    return (await services.call(made, method="get")).call_id
 
 
 def close(services, made):
-    return services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    return services.close(made)
 
 
 @contextlib.asynccontextmanager
@@ -177,9 +171,7 @@ async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(p
     elif by == "close":
         await close(services, made)
     elif by == "set":
-        await services.callbacks.SetResponse(
-            rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_code=201))
-        )
+        await services.set_response(made, response_code=201)
     async with sweeping(services):
         await wait_until(lambda: events.extend(told()) or "lease_ended" in str(events), what="the event")
         pushing.gate.set()
@@ -220,14 +212,10 @@ async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
     async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
         for fields in ({}, {"request_id": "once"}):
             made = await generate(services, allow_multiple_calls=True, **fields)
-            await services.callbacks.SetResponse(
-                rpc.SetResponseRequest(
-                    callback_case_id=made.callback_case_id, response=pb.Response(response_code=201)
-                )
-            )  # fmt: skip
+            await services.set_response(made, response_code=201)
             await call(services, made)
             await close(services, made)
-            await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+            await services.erase(made)
             events = told()
             assert [event["event"] for event in events] == [
                 "case_created", "response_set", "call_ended", "case_closed", "calls_erased"

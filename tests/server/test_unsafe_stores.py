@@ -130,9 +130,9 @@ async def test_everysec_is_accepted_if_configured_and_no_sync_never(store, serve
 
 
 @pytest.fixture
-def version_five(monkeypatch):
+def version_five(limits):
     """Set the schema version of this process to 5, so that earlier and later versions exist."""
-    monkeypatch.setattr(keys, "SCHEMA_VERSION", 5)
+    limits(keys, SCHEMA_VERSION=5)
 
 
 @pytest.mark.parametrize(("stored", "then"), [(None, 5), (4, 5), (5, 5), (6, 6)])
@@ -207,8 +207,8 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     assert await asyncio.to_thread(waiting.process.wait, 60) == 0
 
 
-async def test_the_wait_for_an_unreachable_store_ends(monkeypatch):
-    monkeypatch.setattr(store_health, "START_WAIT_S", 0.2)
+async def test_the_wait_for_an_unreachable_store_ends(limits):
+    limits(store_health, START_WAIT_S=0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(StartError, match="the store cannot be reached: "):
         async with ControlPlane(settings):

@@ -78,12 +78,13 @@ def up(running):
 
 
 async def generate(up, script="counts", activity="push", profile="it", **fields):
-    return await up.services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, callback_activity_case=up.scripts[script], verification_profile=profile,
-            response=fields.pop("response", response(response_body=b"own")), **fields,
-        )
-    )  # fmt: skip
+    return await up.services.generate(
+        activity,
+        callback_activity_case=up.scripts[script],
+        verification_profile=profile,
+        response=fields.pop("response", response(response_body=b"own")),
+        **fields,
+    )
 
 
 def sent(made, secret, **changes):
@@ -149,9 +150,9 @@ async def test_a_forged_request_changes_nothing(up, activity, multiple):
     forged = [{"secret": whsec(b"2")}, {"sent_body": b"{}"}, {"sent_body": b""}, {"method": "get"}]
     with capture_logs() as logs:
         for changes in forged * 5:
-            said = await refusal(deliver(up, made, **changes) if "method" not in changes else up.services.edge.Invoke(
-                edge.InvokeRequest(state=made.callback_state, request_method="get")
-            ))  # fmt: skip
+            said = await refusal(
+                deliver(up, made, **changes) if "method" not in changes else up.services.call(made, method="get")
+            )
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "VERIFICATION_FAILED")
             assert said.metadata == {"challenge": up.profiles["it"].challenge}
             assert said.retry_after_s == 0
@@ -168,7 +169,7 @@ async def test_a_forged_request_changes_nothing(up, activity, multiple):
 
 async def test_a_forged_request_does_not_learn_that_a_case_is_closed(up):
     made = await generate(up)
-    await up.services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await up.services.close(made)
     assert (await refusal(deliver(up, made, secret=whsec(b"2")))).reason == "VERIFICATION_FAILED"
     assert (await refusal(deliver(up, made))).reason == "CALLBACK_CLOSED"
 
@@ -292,11 +293,7 @@ async def test_of_many_deliveries_of_one_message_that_race_one_is_handled(up, mu
 async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_another(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
     first = await deliver(up, made)
-    await up.services.callbacks.SetResponse(
-        rpc.SetResponseRequest(
-            callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"by now", response_code=201)
-        )
-    )
+    await up.services.set_response(made, response_body=b"by now", response_code=201)
     again = await deliver(up, made)
     assert (again.repeated_call_id, again.response) == (first.call_id, first.response)
     assert len(await calls_of(up, made)) == 1
@@ -305,7 +302,7 @@ async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_
 async def test_a_message_gets_the_code_of_its_answer_once_that_is_erased(up):
     made = await generate(up)
     first = await deliver(up, made)
-    await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await up.services.erase(made)
     (call,) = await calls_of(up, made)
     assert (call.message_id, call.verification_profile, call.erased) == ("", "", True)
     again = await deliver(up, made)
@@ -318,7 +315,7 @@ async def test_a_message_whose_redirect_is_erased_is_no_call(up):
     made = await generate(up, "redirects", response=pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT))
     assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
     assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
-    await up.services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+    await up.services.erase(made)
     assert (await refusal(deliver(up, made))).reason == "ANSWER_NOT_REPEATED"
     assert len(await calls_of(up, made)) == 1
 
@@ -333,14 +330,7 @@ async def test_two_bodies_under_one_token_are_two_calls_unless_a_token_is_for_si
     made = await generate(up, allow_multiple_calls=True)
     token = jwt.encode({"iss": "i", "aud": "a", "exp": NOW + 300, "jti": "token-1"}, "s" * 32)
     bearer = [{"name": "authorization", "value": f"Bearer {token}"}]
-    given = [
-        await up.services.edge.Invoke(
-            edge.InvokeRequest(
-                state=made.callback_state, request_method="post", request_headers=bearer, request_body=body
-            )
-        )
-        for body in (b"order 1", b"order 2")
-    ]
+    given = [await up.services.call(made, body=body, request_headers=bearer) for body in (b"order 1", b"order 2")]
     assert [each.response.response_body for each in given] == answers
     assert [call.message_id for call in await calls_of(up, made)] == (["token-1"] if single_use else ["", ""])
 
@@ -521,12 +511,7 @@ async def test_a_message_that_does_not_pass_is_no_repeat_of_one_that_did(up, tmp
 async def test_a_secret_that_a_profile_reports_as_wrong_reaches_neither_handler_nor_store(up, tmp_path):
     up.profiles["it"] = profile_of(tmp_path, "hunter22", kind="shared-secret", header="x-secret", enforce=False)
     made = await generate(up)
-    await up.services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method="post",
-            request_headers=[{"name": "X-Secret", "value": "hunter23"}],
-        )
-    )  # fmt: skip
+    await up.services.call(made, request_headers=[{"name": "X-Secret", "value": "hunter23"}])
     assert "hunter23" not in str(up.asked)
     assert "hunter23" not in "".join(await dump(up.store))
 
@@ -544,12 +529,9 @@ async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_
             "x-slack-request-timestamp": str(time),
             "x-slack-signature": f"v0={signature}",
         }
-        return await up.services.edge.Invoke(
-            edge.InvokeRequest(
-                state=made.callback_state, request_method="post", request_body=sent_body,
-                request_headers=[{"name": name, "value": value} for name, value in headers.items()],
-            )
-        )  # fmt: skip
+        return await up.services.call(
+            made, body=sent_body, request_headers=[{"name": name, "value": value} for name, value in headers.items()]
+        )
 
     first, again = await send(NOW), await send(NOW + 5)
     assert (again.response, again.repeated_call_id) == (first.response, first.call_id)
@@ -561,12 +543,9 @@ async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_
 async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store(up, tmp_path):
     up.profiles["it"] = profile_of(tmp_path, "hunter22", kind="shared-secret", header="x-secret")
     made = await generate(up)
-    await up.services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method="post",
-            request_headers=[{"name": "X-Secret", "value": "hunter22"}, {"name": "x-other", "value": "1"}],
-        )
-    )  # fmt: skip
+    await up.services.call(
+        made, request_headers=[{"name": "X-Secret", "value": "hunter22"}, {"name": "x-other", "value": "1"}]
+    )
     (asked,) = up.asked
     assert "hunter22" not in str(asked)
     assert ("x-other", "1") in [(each.name, each.value) for each in asked.request_headers]
@@ -586,17 +565,14 @@ async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store
     ],
 )  # fmt: skip
 async def test_generate_lists_the_fields_that_it_refuses(up, fields, rules):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), **fields)
-    said = await refusal(up.services.callbacks.GenerateCallbackUrl(asked))
+    said = await refusal(up.services.generate(**fields))
     assert (said.reason, said.rules) == ("INVALID_REQUEST", rules)
-    assert not (await up.services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks
+    assert not await up.services.cases()
 
 
 async def test_a_profile_and_a_guard_belong_to_what_a_request_id_stands_for(up):
     def asked(**fields):
-        return up.services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), request_id="5", **fields)
-        )
+        return up.services.generate(request_id="5", **fields)
 
     first = await asked()
     assert await asked(get_guard=pb.GET_GUARD_OFF) == first  # OFF is the default, so the request is the same

@@ -171,8 +171,7 @@ async def test_a_caller_that_waits_does_not_take_the_place_of_a_call(tmp_path, s
 
 
 @pytest.mark.parametrize(
-    ("server", "edge"),
-    [({"CALLBACK_MAX_IN_FLIGHT_WAITS": "1"}, {}), ({}, {"CALLBACK_EDGE_MAX_WAITS_IN_FLIGHT": "1"})],
+    ("server", "edge"), [({"CALLBACK_MAX_IN_FLIGHT_WAITS": "1"}, {}), ({}, {"CALLBACK_EDGE_MAX_WAITS_IN_FLIGHT": "1"})]
 )
 async def test_the_number_of_callers_that_wait_is_limited(tmp_path, store_of, server, edge):
     async with running_system(tmp_path, store_of(), server=server, edge=edge) as system:

@@ -18,7 +18,6 @@ from support.wait import wait_until
 from support.watching import Watch, told, watch
 
 from callback.v1 import callbacks_service_pb2 as pb2
-from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_server import watch as watch_hub
 from callback_server.access.roles import Principal, Role
 from callback_server.domain.event import Event
@@ -29,17 +28,15 @@ from callback_server.store.queries.read_events import read_end_position
 
 async def generate(services, activity="record", **attributes):
     attributes.setdefault("response", response(response_body=b"thank you"))
-    return await services.callbacks.GenerateCallbackUrl(
-        pb2.GenerateCallbackUrlRequest(callback_activity=activity, **attributes)
-    )
+    return await services.generate(activity, **attributes)
 
 
 async def call(services, made):
-    return await services.edge.Invoke(edge_pb2.InvokeRequest(state=made.callback_state, request_method="post"))
+    return await services.call(made)
 
 
 async def close(services, made):
-    await services.callbacks.CloseCallback(pb2.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
 
 
 def cases(events):
@@ -151,9 +148,8 @@ async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_
         assert (await refusal(following)).reason == "SERVER_STOPPING"
 
 
-async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MAX_BATCH_EVENTS", 7)
-    monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
+async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, limits):
+    limits(watch_hub, MAX_BATCH_EVENTS=7, READ_INTERVAL_S=0.01)
     store, cases = store_of(), count(20, 60)
     chance = random.Random(5)
     async with running_services(store) as here, running_services(store) as there:
@@ -329,9 +325,7 @@ async def test_an_owner_gets_its_own_events_and_an_administrator_all(store_of):
             (event,) = await watches[name].events(1)
             assert (event.callback_case_id, event.owner) == (each.callback_case_id, name)
         assert sorted(event.owner for event in await watches["admin"].events(2)) == ["bank", "shop"]
-        await services.callbacks.CloseCallback(
-            pb2.CloseCallbackRequest(callback_case_id=made["bank"].callback_case_id), metadata=by("bank")
-        )
+        await services.close(made["bank"], metadata=by("bank"))
         assert cases(await watches["bank"].events(1)) == [made["bank"].callback_case_id]
         error = await refusal(Watch(services.callbacks, metadata=by("edge")).read())
         assert error.reason == "ROLE_MISSING"
@@ -375,9 +369,8 @@ def packed(number):
     return {"event": msgspec.msgpack.encode(event)}
 
 
-async def test_a_slow_watch_gets_an_error_and_can_resume_without_delaying_others(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MAX_KEPT_EVENTS", 500)
-    monkeypatch.setattr(watch_hub, "READ_INTERVAL_S", 0.01)
+async def test_a_slow_watch_gets_an_error_and_can_resume_without_delaying_others(store_of, limits):
+    limits(watch_hub, MAX_KEPT_EVENTS=500, READ_INTERVAL_S=0.01)
     store = store_of()
     total = 0
     async with running_services(store) as services, plain(store) as client:
@@ -399,9 +392,8 @@ async def test_a_slow_watch_gets_an_error_and_can_resume_without_delaying_others
             await again.events(left)
 
 
-async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, monkeypatch):
-    monkeypatch.setattr(watch_hub, "MAX_KEPT_EVENTS", 10)
-    monkeypatch.setattr(watch_hub, "HEARTBEAT_S", 0.05)
+async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on(store_of, limits):
+    limits(watch_hub, MAX_KEPT_EVENTS=10, HEARTBEAT_S=0.05)
     known = _Known(local={Role.OWNER}, shop={Role.OWNER})
     store = store_of()
     async with running_services(store, principals=lambda: known) as services, plain(store) as client:
@@ -415,8 +407,7 @@ async def test_a_watch_that_nothing_is_for_is_not_too_slow_and_its_place_goes_on
             return sum(watch_hub.ResumeToken.from_text(quiet.token).numbers) == 100
 
         await wait_until(moved, what="a place that goes on")
-        request = pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-        made = await services.callbacks.GenerateCallbackUrl(request, metadata=by("shop"))
+        made = await services.generate(metadata=by("shop"))
         assert cases(await quiet.events(1)) == [made.callback_case_id]
         quiet.cancel()
 
@@ -461,10 +452,9 @@ async def _reads_since(client, before, count):
     return await reads(client) - before >= count
 
 
-async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
+async def test_there_are_no_more_watches_than_may_be(store_of, limits):
     known = _Known(shop={Role.OWNER}, bank={Role.OWNER}, other={Role.OWNER})
-    monkeypatch.setattr(watch_hub, "MAX_WATCHERS_PER_PRINCIPAL", 2)
-    monkeypatch.setattr(watch_hub, "MAX_WATCHERS", 3)
+    limits(watch_hub, MAX_WATCHERS_PER_PRINCIPAL=2, MAX_WATCHERS=3)
     async with running_services(store_of(), principals=lambda: known) as services:
         watches = [await Watch(services.callbacks, metadata=by(name)).begin() for name in ("shop", "shop", "bank")]
         for name in ("shop", "other"):
@@ -481,8 +471,8 @@ async def test_there_are_no_more_watches_than_may_be(store_of, monkeypatch):
             each.cancel()
 
 
-async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(services, monkeypatch):
-    monkeypatch.setattr(watch_hub, "HEARTBEAT_S", 0.05)
+async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(services, limits):
+    limits(watch_hub, HEARTBEAT_S=0.05)
     async with watch(services.callbacks, callback_activity="form") as watching:
         first = watching.token
         await generate(services)
