@@ -31,10 +31,6 @@ class Pushed:
     """A handler in the process of the server, as a target in its configuration is one."""
 
 
-async def generate(services, activity, **fields):
-    return await services.generate(activity, **fields)
-
-
 async def activities(services, **fields):
     """Return kind, workers, deliveries and open callbacks of each activity, page by page."""
     found, token = {}, ""
@@ -86,9 +82,9 @@ async def test_the_workers_of_all_servers_are_counted_and_one_that_leaves_is_not
 async def test_what_waits_for_an_activity_that_nothing_serves_is_listed(store_of, kind):
     async with running_services(store_of(kind)) as services:
         for _ in range(3):
-            await generate(services, "nobody")
-        made = await generate(services, "later", answer_mode=ACK, allow_multiple_calls=True)
-        closed = await generate(services, "done")
+            await services.generate("nobody")
+        made = await services.generate("later", answer_mode=ACK, allow_multiple_calls=True)
+        closed = await services.generate("done")
         await services.close(closed)
         await services.pause("later")
         for _ in range(2):
@@ -109,7 +105,7 @@ async def test_pages_have_every_activity_once_sorted_by_name_with_complete_count
     names = ["A", "a", "aa", "b", "z", "\u00e9", "\u65e5", "\U0001f600"]
     async with running_services(store_of(), handlers={"pushed": Pushed()}) as services:
         for name in names * 4:
-            await generate(services, name)
+            await services.generate(name)
         found = await activities(services, page_size=page_size)
         assert [*found] == sorted([*names, "form", "pushed", "record"])
         assert [found[name][3] for name in names] == [4] * len(names)
@@ -119,7 +115,7 @@ async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_
     limits(list_activities, SCAN=3)
     async with running_services(store_of()) as services:
         names = [f"order-{number:02}" for number in range(40)]
-        made = [await generate(services, name) for name in names]
+        made = [await services.generate(name) for name in names]
         for each in made[1:-1]:
             await services.close(each)
         partition = keys.partition_of(made[0].callback_case_id)
@@ -131,8 +127,8 @@ async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_
 
 async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(store_of):
     async with running_services(store_of()) as services:
-        last = (await generate(services, "one")).callback_case_id
-        others = [(await generate(services, "two")).callback_case_id for _ in range(keys.PARTITIONS + 1)]
+        last = (await services.generate("one")).callback_case_id
+        others = [(await services.generate("two")).callback_case_id for _ in range(keys.PARTITIONS + 1)]
         of_partition = defaultdict(list)
         for each in others:
             of_partition[keys.partition_of(each)].append(each)
@@ -157,14 +153,14 @@ async def test_a_page_size_that_is_negative_and_another_owner_are_refused_as_in_
 
 async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_warning(store_of):
     async with running_services(store_of()) as services:
-        made = await generate(services, "nobody")
+        made = await services.generate("nobody")
         (warning,) = made.warnings
         assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
         assert warning.text == (
             "no worker serves the activity nobody now: callers get a 503 until you start one or configure a target"
         )
         assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
-        (warning,) = (await generate(services, "nobody", answer_mode=ACK)).warnings
+        (warning,) = (await services.generate("nobody", answer_mode=ACK)).warnings
         assert "its calls wait until" in warning.text
 
 
@@ -173,18 +169,18 @@ async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_w
     store = store_of()
     async with running_services(store, handlers={"pushed": Pushed()}) as one, running_services(store) as other:
         for activity in ("record", "form", "pushed"):
-            assert not (await generate(one, activity)).warnings
-        assert not (await generate(one, "asked", answer_mode=HOLD)).warnings
+            assert not (await one.generate(activity)).warnings
+        assert not (await one.generate("asked", answer_mode=HOLD)).warnings
         async with working(other, "far"):
 
             async def is_known():
-                return not (await generate(one, "far")).warnings
+                return not (await one.generate("far")).warnings
 
             await wait_until(is_known, what="the worker of the other server")
-            assert not (await generate(other, "far")).warnings
+            assert not (await other.generate("far")).warnings
 
         async def is_warned():
-            return [[each.reason for each in (await generate(services, "far")).warnings] for services in (one, other)]
+            return [[each.reason for each in (await services.generate("far")).warnings] for services in (one, other)]
 
         warned = [[rpc.WARNING_REASON_ACTIVITY_NOT_SERVED]] * 2
 
@@ -206,14 +202,14 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
                 return await one.control_plane.client.hexists(keys.SERVING_KEY, other.control_plane.replica_bus.replica)
 
             await wait_until(is_known, what="the announcement")
-            assert not (await generate(one, "busy")).warnings
+            assert not (await one.generate("busy")).warnings
 
 
 async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warning(store_of):
     async with running_services(store_of()) as services:
         fields = {"answer_mode": HOLD, "notify": [pb.CALL_REASON_EXPIRY], "time_to_live": {"seconds": 60}}
         async with working(services, "approve"):
-            (warning,) = (await generate(services, "approve", **fields)).warnings
+            (warning,) = (await services.generate("approve", **fields)).warnings
             assert warning.reason == rpc.WARNING_REASON_NOTIFICATIONS_NOT_SERVED
             assert warning.text == (
                 "no worker takes the notifications of the activity approve now: "
@@ -226,8 +222,8 @@ async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warni
             return None
 
         async with Worker(handlers, services.address).working():
-            assert not (await generate(services, "approve", **fields)).warnings
-            (warning,) = (await generate(services, "approve")).warnings
+            assert not (await services.generate("approve", **fields)).warnings
+            (warning,) = (await services.generate("approve")).warnings
             assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
             page = await services.operations.ListActivities(operations.ListActivitiesRequest())
             (listed,) = [each for each in page.activities if each.callback_activity == "approve"]
@@ -240,7 +236,7 @@ async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_ac
     async with running_services(store_of()) as services:
         scripts = services.control_plane.scripts
         await announcing.announce_slots(scripts, "of-the-release-before", {"old": 2})
-        assert not (await generate(services, "old")).warnings
+        assert not (await services.generate("old")).warnings
         assert (await activities(services))["old"] == (WORKERS, 1, 0, 1)
 
 
@@ -258,19 +254,19 @@ async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_time
     limits(served, READ_INTERVAL_S=3600)
     async with running_services(store_of()) as services:
         for _ in range(20):
-            assert (await generate(services, "nobody")).warnings
+            assert (await services.generate("nobody")).warnings
         assert len(reads) == 2  # of the workers, and of the free slots
 
 
 async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(store_of):
     async with running_services(store_of()) as services:
-        assert not (await generate(services, "record")).HasField("expire_time")
+        assert not (await services.generate("record")).HasField("expire_time")
         lives = {"time_to_live": {"seconds": 3600}, "request_id": "order-5"}
-        made, again = [await generate(services, "record", **lives) for _ in range(2)]
+        made, again = [await services.generate("record", **lives) for _ in range(2)]
         case = await services.case_of(made)
         assert made.expire_time == again.expire_time == case.expire_time
         assert abs(made.expire_time.ToDatetime(UTC) - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
         later = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id, expire_time=case.expire_time)
         later.expire_time.FromSeconds(case.expire_time.seconds + 60)
         await services.callbacks.ExtendCallback(later)
-        assert (await generate(services, "record", **lives)).expire_time == later.expire_time
+        assert (await services.generate("record", **lives)).expire_time == later.expire_time

@@ -37,10 +37,6 @@ async def services(store_of):
         yield running
 
 
-async def generate(services, activity="record", **more):
-    return await services.generate(activity, **more)
-
-
 def invoke(services, state, body=BODY):
     return services.control_plane.invoker.invoke(state, "", Request("post", body=body)).answer
 
@@ -51,7 +47,7 @@ async def refused(services, state):
 
 
 async def closed(services):
-    made = await generate(services)
+    made = await services.generate()
     await services.close(made)
     return made.callback_state
 
@@ -61,11 +57,11 @@ async def unknown(_services):
 
 
 async def failing(services):
-    return (await generate(services, "failing", allow_multiple_calls=True)).callback_state
+    return (await services.generate("failing", allow_multiple_calls=True)).callback_state
 
 
 async def busy(services):
-    state = (await generate(services, "form")).callback_state
+    state = (await services.generate("form")).callback_state
     invoke(services, state, b"another")
     await wait_until(lambda: services.control_plane.held._waiting)
     return state
@@ -82,7 +78,7 @@ async def test_a_refused_or_failed_call_leaves_no_body_to_the_garbage_collector(
 
 
 async def test_a_call_that_is_cancelled_leaves_no_body_to_the_garbage_collector(services):
-    state = (await generate(services, "waiting", allow_multiple_calls=True)).callback_state
+    state = (await services.generate("waiting", allow_multiple_calls=True)).callback_state
     with large_garbage() as garbage:
         running = [invoke(services, state) for _ in range(3)]
         await wait_until(lambda: len(services.control_plane.invoker._running) == 3)
@@ -92,7 +88,7 @@ async def test_a_call_that_is_cancelled_leaves_no_body_to_the_garbage_collector(
 
 
 async def test_a_held_call_keeps_no_body_in_memory(services):
-    state = (await generate(services, "form")).callback_state
+    state = (await services.generate("form")).callback_state
     body = bytes(bytearray(BODY))
     invoke(services, state, body)
     await wait_until(lambda: services.control_plane.held._waiting)

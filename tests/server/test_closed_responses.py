@@ -41,10 +41,6 @@ async def visit(services, made, number=0, **fields):
     return await services.edge.Invoke(request_of(made, number, **fields))
 
 
-async def close(services, made):
-    return (await services.close(made)).callback
-
-
 def sent(answer):
     """Return the response without what is not set."""
     if answer.response.response_headers == pb.ResponseHeaders():
@@ -70,7 +66,7 @@ async def test_a_closed_case_changes_nothing_by_its_response(store_of):
     store = store_of()
     async with running_services(store) as services, redis.asyncio.Redis(port=store.port) as client:
         made = await generate(services)
-        await close(services, made)
+        await services.close(made)
         before = await dumped(client, 0)
         assert (await visit(services, made)).response.response_heading == "Already done"
         assert await dumped(client, 0) == before
@@ -79,7 +75,7 @@ async def test_a_closed_case_changes_nothing_by_its_response(store_of):
 async def test_it_is_sent_whatever_closed_the_case(store_of):
     async with running_services(store_of()) as services:
         made = await generate(services, time_to_live={"seconds": 1}, get_guard=pb.GET_GUARD_CONFIRM)
-        await close(services, made)
+        await services.close(made)
         assert (await visit(services, made)).response.response_heading == "Already done"
 
 
@@ -95,7 +91,7 @@ async def test_a_request_that_is_not_verified_does_not_get_it(store_of, tmp_path
     profile = SharedSecretSettings(kind="shared-secret", header="x-secret", secret_files=[tmp_path / "secret"])
     async with running_services(store_of(), profiles=Profiles({"it": profile})) as services:
         made = await generate(services, verification_profile="it")
-        await close(services, made)
+        await services.close(made)
         assert (await refusal(visit(services, made))).reason == "VERIFICATION_FAILED"
         header = pb.Header(name="x-secret", value="a secret that is long enough for any of the kinds")
         answer = await visit(services, made, request_headers=[header])
@@ -104,8 +100,8 @@ async def test_a_request_that_is_not_verified_does_not_get_it(store_of, tmp_path
 
 async def test_a_look_up_leaves_a_closed_case_with_a_response_to_the_call(services):
     made, bare = await generate(services), await generate(services, None)
-    await close(services, made)
-    await close(services, bare)
+    await services.close(made)
+    await services.close(bare)
     await services.edge.look_up(request_of(made))
     assert (await refusal(services.edge.look_up(request_of(bare)))).reason == "CALLBACK_CLOSED"
     large = await visit(services, made, request_method="post", request_body=b"x" * 100_000)
@@ -114,7 +110,7 @@ async def test_a_look_up_leaves_a_closed_case_with_a_response_to_the_call(servic
 
 async def test_without_one_the_request_is_refused(services):
     made = await generate(services, None)
-    await close(services, made)
+    await services.close(made)
     assert (await refusal(visit(services, made))).reason == "CALLBACK_CLOSED"
 
 
@@ -143,7 +139,7 @@ async def test_a_response_that_is_not_complete_or_valid_is_refused(services, giv
 
 async def test_a_shared_url_can_have_any_other_code(services):
     made = await generate(services, response(response_code=404), state_query_parameter="state")
-    await close(services, made)
+    await services.close(made)
     assert (await visit(services, made, state_query_parameter="state")).response.response_code == 404
 
 

@@ -59,22 +59,6 @@ async def generate(services, name, **more):
     )
 
 
-async def invoke(services, made, body=b"", **more):
-    return await services.call(made, body=body, **more)
-
-
-async def call_of(services, call_id):
-    return await services.call_of(call_id)
-
-
-async def delivery_at(services, call_id, *statuses):
-    async def there():
-        call = await call_of(services, call_id)
-        return call if call.delivery.status in statuses else None
-
-    return await wait_until(there, what=f"a delivery at {statuses}")
-
-
 def failing(times, then):
     """Return a script that fails the given number of times, then gives an answer."""
     asked = []
@@ -98,16 +82,16 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     in_flight = REGISTRY.get_sample_value("callback_deliveries_in_flight")
     name = delivering.stub.play(script)
     made = await generate(delivering, name)
-    answer = await invoke(delivering, made, b"body")
+    answer = await delivering.call(made, body=b"body")
     assert answer.response.response_code == 202
-    call = await delivery_at(delivering, answer.call_id, RUNNING)
+    call = await delivering.delivery(answer.call_id, RUNNING)
     assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
     assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == in_flight + 1
     case = await delivering.case_of(made)
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
     assert case.answer_mode == pb.ANSWER_MODE_ACK
     gate.set()
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    call = await delivering.delivery(answer.call_id, DELIVERED)
     assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
     (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
@@ -116,8 +100,8 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
 
 async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
     name = delivering.stub.play(failing(3, accept()))
-    answer = await invoke(delivering, await generate(delivering, name), b"again")
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    answer = await delivering.call(await generate(delivering, name), body=b"again")
+    call = await delivering.delivery(answer.call_id, DELIVERED)
     assert call.delivery.attempts == 4
     assert call.delivery.failure == pb.CALL_FAILURE_UNSPECIFIED
     asked = delivering.stub.requests(name)
@@ -135,15 +119,15 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
         return accept()
 
     name = delivering.stub.play(script)
-    answer = await invoke(delivering, await generate(delivering, name))
-    call = await delivery_at(delivering, answer.call_id, DEAD)
+    answer = await delivering.call(await generate(delivering, name))
+    call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
     dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [each.call_id for each in dead.calls] == [answer.call_id]
     fixed.set()
     replayed = await delivering.replay(answer.call_id)
     assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    call = await delivering.delivery(answer.call_id, DELIVERED)
     assert call.delivery.attempts == 6
     assert delivering.stub.requests(name)[-1].replayed
     assert delivering.stub.requests(name)[-1].attempt == 6
@@ -153,8 +137,8 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
 
 async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
     name = delivering.stub.play(failing(0, reject(override(response_code=400))))
-    answer = await invoke(delivering, await generate(delivering, name))
-    call = await delivery_at(delivering, answer.call_id, DEAD)
+    answer = await delivering.call(await generate(delivering, name))
+    call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
     assert call.delivery.failure_detail == "the handler rejected it"
     assert call.delivery.response.response_code == 400
@@ -181,8 +165,8 @@ async def test_attempts_that_reach_no_handler_use_up_no_attempt_of_the_event(sto
     async with running_services(
         store_of(), handlers={"act": handler}, activities={"act": activity}, sweeps=True
     ) as services:
-        answer = await invoke(services, await generate(services, "any"))
-        call = await delivery_at(services, answer.call_id, DELIVERED)
+        answer = await services.call(await generate(services, "any"))
+        call = await services.delivery(answer.call_id, DELIVERED)
         assert (call.delivery.attempts, handler.attempts) == (2, [1] * 6 + [2])
 
 
@@ -191,8 +175,8 @@ async def test_a_delivery_that_reaches_no_handler_waits_and_says_so(store_of):
     async with delivering_on(
         store_of(), gone, retries=RetrySettings(initial_s=3600, max_s=3600, max_attempts=1)
     ) as services:
-        answer = await invoke(services, await generate(services, "any"))
-        call = await delivery_at(services, answer.call_id, PENDING)
+        answer = await services.call(await generate(services, "any"))
+        call = await services.delivery(answer.call_id, PENDING)
         assert (call.delivery.attempts, call.delivery.failure) == (0, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
         assert call.delivery.HasField("next_attempt_time")
 
@@ -202,11 +186,11 @@ async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
     retries = RetrySettings(initial_s=0.001, max_s=0.002, max_age_s=3600)
     async with delivering_on(store_of(), stub, retries=retries) as services:
         made = await generate(services, name)
-        answer = await invoke(services, made)
+        answer = await services.call(made)
         await wait_until(lambda: len(stub.requests(name)) >= 2, what="a second attempt")
         key = keys.key(keys.partition_of(made.callback_case_id), "call", answer.call_id)
         await services.control_plane.scripts.client.hset(key, "delivery_start", "1")
-        call = await delivery_at(services, answer.call_id, DEAD)
+        call = await services.delivery(answer.call_id, DEAD)
         assert call.delivery.attempts >= 2
 
 
@@ -227,17 +211,9 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
     name = delivering.stub.play(script)
     made = await generate(delivering, name, allow_multiple_calls=True, ordered=True)
     for number in range(8):
-        answer = await invoke(delivering, made, b"%d" % number)
-    await delivery_at(delivering, answer.call_id, DELIVERED)
+        answer = await delivering.call(made, body=b"%d" % number)
+    await delivering.delivery(answer.call_id, DELIVERED)
     assert handled == list(range(8))
-
-
-async def pause(services, activity="act"):
-    await services.pause(activity)
-
-
-async def resume(services, activity="act"):
-    await services.resume(activity)
 
 
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
@@ -245,16 +221,16 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
     async with delivering_on(store, stub) as here, delivering_on(store, stub) as there:
         name = stub.play(failing(0, accept()))
         made = await generate(here, name, allow_multiple_calls=True)
-        await pause(here)
-        answers = [await invoke(services, made) for services in (there, here, there)]
+        await here.pause()
+        answers = [await services.call(made) for services in (there, here, there)]
         for partition in range(keys.PARTITIONS):  # as if a sweep had found a due delivery in each partition
             await here.control_plane.deliveries._take(partition)
         for answer in answers:
-            assert (await call_of(there, answer.call_id)).delivery.status == PENDING
+            assert (await there.call_of(answer.call_id)).delivery.status == PENDING
         looked = len(stub.requests(name))
-        await resume(there)
+        await there.resume()
         for answer in answers:
-            await delivery_at(here, answer.call_id, DELIVERED)
+            await here.delivery(answer.call_id, DELIVERED)
         assert (looked, len(stub.requests(name))) == (0, 3)
 
 
@@ -267,45 +243,45 @@ async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_rea
         delivering, delivering.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True
     )
     for activity in ("act", "other", "act"):
-        await pause(delivering, activity)
+        await delivering.pause(activity)
     assert await paused() == ["act", "other"]
-    first, second = [(await invoke(delivering, made)).call_id for _ in range(2)]
+    first, second = [(await delivering.call(made)).call_id for _ in range(2)]
     for call_id, has_time in ((first, True), (second, False)):
         listed = {call.call_id: call for call in await delivering.list_calls(made)}[call_id]
         replayed = await delivering.replay(call_id)
-        for call in (await call_of(delivering, call_id), listed, replayed.call):
+        for call in (await delivering.call_of(call_id), listed, replayed.call):
             assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
             assert call.delivery.HasField("next_attempt_time") is has_time
-    await resume(delivering)
+    await delivering.resume()
     assert await paused() == ["other"]
-    assert not (await delivery_at(delivering, second, DELIVERED)).delivery.paused
-    await pause(delivering)
-    assert not (await call_of(delivering, second)).delivery.paused
+    assert not (await delivering.delivery(second, DELIVERED)).delivery.paused
+    await delivering.pause()
+    assert not (await delivering.call_of(second)).delivery.paused
 
 
-@pytest.mark.parametrize("change", [pause, resume])
+@pytest.mark.parametrize("change", ["pause", "resume"])
 async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(delivering, change):
     client = delivering.control_plane.scripts.client
     await client.config_set("min-replicas-to-write", 1)
     try:
-        assert (await refusal(change(delivering))).reason == "STORE_UNAVAILABLE"
+        assert (await refusal(getattr(delivering, change)())).reason == "STORE_UNAVAILABLE"
     finally:
         await client.config_set("min-replicas-to-write", 0)
-    await change(delivering)
+    await getattr(delivering, change)()
 
 
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
     """Set up a handler that is out of service. Attempts that do not reach a handler must not use up its calls."""
     store, name = store_of(), stub.play(failing(0, accept()))
     async with delivering_on(store, stub) as before:
-        await pause(before)
-        answer = await invoke(before, await generate(before, name))
+        await before.pause()
+        answer = await before.call(await generate(before, name))
     async with running_services(store) as without:
-        await pause(without)
-        assert (await call_of(without, answer.call_id)).delivery.paused
+        await without.pause()
+        assert (await without.call_of(answer.call_id)).delivery.paused
     async with delivering_on(store, stub) as after:
-        await resume(after)
-        call = await delivery_at(after, answer.call_id, DELIVERED)
+        await after.resume()
+        call = await after.delivery(answer.call_id, DELIVERED)
         assert call.delivery.attempts == 1
 
 
@@ -317,7 +293,7 @@ async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_wh
     ],
 )  # fmt: skip
 async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activity, says):
-    said = await refusal(pause(delivering, activity))
+    said = await refusal(delivering.pause(activity))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
     listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
@@ -339,7 +315,7 @@ async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
         assert abs(found["act"].pause_time.ToSeconds() - time.time()) < 600
         older = found["older"]
         assert (older.principal, older.reason, older.HasField("pause_time")) == ("", "", False)
-        await resume(delivering, "older")
+        await delivering.resume("older")
         assert list(await pauses()) == ["act"]
         for reason in ("a" * 201, "a\n"):
             said = await refusal(delivering.pause("act", reason=reason))
@@ -350,8 +326,8 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
     name = stub.play(failing(2, accept(override(response_body=b"secret"))))
     async with delivering_on(store_of(), stub, record_bodies=False, record_headers=False) as services:
         headers = [pb.Header(name="x-a", value="1")]
-        answer = await invoke(services, await generate(services, name), b"body", request_headers=headers)
-        call = await delivery_at(services, answer.call_id, DELIVERED)
+        answer = await services.call(await generate(services, name), body=b"body", request_headers=headers)
+        call = await services.delivery(answer.call_id, DELIVERED)
         assert [(each.request_body, len(each.request_headers)) for each in stub.requests(name)] == [(b"body", 1)] * 3
         assert (call.request_body, call.request_body_size, len(call.request_headers)) == (b"", 4, 0)
         assert call.delivery.response.response_body == b""
@@ -363,10 +339,10 @@ async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, s
     name = stub.play(failing(0, accept()))
     async with delivering_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
-        answer = await invoke(services, made, b"body")
+        answer = await services.call(made, body=b"body")
         erased = await services.erase(made)
         assert erased.erased_call_count == 1
-        call = await call_of(services, answer.call_id)
+        call = await services.call_of(answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
         assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "the recorded data of its call was erased")
         said = await refusal(services.replay(answer.call_id))
@@ -376,11 +352,11 @@ async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, s
 
 async def test_erased_calls_are_not_listed_as_dead(delivering):
     made = await generate(delivering, delivering.stub.play(failing(0, reject())), allow_multiple_calls=True)
-    answer = await invoke(delivering, made, b"body")
-    await delivery_at(delivering, answer.call_id, DEAD)
+    answer = await delivering.call(made, body=b"body")
+    await delivering.delivery(answer.call_id, DEAD)
     await delivering.erase(made)
-    other = await invoke(delivering, made)
-    await delivery_at(delivering, other.call_id, DEAD)
+    other = await delivering.call(made)
+    await delivering.delivery(other.call_id, DEAD)
     dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [call.call_id for call in dead.calls] == [other.call_id]
 
@@ -401,10 +377,10 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
     async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name, allow_multiple_calls=True)
         for _ in range(60):
-            answer = await invoke(closed, made)
+            answer = await closed.call(made)
     async with delivering_on(store, stub, max_in_flight_deliveries=3) as services:
         await wait_until(lambda: len(stub.requests(name)) == 60)
-        await delivery_at(services, answer.call_id, DELIVERED)
+        await services.delivery(answer.call_id, DELIVERED)
     assert most == 3
 
 
@@ -431,13 +407,13 @@ async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, s
     store = store_of()
     async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name)
-        answer = await invoke(closed, made)
+        answer = await closed.call(made)
     async with delivering_on(store, stub, sweeps=False) as services:
         taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
         await asyncio.sleep(0)  # the store has the request and has not answered
         services.control_plane.deliveries.stop()
         await services.control_plane.deliveries.drain()
-        assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
+        assert (await services.call_of(answer.call_id)).delivery.status == DELIVERED
         await taking
 
 
@@ -460,16 +436,16 @@ async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delive
     assert not draining.done()
     gate.set()
     await draining
-    assert (await call_of(delivering, answer.call_id)).delivery.status == DELIVERED
+    assert (await delivering.call_of(answer.call_id)).delivery.status == DELIVERED
 
 
 async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delivering):
     name = delivering.stub.play(failing(1, accept(override(response_body=b"done"))))
     made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
-    said = await refusal(invoke(delivering, made, b"body"))
+    said = await refusal(delivering.call(made, body=b"body"))
     call_id = said.metadata["call_id"]
     await delivering.replay(call_id)
-    call = await delivery_at(delivering, call_id, DELIVERED)
+    call = await delivering.delivery(call_id, DELIVERED)
     assert (call.status, call.delivery.response.response_body) == (pb.CALL_STATUS_FAILED, b"done")
     (first, again) = delivering.stub.requests(name)
     assert (first.replayed, again.replayed, again.request_body) == (False, True, b"body")
@@ -480,9 +456,9 @@ async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delive
 async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
     name = delivering.stub.play(failing(1, accept(close=True)))
     made = await generate(delivering, name, allow_multiple_calls=True)
-    answer = await invoke(delivering, made)
+    answer = await delivering.call(made)
     with capture_logs() as logs:
-        call = await delivery_at(delivering, answer.call_id, DELIVERED)
+        call = await delivering.delivery(answer.call_id, DELIVERED)
 
         def closes():  # logged after the store has it
             return [each["close_reason"] for each in logs if each["event"] == "case_closed"]
@@ -491,18 +467,18 @@ async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
     assert (call.close, call.delivery.attempts) == (True, 2)
     await assert_closed(delivering, made, pb.CLOSE_REASON_CONSUMED)
     assert closes() == ["CONSUMED"]
-    assert (await refusal(invoke(delivering, made))).reason == "CALLBACK_CLOSED"
+    assert (await refusal(delivering.call(made))).reason == "CALLBACK_CLOSED"
 
 
 async def test_a_replay_can_close_a_callback_that_is_open_and_does_not_change_one_that_is_closed(delivering):
     for closes_before, reason in ((False, pb.CLOSE_REASON_CONSUMED), (True, pb.CLOSE_REASON_CLOSED_BY_OWNER)):
         name = delivering.stub.play(failing(1, accept(close=True)))
         made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
-        call_id = (await refusal(invoke(delivering, made))).metadata["call_id"]
+        call_id = (await refusal(delivering.call(made))).metadata["call_id"]
         if closes_before:
             await delivering.close(made)
         await delivering.replay(call_id)
-        call = await delivery_at(delivering, call_id, DELIVERED)
+        call = await delivering.delivery(call_id, DELIVERED)
         assert (call.status, call.close) == (pb.CALL_STATUS_FAILED, True)
         await assert_closed(delivering, made, reason)
 
@@ -514,7 +490,7 @@ async def assert_closed(services, made, reason):
 
 async def test_a_running_call_or_one_without_a_handler_is_not_replayed(delivering):
     made = await generate(delivering, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
-    recorded = await invoke(delivering, made)
+    recorded = await delivering.call(made)
     said = await refusal(delivering.replay(recorded.call_id))
     assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
@@ -523,11 +499,11 @@ async def test_a_running_call_or_one_without_a_handler_is_not_replayed(deliverin
         await gate.wait()
         return accept()
 
-    answer = await invoke(delivering, await generate(delivering, delivering.stub.play(script)))
+    answer = await delivering.call(await generate(delivering, delivering.stub.play(script)))
     said = await refusal(delivering.replay(answer.call_id))
     assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate.set()
-    await delivery_at(delivering, answer.call_id, DELIVERED)
+    await delivering.delivery(answer.call_id, DELIVERED)
 
 
 async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering):
@@ -547,8 +523,8 @@ async def test_dead_calls_are_listed_in_pages_newest_first(delivering):
     made = await generate(delivering, name, allow_multiple_calls=True)
     expected = []
     for _ in range(5):
-        answer = await invoke(delivering, made)
-        await delivery_at(delivering, answer.call_id, DEAD)
+        answer = await delivering.call(made)
+        await delivering.delivery(answer.call_id, DEAD)
         expected.insert(0, answer.call_id)
     found, token = [], ""
     while True:

@@ -53,37 +53,17 @@ async def expire(services, made):
     await make_expiry_due(services.control_plane.client, made.callback_case_id)
 
 
-async def case_of(services, made):
-    return await services.case_of(made)
-
-
-async def close(services, made):
-    await services.close(made)
-
-
-async def resolve(services, made, **answer):
-    await services.resolve(made, **answer)
-
-
 async def extend(services, made, at):
     asked = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id)
     asked.expire_time.FromDatetime(at)
     return (await services.callbacks.ExtendCallback(asked)).callback
 
 
-async def replay(services, notification):
-    return (await services.replay(notification.call_id)).call
-
-
-async def invoke(services, made):
-    return await services.call(made)
-
-
 async def notifications(services, made, *statuses):
     """Return the notifications of a case as soon as they have these statuses of their deliveries."""
 
     async def there():
-        found = (await case_of(services, made)).notifications
+        found = (await services.case_of(made)).notifications
         return found if [each.delivery.status for each in found] == [*statuses] else None
 
     return await wait_until(there, what=f"notifications at {statuses}")
@@ -158,7 +138,7 @@ async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_ca
     assert (first.call_id, first.case_id) == (reminder.call_id, made.callback_case_id)
     assert (first.activity_case, dict(first.labels), first.attempt) == ("five", {"order": "5"}, 1)
     assert first.call_id != last.call_id
-    case = await case_of(running, made)
+    case = await running.case_of(made)
     assert (case.close_reason, case.call_count) == (pb.CLOSE_REASON_EXPIRED, 0)
     assert [each.reason for each in case.notifications] == [REMINDER, EXPIRY]
     listed = await running.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
@@ -167,7 +147,7 @@ async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_ca
 
 async def test_each_time_has_its_reminder(running, told):
     made = await generate(running, remind_after=[seconds(2000), seconds(1000), seconds(3000)])
-    case = await case_of(running, made)
+    case = await running.case_of(made)
     assert [each.seconds for each in case.remind_after] == [1000, 2000, 3000]
     assert list(case.notify) == [REMINDER, EXPIRY]
     for number in range(1, 4):
@@ -179,7 +159,7 @@ async def test_each_time_has_its_reminder(running, told):
 async def test_a_reminder_comes_at_its_time(running, told):
     made = await generate(running, remind_after=[seconds(1)])
     (reminder,) = await notifications(running, made, DELIVERED)
-    created = (await case_of(running, made)).create_time.ToMilliseconds()
+    created = (await running.case_of(made)).create_time.ToMilliseconds()
     assert reminder.start_time.ToMilliseconds() >= created + 1000
 
 
@@ -188,7 +168,7 @@ async def test_a_case_without_notify_expires_in_silence(running, told):
     await expire(running, made)
 
     async def closed():
-        case = await case_of(running, made)
+        case = await running.case_of(made)
         return case if case.status == pb.CALLBACK_STATUS_CLOSED else None
 
     assert list((await wait_until(closed, what="the expiry")).notifications) == []
@@ -207,7 +187,7 @@ async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
         made = await generate(running)
         await remind(running, made)
         (reminder,) = await notifications(running, made, DELIVERED)
-        case = await case_of(running, made)
+        case = await running.case_of(made)
         assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
         assert reminder.close
 
@@ -215,7 +195,7 @@ async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
 @pytest.mark.parametrize("end", ["answered", "closed"])
 async def test_no_reminder_comes_once_the_case_is_closed(running, told, end):
     made, other = await generate(running), await generate(running)
-    await (invoke if end == "answered" else close)(running, made)
+    await (running.call if end == "answered" else running.close)(made)
     assert await running.control_plane.client.keys("*:reminders") != []  # that of the other case
     await remind(running, other)
     await told.reasons(CallReason.REMINDER)
@@ -229,29 +209,29 @@ async def test_a_reminder_that_waits_for_its_handler_is_dropped_when_its_case_is
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, remind_after=[seconds(3600), seconds(7200)])
     await remind(running, made)
     await notifications(running, made, PENDING)
-    await (close if end == "closed" else resolve)(running, made)
+    await (running.close if end == "closed" else running.resolve)(made)
     assert await running.control_plane.client.keys("*:reminders") == []
-    assert list((await case_of(running, made)).notifications) == []
+    assert list((await running.case_of(made)).notifications) == []
     assert await running.control_plane.client.keys("*notification*") == []
 
 
 async def test_a_resolved_case_expires_in_silence_and_its_caller_got_the_answer(running, told):
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, allow_multiple_calls=True)
-    await resolve(running, made)
-    assert (await invoke(running, made)).response.response_code == 200
+    await running.resolve(made)
+    assert (await running.call(made)).response.response_code == 200
     await expire(running, made)
 
     async def expired():
-        return (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+        return (await running.case_of(made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
     await wait_until(expired, what="the expiry")
-    assert list((await case_of(running, made)).notifications) == []
+    assert list((await running.case_of(made)).notifications) == []
     assert told.notifications == []
 
 
 async def test_a_rejection_of_a_held_call_that_leaves_its_case_open_leaves_the_reminders(running, told):
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, retryable_after_error=True)
-    await resolve(running, made, verdict=handler_pb.VERDICT_REJECTED)
+    await running.resolve(made, verdict=handler_pb.VERDICT_REJECTED)
     await remind(running, made)
     await told.reasons(CallReason.REMINDER)
 
@@ -272,17 +252,17 @@ async def test_a_call_that_runs_when_its_case_expires_still_gets_its_decision(ru
 
     async with Worker(handlers, running.address).working():
         made = await generate(running)
-        caller = asyncio.create_task(invoke(running, made))
+        caller = running.call(made)
         await started.wait()
         await expire(running, made)
         assert (await caller).response.response_code == 200
         assert told == [CallReason.EXPIRY]
-        assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+        assert (await running.case_of(made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
 
 async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(running, told):
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, hold_time=seconds(86400))
-    caller = asyncio.create_task(invoke(running, made))
+    caller = running.call(made)
 
     async def held():
         return await running.waiting()
@@ -292,7 +272,7 @@ async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(r
     await told.reasons(CallReason.EXPIRY)
     await running.answer(call.call_id)
     assert (await caller).response.response_code == 200
-    assert (await case_of(running, made)).close_reason == pb.CLOSE_REASON_EXPIRED
+    assert (await running.case_of(made)).close_reason == pb.CLOSE_REASON_EXPIRED
 
 
 async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):
@@ -302,12 +282,12 @@ async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running
         made = await generate(running)
         await remind(running, made)
         await started.wait()
-        await close(running, made)
-        assert len((await case_of(running, made)).notifications) == 1
+        await running.close(made)
+        assert len((await running.case_of(made)).notifications) == 1
         may_end.set()
 
         async def dropped():
-            return not (await case_of(running, made)).notifications
+            return not (await running.case_of(made)).notifications
 
         await wait_until(dropped, what="the end of the attempt")
 
@@ -337,7 +317,7 @@ async def test_a_notification_that_fails_for_good_is_dead_and_can_be_replayed(ru
     (expiry,) = await notifications(running, made, DEAD)
     dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [(each.call_id, each.reason) for each in dead.calls] == [(expiry.call_id, EXPIRY)]
-    await replay(running, expiry)
+    await running.replay(expiry.call_id)
     await notifications(running, made, DELIVERED)
     assert [each.replayed for each in told.notifications] == [False, True]
     dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
@@ -349,19 +329,19 @@ async def test_a_dead_reminder_goes_with_its_open_case(running, told):
     made = await generate(running)
     await remind(running, made)
     (reminder,) = await notifications(running, made, DEAD)
-    await close(running, made)
-    assert (await refusal(replay(running, reminder))).reason == "CALL_NOT_FOUND"
+    await running.close(made)
+    assert (await refusal(running.replay(reminder.call_id))).reason == "CALL_NOT_FOUND"
 
 
 async def test_a_delivered_reminder_is_not_replayed_once_its_case_is_closed(running, told):
     made = await generate(running)
     await remind(running, made)
     (reminder,) = await notifications(running, made, DELIVERED)
-    await replay(running, reminder)
+    await running.replay(reminder.call_id)
     await told.reasons(CallReason.REMINDER, CallReason.REMINDER)
     await notifications(running, made, DELIVERED)
-    await close(running, made)
-    refused = await refusal(replay(running, reminder))
+    await running.close(made)
+    refused = await refusal(running.replay(reminder.call_id))
     assert (refused.reason, "reminder" in refused.text) == ("CALL_NOT_REPLAYABLE", True)
 
 
@@ -371,7 +351,7 @@ async def test_a_worker_without_a_handler_of_notifications_never_gets_one_as_a_c
         await remind(running, made)
 
         async def refused():
-            (reminder,) = (await case_of(running, made)).notifications or [pb.Call()]
+            (reminder,) = (await running.case_of(made)).notifications or [pb.Call()]
             has_failed = reminder.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
             return reminder if has_failed and reminder.delivery.status == PENDING else None  # not in its next attempt
 
@@ -391,7 +371,7 @@ async def test_a_push_handler_that_does_not_implement_notifications_never_gets_o
             await expire(services, made)
 
             async def refused():
-                (expiry,) = (await case_of(services, made)).notifications or [pb.Call()]
+                (expiry,) = (await services.case_of(made)).notifications or [pb.Call()]
                 return expiry.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
 
             await wait_until(refused, what="an attempt without a handler")
@@ -425,7 +405,7 @@ async def test_a_served_python_handler_without_a_function_for_notifications_gets
             await expire(services, made)
 
             async def refused():
-                (expiry,) = (await case_of(services, made)).notifications or [pb.Call()]
+                (expiry,) = (await services.case_of(made)).notifications or [pb.Call()]
                 return expiry.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
 
             await wait_until(refused, what="an attempt without a handler")
@@ -527,7 +507,7 @@ async def test_an_extended_case_expires_at_its_new_time_and_is_told_of_it_once(r
     sooner = await extend(running, made, datetime.now(UTC) + timedelta(seconds=3))
     assert sooner.expire_time.ToDatetime(UTC) < later
     await notifications(running, made, DELIVERED)
-    case = await case_of(running, made)
+    case = await running.case_of(made)
     assert case.close_reason == pb.CLOSE_REASON_EXPIRED
     assert case.close_time.ToMilliseconds() >= sooner.expire_time.ToMilliseconds()
     await told.reasons(CallReason.EXPIRY)
@@ -542,11 +522,11 @@ async def test_a_case_that_never_expires_can_get_a_time(running, told):
 async def test_a_case_is_not_extended_into_the_past_or_beyond_the_maximum(store_of):
     async with running_services(store_of(), max_time_to_live_s=3600) as services:
         made = await generate(services, time_to_live=seconds(1800), remind_after=[seconds(60)])
-        before = (await case_of(services, made)).expire_time
+        before = (await services.case_of(made)).expire_time
         for at in (datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) + timedelta(seconds=3660)):
             refused = await refusal(extend(services, made, at))
             assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
-        assert (await case_of(services, made)).expire_time == before
+        assert (await services.case_of(made)).expire_time == before
         await expire(services, made)  # what is due happens first
         refused = await refusal(extend(services, made, datetime.now(UTC) + timedelta(seconds=60)))
         assert (refused.reason, refused.metadata["close_reason"]) == ("CALLBACK_CLOSED", "EXPIRED")
@@ -636,11 +616,11 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
     (expiry,) = await notifications(running, made, DEAD)
     assert expiry.delivery.failure_detail
     await running.erase(made)
-    (expiry,) = (await case_of(running, made)).notifications
+    (expiry,) = (await running.case_of(made)).notifications
     assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)
     dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
     assert [each.call_id for each in dead.calls] == [expiry.call_id]
-    await replay(running, expiry)
+    await running.replay(expiry.call_id)
     await notifications(running, made, DELIVERED)
 
 

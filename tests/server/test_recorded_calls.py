@@ -12,23 +12,14 @@ async def generate(services, of, **fields):
     return await services.generate(response=of, **fields)
 
 
-async def call(services, made):
-    return await services.call(made, method="get")
-
-
-async def recorded(services, made):
-    calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
-    return [await services.call_of(each.call_id) for each in calls.calls]
-
-
 async def test_a_recorded_redirect_keeps_the_platform_that_it_led_to(store_of):
     store = store_of()
     async with running_services(store, platform_url="https://old.example") as services:
         made = await generate(services, redirect(response_redirect_url="/page"), allow_multiple_calls=True)
-        assert (await call(services, made)).response.response_redirect_url == "https://old.example/page"
+        assert (await services.call(made)).response.response_redirect_url == "https://old.example/page"
     async with running_services(store, platform_url="https://new.example") as services:
-        assert (await call(services, made)).response.response_redirect_url == "https://new.example/page"
-        urls = [each.response.response_redirect_url for each in await recorded(services, made)]
+        assert (await services.call(made)).response.response_redirect_url == "https://new.example/page"
+        urls = [each.response.response_redirect_url for each in await services.calls_of(made)]
     assert urls == ["https://new.example/page", "https://old.example/page"]
 
 
@@ -44,8 +35,8 @@ async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, l
         if later:
             await services.set_response(made, response_redirect_url="/page")
     async with running_services(store, platform_url=None) as services:
-        said = await refusal(call(services, made))
-        (ended,) = await recorded(services, made)
+        said = await refusal(services.call(made))
+        (ended,) = await services.calls_of(made)
         case = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
     assert said.reason == "RESPONSE_INVALID"
     assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_INVALID_RESPONSE)
@@ -55,8 +46,8 @@ async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, l
 
 async def test_a_response_without_a_body_is_recorded_without_one(services):
     made = await generate(services, response(response_code=204, response_body=b"x"))
-    assert (await call(services, made)).response.response_body == b""
-    (ended,) = await recorded(services, made)
+    assert (await services.call(made)).response.response_body == b""
+    (ended,) = await services.calls_of(made)
     assert (ended.response.response_code, ended.response.response_body) == (204, b"")
 
 
@@ -64,9 +55,9 @@ async def test_a_response_without_a_body_is_recorded_without_one(services):
 async def test_a_body_of_any_size_is_shown_and_stands_in_no_list(services, size):
     body = b"x" * size
     made = await generate(services, response(response_body=body), allow_multiple_calls=True)
-    assert (await call(services, made)).response.response_body == body
+    assert (await services.call(made)).response.response_body == body
     assert (await services.case_of(made)).response.response_body == body
-    assert [each.response.response_body for each in await recorded(services, made)] == [body]
+    assert [each.response.response_body for each in await services.calls_of(made)] == [body]
     calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
     assert [each.response.response_body for each in calls.calls] == [b""]
     cases = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())

@@ -76,10 +76,6 @@ async def kept(services, made):
     return found
 
 
-def erase(services, made):
-    return services.erase(made)
-
-
 async def in_the_store(store):
     """Return all data of the store as one text."""
     texts = []
@@ -159,10 +155,6 @@ async def held(services, made):
     return await wait_until(waits, what="the held call"), caller
 
 
-async def shown(services, call_id):
-    return await services.call_of(call_id)
-
-
 NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bodies": False, "record_headers": False}]
 
 
@@ -172,7 +164,7 @@ async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call
     async with running_services(store, **recording) as services:
         made = await generate(services, "form")
         waiting, caller = await held(services, made)
-        seen = await shown(services, waiting.call_id)
+        seen = await services.call_of(waiting.call_id)
         for each in (waiting, seen):
             assert [header.value for header in each.request_headers] == [CAME_HEADER]
             assert each.request_body_size == len(CAME_BODY)
@@ -199,7 +191,7 @@ async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(stor
     async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services, "form")
         waiting, caller = await held(services, made)
-        assert (await erase(services, made)).erased_call_count == 1
+        assert (await services.erase(made)).erased_call_count == 1
         there = await in_the_store(store)
         for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS):
             assert secret not in there
@@ -242,10 +234,10 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
         before = {case.callback_case_id: await kept(services, case) for case in (made, other, failing)}
         shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=other.callback_case_id))
         assert before[failing.callback_case_id][0].failure_detail
-        assert (await erase(services, made)).erased_call_count == 2
+        assert (await services.erase(made)).erased_call_count == 2
         assert await kept(services, other) == before[other.callback_case_id]
-        assert (await erase(services, other)).erased_call_count == 1
-        assert (await erase(services, failing)).erased_call_count == 1
+        assert (await services.erase(other)).erased_call_count == 1
+        assert (await services.erase(failing)).erased_call_count == 1
         for case in (made, other, failing):
             for erased, was in zip(await kept(services, case), before[case.callback_case_id], strict=True):
                 assert erased == pb.Call(
@@ -263,12 +255,12 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
 async def test_a_second_erasure_finds_nothing_and_later_calls_are_recorded(services):
     made = await generate(services)
     await call(services, made)
-    assert [(await erase(services, made)).erased_call_count for _ in range(2)] == [1, 0]
+    assert [(await services.erase(made)).erased_call_count for _ in range(2)] == [1, 0]
     await call(services, made)
     later, earlier = await kept(services, made)
     assert (later.erased, later.request_body) == (False, CAME_BODY)
     assert (earlier.erased, earlier.request_body) == (True, b"")
-    assert (await erase(services, made)).erased_call_count == 1
+    assert (await services.erase(made)).erased_call_count == 1
 
 
 async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_its_caller_is_answered(store, pushing):
@@ -277,7 +269,7 @@ async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_it
         made = await generate(services, "push", pushing.answers)
         calling = asyncio.create_task(call(services, made))
         await wait_until(lambda: pushing.stub.requests(pushing.answers), what="the handler's start")
-        assert (await erase(services, made)).erased_call_count == 1
+        assert (await services.erase(made)).erased_call_count == 1
         pushing.gate.set()
         assert (await calling).response.response_body == GAVE_BODY
         (ended,) = await kept(services, made)
@@ -291,5 +283,5 @@ async def test_more_calls_than_one_step_erases_are_all_erased(store):
     async with running_services(store, recorded_calls_per_case=1000) as services:
         made = await generate(services)
         await asyncio.gather(*(call(services, made) for _ in range(250)))
-        assert (await erase(services, made)).erased_call_count == 250
+        assert (await services.erase(made)).erased_call_count == 250
     assert CAME_BODY.decode() not in await in_the_store(store)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from types import SimpleNamespace
 
 import grpc
@@ -11,10 +10,11 @@ import redis.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server.test_fallbacks import MULTIPLE, RETRYABLE, SINGLE, Scripted
-from server.test_held import FALLBACK, answer, call_of, case_of, generate
+from server.test_held import FALLBACK, generate
 from soak.counts import count
 from support.handlers import accept, override, reject
 from support.leases import end_leases
+from support.proxy import StoreProxy
 from support.services import redirect, refusal, response, running_services
 from support.wait import wait_until
 
@@ -87,14 +87,6 @@ def act(**more):
     return {"callback_activity": "act", **more}
 
 
-async def close(services, made):
-    await services.close(made)
-
-
-async def erase(services, made):
-    await services.erase(made)
-
-
 def same(got):
     """Return what a caller sees of an answer."""
     return got.response.SerializeToString(), got.rejected_without_response
@@ -108,12 +100,7 @@ async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_ge
     two.handler.ends = [accept(ANSWER)]
     made = await generate(two.servers[0], **act())
     callers = [start(two.servers[n % 2], made, query="a=1", body=b"same") for n in range(clicks)]
-    call = await call_of(two.servers[1], made)
-
-    async def counted():
-        return (await call_of(two.servers[1], made)).repeat_count == clicks - 1
-
-    await wait_until(counted, what="the repeats")
+    call = await two.servers[1].repeats(made, clicks - 1)
     assert not any(caller.done() for caller in callers)
     two.handler.gate.set()
     got = await asyncio.gather(*callers)
@@ -129,58 +116,42 @@ async def test_at_most_16_wait_with_one_call_and_another_request_does_not_wait(t
     two.handler.ends = [accept(ANSWER)]
     made = await generate(two.servers[0], **act())
     callers = [start(two.servers[n % 2], made) for n in range(17)]
-
-    async def counted():
-        return (await call_of(two.servers[1], made)).repeat_count == 16
-
-    await wait_until(counted, what="the repeats")
+    await two.servers[1].repeats(made, 16)
     for services in two.servers:
         for request in ({}, {"body": b"another"}):
             said = await refusal(send(services, made, **request))
             assert (said.reason, said.retry_after_s) == ("CALL_IN_PROGRESS", 1)
     two.handler.gate.set()
     assert len({same(each) for each in await asyncio.gather(*callers)}) == 1
-    assert (await call_of(two.servers[0], made)).repeat_count == 16
+    await two.servers[0].repeats(made, 16)
 
 
-async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, monkeypatch):
-    first, second = two.servers
-    two.handler.ends = [accept(ANSWER)]
-    made = await generate(second, **act())
-    caller = start(second, made)
-    await call_of(second, made)
-    monkeypatch.setattr(first.control_plane.repeats, "wait", lambda *_call, **_hash: asyncio.Event().wait())
-    began = time.monotonic()
-    lost = [start(first, made) for _ in range(16)]
+async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(store_of):
+    store, handler = store_of(), Scripted(accept(ANSWER))
+    async with contextlib.AsyncExitStack() as until_it_is_cut_off, contextlib.AsyncExitStack() as servers:
+        second = await servers.enter_async_context(with_handler(store, handler))
+        proxy = await until_it_is_cut_off.enter_async_context(StoreProxy(store, lambda _command: False))
+        first = await servers.enter_async_context(with_handler(proxy, handler))
+        made = await generate(second, **act())
+        caller = start(second, made)
+        await second.running(made)
+        lost = [start(first, made) for _ in range(16)]
+        await second.repeats(made, 16)
+        assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
+        await until_it_is_cut_off.aclose()
 
-    async def repeats():
-        return (await call_of(second, made)).repeat_count
+        async def has_place():
+            repeat = start(second, made)
+            waits = asyncio.ensure_future(wait_until(lambda: second.repeats(made, 17)))
+            await asyncio.wait([repeat, waits], return_when=asyncio.FIRST_COMPLETED)
+            waits.cancel()
+            return None if repeat.done() and await refusal(repeat) else repeat
 
-    async def all_wait():
-        return await repeats() == 16
-
-    await wait_until(all_wait, what="the repeats")
-    refused = []
-
-    async def has_place():
-        repeat = start(second, made)
-
-        async def is_decided():
-            return repeat.done() or await repeats() > 16
-
-        await wait_until(is_decided, what="a place or its refusal")
-        if repeat.done():
-            refused.append((await refusal(repeat)).reason)
-            return None
-        return repeat
-
-    repeat = await wait_until(has_place, what="a free place")
-    if refused or time.monotonic() - began < 5:  # the lost ones keep their places for 5 s
-        assert set(refused) == {"CALL_IN_PROGRESS"}
-    two.handler.gate.set()
-    assert same(await repeat) == same(await caller)
-    for each in lost:
-        each.cancel()
+        repeat = await wait_until(has_place, what="a free place")
+        handler.gate.set()
+        assert same(await repeat) == same(await caller)
+        for each in lost:
+            each.cancel()
 
 
 async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(two):
@@ -189,13 +160,9 @@ async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(tw
     two.handler.ends = [accept(ANSWER)]
     made = await generate(first, **act())
     caller = start(first, made)
-    await call_of(first, made)
+    await first.running(made)
     repeat = start(second, made)
-
-    async def counted():
-        return (await call_of(first, made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
+    await first.repeats(made, 1)
     two.handler.gate.set()
     assert same(await repeat) == same(await caller)
 
@@ -207,13 +174,9 @@ async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mo
         async with with_handler(store, handler) as one:
             made = await generate(other, **act(**mode))
             caller = start(one, made)
-            await call_of(other, made)
+            await other.running(made)
             repeat = start(other, made)
-
-            async def counted():
-                return (await call_of(other, made)).repeat_count == 1
-
-            await wait_until(counted, what="the repeat")
+            await other.repeats(made, 1)
         assert isinstance((await asyncio.gather(caller, return_exceptions=True))[0], BaseException)
         assert await end_leases(store) == 1
         said = await refusal(repeat)
@@ -229,11 +192,7 @@ async def test_a_repeat_that_waits_gets_the_error_of_its_call_and_makes_no_call_
     two.handler.ends = [end]
     made = await generate(two.servers[0], **act(**RETRYABLE))
     callers = [start(services, made) for services in two.servers]
-
-    async def counted():
-        return (await call_of(two.servers[0], made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
+    await two.servers[0].repeats(made, 1)
     two.handler.gate.set()
     assert [(await refusal(caller)).reason for caller in callers] == [reason] * 2
     assert len(two.handler.got) == 1
@@ -243,14 +202,10 @@ async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(tw
     first, second = two.servers
     made = await generate(first, callback_activity="form", response=response(response_code=201))
     caller = start(first, made)
-    call = await call_of(first, made, held=True)
+    (call,) = await first.running(made)
     repeat = start(second, made)
-
-    async def counted():
-        return (await call_of(first, made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
-    await answer(second, call, response=pb.Response(response_body=b"yes"))
+    await first.repeats(made, 1)
+    await second.answer(call.call_id, response=pb.Response(response_body=b"yes"))
     assert same(await repeat) == same(await caller)
     assert same(await send(second, made)) == same(await caller)
 
@@ -260,7 +215,7 @@ async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_t
     one.handler.ends = [accept(ANSWER)]
     made = await generate(one.services, **act(), **FALLBACK)
     first = start(one.services, made)
-    await call_of(one.services, made)
+    await one.services.running(made)
     waits = start(one.services, made)
     later = await first
     assert later.response.response_code == 202
@@ -270,7 +225,7 @@ async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_t
     one.handler.gate.set()
 
     async def ended():
-        return (await case_of(one.services, made)).status == pb.CALLBACK_STATUS_CLOSED
+        return (await one.services.case_of(made)).status == pb.CALLBACK_STATUS_CLOSED
 
     await wait_until(ended, what="the end of the call")
     assert (await send(one.services, made)).response.response_code == 299
@@ -289,7 +244,7 @@ async def test_a_repeat_gets_the_recorded_answer_whatever_is_recorded_of_it_and_
         for number in range(5):
             await send(services, made, body=b"%d" % number)
         await services.set_response(made, response_code=250)
-        await close(services, made)
+        await services.close(made)
         assert same(await send(services, made)) == same(first)
         assert len(handler.got) == 6
 
@@ -319,7 +274,7 @@ async def test_once_its_answer_is_gone_a_repeat_gets_the_code_alone_and_makes_no
         made = await generate(services, **act())
         await send(services, made)
         if how == "erased":
-            await erase(services, made)
+            await services.erase(made)
         if answered is ANSWER:
             got = (await send(services, made)).response
             assert (got.response_code, got.response_body, len(got.response_headers.headers)) == (299, b"", 0)
@@ -335,7 +290,7 @@ async def test_the_answer_of_a_call_that_was_trimmed_is_erased_too(store_of):
         made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
         for body in (b"first", b"second"):
             await send(services, made, body=body)
-        await erase(services, made)
+        await services.erase(made)
         assert (await send(services, made, body=b"first")).response.response_body == b""
     assert len(handler.got) == 2
 
@@ -361,7 +316,7 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
     made = await generate(one.services, **act(no_repeat=by == "owner"), **held)
     caller = start(one.services, made)
     if held:
-        await answer(one.services, await call_of(one.services, made, held=True), no_repeat=True)
+        await one.services.answer_running(made, no_repeat=True)
     await caller
     for _ in range(2):
         assert (await refusal(send(one.services, made))).reason == "ANSWER_NOT_REPEATED"
@@ -488,7 +443,7 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
     else:
         await asyncio.wait([caller])
     if case["closes"]:
-        await close(one.services, made)
+        await one.services.close(made)
     one.handler.ends = [accept(override(response_body=b"another"))]
     try:
         got = await send(one.services, made, **sent(second))

@@ -101,11 +101,6 @@ async def deliver(up, made, secret=SECRET, **changes):
     return await up.services.edge.Invoke(sent(made, secret, **changes))
 
 
-async def calls_of(up, made):
-    page = await up.services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
-    return page.calls
-
-
 async def dump(store):
     """Return all data of a store."""
     async with redis.asyncio.Redis(port=store.port) as client:
@@ -122,7 +117,7 @@ async def test_a_verified_request_is_a_call_that_names_its_profile(up):
         "it",
         "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
     )
-    (call,) = await calls_of(up, made)
+    (call,) = await up.services.list_calls(made)
     assert (call.call_id, call.verification_profile, call.message_id) == (
         answer.call_id, "it", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
     )  # fmt: skip
@@ -276,7 +271,7 @@ async def test_of_many_deliveries_of_one_message_at_once_one_is_handled(up, mult
     assert {each.code() for each in done if isinstance(each, grpc.aio.AioRpcError)} == {grpc.StatusCode.ABORTED}
     again = await asyncio.gather(*(deliver(up, made) for _ in range(MANY)))
     assert {(each.repeated_call_id, each.response.response_body) for each in again} == {(call_id, b"answer 1")}
-    assert len(up.asked) == len(await calls_of(up, made)) == 1
+    assert len(up.asked) == len(await up.services.list_calls(made)) == 1
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -287,7 +282,7 @@ async def test_of_many_deliveries_of_one_message_that_race_one_is_handled(up, mu
     assert answers
     assert {answer.response.response_body for answer in answers} == {b"answer 1"}
     assert {each.code() for each in done if isinstance(each, grpc.aio.AioRpcError)} <= {grpc.StatusCode.ABORTED}
-    assert len(up.asked) == len(await calls_of(up, made)) == 1
+    assert len(up.asked) == len(await up.services.list_calls(made)) == 1
 
 
 async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_another(up):
@@ -296,14 +291,14 @@ async def test_a_recorded_message_gets_its_answer_again_also_after_the_case_has_
     await up.services.set_response(made, response_body=b"by now", response_code=201)
     again = await deliver(up, made)
     assert (again.repeated_call_id, again.response) == (first.call_id, first.response)
-    assert len(await calls_of(up, made)) == 1
+    assert len(await up.services.list_calls(made)) == 1
 
 
 async def test_a_message_gets_the_code_of_its_answer_once_that_is_erased(up):
     made = await generate(up)
     first = await deliver(up, made)
     await up.services.erase(made)
-    (call,) = await calls_of(up, made)
+    (call,) = await up.services.list_calls(made)
     assert (call.message_id, call.verification_profile, call.erased) == ("", "", True)
     again = await deliver(up, made)
     assert (again.repeated_call_id, again.response.response_body) == (first.call_id, b"")
@@ -317,7 +312,7 @@ async def test_a_message_whose_redirect_is_erased_is_no_call(up):
     assert (await deliver(up, made)).response.response_redirect_url == "https://shop.example/"
     await up.services.erase(made)
     assert (await refusal(deliver(up, made))).reason == "ANSWER_NOT_REPEATED"
-    assert len(await calls_of(up, made)) == 1
+    assert len(await up.services.list_calls(made)) == 1
 
 
 @pytest.mark.parametrize(("single_use", "answers"), [(False, [b"answer 1", b"answer 2"]), (True, [b"answer 1"] * 2)])
@@ -332,7 +327,7 @@ async def test_two_bodies_under_one_token_are_two_calls_unless_a_token_is_for_si
     bearer = [{"name": "authorization", "value": f"Bearer {token}"}]
     given = [await up.services.call(made, body=body, request_headers=bearer) for body in (b"order 1", b"order 2")]
     assert [each.response.response_body for each in given] == answers
-    assert [call.message_id for call in await calls_of(up, made)] == (["token-1"] if single_use else ["", ""])
+    assert [call.message_id for call in await up.services.list_calls(made)] == (["token-1"] if single_use else ["", ""])
 
 
 @pytest.mark.parametrize("script", ["fails_once", "rejects"])
@@ -365,14 +360,14 @@ async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up)
 
         await wait_until(is_over, what="the end of the window")
     assert (await deliver(up, made)).call_id != first.call_id
-    assert len(await calls_of(up, made)) == 2
+    assert len(await up.services.list_calls(made)) == 2
 
 
 async def test_a_message_without_a_window_is_never_a_repeat(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
     up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 0))
     assert (await deliver(up, made)).call_id != (await deliver(up, made)).call_id
-    assert [call.message_id for call in await calls_of(up, made)] == ["m1", "m1"]
+    assert [call.message_id for call in await up.services.list_calls(made)] == ["m1", "m1"]
 
 
 async def test_the_id_of_a_message_is_in_no_key_and_says_nothing_to_another_case(up):
@@ -393,7 +388,7 @@ async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of,
         made = await generate(up, activity="record", allow_multiple_calls=True)
         first = await deliver(up, made)
         assert (await deliver(up, made)).repeated_call_id == first.call_id
-        assert len(await calls_of(up, made)) == 1
+        assert len(await up.services.list_calls(made)) == 1
     assert proxy.lost["claim_call"] >= 3  # of the unverified claim, the verified one, and the repeated message
 
 
@@ -491,12 +486,12 @@ async def test_a_profile_that_only_reports_counts_and_lets_through_what_does_not
     assert _failed(**forged) == before + 1
     (asked,) = up.asked
     assert (asked.verified, asked.verification_profile, asked.message_id) == (False, "", "")
-    (call,) = await calls_of(up, made)
+    (call,) = await up.services.list_calls(made)
     assert (call.verification_profile, call.message_id) == ("", "")
     assert call.verification_failure == "no signature is valid"
     await deliver(up, made)
     assert (up.asked[1].verified, up.asked[1].message_id) == (True, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
-    assert [each.verification_failure for each in await calls_of(up, made)] == ["", "no signature is valid"]
+    assert [each.verification_failure for each in await up.services.list_calls(made)] == ["", "no signature is valid"]
     assert _failed(**forged) == before + 1
 
 

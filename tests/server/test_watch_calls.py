@@ -31,14 +31,6 @@ async def generate(services, activity="record", **attributes):
     return await services.generate(activity, **attributes)
 
 
-async def call(services, made):
-    return await services.call(made)
-
-
-async def close(services, made):
-    await services.close(made)
-
-
 def cases(events):
     return [event.callback_case_id for event in events]
 
@@ -63,13 +55,13 @@ async def test_each_change_is_an_event_in_order_with_the_new_state_of_the_case(s
     ):
         name = stub.play(decide)
         made = await generate(services, "act", callback_activity_case=name, retryable_after_error=True)
-        first = (await call(services, made)).call_id
-        second = (await call(services, made)).call_id
+        first = (await services.call(made)).call_id
+        second = (await services.call(made)).call_id
         other = await generate(services, "form")
         await services.callbacks.SetResponse(
             pb2.SetResponseRequest(callback_case_id=other.callback_case_id, response=response(response_code=201))
         )
-        await close(services, other)
+        await services.close(other)
         events = await watching.events(8)
     of_case = [event for event in events if event.callback_case_id == made.callback_case_id]
     assert [(told(event), event.call_id) for event in of_case] == [
@@ -118,7 +110,7 @@ async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
         changed = pb2.SetResponseRequest(callback_case_id=made.callback_case_id, response=response(response_code=201))
         for _ in range(3):
             await services.callbacks.SetResponse(changed)
-        await close(services, made)
+        await services.close(made)
         async with watch(services.callbacks, resume_token=watching.token, latest_only=True) as watching:
             assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
             made = await generate(services)
@@ -126,14 +118,13 @@ async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
 
 
 @pytest.mark.parametrize(
-    "limits",
+    "values",
     [{"LATEST_PAUSE_S": 3600}, {"LATEST_PAUSE_S": 0, "LATEST_BATCHES_PER_S": 1e-3, "MAX_LATEST_PAUSE_S": 3600}],
 )
 async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_when_its_server_stops(
-    store_of, monkeypatch, limits
+    store_of, limits, values
 ):
-    for name, value in limits.items():
-        monkeypatch.setattr(watch_hub, name, value)
+    limits(watch_hub, **values)
     async with running_services(store_of()) as services:
         async with watch(services.callbacks) as every:
             latest = await Watch(services.callbacks, latest_only=True).begin()
@@ -161,7 +152,7 @@ async def test_watches_that_start_and_end_under_load_get_each_event_once(store_o
         async def work():
             for _ in range(cases):
                 made = await generate(here, allow_multiple_calls=True)
-                await asyncio.gather(*(call(chance.choice((here, there)), made) for _ in range(5)))
+                await asyncio.gather(*(chance.choice((here, there)).call(made) for _ in range(5)))
 
         async def look(token, seen):
             while not (done.is_set() and len(seen) >= 3 * cases * 6):
@@ -198,7 +189,7 @@ async def test_a_position_that_is_no_longer_kept_is_an_error_and_never_a_gap(sto
         async with watch(services.callbacks) as watching:
             pass
         made = await generate(services)
-        await close(services, made)
+        await services.close(made)
         key = keys.key(keys.partition_of(made.callback_case_id), "events")
         await client.xtrim(key, maxlen=1, approximate=False)
         error = await refusal(Watch(services.callbacks, resume_token=watching.token).end_of())
@@ -230,7 +221,7 @@ async def test_a_position_is_lost_if_the_store_was_reset_to_an_earlier_state(sto
         key = keys.key(keys.partition_of(made.callback_case_id), "events")
         backup = await client.dump(key)
         async with watch(services.callbacks) as watching:
-            await call(services, made)
+            await services.call(made)
             (event,) = await watching.events(1)
             pipeline = client.pipeline()
             pipeline.restore(key, 0, backup, replace=True)
@@ -283,7 +274,7 @@ async def test_events_are_kept_by_activity_by_case_and_by_all_labels(services):
             for activity in ("record", "form")
             for labels in ({}, one, both, {"team": "y"}, {"a/b": "x", "team": "ü:y}{"})
         ]
-        await call(services, mine)
+        await services.call(mine)
         made = [each.callback_case_id for each in made]
         assert sorted(cases(await by_activity.events(5))) == sorted(made[5:])
         assert cases(await by_case.events(1)) == [mine.callback_case_id]
@@ -347,7 +338,7 @@ async def test_a_resumed_watch_gets_the_last_events_of_a_deleted_case(store_of):
         async with watch(services.callbacks) as watching:
             token = watching.token
         made = await generate(services)
-        await close(services, made)
+        await services.close(made)
         assert await client.delete(keys.key(keys.partition_of(made.callback_case_id), "case", made.callback_case_id))
         async with watch(services.callbacks, callback_case_id=made.callback_case_id, resume_token=token) as watching:
             assert cases(await watching.events(2)) == [made.callback_case_id] * 2
@@ -421,7 +412,7 @@ async def test_events_are_not_read_without_watchers(store_of):
     store = store_of()
     async with running_services(store) as services, plain(store) as client:
         await client.config_resetstat()
-        await call(services, await generate(services))
+        await services.call(await generate(services))
         assert await reads(client) == 0
         async with watch(services.callbacks) as watching:
             await generate(services)
@@ -496,7 +487,7 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
             error = await refusal(Watch(services.callbacks).read())
             assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
             store.start()
-            await close(services, first)
+            await services.close(first)
             assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
     finally:
         store.stop()

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 from server.test_fallbacks import Scripted
-from server.test_held import call_of, generate
-from server.test_repeats import CONFIRMATION, FORM, act, erase, same, send, start, with_handler
+from server.test_held import generate
+from server.test_repeats import CONFIRMATION, FORM, act, same, send, start, with_handler
 from support.handlers import accept, override
 from support.services import refusal, response
 
@@ -27,7 +27,7 @@ async def one(store_of):
 async def test_a_scanner_of_links_gets_nothing_of_the_answer_to_a_person_who_confirmed(one):
     made = await generate(one.services, **act(), get_guard=pb.GET_GUARD_CONFIRM)
     person = start(one.services, made, **PERSON)
-    await call_of(one.services, made)
+    await one.services.running(made)
     assert (await refusal(send(one.services, made, method="get"))).reason == "CONFIRMATION_REQUIRED"
     one.handler.gate.set()
     got = await person
@@ -59,14 +59,14 @@ async def test_an_altered_request_gets_nothing_of_the_answer(one, altered):
     request = {"method": "post", "query": "a=1", "body": b"amount=5"}
     made = await generate(one.services, **act())
     caller = start(one.services, made, **request)
-    call = await call_of(one.services, made)
+    (call,) = await one.services.running(made)
     assert (await refusal(send(one.services, made, **request | altered))).reason == "CALL_IN_PROGRESS"
     one.handler.gate.set()
     await caller
     assert (await refusal(send(one.services, made, **request | altered))).reason == "CALLBACK_CLOSED"
-    assert (await call_of(one.services, made)).repeat_count == 0
+    await one.services.repeats(made, 0)
     assert len(one.handler.got) == 1
-    assert (await call_of(one.services, made)).call_id == call.call_id
+    assert (await one.services.repeats(made, 0)).call_id == call.call_id
 
 
 async def test_after_an_erasure_nobody_gets_more_than_the_code(one):
@@ -74,12 +74,12 @@ async def test_after_an_erasure_nobody_gets_more_than_the_code(one):
     done = response(response_code=404, response_body=b"done")
     made = await generate(one.services, **act(), closed_response=done)
     await send(one.services, made, body=b"from Ada")
-    await erase(one.services, made)
+    await one.services.erase(made)
     again = await send(one.services, made, body=b"from Ada")
     assert (again.response.response_code, again.response.response_body) == (201, b"")
     assert not again.response.response_headers.headers
     assert (await send(one.services, made)).response.response_body == b"done"
-    call = await call_of(one.services, made)
+    (call,) = await one.services.calls_of(made)
     assert (call.erased, call.repeat_count, b"Ada" in call.SerializeToString()) == (True, 1, False)
     listed = await one.services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
     assert b"Ada" not in listed.SerializeToString()

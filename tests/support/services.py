@@ -1,6 +1,7 @@
 """A control plane on a real store, in this process, with stubs of its gRPC services."""
 
 import contextlib
+import functools
 from types import SimpleNamespace
 
 import grpc
@@ -82,15 +83,34 @@ class Services(SimpleNamespace):
         """Return the calls of all callbacks whose deliveries were given up, the newest first."""
         return (await self.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))).calls
 
-    async def held(self, made=None, number=1, *, metadata=()):
-        """Wait until so many calls are held, of a callback or of all, and return them, the oldest first."""
+    async def running(self, made=None, number=1, *, metadata=()):
+        """Wait until so many calls of a callback run, or of all are held, and return them, the oldest first."""
 
         async def enough():
-            listed = self.waiting(metadata=metadata) if made is None else self.list_calls(made, metadata=metadata)
-            found = [call for call in reversed(await listed) if call.status == pb.CALL_STATUS_RUNNING]
+            listing = self.waiting if made is None else functools.partial(self.list_calls, made, page_size=200)
+            calls = await listing(metadata=metadata)
+            found = [call for call in reversed(calls) if call.status == pb.CALL_STATUS_RUNNING]
             return found if len(found) == number else None
 
-        return await wait_until(enough, what=f"{number} held calls")
+        return await wait_until(enough, what=f"{number} running calls")
+
+    async def ended(self, made):
+        """Wait until the newest call of a callback has ended, and return it with everything that is recorded."""
+
+        async def there():
+            calls = await self.list_calls(made)
+            return calls and calls[0].status != pb.CALL_STATUS_RUNNING and await self.call_of(calls[0].call_id)
+
+        return await wait_until(there, what="the end of the call")
+
+    async def repeats(self, made, number):
+        """Wait until the newest call of a callback has so many repeats, and return it."""
+
+        async def there():
+            calls = await self.list_calls(made)
+            return calls[0] if calls and calls[0].repeat_count == number else None
+
+        return await wait_until(there, what=f"{number} repeats")
 
     async def delivery(self, call_id, *statuses):
         """Wait until the delivery of a call has one of these statuses, and return the call."""
@@ -109,6 +129,11 @@ class Services(SimpleNamespace):
     def answer(self, call_id, *, metadata=(), **fields):
         """Answer a held call."""
         return self.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call_id, **fields), metadata=metadata)
+
+    async def answer_running(self, made, **fields):
+        """Answer the call of a callback as soon as it is held."""
+        (call,) = await self.running(made)
+        return await self.answer(call.call_id, **fields)
 
     def resolve(self, made, *, metadata=(), **fields):
         """Give a callback its answer."""
