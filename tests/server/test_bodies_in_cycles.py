@@ -8,7 +8,7 @@ import gc
 
 import pytest
 from support.garbage import BODY, large_garbage
-from support.services import running_services
+from support.services import calls_in_flight, running_services
 from support.wait import wait_until
 
 from callback_server import errors
@@ -63,7 +63,7 @@ async def failing(services):
 async def busy(services):
     state = (await services.generate("form")).callback_state
     invoke(services, state, b"another")
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     return state
 
 
@@ -73,7 +73,7 @@ async def test_a_refused_or_failed_call_leaves_no_body_to_the_garbage_collector(
     with large_garbage() as garbage:
         for _ in range(3):
             await refused(services, state)
-        await wait_until(lambda: len(services.control_plane.invoker._running) <= (case is busy))
+        await wait_until(lambda: calls_in_flight() <= (case is busy))
     assert garbage.holders == []
 
 
@@ -81,7 +81,7 @@ async def test_a_call_that_is_cancelled_leaves_no_body_to_the_garbage_collector(
     state = (await services.generate("waiting", allow_multiple_calls=True)).callback_state
     with large_garbage() as garbage:
         running = [invoke(services, state) for _ in range(3)]
-        await wait_until(lambda: len(services.control_plane.invoker._running) == 3)
+        await wait_until(lambda: calls_in_flight() == 3)
         await services.control_plane.invoker.cancel()
         del running
     assert garbage.holders == []
@@ -91,11 +91,14 @@ async def test_a_held_call_keeps_no_body_in_memory(services):
     state = (await services.generate("form")).callback_state
     body = bytes(bytearray(BODY))
     invoke(services, state, body)
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     del body
-    gc.collect()
-    kept = [each for each in gc.get_objects() if any(_is_body(held) for held in gc.get_referents(each))]
-    assert kept == []
+
+    def is_gone():
+        gc.collect()
+        return not any(_is_body(held) for each in gc.get_objects() for held in gc.get_referents(each))
+
+    await wait_until(is_gone, what="the end of the body")
 
 
 def _is_body(held):

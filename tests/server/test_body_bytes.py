@@ -121,8 +121,8 @@ async def test_a_held_call_does_not_count_once_it_is_stored(store_of):
         calls = []
         for count in (1, 2, 3):
             calls.append(call(services, made))
-            await wait_until(lambda count=count: len(services.control_plane.held._waiting) == count)
-        assert in_flight() == 0
+            await services.running(made, count, metadata=of("shop"))
+        await wait_until(lambda: in_flight() == 0, what="the end of the count")
         for each in calls:
             each.cancel()
 

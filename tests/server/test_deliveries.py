@@ -1,7 +1,6 @@
 """ACK: the caller is answered once the call is stored; the handler is retried until it accepts or the call is dead."""
 
 import asyncio
-import collections
 import contextlib
 import time
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
-from callback_server.calls import deliveries
 from callback_server.domain.call import CallFailure, Request
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.settings import ActivitySettings, RetrySettings
@@ -96,18 +94,6 @@ async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_
     (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
     assert asked.owner == "local"
-
-
-async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
-    name = delivering.stub.play(failing(3, accept()))
-    answer = await delivering.call(await generate(delivering, name), body=b"again")
-    call = await delivering.delivery(answer.call_id, DELIVERED)
-    assert call.delivery.attempts == 4
-    assert call.delivery.failure == pb.CALL_FAILURE_UNSPECIFIED
-    asked = delivering.stub.requests(name)
-    assert [(each.attempt, each.call_id, each.request_body) for each in asked] == [
-        (attempt, answer.call_id, b"again") for attempt in (1, 2, 3, 4)
-    ]
 
 
 async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_after_the_fix(delivering):
@@ -384,24 +370,6 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
     assert most == 3
 
 
-async def test_each_activity_comes_first_in_turn_in_every_partition(store_of, monkeypatch):
-    turns = collections.defaultdict(list)
-    take = deliveries.take_deliveries
-
-    async def noted(scripts, partition, **more):
-        if not more["notifications"]:
-            turns[partition].append(more["turn"])
-        return await take(scripts, partition, **more)
-
-    monkeypatch.setattr(deliveries, "take_deliveries", noted)
-    async with running_services(store_of()) as services:
-        for taken in (1, 2, 3):
-            for partition in range(keys.PARTITIONS):
-                services.control_plane.deliveries.notify_due(partition)
-            await wait_until(lambda taken=taken: sum(map(len, turns.values())) == taken * keys.PARTITIONS)
-    assert {(second - first, third - second) for first, second, third in turns.values()} == {(1, 1)}
-
-
 async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):
     name = stub.play(failing(0, accept()))
     store = store_of()
@@ -516,24 +484,3 @@ async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering
     made = await generate(delivering, "")
     emptied = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=redirect())
     assert (await refusal(delivering.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
-
-
-async def test_dead_calls_are_listed_in_pages_newest_first(delivering):
-    name = delivering.stub.play(failing(0, reject()))
-    made = await generate(delivering, name, allow_multiple_calls=True)
-    expected = []
-    for _ in range(5):
-        answer = await delivering.call(made)
-        await delivering.delivery(answer.call_id, DEAD)
-        expected.insert(0, answer.call_id)
-    found, token = [], ""
-    while True:
-        asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
-        page = await delivering.callbacks.ListOwnerCalls(asked)
-        found += [call.call_id for call in page.calls]
-        token = page.next_page_token
-        if not token:
-            break
-    assert found == expected
-    asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
-    assert (await refusal(delivering.callbacks.ListOwnerCalls(asked))).fields == ["page_token"]

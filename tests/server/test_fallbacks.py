@@ -63,19 +63,6 @@ async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handl
         assert (await services.case_of(made)).close_reason == pb.CLOSE_REASON_CONSUMED
 
 
-async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of):
-    async def script(_request, _context):
-        return accept()
-
-    async with with_handler(store_of(), script) as (services, name):
-        fallback = {**FALLBACK, "answer_deadline": {"seconds": 60}}
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
-        assert (await services.call(made)).response.response_code == 201
-        assert not (await services.ended(made)).fallback_sent
-        case = await services.case_of(made)
-        assert (case.answer_deadline.seconds, case.fallback.response_body) == (60, b"later")
-
-
 async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
     async def script(_request, _context):
         await asyncio.sleep(0.5)  # longer than the answer deadline

@@ -5,7 +5,7 @@ import hashlib
 import grpc
 import pytest
 from support.edge_calls import EdgeCalls, answers_of, response_of
-from support.services import refusal, response, running_services
+from support.services import calls_in_flight, refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
@@ -96,23 +96,18 @@ async def test_calls_run_concurrently_and_the_stream_ends_after_all_results(serv
     answers = answers_of(stream)
     answer = await anext(answers)
     assert (answer.number, response_of(answer).response.response_body) == (2, b"at once")
-    (call,) = await wait_until(lambda: waiting(services))
+    (call,) = await services.running()
     await services.answer(call.call_id, response=response())
     assert [answer.number async for answer in answers] == [1]
     assert await stream.code() is grpc.StatusCode.OK
 
 
-async def waiting(services, metadata=()):
-    listed = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="owner" if metadata else "")
-    return (await services.callbacks.ListOwnerCalls(listed, metadata=metadata)).calls
-
-
 async def test_a_call_runs_to_its_end_although_its_stream_breaks(services, stream):
     await send(stream, await case(services, activity="form"))
-    (call,) = await wait_until(lambda: waiting(services))
+    (call,) = await services.running()
     stream.cancel()
     await services.answer(call.call_id, response=response())
-    await wait_until(lambda: not services.control_plane.invoker._running)
+    await wait_until(lambda: calls_in_flight() == 0)
     got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
     assert got.call.HasField("end_time")
 
@@ -167,7 +162,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         stream = services.edge.StreamInvocations(metadata=token("edge"))
         assert (await stream.read()).readiness == edge.READINESS_READY
         await send(stream, states[0])
-        (call,) = await wait_until(lambda: waiting(services, token("owner")))
+        (call,) = await services.running(metadata=token("owner"))
 
         known = Principals({"owner": owner})
         await send(stream, *states[1:], first=2)
@@ -187,7 +182,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         again = services.edge.StreamInvocations(metadata=token("edge"))
         said = await refusal(again.read())
         assert said.reason == "UNAUTHENTICATED"
-        assert not services.control_plane.invoker._running
+        assert calls_in_flight() == 0
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged
 
@@ -195,20 +190,16 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
 async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_call_waits_on(services, stream):
     state = await case(services, activity="form")
     await send(stream, state)
-    (call,) = await wait_until(lambda: waiting(services))
+    (call,) = await services.running()
     await send(stream, state, first=2)  # a repeat
 
     async def counted():
         return (await services.call_of(call.call_id)).repeat_count
 
     await wait_until(counted, what="the repeat")
-    assert len(services.control_plane.invoker._running) == 2
+    assert calls_in_flight() == 2
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 2]))
-
-    async def free():
-        return not services.control_plane.invoker._running
-
-    await wait_until(free, what="the end of both waits")
+    await wait_until(lambda: calls_in_flight() == 0, what="the end of both waits")
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
     await services.answer(call.call_id)
 
@@ -221,21 +212,13 @@ async def until_gone(services, call_id):
     return await wait_until(gone, what="that the caller is gone")
 
 
-async def held_call(services):
-    async def waits():
-        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
-        return page.calls[0] if page.calls else None
-
-    return await wait_until(waits, what="the held call")
-
-
 async def test_a_caller_that_is_reported_gone_is_marked_while_its_call_waits_and_its_result_says_so(services, stream):
     await send(stream, await case(services, activity="form"), first=7)
-    call = await held_call(services)
+    (call,) = await services.running()
     assert not call.caller_gone
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[7, 8]))
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
-    assert (await held_call(services)).caller_gone
+    assert (await services.running())[0].caller_gone
     (result,) = (await stream.read()).results
     assert (result.number, result.caller_gone) == (7, True)
     await services.answer(call.call_id)
@@ -246,7 +229,7 @@ async def test_a_caller_that_is_gone_before_its_call_is_claimed_is_marked(servic
     await stream.write(
         edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)], gone_numbers=[1])
     )
-    await until_gone(services, (await held_call(services)).call_id)
+    await until_gone(services, (await services.running())[0].call_id)
 
 
 async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_have_their_results_are_not(
@@ -255,7 +238,7 @@ async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_hav
     await send(stream, await case(services, b"ok"))
     (answered,) = (await stream.read()).results
     await send(stream, await case(services, activity="form"), first=2)
-    call = await held_call(services)
+    (call,) = await services.running()
     stream.cancel()
     await until_gone(services, call.call_id)
     kept = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answered.response.call_id))
@@ -264,7 +247,7 @@ async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_hav
 
 async def test_watchers_learn_once_that_a_caller_is_gone(services, stream):
     await send(stream, await case(services, activity="form"))
-    call = await held_call(services)
+    (call,) = await services.running()
     watch = services.callbacks.WatchCalls(rpc.WatchCallsRequest(callback_case_id=call.callback_case_id))
     await watch.read()  # it has begun
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 1]))

@@ -5,7 +5,6 @@ import pytest
 import redis.asyncio
 from support.services import refusal, running_services
 from support.stored import dumped
-from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
@@ -67,7 +66,7 @@ async def test_a_closed_and_an_unknown_case_are_refused(services):
 async def test_a_single_use_case_whose_call_runs_is_busy_unless_the_body_can_tell_a_repeat(services, window_s):
     made = await services.generate("form", repeat_window={"seconds": window_s})
     call = services.edge.Invoke(request_of(made))
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     if window_s:
         await look_up(services, made)
     else:
@@ -92,7 +91,7 @@ async def test_what_a_claim_would_first_bring_up_to_date_is_not_refused(store_of
     async with running_services(store) as services:
         made = await services.generate("form", retryable_after_error=True)
         call = services.edge.Invoke(request_of(made))
-        await wait_until(lambda: services.control_plane.held._waiting)
+        await services.running()
         async with redis.asyncio.Redis(port=store.port) as client:
             (key,) = [key async for key in client.scan_iter("*:leases")]
             ((call_id, _),) = await client.zrange(key, 0, -1, withscores=True)
@@ -178,7 +177,7 @@ async def test_the_rate_limits_of_case_and_owner_are_refused(store_of):
 async def test_a_guard_is_left_to_the_call(services):
     made = await services.generate("form", get_guard=pb.GET_GUARD_CONFIRM)
     call = services.edge.Invoke(request_of(made, [("content-type", "text/plain")], request_method="put"))
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     await look_up(services, made)
     call.cancel()
 

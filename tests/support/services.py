@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 from support.edge_calls import EdgeCalls
 from support.wait import wait_until
 
@@ -161,6 +162,11 @@ class Services(SimpleNamespace):
     def resume(self, activity="act"):
         """Resume the deliveries of an activity."""
         return self.operations.ResumeActivity(operations_pb2.ResumeActivityRequest(callback_activity=activity))
+
+
+def calls_in_flight():
+    """Return how many calls run in this process, at its newest control plane."""
+    return REGISTRY.get_sample_value("callback_calls_in_flight")
 
 
 def owner_stubs(channel):
