@@ -1,11 +1,12 @@
 """Which activities are served, by whom, and what waits for them; and the warning for a callback that nothing serves."""
 
+import asyncio
 import contextlib
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.services import refusal, running_services
+from support.services import running_services
 from support.store import KINDS
 from support.wait import wait_until
 
@@ -16,6 +17,7 @@ from callback.v1 import operations_service_pb2 as operations
 from callback_server.handlers import served
 from callback_server.store import keys
 from callback_server.store.queries import list_activities
+from callback_server.store.queries.find_slots import find_slots
 from callback_server.store.transitions import announce_slots as announcing
 from callback_server.store.transitions.apply_retention import apply_retention
 
@@ -145,12 +147,6 @@ async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(store_of
         assert b"two" not in [await known_after_close(each) for each in next_ones][-1]
 
 
-async def test_a_page_size_that_is_negative_and_another_owner_are_refused_as_in_other_lists(store_of):
-    async with running_services(store_of()) as services:
-        said = await refusal(services.operations.ListActivities(operations.ListActivitiesRequest(page_size=-1)))
-        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])
-
-
 async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_warning(store_of):
     async with running_services(store_of()) as services:
         made = await services.generate("nobody")
@@ -190,19 +186,31 @@ async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_w
         await wait_until(are_both_warned, what="the warning after the worker has left")
 
 
-async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, monkeypatch, limits):
+async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, limits):
     limits(served, READ_INTERVAL_S=0)
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        pool = other.control_plane.workers
-        monkeypatch.setattr(pool, "_free_slots", dict)
-        async with working(other, "busy"):
+    store, gate, handlers = store_of(), asyncio.Event(), Handlers()
 
-            async def is_known():
-                return await one.control_plane.client.hexists(keys.SERVING_KEY, other.control_plane.replica_bus.replica)
+    @handlers.activity("busy")
+    async def wait(_call):
+        await gate.wait()
 
-            await wait_until(is_known, what="the announcement")
-            assert not (await one.generate("busy")).warnings
+    async with (
+        running_services(store) as one,
+        running_services(store) as other,
+        Worker(handlers, other.address, max_calls=1).working(),
+    ):
+        made = await other.generate("busy")
+        caller = other.call(made)
+        await other.running(made)
+
+        async def has_no_slot():
+            found = await find_slots(one.control_plane.scripts)
+            return [each.by_activity for each in found] == [{"busy": 0}]
+
+        await wait_until(has_no_slot, what="no free slot")
+        assert not (await one.generate("busy")).warnings
+        gate.set()
+        await caller
 
 
 async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warning(store_of):
@@ -240,22 +248,17 @@ async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_ac
         assert (await activities(services))["old"] == (WORKERS, 1, 0, 1)
 
 
-async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(
-    store_of, monkeypatch, limits
-):
-    reads = []
-    find_slots = served.find_slots
-
-    async def counted(*arguments):
-        reads.append(arguments)
-        return await find_slots(*arguments)
-
-    monkeypatch.setattr(served, "find_slots", counted)
+async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_times_a_second(store_of, limits):
     limits(served, READ_INTERVAL_S=3600)
-    async with running_services(store_of()) as services:
-        for _ in range(20):
-            assert (await services.generate("nobody")).warnings
-        assert len(reads) == 2  # of the workers, and of the free slots
+    async with running_services(store_of()) as one, running_services(store_of(is_in_use=True)) as other:
+        assert (await one.generate("late")).warnings
+        async with working(other, "late"):
+
+            async def is_announced():
+                return [each.by_activity for each in await find_slots(one.control_plane.scripts)] == [{"late": 1}]
+
+            await wait_until(is_announced, what="the worker of the other server")
+            assert (await one.generate("late")).warnings  # it has not read again
 
 
 async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(store_of):

@@ -6,11 +6,8 @@ import contextlib
 import pytest
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback_server.rpc import callbacks_service
 from callback_server.rpc.grpc_aio import batcher as module
 from callback_server.rpc.grpc_aio.batcher import BATCH_SIZE, FREE_BELOW, AdmissionBatcher
-from callback_server.store.transitions.create_case import create_case
 
 
 class Requests:
@@ -35,8 +32,7 @@ class Requests:
 
     async def pass_time(self):
         """Let the timer of the batcher be due."""
-        self.batcher._timer.cancel()
-        self.batcher._on_timer()
+        self.batcher.on_timer()
         await turns()
 
     async def _run(self, name):
@@ -152,22 +148,3 @@ async def test_requests_wait_for_a_limited_time_although_admitted_ones_end(reque
     await requests.leave(names[1])
     await requests.pass_time()
     assert requests.admitted == ["a", "b", *names, "late"]
-
-
-async def test_requests_for_urls_are_batched(services, monkeypatch, limits):
-    admitted, release = 0, asyncio.Event()
-
-    async def delayed(scripts, case):
-        nonlocal admitted
-        admitted += 1
-        await release.wait()
-        return await create_case(scripts, case)
-
-    monkeypatch.setattr(callbacks_service, "create_case", delayed)
-    limits(module, STALL_S=3600)
-    asked = [asyncio.ensure_future(services.generate()) for _ in range(50)]
-    for _ in asked:  # a later RPC on the connection has a reply, so all earlier ones have arrived
-        await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())
-    assert admitted == FREE_BELOW
-    release.set()
-    assert len({made.callback_case_id for made in await asyncio.gather(*asked)}) == len(asked)

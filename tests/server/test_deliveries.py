@@ -9,7 +9,7 @@ import grpc
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.handlers import accept, override, reject, stub_handler
+from support.handlers import accept, answering, gated, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
 from support.store import free_port
 from support.wait import wait_until
@@ -72,11 +72,7 @@ def failing(times, then):
 
 async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_is_consumed(delivering):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept(override(response_body=b"decided"), keep_open=True)
-
+    script = gated(gate, accept(override(response_body=b"decided"), keep_open=True))
     in_flight = REGISTRY.get_sample_value("callback_deliveries_in_flight")
     name = delivering.stub.play(script)
     made = await generate(delivering, name)
@@ -122,7 +118,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
 
 
 async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
-    name = delivering.stub.play(failing(0, reject(override(response_code=400))))
+    name = delivering.stub.play(answering(reject(override(response_code=400))))
     answer = await delivering.call(await generate(delivering, name))
     call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
@@ -205,12 +201,12 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
     store = store_of()
     async with delivering_on(store, stub) as here, delivering_on(store, stub) as there:
-        name = stub.play(failing(0, accept()))
+        name = stub.play(answering(accept()))
         made = await generate(here, name, allow_multiple_calls=True)
         await here.pause()
         answers = [await services.call(made) for services in (there, here, there)]
         for partition in range(keys.PARTITIONS):  # as if a sweep had found a due delivery in each partition
-            await here.control_plane.deliveries._take(partition)
+            await here.control_plane.deliveries.take(partition)
         for answer in answers:
             assert (await there.call_of(answer.call_id)).delivery.status == PENDING
         looked = len(stub.requests(name))
@@ -226,7 +222,7 @@ async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_rea
         return [each.callback_activity for each in listed.paused_activities]
 
     made = await generate(
-        delivering, delivering.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True
+        delivering, delivering.stub.play(answering(accept())), allow_multiple_calls=True, ordered=True
     )
     for activity in ("act", "other", "act"):
         await delivering.pause(activity)
@@ -258,7 +254,7 @@ async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can
 
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
     """Set up a handler that is out of service. Attempts that do not reach a handler must not use up its calls."""
-    store, name = store_of(), stub.play(failing(0, accept()))
+    store, name = store_of(), stub.play(answering(accept()))
     async with delivering_on(store, stub) as before:
         await before.pause()
         answer = await before.call(await generate(before, name))
@@ -322,7 +318,7 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
 
 
 async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, stub):
-    name = stub.play(failing(0, accept()))
+    name = stub.play(answering(accept()))
     async with delivering_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
         answer = await services.call(made, body=b"body")
@@ -337,7 +333,7 @@ async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, s
 
 
 async def test_erased_calls_are_not_listed_as_dead(delivering):
-    made = await generate(delivering, delivering.stub.play(failing(0, reject())), allow_multiple_calls=True)
+    made = await generate(delivering, delivering.stub.play(answering(reject())), allow_multiple_calls=True)
     answer = await delivering.call(made, body=b"body")
     await delivering.delivery(answer.call_id, DEAD)
     await delivering.erase(made)
@@ -371,13 +367,13 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
 
 
 async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):
-    name = stub.play(failing(0, accept()))
+    name = stub.play(answering(accept()))
     store = store_of()
     async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name)
         answer = await closed.call(made)
     async with delivering_on(store, stub, sweeps=False) as services:
-        taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
+        taking = asyncio.create_task(services.control_plane.deliveries.take(keys.partition_of(made.callback_case_id)))
         await asyncio.sleep(0)  # the store has the request and has not answered
         services.control_plane.deliveries.stop()
         await services.control_plane.deliveries.drain()
@@ -387,11 +383,7 @@ async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, s
 
 async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delivering):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept()
-
+    script = gated(gate, accept())
     name = delivering.stub.play(script)
     made = await generate(delivering, name)
     invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
@@ -462,11 +454,7 @@ async def test_a_running_call_or_one_without_a_handler_is_not_replayed(deliverin
     said = await refusal(delivering.replay(recorded.call_id))
     assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept()
-
+    script = gated(gate, accept())
     answer = await delivering.call(await generate(delivering, delivering.stub.play(script)))
     said = await refusal(delivering.replay(answer.call_id))
     assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)

@@ -23,7 +23,6 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import service_of
 from callback_server.store.epochs import Epoch, Known
-from callback_server.store.queries import node_status
 from callback_server.store.queries.node_status import read_node_status
 
 NOW = datetime.now(UTC)
@@ -76,12 +75,11 @@ async def test_a_store_whose_settings_are_not_checked_is_a_warning(store_of):
         ({"rlec_version": "7.22.0-28"}, "Redis Enterprise", Level.WARNING, "Azure Managed Redis"),
     ],
 )
-async def test_a_managed_store_that_names_itself_gets_its_own_advice(store_of, monkeypatch, says, name, level, text):
-    """The store of the test says that it is one: in a field of INFO, as ElastiCache is known to say it in `os`."""
-    monkeypatch.setattr(node_status, "service_of", lambda _info: service_of(says))
-    seen = await found(doctor.check_store, store_url=store_of().url, store_durability="unchecked")
-    assert seen["store"][1].endswith(f"({name})")
-    assert (seen["store settings"][0], text in seen["store settings"][1]) == (level, True)
+def test_a_managed_store_that_names_itself_gets_its_own_advice(says, name, level, text):
+    """A store names itself in a field of INFO, as ElastiCache is known to do it in `os`."""
+    assert service_of(says) == name
+    finding = doctor.check_unchecked(frozenset([name]))
+    assert (finding.level, text in f"{finding.seen}; {finding.advice}") == (level, True)
 
 
 async def test_each_node_of_a_cluster_is_looked_at_by_its_name(store_of):

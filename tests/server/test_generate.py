@@ -30,24 +30,24 @@ def page(**fields):
 
 
 async def test_the_url_is_the_base_the_form_and_the_state(services):
-    made = await services.callbacks.GenerateCallbackUrl(request())
+    made = await services.generate()
     assert re.fullmatch(STATE, made.callback_state)
     assert made.callback_url == f"https://box.example/cb/{made.callback_state}"
     assert made.callback_case_id == ids.case_id_of(ids.state_hash(made.callback_state))
 
 
 async def test_a_state_query_parameter_makes_a_shared_url(services):
-    made = await services.callbacks.GenerateCallbackUrl(request(state_query_parameter="RelayState"))
+    made = await services.generate(state_query_parameter="RelayState")
     assert made.callback_url == f"https://box.example/cbq/RelayState?RelayState={made.callback_state}"
 
 
 async def test_an_alternative_domain_is_the_base_of_the_url(services):
-    made = await services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://pay.example:8443"))
+    made = await services.generate(alternative_domain="https://pay.example:8443")
     assert made.callback_url == f"https://pay.example:8443/cb/{made.callback_state}"
 
 
 async def test_no_other_response_contains_the_state(services):
-    made = await services.callbacks.GenerateCallbackUrl(request(request_id="once"))
+    made = await services.generate(request_id="once")
     case = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
     shown = [
         await services.callbacks.GetCallback(case),
@@ -158,14 +158,14 @@ async def test_every_bad_field_is_named_at_once(services):
 
 async def test_an_error_with_more_bad_fields_than_a_status_can_hold_still_lists_some(services):
     headers = pb.ResponseHeaders(headers=[{"name": "bad name", "value": "\0"}] * 64)
-    said = await refusal(services.callbacks.GenerateCallbackUrl(request(response=response(response_headers=headers))))
+    said = await refusal(services.generate(response=response(response_headers=headers)))
     assert said.reason == "INVALID_REQUEST"
     assert len(said.fields) > 10
     assert said.rules[""] == "more"
 
 
 async def test_an_error_with_long_names_in_other_scripts_arrives(services):
-    said = await refusal(services.callbacks.GenerateCallbackUrl(request(labels={"\u56de" * 3000: ""})))
+    said = await refusal(services.generate(labels={"\u56de" * 3000: ""}))
     assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
@@ -173,7 +173,7 @@ async def test_an_error_with_long_names_in_other_scripts_arrives(services):
     "url", ["/", "/page/thankyou", "https://shop.example", "HTTP://shop.example:8080/a//b?c#d", "https://[::1]/"]
 )
 async def test_a_valid_redirect_is_accepted(services, url):
-    made = await services.callbacks.GenerateCallbackUrl(request(response=redirect(response_redirect_url=url)))
+    made = await services.generate(response=redirect(response_redirect_url=url))
     answer = await services.call(made, method="get")
     expected = f"https://platform.example{url}" if url.startswith("/") else url
     assert answer.response.response_redirect_url == expected
@@ -186,30 +186,21 @@ async def test_a_path_is_refused_where_no_platform_is_configured(store_of):
         assert said.rules == {"response.response_redirect_url": "platform_url"}
 
 
-async def test_a_redirect_may_leave_its_url_to_a_handler(store_of):
-    async with running_services(store_of()) as services:
-        await services.callbacks.GenerateCallbackUrl(request(callback_activity="login", response=redirect()))
-
-
 async def test_the_configuration_can_restrict_the_domains(store_of):
     async with running_services(store_of(), alternative_domains=["https://pay.example"]) as services:
-        await services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://pay.example"))
-        said = await refusal(
-            services.callbacks.GenerateCallbackUrl(request(alternative_domain="https://other.example"))
-        )
+        await services.generate(alternative_domain="https://pay.example")
+        said = await refusal(services.generate(alternative_domain="https://other.example"))
         assert said.rules == {"alternative_domain": "not_allowed"}
 
 
 @pytest.mark.parametrize("spelled", ["https://PAY.example", "HTTPS://pay.Example:443", "https://pay.example"])
 async def test_an_alternative_domain_is_taken_in_any_spelling(store_of, spelled):
     async with running_services(store_of(), alternative_domains=["https://Pay.example:443"]) as services:
-        made = await services.callbacks.GenerateCallbackUrl(request(alternative_domain=spelled, request_id="one"))
+        made = await services.generate(alternative_domain=spelled, request_id="one")
         assert made.callback_url.startswith("https://pay.example/cb/")
         case = await services.case_of(made)
         assert case.alternative_domain == "https://pay.example"
-        again = await services.callbacks.GenerateCallbackUrl(
-            request(alternative_domain="https://pay.example", request_id="one")
-        )
+        again = await services.generate(alternative_domain="https://pay.example", request_id="one")
         assert again.callback_url == made.callback_url
 
 
@@ -224,33 +215,27 @@ async def test_the_configuration_can_limit_the_time_to_live(store_of):
         assert abs(await lives_s() - 60) <= 1
         assert abs(await lives_s(time_to_live=Duration(seconds=120)) - 120) <= 1
         for longer in (Duration(seconds=121), Duration(seconds=120, nanos=999_999_999)):
-            said = await refusal(services.callbacks.GenerateCallbackUrl(request(time_to_live=longer)))
+            said = await refusal(services.generate(time_to_live=longer))
             assert said.rules == {"time_to_live": "too_long"}
 
 
 async def test_the_same_request_id_and_content_gives_the_same_url(services):
-    first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-    again = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+    first = await services.generate(request_id="order-5")
+    again = await services.generate(request_id="order-5")
     assert again == first
     assert re.fullmatch(STATE, first.callback_state)
     assert len(await services.cases()) == 1
 
 
-async def test_the_same_request_id_gives_the_same_url_after_the_case_is_closed(services):
-    first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-    await services.close(first)
-    assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == first
-
-
 async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(store_of):
     async with running_services(store_of()) as services:
-        first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        first = await services.generate(request_id="order-5")
         await services.close(first)
         await delete(services, first)
-        second = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        second = await services.generate(request_id="order-5")
         assert second.callback_state != first.callback_state
         assert second.callback_case_id != first.callback_case_id
-        assert await services.callbacks.GenerateCallbackUrl(request(request_id="order-5")) == second
+        assert await services.generate(request_id="order-5") == second
         unknown = services.call(first, method="get")
         assert (await refusal(unknown)).reason == "STATE_UNKNOWN"
         await services.call(second, method="get")
@@ -258,7 +243,7 @@ async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(store_o
 
 async def test_a_request_id_is_free_for_other_content_once_its_case_is_gone(store_of):
     async with running_services(store_of()) as services:
-        first = await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
+        first = await services.generate(request_id="order-5")
         await services.close(first)
         await delete(services, first)
         other = request(request_id="order-5", allow_multiple_calls=True)
@@ -284,10 +269,8 @@ async def test_two_servers_at_once_give_the_same_url_for_the_same_request_id(sto
 
 
 async def test_the_same_request_id_with_other_content_is_refused(services):
-    await services.callbacks.GenerateCallbackUrl(request(request_id="order-5"))
-    said = await refusal(
-        services.callbacks.GenerateCallbackUrl(request(request_id="order-5", allow_multiple_calls=True))
-    )
+    await services.generate(request_id="order-5")
+    said = await refusal(services.generate(request_id="order-5", allow_multiple_calls=True))
     assert (said.code, said.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
@@ -301,6 +284,6 @@ async def test_another_key_gives_another_url_and_the_first_key_still_the_first(s
 
 async def test_a_request_id_needs_a_key(store_of):
     async with running_services(store_of(), state_key=None) as services:
-        said = await refusal(services.callbacks.GenerateCallbackUrl(request(request_id="order-5")))
+        said = await refusal(services.generate(request_id="order-5"))
         assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_UNSUPPORTED")
-        assert (await services.callbacks.GenerateCallbackUrl(request())).callback_url
+        assert (await services.generate()).callback_url

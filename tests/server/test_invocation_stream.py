@@ -4,6 +4,7 @@ import hashlib
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 from support.edge_calls import EdgeCalls, answers_of, response_of
 from support.services import calls_in_flight, refusal, response, running_services
 from support.wait import wait_until
@@ -113,7 +114,7 @@ async def test_a_call_runs_to_its_end_although_its_stream_breaks(services, strea
 
 
 async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, limits):
-    limits(edge_service, _MAX_UNSENT_BYTES=1_000_000)
+    limits(edge_service, MAX_UNSENT_BYTES=1_000_000)
     state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
     began, many = made(), 60
 
@@ -153,7 +154,8 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
 
     owner = entry("owner", Role.OWNER)
     known = Principals({"owner": owner, "edge": entry("edge", Role.EDGE)})
-    before = metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get()
+    unauthenticated = {"method": "StreamInvocations", "reason": "UNAUTHENTICATED", "limit": ""}
+    before = REGISTRY.get_sample_value("callback_refused_total", unauthenticated) or 0
     async with running_services(store_of(), principals=lambda: known) as services:
         states = [
             await case(services, activity=activity, metadata=token("owner"))
@@ -172,7 +174,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         for answer in message.results:
             said = await refused(answer)
             assert (said.code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-        assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get() == before + 2
+        assert REGISTRY.get_sample_value("callback_refused_total", unauthenticated) == before + 2
 
         await stream.done_writing()
         await services.answer(call.call_id, response=response(response_body=b"as asked"), metadata=token("owner"))

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.handlers import stub_handler
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
 from support.workers import raw_worker
@@ -24,6 +24,7 @@ from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
 from callback_server.store.queries.find_slots import find_slots
 from callback_server.store.recording import Recording
+from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
 REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
@@ -36,13 +37,10 @@ def seconds(number):
     return {"seconds": number}
 
 
-async def generate(services, **more):
-    """Generate a callback of `act` with one reminder in an hour and an expiry in two."""
-    asked = {
-        "callback_activity": "act", "response": response(), "notify": [REMINDER, EXPIRY],
-        "remind_after": [seconds(3600)], "time_to_live": seconds(7200),
-    }  # fmt: skip
-    return await services.callbacks.GenerateCallbackUrl(rpc.GenerateCallbackUrlRequest(**asked | more))
+async def generate(services, *, callback_activity="act", **more):
+    """Generate a callback, by default of `act`, with one reminder in an hour and an expiry in two."""
+    asked = {"notify": [REMINDER, EXPIRY], "remind_after": [seconds(3600)], "time_to_live": seconds(7200)}
+    return await services.generate(callback_activity, **asked | more)
 
 
 async def remind(services, made):
@@ -67,6 +65,17 @@ async def notifications(services, made, *statuses):
         return found if [each.delivery.status for each in found] == [*statuses] else None
 
     return await wait_until(there, what=f"notifications at {statuses}")
+
+
+async def refused(services, made):
+    """Return the notification of a case once an attempt has found no handler, and is not in its next one."""
+
+    async def there():
+        (found,) = (await services.case_of(made)).notifications or [pb.Call()]
+        has_failed = found.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
+        return found if has_failed and found.delivery.status == PENDING else None
+
+    return await wait_until(there, what="an attempt without a handler")
 
 
 def slow_handlers(error=None):
@@ -315,13 +324,11 @@ async def test_a_notification_that_fails_for_good_is_dead_and_can_be_replayed(ru
     made = await generate(running)
     await expire(running, made)
     (expiry,) = await notifications(running, made, DEAD)
-    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [(each.call_id, each.reason) for each in dead.calls] == [(expiry.call_id, EXPIRY)]
+    assert [(each.call_id, each.reason) for each in await running.dead()] == [(expiry.call_id, EXPIRY)]
     await running.replay(expiry.call_id)
     await notifications(running, made, DELIVERED)
     assert [each.replayed for each in told.notifications] == [False, True]
-    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert list(dead.calls) == []
+    assert not await running.dead()
 
 
 async def test_a_dead_reminder_goes_with_its_open_case(running, told):
@@ -350,12 +357,7 @@ async def test_a_worker_without_a_handler_of_notifications_never_gets_one_as_a_c
         made = await generate(running)
         await remind(running, made)
 
-        async def refused():
-            (reminder,) = (await running.case_of(made)).notifications or [pb.Call()]
-            has_failed = reminder.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
-            return reminder if has_failed and reminder.delivery.status == PENDING else None  # not in its next attempt
-
-        reminder = await wait_until(refused, what="an attempt without a handler")
+        reminder = await refused(running, made)
         assert reminder.delivery.attempts == 0
         assert "no worker takes notifications of act" in reminder.delivery.failure_detail
         assert worker.of("offer") == []
@@ -369,12 +371,7 @@ async def test_a_push_handler_that_does_not_implement_notifications_never_gets_o
         async with running_services(store_of(), sweeps=True, activities=act) as services:
             made = await generate(services, callback_activity_case=(name := stub.play(None)))
             await expire(services, made)
-
-            async def refused():
-                (expiry,) = (await services.case_of(made)).notifications or [pb.Call()]
-                return expiry.delivery.failure == pb.CALL_FAILURE_NO_HANDLER
-
-            await wait_until(refused, what="an attempt without a handler")
+            await refused(services, made)
             assert stub.requests(name) == []
 
 
@@ -574,15 +571,16 @@ async def test_what_is_kept_of_notifications_goes_with_their_case(store_of):
     async with running_services(store_of(), sweeps=True, activities=ACT, retention_s=0) as services:
         client = services.control_plane.client
         made = await generate(services)
+        partition = keys.partition_of(made.callback_case_id)
         await expire(services, made)
         (expiry,) = await notifications(services, made, PENDING)
-        await services.control_plane.sweeper._apply_retention()  # the case waits for the delivery
+        await apply_retention(services.control_plane.scripts, partition, retention_ms=0)  # it waits for the delivery
         assert await client.exists(f"{{cb:{int(expiry.call_id[:8], 16) % 64}}}:call:{expiry.call_id}") == 1
         async with told.working(services):
             await told.reasons(CallReason.EXPIRY)
 
             async def gone():
-                await services.control_plane.sweeper._apply_retention()
+                await apply_retention(services.control_plane.scripts, partition, retention_ms=-60_000)
                 return not await client.keys(f"*{made.callback_case_id}*")
 
             await wait_until(gone, what="the deletion")
@@ -597,8 +595,7 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
     await running.erase(made)
     (expiry,) = (await running.case_of(made)).notifications
     assert (expiry.delivery.failure_detail, expiry.delivery.failure) == ("", pb.CALL_FAILURE_HANDLER_ERROR)
-    dead = await running.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [each.call_id for each in dead.calls] == [expiry.call_id]
+    assert [each.call_id for each in await running.dead()] == [expiry.call_id]
     await running.replay(expiry.call_id)
     await notifications(running, made, DELIVERED)
 

@@ -10,6 +10,7 @@ from support.wait import wait_until
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.access.roles import Principal, Role
 from callback_server.errors import TooManyOpenCasesError
+from callback_server.limits import open_cases
 from callback_server.limits.open_cases import OpenCaseQuota
 
 FULL = "TOO_MANY_OPEN_CALLBACKS"
@@ -123,8 +124,8 @@ class Cases:
 
 
 @pytest.mark.parametrize("looks_first", [False, True])
-async def test_a_case_being_stored_during_a_count_is_counted(monkeypatch, looks_first):
-    monkeypatch.setattr("callback_server.limits.open_cases.RECOUNT_S", 0)
+async def test_a_case_being_stored_during_a_count_is_counted(limits, looks_first):
+    limits(open_cases, RECOUNT_S=0)
     cases = Cases()
     cases.looks_first = looks_first
     quota = OpenCaseQuota(2, cases.count)

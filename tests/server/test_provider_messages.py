@@ -1,5 +1,6 @@
 """Providers: a message that a provider sends again gets the answer of the first one, and its handler is not run."""
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -39,11 +40,11 @@ async def running(store_of, tmp_path_factory):
 
 
 @pytest.fixture
-def up(running, monkeypatch):
+def up(running, limits):
     """Return the services of the module with an empty store. A case that they generate has the state of the samples."""
     running.store.flush_below()
     running.asked.clear()
-    monkeypatch.setattr(ids, "new_state", lambda: STATE)
+    limits(ids, RANDOM_BYTES=lambda _number: uuid.UUID(STATE).bytes)
     return running
 
 

@@ -89,36 +89,26 @@ async def in_the_store(store):
 # --- exclusion by the settings
 
 
-async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(record_bodies=False) as services:
+@pytest.mark.parametrize("left_out", ["bodies", "headers"])
+async def test_without_bodies_or_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing, left_out):
+    async with pushing.start(**{f"record_{left_out}": False}) as services:
         made = await generate(services, "push", pushing.answers)
-        assert (await call(services, made)).response.response_body == GAVE_BODY
+        answer = (await call(services, made)).response
         (asked,) = pushing.stub.requests(pushing.answers)
-        assert asked.request_body == CAME_BODY
         (ended,) = await kept(services, made)
-    assert (ended.request_body, ended.request_body_size, ended.response.response_body) == (b"", len(CAME_BODY), b"")
-    assert [header.value for header in ended.request_headers] == [CAME_HEADER]
-    assert [header.value for header in ended.response.response_headers.headers] == [GAVE_HEADER]
+    bodies = asked.request_body, answer.response_body
+    headers = tuple(each[0].value for each in (asked.request_headers, answer.response_headers.headers))
+    assert (bodies, headers) == ((CAME_BODY, GAVE_BODY), (CAME_HEADER, GAVE_HEADER))
+    kept_headers = [*ended.request_headers, *ended.response.response_headers.headers]
+    there = await in_the_store(store)
+    if left_out == "bodies":
+        assert (ended.request_body, ended.request_body_size, ended.response.response_body) == (b"", len(CAME_BODY), b"")
+        assert [each.value for each in kept_headers] == [CAME_HEADER, GAVE_HEADER]
+        assert not [each for each in bodies if each.decode() in there]
+    else:
+        assert (ended.request_body, ended.response.response_body, kept_headers) == (CAME_BODY, GAVE_BODY, [])
+        assert not [each for each in headers if each in there]
     assert ended.request_query_string == CAME_QUERY
-    there = await in_the_store(store)
-    assert CAME_BODY.decode() not in there
-    assert GAVE_BODY.decode() not in there
-
-
-async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(record_headers=False) as services:
-        made = await generate(services, "push", pushing.answers)
-        (header,) = (await call(services, made)).response.response_headers.headers
-        assert header.value == GAVE_HEADER
-        (asked,) = pushing.stub.requests(pushing.answers)
-        assert [header.value for header in asked.request_headers] == [CAME_HEADER]
-        (ended,) = await kept(services, made)
-    assert not ended.request_headers
-    assert not ended.response.response_headers.headers
-    assert (ended.request_body, ended.response.response_body) == (CAME_BODY, GAVE_BODY)
-    there = await in_the_store(store)
-    assert CAME_HEADER not in there
-    assert GAVE_HEADER not in there
 
 
 async def test_unrecorded_data_of_a_running_call_is_never_stored(store, pushing):
@@ -144,17 +134,6 @@ async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store)
     assert [header.value for header in ended.response.response_headers.headers] == [OWN_HEADER]
 
 
-async def held(services, made):
-    """Return a call that waits for its answer, and its caller."""
-    caller = asyncio.create_task(call(services, made))
-
-    async def waits():
-        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
-        return page.calls[0] if page.calls else None
-
-    return await wait_until(waits, what="the held call"), caller
-
-
 NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bodies": False, "record_headers": False}]
 
 
@@ -163,7 +142,8 @@ NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bo
 async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call_ends(store, recording, end):
     async with running_services(store, **recording) as services:
         made = await generate(services, "form")
-        waiting, caller = await held(services, made)
+        caller = asyncio.ensure_future(call(services, made))
+        (waiting,) = await services.running()
         seen = await services.call_of(waiting.call_id)
         for each in (waiting, seen):
             assert [header.value for header in each.request_headers] == [CAME_HEADER]
@@ -190,7 +170,8 @@ async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call
 async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(store):
     async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services, "form")
-        waiting, caller = await held(services, made)
+        caller = asyncio.ensure_future(call(services, made))
+        (waiting,) = await services.running()
         assert (await services.erase(made)).erased_call_count == 1
         there = await in_the_store(store)
         for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS):
@@ -210,12 +191,7 @@ async def test_a_delivery_has_its_whole_request_until_it_is_delivered(store, pus
         assert running.request_body == CAME_BODY
         assert [header.value for header in running.request_headers] == [CAME_HEADER]
         pushing.gate.set()
-
-        async def delivered():
-            (each,) = await kept(services, made)
-            return each if each.delivery.status == pb.DELIVERY_STATUS_DELIVERED else None
-
-        ended = await wait_until(delivered, what="the delivery")
+        ended = await services.delivery(running.call_id, pb.DELIVERY_STATUS_DELIVERED)
         (asked,) = pushing.stub.requests(pushing.answers)
         assert asked.request_body == CAME_BODY
         assert (ended.request_body, list(ended.request_headers)) == (b"", [])

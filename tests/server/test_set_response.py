@@ -7,6 +7,7 @@ from support.services import redirect, refusal, response
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.rpc import callbacks_service
 
 UNKNOWN_CASE = "0" * 32
@@ -98,8 +99,10 @@ async def test_an_unknown_call_is_not_found(services, made):
 
 @pytest.mark.parametrize("token", ["nonsense", "AA==", "\u20ac", "AQAAAAAAAAAA_w=="])
 async def test_a_page_token_that_the_server_did_not_make_is_refused(services, token):
-    said = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_token=token)))
-    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
+    dead = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token=token)
+    for asked in (services.cases(page_token=token), services.callbacks.ListOwnerCalls(dead)):
+        said = await refusal(asked)
+        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
 
 
 async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
@@ -132,6 +135,7 @@ async def test_a_negative_page_size_is_refused(services, made):
         services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=-1)),
         services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=-1)),
         services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=-1)),
+        services.operations.ListActivities(operations.ListActivitiesRequest(page_size=-1)),
     ):
         said = await refusal(asked)
         assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])

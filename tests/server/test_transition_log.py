@@ -8,14 +8,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.handlers import accept, reject, stub_handler
+from support.handlers import accept, answering, reject, stub_handler
 from support.leases import end_leases, expire_cases
 from support.proxy import StoreProxy, each_once
 from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.settings import ActivitySettings
@@ -49,19 +47,13 @@ async def pushing(store_of):
         await gate.wait()
         return accept()
 
-    async def accepts(_request, _context):
-        return accept()
-
-    async def rejects(_request, _context):
-        return reject()
-
     async with (
         stub_handler() as stub,
         running_services(store, activities={"push": ActivitySettings(target=stub.target)}) as services,
     ):
         yield SimpleNamespace(
             store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
-            accepts=stub.play(accepts), rejects=stub.play(rejects),
+            accepts=stub.play(answering(accept())), rejects=stub.play(answering(reject())),
         )  # fmt: skip
 
 
@@ -72,13 +64,8 @@ async def call(services, made):
 @contextlib.asynccontextmanager
 async def sweeping(services, retention_ms=3_600_000):
     """Run a sweeper, as a server does."""
-    sweeper = Sweeper(
-        services.control_plane.scripts,
-        Recording(),
-        retention_ms=retention_ms,
-        deliveries_due=print,
-        notifications_due=print,
-    )
+    due = {"deliveries_due": print, "notifications_due": print}
+    sweeper = Sweeper(services.control_plane.scripts, Recording(), retention_ms=retention_ms, **due)
     async with TaskSet() as tasks:
         tasks.start(sweeper.run_sweeps())
         tasks.start(sweeper.run_retention())
@@ -88,11 +75,9 @@ async def sweeping(services, retention_ms=3_600_000):
 async def test_the_life_of_a_recorded_callback(services, told):
     made = await services.generate()
     case_id = made.callback_case_id
-    await services.callbacks.SetResponse(
-        rpc.SetResponseRequest(callback_case_id=case_id, response=pb.Response(response_code=201))
-    )
+    await services.set_response(made, response_code=201)
     call_id = await call(services, made)
-    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=case_id))
+    await services.erase(made)
     assert told() == [
         {"event": "case_created", "case_id": case_id, "owner": "local", "activity": "record"},
         {"event": "response_set", "case_id": case_id, "attributes": ["response_code"], "principal": "local"},
@@ -218,16 +203,13 @@ async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
 
 
 async def test_an_end_with_a_lost_reply_still_logs_its_effect_on_the_case(store_of, told):
-    async with stub_handler() as stub:
-
-        async def accepts(_request, _context):
-            return accept()
-
-        async with (
-            StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
-            running_services(proxy, activities={"push": ActivitySettings(target=stub.target)}) as services,
-        ):
-            await call(services, await services.generate("push", callback_activity_case=stub.play(accepts)))
+    async with (
+        stub_handler() as stub,
+        StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
+        running_services(proxy, activities={"push": ActivitySettings(target=stub.target)}) as services,
+    ):
+        script = stub.play(answering(accept()))
+        await call(services, await services.generate("push", callback_activity_case=script))
     (ended,) = [event for event in told() if event["event"] == "call_ended"]
     assert (ended["case_status"], ended["close_reason"]) == ("CLOSED", "CONSUMED")
     assert proxy.lost["finish_call"]

@@ -494,11 +494,11 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
         store.stop()
 
 
-async def test_a_watch_ends_with_an_error_when_the_process_stops(services):
-    async with watch(services.callbacks) as watching:
+async def test_a_watch_ends_with_an_error_when_the_process_stops(store_of):
+    async with running_services(store_of()) as services, watch(services.callbacks) as watching:
         services.control_plane.watch_hub.stop()
         async with asyncio.timeout(watch_hub.HEARTBEAT_S / 2):
             error = await refusal(watching.read())
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
-    error = await refusal(Watch(services.callbacks).read())
-    assert error.reason == "SERVER_STOPPING"
+        error = await refusal(Watch(services.callbacks).read())
+        assert error.reason == "SERVER_STOPPING"

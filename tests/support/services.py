@@ -154,10 +154,10 @@ class Services(SimpleNamespace):
         request = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
         return self.callbacks.CloseCallback(request, metadata=metadata)
 
-    def pause(self, activity="act", **fields):
+    def pause(self, activity="act", *, metadata=(), **fields):
         """Pause the deliveries of an activity."""
         request = operations_pb2.PauseActivityRequest(callback_activity=activity, **fields)
-        return self.operations.PauseActivity(request)
+        return self.operations.PauseActivity(request, metadata=metadata)
 
     def resume(self, activity="act"):
         """Resume the deliveries of an activity."""
