@@ -1,25 +1,23 @@
 """The audit of a server: each change by a principal has exactly one entry, which only those see who see its case."""
 
-import asyncio
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 from prometheus_client import REGISTRY
 from soak.counts import count
+from support import principals
+from support.principals import principals_of
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
 from support.services import refusal, response, running_services
 from support.store import StoreProcess
-from support.wait import wait_until
 
 from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.store import keys
 
@@ -55,27 +53,17 @@ SCRIPTS = (
 """The scripts of the changes."""
 
 
-def known():
-    entries = {
-        "orders": {"roles": [Role.OWNER]},
-        "other": {"roles": [Role.OWNER]},
-        "boss": {"roles": [Role.ADMIN]},
-        "desk": {"roles": [Role.WORKER], "activities": ["form", "act"], "answers": True},
-        "edge": {"roles": [Role.EDGE]},
-    }
-    return Principals(
-        {
-            name: PrincipalEntry(tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),), **entry)
-            for name, entry in entries.items()
-        }
-    )
-
-
-PRINCIPALS = known()
+PRINCIPALS = principals_of(
+    orders={"roles": [Role.OWNER]},
+    other={"roles": [Role.OWNER]},
+    boss={"roles": [Role.ADMIN]},
+    desk={"roles": [Role.WORKER], "activities": ["form", "act"], "answers": True},
+    edge={"roles": [Role.EDGE]},
+)
 
 
 def by(name):
-    return {"metadata": (("authorization", f"Bearer {name}"),)}
+    return {"metadata": principals.by(name)}
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +81,10 @@ async def generate(services, activity="form", **fields):
     )
 
 
-async def invoke(services, made, **fields):
-    return await services.call(made, **fields, **by("edge"))
-
-
 async def held_call(services, made, **fields):
-    """Return the id of a call that is held, and the task of its caller."""
-    caller = asyncio.ensure_future(invoke(services, made, **fields))
-    request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-
-    async def is_held():
-        return (await services.callbacks.ListCalls(request, **by("orders"))).calls
-
-    (call,) = await wait_until(is_held)
+    """Return the id of a call that is held, and the future of its answer."""
+    caller = services.call(made, **fields, **by("edge"))
+    (call,) = await services.running(made, **by("orders"))
     return call.call_id, caller
 
 
@@ -117,7 +96,7 @@ async def prepared(services, method, activity):
         return {"callback_activity": activity}, "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
-        call_id, caller = (await invoke(services, made)).call_id, None
+        call_id, caller = (await services.call(made, **by("edge"))).call_id, None
     elif method == "AnswerCall":
         made = await generate(services)
         call_id, caller = await held_call(services, made)
@@ -328,9 +307,8 @@ async def test_the_audit_has_no_secret(services):
             changed.response_headers.headers.add(name="x-secret", value=planted.encode())
             about = {"callback_case_id": made.callback_case_id}
             await send(services, "SetResponse", about | {"response": changed}, "orders")
-            call_id, caller = await held_call(
-                services, made, request_body=planted.encode(), request_query_string=f"a={planted}"
-            )
+            sent = {"body": planted.encode(), "request_query_string": f"a={planted}"}
+            call_id, caller = await held_call(services, made, **sent)
             await send(services, "AnswerCall", {"call_id": call_id, "response": changed}, "desk")
             await caller
             await send(services, "EraseCalls", about, "orders")

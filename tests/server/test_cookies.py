@@ -1,14 +1,15 @@
 """Cookies of responses: only on an alternative domain that the operator has reserved for the owner of the case."""
 
 import contextlib
-import hashlib
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from support.edge import http_request, parse_answers, running_edge, send_raw
 from support.handlers import accept, answering, override, reject, stub_handler
+from support.principals import principals_of
 from support.services import running_services
+from support.verification import ById
 from support.wait import wait_until
 
 from callback import (
@@ -22,11 +23,9 @@ from callback import (
     Reject,
     Response,
 )
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
-from callback_server.verification.profile import VerifiedMessage
 
 PAY, SHARED = "https://pay.example", "https://shared.example"
 COOKIE = "a=1; Path=/; Secure"
@@ -34,23 +33,12 @@ COOKIES = {"set-cookie": COOKIE}
 ROLES = {"orders": Role.OWNER, "other": Role.OWNER, "admin": Role.ADMIN, "edge": Role.EDGE}
 
 
-def principals():
-    return Principals(
-        {
-            name: PrincipalEntry(
-                roles=frozenset([role]), tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),)
-            )
-            for name, role in ROLES.items()
-        }
-    )
-
-
 @pytest.fixture
 async def system(store_of, tmp_path):
     """Run a server and an edge, with a push handler, and a client of each principal by its name."""
     token = tmp_path / "edge.token"
     token.write_text("edge")
-    known = principals()
+    known = principals_of(**{name: {"roles": [role]} for name, role in ROLES.items()})
     async with contextlib.AsyncExitStack() as stack:
         handler = await stack.enter_async_context(stub_handler())
         push = ActivitySettings(target=handler.target, deadline_s=60)
@@ -185,22 +173,8 @@ async def test_cookies_of_a_case_are_not_sent_once_its_domain_is_no_longer_reser
 
 
 async def test_a_repeated_message_gets_the_cookies_of_its_first_answer(store_of):
-    class WithId:
-        challenge = "Id"
-        enforce = True
-        reads_body = False
-
-        def handshake(self, _request, _url):
-            return None
-
-        def verify(self, _request, _url):
-            return VerifiedMessage("m1", 600_000)
-
-        def redacted(self, request):
-            return request
-
     async with (
-        running_services(store_of(), cookie_domains={PAY: "local"}, profiles={"it": WithId()}) as services,
+        running_services(store_of(), cookie_domains={PAY: "local"}, profiles={"it": ById("m1")}) as services,
         running_edge(services.address) as edge,
         AsyncCallbackClient(services.address) as client,
     ):

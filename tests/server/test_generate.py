@@ -22,7 +22,7 @@ def request(**fields):
 
 
 def header(name, value="x"):
-    return response(response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name=name, value=value)]))
+    return response(response_headers={"headers": [{"name": name, "value": value}]})
 
 
 def page(**fields):
@@ -58,90 +58,75 @@ async def test_no_other_response_contains_the_state(services):
     assert not [message for message in shown if made.callback_state in str(message)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"callback_activity": ""}, "callback_activity"),
-        ({"callback_activity": "x" * 201}, "callback_activity"),
-        ({"callback_activity": "a\nb"}, "callback_activity"),
-        ({"callback_activity": "form", "answer_mode": pb.ANSWER_MODE_HANDLER}, "answer_mode"),
-        ({"callback_activity": "record", "answer_mode": pb.ANSWER_MODE_HOLD}, "answer_mode"),
-        ({"ordered": True}, "ordered"),
-        ({"hold_time": Duration(seconds=1)}, "hold_time"),
-        ({"callback_activity": "form", "hold_time": Duration(nanos=99_000_000)}, "hold_time"),
-        ({"callback_activity": "form", "hold_time": Duration(seconds=30 * 24 * 3600 + 1)}, "hold_time"),
-        ({"fallback": response()}, "answer_deadline"),
-        ({"answer_deadline": Duration(nanos=99_000_000), "fallback": response()}, "answer_deadline"),
-        ({"answer_deadline": Duration(seconds=9), "fallback": response()}, "answer_deadline"),
-        ({"answer_deadline": Duration(seconds=1), "fallback": redirect()}, "fallback.response_redirect_url"),
-        ({"callback_activity_case": "x" * 201}, "callback_activity_case"),
-        ({"state_query_parameter": "1state"}, "state_query_parameter"),
-        ({"state_query_parameter": "s" * 65}, "state_query_parameter"),
-        ({"alternative_domain": "http://pay.example"}, "alternative_domain"),
-        ({"alternative_domain": "https://pay.example/"}, "alternative_domain"),
-        ({"alternative_domain": "https://me@pay.example"}, "alternative_domain"),
-        ({"alternative_domain": "https://pay.example?x"}, "alternative_domain"),
-        ({"alternative_domain": "https://pay.example:65536"}, "alternative_domain"),
-        ({"response": None}, "response"),
-        ({"response": pb.Response()}, "response.response_type"),
-        ({"response": pb.Response(response_type=9)}, "response.response_type"),
-        ({"response": redirect()}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="//evil.example")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="/\\evil.example")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="https://me@evil.example")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="javascript:alert(1)")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="https://x.example/\r\n")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="https://x.example/a b")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="/" + "x" * 2048)}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="http://./")}, "response.response_redirect_url"),
-        ({"response": redirect(response_redirect_url="http://x.example:65536/")}, "response.response_redirect_url"),
-        ({"response": response(response_body=b"x" * (1024 * 1024 + 1))}, "response.response_body"),
-        ({"response": response(response_code=199)}, "response.response_code"),
-        ({"response": response(response_code=302)}, "response.response_code"),
-        ({"response": response(response_code=600)}, "response.response_code"),
-        ({"response": page(response_heading=None)}, "response.response_heading"),
-        ({"response": page(response_heading="")}, "response.response_heading"),
-        ({"response": page(response_heading="a\nb")}, "response.response_heading"),
-        ({"response": page(response_heading="x" * 201)}, "response.response_heading"),
-        ({"response": page(response_text="a\tb")}, "response.response_text"),
-        ({"response": page(response_text="x" * 2001)}, "response.response_text"),
-        ({"response": page(response_link_label="Shop")}, "response.response_link_url"),
-        ({"response": page(response_link_url="/shop")}, "response.response_link_label"),
-        (
-            {"response": page(response_link_label="Shop", response_link_url="javascript:alert(1)")},
-            "response.response_link_url",
-        ),
-        ({"response": header("bad name")}, "response.response_headers.headers[0].name"),
-        ({"response": header("Location")}, "response.response_headers.headers[0].name"),
-        ({"response": header("X-Accel-Redirect")}, "response.response_headers.headers[0].name"),
-        ({"response": header("Transfer-Encoding")}, "response.response_headers.headers[0].name"),
-        ({"response": header("x", "a\r\nset-cookie: b")}, "response.response_headers.headers[0].value"),
-        ({"response": header("x", "a\0")}, "response.response_headers.headers[0].value"),
-        ({"response": header("x", "\u20ac")}, "response.response_headers.headers[0].value"),
-        (
-            {"response": response(response_headers=pb.ResponseHeaders(headers=[{"name": "x"}] * 65))},
-            "response.response_headers.headers",
-        ),
-        (
-            {
-                "response": response(
-                    response_headers=pb.ResponseHeaders(headers=[{"name": "x", "value": "y" * 4096}] * 2)
-                )
-            },
-            "response.response_headers",
-        ),
-        ({"time_to_live": Duration(nanos=5)}, "time_to_live"),
-        ({"time_to_live": Duration(seconds=-5)}, "time_to_live"),
-        ({"labels": {f"label-{i}": "" for i in range(17)}}, "labels"),
-        ({"labels": {"a b": ""}}, "labels['a b']"),
-        ({"labels": {"a": "x" * 201}}, "labels['a']"),
-        ({"request_id": "x" * 201}, "request_id"),
+BAD_URLS = (
+    "//evil.example", "/\\evil.example", "https://me@evil.example", "javascript:alert(1)", "https://x.example/\r\n",
+    "https://x.example/a b", "/" + "x" * 2048, "http://./", "http://x.example:65536/",
+)  # fmt: skip
+BAD_RESPONSES = {
+    "response_type": (pb.Response(), pb.Response(response_type=9)),
+    "response_redirect_url": (redirect(), *(redirect(response_redirect_url=url) for url in BAD_URLS)),
+    "response_body": (response(response_body=b"x" * (1024 * 1024 + 1)),),
+    "response_code": [response(response_code=code) for code in (199, 302, 600)],
+    "response_heading": [page(response_heading=heading) for heading in (None, "", "a\nb", "x" * 201)],
+    "response_text": [page(response_text=text) for text in ("a\tb", "x" * 2001)],
+    "response_link_url": (
+        page(response_link_label="Shop"), page(response_link_label="Shop", response_link_url="javascript:alert(1)"),
+    ),
+    "response_link_label": (page(response_link_url="/shop"),),
+    "response_headers.headers[0].name": [
+        header(name) for name in ("bad name", "Location", "X-Accel-Redirect", "Transfer-Encoding")
     ],
-)
-async def test_a_bad_field_is_named_and_nothing_is_stored(services, fields, field):
-    said = await refusal(services.callbacks.GenerateCallbackUrl(request(**fields)))
-    assert (said.code, said.reason, said.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "callback")
-    assert said.fields == [field]
+    "response_headers.headers[0].value": [
+        header("x", value) for value in ("a\r\nset-cookie: b", "a\0", "\u20ac")
+    ],
+    "response_headers.headers": (response(response_headers={"headers": [{"name": "x"}] * 65}),),
+    "response_headers": (response(response_headers={"headers": [{"name": "x", "value": "y" * 4096}] * 2}),),
+}  # fmt: skip
+BAD_FIELDS = {
+    "callback_activity": [{"callback_activity": name} for name in ("", "x" * 201, "a\nb")],
+    "answer_mode": (
+        {"callback_activity": "form", "answer_mode": pb.ANSWER_MODE_HANDLER}, {"answer_mode": pb.ANSWER_MODE_HOLD},
+    ),
+    "ordered": ({"ordered": True},),
+    "hold_time": (
+        {"hold_time": Duration(seconds=1)},
+        {"callback_activity": "form", "hold_time": Duration(nanos=99_000_000)},
+        {"callback_activity": "form", "hold_time": Duration(seconds=30 * 24 * 3600 + 1)},
+    ),
+    "answer_deadline": [
+        {"answer_deadline": time, "fallback": response()}
+        for time in (None, Duration(nanos=99_000_000), Duration(seconds=9))
+    ],
+    "fallback.response_redirect_url": ({"answer_deadline": Duration(seconds=1), "fallback": redirect()},),
+    "callback_activity_case": ({"callback_activity_case": "x" * 201},),
+    "state_query_parameter": [{"state_query_parameter": name} for name in ("1state", "s" * 65)],
+    "alternative_domain": [
+        {"alternative_domain": domain}
+        for domain in (
+            "http://pay.example", "https://pay.example/", "https://me@pay.example", "https://pay.example?x",
+            "https://pay.example:65536",
+        )
+    ],
+    "response": ({"response": None},),
+    "time_to_live": ({"time_to_live": Duration(nanos=5)}, {"time_to_live": Duration(seconds=-5)}),
+    "labels": ({"labels": {f"label-{i}": "" for i in range(17)}},),
+    "labels['a b']": ({"labels": {"a b": ""}},),
+    "labels['a']": ({"labels": {"a": "x" * 201}},),
+    "request_id": ({"request_id": "x" * 201},),
+    **{f"response.{name}": [{"response": bad} for bad in responses] for name, responses in BAD_RESPONSES.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", BAD_FIELDS)
+async def test_a_bad_field_is_named_and_nothing_is_stored(services, field):
+    for fields in BAD_FIELDS[field]:
+        said = await refusal(services.callbacks.GenerateCallbackUrl(request(**fields)))
+        assert (said.code, said.reason, said.domain) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "INVALID_REQUEST",
+            "callback",
+        )
+        assert said.fields == [field], fields
     assert not await services.cases()
 
 

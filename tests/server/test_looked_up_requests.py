@@ -5,10 +5,10 @@ import pytest
 import redis.asyncio
 from support.services import refusal, running_services
 from support.stored import dumped
+from support.verification import ById
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings.credentials import AddressSettings, BasicSettings, SharedSecretSettings
 from callback_server.verification.settings.signed import HmacSettings
@@ -139,21 +139,7 @@ async def test_a_verification_that_needs_the_body_is_left_to_the_call(services):
 
 
 async def test_a_message_with_an_id_is_left_to_the_call_because_it_may_be_a_repeat(store_of):
-    class WithId:
-        challenge = "Id"
-        enforce = True
-        reads_body = False
-
-        def handshake(self, _request, _url):
-            return None
-
-        def verify(self, request, _url):
-            return VerifiedMessage(request.values("x-id")[0], 60_000)
-
-        def redacted(self, request):
-            return request
-
-    async with running_services(store_of(), profiles={"it": WithId()}) as services:
+    async with running_services(store_of(), profiles={"it": ById()}) as services:
         made = await services.generate(verification_profile="it")
         first = await services.edge.Invoke(request_of(made, [("x-id", "1")]))
         await look_up(services, made, [("x-id", "1")])

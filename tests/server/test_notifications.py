@@ -408,7 +408,7 @@ async def test_a_worker_may_take_notifications_alone_also_of_another_server(stor
 
 
 async def test_notifications_that_no_handler_takes_do_not_keep_others_from_theirs(store_of):
-    count = 40
+    count = 8
     async with (
         running_services(store_of(), sweeps=True, activities=ACT, max_in_flight_deliveries=1) as services,
         Told().working(services) as told,

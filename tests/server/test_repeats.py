@@ -16,6 +16,7 @@ from support.handlers import accept, override, reject
 from support.leases import end_leases
 from support.proxy import StoreProxy
 from support.services import redirect, refusal, response, running_services
+from support.verification import ById
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
@@ -24,27 +25,13 @@ from callback_server.domain.case import CallMode, CaseStatus
 from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
-from callback_server.verification.profile import VerifiedMessage
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.apply_retention import apply_retention
+from callback_server.store.transitions.sweep_partition import sweep_partition
 
 ANSWER = override(response_code=299, response_body=b"\xff answer", headers=[("x-answer", "1")])
 FORM = [pb.Header(name="content-type", value="application/x-www-form-urlencoded")]
 CONFIRMATION = b"callback_confirm=1"
-
-
-class ById:
-    """A profile that every request passes. The message id is the value of the header `x-id`."""
-
-    challenge, enforce, reads_body = "ById", True, False
-
-    def handshake(self, _request, _url):
-        return None
-
-    def verify(self, request, _url):
-        ids = request.values("x-id")
-        return VerifiedMessage(ids[0], 60_000) if ids else VerifiedMessage()
-
-    def redacted(self, request):
-        return request
 
 
 @contextlib.asynccontextmanager
@@ -83,10 +70,6 @@ def start(services, made, **request):
     return asyncio.ensure_future(send(services, made, **request))
 
 
-def act(**more):
-    return {"callback_activity": "act", **more}
-
-
 def same(got):
     """Return what a caller sees of an answer."""
     return got.response.SerializeToString(), got.rejected_without_response
@@ -98,7 +81,7 @@ def same(got):
 @pytest.mark.parametrize("clicks", [2, 3, 17])
 async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_get_its_answer(two, clicks):
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(two.servers[0], **act())
+    made = await two.servers[0].generate("act")
     callers = [start(two.servers[n % 2], made, query="a=1", body=b"same") for n in range(clicks)]
     call = await two.servers[1].repeats(made, clicks - 1)
     assert not any(caller.done() for caller in callers)
@@ -114,7 +97,7 @@ async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_ge
 
 async def test_at_most_16_wait_with_one_call_and_another_request_does_not_wait(two):
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(two.servers[0], **act())
+    made = await two.servers[0].generate("act")
     callers = [start(two.servers[n % 2], made) for n in range(17)]
     await two.servers[1].repeats(made, 16)
     for services in two.servers:
@@ -132,7 +115,7 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(store_
         second = await servers.enter_async_context(with_handler(store, handler))
         proxy = await until_it_is_cut_off.enter_async_context(StoreProxy(store, lambda _command: False))
         first = await servers.enter_async_context(with_handler(proxy, handler))
-        made = await generate(second, **act())
+        made = await second.generate("act")
         caller = start(second, made)
         await second.running(made)
         lost = [start(first, made) for _ in range(16)]
@@ -158,7 +141,7 @@ async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(tw
     first, second = two.servers
     first.control_plane.replica_bus.send = lambda *_message: None
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(first, **act())
+    made = await first.generate("act")
     caller = start(first, made)
     await first.running(made)
     repeat = start(second, made)
@@ -172,7 +155,7 @@ async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mo
     store, handler = store_of(), Scripted()
     async with with_handler(store, handler, sweeps=True) as other:
         async with with_handler(store, handler) as one:
-            made = await generate(other, **act(**mode))
+            made = await other.generate("act", **mode)
             caller = start(one, made)
             await other.running(made)
             repeat = start(other, made)
@@ -190,7 +173,7 @@ async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mo
 )
 async def test_a_repeat_that_waits_gets_the_error_of_its_call_and_makes_no_call_of_its_own(two, end, reason):
     two.handler.ends = [end]
-    made = await generate(two.servers[0], **act(**RETRYABLE))
+    made = await two.servers[0].generate("act", **RETRYABLE)
     callers = [start(services, made) for services in two.servers]
     await two.servers[0].repeats(made, 1)
     two.handler.gate.set()
@@ -213,7 +196,7 @@ async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(tw
 async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_the_answer(one):
     one.handler.gate.clear()
     one.handler.ends = [accept(ANSWER)]
-    made = await generate(one.services, **act(), **FALLBACK)
+    made = await one.services.generate("act", **FALLBACK)
     first = start(one.services, made)
     await one.services.running(made)
     waits = start(one.services, made)
@@ -239,7 +222,7 @@ async def test_a_repeat_gets_the_recorded_answer_whatever_is_recorded_of_it_and_
     handler.gate.set()
     narrow = {"record_bodies": False, "record_headers": False, "recorded_calls_per_case": 1}
     async with with_handler(store_of(), handler, **narrow) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         first = await send(services, made)
         for number in range(5):
             await send(services, made, body=b"%d" % number)
@@ -271,7 +254,7 @@ async def test_once_its_answer_is_gone_a_repeat_gets_the_code_alone_and_makes_no
     handler.gate.set()
     limits = {"repeat_bytes_per_case": 20} if how == "too large" else {}
     async with with_handler(store_of(), handler, **limits) as services:
-        made = await generate(services, **act())
+        made = await services.generate("act")
         await send(services, made)
         if how == "erased":
             await services.erase(made)
@@ -287,7 +270,7 @@ async def test_the_answer_of_a_call_that_was_trimmed_is_erased_too(store_of):
     handler = Scripted(accept(ANSWER), accept())
     handler.gate.set()
     async with with_handler(store_of(), handler, recorded_calls_per_case=1) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         for body in (b"first", b"second"):
             await send(services, made, body=body)
         await services.erase(made)
@@ -299,7 +282,7 @@ async def test_the_answers_of_a_case_take_limited_room_and_the_oldest_go_first(s
     handler = Scripted(*[accept(override(response_body=b"%d" % number * 1000)) for number in range(4)])
     handler.gate.set()
     async with with_handler(store_of(), handler, repeat_bytes_per_case=2500) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         for number in range(4):
             await send(services, made, body=b"%d" % number)
         again = [(await send(services, made, body=b"%d" % number)).response.response_body for number in range(4)]
@@ -313,7 +296,7 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
     end.no_repeat = by != "owner"
     one.handler.ends = [end]
     held = {"answer_mode": pb.ANSWER_MODE_HOLD} if by == "person" else {}
-    made = await generate(one.services, **act(no_repeat=by == "owner"), **held)
+    made = await one.services.generate("act", no_repeat=by == "owner", **held)
     caller = start(one.services, made)
     if held:
         await one.services.answer_running(made, no_repeat=True)
@@ -325,8 +308,7 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
 
 async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answers(one):
     one.handler.ends = [accept()]
-    made = await generate(
-        one.services, **act(verification_profile="by_id"),
+    made = await one.services.generate("act", verification_profile="by_id",
         response=redirect(response_redirect_url="https://shop.example/"),
     )  # fmt: skip
     assert (await send(one.services, made, message="1", method="put")).request_method == ""
@@ -336,12 +318,11 @@ async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answe
 
 async def test_a_case_is_kept_until_its_windows_are_over(one):
     one.handler.ends = [accept(ANSWER)]
-    made = await generate(one.services, **act(repeat_window={"seconds": 3600}))
+    made = await one.services.generate("act", repeat_window={"seconds": 3600})
     first = await send(one.services, made)
     partition = keys.partition_of(made.callback_case_id)
-    sweeper = one.services.control_plane.sweeper
-    sweeper._retention_ms = -1000
-    await sweeper._apply_retention()
+    scripts = one.services.control_plane.scripts
+    await apply_retention(scripts, partition, retention_ms=-1000)
     assert same(await send(one.services, made)) == same(first)
     async with redis.asyncio.Redis(port=one.store.port) as client:
         score = await client.zscore(keys.key(partition, "closed"), made.callback_case_id)
@@ -349,7 +330,7 @@ async def test_a_case_is_kept_until_its_windows_are_over(one):
         assert score == int(ended) + 1000
         await client.hset(keys.key(partition, "case", made.callback_case_id), "repeats_until", 1)
         await client.zadd(keys.key(partition, "closed"), {made.callback_case_id: 1})
-    await sweeper._apply_retention()
+    await apply_retention(scripts, partition, retention_ms=-1000)
     assert (await refusal(send(one.services, made))).reason == "STATE_UNKNOWN"
 
 
@@ -430,8 +411,8 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
         first = first | {"method": "post"} if first["method"] == "get" else first
         second = second | {"method": "post"} if is_twin else second
     first = first | {"is_agent": False}
-    made = await generate(
-        one.services, **act(**MODES[case["mode"]]), get_guard=pb.GetGuard.Value(f"GET_GUARD_{case['guard']}"),
+    made = await one.services.generate(
+        "act", **MODES[case["mode"]], get_guard=pb.GetGuard.Value(f"GET_GUARD_{case['guard']}"),
         verification_profile="" if case["guard"] == "CONFIRM" else "by_id", no_repeat=case["no_repeat"],
         repeat_window={"seconds": case["window_s"]},
     )  # fmt: skip
@@ -439,7 +420,8 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
     if case["end"] is CallEnd.INTERRUPTED:
         await wait_until(lambda: one.handler.got, what="the call")
         await end_leases(one.store)
-        await one.services.control_plane.sweeper._sweep(keys.partition_of(made.callback_case_id))
+        partition = keys.partition_of(made.callback_case_id)
+        await sweep_partition(one.services.control_plane.scripts, partition, recording=Recording())
     else:
         await asyncio.wait([caller])
     if case["closes"]:
