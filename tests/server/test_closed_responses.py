@@ -108,12 +108,6 @@ async def test_a_look_up_leaves_a_closed_case_with_a_response_to_the_call(servic
     assert large.response.response_heading == "Already done"
 
 
-async def test_without_one_the_request_is_refused(services):
-    made = await generate(services, None)
-    await services.close(made)
-    assert (await refusal(visit(services, made))).reason == "CALLBACK_CLOSED"
-
-
 @pytest.mark.parametrize(
     ("given", "fields", "field"),
     [

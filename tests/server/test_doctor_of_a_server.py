@@ -155,19 +155,9 @@ async def test_a_database_that_is_not_there_is_a_problem(store_of):
     assert (level, "DB index is out of range" in text) == (Level.PROBLEM, True)
 
 
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"appendonly": "no"}, "appendonly is no, so the store loses everything when it stops; set appendonly yes"),
-        (
-            {"maxmemory_policy": "allkeys-lru"},
-            "maxmemory-policy is allkeys-lru, so a full store deletes cases; set maxmemory-policy noeviction",
-        ),
-    ],
-)
-async def test_an_unsafe_setting_of_the_store_is_a_problem_in_the_words_of_a_start(store_of, settings, text):
-    store = store_of()
-    with set_up(store, **settings):
+async def test_an_unsafe_setting_of_the_store_is_a_problem_in_the_words_of_a_start(store_of):
+    store, text = store_of(), "appendonly is no, so the store loses everything when it stops; set appendonly yes"
+    with set_up(store, appendonly="no"):
         assert (await found(doctor.check_store, store_url=store.url))["store settings"] == (Level.PROBLEM, text)
 
 

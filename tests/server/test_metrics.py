@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import signal
 
-import httpx
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
@@ -138,18 +136,6 @@ async def test_a_look_up_is_timed_apart_from_calls(system):
     assert await timed() == [count + 1 for count in before]
 
 
-async def test_calls_in_flight_go_up_and_down(store_of, tmp_path, handler):
-    handler.script = handler.wait_at_the_gate
-    async with running_system(tmp_path, store_of(), config=handler.config) as system:
-        made = [await system.client.generate_callback_url("work", Response("ok")) for _ in range(3)]
-        calling = [asyncio.create_task(system.http.get(each.url)) for each in made]
-        await handler.until_started(3)
-        assert (await metrics(system, system.server))("callback_calls_in_flight") == 3
-        handler.gate.set()
-        await asyncio.gather(*calling)
-        assert (await metrics(system, system.server))("callback_calls_in_flight") == 0
-
-
 async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, handler):
     handler.script = handler.wait_at_the_gate
     store = own_store(tmp_path).start()
@@ -186,20 +172,6 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
     finally:
         handler.gate.set()
         store.stop()
-
-
-async def test_a_process_that_is_stuck_does_not_say_that_it_lives(system):
-    admin = f"http://{system.server.facts['admin']}"
-    assert (await system.http.get(f"{admin}/healthz")).status_code == 200
-    for path, code in (("/", 404), ("/metrics/more", 404)):
-        assert (await system.http.get(f"{admin}{path}")).status_code == code
-    assert (await system.http.post(f"{admin}/healthz")).status_code == 405
-    system.server.signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(httpx.TimeoutException):
-            await system.http.get(f"{admin}/healthz", timeout=0.5)
-    finally:
-        system.server.signal(signal.SIGCONT)
 
 
 async def test_the_names_of_metrics_follow_the_conventions(system):

@@ -38,18 +38,6 @@ async def test_a_mask_names_the_attributes_that_are_replaced_or_return_to_their_
     assert not now.HasField("response_headers")
 
 
-async def test_headers_are_replaced_as_a_whole(services, made):
-    now = await set_response(services, made, pb.Response(response_headers=pb.ResponseHeaders()))
-    assert now.HasField("response_headers")
-    assert not now.response_headers.headers
-
-
-async def test_the_next_call_gets_the_new_response(services, made):
-    await set_response(services, made, pb.Response(response_code=418))
-    answer = await services.call(made, method="get")
-    assert (answer.response.response_code, answer.response.response_body) == (418, b"first")
-
-
 @pytest.mark.parametrize(
     ("new", "paths", "field"),
     [
