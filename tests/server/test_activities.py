@@ -205,7 +205,10 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
 
         async def has_no_slot():
             found = await find_slots(one.control_plane.scripts)
-            return [each.by_activity for each in found] == [{"busy": 0}]
+            is_served = await one.control_plane.client.hexists(
+                keys.SERVING_KEY, other.control_plane.replica_bus.replica
+            )
+            return is_served and not any(each.by_activity for each in found)
 
         await wait_until(has_no_slot, what="no free slot")
         assert not (await one.generate("busy")).warnings
@@ -255,7 +258,7 @@ async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_time
         async with working(other, "late"):
 
             async def is_announced():
-                return [each.by_activity for each in await find_slots(one.control_plane.scripts)] == [{"late": 1}]
+                return any(each.by_activity for each in await find_slots(one.control_plane.scripts))
 
             await wait_until(is_announced, what="the worker of the other server")
             assert (await one.generate("late")).warnings  # it has not read again

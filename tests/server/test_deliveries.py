@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from prometheus_client import REGISTRY
+from server.test_fallbacks import Scripted
 from structlog.testing import capture_logs
 from support.handlers import accept, answering, gated, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
@@ -16,9 +17,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import operations_service_pb2 as operations
 from callback_server.domain.call import CallFailure, Request
-from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
 
@@ -50,11 +49,10 @@ async def delivering(store_of, stub):
         yield services
 
 
-async def generate(services, name, **more):
-    asked = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_ACK, "response": response(response_code=202)}
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(**asked | {"callback_activity_case": name} | more)
-    )
+async def generate(services, name, *, callback_activity="act", **more):
+    """Generate a callback, by default one that acknowledges its calls and delivers them to a script."""
+    asked = {"answer_mode": pb.ANSWER_MODE_ACK, "response": response(response_code=202)}
+    return await services.generate(callback_activity, callback_activity_case=name, **asked | more)
 
 
 def failing(times, then):
@@ -104,8 +102,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     answer = await delivering.call(await generate(delivering, name))
     call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [each.call_id for each in dead.calls] == [answer.call_id]
+    assert [each.call_id for each in await delivering.dead()] == [answer.call_id]
     fixed.set()
     replayed = await delivering.replay(answer.call_id)
     assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
@@ -113,8 +110,7 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     assert call.delivery.attempts == 6
     assert delivering.stub.requests(name)[-1].replayed
     assert delivering.stub.requests(name)[-1].attempt == 6
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert not dead.calls
+    assert not await delivering.dead()
 
 
 async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
@@ -127,29 +123,14 @@ async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
 
 
 async def test_attempts_that_reach_no_handler_use_up_no_attempt_of_the_event(store_of):
-    class Deployed:
-        """A handler that is being deployed: its first attempts do not reach it."""
-
-        def __init__(self):
-            self.left, self.attempts = 5, []
-
-        async def handle(self, grant, _request, *, timeout_s):
-            self.attempts.append(grant.attempt)
-            self.left -= 1
-            if self.left >= 0:
-                raise HandlerError(CallFailure.HANDLER_UNREACHABLE, "no worker")
-            if self.left == -1:
-                raise HandlerError(CallFailure.HANDLER_ERROR, "broken")
-            return Reply(accept(), lambda _refusal: None)
-
-    handler = Deployed()
+    handler = Scripted(*[CallFailure.HANDLER_UNREACHABLE] * 5, CallFailure.HANDLER_ERROR, accept())
+    handler.gate.set()
     activity = ActivitySettings(retry=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2))
-    async with running_services(
-        store_of(), handlers={"act": handler}, activities={"act": activity}, sweeps=True
-    ) as services:
+    serving = {"handlers": {"act": handler}, "activities": {"act": activity}}
+    async with running_services(store_of(), **serving, sweeps=True) as services:
         answer = await services.call(await generate(services, "any"))
         call = await services.delivery(answer.call_id, DELIVERED)
-        assert (call.delivery.attempts, handler.attempts) == (2, [1] * 6 + [2])
+        assert (call.delivery.attempts, [attempt for attempt, _ in handler.got]) == (2, [1] * 6 + [2])
 
 
 async def test_a_delivery_that_reaches_no_handler_waits_and_says_so(store_of):
@@ -217,16 +198,12 @@ async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activi
 
 
 async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_reason(delivering):
-    async def paused():
-        listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-        return [each.callback_activity for each in listed.paused_activities]
-
     made = await generate(
         delivering, delivering.stub.play(answering(accept())), allow_multiple_calls=True, ordered=True
     )
     for activity in ("act", "other", "act"):
         await delivering.pause(activity)
-    assert await paused() == ["act", "other"]
+    assert list(await delivering.pauses()) == ["act", "other"]
     first, second = [(await delivering.call(made)).call_id for _ in range(2)]
     for call_id, has_time in ((first, True), (second, False)):
         listed = {call.call_id: call for call in await delivering.list_calls(made)}[call_id]
@@ -235,7 +212,7 @@ async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_rea
             assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
             assert call.delivery.HasField("next_attempt_time") is has_time
     await delivering.resume()
-    assert await paused() == ["other"]
+    assert list(await delivering.pauses()) == ["other"]
     assert not (await delivering.delivery(second, DELIVERED)).delivery.paused
     await delivering.pause()
     assert not (await delivering.call_of(second)).delivery.paused
@@ -278,27 +255,21 @@ async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activ
     said = await refusal(delivering.pause(activity))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
-    listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-    assert not listed.paused_activities
+    assert not await delivering.pauses()
 
 
 async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
     async with delivering_on(store_of(), stub) as delivering:
-
-        async def pauses():
-            listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-            return {each.callback_activity: each for each in listed.paused_activities}
-
         for reason in ("before", 'the shop is "down" \\ 50 %'):
             await delivering.pause("act", reason=reason)
         await delivering.control_plane.scripts.client.hset(keys.PAUSED_KEY, "older", "1")  # as the release before
-        found = await pauses()
+        found = await delivering.pauses()
         assert (found["act"].principal, found["act"].reason) == ("local", reason)
         assert abs(found["act"].pause_time.ToSeconds() - time.time()) < 600
         older = found["older"]
         assert (older.principal, older.reason, older.HasField("pause_time")) == ("", "", False)
         await delivering.resume("older")
-        assert list(await pauses()) == ["act"]
+        assert list(await delivering.pauses()) == ["act"]
         for reason in ("a" * 201, "a\n"):
             said = await refusal(delivering.pause("act", reason=reason))
             assert said.fields == ["reason"]
@@ -339,8 +310,7 @@ async def test_erased_calls_are_not_listed_as_dead(delivering):
     await delivering.erase(made)
     other = await delivering.call(made)
     await delivering.delivery(other.call_id, DEAD)
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [call.call_id for call in dead.calls] == [other.call_id]
+    assert [call.call_id for call in await delivering.dead()] == [other.call_id]
 
 
 async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub):

@@ -163,6 +163,11 @@ class Services(SimpleNamespace):
         """Resume the deliveries of an activity."""
         return self.operations.ResumeActivity(operations_pb2.ResumeActivityRequest(callback_activity=activity))
 
+    async def pauses(self):
+        """Return the paused activities by name, in their order."""
+        listed = await self.operations.ListPausedActivities(operations_pb2.ListPausedActivitiesRequest())
+        return {each.callback_activity: each for each in listed.paused_activities}
+
 
 def calls_in_flight():
     """Return how many calls run in this process, at its newest control plane."""
