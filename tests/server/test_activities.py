@@ -199,15 +199,13 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
         running_services(store) as other,
         Worker(handlers, other.address, max_calls=1).working(),
     ):
-        made = await other.generate("busy")
+        replica, made = other.control_plane.replica_bus.replica, await other.generate("busy")
         caller = other.call(made)
         await other.running(made)
 
         async def has_no_slot():
             found = await find_slots(one.control_plane.scripts)
-            is_served = await one.control_plane.client.hexists(
-                keys.SERVING_KEY, other.control_plane.replica_bus.replica
-            )
+            is_served = await one.control_plane.client.hexists(keys.SERVING_KEY, replica)
             return is_served and not any(each.by_activity for each in found)
 
         await wait_until(has_no_slot, what="no free slot")

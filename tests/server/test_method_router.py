@@ -41,13 +41,14 @@ method.
 """
 
 
-@pytest.fixture
-async def server(tmp_path, store_of):
-    principals = tmp_path / "principals.toml"
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory, store_of):
+    folder = tmp_path_factory.mktemp("server")
+    principals = folder / "principals.toml"
     digest = hashlib.sha256(b"callback_orders").hexdigest()
     principals.write_text(f'[principals.orders]\nroles = ["owner"]\ntokens = [{{sha256 = "{digest}"}}]\n')
     process = await Process(
-        "callback_server", tmp_path / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
+        "callback_server", folder / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         CALLBACK_STORE_URL=store_of().url, CALLBACK_DRAIN_S="0", CALLBACK_PRINCIPALS_FILE=str(principals),
     ).start()  # fmt: skip
     yield process

@@ -67,6 +67,24 @@ async def notifications(services, made, *statuses):
     return await wait_until(there, what=f"notifications at {statuses}")
 
 
+async def reminded(services, status, **more):
+    """Generate a callback, and return it and its reminder as soon as its delivery has this status."""
+    made = await generate(services, **more)
+    await remind(services, made)
+    (reminder,) = await notifications(services, made, status)
+    return made, reminder
+
+
+async def closed(services, made):
+    """Return a case as soon as it is closed."""
+
+    async def there():
+        case = await services.case_of(made)
+        return case if case.status == pb.CALLBACK_STATUS_CLOSED else None
+
+    return await wait_until(there, what="the close")
+
+
 async def refused(services, made):
     """Return the notification of a case once an attempt has found no handler, and is not in its next one."""
 
@@ -137,9 +155,7 @@ async def told(running):
 
 
 async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_call_is_none_of_them(running, told):
-    made = await generate(running, labels={"order": "5"}, callback_activity_case="five")
-    await remind(running, made)
-    (reminder,) = await notifications(running, made, DELIVERED)
+    made, reminder = await reminded(running, DELIVERED, labels={"order": "5"}, callback_activity_case="five")
     await expire(running, made)
     await notifications(running, made, DELIVERED, DELIVERED)
     await told.reasons(CallReason.REMINDER, CallReason.EXPIRY)
@@ -150,8 +166,7 @@ async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_ca
     case = await running.case_of(made)
     assert (case.close_reason, case.call_count) == (pb.CLOSE_REASON_EXPIRED, 0)
     assert [each.reason for each in case.notifications] == [REMINDER, EXPIRY]
-    listed = await running.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
-    assert (list(listed.calls), told.calls) == ([], [])
+    assert (list(await running.list_calls(made)), told.calls) == ([], [])
 
 
 async def test_each_time_has_its_reminder(running, told):
@@ -175,13 +190,7 @@ async def test_a_reminder_comes_at_its_time(running, told):
 async def test_a_case_without_notify_expires_in_silence(running, told):
     made = await generate(running, notify=[], remind_after=[])
     await expire(running, made)
-
-    async def closed():
-        case = await running.case_of(made)
-        return case if case.status == pb.CALLBACK_STATUS_CLOSED else None
-
-    assert list((await wait_until(closed, what="the expiry")).notifications) == []
-    assert told.notifications == []
+    assert (list((await closed(running, made)).notifications), told.notifications) == ([], [])
 
 
 async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
@@ -193,9 +202,7 @@ async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
         return Accept(close=True)
 
     async with Worker(handlers, running.address).working():
-        made = await generate(running)
-        await remind(running, made)
-        (reminder,) = await notifications(running, made, DELIVERED)
+        made, reminder = await reminded(running, DELIVERED)
         case = await running.case_of(made)
         assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
         assert reminder.close
@@ -229,13 +236,8 @@ async def test_a_resolved_case_expires_in_silence_and_its_caller_got_the_answer(
     await running.resolve(made)
     assert (await running.call(made)).response.response_code == 200
     await expire(running, made)
-
-    async def expired():
-        return (await running.case_of(made)).close_reason == pb.CLOSE_REASON_EXPIRED
-
-    await wait_until(expired, what="the expiry")
-    assert list((await running.case_of(made)).notifications) == []
-    assert told.notifications == []
+    case = await closed(running, made)
+    assert (case.close_reason, list(case.notifications), told.notifications) == (pb.CLOSE_REASON_EXPIRED, [], [])
 
 
 async def test_a_rejection_of_a_held_call_that_leaves_its_case_open_leaves_the_reminders(running, told):
@@ -272,11 +274,7 @@ async def test_a_call_that_runs_when_its_case_expires_still_gets_its_decision(ru
 async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(running, told):
     made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD, hold_time=seconds(86400))
     caller = running.call(made)
-
-    async def held():
-        return await running.waiting()
-
-    (call,) = await wait_until(held, what="the call")
+    (call,) = await running.running(made)
     await expire(running, made)
     await told.reasons(CallReason.EXPIRY)
     await running.answer(call.call_id)
@@ -333,17 +331,13 @@ async def test_a_notification_that_fails_for_good_is_dead_and_can_be_replayed(ru
 
 async def test_a_dead_reminder_goes_with_its_open_case(running, told):
     told.answers = [Reject()]
-    made = await generate(running)
-    await remind(running, made)
-    (reminder,) = await notifications(running, made, DEAD)
+    made, reminder = await reminded(running, DEAD)
     await running.close(made)
     assert (await refusal(running.replay(reminder.call_id))).reason == "CALL_NOT_FOUND"
 
 
 async def test_a_delivered_reminder_is_not_replayed_once_its_case_is_closed(running, told):
-    made = await generate(running)
-    await remind(running, made)
-    (reminder,) = await notifications(running, made, DELIVERED)
+    made, reminder = await reminded(running, DELIVERED)
     await running.replay(reminder.call_id)
     await told.reasons(CallReason.REMINDER, CallReason.REMINDER)
     await notifications(running, made, DELIVERED)
@@ -466,9 +460,7 @@ async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_
 
 async def test_the_notifications_of_a_paused_activity_wait(running, told):
     await running.pause("act")
-    made = await generate(running)
-    await remind(running, made)
-    (reminder,) = await notifications(running, made, PENDING)
+    made, reminder = await reminded(running, PENDING)
     assert reminder.delivery.paused
     await running.resume("act")
     await notifications(running, made, DELIVERED)
@@ -601,9 +593,7 @@ async def test_the_failure_of_a_notification_is_erased_and_its_delivery_goes_on(
 
 
 async def test_a_notification_is_no_held_call(running):
-    made = await generate(running, answer_mode=pb.ANSWER_MODE_HOLD)
-    await remind(running, made)
-    (reminder,) = await notifications(running, made, PENDING)
+    _, reminder = await reminded(running, PENDING, answer_mode=pb.ANSWER_MODE_HOLD)
     assert (
         await refusal(running.answer(reminder.call_id, verdict=handler_pb.VERDICT_ACCEPTED))
     ).reason == "CALL_NOT_FOUND"

@@ -15,7 +15,7 @@ from support.edge_calls import EdgeCalls
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import AsyncCallbackClient, CallbackStatus, CallStatus, Response
 from callback.v1 import edge_service_pb2
@@ -78,7 +78,7 @@ async def system(tmp_path, store, handler, interpreter):
 
 async def exit_of(process):
     """Wait until a process has ended, and return its exit code."""
-    return await asyncio.to_thread(process.process.wait, 60)
+    return await asyncio.to_thread(process.process.wait, DEADLINE_S)
 
 
 async def is_refused(system):
@@ -205,7 +205,9 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     system.server.signal(signal.SIGTERM)
     await exit_of(system.server)
     took = time.monotonic() - began
-    assert grace_s <= took < grace_s + count(50, 2)  # the promised margin is 2 s, on a machine that is not overloaded
+    assert (
+        grace_s <= took < grace_s + count(DEADLINE_S, 2)
+    )  # the promised margin is 2 s, on a machine without other load
     assert (await calling).status_code == 503
 
 
@@ -234,16 +236,6 @@ async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started
     (call,) = await calls_of(system, case)
     assert (call.status, call.caller_gone) == (CallStatus.NOT_STARTED, False)
     assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
-
-
-async def test_a_second_signal_ends_it_at_once(system, handler):
-    system = await system(grace_s=60)
-    _, calling = await begin_call(system, handler)
-    system.server.signal(signal.SIGTERM)
-    await wait_until(lambda: system.server.events("stopping"), what="the stop")
-    system.server.signal(signal.SIGTERM)
-    assert await exit_of(system.server) == 128 + signal.SIGTERM
-    assert (await calling).status_code == 503
 
 
 async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, interpreter):
