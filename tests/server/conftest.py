@@ -36,3 +36,16 @@ def services(shared_services, shared_store):
     """Return the services of the module, with an empty store."""
     shared_store.flush_below()
     return shared_services
+
+
+@pytest.fixture(scope="module")
+async def shared_other(shared_services, shared_store):
+    """Run a second server on the store of the first one, for the tests of a module."""
+    async with running_services(shared_store) as running:
+        yield running
+
+
+@pytest.fixture
+def both(services, shared_other):
+    """Return two servers of the module on one store, which is empty."""
+    return services, shared_other

@@ -127,37 +127,35 @@ async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_
         assert sorted(await activities(services)) == ["form", names[0], names[-1], "record"]
 
 
-async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(store_of):
-    async with running_services(store_of()) as services:
-        last = (await services.generate("one")).callback_case_id
-        others = [(await services.generate("two")).callback_case_id for _ in range(keys.PARTITIONS + 1)]
-        of_partition = defaultdict(list)
-        for each in others:
-            of_partition[keys.partition_of(each)].append(each)
-        first, *next_ones = max(of_partition.values(), key=len)
+async def test_an_activity_is_forgotten_with_the_last_case_of_its_owner(services):
+    last = (await services.generate("one")).callback_case_id
+    others = [(await services.generate("two")).callback_case_id for _ in range(keys.PARTITIONS + 1)]
+    of_partition = defaultdict(list)
+    for each in others:
+        of_partition[keys.partition_of(each)].append(each)
+    first, *next_ones = max(of_partition.values(), key=len)
 
-        async def known_after_close(case_id):
-            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=case_id))
-            partition = keys.partition_of(case_id)
-            await apply_retention(services.control_plane.scripts, partition, retention_ms=0)
-            return await services.control_plane.client.smembers(keys.key(partition, "activities", "local"))
+    async def known_after_close(case_id):
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=case_id))
+        partition = keys.partition_of(case_id)
+        await apply_retention(services.control_plane.scripts, partition, retention_ms=0)
+        return await services.control_plane.client.smembers(keys.key(partition, "activities", "local"))
 
-        assert b"one" not in await known_after_close(last)
-        assert b"two" in await known_after_close(first)
-        assert b"two" not in [await known_after_close(each) for each in next_ones][-1]
+    assert b"one" not in await known_after_close(last)
+    assert b"two" in await known_after_close(first)
+    assert b"two" not in [await known_after_close(each) for each in next_ones][-1]
 
 
-async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_warning(store_of):
-    async with running_services(store_of()) as services:
-        made = await services.generate("nobody")
-        (warning,) = made.warnings
-        assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
-        assert warning.text == (
-            "no worker serves the activity nobody now: callers get a 503 until you start one or configure a target"
-        )
-        assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
-        (warning,) = (await services.generate("nobody", answer_mode=ACK)).warnings
-        assert "its calls wait until" in warning.text
+async def test_a_callback_for_an_activity_that_nothing_serves_is_made_with_a_warning(services):
+    made = await services.generate("nobody")
+    (warning,) = made.warnings
+    assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
+    assert warning.text == (
+        "no worker serves the activity nobody now: callers get a 503 until you start one or configure a target"
+    )
+    assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
+    (warning,) = (await services.generate("nobody", answer_mode=ACK)).warnings
+    assert "its calls wait until" in warning.text
 
 
 async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_warning(store_of, limits):
@@ -214,29 +212,28 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
         await caller
 
 
-async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warning(store_of):
-    async with running_services(store_of()) as services:
-        fields = {"answer_mode": HOLD, "notify": [pb.CALL_REASON_EXPIRY], "time_to_live": {"seconds": 60}}
-        async with working(services, "approve"):
-            (warning,) = (await services.generate("approve", **fields)).warnings
-            assert warning.reason == rpc.WARNING_REASON_NOTIFICATIONS_NOT_SERVED
-            assert warning.text == (
-                "no worker takes the notifications of the activity approve now: "
-                "they wait until you start one or configure a target"
-            )
-        handlers = Handlers()
+async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warning(services):
+    fields = {"answer_mode": HOLD, "notify": [pb.CALL_REASON_EXPIRY], "time_to_live": {"seconds": 60}}
+    async with working(services, "approve"):
+        (warning,) = (await services.generate("approve", **fields)).warnings
+        assert warning.reason == rpc.WARNING_REASON_NOTIFICATIONS_NOT_SERVED
+        assert warning.text == (
+            "no worker takes the notifications of the activity approve now: "
+            "they wait until you start one or configure a target"
+        )
+    handlers = Handlers()
 
-        @handlers.notification("approve")
-        async def _(_notification):
-            return None
+    @handlers.notification("approve")
+    async def _(_notification):
+        return None
 
-        async with Worker(handlers, services.address).working():
-            assert not (await services.generate("approve", **fields)).warnings
-            (warning,) = (await services.generate("approve")).warnings
-            assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
-            page = await services.operations.ListActivities(operations.ListActivitiesRequest())
-            (listed,) = [each for each in page.activities if each.callback_activity == "approve"]
-            assert (listed.worker_count, listed.notification_worker_count) == (0, 1)
+    async with Worker(handlers, services.address).working():
+        assert not (await services.generate("approve", **fields)).warnings
+        (warning,) = (await services.generate("approve")).warnings
+        assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED
+        page = await services.operations.ListActivities(operations.ListActivitiesRequest())
+        (listed,) = [each for each in page.activities if each.callback_activity == "approve"]
+        assert (listed.worker_count, listed.notification_worker_count) == (0, 1)
 
 
 async def test_a_worker_of_a_server_that_announces_only_free_slots_serves_its_activity(store_of, limits):
@@ -262,15 +259,14 @@ async def test_new_callbacks_read_the_workers_of_other_servers_at_most_four_time
             assert (await one.generate("late")).warnings  # it has not read again
 
 
-async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(store_of):
-    async with running_services(store_of()) as services:
-        assert not (await services.generate("record")).HasField("expire_time")
-        lives = {"time_to_live": {"seconds": 3600}, "request_id": "order-5"}
-        made, again = [await services.generate("record", **lives) for _ in range(2)]
-        case = await services.case_of(made)
-        assert made.expire_time == again.expire_time == case.expire_time
-        assert abs(made.expire_time.ToDatetime(UTC) - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
-        later = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id, expire_time=case.expire_time)
-        later.expire_time.FromSeconds(case.expire_time.seconds + 60)
-        await services.callbacks.ExtendCallback(later)
-        assert (await services.generate("record", **lives)).expire_time == later.expire_time
+async def test_a_new_callback_says_when_it_expires_and_so_does_the_same_request_again(services):
+    assert not (await services.generate("record")).HasField("expire_time")
+    lives = {"time_to_live": {"seconds": 3600}, "request_id": "order-5"}
+    made, again = [await services.generate("record", **lives) for _ in range(2)]
+    case = await services.case_of(made)
+    assert made.expire_time == again.expire_time == case.expire_time
+    assert abs(made.expire_time.ToDatetime(UTC) - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
+    later = rpc.ExtendCallbackRequest(callback_case_id=made.callback_case_id, expire_time=case.expire_time)
+    later.expire_time.FromSeconds(case.expire_time.seconds + 60)
+    await services.callbacks.ExtendCallback(later)
+    assert (await services.generate("record", **lives)).expire_time == later.expire_time

@@ -72,11 +72,10 @@ async def test_a_closed_case_changes_nothing_by_its_response(store_of):
         assert await dumped(client, 0) == before
 
 
-async def test_it_is_sent_whatever_closed_the_case(store_of):
-    async with running_services(store_of()) as services:
-        made = await generate(services, time_to_live={"seconds": 1}, get_guard=pb.GET_GUARD_CONFIRM)
-        await services.close(made)
-        assert (await visit(services, made)).response.response_heading == "Already done"
+async def test_it_is_sent_whatever_closed_the_case(services):
+    made = await generate(services, time_to_live={"seconds": 1}, get_guard=pb.GET_GUARD_CONFIRM)
+    await services.close(made)
+    assert (await visit(services, made)).response.response_heading == "Already done"
 
 
 async def test_the_same_request_again_gets_its_own_answer(services):

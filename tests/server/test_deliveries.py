@@ -37,16 +37,23 @@ async def delivering_on(store, stub, *, retries=QUICK, sweeps=True, delivers=Tru
         yield services
 
 
-@pytest.fixture
-async def stub():
-    async with stub_handler() as running:
-        yield running
-
-
-@pytest.fixture
-async def delivering(store_of, stub):
-    async with delivering_on(store_of(), stub) as services:
+@pytest.fixture(scope="module")
+async def shared(shared_store):
+    shared_store.flush()
+    async with stub_handler() as stub, delivering_on(shared_store, stub) as services:
         yield services
+
+
+@pytest.fixture
+def delivering(shared, shared_store):
+    """Return the services of the module that deliver, with an empty store."""
+    shared_store.flush_below()
+    return shared
+
+
+@pytest.fixture
+def stub(shared):
+    return shared.stub
 
 
 async def generate(services, name, *, callback_activity="act", **more):

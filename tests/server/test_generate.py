@@ -185,18 +185,17 @@ async def test_the_same_request_id_and_content_gives_the_same_url(services):
     assert len(await services.cases()) == 1
 
 
-async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(store_of):
-    async with running_services(store_of()) as services:
-        first = await services.generate(request_id="order-5")
-        await services.close(first)
-        await delete(services, first)
-        second = await services.generate(request_id="order-5")
-        assert second.callback_state != first.callback_state
-        assert second.callback_case_id != first.callback_case_id
-        assert await services.generate(request_id="order-5") == second
-        unknown = services.call(first, method="get")
-        assert (await refusal(unknown)).reason == "STATE_UNKNOWN"
-        await services.call(second, method="get")
+async def test_the_same_request_id_makes_a_new_url_once_its_case_is_gone(services):
+    first = await services.generate(request_id="order-5")
+    await services.close(first)
+    await delete(services, first)
+    second = await services.generate(request_id="order-5")
+    assert second.callback_state != first.callback_state
+    assert second.callback_case_id != first.callback_case_id
+    assert await services.generate(request_id="order-5") == second
+    unknown = services.call(first, method="get")
+    assert (await refusal(unknown)).reason == "STATE_UNKNOWN"
+    await services.call(second, method="get")
 
 
 async def delete(services, made):
@@ -206,15 +205,14 @@ async def delete(services, made):
     assert deleted.cases == 1
 
 
-async def test_two_servers_at_once_give_the_same_url_for_the_same_request_id(store_of):
-    store = store_of()
-    async with running_services(store) as first, running_services(store) as second:
-        for number in range(20):
-            asked = request(request_id=f"order-{number}")
-            sent = [each.callbacks.GenerateCallbackUrl(asked) for each in (first, second) for _ in range(5)]
-            assert len({(made.callback_url, made.callback_case_id) for made in await asyncio.gather(*sent)}) == 1
-        page = await first.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1000))
-        assert len(page.callbacks) == 20
+async def test_two_servers_at_once_give_the_same_url_for_the_same_request_id(both):
+    first, second = both
+    for number in range(20):
+        asked = request(request_id=f"order-{number}")
+        sent = [each.callbacks.GenerateCallbackUrl(asked) for each in (first, second) for _ in range(5)]
+        assert len({(made.callback_url, made.callback_case_id) for made in await asyncio.gather(*sent)}) == 1
+    page = await first.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1000))
+    assert len(page.callbacks) == 20
 
 
 async def test_the_same_request_id_with_other_content_is_refused(services):

@@ -38,19 +38,18 @@ async def test_a_held_call_can_be_answered_after_the_server_of_its_caller_has_go
         assert (said.call.status, said.callback.close_reason) == (pb.CALL_STATUS_SUCCEEDED, pb.CLOSE_REASON_CONSUMED)
 
 
-async def test_a_held_call_is_answered_from_another_process(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        made = await generate(one)
-        caller = one.call(made, body=b"asked")
-        (call,) = await other.running(made)
-        assert [each.call_id for each in await other.waiting()] == [call.call_id]
-        assert (await other.case_of(made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
-        said = await other.answer(call.call_id, response=pb.Response(response_body=b"yes"))
-        assert (said.call.status, said.callback.close_reason) == (pb.CALL_STATUS_SUCCEEDED, pb.CLOSE_REASON_CONSUMED)
-        got = await caller
-        assert (got.call_id, got.response.response_code, got.response.response_body) == (call.call_id, 201, b"yes")
-        assert not await one.waiting()
+async def test_a_held_call_is_answered_from_another_process(both):
+    one, other = both
+    made = await generate(one)
+    caller = one.call(made, body=b"asked")
+    (call,) = await other.running(made)
+    assert [each.call_id for each in await other.waiting()] == [call.call_id]
+    assert (await other.case_of(made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
+    said = await other.answer(call.call_id, response=pb.Response(response_body=b"yes"))
+    assert (said.call.status, said.callback.close_reason) == (pb.CALL_STATUS_SUCCEEDED, pb.CLOSE_REASON_CONSUMED)
+    got = await caller
+    assert (got.call_id, got.response.response_code, got.response.response_body) == (call.call_id, 201, b"yes")
+    assert not await one.waiting()
 
 
 async def test_a_lost_replica_message_delays_the_answer_by_a_second(store_of):
@@ -78,33 +77,31 @@ async def test_the_same_answer_again_succeeds_and_another_answer_is_refused(serv
     assert (await caller).response.response_body == b"yes"
 
 
-async def test_concurrent_equal_answers_end_the_call_once(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        for _ in range(20):
-            made = await generate(one)
-            caller = one.call(made)
-            (call,) = await one.running(made)
-            with capture_logs() as logs:
-                await asyncio.gather(*(each.answer(call.call_id, keep_open=True) for each in (one, other) * 3))
-                assert (await caller).response.response_code == 201
-            assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
+async def test_concurrent_equal_answers_end_the_call_once(both):
+    one, other = both
+    for _ in range(20):
+        made = await generate(one)
+        caller = one.call(made)
+        (call,) = await one.running(made)
+        with capture_logs() as logs:
+            await asyncio.gather(*(each.answer(call.call_id, keep_open=True) for each in (one, other) * 3))
+            assert (await caller).response.response_code == 201
+        assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
 
 
-async def test_one_of_two_concurrent_different_answers_is_refused(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        for _ in range(20):
-            made = await generate(one)
-            caller = one.call(made)
-            (call,) = await one.running(made)
-            told = await asyncio.gather(
-                *(each.answer(call.call_id, response=pb.Response(response_body=body))
-                  for each, body in ((one, b"one"), (other, b"other"))),
-                return_exceptions=True,
-            )  # fmt: skip
-            (won,) = [each for each in told if not isinstance(each, Exception)]
-            assert (await caller).response.response_body == won.call.response.response_body
+async def test_one_of_two_concurrent_different_answers_is_refused(both):
+    one, other = both
+    for _ in range(20):
+        made = await generate(one)
+        caller = one.call(made)
+        (call,) = await one.running(made)
+        told = await asyncio.gather(
+            *(each.answer(call.call_id, response=pb.Response(response_body=body))
+              for each, body in ((one, b"one"), (other, b"other"))),
+            return_exceptions=True,
+        )  # fmt: skip
+        (won,) = [each for each in told if not isinstance(each, Exception)]
+        assert (await caller).response.response_body == won.call.response.response_body
 
 
 async def test_a_rejection_and_keep_open_have_the_effect_of_a_handler_s_decision(services):

@@ -142,10 +142,18 @@ class Told:
         assert [each.reason for each in self.notifications] == [*expected]
 
 
-@pytest.fixture
-async def running(store_of):
-    async with running_services(store_of(), sweeps=True, activities=ACT) as services:
+@pytest.fixture(scope="module")
+async def shared(shared_store):
+    shared_store.flush()
+    async with running_services(shared_store, sweeps=True, activities=ACT) as services:
         yield services
+
+
+@pytest.fixture
+def running(shared, shared_store):
+    """Return the services of the module that tell handlers of timers, with an empty store."""
+    shared_store.flush_below()
+    return shared
 
 
 @pytest.fixture
@@ -494,17 +502,17 @@ async def test_a_case_is_not_extended_into_the_past_or_beyond_the_maximum(store_
         for at in (datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) + timedelta(seconds=3660)):
             refused = await refusal(extend(services, made, at))
             assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
-        assert (await services.case_of(made)).expire_time == before
-        await expire(services, made)  # what is due happens first
-        refused = await refusal(extend(services, made, datetime.now(UTC) + timedelta(seconds=60)))
+        assert (await running.case_of(made)).expire_time == before
+        await expire(running, made)  # what is due happens first
+        refused = await refusal(extend(running, made, datetime.now(UTC) + timedelta(seconds=60)))
         assert (refused.reason, refused.metadata["close_reason"]) == ("CALLBACK_CLOSED", "EXPIRED")
 
 
 @pytest.mark.parametrize(("whole", "nanos"), [(10**15, 0), (-(10**15), 0), (2**62, 0), (4_000_000_000, -5)])
-async def test_a_time_that_is_no_time_is_refused(services, whole, nanos):
-    asked = rpc.ExtendCallbackRequest(callback_case_id=(await generate(services)).callback_case_id)
+async def test_a_time_that_is_no_time_is_refused(running, whole, nanos):
+    asked = rpc.ExtendCallbackRequest(callback_case_id=(await generate(running)).callback_case_id)
     asked.expire_time.seconds, asked.expire_time.nanos = whole, nanos
-    refused = await refusal(services.callbacks.ExtendCallback(asked))
+    refused = await refusal(running.callbacks.ExtendCallback(asked))
     assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
 
 
@@ -529,8 +537,8 @@ async def test_a_request_without_a_case_or_a_time_is_refused(running):
         ({"remind_after": [{"nanos": 1}]}, "remind_after[0]"),
     ],
 )
-async def test_what_cannot_be_told_is_refused(services, asked, field):
-    assert (await refusal(generate(services, **asked))).fields == [field]
+async def test_what_cannot_be_told_is_refused(running, asked, field):
+    assert (await refusal(generate(running, **asked))).fields == [field]
 
 
 async def test_a_watcher_sees_the_extension_and_the_notification(running, told):

@@ -26,21 +26,20 @@ async def calls_of(services, made):
     return [*reversed(await services.list_calls(made, page_size=200))]
 
 
-async def test_the_call_that_is_held_gets_the_answer_through_any_server(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        made = await generate(one)
-        caller = one.call(made)
-        (call,) = await one.running(made)
-        with capture_logs() as logs:
-            said = await other.resolve(made, response=pb.Response(response_body=b"paid"))
-        got = await caller
-        assert (got.call_id, got.response.response_code, got.response.response_body) == (call.call_id, 201, b"paid")
-        assert (said.ended_call_count, said.callback.resolved) == (1, True)
-        assert said.callback.close_reason == pb.CLOSE_REASON_CONSUMED
-        assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
-        ended = await one.call_of(call.call_id)
-        assert (ended.status, ended.response.response_body) == (pb.CALL_STATUS_SUCCEEDED, b"paid")
+async def test_the_call_that_is_held_gets_the_answer_through_any_server(both):
+    one, other = both
+    made = await generate(one)
+    caller = one.call(made)
+    (call,) = await one.running(made)
+    with capture_logs() as logs:
+        said = await other.resolve(made, response=pb.Response(response_body=b"paid"))
+    got = await caller
+    assert (got.call_id, got.response.response_code, got.response.response_body) == (call.call_id, 201, b"paid")
+    assert (said.ended_call_count, said.callback.resolved) == (1, True)
+    assert said.callback.close_reason == pb.CLOSE_REASON_CONSUMED
+    assert [each["call_id"] for each in logs if each["event"] == "call_ended"] == [call.call_id]
+    ended = await one.call_of(call.call_id)
+    assert (ended.status, ended.response.response_body) == (pb.CALL_STATUS_SUCCEEDED, b"paid")
 
 
 async def test_a_call_that_comes_after_the_answer_gets_it_at_once(services):
@@ -191,32 +190,30 @@ async def test_a_call_whose_hold_time_ended_before_the_answer_has_failed(service
     assert [call.status for call in await calls_of(services, made)] == [pb.CALL_STATUS_FAILED]
 
 
-async def test_either_the_answer_to_the_call_or_that_of_its_case_counts(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        for _ in range(count(20, 200)):
-            made = await generate(one)
-            caller = one.call(made)
-            (call,) = await one.running(made)
-            said = await asyncio.gather(
-                other.resolve(made, response=pb.Response(response_body=b"case")),
-                one.answer(call.call_id, response=pb.Response(response_body=b"call")),
-                return_exceptions=True,
-            )
-            won = [body for body, each in zip((b"case", b"call"), said, strict=True) if not isinstance(each, Exception)]
-            assert [(await caller).response.response_body] == won
+async def test_either_the_answer_to_the_call_or_that_of_its_case_counts(both):
+    one, other = both
+    for _ in range(count(20, 200)):
+        made = await generate(one)
+        caller = one.call(made)
+        (call,) = await one.running(made)
+        said = await asyncio.gather(
+            other.resolve(made, response=pb.Response(response_body=b"case")),
+            one.answer(call.call_id, response=pb.Response(response_body=b"call")),
+            return_exceptions=True,
+        )
+        won = [body for body, each in zip((b"case", b"call"), said, strict=True) if not isinstance(each, Exception)]
+        assert [(await caller).response.response_body] == won
 
 
-async def test_the_answer_and_the_call_in_any_order_give_the_caller_the_answer(store_of):
-    store = store_of()
-    async with running_services(store) as one, running_services(store) as other:
-        for number in range(count(40, 500)):
-            made = await generate(one)
-            body = b"%d" % number
-            steps = [one.call(made), asyncio.ensure_future(_resolve(other, made, body))]
-            got, said = await asyncio.gather(*steps)
-            assert (got.response.response_body, said.callback.resolved) == (body, True)
-            assert (await one.case_of(made)).close_reason == pb.CLOSE_REASON_CONSUMED
+async def test_the_answer_and_the_call_in_any_order_give_the_caller_the_answer(both):
+    one, other = both
+    for number in range(count(40, 500)):
+        made = await generate(one)
+        body = b"%d" % number
+        steps = [one.call(made), asyncio.ensure_future(_resolve(other, made, body))]
+        got, said = await asyncio.gather(*steps)
+        assert (got.response.response_body, said.callback.resolved) == (body, True)
+        assert (await one.case_of(made)).close_reason == pb.CLOSE_REASON_CONSUMED
 
 
 async def _resolve(services, made, body):

@@ -112,34 +112,32 @@ async def test_a_call_that_goes_on_behind_its_fallback_records_the_response_at_i
     assert (await system.services.ended(made)).response.response_body == b"set late"
 
 
-async def test_the_answer_to_a_held_call_is_merged_with_the_response_of_its_case_as_it_is_then(store_of):
-    async with running_services(store_of()) as services:
-        made = await services.generate("form", response=response(response_body=b"before"))
+async def test_the_answer_to_a_held_call_is_merged_with_the_response_of_its_case_as_it_is_then(services):
+    made = await services.generate("form", response=response(response_body=b"before"))
+    caller = services.call(made)
+    (call,) = await services.running(made)
+    await services.set_response(made, response_type=pb.RESPONSE_TYPE_REDIRECT)
+    said = await refusal(services.answer(call.call_id))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["response.response_redirect_url"])
+    own = {"response_type": pb.RESPONSE_TYPE_RESPONSE, "response_code": 203, "response_body": bytes(5000)}
+    await services.set_response(made, **own)
+    answer = pb.Response(response_code=418)
+    said = await services.answer(call.call_id, response=answer)
+    assert (said.call.response.response_code, said.call.response.response_body) == (418, bytes(5000))
+    answered = (await caller).response
+    assert (answered.response_code, answered.response_body) == (418, bytes(5000))
+
+
+async def test_a_response_that_changes_while_a_held_call_is_answered_is_the_one_that_is_sent(services):
+    made = await services.generate("form", allow_multiple_calls=True)
+    for number in range(10):
         caller = services.call(made)
         (call,) = await services.running(made)
-        await services.set_response(made, response_type=pb.RESPONSE_TYPE_REDIRECT)
-        said = await refusal(services.answer(call.call_id))
-        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["response.response_redirect_url"])
-        own = {"response_type": pb.RESPONSE_TYPE_RESPONSE, "response_code": 203, "response_body": bytes(5000)}
-        await services.set_response(made, **own)
-        answer = pb.Response(response_code=418)
-        said = await services.answer(call.call_id, response=answer)
-        assert (said.call.response.response_code, said.call.response.response_body) == (418, bytes(5000))
-        answered = (await caller).response
-        assert (answered.response_code, answered.response_body) == (418, bytes(5000))
-
-
-async def test_a_response_that_changes_while_a_held_call_is_answered_is_the_one_that_is_sent(store_of):
-    async with running_services(store_of()) as services:
-        made = await services.generate("form", allow_multiple_calls=True)
-        for number in range(10):
-            caller = services.call(made)
-            (call,) = await services.running(made)
-            change = asyncio.ensure_future(services.set_response(made, response_body=b"%d" % number))
-            said = await services.answer(call.call_id)
-            await change
-            assert said.call.response.response_body in (b"%d" % (number - 1) if number else b"", b"%d" % number)
-            assert (await caller).response == said.call.response
+        change = asyncio.ensure_future(services.set_response(made, response_body=b"%d" % number))
+        said = await services.answer(call.call_id)
+        await change
+        assert said.call.response.response_body in (b"%d" % (number - 1) if number else b"", b"%d" % number)
+        assert (await caller).response == said.call.response
 
 
 async def test_a_delivery_records_its_decision_over_the_response_that_its_handler_got(system):

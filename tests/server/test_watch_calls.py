@@ -82,31 +82,29 @@ async def test_a_watch_without_a_token_gets_no_earlier_events(services):
         assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
-async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_nothing_twice(store_of):
-    store = store_of()
-    async with running_services(store) as here, running_services(store) as there:
-        async with watch(here.callbacks) as watching:
-            made = await here.generate()
-            assert cases(await watching.events(1)) == [made.callback_case_id]
-        missed = [await here.generate() for _ in range(5)]
-        async with watch(there.callbacks, resume_token=watching.token) as watching:
-            assert sorted(cases(await watching.events(5))) == sorted(each.callback_case_id for each in missed)
-            made = await here.generate()
-            assert cases(await watching.events(1)) == [made.callback_case_id]
+async def test_a_watch_that_goes_on_at_another_replica_misses_nothing_and_sees_nothing_twice(both):
+    here, there = both
+    async with watch(here.callbacks) as watching:
+        made = await here.generate()
+        assert cases(await watching.events(1)) == [made.callback_case_id]
+    missed = [await here.generate() for _ in range(5)]
+    async with watch(there.callbacks, resume_token=watching.token) as watching:
+        assert sorted(cases(await watching.events(5))) == sorted(each.callback_case_id for each in missed)
+        made = await here.generate()
+        assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
-async def test_a_watch_of_the_latest_event_skips_those_before_it(store_of):
-    async with running_services(store_of()) as services:
-        async with watch(services.callbacks) as watching:
-            made = await services.generate()
-            await watching.events(1)
-        for _ in range(3):
-            await services.set_response(made, response_code=201)
-        await services.close(made)
-        async with watch(services.callbacks, resume_token=watching.token, latest_only=True) as watching:
-            assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
-            made = await services.generate()
-            assert cases(await watching.events(1)) == [made.callback_case_id]
+async def test_a_watch_of_the_latest_event_skips_those_before_it(services):
+    async with watch(services.callbacks) as watching:
+        made = await services.generate()
+        await watching.events(1)
+    for _ in range(3):
+        await services.set_response(made, response_code=201)
+    await services.close(made)
+    async with watch(services.callbacks, resume_token=watching.token, latest_only=True) as watching:
+        assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
+        made = await services.generate()
+        assert cases(await watching.events(1)) == [made.callback_case_id]
 
 
 @pytest.mark.parametrize(
