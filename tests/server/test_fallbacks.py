@@ -7,7 +7,7 @@ import grpc
 import pytest
 from server.test_held import FALLBACK, generate
 from support.edge_calls import EdgeCalls
-from support.handlers import accept, override, reject, stub_handler
+from support.handlers import accept, override, reject
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
 from support.services import redirect, response, running_services
@@ -15,10 +15,8 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError, Reply
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store.transitions import mark_fallback
 
@@ -32,31 +30,46 @@ SINGLE, RETRYABLE, MULTIPLE = {}, {"retryable_after_error": True}, {"allow_multi
 QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=3)
 
 
+class Scripted:
+    """Handler in this process. Each attempt waits for `gate`, and then has the next of its ends: answers or failures.
+
+    `got` lists the attempts and requests that came, `refused` the answers that cannot be rendered. After the last end,
+    an attempt waits until its deadline.
+    """
+
+    def __init__(self, *ends):
+        self.ends, self.gate, self.got, self.refused = [*ends], asyncio.Event(), [], []
+
+    async def handle(self, grant, request, *, timeout_s):
+        self.got.append((grant.attempt, request))
+        await self.gate.wait()
+        if not self.ends:
+            await asyncio.sleep(timeout_s)
+            raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "scripted")
+        end = self.ends.pop(0)
+        if isinstance(end, CallFailure):
+            raise HandlerError(end, "scripted")
+        return Reply(end, self.refused.append)
+
+
 @contextlib.asynccontextmanager
-async def with_handler(store, script, deadline_ms=60_000):
-    activities = {"act": Activity("act", deadline_ms=deadline_ms)}
-    async with (
-        stub_handler() as stub,
-        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
-        running_services(store, handlers={"act": handler}, activities=activities) as services,
-    ):
-        yield services, stub.play(script)
+async def with_scripted(store, *ends, retries=QUICK, sweeps=True, **settings):
+    """Run services with a `Scripted` handler of the activity `act`."""
+    handler, activity = Scripted(*ends), ActivitySettings(deadline_s=60, retry=retries)
+    async with running_services(
+        store, handlers={"act": handler}, activities={"act": activity}, sweeps=sweeps, **settings
+    ) as services:
+        yield services, handler
 
 
 async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handler_decides(store_of):
-    gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept(override(response_body=b"decided"))
-
-    async with with_handler(store_of(), script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
+    async with with_scripted(store_of(), accept(override(response_body=b"decided"))) as (services, it):
+        made = await generate(services, callback_activity="act", **FALLBACK)
         got = await services.call(made)
         assert (got.response.response_code, got.response.response_body) == (202, b"later")
         assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
         await services.running(made)
-        gate.set()
+        it.gate.set()
         call = await services.ended(made)
         assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
         assert call.response.response_body == b"decided"
@@ -64,16 +77,13 @@ async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handl
 
 
 async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
-    async def script(_request, _context):
-        await asyncio.sleep(0.5)  # longer than the answer deadline
-        return reject()
-
-    async with with_handler(store_of(), script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
+    async with with_scripted(store_of(), reject()) as (services, it):
+        made = await generate(services, callback_activity="act", **FALLBACK)
         stream = EdgeCalls(services.channel).StreamInvocations()
         request = edge.InvokeRequest(state=made.callback_state, request_method="post")
         invocation = edge.Invocation(number=1, request=request)
         await stream.write(edge.StreamInvocationsRequest(invocations=[invocation], gone_numbers=[1]))
+        asyncio.get_running_loop().call_later(0.5, it.gate.set)  # after the answer deadline
         call = await services.ended(made)
         assert (call.status, call.caller_gone, call.fallback_sent) == (REJECTED, True, False)
         assert not call.HasField("delivery")
@@ -110,38 +120,6 @@ async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services
     made = await generate(services, callback_activity=activity, answer_mode=mode, **FALLBACK)
     assert (await services.call(made)).response.response_code == 201
     assert not (await services.ended(made)).fallback_sent
-
-
-class Scripted:
-    """Handler in this process. Each attempt waits for `gate`, and then has the next of its ends: answers or failures.
-
-    `got` lists the attempts and requests that came, `refused` the answers that cannot be rendered. After the last end,
-    an attempt waits until its deadline.
-    """
-
-    def __init__(self, *ends):
-        self.ends, self.gate, self.got, self.refused = [*ends], asyncio.Event(), [], []
-
-    async def handle(self, grant, request, *, timeout_s):
-        self.got.append((grant.attempt, request))
-        await self.gate.wait()
-        if not self.ends:
-            await asyncio.sleep(timeout_s)
-            raise HandlerError(CallFailure.DEADLINE_EXCEEDED, "scripted")
-        end = self.ends.pop(0)
-        if isinstance(end, CallFailure):
-            raise HandlerError(end, "scripted")
-        return Reply(end, self.refused.append)
-
-
-@contextlib.asynccontextmanager
-async def with_scripted(store, *ends, retries=QUICK, sweeps=True, **settings):
-    """Run services with a `Scripted` handler of the activity `act`."""
-    handler, activity = Scripted(*ends), ActivitySettings(deadline_s=60, retry=retries)
-    async with running_services(
-        store, handlers={"act": handler}, activities={"act": activity}, sweeps=sweeps, **settings
-    ) as services:
-        yield services, handler
 
 
 async def answered_with_fallback(services, handler, **more):
