@@ -13,6 +13,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
 from callback_server.calls import marks
+from callback_server.calls.held import CallAnswered
 from callback_server.domain.activity import Activity
 from callback_server.store import keys
 
@@ -55,7 +56,7 @@ async def test_a_held_call_is_answered_from_another_process(both):
 async def test_a_lost_replica_message_delays_the_answer_by_a_second(store_of):
     store = store_of()
     async with running_services(store) as one, running_services(store) as other:
-        other.control_plane.replica_bus.send = lambda *_message: None
+        one.control_plane.replica_bus.receive(CallAnswered, lambda _message: None)
         made = await generate(one)
         caller = one.call(made)
         await other.answer_running(made)

@@ -20,6 +20,7 @@ from support.verification import ById
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback_server.calls.repeats import RepeatedCallEnded
 from callback_server.domain.call import CallFailure
 from callback_server.domain.case import CallMode, CaseStatus
 from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
@@ -139,7 +140,7 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(store_
 
 async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(two):
     first, second = two.servers
-    first.control_plane.replica_bus.send = lambda *_message: None
+    second.control_plane.replica_bus.receive(RepeatedCallEnded, lambda _message: None)
     two.handler.ends = [accept(ANSWER)]
     made = await first.generate("act")
     caller = start(first, made)
