@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.services import running_services
 from support.store import KINDS
-from support.wait import wait_until
+from support.wait import wait_for, wait_until
 
 from callback import Handlers, Worker
 from callback.v1 import callback_pb2 as pb
@@ -68,16 +68,9 @@ async def test_the_workers_of_all_servers_are_counted_and_one_that_leaves_is_not
         assert await activities(one) == expected
         async with working(one, "a", "b"), working(other, "b"):
             with_workers = expected | {"a": (WORKERS, 1, 0, 0), "b": (WORKERS, 2, 0, 0)}
+            await wait_for(lambda: activities(one), with_workers, what="the workers of both servers")
 
-            async def are_all_counted():
-                return await activities(one) == with_workers
-
-            await wait_until(are_all_counted, what="the workers of both servers")
-
-        async def has_none():
-            return await activities(one) == expected
-
-        await wait_until(has_none, what="the workers to have left")
+        await wait_for(lambda: activities(one), expected, what="the workers to have left")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,11 +170,7 @@ async def test_a_callback_that_something_serves_or_that_holds_its_calls_has_no_w
             return [[each.reason for each in (await services.generate("far")).warnings] for services in (one, other)]
 
         warned = [[rpc.WARNING_REASON_ACTIVITY_NOT_SERVED]] * 2
-
-        async def are_both_warned():
-            return await is_warned() == warned
-
-        await wait_until(are_both_warned, what="the warning after the worker has left")
+        await wait_for(is_warned, warned, what="the warning after the worker has left")
 
 
 async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, limits):

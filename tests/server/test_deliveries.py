@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -12,7 +11,6 @@ from server.test_fallbacks import Scripted
 from structlog.testing import capture_logs
 from support.handlers import accept, answering, gated, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
-from support.store import free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
@@ -138,17 +136,6 @@ async def test_attempts_that_reach_no_handler_use_up_no_attempt_of_the_event(sto
         answer = await services.call(await generate(services, "any"))
         call = await services.delivery(answer.call_id, DELIVERED)
         assert (call.delivery.attempts, [attempt for attempt, _ in handler.got]) == (2, [1] * 6 + [2])
-
-
-async def test_a_delivery_that_reaches_no_handler_waits_and_says_so(store_of):
-    gone = SimpleNamespace(target=f"127.0.0.1:{free_port()}")
-    async with delivering_on(
-        store_of(), gone, retries=RetrySettings(initial_s=3600, max_s=3600, max_attempts=1)
-    ) as services:
-        answer = await services.call(await generate(services, "any"))
-        call = await services.delivery(answer.call_id, PENDING)
-        assert (call.delivery.attempts, call.delivery.failure) == (0, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
-        assert call.delivery.HasField("next_attempt_time")
 
 
 async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):

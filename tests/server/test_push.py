@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from support.services import refusal, running_services
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_until
+from support.wait import wait_for, wait_until
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
@@ -260,11 +260,7 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(limits, sto
         assert await seen() == b"first.example"
 
         write(tmp_path, second, "cert", "key")
-
-        async def has_taken_over():
-            return await seen() == b"second.example"
-
-        await wait_until(has_taken_over)
+        await wait_for(seen, b"second.example")
         gate.set()
         assert await waiting == b"first.example"
 

@@ -182,21 +182,6 @@ async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(stor
     assert (ended.status, ended.erased) == (pb.CALL_STATUS_SUCCEEDED, True)
 
 
-async def test_a_delivery_has_its_whole_request_until_it_is_delivered(store, pushing):
-    pushing.gate.clear()
-    async with pushing.start(record_bodies=False, record_headers=False) as services:
-        made = await generate(services, "push", pushing.answers, answer_mode=pb.ANSWER_MODE_ACK)
-        await call(services, made)
-        (running,) = await kept(services, made)
-        assert running.request_body == CAME_BODY
-        assert [header.value for header in running.request_headers] == [CAME_HEADER]
-        pushing.gate.set()
-        ended = await services.delivery(running.call_id, pb.DELIVERY_STATUS_DELIVERED)
-        (asked,) = pushing.stub.requests(pushing.answers)
-        assert asked.request_body == CAME_BODY
-        assert (ended.request_body, list(ended.request_headers)) == (b"", [])
-
-
 # --- erasure by the owner
 
 

@@ -435,21 +435,6 @@ async def test_there_are_no_more_watches_than_may_be(store_of, limits):
             each.cancel()
 
 
-async def test_a_watch_that_has_nothing_to_tell_gives_its_place_now_and_then(services, limits):
-    limits(watch_hub, HEARTBEAT_S=0.05)
-    async with watch(services.callbacks, callback_activity="form") as watching:
-        first = watching.token
-        await services.generate()
-
-        async def moved():
-            assert await watching.read() == []
-            return watching.token != first
-
-        await wait_until(moved, what="a place that goes on")
-    async with watch(services.callbacks, resume_token=watching.token) as watching:
-        assert await watching.read() == []  # events before that position are not sent
-
-
 async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
     store = own_store(tmp_path).start()
     try:
