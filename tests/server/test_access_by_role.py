@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.edge_calls import answers_of, response_of
-from support.services import response, running_services
+from support.services import pages, response, running_services
 from support.stored import is_of_callers
 from support.wait import wait_until
 
@@ -417,26 +417,22 @@ async def test_for_an_owner_that_is_limited_later_its_other_cases_do_not_exist(n
 
 async def pages_of(services, method, items, **fields):
     """Return the items of each page of a list of `mine`, and the tokens between them."""
-    found, tokens = [], [""]
-    while tokens[-1] or not found:
-        asked = GetMessageClass(METHODS[method].input_type)(page_size=1, page_token=tokens[-1], **fields)
-        page = await getattr(stub_of(services, METHODS[method]), method)(asked, metadata=token("mine"))
-        found.append(list(getattr(page, items)))
-        tokens.append(page.next_page_token)
-    return found, tokens[1:-1]
+    asked = GetMessageClass(METHODS[method].input_type)(page_size=1, **fields)
+    found = await pages(getattr(stub_of(services, METHODS[method]), method), asked, metadata=token("mine"))
+    return [list(getattr(page, items)) for page in found], [page.next_page_token for page in found[:-1]]
 
 
 async def test_the_lists_of_an_owner_that_is_limited_later_skip_its_other_cases_and_so_do_their_tokens(narrowed):
     visible = [made.callback_case_id for made in narrowed.cases["act"]]
     for fields in ({}, {"callback_activity": "act"}, {"labels": {"order": "5"}}):
-        pages, _ = await pages_of(narrowed, "ListCallbacks", "callbacks", **fields)
-        assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+        listed, _ = await pages_of(narrowed, "ListCallbacks", "callbacks", **fields)
+        assert [[each.callback_case_id for each in page] for page in listed] == [[each] for each in reversed(visible)]
     assert await pages_of(narrowed, "ListCallbacks", "callbacks", callback_activity="other") == ([[]], [])
-    pages, tokens = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
-    assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+    listed, tokens = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    assert [[each.callback_case_id for each in page] for page in listed] == [[each] for each in reversed(visible)]
     assert visible[1] in tokens[0]
-    pages, tokens = await pages_of(narrowed, "ListActivities", "activities")
-    assert [[each.callback_activity for each in page] for page in pages] == [["act"]]
+    listed, tokens = await pages_of(narrowed, "ListActivities", "activities")
+    assert [[each.callback_activity for each in page] for page in listed] == [["act"]]
     assert tokens == []
 
 
@@ -456,8 +452,8 @@ async def test_an_owner_that_is_limited_later_watches_only_its_activities(narrow
 @pytest.mark.parametrize("scan", [1, 1000])
 async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, limits, scan):
     limits(list_owner_calls, SCAN=scan)
-    pages, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
-    found = [each.callback_case_id for page in pages for each in page]
+    listed, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    found = [each.callback_case_id for page in listed for each in page]
     assert found == [made.callback_case_id for made in reversed(narrowed.cases["act"])]
 
 

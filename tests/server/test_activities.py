@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.services import running_services
+from support.services import pages, running_services
 from support.store import KINDS
 from support.wait import wait_for, wait_until
 
@@ -35,17 +35,13 @@ class Pushed:
 
 async def activities(services, **fields):
     """Return kind, workers, deliveries and open callbacks of each activity, page by page."""
-    found, token = {}, ""
-    while True:
-        asked = operations.ListActivitiesRequest(page_token=token, **fields)
-        page = await services.operations.ListActivities(asked)
+    found = {}
+    for page in await pages(services.operations.ListActivities, operations.ListActivitiesRequest(**fields)):
         for each in page.activities:
             assert each.callback_activity not in found
             counts = each.worker_count, each.delivery_count, each.open_callback_count
             found[each.callback_activity] = each.kind, *counts
-        token = page.next_page_token
-        if not token:
-            return found
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from support import principals
 from support.principals import principals_of
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
-from support.services import refusal, response, running_services
+from support.services import pages, refusal, response, running_services
 from support.store import StoreProcess
 
 from callback.v1 import audit_service_pb2 as auditing
@@ -131,16 +131,10 @@ async def entries_of(services, principal="boss", **filters):
 
 async def problems_of(services, heads=()):
     """Return the problems of all chains, and the heads."""
-    problems, found, token = [], [], ""
-    while True:
-        page = await services.audit.VerifyAudit(
-            auditing.VerifyAuditRequest(heads=heads, page_token=token), **by("boss")
-        )
-        problems += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
-        found += [chain.head for chain in page.chains if chain.HasField("head")]
-        token = page.next_page_token
-        if not token:
-            return problems, found
+    found = await pages(services.audit.VerifyAudit, auditing.VerifyAuditRequest(heads=heads), **by("boss"))
+    chains = [chain for page in found for chain in page.chains]
+    problems = [(chain.chain, each.text) for chain in chains for each in chain.problems]
+    return problems, [chain.head for chain in chains if chain.HasField("head")]
 
 
 def test_each_method_of_the_contract_has_an_entry_or_says_why_not():
@@ -228,14 +222,10 @@ async def test_filters_select_entries_and_pages_have_all_of_them(services):
     for case_id in cases:
         await send(services, "CloseCallback", {"callback_case_id": case_id}, "desk")
     filters = {"actor": "desk", "owner": "orders", "action": auditing.AUDIT_ACTION_CALLBACK_CLOSED}
-    listed, token = [], ""
-    while True:
-        request = auditing.ListAuditEntriesRequest(page_size=4, page_token=token, **filters)
-        page = await services.audit.ListAuditEntries(request, **by("boss"))
-        listed += page.entries
-        token = page.next_page_token
-        if not token:
-            break
+    request = auditing.ListAuditEntriesRequest(page_size=4, **filters)
+    listed = [
+        entry for page in await pages(services.audit.ListAuditEntries, request, **by("boss")) for entry in page.entries
+    ]
     assert [each.callback_case_id for each in listed if each.callback_case_id in cases] == cases[::-1]
     times = [each.time.ToDatetime(UTC) for each in reversed(listed)]
     assert times == sorted(times)

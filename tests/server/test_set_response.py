@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from support.services import redirect, refusal, response
+from support.services import pages, redirect, refusal, response
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -95,15 +95,10 @@ async def test_a_page_token_that_the_server_did_not_make_is_refused(services, to
 
 async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
     sent = [(await services.call(made, body=b"body")).call_id for _ in range(5)]
-    found, token = [], ""
-    while True:
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2, page_token=token)
-        page = await services.callbacks.ListCalls(asked)
-        found += [call.call_id for call in page.calls]
-        assert all(not call.request_body and call.request_body_size == 4 for call in page.calls)
-        if not (token := page.next_page_token):
-            break
-    assert found == sent[::-1]
+    request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2)
+    found = [call for page in await pages(services.callbacks.ListCalls, request) for call in page.calls]
+    assert all(not call.request_body and call.request_body_size == 4 for call in found)
+    assert [call.call_id for call in found] == sent[::-1]
 
 
 async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, limits):

@@ -169,6 +169,15 @@ class Services(SimpleNamespace):
         return {each.callback_activity: each for each in listed.paused_activities}
 
 
+async def pages(method, request, *, metadata=()):
+    """Return all pages of a list, from the first to the last."""
+    found = []
+    while not found or request.page_token:
+        found.append(await method(request, metadata=metadata))
+        request.page_token = found[-1].next_page_token
+    return found
+
+
 def calls_in_flight():
     """Return how many calls run in this process, at its newest control plane."""
     return REGISTRY.get_sample_value("callback_calls_in_flight")
