@@ -12,7 +12,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
@@ -94,7 +94,9 @@ async def asked(tls, credentials, token=None):
     channel = grpc.aio.secure_channel(tls.grpc, credentials) if credentials else grpc.aio.insecure_channel(tls.grpc)
     async with channel:
         try:
-            await CallbacksServiceStub(channel).ListCallbacks(rpc.ListCallbacksRequest(), metadata=metadata, timeout=60)
+            await CallbacksServiceStub(channel).ListCallbacks(
+                rpc.ListCallbacksRequest(), metadata=metadata, timeout=DEADLINE_S
+            )
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK

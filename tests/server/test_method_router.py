@@ -11,7 +11,7 @@ import h2.events
 import pytest
 from grpc_health.v1 import health_pb2
 from support.system import Process
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
@@ -63,7 +63,7 @@ def peak_mib(process):
 
 async def code(channel, path, message, *metadata):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await channel.unary_unary(path)(message, metadata=metadata, timeout=60)
+        await channel.unary_unary(path)(message, metadata=metadata, timeout=DEADLINE_S)
     return caught.value.code()
 
 

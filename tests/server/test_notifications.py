@@ -369,7 +369,7 @@ async def test_a_worker_without_a_handler_of_notifications_never_gets_one_as_a_c
 
 async def test_a_push_handler_that_does_not_implement_notifications_never_gets_one_as_a_call(store_of):
     async with stub_handler() as stub:
-        act = {"act": ActivitySettings(target=stub.target, deadline_s=5, retry=QUICK)}
+        act = {"act": ActivitySettings(target=stub.target, deadline_s=60, retry=QUICK)}
         async with running_services(store_of(), sweeps=True, activities=act) as services:
             made = await generate(services, callback_activity_case=(name := stub.play(None)))
             await expire(services, made)
@@ -381,7 +381,7 @@ async def test_a_push_handler_takes_notifications(store_of):
     told = Told()
     told.answers = [RuntimeError("not now")]
     async with told.handlers.listen("127.0.0.1:0") as listening:
-        act = {"act": ActivitySettings(target=listening.address, deadline_s=5, retry=QUICK)}
+        act = {"act": ActivitySettings(target=listening.address, deadline_s=60, retry=QUICK)}
         async with running_services(store_of(), sweeps=True, activities=act) as services:
             made = await generate(services)
             await expire(services, made)
@@ -423,7 +423,7 @@ async def test_notifications_that_no_handler_takes_do_not_keep_others_from_their
             def tried():
                 return {each["call_id"] for each in logs if each["event"] == "delivery_tried"}
 
-            await wait_until(lambda: len(tried()) == count + 1, what="an attempt of each", deadline_s=count)
+            await wait_until(lambda: len(tried()) == count + 1, what="an attempt of each")
         assert len(told.notifications) == 1
 
 

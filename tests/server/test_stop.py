@@ -65,7 +65,7 @@ async def system(tmp_path, store, handler, interpreter):
         for process in (system.server, system.edge):
             process.interpreter = interpreter
             await process.start()
-        system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=60))
+        system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=DEADLINE_S))
         system.client = await stack.enter_async_context(AsyncCallbackClient(system.grpc, retry=False))
         return system
 
@@ -265,7 +265,7 @@ async def test_work_in_the_background_is_ended_even_if_a_cancellation_is_lost():
         finally:
             ended.set()
 
-    async with asyncio.timeout(20), TaskSet() as tasks:
+    async with asyncio.timeout(DEADLINE_S), TaskSet() as tasks:
         tasks.start(stubborn())
         await asyncio.sleep(0)
     assert ended.is_set()
