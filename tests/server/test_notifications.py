@@ -502,9 +502,9 @@ async def test_a_case_is_not_extended_into_the_past_or_beyond_the_maximum(store_
         for at in (datetime.now(UTC) - timedelta(seconds=1), datetime.now(UTC) + timedelta(seconds=3660)):
             refused = await refusal(extend(services, made, at))
             assert (refused.reason, refused.fields) == ("INVALID_REQUEST", ["expire_time"])
-        assert (await running.case_of(made)).expire_time == before
-        await expire(running, made)  # what is due happens first
-        refused = await refusal(extend(running, made, datetime.now(UTC) + timedelta(seconds=60)))
+        assert (await services.case_of(made)).expire_time == before
+        await expire(services, made)  # what is due happens first
+        refused = await refusal(extend(services, made, datetime.now(UTC) + timedelta(seconds=60)))
         assert (refused.reason, refused.metadata["close_reason"]) == ("CALLBACK_CLOSED", "EXPIRED")
 
 
