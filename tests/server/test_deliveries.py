@@ -345,22 +345,23 @@ async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, s
         await taking
 
 
-async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delivering):
-    gate = asyncio.Event()
-    script = gated(gate, accept())
-    name = delivering.stub.play(script)
-    made = await generate(delivering, name)
-    invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
-    for _ in range(5):
-        await asyncio.sleep(0)  # the claim is under way
-    delivering.control_plane.deliveries.stop()
-    draining = asyncio.create_task(delivering.control_plane.drain())
-    answer = await invoking
-    await wait_until(lambda: delivering.stub.requests(name), what="a handler that was asked")
-    assert not draining.done()
-    gate.set()
-    await draining
-    assert (await delivering.call_of(answer.call_id)).delivery.status == DELIVERED
+async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(store_of, stub):
+    async with delivering_on(store_of(), stub) as delivering:
+        gate = asyncio.Event()
+        script = gated(gate, accept())
+        name = delivering.stub.play(script)
+        made = await generate(delivering, name)
+        invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
+        for _ in range(5):
+            await asyncio.sleep(0)  # the claim is under way
+        delivering.control_plane.deliveries.stop()
+        draining = asyncio.create_task(delivering.control_plane.drain())
+        answer = await invoking
+        await wait_until(lambda: delivering.stub.requests(name), what="a handler that was asked")
+        assert not draining.done()
+        gate.set()
+        await draining
+        assert (await delivering.call_of(answer.call_id)).delivery.status == DELIVERED
 
 
 async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delivering):
