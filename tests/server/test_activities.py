@@ -22,11 +22,8 @@ from callback_server.store.transitions import announce_slots as announcing
 from callback_server.store.transitions.apply_retention import apply_retention
 
 ACK, HOLD = pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_HOLD
-BUILT_IN, PUSH, WORKERS = (
-    operations.ACTIVITY_KIND_BUILT_IN,
-    operations.ACTIVITY_KIND_PUSH,
-    operations.ACTIVITY_KIND_WORKERS,
-)
+BUILT_IN, PUSH = operations.ACTIVITY_KIND_BUILT_IN, operations.ACTIVITY_KIND_PUSH
+WORKERS = operations.ACTIVITY_KIND_WORKERS
 
 
 class Pushed:

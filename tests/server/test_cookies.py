@@ -100,13 +100,8 @@ async def test_a_handler_an_answer_and_a_fallback_set_cookies_on_a_reserved_doma
     made = await system.orders.generate_callback_url("push", Response(), activity_case=name, alternative_domain=PAY)
     assert await cookies_of(system, made) == (422, [COOKIE])
 
-    made = await system.orders.generate_callback_url(
-        "form",
-        Response(),
-        alternative_domain=PAY,
-        answer_deadline=timedelta(milliseconds=100),
-        fallback=Response(headers=COOKIES),
-    )
+    fallback = {"answer_deadline": timedelta(milliseconds=100), "fallback": Response(headers=COOKIES)}
+    made = await system.orders.generate_callback_url("form", Response(), alternative_domain=PAY, **fallback)
     assert await cookies_of(system, made) == (200, [COOKIE])
     (call,) = [each async for each in system.orders.list_owner_calls(CallFilter.WAITING)]
     await system.orders.answer_call(call.call_id, Response(headers=COOKIES))

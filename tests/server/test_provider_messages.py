@@ -53,17 +53,12 @@ async def sent_twice(up, name, **fields):
     up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
     sent = sample_request(name)
     made = await up.services.generate("push", callback_activity_case=up.script, verification_profile=name, **fields)
-    return [
-        await up.services.call(
-            made,
-            method=sent.method,
-            body=sent.body,
-            request_headers=[{"name": header, "value": value} for header, value in sent.headers],
-            request_query=[{"name": parameter, "value": value} for parameter, value in sent.query],
-            request_query_string=sent.query_string,
-        )
-        for _ in range(2)
-    ]
+    delivered = {
+        "method": sent.method, "body": sent.body, "request_query_string": sent.query_string,
+        "request_headers": [{"name": header, "value": value} for header, value in sent.headers],
+        "request_query": [{"name": parameter, "value": value} for parameter, value in sent.query],
+    }  # fmt: skip
+    return [await up.services.call(made, **delivered) for _ in range(2)]
 
 
 @pytest.mark.parametrize("multiple", [False, True], ids=["single use", "multiple calls"])

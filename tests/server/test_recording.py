@@ -60,13 +60,10 @@ async def generate(services, activity="record", case="", **fields):
 
 async def call(services, made):
     return await services.call(
-        made,
-        body=CAME_BODY,
-        request_headers=[pb.Header(name="x-came", value=CAME_HEADER)],
-        client_address=CAME_ADDRESS,
+        made, body=CAME_BODY, request_headers=[pb.Header(name="x-came", value=CAME_HEADER)],
+        client_address=CAME_ADDRESS, request_query_string=CAME_QUERY,
         request_query=[pb.QueryParameter(name="came", value="query")],
-        request_query_string=CAME_QUERY,
-    )
+    )  # fmt: skip
 
 
 async def kept(services, made):

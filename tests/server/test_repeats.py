@@ -309,11 +309,8 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
 
 async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answers(one):
     one.handler.ends = [accept()]
-    made = await one.services.generate(
-        "act",
-        verification_profile="by_id",
-        response=redirect(response_redirect_url="https://shop.example/"),
-    )
+    shop = redirect(response_redirect_url="https://shop.example/")
+    made = await one.services.generate("act", verification_profile="by_id", response=shop)
     assert (await send(one.services, made, message="1", method="put")).request_method == ""
     again = await send(one.services, made, message="1", method="get")
     assert (again.request_method, again.response.response_redirect_url) == ("put", "https://shop.example/")
