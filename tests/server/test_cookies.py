@@ -24,7 +24,6 @@ from callback import (
     Response,
 )
 from callback_server.access.roles import Role
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
 
 PAY, SHARED = "https://pay.example", "https://shared.example"
@@ -33,25 +32,19 @@ COOKIES = {"set-cookie": COOKIE}
 ROLES = {"orders": Role.OWNER, "other": Role.OWNER, "admin": Role.ADMIN, "edge": Role.EDGE}
 
 
-@pytest.fixture
-async def system(store_of, tmp_path):
+@pytest.fixture(scope="module")
+async def shared(shared_store, tmp_path_factory):
     """Run a server and an edge, with a push handler, and a client of each principal by its name."""
-    token = tmp_path / "edge.token"
+    shared_store.flush()
+    token = tmp_path_factory.mktemp("edge") / "token"
     token.write_text("edge")
     known = principals_of(**{name: {"roles": [role]} for name, role in ROLES.items()})
     async with contextlib.AsyncExitStack() as stack:
         handler = await stack.enter_async_context(stub_handler())
-        push = ActivitySettings(target=handler.target, deadline_s=60)
-        pushed = await stack.enter_async_context(PushHandler("push", push))
+        push = {"push": ActivitySettings(target=handler.target, deadline_s=60)}
+        domains = {"cookie_domains": {PAY: "orders"}, "alternative_domains": [SHARED]}
         services = await stack.enter_async_context(
-            running_services(
-                store_of(),
-                handlers={"push": pushed},
-                activities={"push": push},
-                principals=lambda: known,
-                cookie_domains={PAY: "orders"},
-                alternative_domains=[SHARED],
-            )
+            running_services(shared_store, activities=push, principals=lambda: known, **domains)
         )
         edge = await stack.enter_async_context(running_edge(services.address, server_token_file=token))
         clients = {
@@ -59,6 +52,13 @@ async def system(store_of, tmp_path):
             for name in ("orders", "other", "admin")
         }
         yield SimpleNamespace(edge=edge, handler=handler, **clients)
+
+
+@pytest.fixture
+def system(shared, shared_store):
+    """Return the server, edge and clients of the module, with an empty store."""
+    shared_store.flush_below()
+    return shared
 
 
 async def cookies_of(system, made, host="pay.example"):

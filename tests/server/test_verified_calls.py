@@ -11,6 +11,7 @@ import jwt
 import pytest
 import redis.asyncio
 from prometheus_client import REGISTRY
+from soak.counts import SOAK
 from structlog.testing import capture_logs
 from support.handlers import accept, override, reject, stub_handler
 from support.proxy import StoreProxy, each_once
@@ -31,7 +32,7 @@ BODY = '{"type": "order.paid"}'
 MANY = 100
 
 
-@pytest.fixture(scope="module", params=["valkey", "valkey-cluster"])
+@pytest.fixture(scope="module", params=["valkey", "valkey-cluster"] if SOAK else ["valkey"])
 async def running(store_of, tmp_path_factory, request):
     """Run services with the profile `it` (Standard Webhooks) and a gated `push` handler that counts its calls."""
     store, gate, asked = store_of(request.param), asyncio.Event(), []
