@@ -16,6 +16,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.domain.call import CallFailure, Request
+from callback_server.handlers.handler import Reply
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
 
@@ -328,6 +329,37 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
         await wait_until(lambda: len(stub.requests(name)) == 60)
         await services.delivery(answer.call_id, DELIVERED)
     assert most == 3
+
+
+async def test_activities_of_a_partition_take_turns(store_of):
+    handled = []
+
+    class Noting:
+        async def handle(self, grant, _request, *, timeout_s):
+            del timeout_s
+            handled.append(grant.activity)
+            return Reply(accept(), lambda _refusal: None)
+
+    names = ["a", "b", "c"]
+    async with running_services(
+        store_of(), handlers=dict.fromkeys(names, Noting()), max_in_flight_deliveries=1
+    ) as services:
+        for name in names:
+            await services.pause(name)
+        partition = None
+        for name in names:
+            made = await generate(services, "", callback_activity=name, allow_multiple_calls=True)
+            while partition not in (None, keys.partition_of(made.callback_case_id)):
+                made = await generate(services, "", callback_activity=name, allow_multiple_calls=True)
+            partition = keys.partition_of(made.callback_case_id)
+            for _ in names:
+                await services.call(made)
+        for name in names:
+            await services.resume(name)
+        while len(handled) < 3:
+            await services.control_plane.deliveries.take(partition)
+            await services.control_plane.deliveries.drain()
+    assert len({*handled[:3]}) > 1
 
 
 async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):
