@@ -131,7 +131,7 @@ async def test_a_watch_of_the_latest_event_pauses_while_there_are_more_and_ends_
 
 async def test_watches_that_start_and_end_under_load_get_each_event_once(store_of, limits):
     limits(watch_hub, MAX_BATCH_EVENTS=7, READ_INTERVAL_S=0.01)
-    store, cases = store_of(), count(20, 60)
+    store, cases = store_of(), count(8, 60)
     chance = random.Random(5)
     async with running_services(store) as here, running_services(store) as there:
         begun = await Watch(here.callbacks).begin()
