@@ -35,6 +35,8 @@ log = get_logger()
 
 WRITE_INTERVAL_S: Final = 5.0
 """Interval between two writes, in seconds. A minute is a multiple of it."""
+CLOCK: Final[Callable[[], float]] = time.time
+"""Returns the present time, in seconds since the epoch."""
 MINUTES: Final = 60
 """How many minutes the statistics have."""
 QUANTILES: Final = (0.5, 0.95, 0.99)
@@ -98,7 +100,7 @@ class StatisticsRecorder:
         self._count_unserved = count_unserved
         self._replica = replica
         self._owners = owners
-        self._minute = _minute_now()
+        self._minute = minute_now()
         self._start = _totals()
         """The totals at the start of the minute."""
         self._gauges: Counter[str] | None = None
@@ -109,7 +111,7 @@ class StatisticsRecorder:
     async def run(self) -> None:
         """Store the counts every `WRITE_INTERVAL_S` until cancelled. One time is at the end of each minute."""
         while True:
-            await asyncio.sleep(WRITE_INTERVAL_S - time.time() % WRITE_INTERVAL_S)
+            await asyncio.sleep(WRITE_INTERVAL_S - CLOCK() % WRITE_INTERVAL_S)
             with failures_logged(StoreError, "statistics_not_written"):  # nothing else writes them
                 await self.write()
 
@@ -119,7 +121,7 @@ class StatisticsRecorder:
         Raises:
             StoreError: It is not known whether they were stored.
         """
-        minute, now, totals = self._minute, _minute_now(), _totals()
+        minute, now, totals = self._minute, minute_now(), _totals()
         counts = totals - self._start + (self._gauges or Counter())
         is_stored = counts == self._stored
         if now != minute:  # what was done since the last write belongs to the minute before
@@ -141,7 +143,7 @@ async def read_call_statistics(scripts: Scripts) -> tuple[list[Statistics], tupl
     Raises:
         StoreError: The store did not answer.
     """
-    last = _minute_now()
+    last = minute_now()
     minutes = await read_statistics(scripts, first=last - MINUTES + 1, last=last)
     total: Counter[str] = Counter()
     for counts in minutes.values():
@@ -150,7 +152,7 @@ async def read_call_statistics(scripts: Scripts) -> tuple[list[Statistics], tupl
 
 
 def _statistics(minute: int, counts: Mapping[str, int], *, is_last: bool) -> Statistics:
-    written_s = time.time() % 60 // WRITE_INTERVAL_S * WRITE_INTERVAL_S if is_last else 60.0
+    written_s = CLOCK() % 60 // WRITE_INTERVAL_S * WRITE_INTERVAL_S if is_last else 60.0
     return Statistics(
         start_time_s=minute * 60,
         duration_s=written_s,
@@ -190,8 +192,9 @@ def _work(counts: Mapping[str, int]) -> Work | None:
     return Work(deliveries, delay_ms, {"": OwnerWork(open_cases, waiting, dead)}) if is_known else None
 
 
-def _minute_now() -> int:
-    return int(time.time() // 60)
+def minute_now() -> int:
+    """Return the number of the present minute since the epoch."""
+    return int(CLOCK() // 60)
 
 
 def _totals() -> Counter[str]:

@@ -322,7 +322,7 @@ async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncI
         yield Finding.problem("store settings", seen, advice)
     nodes = await read_node_status(client)
     if not wrong and durability.fsync is Fsync.UNCHECKED:
-        yield _unchecked(frozenset(node.service for node in nodes))
+        yield check_unchecked(frozenset(node.service for node in nodes))
     elif not wrong:
         yield Finding.ok("store settings", f"durable as required (store_durability {settings.store_durability})")
     for node in nodes:
@@ -330,7 +330,7 @@ async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncI
             yield _check_replicas(node, durability.replicas)
 
 
-def _unchecked(services: frozenset[str]) -> Finding:
+def check_unchecked(services: frozenset[str]) -> Finding:
     """Return what must be made sure of, because the store does not show it."""
     check, seen = "store settings", "not checked, as store_durability unchecked says"
     if services == {"Amazon MemoryDB"}:

@@ -6,6 +6,7 @@ The methods come from the contract. A new method that is missing from the table 
 import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -14,21 +15,20 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from support.edge_calls import answers_of, response_of
-from support.services import response, running_services
+from support.services import pages, response, running_services
 from support.stored import is_of_callers
 from support.wait import wait_until
 
 from callback.v1 import audit_service_pb2 as auditing
-from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2, edge_service_pb2
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
-from callback_server.access.roles import Role
-from callback_server.rpc import callbacks_service
+from callback_server.access.roles import Principal, Role
 from callback_server.rpc.method import require_roles
+from callback_server.rpc.pages import ListQueue
 from callback_server.store.queries import list_owner_calls
 
 SERVICES = [
@@ -73,10 +73,7 @@ def known():
                 roles=frozenset(map(Role, roles)),
                 activities=frozenset(ACTIVITIES.get(name, ())),
                 answers=name in ANSWERS,
-                tokens=(
-                    entry(f"callback_{name}", later),
-                    *((entry(EXPIRED, earlier),) if name == "admin" else ()),
-                ),
+                tokens=(entry(f"callback_{name}", later), *((entry(EXPIRED, earlier),) if name == "admin" else ())),
             )
             for name, roles in TOKENS.items()
         }
@@ -104,25 +101,26 @@ def services(server):
     return server
 
 
-class Case:
-    """Create a case of `mine` with one recorded call, which can be replayed."""
-
-    def __init__(self, made, call_id):
-        self.id, self.state, self.call_id = made.callback_case_id, made.callback_state, call_id
+async def replayable_case(services):
+    """Make a case of `mine` with one recorded call, which can be replayed."""
+    made = await services.generate(
+        "act", answer_mode=pb.ANSWER_MODE_ACK, allow_multiple_calls=True, metadata=token("mine")
+    )
+    answer = await services.call(made, method="get", metadata=token("edge"))
+    return SimpleNamespace(id=made.callback_case_id, state=made.callback_state, call_id=answer.call_id)
 
 
 @pytest.fixture
 async def case(services):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity="act", answer_mode=pb.ANSWER_MODE_ACK, response=response(), allow_multiple_calls=True
-        ),
-        metadata=token("mine"),
-    )
-    answer = await services.edge.Invoke(
-        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"), metadata=token("edge")
-    )
-    return Case(made, answer.call_id)
+    return await replayable_case(services)
+
+
+async def held_call(services):
+    """Make a case of `mine` that holds calls, and a call. Return the case and the future of the answer."""
+    made = await services.generate("form", allow_multiple_calls=True, metadata=token("mine"))
+    reply = services.call(made, metadata=token("edge"))
+    await services.running(made, metadata=token("mine"))
+    return made, reply
 
 
 def request(method, case):
@@ -233,21 +231,28 @@ def expected(method, principal):
     return UNKNOWN_CALL if method in OF_A_CALL else UNKNOWN_CASE
 
 
-@pytest.mark.parametrize("principal", TOKENS)
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-async def test_each_principal_may_use_the_methods_of_its_roles_on_its_own_cases(services, case, method, principal):
-    before = everything(services.store)
-    code, reason, facts, text = await ask(services, method, request(method, case), token(principal))
-    assert (code, reason) == expected(method.name, principal)
-    if code is not grpc.StatusCode.OK:
-        assert everything(services.store) == before
+def assert_is_explained(method, principal, reason, facts, text):
+    """Assert that a refusal for a missing role says which role is needed."""
     if reason == "ROLE_MISSING":
-        needed = "edge" if method.name in OF_EDGES else "admin" if method.name in OF_ADMINS else "owner"
-        if method.name in OF_ANY_OWNER and principal not in ("edge", "worker"):
+        needed = "edge" if method in OF_EDGES else "admin" if method in OF_ADMINS else "owner"
+        if method in OF_ANY_OWNER and principal not in ("edge", "worker"):
             needed = "admin"  # for the cases of another owner
-        assert facts == {"role": needed}
-        could_answer = principal == "worker" and method.name not in (*OF_EDGES, *OF_ADMINS, *OF_OWNERS)
-        assert ("answers = true" in text) is could_answer
+        could_answer = principal == "worker" and method not in (*OF_EDGES, *OF_ADMINS, *OF_OWNERS)
+        assert (facts, "answers = true" in text) == ({"role": needed}, could_answer)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+async def test_each_principal_may_use_the_methods_of_its_roles_on_its_own_cases(services, case, method):
+    refused = [each for each in TOKENS if expected(method.name, each) != OK]
+    before = everything(services.store)
+    for principal in refused:
+        code, reason, facts, text = await ask(services, method, request(method, case), token(principal))
+        assert (principal, code, reason) == (principal, *expected(method.name, principal))
+        assert_is_explained(method.name, principal, reason, facts, text)
+    assert everything(services.store) == before
+    for principal in TOKENS.keys() - refused:
+        own = await replayable_case(services)
+        assert (principal, (await ask(services, method, request(method, own), token(principal)))[:2]) == (principal, OK)
 
 
 CREDENTIALS = {
@@ -263,19 +268,18 @@ CREDENTIALS = {
 }
 
 
-@pytest.mark.parametrize("credential", CREDENTIALS)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(services, case, method, credential):
+async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(services, case, method):
     before = everything(services.store)
-    code, reason, _, text = await ask(services, method, request(method, case), CREDENTIALS[credential])
-    assert (code, reason) == UNAUTHENTICATED
-    assert "callback_" not in text
+    for name, credential in CREDENTIALS.items():
+        code, reason, _, text = await ask(services, method, request(method, case), credential)
+        assert (name, code, reason) == (name, *UNAUTHENTICATED)
+        assert "callback_" not in text
     assert everything(services.store) == before
 
 
 @pytest.mark.parametrize(
-    "method",
-    [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)],
+    "method", [name for name in METHODS if name not in ("GenerateCallbackUrl", *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)]
 )
 async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)
@@ -290,104 +294,34 @@ async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(se
     )
 
 
-async def test_a_held_call_can_be_answered_only_by_the_owner_of_its_case_and_administrators(services):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response()), metadata=token("mine")
-    )
-    caller = services.edge.Invoke(
-        edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post"), metadata=token("edge")
-    )
-    caller = asyncio.ensure_future(_reply(caller))
-    waiting = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="mine")
-
-    async def held():
-        return (await services.callbacks.ListOwnerCalls(waiting, metadata=token("mine"))).calls
-
-    (call,) = await wait_until(held)
-    listed = await ask(services, METHODS["ListOwnerCalls"], waiting, token("other"))
-    assert listed[:2] == ROLE_MISSING
-    found = await services.callbacks.ListOwnerCalls(waiting, metadata=token("admin"))
-    assert [each.call_id for each in found.calls] == [call.call_id]
-    answer = rpc.AnswerCallRequest(call_id=call.call_id, verdict=handler_pb.VERDICT_REJECTED)
-    never = rpc.AnswerCallRequest(call_id=f"{'0' * 32}-{'0' * 16}")
-    method = METHODS["AnswerCall"]
-    assert await ask(services, method, answer, token("other")) == await ask(services, method, never, token("other"))
-    assert (await ask(services, method, answer, token("edge")))[:2] == ROLE_MISSING
-    assert (await ask(services, method, answer, token("worker")))[:2] == ROLE_MISSING
-    assert (await ask(services, method, answer, token("elsewhere")))[:2] == UNKNOWN_CALL
-    for name, calls in (("answerer", [call.call_id]), ("elsewhere", [])):
-        found = await services.callbacks.ListOwnerCalls(waiting, metadata=token(name))
-        assert [each.call_id for each in found.calls] == calls
-    assert (await ask(services, method, answer, token("other")))[:2] == UNKNOWN_CALL
-    assert (await ask(services, method, answer, token("mine")))[:2] == OK
-    assert (await caller).response.response_code == 422
-
-
-async def _reply(asked):
-    return await asked
-
-
 async def test_a_worker_that_answers_reads_sets_answers_resolves_and_closes_the_cases_of_its_activities(services):
     made, reply = await held_call(services)
-    about = {"callback_case_id": made.callback_case_id}
     answerer = {"metadata": token("answerer")}
-    assert (await services.callbacks.GetCallback(rpc.GetCallbackRequest(**about), **answerer)).callback.owner == "mine"
-    changed = rpc.SetResponseRequest(response=pb.Response(response_code=202), **about)
-    await services.callbacks.SetResponse(changed, **answerer)
-    (call,) = (await services.callbacks.ListCalls(rpc.ListCallsRequest(**about), **answerer)).calls
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id), **answerer)
+    assert (await services.case_of(made, **answerer)).owner == "mine"
+    await services.set_response(made, response_code=202, **answerer)
+    (call,) = await services.list_calls(made, **answerer)
+    assert [each.call_id for each in await services.waiting(owner="mine", **answerer)] == [call.call_id]
+    assert not await services.waiting(owner="mine", metadata=token("elsewhere"))
+    await services.answer(call.call_id, **answerer)
     assert (await reply).response.response_code == 202
-    await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(**about), **answerer)
-    closed = await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(**about), **answerer)
+    await services.resolve(made, **answerer)
+    closed = await services.close(made, **answerer)
     assert closed.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
 
 
 async def test_who_answered_is_recorded_with_each_call_that_the_answer_ends(services):
     made, first = await held_call(services)
-    about = {"callback_case_id": made.callback_case_id}
-    calls = rpc.ListCallsRequest(**about)
-
-    async def answered_by():
-        found = (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
-        return [call.answered_by for call in reversed(found)]
-
-    (call,) = (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
-    answer = rpc.AnswerCallRequest(call_id=call.call_id)
-    await services.callbacks.AnswerCall(answer, metadata=token("answerer"))
-    await services.callbacks.AnswerCall(answer, metadata=token("admin"))  # the same again: the first one has answered
+    (call,) = await services.list_calls(made, metadata=token("mine"))
+    await services.answer(call.call_id, metadata=token("answerer"))
+    await services.answer(call.call_id, metadata=token("admin"))  # the same again: the first one has answered
     await first
-    held = start_call(services, made)
-
-    async def is_held():
-        return await answered_by() == ["answerer", ""]
-
-    await wait_until(is_held)
-    await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(**about), metadata=token("admin"))
-    await held
-    await start_call(services, made)  # it ends at once
-    assert await answered_by() == ["answerer", "admin", "admin"]
-
-
-def start_call(services, made):
-    """Call a case, and return the task of the caller."""
-    request = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
-    return asyncio.ensure_future(_reply(services.edge.Invoke(request, metadata=token("edge"))))
-
-
-async def held_call(services):
-    """Make a case of `mine` that holds calls, and a call. Return the case and the task of the caller."""
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="form", response=response(), allow_multiple_calls=True),
-        metadata=token("mine"),
-    )
-    reply = start_call(services, made)
-    calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-
-    async def is_held():
-        return (await services.callbacks.ListCalls(calls, metadata=token("mine"))).calls
-
-    await wait_until(is_held)
-    return made, reply
+    second = services.call(made, metadata=token("edge"))
+    await services.running(made, metadata=token("mine"))
+    await services.resolve(made, metadata=token("admin"))
+    await second
+    await services.call(made, metadata=token("edge"))  # it ends at once
+    calls = await services.list_calls(made, metadata=token("mine"))
+    assert [each.answered_by for each in calls] == ["admin", "admin", "answerer"]
 
 
 async def test_a_worker_that_answers_watches_and_lists_only_the_cases_of_its_activities(services):
@@ -398,13 +332,11 @@ async def test_a_worker_that_answers_watches_and_lists_only_the_cases_of_its_act
         await each.read()
     cases = {}
     for activity in ("act", "other", "record", "act"):
-        asked = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response())
-        made = await services.callbacks.GenerateCallbackUrl(asked, metadata=token("mine"))
+        made = await services.generate(activity, metadata=token("mine"))
         cases.setdefault(activity, []).append(made.callback_case_id)
     for name, activity in (("answerer", "act"), ("elsewhere", "other")):
-        asked = rpc.ListCallbacksRequest(owner="mine")
-        page = await services.callbacks.ListCallbacks(asked, metadata=token(name))
-        assert sorted(each.callback_case_id for each in page.callbacks) == sorted(cases[activity])
+        found = await services.cases(owner="mine", metadata=token(name))
+        assert sorted(each.callback_case_id for each in found) == sorted(cases[activity])
         seen = []
         while len(seen) < len(cases[activity]):
             seen += (await watches[name].read()).events
@@ -446,8 +378,8 @@ async def test_an_owner_that_is_limited_has_only_callbacks_of_its_activities(ser
     code, reason, facts, text = await generate("form")
     assert ((code, reason), facts) == (NOT_ALLOWED, {"activity": "form"})
     assert "add it to the activities of its entry in the principals file" in text
-    page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("limited"))
-    assert [each.callback_activity for each in page.callbacks] == ["act"]
+    found = await services.cases(metadata=token("limited"))
+    assert [each.callback_activity for each in found] == ["act"]
 
 
 @pytest.fixture
@@ -458,66 +390,49 @@ async def narrowed(store_of):
     async with running_services(store, principals=lambda: principals["now"]) as running:
         running.control_plane.deliveries.stop()
         running.cases = {}
+        callers = []
         for activity in ("act", "act", "other", "other", "other"):
-            asked = rpc.GenerateCallbackUrlRequest(
-                callback_activity=activity, response=response(), answer_mode=pb.ANSWER_MODE_HOLD,
-                allow_multiple_calls=True, labels={"order": "5"},
-            )  # fmt: skip
-            made = await running.callbacks.GenerateCallbackUrl(asked, metadata=token("mine"))
-            call = edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="post")
-            caller = running.edge.Invoke(call, metadata=token("edge"))
-            running.cases.setdefault(activity, []).append(
-                (made.callback_case_id, asyncio.ensure_future(_reply(caller)))
-            )
-            calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-
-            async def is_held(calls=calls):
-                return (await running.callbacks.ListCalls(calls, metadata=token("mine"))).calls
-
-            (call,) = await wait_until(is_held)
-            running.call_id = call.call_id
+            holds = {"answer_mode": pb.ANSWER_MODE_HOLD, "allow_multiple_calls": True, "labels": {"order": "5"}}
+            made = await running.generate(activity, **holds, metadata=token("mine"))
+            callers.append(running.call(made, metadata=token("edge")))
+            running.cases.setdefault(activity, []).append(made)
+            (running.last_call,) = await running.running(made, metadata=token("mine"))
         entries = dict(principals["now"].entries)
         entries["mine"] = entries["mine"].model_copy(update={"activities": frozenset({"act"})})
         principals["now"] = Principals(entries)
         yield running
-        for each in running.cases.values():
-            for _, caller in each:
-                caller.cancel()
+        for each in callers:
+            each.cancel()
 
 
 async def test_for_an_owner_that_is_limited_later_its_other_cases_do_not_exist(narrowed):
-    case_id, _ = narrowed.cases["other"][-1]
-    hidden = type("Hidden", (), {"id": case_id, "state": "", "call_id": narrowed.call_id})
-    for name in ("GetCallback", "ListCalls", "WatchCalls", "CloseCallback", "EraseCalls", "ExtendCallback"):
-        asked = request(METHODS[name], hidden)
-        assert (await ask(narrowed, METHODS[name], asked, token("mine")))[:2] == UNKNOWN_CASE
-    for name in ("GetCall", "AnswerCall", "ReplayCall"):
-        asked = request(METHODS[name], hidden)
-        assert (await ask(narrowed, METHODS[name], asked, token("mine")))[:2] == UNKNOWN_CALL
+    hidden = SimpleNamespace(
+        id=narrowed.cases["other"][-1].callback_case_id, state="", call_id=narrowed.last_call.call_id
+    )
+    of_a_case = ("GetCallback", "ListCalls", "WatchCalls", "CloseCallback", "EraseCalls", "ExtendCallback")
+    for name in (*of_a_case, *OF_A_CALL):
+        said = await ask(narrowed, METHODS[name], request(METHODS[name], hidden), token("mine"))
+        assert said[:2] == (UNKNOWN_CALL if name in OF_A_CALL else UNKNOWN_CASE)
 
 
 async def pages_of(services, method, items, **fields):
     """Return the items of each page of a list of `mine`, and the tokens between them."""
-    found, tokens = [], [""]
-    while tokens[-1] or not found:
-        asked = GetMessageClass(METHODS[method].input_type)(page_size=1, page_token=tokens[-1], **fields)
-        page = await getattr(stub_of(services, METHODS[method]), method)(asked, metadata=token("mine"))
-        found.append(list(getattr(page, items)))
-        tokens.append(page.next_page_token)
-    return found, tokens[1:-1]
+    asked = GetMessageClass(METHODS[method].input_type)(page_size=1, **fields)
+    found = await pages(getattr(stub_of(services, METHODS[method]), method), asked, metadata=token("mine"))
+    return [list(getattr(page, items)) for page in found], [page.next_page_token for page in found[:-1]]
 
 
 async def test_the_lists_of_an_owner_that_is_limited_later_skip_its_other_cases_and_so_do_their_tokens(narrowed):
-    visible = [case_id for case_id, _ in narrowed.cases["act"]]
+    visible = [made.callback_case_id for made in narrowed.cases["act"]]
     for fields in ({}, {"callback_activity": "act"}, {"labels": {"order": "5"}}):
-        pages, _ = await pages_of(narrowed, "ListCallbacks", "callbacks", **fields)
-        assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+        listed, _ = await pages_of(narrowed, "ListCallbacks", "callbacks", **fields)
+        assert [[each.callback_case_id for each in page] for page in listed] == [[each] for each in reversed(visible)]
     assert await pages_of(narrowed, "ListCallbacks", "callbacks", callback_activity="other") == ([[]], [])
-    pages, tokens = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
-    assert [[each.callback_case_id for each in page] for page in pages] == [[each] for each in reversed(visible)]
+    listed, tokens = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    assert [[each.callback_case_id for each in page] for page in listed] == [[each] for each in reversed(visible)]
     assert visible[1] in tokens[0]
-    pages, tokens = await pages_of(narrowed, "ListActivities", "activities")
-    assert [[each.callback_activity for each in page] for page in pages] == [["act"]]
+    listed, tokens = await pages_of(narrowed, "ListActivities", "activities")
+    assert [[each.callback_activity for each in page] for page in listed] == [["act"]]
     assert tokens == []
 
 
@@ -525,24 +440,21 @@ async def test_an_owner_that_is_limited_later_watches_only_its_activities(narrow
     watch = narrowed.callbacks.WatchCalls(rpc.WatchCallsRequest(), metadata=token("mine"))
     await watch.read()
     for activity in ("other", "act"):
-        case_id, _ = narrowed.cases[activity][0]
-        changed = rpc.SetResponseRequest(callback_case_id=case_id, response=pb.Response(response_code=202))
-        await narrowed.callbacks.SetResponse(changed, metadata=token("admin"))
-        close = rpc.CloseCallbackRequest(callback_case_id=case_id)
-        await narrowed.callbacks.CloseCallback(close, metadata=token("admin"))
+        await narrowed.set_response(narrowed.cases[activity][0], response_code=202, metadata=token("admin"))
+        await narrowed.close(narrowed.cases[activity][0], metadata=token("admin"))
     seen = []
     while not seen:
         seen += (await watch.read()).events
-    assert {each.callback_case_id for each in seen} == {narrowed.cases["act"][0][0]}
+    assert {each.callback_case_id for each in seen} == {narrowed.cases["act"][0].callback_case_id}
     watch.cancel()
 
 
 @pytest.mark.parametrize("scan", [1, 1000])
-async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, monkeypatch, scan):
-    monkeypatch.setattr(list_owner_calls, "SCAN", scan)
-    pages, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
-    found = [each.callback_case_id for page in pages for each in page]
-    assert found == [case_id for case_id, _ in reversed(narrowed.cases["act"])]
+async def test_calls_of_other_activities_do_not_end_a_list_early(narrowed, limits, scan):
+    limits(list_owner_calls, SCAN=scan)
+    listed, _ = await pages_of(narrowed, "ListOwnerCalls", "calls", filter=rpc.CALL_FILTER_WAITING)
+    found = [each.callback_case_id for page in listed for each in page]
+    assert found == [made.callback_case_id for made in reversed(narrowed.cases["act"])]
 
 
 async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, case):
@@ -554,40 +466,16 @@ async def test_the_scheme_of_a_token_is_read_in_upper_and_lower_case(services, c
 
 
 async def test_a_list_holds_the_cases_of_one_owner(services, case):
-    await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response()), metadata=token("other")
-    )
+    await services.generate(metadata=token("other"))
 
     async def owners(principal, owner=""):
-        page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(owner=owner), metadata=token(principal))
-        return [each.owner for each in page.callbacks]
+        return [each.owner for each in await services.cases(owner=owner, metadata=token(principal))]
 
     assert await owners("mine") == ["mine"]
     assert await owners("other", "other") == ["other"]
     assert await owners("admin") == []
     assert await owners("admin", "other") == ["other"]
     assert await owners("admin", "nobody") == []
-
-
-async def test_two_owners_may_use_the_same_request_id(services):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), request_id="order-5")
-    mine, again, other = [
-        await services.callbacks.GenerateCallbackUrl(asked, metadata=token(name)) for name in ("mine", "mine", "other")
-    ]
-    assert mine == again
-    assert mine.callback_url != other.callback_url
-
-
-async def test_without_principals_every_caller_is_local_and_has_every_role(store_of):
-    async with running_services(store_of(is_in_use=True)) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-        )
-        case = (
-            await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-        ).callback
-        assert case.owner == "local"
-        await services.edge.Invoke(edge_service_pb2.InvokeRequest(state=made.callback_state, request_method="get"))
 
 
 async def test_a_method_that_declares_no_role_cannot_be_served():
@@ -603,22 +491,23 @@ async def test_a_method_that_declares_no_role_cannot_be_served():
         require_roles(SERVICES[-1], Forgetful())
 
 
-async def test_a_principal_waits_for_its_own_lists_and_not_for_those_of_others(services, monkeypatch):
-    running, most, gate = [], [], asyncio.Event()
+async def test_a_principal_waits_for_its_own_lists_and_not_for_those_of_others():
+    queue, running = ListQueue(), []
+    mine, other = (Principal(name, frozenset({Role.OWNER})) for name in ("mine", "other"))
 
-    async def slow(_scripts, *, owner, **_filters):
-        running.append(owner)
-        most.append(running.count(owner))
-        await gate.wait()
-        running.remove(owner)
-        return [], None
+    async def list_until(end, caller):
+        async with queue.turn(caller):
+            running.append(caller.name)
+            await end.wait()
 
-    monkeypatch.setattr(callbacks_service, "list_cases", slow)
+    ends = [asyncio.Event() for _ in range(3)]
     lists = [
-        services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token(name))
-        for name in ("mine", "mine", "mine", "other")
+        asyncio.create_task(list_until(end, caller)) for end, caller in zip(ends, (mine, mine, other), strict=True)
     ]
-    await wait_until(lambda: sorted(running) == ["mine", "other"])
-    gate.set()
+    await wait_until(lambda: len(running) >= 2)
+    assert running == ["mine", "other"]
+    ends[0].set()
+    await wait_until(lambda: running == ["mine", "other", "mine"])
+    for end in ends:
+        end.set()
     await asyncio.gather(*lists)
-    assert most == [1, 1, 1, 1]

@@ -1,26 +1,23 @@
 """The audit of a server: each change by a principal has exactly one entry, which only those see who see its case."""
 
-import asyncio
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 from prometheus_client import REGISTRY
 from soak.counts import count
+from support import principals
+from support.principals import principals_of
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
-from support.services import refusal, response, running_services
+from support.services import pages, refusal, response, running_services
 from support.store import StoreProcess
-from support.wait import wait_until
 
 from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.store import keys
 
@@ -56,27 +53,17 @@ SCRIPTS = (
 """The scripts of the changes."""
 
 
-def known():
-    entries = {
-        "orders": {"roles": [Role.OWNER]},
-        "other": {"roles": [Role.OWNER]},
-        "boss": {"roles": [Role.ADMIN]},
-        "desk": {"roles": [Role.WORKER], "activities": ["form", "act"], "answers": True},
-        "edge": {"roles": [Role.EDGE]},
-    }
-    return Principals(
-        {
-            name: PrincipalEntry(tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),), **entry)
-            for name, entry in entries.items()
-        }
-    )
-
-
-PRINCIPALS = known()
+PRINCIPALS = principals_of(
+    orders={"roles": [Role.OWNER]},
+    other={"roles": [Role.OWNER]},
+    boss={"roles": [Role.ADMIN]},
+    desk={"roles": [Role.WORKER], "activities": ["form", "act"], "answers": True},
+    edge={"roles": [Role.EDGE]},
+)
 
 
 def by(name):
-    return {"metadata": (("authorization", f"Bearer {name}"),)}
+    return {"metadata": principals.by(name)}
 
 
 @pytest.fixture(scope="module")
@@ -89,27 +76,15 @@ async def services(store_of):
 
 
 async def generate(services, activity="form", **fields):
-    request = rpc.GenerateCallbackUrlRequest(
-        callback_activity=activity, response=response(response_body=b"hi"), allow_multiple_calls=True, **fields
-    )
-    return await services.callbacks.GenerateCallbackUrl(request, **by("orders"))
-
-
-async def invoke(services, made, **fields):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(state=made.callback_state, request_method="post", **fields), **by("edge")
+    return await services.generate(
+        activity, response=response(response_body=b"hi"), allow_multiple_calls=True, **fields, **by("orders")
     )
 
 
 async def held_call(services, made, **fields):
-    """Return the id of a call that is held, and the task of its caller."""
-    caller = asyncio.ensure_future(invoke(services, made, **fields))
-    request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-
-    async def is_held():
-        return (await services.callbacks.ListCalls(request, **by("orders"))).calls
-
-    (call,) = await wait_until(is_held)
+    """Return the id of a call that is held, and the future of its answer."""
+    caller = services.call(made, **fields, **by("edge"))
+    (call,) = await services.running(made, **by("orders"))
     return call.call_id, caller
 
 
@@ -117,13 +92,11 @@ async def prepared(services, method, activity):
     """Return the fields of a request that changes something, its case, its call, and the task of a caller."""
     if method in ("PauseActivity", "ResumeActivity"):
         if method == "ResumeActivity":
-            await services.operations.PauseActivity(
-                operations.PauseActivityRequest(callback_activity=activity), **by("boss")
-            )
+            await services.pause(activity, **by("boss"))
         return {"callback_activity": activity}, "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
-        call_id, caller = (await invoke(services, made)).call_id, None
+        call_id, caller = (await services.call(made, **by("edge"))).call_id, None
     elif method == "AnswerCall":
         made = await generate(services)
         call_id, caller = await held_call(services, made)
@@ -158,16 +131,10 @@ async def entries_of(services, principal="boss", **filters):
 
 async def problems_of(services, heads=()):
     """Return the problems of all chains, and the heads."""
-    problems, found, token = [], [], ""
-    while True:
-        page = await services.audit.VerifyAudit(
-            auditing.VerifyAuditRequest(heads=heads, page_token=token), **by("boss")
-        )
-        problems += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
-        found += [chain.head for chain in page.chains if chain.HasField("head")]
-        token = page.next_page_token
-        if not token:
-            return problems, found
+    found = await pages(services.audit.VerifyAudit, auditing.VerifyAuditRequest(heads=heads), **by("boss"))
+    chains = [chain for page in found for chain in page.chains]
+    problems = [(chain.chain, each.text) for chain in chains for each in chain.problems]
+    return problems, [chain.head for chain in chains if chain.HasField("head")]
 
 
 def test_each_method_of_the_contract_has_an_entry_or_says_why_not():
@@ -207,10 +174,7 @@ async def test_an_entry_has_the_facts_of_its_change(services):
     (paused,) = await entries_of(services, callback_activity="why")
     assert (paused.reason, paused.chain) == ("the shop is down", keys.STORE_CHAIN)
     details = [dict(each.details) for each in await entries_of(services, callback_case_id=made.callback_case_id)]
-    assert details == [
-        {"attributes": "response_body, response_code"},
-        {"verdict": "ACCEPTED", "close": "true"},
-    ]
+    assert details == [{"attributes": "response_body, response_code"}, {"verdict": "ACCEPTED", "close": "true"}]
 
 
 async def test_a_request_that_changes_nothing_has_no_entry(services):
@@ -258,14 +222,10 @@ async def test_filters_select_entries_and_pages_have_all_of_them(services):
     for case_id in cases:
         await send(services, "CloseCallback", {"callback_case_id": case_id}, "desk")
     filters = {"actor": "desk", "owner": "orders", "action": auditing.AUDIT_ACTION_CALLBACK_CLOSED}
-    listed, token = [], ""
-    while True:
-        request = auditing.ListAuditEntriesRequest(page_size=4, page_token=token, **filters)
-        page = await services.audit.ListAuditEntries(request, **by("boss"))
-        listed += page.entries
-        token = page.next_page_token
-        if not token:
-            break
+    request = auditing.ListAuditEntriesRequest(page_size=4, **filters)
+    listed = [
+        entry for page in await pages(services.audit.ListAuditEntries, request, **by("boss")) for entry in page.entries
+    ]
     assert [each.callback_case_id for each in listed if each.callback_case_id in cases] == cases[::-1]
     times = [each.time.ToDatetime(UTC) for each in reversed(listed)]
     assert times == sorted(times)
@@ -337,9 +297,8 @@ async def test_the_audit_has_no_secret(services):
             changed.response_headers.headers.add(name="x-secret", value=planted.encode())
             about = {"callback_case_id": made.callback_case_id}
             await send(services, "SetResponse", about | {"response": changed}, "orders")
-            call_id, caller = await held_call(
-                services, made, request_body=planted.encode(), request_query_string=f"a={planted}"
-            )
+            sent = {"body": planted.encode(), "request_query_string": f"a={planted}"}
+            call_id, caller = await held_call(services, made, **sent)
             await send(services, "AnswerCall", {"call_id": call_id, "response": changed}, "desk")
             await caller
             await send(services, "EraseCalls", about, "orders")

@@ -4,14 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
-from support.services import response
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback_server.rpc import callbacks_service
 from callback_server.rpc.grpc_aio import batcher as module
 from callback_server.rpc.grpc_aio.batcher import BATCH_SIZE, FREE_BELOW, AdmissionBatcher
-from callback_server.store.transitions.create_case import create_case
 
 
 class Requests:
@@ -36,8 +32,7 @@ class Requests:
 
     async def pass_time(self):
         """Let the timer of the batcher be due."""
-        self.batcher._timer.cancel()
-        self.batcher._on_timer()
+        self.batcher.on_timer()
         await turns()
 
     async def _run(self, name):
@@ -53,9 +48,8 @@ async def turns():
 
 
 @pytest.fixture
-async def requests(monkeypatch):
-    monkeypatch.setattr(module, "STALL_S", 3600)
-    monkeypatch.setattr(module, "LONGEST_WAIT_S", 3600)
+async def requests(limits):
+    limits(module, STALL_S=3600, LONGEST_WAIT_S=3600)
     some = Requests()
     yield some
     for task in some.tasks.values():
@@ -119,8 +113,8 @@ async def test_a_request_that_is_cancelled_at_its_admission_is_released(requests
     assert requests.admitted == ["a", "b", "d"]
 
 
-async def test_requests_do_not_wait_long_for_admitted_ones_that_hang(requests, monkeypatch):
-    monkeypatch.setattr(module, "STALL_S", 0.01)
+async def test_requests_do_not_wait_long_for_admitted_ones_that_hang(requests, limits):
+    limits(module, STALL_S=0.01)
     names = [f"{n}" for n in range(FREE_BELOW + 2 * BATCH_SIZE + 1)]
     await requests.arrive(*names)
     await wait_until(lambda: requests.admitted == names, what="all admitted")
@@ -142,7 +136,7 @@ async def test_requests_wait_for_admitted_ones_as_long_as_those_end(requests):
     assert requests.admitted == ["a", "b", *names, "late"]
 
 
-async def test_requests_wait_for_a_limited_time_although_admitted_ones_end(requests, monkeypatch):
+async def test_requests_wait_for_a_limited_time_although_admitted_ones_end(requests, limits):
     names = [f"{n}" for n in range(BATCH_SIZE)]
     await requests.arrive("a", "b", *names)
     await requests.leave("a")
@@ -150,27 +144,7 @@ async def test_requests_wait_for_a_limited_time_although_admitted_ones_end(reque
     await requests.leave(names[0])
     await requests.pass_time()
     assert requests.admitted == ["a", "b", *names]
-    monkeypatch.setattr(module, "LONGEST_WAIT_S", 0)
+    limits(module, LONGEST_WAIT_S=0)
     await requests.leave(names[1])
     await requests.pass_time()
     assert requests.admitted == ["a", "b", *names, "late"]
-
-
-async def test_requests_for_urls_are_batched(services, monkeypatch):
-    admitted, release = 0, asyncio.Event()
-
-    async def delayed(scripts, case):
-        nonlocal admitted
-        admitted += 1
-        await release.wait()
-        return await create_case(scripts, case)
-
-    monkeypatch.setattr(callbacks_service, "create_case", delayed)
-    monkeypatch.setattr(module, "STALL_S", 3600)
-    request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-    asked = [asyncio.ensure_future(services.callbacks.GenerateCallbackUrl(request)) for _ in range(50)]
-    for _ in asked:  # a later RPC on the connection has a reply, so all earlier ones have arrived
-        await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())
-    assert admitted == FREE_BELOW
-    release.set()
-    assert len({made.callback_case_id for made in await asyncio.gather(*asked)}) == len(asked)

@@ -8,10 +8,9 @@ import gc
 
 import pytest
 from support.garbage import BODY, large_garbage
-from support.services import response, running_services
+from support.services import calls_in_flight, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server import errors
 from callback_server.domain.call import CallFailure, Request
 from callback_server.handlers.handler import HandlerError
@@ -38,11 +37,6 @@ async def services(store_of):
         yield running
 
 
-async def generate(services, activity="record", **more):
-    request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **more)
-    return await services.callbacks.GenerateCallbackUrl(request)
-
-
 def invoke(services, state, body=BODY):
     return services.control_plane.invoker.invoke(state, "", Request("post", body=body)).answer
 
@@ -53,8 +47,8 @@ async def refused(services, state):
 
 
 async def closed(services):
-    made = await generate(services)
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    made = await services.generate()
+    await services.close(made)
     return made.callback_state
 
 
@@ -63,13 +57,13 @@ async def unknown(_services):
 
 
 async def failing(services):
-    return (await generate(services, "failing", allow_multiple_calls=True)).callback_state
+    return (await services.generate("failing", allow_multiple_calls=True)).callback_state
 
 
 async def busy(services):
-    state = (await generate(services, "form")).callback_state
+    state = (await services.generate("form")).callback_state
     invoke(services, state, b"another")
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     return state
 
 
@@ -79,29 +73,32 @@ async def test_a_refused_or_failed_call_leaves_no_body_to_the_garbage_collector(
     with large_garbage() as garbage:
         for _ in range(3):
             await refused(services, state)
-        await wait_until(lambda: len(services.control_plane.invoker._running) <= (case is busy))
+        await wait_until(lambda: calls_in_flight() <= (case is busy))
     assert garbage.holders == []
 
 
 async def test_a_call_that_is_cancelled_leaves_no_body_to_the_garbage_collector(services):
-    state = (await generate(services, "waiting", allow_multiple_calls=True)).callback_state
+    state = (await services.generate("waiting", allow_multiple_calls=True)).callback_state
     with large_garbage() as garbage:
         running = [invoke(services, state) for _ in range(3)]
-        await wait_until(lambda: len(services.control_plane.invoker._running) == 3)
+        await wait_until(lambda: calls_in_flight() == 3)
         await services.control_plane.invoker.cancel()
         del running
     assert garbage.holders == []
 
 
 async def test_a_held_call_keeps_no_body_in_memory(services):
-    state = (await generate(services, "form")).callback_state
+    state = (await services.generate("form")).callback_state
     body = bytes(bytearray(BODY))
     invoke(services, state, body)
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     del body
-    gc.collect()
-    kept = [each for each in gc.get_objects() if any(_is_body(held) for held in gc.get_referents(each))]
-    assert kept == []
+
+    def is_gone():
+        gc.collect()
+        return not any(_is_body(held) for each in gc.get_objects() for held in gc.get_referents(each))
+
+    await wait_until(is_gone, what="the end of the body")
 
 
 def _is_body(held):

@@ -5,13 +5,12 @@ import asyncio
 import grpc
 import pytest
 from support.handlers import accept
-from support.services import refusal, response, running_services
+from support.principals import KnownRoles, by
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
-from callback_server.access.roles import Principal, Role
 from callback_server.handlers.handler import Reply
 
 SIZE = 1000
@@ -29,13 +28,6 @@ class Gate:
         self.started += 1
         await self.gate.wait()
         return Reply(accept(), lambda _: None)
-
-
-class Owners:
-    """Every name is the token of an owner, who may call too."""
-
-    def of_token(self, token):
-        return Principal(token, frozenset({Role.OWNER, Role.EDGE}))
 
 
 @pytest.fixture
@@ -56,34 +48,22 @@ def in_flight():
     return sample.value
 
 
-def of(owner):
-    return [("authorization", f"Bearer {owner}")]
-
-
 async def generate(services, owner, activity="gate"):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, response=response(), allow_multiple_calls=True
-        ),
-        metadata=of(owner),
-    )  # fmt: skip
-
-
-def post(made, size=SIZE):
-    return edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=bytes(size))
+    return await services.generate(activity, allow_multiple_calls=True, metadata=by(owner))
 
 
 def call(services, made, size=SIZE):
-    return services.edge.Invoke(post(made, size), metadata=of("edge"))
+    return services.call(made, body=bytes(size), metadata=by("edge"))
 
 
 def look_up(services, made):
-    return services.edge.look_up(post(made, 0), metadata=of("edge"))
+    request = edge.InvokeRequest(state=made.callback_state, request_method="post")
+    return services.edge.look_up(request, metadata=by("edge"))
 
 
 async def test_a_body_beyond_the_limit_of_all_is_refused_until_others_have_ended(store_of, handler):
     async with running_services(
-        store_of(), handlers={"gate": handler}, principals=Owners, max_body_bytes_in_flight=3 * SIZE
+        store_of(), handlers={"gate": handler}, principals=KnownRoles, max_body_bytes_in_flight=3 * SIZE
     ) as services:
         made = [await generate(services, owner) for owner in ("shop", "bank", "post")]
         running = [call(services, each) for each in made]
@@ -101,7 +81,7 @@ async def test_a_body_beyond_the_limit_of_all_is_refused_until_others_have_ended
 
 async def test_an_owner_that_has_used_its_share_gets_no_more_bodies_and_others_are_served(store_of, handler):
     async with running_services(
-        store_of(), handlers={"gate": handler}, principals=Owners, max_body_bytes_in_flight_per_owner=2 * SIZE
+        store_of(), handlers={"gate": handler}, principals=KnownRoles, max_body_bytes_in_flight_per_owner=2 * SIZE
     ) as services:
         mine, also_mine, other = [await generate(services, owner) for owner in ("shop", "shop", "bank")]
         running = [call(services, mine) for _ in range(2)]
@@ -121,25 +101,23 @@ async def test_an_owner_that_has_used_its_share_gets_no_more_bodies_and_others_a
 
 async def test_a_held_call_does_not_count_once_it_is_stored(store_of):
     async with running_services(
-        store_of(), principals=Owners, max_body_bytes_in_flight=SIZE, max_body_bytes_in_flight_per_owner=SIZE
+        store_of(), principals=KnownRoles, max_body_bytes_in_flight=SIZE, max_body_bytes_in_flight_per_owner=SIZE
     ) as services:
         made = await generate(services, "shop", "form")
         calls = []
         for count in (1, 2, 3):
             calls.append(call(services, made))
-            await wait_until(lambda count=count: len(services.control_plane.held._waiting) == count)
-        assert in_flight() == 0
+            await services.running(made, count, metadata=by("shop"))
+        await wait_until(lambda: in_flight() == 0, what="the end of the count")
         for each in calls:
             each.cancel()
 
 
 async def test_refused_calls_free_their_bytes(store_of, handler):
-    async with running_services(store_of(), handlers={"gate": handler}, principals=Owners) as services:
+    async with running_services(store_of(), handlers={"gate": handler}, principals=KnownRoles) as services:
         made = await generate(services, "shop")
-        await services.callbacks.CloseCallback(
-            rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id), metadata=of("shop")
-        )
+        await services.close(made, metadata=by("shop"))
         await refusal(call(services, made))
         await refusal(services.edge.Invoke(edge.InvokeRequest(
             state="00000000-0000-4000-8000-000000000000", request_method="post", request_body=b"x"
-        ), metadata=of("edge")))  # fmt: skip
+        ), metadata=by("edge")))  # fmt: skip

@@ -16,10 +16,7 @@ DONE = pb.Response(response_type=pb.RESPONSE_TYPE_PAGE, response_code=410, respo
 COMPLETE = [
     (DONE, DONE),
     (response(response_body=b"done"), response(response_body=b"done", response_code=200)),
-    (
-        redirect(response_redirect_url="/orders"),
-        redirect(response_redirect_url="https://platform.example/orders"),
-    ),
+    (redirect(response_redirect_url="/orders"), redirect(response_redirect_url="https://platform.example/orders")),
 ]
 """Each type of response, and how it is sent."""
 
@@ -44,11 +41,6 @@ async def visit(services, made, number=0, **fields):
     return await services.edge.Invoke(request_of(made, number, **fields))
 
 
-async def close(services, made):
-    case = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
-    return (await services.callbacks.CloseCallback(case)).callback
-
-
 def sent(answer):
     """Return the response without what is not set."""
     if answer.response.response_headers == pb.ResponseHeaders():
@@ -66,9 +58,7 @@ async def test_a_request_after_the_last_call_gets_the_response_of_the_closed_cas
             answer.response.ClearField("response_text")
         assert sent(answer) == expected
         assert answer.call_id == ""
-    shown = (
-        await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-    ).callback
+    shown = await services.case_of(made)
     assert (shown.closed_response, shown.call_count) == (given, 1)
 
 
@@ -76,17 +66,16 @@ async def test_a_closed_case_changes_nothing_by_its_response(store_of):
     store = store_of()
     async with running_services(store) as services, redis.asyncio.Redis(port=store.port) as client:
         made = await generate(services)
-        await close(services, made)
+        await services.close(made)
         before = await dumped(client, 0)
         assert (await visit(services, made)).response.response_heading == "Already done"
         assert await dumped(client, 0) == before
 
 
-async def test_it_is_sent_whatever_closed_the_case(store_of):
-    async with running_services(store_of()) as services:
-        made = await generate(services, time_to_live={"seconds": 1}, get_guard=pb.GET_GUARD_CONFIRM)
-        await close(services, made)
-        assert (await visit(services, made)).response.response_heading == "Already done"
+async def test_it_is_sent_whatever_closed_the_case(services):
+    made = await generate(services, time_to_live={"seconds": 1}, get_guard=pb.GET_GUARD_CONFIRM)
+    await services.close(made)
+    assert (await visit(services, made)).response.response_heading == "Already done"
 
 
 async def test_the_same_request_again_gets_its_own_answer(services):
@@ -101,7 +90,7 @@ async def test_a_request_that_is_not_verified_does_not_get_it(store_of, tmp_path
     profile = SharedSecretSettings(kind="shared-secret", header="x-secret", secret_files=[tmp_path / "secret"])
     async with running_services(store_of(), profiles=Profiles({"it": profile})) as services:
         made = await generate(services, verification_profile="it")
-        await close(services, made)
+        await services.close(made)
         assert (await refusal(visit(services, made))).reason == "VERIFICATION_FAILED"
         header = pb.Header(name="x-secret", value="a secret that is long enough for any of the kinds")
         answer = await visit(services, made, request_headers=[header])
@@ -110,18 +99,12 @@ async def test_a_request_that_is_not_verified_does_not_get_it(store_of, tmp_path
 
 async def test_a_look_up_leaves_a_closed_case_with_a_response_to_the_call(services):
     made, bare = await generate(services), await generate(services, None)
-    await close(services, made)
-    await close(services, bare)
+    await services.close(made)
+    await services.close(bare)
     await services.edge.look_up(request_of(made))
     assert (await refusal(services.edge.look_up(request_of(bare)))).reason == "CALLBACK_CLOSED"
     large = await visit(services, made, request_method="post", request_body=b"x" * 100_000)
     assert large.response.response_heading == "Already done"
-
-
-async def test_without_one_the_request_is_refused(services):
-    made = await generate(services, None)
-    await close(services, made)
-    assert (await refusal(visit(services, made))).reason == "CALLBACK_CLOSED"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +132,7 @@ async def test_a_response_that_is_not_complete_or_valid_is_refused(services, giv
 
 async def test_a_shared_url_can_have_any_other_code(services):
     made = await generate(services, response(response_code=404), state_query_parameter="state")
-    await close(services, made)
+    await services.close(made)
     assert (await visit(services, made, state_query_parameter="state")).response.response_code == 404
 
 

@@ -1,14 +1,15 @@
 """Cookies of responses: only on an alternative domain that the operator has reserved for the owner of the case."""
 
 import contextlib
-import hashlib
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from support.edge import http_request, parse_answers, running_edge, send_raw
 from support.handlers import accept, answering, override, reject, stub_handler
+from support.principals import principals_of
 from support.services import running_services
+from support.verification import ById
 from support.wait import wait_until
 
 from callback import (
@@ -22,11 +23,8 @@ from callback import (
     Reject,
     Response,
 )
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
-from callback_server.verification.profile import VerifiedMessage
 
 PAY, SHARED = "https://pay.example", "https://shared.example"
 COOKIE = "a=1; Path=/; Secure"
@@ -34,36 +32,19 @@ COOKIES = {"set-cookie": COOKIE}
 ROLES = {"orders": Role.OWNER, "other": Role.OWNER, "admin": Role.ADMIN, "edge": Role.EDGE}
 
 
-def principals():
-    return Principals(
-        {
-            name: PrincipalEntry(
-                roles=frozenset([role]), tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),)
-            )
-            for name, role in ROLES.items()
-        }
-    )
-
-
-@pytest.fixture
-async def system(store_of, tmp_path):
+@pytest.fixture(scope="module")
+async def shared(shared_store, tmp_path_factory):
     """Run a server and an edge, with a push handler, and a client of each principal by its name."""
-    token = tmp_path / "edge.token"
+    shared_store.flush()
+    token = tmp_path_factory.mktemp("edge") / "token"
     token.write_text("edge")
-    known = principals()
+    known = principals_of(**{name: {"roles": [role]} for name, role in ROLES.items()})
     async with contextlib.AsyncExitStack() as stack:
         handler = await stack.enter_async_context(stub_handler())
-        push = ActivitySettings(target=handler.target, deadline_s=60)
-        pushed = await stack.enter_async_context(PushHandler("push", push))
+        push = {"push": ActivitySettings(target=handler.target, deadline_s=60)}
+        domains = {"cookie_domains": {PAY: "orders"}, "alternative_domains": [SHARED]}
         services = await stack.enter_async_context(
-            running_services(
-                store_of(),
-                handlers={"push": pushed},
-                activities={"push": push},
-                principals=lambda: known,
-                cookie_domains={PAY: "orders"},
-                alternative_domains=[SHARED],
-            )
+            running_services(shared_store, activities=push, principals=lambda: known, **domains)
         )
         edge = await stack.enter_async_context(running_edge(services.address, server_token_file=token))
         clients = {
@@ -71,6 +52,13 @@ async def system(store_of, tmp_path):
             for name in ("orders", "other", "admin")
         }
         yield SimpleNamespace(edge=edge, handler=handler, **clients)
+
+
+@pytest.fixture
+def system(shared, shared_store):
+    """Return the server, edge and clients of the module, with an empty store."""
+    shared_store.flush_below()
+    return shared
 
 
 async def cookies_of(system, made, host="pay.example"):
@@ -112,13 +100,8 @@ async def test_a_handler_an_answer_and_a_fallback_set_cookies_on_a_reserved_doma
     made = await system.orders.generate_callback_url("push", Response(), activity_case=name, alternative_domain=PAY)
     assert await cookies_of(system, made) == (422, [COOKIE])
 
-    made = await system.orders.generate_callback_url(
-        "form",
-        Response(),
-        alternative_domain=PAY,
-        answer_deadline=timedelta(milliseconds=100),
-        fallback=Response(headers=COOKIES),
-    )
+    fallback = {"answer_deadline": timedelta(milliseconds=100), "fallback": Response(headers=COOKIES)}
+    made = await system.orders.generate_callback_url("form", Response(), alternative_domain=PAY, **fallback)
     assert await cookies_of(system, made) == (200, [COOKIE])
     (call,) = [each async for each in system.orders.list_owner_calls(CallFilter.WAITING)]
     await system.orders.answer_call(call.call_id, Response(headers=COOKIES))
@@ -185,22 +168,8 @@ async def test_cookies_of_a_case_are_not_sent_once_its_domain_is_no_longer_reser
 
 
 async def test_a_repeated_message_gets_the_cookies_of_its_first_answer(store_of):
-    class WithId:
-        challenge = "Id"
-        enforce = True
-        reads_body = False
-
-        def handshake(self, _request, _url):
-            return None
-
-        def verify(self, _request, _url):
-            return VerifiedMessage("m1", 600_000)
-
-        def redacted(self, request):
-            return request
-
     async with (
-        running_services(store_of(), cookie_domains={PAY: "local"}, profiles={"it": WithId()}) as services,
+        running_services(store_of(), cookie_domains={PAY: "local"}, profiles={"it": ById("m1")}) as services,
         running_edge(services.address) as edge,
         AsyncCallbackClient(services.address) as client,
     ):

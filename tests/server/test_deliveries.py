@@ -1,27 +1,22 @@
 """ACK: the caller is answered once the call is stored; the handler is retried until it accepts or the call is dead."""
 
 import asyncio
-import collections
 import contextlib
 import time
-from types import SimpleNamespace
 
 import grpc
 import pytest
 from prometheus_client import REGISTRY
+from server.test_fallbacks import Scripted
 from structlog.testing import capture_logs
-from support.handlers import accept, override, reject, stub_handler
+from support.handlers import accept, answering, gated, override, reject, stub_handler
 from support.services import redirect, refusal, response, running_services
-from support.store import free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
-from callback.v1 import operations_service_pb2 as operations
-from callback_server.calls import deliveries
 from callback_server.domain.call import CallFailure, Request
-from callback_server.handlers.handler import HandlerError, Reply
+from callback_server.handlers.handler import Reply
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
 
@@ -41,41 +36,29 @@ async def delivering_on(store, stub, *, retries=QUICK, sweeps=True, delivers=Tru
         yield services
 
 
-@pytest.fixture
-async def stub():
-    async with stub_handler() as running:
-        yield running
-
-
-@pytest.fixture
-async def delivering(store_of, stub):
-    async with delivering_on(store_of(), stub) as services:
+@pytest.fixture(scope="module")
+async def shared(shared_store):
+    shared_store.flush()
+    async with stub_handler() as stub, delivering_on(shared_store, stub) as services:
         yield services
 
 
-async def generate(services, name, **more):
-    asked = {"callback_activity": "act", "answer_mode": pb.ANSWER_MODE_ACK, "response": response(response_code=202)}
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(**asked | {"callback_activity_case": name} | more)
-    )
+@pytest.fixture
+def delivering(shared, shared_store):
+    """Return the services of the module that deliver, with an empty store."""
+    shared_store.flush_below()
+    return shared
 
 
-async def invoke(services, made, body=b"", **more):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=body, **more)
-    )
+@pytest.fixture
+def stub(shared):
+    return shared.stub
 
 
-async def call_of(services, call_id):
-    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
-
-
-async def delivery_at(services, call_id, *statuses):
-    async def there():
-        call = await call_of(services, call_id)
-        return call if call.delivery.status in statuses else None
-
-    return await wait_until(there, what=f"a delivery at {statuses}")
+async def generate(services, name, *, callback_activity="act", **more):
+    """Generate a callback, by default one that acknowledges its calls and delivers them to a script."""
+    asked = {"answer_mode": pb.ANSWER_MODE_ACK, "response": response(response_code=202)}
+    return await services.generate(callback_activity, callback_activity_case=name, **asked | more)
 
 
 def failing(times, then):
@@ -93,42 +76,24 @@ def failing(times, then):
 
 async def test_the_caller_is_answered_while_the_handler_is_at_work_and_the_case_is_consumed(delivering):
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept(override(response_body=b"decided"), keep_open=True)
-
+    script = gated(gate, accept(override(response_body=b"decided"), keep_open=True))
     in_flight = REGISTRY.get_sample_value("callback_deliveries_in_flight")
     name = delivering.stub.play(script)
     made = await generate(delivering, name)
-    answer = await invoke(delivering, made, b"body")
+    answer = await delivering.call(made, body=b"body")
     assert answer.response.response_code == 202
-    call = await delivery_at(delivering, answer.call_id, RUNNING)
+    call = await delivering.delivery(answer.call_id, RUNNING)
     assert (call.status, call.delivery.attempts) == (pb.CALL_STATUS_SUCCEEDED, 1)
     assert REGISTRY.get_sample_value("callback_deliveries_in_flight") == in_flight + 1
-    case = (
-        await delivering.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
-    ).callback
+    case = await delivering.case_of(made)
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, pb.CLOSE_REASON_CONSUMED)
     assert case.answer_mode == pb.ANSWER_MODE_ACK
     gate.set()
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    call = await delivering.delivery(answer.call_id, DELIVERED)
     assert (call.delivery.response.response_body, call.response.response_code) == (b"decided", 202)
     (asked,) = delivering.stub.requests(name)
     assert (asked.call_id, asked.attempt, asked.request_body, asked.replayed) == (answer.call_id, 1, b"body", False)
     assert asked.owner == "local"
-
-
-async def test_a_handler_that_fails_three_times_is_asked_a_fourth_and_no_more(delivering):
-    name = delivering.stub.play(failing(3, accept()))
-    answer = await invoke(delivering, await generate(delivering, name), b"again")
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
-    assert call.delivery.attempts == 4
-    assert call.delivery.failure == pb.CALL_FAILURE_UNSPECIFIED
-    asked = delivering.stub.requests(name)
-    assert [(each.attempt, each.call_id, each.request_body) for each in asked] == [
-        (attempt, answer.call_id, b"again") for attempt in (1, 2, 3, 4)
-    ]
 
 
 async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_after_the_fix(delivering):
@@ -140,66 +105,38 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
         return accept()
 
     name = delivering.stub.play(script)
-    answer = await invoke(delivering, await generate(delivering, name))
-    call = await delivery_at(delivering, answer.call_id, DEAD)
+    answer = await delivering.call(await generate(delivering, name))
+    call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (5, pb.CALL_FAILURE_HANDLER_ERROR)
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [each.call_id for each in dead.calls] == [answer.call_id]
+    assert [each.call_id for each in await delivering.dead()] == [answer.call_id]
     fixed.set()
-    replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id))
+    replayed = await delivering.replay(answer.call_id)
     assert replayed.call.delivery.status in (PENDING, RUNNING, DELIVERED)
-    call = await delivery_at(delivering, answer.call_id, DELIVERED)
+    call = await delivering.delivery(answer.call_id, DELIVERED)
     assert call.delivery.attempts == 6
     assert delivering.stub.requests(name)[-1].replayed
     assert delivering.stub.requests(name)[-1].attempt == 6
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert not dead.calls
+    assert not await delivering.dead()
 
 
 async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
-    name = delivering.stub.play(failing(0, reject(override(response_code=400))))
-    answer = await invoke(delivering, await generate(delivering, name))
-    call = await delivery_at(delivering, answer.call_id, DEAD)
+    name = delivering.stub.play(answering(reject(override(response_code=400))))
+    answer = await delivering.call(await generate(delivering, name))
+    call = await delivering.delivery(answer.call_id, DEAD)
     assert (call.delivery.attempts, call.delivery.failure) == (1, pb.CALL_FAILURE_UNSPECIFIED)
     assert call.delivery.failure_detail == "the handler rejected it"
     assert call.delivery.response.response_code == 400
 
 
 async def test_attempts_that_reach_no_handler_use_up_no_attempt_of_the_event(store_of):
-    class Deployed:
-        """A handler that is being deployed: its first attempts do not reach it."""
-
-        def __init__(self):
-            self.left, self.attempts = 5, []
-
-        async def handle(self, grant, _request, *, timeout_s):
-            self.attempts.append(grant.attempt)
-            self.left -= 1
-            if self.left >= 0:
-                raise HandlerError(CallFailure.HANDLER_UNREACHABLE, "no worker")
-            if self.left == -1:
-                raise HandlerError(CallFailure.HANDLER_ERROR, "broken")
-            return Reply(accept(), lambda _refusal: None)
-
-    handler = Deployed()
+    handler = Scripted(*[CallFailure.HANDLER_UNREACHABLE] * 5, CallFailure.HANDLER_ERROR, accept())
+    handler.gate.set()
     activity = ActivitySettings(retry=RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=2))
-    async with running_services(
-        store_of(), handlers={"act": handler}, activities={"act": activity}, sweeps=True
-    ) as services:
-        answer = await invoke(services, await generate(services, "any"))
-        call = await delivery_at(services, answer.call_id, DELIVERED)
-        assert (call.delivery.attempts, handler.attempts) == (2, [1] * 6 + [2])
-
-
-async def test_a_delivery_that_reaches_no_handler_waits_and_says_so(store_of):
-    gone = SimpleNamespace(target=f"127.0.0.1:{free_port()}")
-    async with delivering_on(
-        store_of(), gone, retries=RetrySettings(initial_s=3600, max_s=3600, max_attempts=1)
-    ) as services:
-        answer = await invoke(services, await generate(services, "any"))
-        call = await delivery_at(services, answer.call_id, PENDING)
-        assert (call.delivery.attempts, call.delivery.failure) == (0, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
-        assert call.delivery.HasField("next_attempt_time")
+    serving = {"handlers": {"act": handler}, "activities": {"act": activity}}
+    async with running_services(store_of(), **serving, sweeps=True) as services:
+        answer = await services.call(await generate(services, "any"))
+        call = await services.delivery(answer.call_id, DELIVERED)
+        assert (call.delivery.attempts, [attempt for attempt, _ in handler.got]) == (2, [1] * 6 + [2])
 
 
 async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
@@ -207,11 +144,11 @@ async def test_a_delivery_is_given_up_when_it_is_too_old(store_of, stub):
     retries = RetrySettings(initial_s=0.001, max_s=0.002, max_age_s=3600)
     async with delivering_on(store_of(), stub, retries=retries) as services:
         made = await generate(services, name)
-        answer = await invoke(services, made)
+        answer = await services.call(made)
         await wait_until(lambda: len(stub.requests(name)) >= 2, what="a second attempt")
         key = keys.key(keys.partition_of(made.callback_case_id), "call", answer.call_id)
         await services.control_plane.scripts.client.hset(key, "delivery_start", "1")
-        call = await delivery_at(services, answer.call_id, DEAD)
+        call = await services.delivery(answer.call_id, DEAD)
         assert call.delivery.attempts >= 2
 
 
@@ -232,86 +169,73 @@ async def test_calls_of_an_ordered_case_are_handled_one_after_the_other_in_their
     name = delivering.stub.play(script)
     made = await generate(delivering, name, allow_multiple_calls=True, ordered=True)
     for number in range(8):
-        answer = await invoke(delivering, made, b"%d" % number)
-    await delivery_at(delivering, answer.call_id, DELIVERED)
+        answer = await delivering.call(made, body=b"%d" % number)
+    await delivering.delivery(answer.call_id, DELIVERED)
     assert handled == list(range(8))
-
-
-async def pause(services, activity="act"):
-    await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity=activity))
-
-
-async def resume(services, activity="act"):
-    await services.operations.ResumeActivity(operations.ResumeActivityRequest(callback_activity=activity))
 
 
 async def test_a_pause_holds_at_every_server_from_its_answer_on_until_the_activity_is_resumed(store_of, stub):
     store = store_of()
     async with delivering_on(store, stub) as here, delivering_on(store, stub) as there:
-        name = stub.play(failing(0, accept()))
+        name = stub.play(answering(accept()))
         made = await generate(here, name, allow_multiple_calls=True)
-        await pause(here)
-        answers = [await invoke(services, made) for services in (there, here, there)]
+        await here.pause()
+        answers = [await services.call(made) for services in (there, here, there)]
         for partition in range(keys.PARTITIONS):  # as if a sweep had found a due delivery in each partition
-            await here.control_plane.deliveries._take(partition)
+            await here.control_plane.deliveries.take(partition)
         for answer in answers:
-            assert (await call_of(there, answer.call_id)).delivery.status == PENDING
+            assert (await there.call_of(answer.call_id)).delivery.status == PENDING
         looked = len(stub.requests(name))
-        await resume(there)
+        await there.resume()
         for answer in answers:
-            await delivery_at(here, answer.call_id, DELIVERED)
+            await here.delivery(answer.call_id, DELIVERED)
         assert (looked, len(stub.requests(name))) == (0, 3)
 
 
 async def test_paused_activities_are_listed_and_a_waiting_delivery_shows_its_reason(delivering):
-    async def paused():
-        listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-        return [each.callback_activity for each in listed.paused_activities]
-
     made = await generate(
-        delivering, delivering.stub.play(failing(0, accept())), allow_multiple_calls=True, ordered=True
+        delivering, delivering.stub.play(answering(accept())), allow_multiple_calls=True, ordered=True
     )
     for activity in ("act", "other", "act"):
-        await pause(delivering, activity)
-    assert await paused() == ["act", "other"]
-    first, second = [(await invoke(delivering, made)).call_id for _ in range(2)]
+        await delivering.pause(activity)
+    assert list(await delivering.pauses()) == ["act", "other"]
+    first, second = [(await delivering.call(made)).call_id for _ in range(2)]
     for call_id, has_time in ((first, True), (second, False)):
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-        listed = {call.call_id: call for call in (await delivering.callbacks.ListCalls(asked)).calls}[call_id]
-        replayed = await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
-        for call in (await call_of(delivering, call_id), listed, replayed.call):
+        listed = {call.call_id: call for call in await delivering.list_calls(made)}[call_id]
+        replayed = await delivering.replay(call_id)
+        for call in (await delivering.call_of(call_id), listed, replayed.call):
             assert (call.delivery.status, call.delivery.paused) == (PENDING, True)
             assert call.delivery.HasField("next_attempt_time") is has_time
-    await resume(delivering)
-    assert await paused() == ["other"]
-    assert not (await delivery_at(delivering, second, DELIVERED)).delivery.paused
-    await pause(delivering)
-    assert not (await call_of(delivering, second)).delivery.paused
+    await delivering.resume()
+    assert list(await delivering.pauses()) == ["other"]
+    assert not (await delivering.delivery(second, DELIVERED)).delivery.paused
+    await delivering.pause()
+    assert not (await delivering.call_of(second)).delivery.paused
 
 
-@pytest.mark.parametrize("change", [pause, resume])
+@pytest.mark.parametrize("change", ["pause", "resume"])
 async def test_a_store_that_takes_no_writes_is_said_to_be_away_and_the_pause_can_be_asked_for_again(delivering, change):
     client = delivering.control_plane.scripts.client
     await client.config_set("min-replicas-to-write", 1)
     try:
-        assert (await refusal(change(delivering))).reason == "STORE_UNAVAILABLE"
+        assert (await refusal(getattr(delivering, change)())).reason == "STORE_UNAVAILABLE"
     finally:
         await client.config_set("min-replicas-to-write", 0)
-    await change(delivering)
+    await getattr(delivering, change)()
 
 
 async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_while_its_calls_wait(store_of, stub):
     """Set up a handler that is out of service. Attempts that do not reach a handler must not use up its calls."""
-    store, name = store_of(), stub.play(failing(0, accept()))
+    store, name = store_of(), stub.play(answering(accept()))
     async with delivering_on(store, stub) as before:
-        await pause(before)
-        answer = await invoke(before, await generate(before, name))
+        await before.pause()
+        answer = await before.call(await generate(before, name))
     async with running_services(store) as without:
-        await pause(without)
-        assert (await call_of(without, answer.call_id)).delivery.paused
+        await without.pause()
+        assert (await without.call_of(answer.call_id)).delivery.paused
     async with delivering_on(store, stub) as after:
-        await resume(after)
-        call = await delivery_at(after, answer.call_id, DELIVERED)
+        await after.resume()
+        call = await after.delivery(answer.call_id, DELIVERED)
         assert call.delivery.attempts == 1
 
 
@@ -323,37 +247,26 @@ async def test_an_activity_that_no_configuration_knows_any_more_can_be_paused_wh
     ],
 )  # fmt: skip
 async def test_an_activity_without_deliveries_cannot_be_paused(delivering, activity, says):
-    said = await refusal(pause(delivering, activity))
+    said = await refusal(delivering.pause(activity))
     assert (said.reason, said.fields) == ("INVALID_REQUEST", ["callback_activity"])
     assert says in said.text
-    listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-    assert not listed.paused_activities
+    assert not await delivering.pauses()
 
 
 async def test_a_pause_says_who_paused_when_and_why(store_of, stub):
     async with delivering_on(store_of(), stub) as delivering:
-
-        async def pauses():
-            listed = await delivering.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
-            return {each.callback_activity: each for each in listed.paused_activities}
-
         for reason in ("before", 'the shop is "down" \\ 50 %'):
-            request = operations.PauseActivityRequest(callback_activity="act", reason=reason)
-            await delivering.operations.PauseActivity(request)
+            await delivering.pause("act", reason=reason)
         await delivering.control_plane.scripts.client.hset(keys.PAUSED_KEY, "older", "1")  # as the release before
-        found = await pauses()
+        found = await delivering.pauses()
         assert (found["act"].principal, found["act"].reason) == ("local", reason)
         assert abs(found["act"].pause_time.ToSeconds() - time.time()) < 600
         older = found["older"]
         assert (older.principal, older.reason, older.HasField("pause_time")) == ("", "", False)
-        await resume(delivering, "older")
-        assert list(await pauses()) == ["act"]
+        await delivering.resume("older")
+        assert list(await delivering.pauses()) == ["act"]
         for reason in ("a" * 201, "a\n"):
-            said = await refusal(
-                delivering.operations.PauseActivity(
-                    operations.PauseActivityRequest(callback_activity="act", reason=reason)
-                )
-            )
+            said = await refusal(delivering.pause("act", reason=reason))
             assert said.fields == ["reason"]
 
 
@@ -361,39 +274,38 @@ async def test_a_request_is_whole_until_it_is_delivered_where_bodies_and_headers
     name = stub.play(failing(2, accept(override(response_body=b"secret"))))
     async with delivering_on(store_of(), stub, record_bodies=False, record_headers=False) as services:
         headers = [pb.Header(name="x-a", value="1")]
-        answer = await invoke(services, await generate(services, name), b"body", request_headers=headers)
-        call = await delivery_at(services, answer.call_id, DELIVERED)
+        answer = await services.call(await generate(services, name), body=b"body", request_headers=headers)
+        call = await services.delivery(answer.call_id, DELIVERED)
         assert [(each.request_body, len(each.request_headers)) for each in stub.requests(name)] == [(b"body", 1)] * 3
         assert (call.request_body, call.request_body_size, len(call.request_headers)) == (b"", 4, 0)
         assert call.delivery.response.response_body == b""
-        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        said = await refusal(services.replay(answer.call_id))
         assert said.reason == "CALL_NOT_REPLAYABLE"
 
 
 async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, stub):
-    name = stub.play(failing(0, accept()))
+    name = stub.play(answering(accept()))
     async with delivering_on(store_of(), stub, sweeps=False, delivers=False) as services:
         made = await generate(services, name)
-        answer = await invoke(services, made, b"body")
-        erased = await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+        answer = await services.call(made, body=b"body")
+        erased = await services.erase(made)
         assert erased.erased_call_count == 1
-        call = await call_of(services, answer.call_id)
+        call = await services.call_of(answer.call_id)
         assert (call.delivery.status, call.erased) == (DEAD, True)
         assert (call.delivery.attempts, call.delivery.failure_detail) == (0, "the recorded data of its call was erased")
-        said = await refusal(services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+        said = await refusal(services.replay(answer.call_id))
         assert (said.reason, "was erased" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     assert stub.requests(name) == []
 
 
 async def test_erased_calls_are_not_listed_as_dead(delivering):
-    made = await generate(delivering, delivering.stub.play(failing(0, reject())), allow_multiple_calls=True)
-    answer = await invoke(delivering, made, b"body")
-    await delivery_at(delivering, answer.call_id, DEAD)
-    await delivering.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
-    other = await invoke(delivering, made)
-    await delivery_at(delivering, other.call_id, DEAD)
-    dead = await delivering.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    assert [call.call_id for call in dead.calls] == [other.call_id]
+    made = await generate(delivering, delivering.stub.play(answering(reject())), allow_multiple_calls=True)
+    answer = await delivering.call(made, body=b"body")
+    await delivering.delivery(answer.call_id, DEAD)
+    await delivering.erase(made)
+    other = await delivering.call(made)
+    await delivering.delivery(other.call_id, DEAD)
+    assert [call.call_id for call in await delivering.dead()] == [other.call_id]
 
 
 async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub):
@@ -412,75 +324,85 @@ async def test_a_backlog_is_worked_off_a_bounded_number_at_a_time(store_of, stub
     async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name, allow_multiple_calls=True)
         for _ in range(60):
-            answer = await invoke(closed, made)
+            answer = await closed.call(made)
     async with delivering_on(store, stub, max_in_flight_deliveries=3) as services:
         await wait_until(lambda: len(stub.requests(name)) == 60)
-        await delivery_at(services, answer.call_id, DELIVERED)
+        await services.delivery(answer.call_id, DELIVERED)
     assert most == 3
 
 
-async def test_each_activity_comes_first_in_turn_in_every_partition(store_of, monkeypatch):
-    turns = collections.defaultdict(list)
-    take = deliveries.take_deliveries
+async def test_activities_of_a_partition_take_turns(store_of):
+    handled = []
 
-    async def noted(scripts, partition, **more):
-        if not more["notifications"]:
-            turns[partition].append(more["turn"])
-        return await take(scripts, partition, **more)
+    class Noting:
+        async def handle(self, grant, _request, *, timeout_s):
+            del timeout_s
+            handled.append(grant.activity)
+            return Reply(accept(), lambda _refusal: None)
 
-    monkeypatch.setattr(deliveries, "take_deliveries", noted)
-    async with running_services(store_of()) as services:
-        for taken in (1, 2, 3):
-            for partition in range(keys.PARTITIONS):
-                services.control_plane.deliveries.notify_due(partition)
-            await wait_until(lambda taken=taken: sum(map(len, turns.values())) == taken * keys.PARTITIONS)
-    assert {(second - first, third - second) for first, second, third in turns.values()} == {(1, 1)}
+    names = ["a", "b", "c"]
+    async with running_services(
+        store_of(), handlers=dict.fromkeys(names, Noting()), max_in_flight_deliveries=1
+    ) as services:
+        for name in names:
+            await services.pause(name)
+        partition = None
+        for name in names:
+            made = await generate(services, "", callback_activity=name, allow_multiple_calls=True)
+            while partition not in (None, keys.partition_of(made.callback_case_id)):
+                made = await generate(services, "", callback_activity=name, allow_multiple_calls=True)
+            partition = keys.partition_of(made.callback_case_id)
+            for _ in names:
+                await services.call(made)
+        for name in names:
+            await services.resume(name)
+        while len(handled) < 3:
+            await services.control_plane.deliveries.take(partition)
+            await services.control_plane.deliveries.drain()
+    assert len({*handled[:3]}) > 1
 
 
 async def test_deliveries_taken_before_a_stop_end_before_the_process(store_of, stub):
-    name = stub.play(failing(0, accept()))
+    name = stub.play(answering(accept()))
     store = store_of()
     async with delivering_on(store, stub, sweeps=False, delivers=False) as closed:
         made = await generate(closed, name)
-        answer = await invoke(closed, made)
+        answer = await closed.call(made)
     async with delivering_on(store, stub, sweeps=False) as services:
-        taking = asyncio.create_task(services.control_plane.deliveries._take(keys.partition_of(made.callback_case_id)))
+        taking = asyncio.create_task(services.control_plane.deliveries.take(keys.partition_of(made.callback_case_id)))
         await asyncio.sleep(0)  # the store has the request and has not answered
         services.control_plane.deliveries.stop()
         await services.control_plane.deliveries.drain()
-        assert (await call_of(services, answer.call_id)).delivery.status == DELIVERED
+        assert (await services.call_of(answer.call_id)).delivery.status == DELIVERED
         await taking
 
 
-async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(delivering):
-    gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept()
-
-    name = delivering.stub.play(script)
-    made = await generate(delivering, name)
-    invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
-    for _ in range(5):
-        await asyncio.sleep(0)  # the claim is under way
-    delivering.control_plane.deliveries.stop()
-    draining = asyncio.create_task(delivering.control_plane.drain())
-    answer = await invoking
-    await wait_until(lambda: delivering.stub.requests(name), what="a handler that was asked")
-    assert not draining.done()
-    gate.set()
-    await draining
-    assert (await call_of(delivering, answer.call_id)).delivery.status == DELIVERED
+async def test_a_call_that_ends_during_a_stop_is_delivered_before_the_end(store_of, stub):
+    async with delivering_on(store_of(), stub) as delivering:
+        gate = asyncio.Event()
+        script = gated(gate, accept())
+        name = delivering.stub.play(script)
+        made = await generate(delivering, name)
+        invoking = delivering.control_plane.invoker.invoke(made.callback_state, "", Request("post")).answer
+        for _ in range(5):
+            await asyncio.sleep(0)  # the claim is under way
+        delivering.control_plane.deliveries.stop()
+        draining = asyncio.create_task(delivering.control_plane.drain())
+        answer = await invoking
+        await wait_until(lambda: delivering.stub.requests(name), what="a handler that was asked")
+        assert not draining.done()
+        gate.set()
+        await draining
+        assert (await delivering.call_of(answer.call_id)).delivery.status == DELIVERED
 
 
 async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delivering):
     name = delivering.stub.play(failing(1, accept(override(response_body=b"done"))))
     made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
-    said = await refusal(invoke(delivering, made, b"body"))
+    said = await refusal(delivering.call(made, body=b"body"))
     call_id = said.metadata["call_id"]
-    await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
-    call = await delivery_at(delivering, call_id, DELIVERED)
+    await delivering.replay(call_id)
+    call = await delivering.delivery(call_id, DELIVERED)
     assert (call.status, call.delivery.response.response_body) == (pb.CALL_STATUS_FAILED, b"done")
     (first, again) = delivering.stub.requests(name)
     assert (first.replayed, again.replayed, again.request_body) == (False, True, b"body")
@@ -491,9 +413,9 @@ async def test_a_handled_call_can_be_replayed_and_its_case_stays_as_it_is(delive
 async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
     name = delivering.stub.play(failing(1, accept(close=True)))
     made = await generate(delivering, name, allow_multiple_calls=True)
-    answer = await invoke(delivering, made)
+    answer = await delivering.call(made)
     with capture_logs() as logs:
-        call = await delivery_at(delivering, answer.call_id, DELIVERED)
+        call = await delivering.delivery(answer.call_id, DELIVERED)
 
         def closes():  # logged after the store has it
             return [each["close_reason"] for each in logs if each["event"] == "case_closed"]
@@ -502,45 +424,39 @@ async def test_a_handler_closes_its_callback_with_a_delivery(delivering):
     assert (call.close, call.delivery.attempts) == (True, 2)
     await assert_closed(delivering, made, pb.CLOSE_REASON_CONSUMED)
     assert closes() == ["CONSUMED"]
-    assert (await refusal(invoke(delivering, made))).reason == "CALLBACK_CLOSED"
+    assert (await refusal(delivering.call(made))).reason == "CALLBACK_CLOSED"
 
 
 async def test_a_replay_can_close_a_callback_that_is_open_and_does_not_change_one_that_is_closed(delivering):
     for closes_before, reason in ((False, pb.CLOSE_REASON_CONSUMED), (True, pb.CLOSE_REASON_CLOSED_BY_OWNER)):
         name = delivering.stub.play(failing(1, accept(close=True)))
         made = await generate(delivering, name, answer_mode=pb.ANSWER_MODE_HANDLER, retryable_after_error=True)
-        call_id = (await refusal(invoke(delivering, made))).metadata["call_id"]
+        call_id = (await refusal(delivering.call(made))).metadata["call_id"]
         if closes_before:
-            closing = rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id)
-            await delivering.callbacks.CloseCallback(closing)
-        await delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call_id))
-        call = await delivery_at(delivering, call_id, DELIVERED)
+            await delivering.close(made)
+        await delivering.replay(call_id)
+        call = await delivering.delivery(call_id, DELIVERED)
         assert (call.status, call.close) == (pb.CALL_STATUS_FAILED, True)
         await assert_closed(delivering, made, reason)
 
 
 async def assert_closed(services, made, reason):
-    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-    case = (await services.callbacks.GetCallback(asked)).callback
+    case = await services.case_of(made)
     assert (case.status, case.close_reason) == (pb.CALLBACK_STATUS_CLOSED, reason)
 
 
 async def test_a_running_call_or_one_without_a_handler_is_not_replayed(delivering):
     made = await generate(delivering, "", callback_activity="record", answer_mode=pb.ANSWER_MODE_HANDLER)
-    recorded = await invoke(delivering, made)
-    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=recorded.call_id)))
+    recorded = await delivering.call(made)
+    said = await refusal(delivering.replay(recorded.call_id))
     assert (said.reason, "its activity, record, has no handler" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept()
-
-    answer = await invoke(delivering, await generate(delivering, delivering.stub.play(script)))
-    said = await refusal(delivering.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=answer.call_id)))
+    script = gated(gate, accept())
+    answer = await delivering.call(await generate(delivering, delivering.stub.play(script)))
+    said = await refusal(delivering.replay(answer.call_id))
     assert (said.reason, "running" in said.text) == ("CALL_NOT_REPLAYABLE", True)
     gate.set()
-    await delivery_at(delivering, answer.call_id, DELIVERED)
+    await delivering.delivery(answer.call_id, DELIVERED)
 
 
 async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering):
@@ -553,24 +469,3 @@ async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering
     made = await generate(delivering, "")
     emptied = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=redirect())
     assert (await refusal(delivering.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
-
-
-async def test_dead_calls_are_listed_in_pages_newest_first(delivering):
-    name = delivering.stub.play(failing(0, reject()))
-    made = await generate(delivering, name, allow_multiple_calls=True)
-    expected = []
-    for _ in range(5):
-        answer = await invoke(delivering, made)
-        await delivery_at(delivering, answer.call_id, DEAD)
-        expected.insert(0, answer.call_id)
-    found, token = [], ""
-    while True:
-        asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=2, page_token=token)
-        page = await delivering.callbacks.ListOwnerCalls(asked)
-        found += [call.call_id for call in page.calls]
-        token = page.next_page_token
-        if not token:
-            break
-    assert found == expected
-    asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token="nonsense")
-    assert (await refusal(delivering.callbacks.ListOwnerCalls(asked))).fields == ["page_token"]

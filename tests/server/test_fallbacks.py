@@ -2,26 +2,21 @@
 
 import asyncio
 import contextlib
-import signal
 
 import grpc
 import pytest
-from server.test_deliveries import pause, resume
-from server.test_held import FALLBACK, call_of, case_of, generate, invoke
+from server.test_held import FALLBACK, generate
 from support.edge_calls import EdgeCalls
-from support.handlers import accept, override, reject, stub_handler
+from support.handlers import accept, override, reject
 from support.leases import end_leases
 from support.proxy import StoreProxy, script_of
 from support.services import redirect, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError, Reply
-from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store.transitions import mark_fallback
 
@@ -33,137 +28,6 @@ IN_PROGRESS, OPEN = pb.CALLBACK_STATUS_IN_PROGRESS, pb.CALLBACK_STATUS_OPEN
 UNREACHABLE, BROKEN = CallFailure.HANDLER_UNREACHABLE, CallFailure.HANDLER_ERROR
 SINGLE, RETRYABLE, MULTIPLE = {}, {"retryable_after_error": True}, {"allow_multiple_calls": True}
 QUICK = RetrySettings(initial_s=0.001, max_s=0.002, max_attempts=3)
-
-
-@contextlib.asynccontextmanager
-async def with_handler(store, script, deadline_ms=60_000):
-    activities = {"act": Activity("act", deadline_ms=deadline_ms)}
-    async with (
-        stub_handler() as stub,
-        PushHandler("act", ActivitySettings(target=stub.target)) as handler,
-        running_services(store, handlers={"act": handler}, activities=activities) as services,
-    ):
-        yield services, stub.play(script)
-
-
-async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handler_decides(store_of):
-    gate = asyncio.Event()
-
-    async def script(_request, _context):
-        await gate.wait()
-        return accept(override(response_body=b"decided"))
-
-    async with with_handler(store_of(), script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
-        got = await invoke(services, made)
-        assert (got.response.response_code, got.response.response_body) == (202, b"later")
-        assert (await case_of(services, made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
-        assert (await call_of(services, made)).status == pb.CALL_STATUS_RUNNING
-        gate.set()
-
-        async def ended():
-            call = await call_of(services, made)
-            return call if call.status != pb.CALL_STATUS_RUNNING else None
-
-        call = await wait_until(ended)
-        assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
-        assert call.response.response_body == b"decided"
-        assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CONSUMED
-
-
-async def test_the_fallback_is_not_sent_if_the_handler_decides_in_time(store_of):
-    async def script(_request, _context):
-        return accept()
-
-    async with with_handler(store_of(), script) as (services, name):
-        fallback = {**FALLBACK, "answer_deadline": {"seconds": 60}}
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **fallback)
-        assert (await invoke(services, made)).response.response_code == 201
-        assert not (await call_of(services, made)).fallback_sent
-        case = await case_of(services, made)
-        assert (case.answer_deadline.seconds, case.fallback.response_body) == (60, b"later")
-
-
-async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
-    async def script(_request, _context):
-        await asyncio.sleep(0.5)  # longer than the answer deadline
-        return reject()
-
-    async with with_handler(store_of(), script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
-        stream = EdgeCalls(services.channel).StreamInvocations()
-        request = edge.InvokeRequest(state=made.callback_state, request_method="post")
-        invocation = edge.Invocation(number=1, request=request)
-        await stream.write(edge.StreamInvocationsRequest(invocations=[invocation], gone_numbers=[1]))
-
-        async def ended():
-            call = await call_of(services, made)
-            return call if call.status != RUNNING else None
-
-        call = await wait_until(ended, what="the end of the call")
-        assert (call.status, call.caller_gone, call.fallback_sent) == (REJECTED, True, False)
-        assert not call.HasField("delivery")
-        stream.cancel()
-
-
-async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallback(store_of):
-    cancelled, started = [], []
-
-    class Stuck:
-        async def handle(self, grant, _request, *, timeout_s):
-            started.append(grant.call_id)
-            try:
-                await asyncio.sleep(timeout_s)
-            except asyncio.CancelledError:
-                cancelled.append(grant.call_id)
-                raise
-
-    async with running_services(store_of(), handlers={"act": Stuck()}) as services:
-        for deadline in (FALLBACK["answer_deadline"], {"seconds": 5}):
-            made = await generate(services, callback_activity="act", **FALLBACK | {"answer_deadline": deadline})
-            caller = invoke(services, made)
-            caller.add_done_callback(lambda caller: caller.cancelled() or caller.exception())
-            if deadline is FALLBACK["answer_deadline"]:
-                assert (await caller).response.response_code == 202
-        await wait_until(lambda: len(started) == 2, what="both calls")
-        await services.control_plane.invoker.cancel()
-        assert sorted(cancelled) == sorted(started)
-
-
-@pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
-async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services, mode):
-    activity = "act" if mode else "record"
-    made = await generate(services, callback_activity=activity, answer_mode=mode, **FALLBACK)
-    assert (await invoke(services, made)).response.response_code == 201
-    assert not (await call_of(services, made)).fallback_sent
-
-
-async def test_a_fallback_is_on_disk_before_its_caller_gets_it(store_of, monkeypatch):
-    store, started, gate = store_of(), asyncio.Event(), asyncio.Event()
-
-    async def stop_the_store_at_the_deadline(_task, _released, _after_ms):
-        await started.wait()
-        store.process.send_signal(signal.SIGSTOP)
-
-    monkeypatch.setattr("callback_server.calls.invoke._first_of", stop_the_store_at_the_deadline)
-
-    async def script(_request, _context):
-        started.set()
-        await gate.wait()
-        return accept()
-
-    async with with_handler(store, script) as (services, name):
-        made = await generate(services, callback_activity="act", callback_activity_case=name, **FALLBACK)
-        caller = invoke(services, made)
-        try:
-            await started.wait()
-            done, _ = await asyncio.wait([caller], timeout=0.5)
-            assert not done  # a store that writes nothing
-        finally:
-            store.process.send_signal(signal.SIGCONT)
-        assert (await caller).response.response_code == 202
-        assert (await call_of(services, made)).fallback_sent
-        gate.set()
 
 
 class Scripted:
@@ -198,10 +62,70 @@ async def with_scripted(store, *ends, retries=QUICK, sweeps=True, **settings):
         yield services, handler
 
 
+async def test_at_the_answer_deadline_the_caller_gets_the_fallback_and_the_handler_decides(store_of):
+    async with with_scripted(store_of(), accept(override(response_body=b"decided"))) as (services, it):
+        made = await generate(services, callback_activity="act", **FALLBACK)
+        got = await services.call(made)
+        assert (got.response.response_code, got.response.response_body) == (202, b"later")
+        assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_IN_PROGRESS
+        await services.running(made)
+        it.gate.set()
+        call = await services.ended(made)
+        assert (call.status, call.fallback_sent) == (pb.CALL_STATUS_SUCCEEDED, True)
+        assert call.response.response_body == b"decided"
+        assert (await services.case_of(made)).close_reason == pb.CLOSE_REASON_CONSUMED
+
+
+async def test_a_caller_that_is_gone_before_the_answer_deadline_gets_no_fallback_and_its_call_ends_by_itself(store_of):
+    async with with_scripted(store_of(), reject()) as (services, it):
+        made = await generate(services, callback_activity="act", **FALLBACK)
+        stream = EdgeCalls(services.channel).StreamInvocations()
+        request = edge.InvokeRequest(state=made.callback_state, request_method="post")
+        invocation = edge.Invocation(number=1, request=request)
+        await stream.write(edge.StreamInvocationsRequest(invocations=[invocation], gone_numbers=[1]))
+        asyncio.get_running_loop().call_later(0.5, it.gate.set)  # after the answer deadline
+        call = await services.ended(made)
+        assert (call.status, call.caller_gone, call.fallback_sent) == (REJECTED, True, False)
+        assert not call.HasField("delivery")
+        stream.cancel()
+
+
+async def test_a_stop_cancels_the_decision_on_a_call_before_and_after_its_fallback(store_of):
+    cancelled, started = [], []
+
+    class Stuck:
+        async def handle(self, grant, _request, *, timeout_s):
+            started.append(grant.call_id)
+            try:
+                await asyncio.sleep(timeout_s)
+            except asyncio.CancelledError:
+                cancelled.append(grant.call_id)
+                raise
+
+    async with running_services(store_of(), handlers={"act": Stuck()}) as services:
+        for deadline in (FALLBACK["answer_deadline"], {"seconds": 5}):
+            made = await generate(services, callback_activity="act", **FALLBACK | {"answer_deadline": deadline})
+            caller = services.call(made)
+            caller.add_done_callback(lambda caller: caller.cancelled() or caller.exception())
+            if deadline is FALLBACK["answer_deadline"]:
+                assert (await caller).response.response_code == 202
+        await wait_until(lambda: len(started) == 2, what="both calls")
+        await services.control_plane.invoker.cancel()
+        assert sorted(cancelled) == sorted(started)
+
+
+@pytest.mark.parametrize("mode", [pb.ANSWER_MODE_ACK, pb.ANSWER_MODE_UNSPECIFIED])
+async def test_the_fallback_is_never_sent_where_the_case_itself_answers(services, mode):
+    activity = "act" if mode else "record"
+    made = await generate(services, callback_activity=activity, answer_mode=mode, **FALLBACK)
+    assert (await services.call(made)).response.response_code == 201
+    assert not (await services.ended(made)).fallback_sent
+
+
 async def answered_with_fallback(services, handler, **more):
     """Make a call whose caller gets the fallback, and return its case once the handler may end."""
     made = await generate(services, callback_activity="act", **FALLBACK | more)
-    code = (await invoke(services, made, request_body=b"body")).response.response_code
+    code = (await services.call(made, body=b"body")).response.response_code
     assert code == 202
     handler.gate.set()
     return made
@@ -211,16 +135,11 @@ async def call_with(services, made, *, status=None, delivery=None):
     """Return the call of a case once it, or its delivery, has one of these statuses."""
 
     async def there():
-        call = await call_of(services, made)
+        (call,) = await services.calls_of(made)
         there = call.status == status if delivery is None else call.delivery.status == delivery
         return call if there else None
 
     return await wait_until(there, what=f"a call at {status or delivery}")
-
-
-async def dead(services):
-    page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD))
-    return [call.call_id for call in page.calls]
 
 
 @pytest.mark.parametrize("mode", [SINGLE, RETRYABLE, MULTIPLE])
@@ -230,13 +149,13 @@ async def test_a_call_that_no_handler_got_after_its_fallback_goes_on_until_one_g
         call = await call_with(services, made, status=SUCCEEDED)
         assert (call.delivery.status, call.delivery.attempts, call.fallback_sent) == (DELIVERED, 1, True)
         assert (call.response.response_body, call.failure) == (b"done", pb.CALL_FAILURE_UNSPECIFIED)
-        case = await case_of(services, made)
+        case = await services.case_of(made)
         assert case.call_count == 1
         expected = pb.CLOSE_REASON_UNSPECIFIED if mode is MULTIPLE else pb.CLOSE_REASON_CONSUMED
         assert case.close_reason == expected
         assert [attempt for attempt, _ in it.got] == [1] * 6
         assert {request.body for _, request in it.got} == {b"body"}
-        assert await dead(services) == []
+        assert not await services.dead()
 
 
 async def test_until_a_handler_gets_it_the_call_runs_and_its_delivery_waits(store_of):
@@ -245,9 +164,9 @@ async def test_until_a_handler_gets_it_the_call_runs_and_its_delivery_waits(stor
         call = await call_with(services, made, delivery=PENDING)
         assert (call.status, call.delivery.attempts) == (RUNNING, 0)
         assert call.delivery.failure == pb.CALL_FAILURE_HANDLER_UNREACHABLE
-        assert (await case_of(services, made)).status == IN_PROGRESS
+        assert (await services.case_of(made)).status == IN_PROGRESS
         with pytest.raises(grpc.aio.AioRpcError, match="another call is running"):
-            await invoke(services, made, request_body=b"another")
+            await services.call(made, body=b"another")
         await services.edge.look_up(edge.InvokeRequest(state=made.callback_state, request_method="post"))
 
 
@@ -285,8 +204,9 @@ async def test_a_call_that_ends_without_success_after_its_fallback_follows_the_l
     async with with_scripted(store_of(), *ends) as (services, it):
         made = await answered_with_fallback(services, it, **mode)
         call = await call_with(services, made, status=status)
-        assert (call.delivery.status, await dead(services)) == (DEAD, [call.call_id])
-        assert (await case_of(services, made)).close_reason == reason
+        assert call.delivery.status == DEAD
+        assert [each.call_id for each in await services.dead()] == [call.call_id]
+        assert (await services.case_of(made)).close_reason == reason
         assert it.ends == []
 
 
@@ -295,38 +215,29 @@ async def test_a_call_that_no_handler_got_in_the_time_of_its_delivery_is_not_sta
     async with with_scripted(store_of(), *[UNREACHABLE] * 1000, retries=retries) as (services, it):
         made = await answered_with_fallback(services, it)
         call = await call_with(services, made, status=NOT_STARTED)
-        assert (call.delivery.status, call.delivery.attempts, await dead(services)) == (DEAD, 0, [call.call_id])
-        assert (await case_of(services, made)).status == OPEN
+        assert (call.delivery.status, call.delivery.attempts) == (DEAD, 0)
+        assert [each.call_id for each in await services.dead()] == [call.call_id]
+        assert (await services.case_of(made)).status == OPEN
 
 
-@pytest.mark.parametrize(
-    "fallback",
-    [response(response_code=400), response(response_code=503)],
-)
+@pytest.mark.parametrize("fallback", [response(response_code=400), response(response_code=503)])
 async def test_a_fallback_that_does_not_accept_the_request_starts_no_delivery(store_of, fallback):
     async with with_scripted(store_of(), UNREACHABLE) as (services, it):
         made = await generate(services, callback_activity="act", **FALLBACK | {"fallback": fallback})
-        assert (await invoke(services, made)).response.response_code == fallback.response_code
+        assert (await services.call(made)).response.response_code == fallback.response_code
         it.gate.set()
         call = await call_with(services, made, status=NOT_STARTED)
         assert (call.fallback_sent, call.HasField("delivery")) == (True, False)
-        assert (await case_of(services, made)).status == OPEN
+        assert (await services.case_of(made)).status == OPEN
 
 
 async def test_a_redirect_as_fallback_accepts_the_request(store_of):
     fallback = redirect(response_redirect_url="/later")
     async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
         made = await generate(services, callback_activity="act", **FALLBACK | {"fallback": fallback})
-        assert (await invoke(services, made)).response.response_redirect_url == "https://platform.example/later"
+        assert (await services.call(made)).response.response_redirect_url == "https://platform.example/later"
         it.gate.set()
         assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
-
-
-async def test_a_held_call_has_no_delivery_after_its_fallback(services):
-    made = await generate(services, **FALLBACK)
-    assert (await invoke(services, made)).response.response_code == 202
-    call = await call_of(services, made)
-    assert (call.status, call.fallback_sent, call.HasField("delivery")) == (RUNNING, True, False)
 
 
 @pytest.mark.parametrize("mode", [SINGLE, RETRYABLE, MULTIPLE])
@@ -336,14 +247,15 @@ async def test_a_call_whose_server_dies_after_the_fallback_goes_on_at_another_wh
         its_handler.gate.set()
         async with with_scripted(store, sweeps=False) as (one, _handler):
             made = await generate(one, callback_activity="act", **FALLBACK | mode)
-            assert (await invoke(one, made)).response.response_code == 202
-        assert (await call_of(other, made)).status == RUNNING
+            assert (await one.call(made)).response.response_code == 202
+        await other.running(made)
         assert await end_leases(store) == 1
         if mode is SINGLE:
             call = await call_with(other, made, status=INTERRUPTED)
-            assert (call.delivery.status, await dead(other)) == (DEAD, [call.call_id])
+            assert call.delivery.status == DEAD
+            assert [each.call_id for each in await other.dead()] == [call.call_id]
             assert call.delivery.failure == pb.CALL_FAILURE_HANDLER_LOST
-            assert (await case_of(other, made)).close_reason == pb.CLOSE_REASON_INTERRUPTED
+            assert (await other.case_of(made)).close_reason == pb.CLOSE_REASON_INTERRUPTED
         else:
             call = await call_with(other, made, status=SUCCEEDED)
             assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 2)
@@ -360,11 +272,10 @@ async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_
         await other.control_plane.scripts.client.script_load(mark_fallback.SCRIPT.source)
         async with with_scripted(proxy, sweeps=False) as (one, _handler):
             made = await generate(other, callback_activity="act", **FALLBACK | RETRYABLE)
-            caller = invoke(one, made)
+            caller = one.call(made)
 
             async def marked():
-                asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-                return [call for call in (await other.callbacks.ListCalls(asked)).calls if call.fallback_sent]
+                return [call for call in await other.list_calls(made) if call.fallback_sent]
 
             await wait_until(marked, what="the mark")
             assert not caller.done()
@@ -377,7 +288,7 @@ async def test_the_end_of_a_call_and_its_fallback_exclude_each_other(store_of):
     async with with_scripted(store_of(), *[accept()] * 30) as (services, it):
         soon = {"answer_deadline": {"nanos": 100_000_000}}
         made = [await generate(services, callback_activity="act", **FALLBACK | soon) for _ in range(30)]
-        callers = [invoke(services, each) for each in made]
+        callers = [services.call(each) for each in made]
         await wait_until(lambda: any(caller.done() for caller in callers), what="the first fallback")
         it.gate.set()  # while others are marked
         for each, caller in zip(made, callers, strict=True):
@@ -389,24 +300,24 @@ async def test_the_end_of_a_call_and_its_fallback_exclude_each_other(store_of):
 async def test_a_close_leaves_the_delivery_after_a_fallback_to_its_end(store_of):
     async with with_scripted(store_of(), UNREACHABLE, accept()) as (services, it):
         made = await generate(services, callback_activity="act", **FALLBACK)
-        await invoke(services, made)
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+        await services.call(made)
+        await services.close(made)
         it.gate.set()
         assert (await call_with(services, made, status=SUCCEEDED)).delivery.status == DELIVERED
-        assert (await case_of(services, made)).close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
+        assert (await services.case_of(made)).close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
 
 
 async def test_a_pause_holds_back_the_delivery_after_a_fallback_and_a_replay_makes_it_due_at_once(store_of):
     slow = RetrySettings(initial_s=3600, max_s=3600)
     async with with_scripted(store_of(), UNREACHABLE, accept(), retries=slow) as (services, it):
-        await pause(services)
+        await services.pause()
         made = await answered_with_fallback(services, it)
         call = await call_with(services, made, delivery=PENDING)
-        replayed = await services.callbacks.ReplayCall(rpc.ReplayCallRequest(call_id=call.call_id))
+        replayed = await services.replay(call.call_id)
         assert (replayed.call.delivery.status, replayed.call.delivery.paused) == (PENDING, True)
-        await resume(services)
+        await services.resume()
         call = await call_with(services, made, status=SUCCEEDED)
-        assert (call.delivery.status, (await case_of(services, made)).close_reason) == (
+        assert (call.delivery.status, (await services.case_of(made)).close_reason) == (
             DELIVERED,
             pb.CLOSE_REASON_CONSUMED,
         )
@@ -416,11 +327,11 @@ async def test_an_erasure_ends_a_call_whose_delivery_waits(store_of):
     async with with_scripted(store_of(), UNREACHABLE, sweeps=False) as (services, it):
         made = await answered_with_fallback(services, it)
         await call_with(services, made, delivery=PENDING)
-        await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
-        call = await call_of(services, made)
+        await services.erase(made)
+        call = await services.ended(made)
         assert (call.status, call.delivery.status, call.erased) == (NOT_STARTED, DEAD, True)
-        assert (await case_of(services, made)).status == OPEN
-        assert await dead(services) == []
+        assert (await services.case_of(made)).status == OPEN
+        assert not await services.dead()
 
 
 async def test_a_request_is_whole_until_it_is_delivered_after_a_fallback_where_it_is_not_recorded(store_of):
@@ -429,7 +340,7 @@ async def test_a_request_is_whole_until_it_is_delivered_after_a_fallback_where_i
         it,
     ):
         made = await generate(services, callback_activity="act", **FALLBACK | RETRYABLE)
-        await invoke(services, made, request_body=b"body", request_headers=[pb.Header(name="x-a", value="1")])
+        await services.call(made, body=b"body", request_headers=[pb.Header(name="x-a", value="1")])
         it.gate.set()
         call = await call_with(services, made, status=SUCCEEDED)
         assert [(request.body, len(request.headers)) for _, request in it.got] == [(b"body", 1)] * 3

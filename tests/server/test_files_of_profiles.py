@@ -1,8 +1,5 @@
 """Files of verification profiles, read by a running server."""
 
-import subprocess
-import sys
-
 import httpx
 from support.store import free_port
 from support.system import Process
@@ -31,14 +28,3 @@ async def test_a_server_reloads_the_files(store_of, tmp_path):
     finally:
         assert server.stop() == 0
     assert "hunter2" not in server.log.read_text()
-
-
-def test_a_server_with_an_unusable_file_does_not_start_and_names_the_file(tmp_path):
-    config = tmp_path / "callback.toml"
-    config.write_text('[profiles.partner]\nkind = "github"\nsecret_files = ["/none"]\n')
-    done = subprocess.run(
-        [sys.executable, "-m", "callback_server"],
-        env={"CALLBACK_CONFIG": str(config)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "callback server: profiles.partner.secret_files[0] /none: No such file or directory" in done.stderr

@@ -1,18 +1,17 @@
 """Guarded GETs: a link scanner makes no call, and a confirmation counts as the GET that it confirms."""
 
 import asyncio
+from types import SimpleNamespace
 
 import grpc
 import pytest
 import redis.asyncio
 from support.handlers import accept, stub_handler
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.stored import dumped
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
-from callback_server.calls import preconditions
 from callback_server.settings import ActivitySettings
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -21,22 +20,16 @@ FORM = "application/x-www-form-urlencoded"
 CONFIRMATION = b"callback_confirm=1"
 
 
-async def generate(services, guard, **fields):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=fields.pop("activity", "record"), response=response(), get_guard=guard, **fields
-        )
-    )
+async def generate(services, guard, *, activity="record", **fields):
+    return await services.generate(activity, get_guard=guard, **fields)
 
 
 async def ask(services, made, method="get", agent=PERSON, body=b"", **headers):
     pairs = [("User-Agent", agent), *((name.replace("_", "-"), value) for name, value in headers.items())]
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method=method, request_body=body, request_query_string="a=1&a=%32",
-            request_headers=[pb.Header(name=name, value=value) for name, value in pairs],
-            request_query=[pb.QueryParameter(name="a", value="1"), pb.QueryParameter(name="a", value="2")],
-        )
+    return await services.call(
+        made, method=method, body=body, request_query_string="a=1&a=%32",
+        request_headers=[pb.Header(name=name, value=value) for name, value in pairs],
+        request_query=[pb.QueryParameter(name="a", value=value) for value in ("1", "2")],
     )  # fmt: skip
 
 
@@ -62,18 +55,6 @@ async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_doe
         assert (await ask(services, made)).call_id
 
 
-@pytest.mark.parametrize("guard", [pb.GET_GUARD_OFF, pb.GET_GUARD_CONFIRM, pb.GET_GUARD_DETECT])
-async def test_the_user_agent_is_examined_only_if_agents_must_be_detected(services, guard, monkeypatch):
-    looked_at = []
-    monkeypatch.setattr(preconditions, "by_agent", lambda request: looked_at.append(request) or False)
-    made = await generate(services, guard)
-    if guard == pb.GET_GUARD_CONFIRM:
-        await refusal(ask(services, made))
-    else:
-        assert (await ask(services, made)).call_id
-    assert len(looked_at) == (guard == pb.GET_GUARD_DETECT)
-
-
 async def test_a_post_of_a_known_agent_is_a_call(services):
     made = await generate(services, pb.GET_GUARD_DETECT)
     assert (await ask(services, made, method="post", agent=SLACK)).call_id
@@ -90,8 +71,9 @@ async def test_any_get_must_be_confirmed_where_the_case_says_so(store_of):
         assert await dump(store) == before
 
 
-@pytest.mark.parametrize("type_", [FORM, FORM.upper(), f"{FORM}; charset=UTF-8"])
-async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
+@pytest.fixture
+async def pushing(store_of):
+    """Run services, with the requests that a handler of the script `keeps` got."""
     asked = []
 
     async def keeps(request, _context):
@@ -102,18 +84,23 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
         stub_handler() as stub,
         running_services(store_of(), activities={"push": ActivitySettings(target=stub.target)}) as services,
     ):
-        made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps))
-        answer = await ask(
-            services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", Origin="https://b.example",
-            transfer_encoding="chunked", X_Other="1", X_Origin="2",
-        )  # fmt: skip
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
-    for seen in (*asked, call):
+        yield SimpleNamespace(services=services, keeps=stub.play(keeps), asked=asked)
+
+
+@pytest.mark.parametrize("type_", [FORM, FORM.upper(), f"{FORM}; charset=UTF-8"])
+async def test_a_confirmation_is_the_get_that_it_confirms(pushing, type_):
+    services = pushing.services
+    made = await generate(services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=pushing.keeps)
+    answer = await ask(
+        services, made, "post", body=CONFIRMATION, content_type=type_, Content_Length="18", Origin="https://b.example",
+        transfer_encoding="chunked", X_Other="1", X_Origin="2",
+    )  # fmt: skip
+    call = await services.call_of(answer.call_id)
+    for seen in (*pushing.asked, call):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert [(each.name, each.value) for each in seen.request_query] == [("a", "1"), ("a", "2")]
-        assert [(each.name, each.value) for each in seen.request_headers] == [
-            ("User-Agent", PERSON), ("X-Other", "1"), ("X-Origin", "2")
-        ]  # fmt: skip
+        headers = [(each.name, each.value) for each in seen.request_headers]
+        assert headers == [("User-Agent", PERSON), ("X-Other", "1"), ("X-Origin", "2")]
     assert call.request_body_size == 0
 
 
@@ -121,16 +108,13 @@ async def test_a_confirmation_is_the_get_that_it_confirms(store_of, type_):
     ("method", "body", "type_"),
     [
         ("post", CONFIRMATION + b"&x=1", FORM),
-        ("post", b"callback_confirm=2", FORM),
-        ("post", CONFIRMATION, "text/plain"),
         ("put", CONFIRMATION, FORM),
-        ("post", b"", FORM),
     ],
 )
 async def test_another_post_on_such_a_case_is_a_call_as_it_came(services, method, body, type_):
     made = await generate(services, pb.GET_GUARD_CONFIRM)
     answer = await ask(services, made, method, body=body, content_type=type_)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.request_body) == (method, body)
 
 
@@ -138,7 +122,7 @@ async def test_another_post_on_such_a_case_is_a_call_as_it_came(services, method
 async def test_a_confirmation_on_a_case_without_one_is_a_post_as_any_other(services, guard):
     made = await generate(services, guard)
     answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.request_body) == ("post", CONFIRMATION)
 
 
@@ -171,55 +155,33 @@ async def test_a_get_on_a_case_with_a_prompt_gets_the_prompt_to_show(services):
     assert (await refusal(ask(services, made))).prompt == pb.Prompt()
 
 
-async def test_a_choice_is_the_get_that_it_is_made_for_and_the_handler_gets_it(store_of):
-    asked = []
-
-    async def keeps(request, _context):
-        asked.append(request)
-        return accept()
-
-    async with (
-        stub_handler() as stub,
-        running_services(store_of(), activities={"push": ActivitySettings(target=stub.target)}) as services,
-    ):
-        made = await generate(
-            services, pb.GET_GUARD_CONFIRM, activity="push", callback_activity_case=stub.play(keeps), prompt=APPROVAL
-        )
-        answer = await ask(services, made, "post", body=b"callback_choice=not.now_1-2", content_type=FORM)
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
-    for seen in (*asked, call):
+async def test_a_choice_is_the_get_that_it_is_made_for_and_the_handler_gets_it(pushing):
+    services, pushed = pushing.services, {"activity": "push", "callback_activity_case": pushing.keeps}
+    made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=APPROVAL, **pushed)
+    answer = await ask(services, made, "post", body=b"callback_choice=not.now_1-2", content_type=FORM)
+    for seen in (*pushing.asked, await services.call_of(answer.call_id)):
         assert (seen.request_method, seen.request_body, seen.request_query_string) == ("get", b"", "a=1&a=%32")
         assert seen.callback_choice == "not.now_1-2"
         assert [each.name for each in seen.request_headers] == ["User-Agent"]
 
 
-@pytest.mark.parametrize(
-    ("method", "body", "type_"),
-    [
-        ("post", b"callback_choice=reject", FORM),
-        ("post", b"callback_choice=Approve", FORM),
-        ("post", b"callback_choice=", FORM),
-        ("post", b"callback_choice=approve&callback_choice=approve", FORM),
-        ("post", b"callback_choice=approve&x=1", FORM),
-        ("post", b"callback_choice=approve\n", FORM),
-        ("post", b"callback_choice=approve", "text/plain"),
-        ("post", b"callback_choice=approve", "multipart/form-data"),
-        ("post", CONFIRMATION, FORM),
-        ("post", b"", FORM),
-        ("post", b"x" * 100_000, "text/plain"),
-        ("put", b"callback_choice=approve", FORM),
-        ("patch", b"callback_choice=approve", FORM),
-        ("delete", b"", FORM),
-    ],
-)
 @pytest.mark.parametrize("multiple", [False, True])
-async def test_any_other_request_on_a_case_with_choices_is_refused_and_no_call(store_of, method, body, type_, multiple):
+async def test_any_other_request_on_a_case_with_choices_is_refused_and_no_call(store_of, multiple):
     store = store_of()
     async with running_services(store) as services:
         made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=APPROVAL, allow_multiple_calls=multiple)
         before = await dump(store)
-        said = await refusal(ask(services, made, method, body=body, content_type=type_))
-        assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHOICE_REQUIRED")
+        for method, body, type_ in (
+            ("post", b"callback_choice=reject", FORM),
+            ("post", b"callback_choice=approve&callback_choice=approve", FORM),
+            ("post", b"callback_choice=approve", "text/plain"),
+            ("post", CONFIRMATION, FORM),
+            ("post", b"x" * 100_000, "text/plain"),
+            ("put", b"callback_choice=approve", FORM),
+            ("delete", b"", FORM),
+        ):
+            said = await refusal(ask(services, made, method, body=body, content_type=type_))
+            assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHOICE_REQUIRED")
         assert await dump(store) == before
         assert (await ask(services, made, "post", body=b"callback_choice=approve", content_type=FORM)).call_id
 
@@ -233,14 +195,14 @@ async def test_a_choice_is_a_post_as_any_other_where_there_are_none(services):
     ):
         made = await generate(services, guard, **fields)
         answer = await ask(services, made, "post", body=choice, content_type=FORM)
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+        call = await services.call_of(answer.call_id)
         assert (call.request_method, call.request_body, call.callback_choice) == ("post", choice, "")
 
 
 async def test_a_prompt_without_choices_is_confirmed_as_any_page(services):
     made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=pb.Prompt(title="Go on?"))
     answer = await ask(services, made, "post", body=CONFIRMATION, content_type=FORM)
-    call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answer.call_id))).call
+    call = await services.call_of(answer.call_id)
     assert (call.request_method, call.callback_choice) == ("get", "")
 
 

@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.health import stalled_watch
 from support.services import running_services
 from support.system import running_system
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_for
 
 
 async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
@@ -21,25 +21,17 @@ async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
         with redis.Redis(port=store.port) as client:
             client.replicaof("127.0.0.1", 1)
             try:
-
-                async def refuses():
-                    return await status() == health_pb2.HealthCheckResponse.NOT_SERVING
-
-                await wait_until(refuses, what="NOT_SERVING")
+                await wait_for(status, health_pb2.HealthCheckResponse.NOT_SERVING, what="NOT_SERVING")
             finally:
                 client.replicaof("NO", "ONE")
-
-        async def serves():
-            return await status() == health_pb2.HealthCheckResponse.SERVING
-
-        await wait_until(serves, what="SERVING")
+        await wait_for(status, health_pb2.HealthCheckResponse.SERVING, what="SERVING")
 
 
 async def test_a_client_that_takes_no_answer_delays_neither_other_clients_nor_the_stop(store_of):
     async with running_services(store_of()) as services:
         stalled = await stalled_watch(services.address, "callback.v1.EdgeService")
         request = health_pb2.HealthCheckRequest(service="callback.v1.EdgeService")
-        watch = health_pb2_grpc.HealthStub(services.channel).Watch(request, timeout=60)
+        watch = health_pb2_grpc.HealthStub(services.channel).Watch(request, timeout=DEADLINE_S)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         services.control_plane.health.drain()
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -4,8 +4,9 @@ import hashlib
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 from support.edge_calls import EdgeCalls, answers_of, response_of
-from support.services import refusal, response, running_services
+from support.services import calls_in_flight, refusal, response, running_services
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
@@ -33,12 +34,7 @@ async def stream(services):
 
 
 async def case(services, body=b"", activity="record", metadata=(), **more):
-    made = await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, response=response(response_body=body), **more
-        ),
-        metadata=metadata,
-    )  # fmt: skip
+    made = await services.generate(activity, response=response(response_body=body), **more, metadata=metadata)
     return made.callback_state
 
 
@@ -101,29 +97,24 @@ async def test_calls_run_concurrently_and_the_stream_ends_after_all_results(serv
     answers = answers_of(stream)
     answer = await anext(answers)
     assert (answer.number, response_of(answer).response.response_body) == (2, b"at once")
-    (call,) = await wait_until(lambda: waiting(services))
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
+    (call,) = await services.running()
+    await services.answer(call.call_id, response=response())
     assert [answer.number async for answer in answers] == [1]
     assert await stream.code() is grpc.StatusCode.OK
 
 
-async def waiting(services, metadata=()):
-    listed = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, owner="owner" if metadata else "")
-    return (await services.callbacks.ListOwnerCalls(listed, metadata=metadata)).calls
-
-
 async def test_a_call_runs_to_its_end_although_its_stream_breaks(services, stream):
     await send(stream, await case(services, activity="form"))
-    (call,) = await wait_until(lambda: waiting(services))
+    (call,) = await services.running()
     stream.cancel()
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id, response=response()))
-    await wait_until(lambda: not services.control_plane.invoker._running)
+    await services.answer(call.call_id, response=response())
+    await wait_until(lambda: calls_in_flight() == 0)
     got = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))
     assert got.call.HasField("end_time")
 
 
-async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, monkeypatch):
-    monkeypatch.setattr(edge_service, "_MAX_UNSENT_BYTES", 1_000_000)
+async def test_the_server_does_not_read_from_an_edge_that_does_not_read(services, limits):
+    limits(edge_service, MAX_UNSENT_BYTES=1_000_000)
     state = await case(services, bytes(1_000_000), allow_multiple_calls=True)
     began, many = made(), 60
 
@@ -163,7 +154,8 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
 
     owner = entry("owner", Role.OWNER)
     known = Principals({"owner": owner, "edge": entry("edge", Role.EDGE)})
-    before = metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get()
+    unauthenticated = {"method": "StreamInvocations", "reason": "UNAUTHENTICATED", "limit": ""}
+    before = REGISTRY.get_sample_value("callback_refused_total", unauthenticated) or 0
     async with running_services(store_of(), principals=lambda: known) as services:
         states = [
             await case(services, activity=activity, metadata=token("owner"))
@@ -172,7 +164,7 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         stream = services.edge.StreamInvocations(metadata=token("edge"))
         assert (await stream.read()).readiness == edge.READINESS_READY
         await send(stream, states[0])
-        (call,) = await wait_until(lambda: waiting(services, token("owner")))
+        (call,) = await services.running(metadata=token("owner"))
 
         known = Principals({"owner": owner})
         await send(stream, *states[1:], first=2)
@@ -182,18 +174,17 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         for answer in message.results:
             said = await refused(answer)
             assert (said.code, said.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-        assert metrics.REFUSED.labels("StreamInvocations", "UNAUTHENTICATED", "")._value.get() == before + 2
+        assert REGISTRY.get_sample_value("callback_refused_total", unauthenticated) == before + 2
 
         await stream.done_writing()
-        answered = rpc.AnswerCallRequest(call_id=call.call_id, response=response(response_body=b"as asked"))
-        await services.callbacks.AnswerCall(answered, metadata=token("owner"))
+        await services.answer(call.call_id, response=response(response_body=b"as asked"), metadata=token("owner"))
         (answer,) = [answer async for answer in answers_of(stream)]
         assert response_of(answer).response.response_body == b"as asked"
 
         again = services.edge.StreamInvocations(metadata=token("edge"))
         said = await refusal(again.read())
         assert said.reason == "UNAUTHENTICATED"
-        assert not services.control_plane.invoker._running
+        assert calls_in_flight() == 0
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged
 
@@ -201,50 +192,38 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
 async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_call_waits_on(services, stream):
     state = await case(services, activity="form")
     await send(stream, state)
-    (call,) = await wait_until(lambda: waiting(services))
+    (call,) = await services.running()
     await send(stream, state, first=2)  # a repeat
 
     async def counted():
-        return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))).call.repeat_count
+        return (await services.call_of(call.call_id)).repeat_count
 
     await wait_until(counted, what="the repeat")
-    assert len(services.control_plane.invoker._running) == 2
+    assert calls_in_flight() == 2
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 2]))
-
-    async def free():
-        return not services.control_plane.invoker._running
-
-    await wait_until(free, what="the end of both waits")
+    await wait_until(lambda: calls_in_flight() == 0, what="the end of both waits")
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
 
 
 async def until_gone(services, call_id):
     async def gone():
-        call = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
+        call = await services.call_of(call_id)
         return call if call.caller_gone else None
 
     return await wait_until(gone, what="that the caller is gone")
 
 
-async def held_call(services):
-    async def waits():
-        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
-        return page.calls[0] if page.calls else None
-
-    return await wait_until(waits, what="the held call")
-
-
 async def test_a_caller_that_is_reported_gone_is_marked_while_its_call_waits_and_its_result_says_so(services, stream):
     await send(stream, await case(services, activity="form"), first=7)
-    call = await held_call(services)
+    (call,) = await services.running()
     assert not call.caller_gone
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[7, 8]))
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
-    assert (await held_call(services)).caller_gone
+    assert (await services.running())[0].caller_gone
     (result,) = (await stream.read()).results
     assert (result.number, result.caller_gone) == (7, True)
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
 
 
 async def test_a_caller_that_is_gone_before_its_call_is_claimed_is_marked(services, stream):
@@ -252,7 +231,7 @@ async def test_a_caller_that_is_gone_before_its_call_is_claimed_is_marked(servic
     await stream.write(
         edge.StreamInvocationsRequest(invocations=[edge.Invocation(number=1, request=request)], gone_numbers=[1])
     )
-    await until_gone(services, (await held_call(services)).call_id)
+    await until_gone(services, (await services.running())[0].call_id)
 
 
 async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_have_their_results_are_not(
@@ -261,7 +240,7 @@ async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_hav
     await send(stream, await case(services, b"ok"))
     (answered,) = (await stream.read()).results
     await send(stream, await case(services, activity="form"), first=2)
-    call = await held_call(services)
+    (call,) = await services.running()
     stream.cancel()
     await until_gone(services, call.call_id)
     kept = await services.callbacks.GetCall(rpc.GetCallRequest(call_id=answered.response.call_id))
@@ -270,13 +249,13 @@ async def test_the_callers_of_a_stream_that_breaks_are_marked_and_those_that_hav
 
 async def test_watchers_learn_once_that_a_caller_is_gone(services, stream):
     await send(stream, await case(services, activity="form"))
-    call = await held_call(services)
+    (call,) = await services.running()
     watch = services.callbacks.WatchCalls(rpc.WatchCallsRequest(callback_case_id=call.callback_case_id))
     await watch.read()  # it has begun
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 1]))
     await until_gone(services, call.call_id)
     await services.edge.ReportCallerGone(edge.ReportCallerGoneRequest(call_id=call.call_id))
-    await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=call.call_id))
+    await services.answer(call.call_id)
     types = []
     while rpc.CALL_EVENT_TYPE_CALL_ENDED not in types:
         types += [event.type for event in (await watch.read()).events]

@@ -5,12 +5,11 @@ import asyncio
 import grpc
 import msgspec
 import pytest
-from support.services import response, running_services
-from support.wait import wait_until
+from support.services import pages, response, running_services
+from support.wait import wait_for
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.store import keys
 
@@ -21,54 +20,35 @@ CALLS = 9
 LONG = "\U0001f600"
 """A character of four bytes: the limits of texts count characters."""
 CASE = {
-    "callback_activity": "form",
     "response": response(
         response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-long", value="v" * 8000)])
     ),
     "allow_multiple_calls": True,
     "labels": {f"label-{number}": LONG * 200 for number in range(16)},
 }
-REQUEST = {"request_method": "post", "request_headers": [pb.Header(name="x-long", value="v" * 512 * 1024)]}
+REQUEST = {"request_headers": [pb.Header(name="x-long", value="v" * 512 * 1024)]}
 
 
 @pytest.fixture(scope="module")
 async def large(store_of):
     """Services, and the ids of their callbacks, oldest first. The first one has held calls."""
     async with running_services(store_of()) as services:
-        asked = rpc.GenerateCallbackUrlRequest(**CASE)
-        made = [await services.callbacks.GenerateCallbackUrl(asked) for _ in range(CASES)]
-        ids = [each.callback_case_id for each in made]
-        request = edge.InvokeRequest(state=made[0].callback_state, **REQUEST)
-        callers = [asyncio.ensure_future(services.edge.Invoke(request)) for _ in range(CALLS)]
+        made = [await services.generate("form", **CASE) for _ in range(CASES)]
+        callers = [services.call(made[0], **REQUEST) for _ in range(CALLS)]
 
-        async def all_wait():
-            case = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=ids[0]))
-            return case.callback.call_count == CALLS
+        async def call_count():
+            return (await services.case_of(made[0])).call_count
 
-        await wait_until(all_wait, what="the held calls")
-        yield services, ids
-        await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=ids[0]))
+        await wait_for(call_count, CALLS, what="the held calls")
+        yield services, [each.callback_case_id for each in made]
+        await services.resolve(made[0])
         await asyncio.gather(*callers)
-
-
-async def pages(method, asked, items):
-    """Return the items of each page. The stub has the limit of gRPC."""
-    found = []
-    while True:
-        page = await method(asked)
-        found.append(items(page))
-        asked.page_token = page.next_page_token
-        if not asked.page_token:
-            return found
 
 
 async def test_pages_of_large_callbacks_fit(large):
     services, ids = large
-    asked = rpc.ListCallbacksRequest(page_size=1000)
-    found = await pages(
-        services.callbacks.ListCallbacks, asked, lambda page: [each.callback_case_id for each in page.callbacks]
-    )
-    assert [each for page in found for each in page] == ids[::-1]
+    found = await pages(services.callbacks.ListCallbacks, rpc.ListCallbacksRequest(page_size=1000))
+    assert [each.callback_case_id for page in found for each in page.callbacks] == ids[::-1]
     assert len(found) == 2
 
 
@@ -79,10 +59,10 @@ async def test_pages_of_large_calls_fit(large, of_owner):
     if of_owner:
         method = services.callbacks.ListOwnerCalls
         asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, page_size=100)
-    found = await pages(method, asked, lambda page: [(each.call_id, len(each.request_headers)) for each in page.calls])
-    calls = [each for page in found for each in page]
+    found = await pages(method, asked)
+    calls = [(each.call_id, len(each.request_headers)) for page in found for each in page.calls]
     assert (len({*calls}), len(calls), {count for _, count in calls}) == (CALLS, CALLS, {1})
-    assert [len(page) for page in found] == [7, 2]
+    assert [len(page.calls) for page in found] == [7, 2]
 
 
 async def test_the_list_of_paused_activities_fits_because_no_more_than_a_thousand_can_be_paused(large):
@@ -95,7 +75,7 @@ async def test_the_list_of_paused_activities_fits_because_no_more_than_a_thousan
         listed = await services.operations.ListPausedActivities(operations.ListPausedActivitiesRequest())
         assert [each.callback_activity for each in listed.paused_activities] == names
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="one-more"))
+            await services.pause("one-more")
     finally:
         await client.delete(keys.PAUSED_KEY)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback_server.rpc.grpc_aio.listeners import LISTENERS, Listeners
 
@@ -38,7 +38,7 @@ async def ask(port):
     """Return whether a server replies on a new connection, which is then closed."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-        return await channel.unary_unary("/echo.Echo/Echo")(b"x", timeout=20) == b"x"
+        return await channel.unary_unary("/echo.Echo/Echo")(b"x", timeout=DEADLINE_S) == b"x"
 
 
 LISTEN, TIME_WAIT = "0A", "06"

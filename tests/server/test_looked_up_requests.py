@@ -3,14 +3,12 @@
 import grpc
 import pytest
 import redis.asyncio
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.stored import dumped
-from support.wait import wait_until
+from support.verification import ById
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
-from callback_server.verification.profile import VerifiedMessage
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.settings.credentials import AddressSettings, BasicSettings, SharedSecretSettings
 from callback_server.verification.settings.signed import HmacSettings
@@ -39,11 +37,6 @@ async def services(store_of, profiles):
         yield running
 
 
-async def generate(services, activity="record", **more):
-    request = rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **more)
-    return await services.callbacks.GenerateCallbackUrl(request)
-
-
 def request_of(made, headers=(), **more):
     fields = [pb.Header(name=name, value=value) for name, value in headers]
     return edge.InvokeRequest(
@@ -55,29 +48,25 @@ async def look_up(services, made, headers=(), **more):
     return await services.edge.look_up(request_of(made, headers, **more))
 
 
-async def close(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
-
-
 async def test_an_open_case_refuses_nothing(services):
-    await look_up(services, await generate(services))
+    await look_up(services, await services.generate())
 
 
 async def test_a_closed_and_an_unknown_case_are_refused(services):
-    made = await generate(services)
+    made = await services.generate()
     unknown = edge.InvokeRequest(state="00000000-0000-4000-8000-000000000000", request_method="post")
     assert (await refusal(services.edge.look_up(unknown))).reason == "STATE_UNKNOWN"
     other_form = look_up(services, made, state_query_parameter="state")
     assert (await refusal(other_form)).reason == "STATE_UNKNOWN"
-    await close(services, made)
+    await services.close(made)
     assert (await refusal(look_up(services, made))).reason == "CALLBACK_CLOSED"
 
 
 @pytest.mark.parametrize("window_s", [0, 60])
 async def test_a_single_use_case_whose_call_runs_is_busy_unless_the_body_can_tell_a_repeat(services, window_s):
-    made = await generate(services, "form", repeat_window={"seconds": window_s})
+    made = await services.generate("form", repeat_window={"seconds": window_s})
     call = services.edge.Invoke(request_of(made))
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     if window_s:
         await look_up(services, made)
     else:
@@ -88,7 +77,7 @@ async def test_a_single_use_case_whose_call_runs_is_busy_unless_the_body_can_tel
 
 @pytest.mark.parametrize("window_s", [0, 60])
 async def test_a_case_that_its_call_has_closed_is_refused_unless_the_body_can_tell_a_repeat(services, window_s):
-    made = await generate(services, repeat_window={"seconds": window_s})
+    made = await services.generate(repeat_window={"seconds": window_s})
     await services.edge.Invoke(request_of(made))
     if window_s:
         await look_up(services, made)
@@ -100,9 +89,9 @@ async def test_what_a_claim_would_first_bring_up_to_date_is_not_refused(store_of
     """The lease has ended, so the claim makes a retryable case OPEN again."""
     store = store_of()
     async with running_services(store) as services:
-        made = await generate(services, "form", retryable_after_error=True)
+        made = await services.generate("form", retryable_after_error=True)
         call = services.edge.Invoke(request_of(made))
-        await wait_until(lambda: services.control_plane.held._waiting)
+        await services.running()
         async with redis.asyncio.Redis(port=store.port) as client:
             (key,) = [key async for key in client.scan_iter("*:leases")]
             ((call_id, _),) = await client.zrange(key, 0, -1, withscores=True)
@@ -114,8 +103,8 @@ async def test_what_a_claim_would_first_bring_up_to_date_is_not_refused(store_of
 async def test_a_look_up_changes_nothing(store_of, profiles):
     store = store_of()
     async with running_services(store, profiles=profiles, max_calls_per_minute_per_case=1) as services:
-        made = await generate(services, allow_multiple_calls=True)
-        verified = await generate(services, verification_profile="header")
+        made = await services.generate(allow_multiple_calls=True)
+        verified = await services.generate(verification_profile="header")
         async with redis.asyncio.Redis(port=store.port) as client:
             before = await dumped(client, 0)
             for _ in range(3):
@@ -127,45 +116,31 @@ async def test_a_look_up_changes_nothing(store_of, profiles):
 
 @pytest.mark.parametrize("name", ["header", "address", "basic"])
 async def test_a_verification_that_needs_no_body_is_refused(services, name):
-    made = await generate(services, verification_profile=name)
+    made = await services.generate(verification_profile=name)
     said = await refusal(look_up(services, made, client_address="198.51.100.1"))
     assert said.reason == "VERIFICATION_FAILED"
     assert said.metadata["challenge"]
 
 
 async def test_a_verified_request_learns_that_the_case_is_closed_and_another_does_not(services):
-    made = await generate(services, verification_profile="header")
+    made = await services.generate(verification_profile="header")
     await look_up(services, made, [("x-secret", SECRET)])
-    await close(services, made)
+    await services.close(made)
     assert (await refusal(look_up(services, made, [("x-secret", SECRET)]))).reason == "CALLBACK_CLOSED"
     assert (await refusal(look_up(services, made, [("x-secret", "wrong")]))).reason == "VERIFICATION_FAILED"
 
 
 async def test_a_verification_that_needs_the_body_is_left_to_the_call(services):
     """Nothing is said of the case: the request is not verified."""
-    made = await generate(services, verification_profile="signed")
+    made = await services.generate(verification_profile="signed")
     await look_up(services, made)
-    await close(services, made)
+    await services.close(made)
     await look_up(services, made)
 
 
 async def test_a_message_with_an_id_is_left_to_the_call_because_it_may_be_a_repeat(store_of):
-    class WithId:
-        challenge = "Id"
-        enforce = True
-        reads_body = False
-
-        def handshake(self, _request, _url):
-            return None
-
-        def verify(self, request, _url):
-            return VerifiedMessage(request.values("x-id")[0], 60_000)
-
-        def redacted(self, request):
-            return request
-
-    async with running_services(store_of(), profiles={"it": WithId()}) as services:
-        made = await generate(services, verification_profile="it")
+    async with running_services(store_of(), profiles={"it": ById()}) as services:
+        made = await services.generate(verification_profile="it")
         first = await services.edge.Invoke(request_of(made, [("x-id", "1")]))
         await look_up(services, made, [("x-id", "1")])
         again = await services.edge.Invoke(request_of(made, [("x-id", "1")]))
@@ -174,27 +149,27 @@ async def test_a_message_with_an_id_is_left_to_the_call_because_it_may_be_a_repe
 
 async def test_the_rate_limits_of_case_and_owner_are_refused(store_of):
     async with running_services(store_of(), max_calls_per_minute_per_case=1) as services:
-        made = await generate(services, allow_multiple_calls=True)
+        made = await services.generate(allow_multiple_calls=True)
         await services.edge.Invoke(request_of(made))
         said = await refusal(look_up(services, made))
         assert said.reason == "TOO_MANY_REQUESTS"
         assert 1 <= said.retry_after_s <= 60
     async with running_services(store_of(), max_calls_per_minute_per_owner=1) as services:
-        made = await generate(services, allow_multiple_calls=True)
+        made = await services.generate(allow_multiple_calls=True)
         await services.edge.Invoke(request_of(made))
         assert (await refusal(look_up(services, made))).reason == "TOO_MANY_REQUESTS"
 
 
 async def test_a_guard_is_left_to_the_call(services):
-    made = await generate(services, "form", get_guard=pb.GET_GUARD_CONFIRM)
+    made = await services.generate("form", get_guard=pb.GET_GUARD_CONFIRM)
     call = services.edge.Invoke(request_of(made, [("content-type", "text/plain")], request_method="put"))
-    await wait_until(lambda: services.control_plane.held._waiting)
+    await services.running()
     await look_up(services, made)
     call.cancel()
 
 
 async def test_look_ups_and_calls_of_one_message_are_independent(services):
-    made = await generate(services)
+    made = await services.generate()
     stream = services.edge.StreamInvocations()
     await stream.read()
     invocations = [

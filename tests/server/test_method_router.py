@@ -11,7 +11,7 @@ import h2.events
 import pytest
 from grpc_health.v1 import health_pb2
 from support.system import Process
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
@@ -41,13 +41,14 @@ method.
 """
 
 
-@pytest.fixture
-async def server(tmp_path, store_of):
-    principals = tmp_path / "principals.toml"
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory, store_of):
+    folder = tmp_path_factory.mktemp("server")
+    principals = folder / "principals.toml"
     digest = hashlib.sha256(b"callback_orders").hexdigest()
     principals.write_text(f'[principals.orders]\nroles = ["owner"]\ntokens = [{{sha256 = "{digest}"}}]\n')
     process = await Process(
-        "callback_server", tmp_path / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
+        "callback_server", folder / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         CALLBACK_STORE_URL=store_of().url, CALLBACK_DRAIN_S="0", CALLBACK_PRINCIPALS_FILE=str(principals),
     ).start()  # fmt: skip
     yield process
@@ -62,7 +63,7 @@ def peak_mib(process):
 
 async def code(channel, path, message, *metadata):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await channel.unary_unary(path)(message, metadata=metadata, timeout=60)
+        await channel.unary_unary(path)(message, metadata=metadata, timeout=DEADLINE_S)
     return caught.value.code()
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-import signal
 
-import httpx
 import pytest
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from support.handler import handler_service
 from support.leases import end_leases
@@ -43,6 +42,13 @@ async def metrics(system, process):
 async def handler():
     async with handler_service("work", deadline_s=60) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory, store_of):
+    """Run a system for the tests that need no handler and leave its processes alone."""
+    async with running_system(tmp_path_factory.mktemp("system"), store_of()) as running:
+        yield running
 
 
 UNREACHABLE = '[activities.nobody]\ntarget = "127.0.0.1:1"\nconnect_timeout_s = 0.1\n'
@@ -114,28 +120,20 @@ async def test_each_call_is_counted_once_by_its_outcome(store_of, tmp_path, hand
         assert now("callback_deliveries_total", activity="work", outcome="DEAD", reason="") == 1
 
 
-async def test_a_look_up_is_timed_apart_from_calls(store_of, tmp_path):
-    async with running_system(tmp_path, store_of()) as system:
-        made = await system.client.generate_callback_url("record", Response("ok"))
-        assert (await system.http.post(made.url, content=b"x" * 100_000)).status_code == 200
-        now = await metrics(system, system.server)
-        assert now("callback_request_seconds_count", method="StreamInvocations") == 1
-        assert now("callback_look_up_seconds_count") == 1
-        now = await metrics(system, system.edge)
-        assert now("callback_edge_invoke_seconds_count") == 1
-        assert now("callback_edge_look_up_seconds_count") == 1
+async def test_a_look_up_is_timed_apart_from_calls(system):
+    async def timed():
+        server, edge = [await metrics(system, process) for process in (system.server, system.edge)]
+        return [
+            server("callback_request_seconds_count", method="StreamInvocations"),
+            server("callback_look_up_seconds_count"),
+            edge("callback_edge_invoke_seconds_count"),
+            edge("callback_edge_look_up_seconds_count"),
+        ]
 
-
-async def test_calls_in_flight_go_up_and_down(store_of, tmp_path, handler):
-    handler.script = handler.wait_at_the_gate
-    async with running_system(tmp_path, store_of(), config=handler.config) as system:
-        made = [await system.client.generate_callback_url("work", Response("ok")) for _ in range(3)]
-        calling = [asyncio.create_task(system.http.get(each.url)) for each in made]
-        await handler.until_started(3)
-        assert (await metrics(system, system.server))("callback_calls_in_flight") == 3
-        handler.gate.set()
-        await asyncio.gather(*calling)
-        assert (await metrics(system, system.server))("callback_calls_in_flight") == 0
+    before = await timed()
+    made = await system.client.generate_callback_url("record", Response("ok"))
+    assert (await system.http.post(made.url, content=b"x" * 100_000)).status_code == 200
+    assert await timed() == [count + 1 for count in before]
 
 
 async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, handler):
@@ -176,68 +174,48 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
         store.stop()
 
 
-async def test_a_process_that_is_stuck_does_not_say_that_it_lives(store_of, tmp_path):
-    async with running_system(tmp_path, store_of()) as system:
-        admin = f"http://{system.server.facts['admin']}"
-        assert (await system.http.get(f"{admin}/healthz")).status_code == 200
-        for path, code in (("/", 404), ("/metrics/more", 404)):
-            assert (await system.http.get(f"{admin}{path}")).status_code == code
-        assert (await system.http.post(f"{admin}/healthz")).status_code == 405
-        system.server.signal(signal.SIGSTOP)
-        try:
-            with pytest.raises(httpx.TimeoutException):
-                await system.http.get(f"{admin}/healthz", timeout=0.5)
-        finally:
-            system.server.signal(signal.SIGCONT)
+async def test_the_names_of_metrics_follow_the_conventions(system):
+    made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
+    await system.http.get(made.url)
+    unserved = await system.client.generate_callback_url("unserved", Response("ok"))
+    await system.http.get(unserved.url)
+    for process in (system.server, system.edge):
+        for name, family in (await metrics(system, process)).families.items():
+            if not name.startswith("callback_"):
+                continue  # metrics of the library itself, about Python and the process
+            assert re.fullmatch("callback(_[a-z]+)+", name)
+            assert family.documentation
+            assert family.type in ("counter", "gauge", "histogram")
+            if family.type == "histogram":
+                assert name.endswith("_seconds")
+            for sample in family.samples:
+                told = {*sample.labels, *sample.labels.values()}
+                assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "unserved"})
+    # What is neither declared nor served by a worker is counted together.
+    not_started = {"outcome": "NOT_STARTED", "reason": "HANDLER_UNREACHABLE"}
+    assert (await metrics(system, system.server))("callback_calls_total", activity="(other)", **not_started) == 1
+    handlers = Handlers()
+
+    @handlers.activity("unserved")
+    async def served(_call):
+        return None
+
+    async with Worker(handlers, system.grpc).working():
+        assert (await system.http.get(unserved.url)).status_code == 200
+    now = await metrics(system, system.server)
+    assert now("callback_calls_total", activity="unserved", outcome="SUCCEEDED", reason="") == 1
 
 
-async def test_the_names_of_metrics_follow_the_conventions(store_of, tmp_path):
-    async with running_system(tmp_path, store_of()) as system:
-        made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
-        await system.http.get(made.url)
-        unserved = await system.client.generate_callback_url("unserved", Response("ok"))
-        await system.http.get(unserved.url)
-        for process in (system.server, system.edge):
-            for name, family in (await metrics(system, process)).families.items():
-                if not name.startswith("callback_"):
-                    continue  # metrics of the library itself, about Python and the process
-                assert re.fullmatch("callback(_[a-z]+)+", name)
-                assert family.documentation
-                assert family.type in ("counter", "gauge", "histogram")
-                if family.type == "histogram":
-                    assert name.endswith("_seconds")
-                for sample in family.samples:
-                    told = {*sample.labels, *sample.labels.values()}
-                    assert told.isdisjoint({made.case_id, made.state, "local", "order", "five", "unserved"})
-        # What is neither declared nor served by a worker is counted together.
-        not_started = {"outcome": "NOT_STARTED", "reason": "HANDLER_UNREACHABLE"}
-        assert (await metrics(system, system.server))("callback_calls_total", activity="(other)", **not_started) == 1
-        handlers = Handlers()
-
-        @handlers.activity("unserved")
-        async def served(_call):
-            return None
-
-        async with Worker(handlers, system.grpc).working():
-            assert (await system.http.get(unserved.url)).status_code == 200
-        now = await metrics(system, system.server)
-        assert now("callback_calls_total", activity="unserved", outcome="SUCCEEDED", reason="") == 1
+def test_no_more_activities_have_series_of_their_own_than_are_allowed(limits):
+    server_metrics.add_activities(["bounded-1"])
+    limits(server_metrics, MAX_ACTIVITIES=0)
+    server_metrics.add_activities(["bounded-2"])
+    labels = [{"activity": f"bounded-{n}", "outcome": "SUCCEEDED", "reason": ""} for n in (1, 2)]
+    assert [REGISTRY.get_sample_value("callback_calls_total", each) for each in labels] == [0, None]
 
 
-async def test_no_more_activities_have_series_of_their_own_than_are_allowed(monkeypatch):
-    monkeypatch.setattr(server_metrics, "_activities", set())
-    monkeypatch.setattr(server_metrics, "MAX_ACTIVITIES", 2)
-    try:
-        server_metrics.add_activities(["bounded-1", "bounded-2", "bounded-3"])
-        labels = [server_metrics.calls_series(f"bounded-{n}", "SUCCEEDED", "")._labelvalues[0] for n in (1, 2, 3)]
-        assert labels == ["bounded-1", "bounded-2", server_metrics.OTHER_ACTIVITIES]
-    finally:
-        server_metrics.calls_series.cache_clear()
-
-
-async def test_series_for_alerts_start_at_0(store_of, tmp_path):
-    async with running_system(tmp_path, store_of()) as system:
-        server, edge = await metrics(system, system.server), await metrics(system, system.edge)
+async def test_series_for_alerts_start_at_0(system):
+    server, edge = await metrics(system, system.server), await metrics(system, system.edge)
 
     def series(now, family, label):
         return {sample.labels[label] for sample in now.families[family].samples if sample.name == f"{family}_total"}

@@ -6,11 +6,9 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 from support.handlers import accept
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.handlers.handler import Reply
 from callback_server.rpc import method
 
@@ -38,29 +36,21 @@ class Waiting:
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it(store_of, monkeypatch, limit):
+async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it_now_and_then(store_of, limits, limit):
     def refused():
         labels = {"method": "StreamInvocations", "reason": LIMITS[limit], "limit": limit}
         return REGISTRY.get_sample_value("callback_refused_total", labels) or 0
 
-    monkeypatch.setattr(method, "_logged_at", {})
     handler, before = Waiting(), refused()
-    with structlog.testing.capture_logs() as log:
-        await refuse_twice(store_of(), handler, limit)
-    assert refused() == before + 2
-    assert [entry["limit"] for entry in log if entry["event"] == "limit_exceeded"] == [limit]
-
-
-async def refuse_twice(store, handler, limit):
-    """Make two calls that a limit of 1 refuses, while another one runs."""
-    async with running_services(store, handlers={"act": handler}, **{limit: 1}) as services:
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity="act", response=response(), allow_multiple_calls=True)
-        )
-        request = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"x")
-        running = asyncio.ensure_future(services.edge.Invoke(request))
+    async with running_services(store_of(), handlers={"act": handler}, **{limit: 1}) as services:
+        made = await services.generate("act", allow_multiple_calls=True)
+        running = services.call(made, body=b"x")
         await wait_until(lambda: handler.started == 1)
-        for _ in range(2):
-            assert (await refusal(services.edge.Invoke(request))).reason == LIMITS[limit]
+        with structlog.testing.capture_logs() as log:
+            for log_again_s in (0, 0, 3600, 3600):
+                limits(method, LOG_AGAIN_S=log_again_s)
+                assert (await refusal(services.call(made, body=b"x"))).reason == LIMITS[limit]
         handler.gate.set()
         await running
+    assert refused() == before + 4
+    assert [entry["limit"] for entry in log if entry["event"] == "limit_exceeded"] == [limit] * 2

@@ -4,26 +4,20 @@ import asyncio
 
 import grpc
 import pytest
-from support.services import refusal, response, running_services
+from support.principals import KnownRoles, by
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
-from callback_server.access.roles import Principal, Role
 from callback_server.errors import TooManyOpenCasesError
+from callback_server.limits import open_cases
 from callback_server.limits.open_cases import OpenCaseQuota
 
 FULL = "TOO_MANY_OPEN_CALLBACKS"
 
 
-def asked(**fields):
-    return rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response(), **fields)
-
-
-async def made_of(services, requests):
-    """Send all requests at once, and return the results of those that were not refused."""
-
-    sent = [services.callbacks.GenerateCallbackUrl(request) for request in requests]
+async def made_of(services, *requests):
+    """Send requests with these fields at once, and return the results of those that were not refused."""
+    sent = [services.generate(**fields) for fields in requests]
     answers = await asyncio.gather(*sent, return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, Exception)]
     assert {error.code() for error in refused} <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -31,77 +25,68 @@ async def made_of(services, requests):
 
 
 async def listed(services):
-    page = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1000))
-    return len(page.callbacks)
+    return len(await services.cases(page_size=1000))
 
 
 async def test_of_many_at_once_exactly_as_many_are_made_as_may_be(store_of):
     async with running_services(store_of(), max_open_cases_per_owner=50) as services:
-        assert len(await made_of(services, [asked() for _ in range(200)])) == 50
+        assert len(await made_of(services, *[{}] * 200)) == 50
         assert await listed(services) == 50
-        said = await refusal(services.callbacks.GenerateCallbackUrl(asked()))
+        said = await refusal(services.generate())
     assert (said.code, said.reason, said.metadata) == (grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, {"limit": "50"})
 
 
 @pytest.mark.parametrize("by", ["close", "call"])
 async def test_a_callback_that_is_closed_makes_room_for_another(store_of, by):
     async with running_services(store_of(), max_open_cases_per_owner=3) as services:
-        first, *_ = await made_of(services, [asked() for _ in range(3)])
-        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
+        first, *_ = await made_of(services, *[{}] * 3)
+        assert (await refusal(services.generate())).reason == FULL
         if by == "close":
-            await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=first.callback_case_id))
+            await services.close(first)
         else:
-            await services.edge.Invoke(edge.InvokeRequest(state=first.callback_state, request_method="get"))
+            await services.call(first, method="get")
 
         async def another():
-            return await made_of(services, [asked()])
+            return await made_of(services, {})
 
         assert await wait_until(another, what="room for another")
-        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked()))).reason == FULL
+        assert (await refusal(services.generate())).reason == FULL
 
 
 async def test_a_retried_request_gets_its_case_again_at_the_limit(store_of):
     async with running_services(store_of(), max_open_cases_per_owner=2) as services:
-        made = await made_of(services, [asked(request_id="one"), asked(request_id="two")])
-        assert await made_of(services, [asked(request_id="one"), asked(request_id="two")]) == made
-        other = asked(request_id="one", allow_multiple_calls=True)
-        assert (await refusal(services.callbacks.GenerateCallbackUrl(other))).reason == "REQUEST_ID_REUSED"
-        assert (await refusal(services.callbacks.GenerateCallbackUrl(asked(request_id="three")))).reason == FULL
+        made = await made_of(services, {"request_id": "one"}, {"request_id": "two"})
+        assert await made_of(services, {"request_id": "one"}, {"request_id": "two"}) == made
+        said = await refusal(services.generate(request_id="one", allow_multiple_calls=True))
+        assert said.reason == "REQUEST_ID_REUSED"
+        assert (await refusal(services.generate(request_id="three"))).reason == FULL
 
 
 async def test_a_retried_request_counts_once(store_of):
     async with running_services(store_of(), max_open_cases_per_owner=5) as services:
-        again = [asked(request_id="one") for _ in range(50)]
-        assert len({made.callback_url for made in await made_of(services, again)}) == 1
+        again = [{"request_id": "one"}] * 50
+        assert len({made.callback_url for made in await made_of(services, *again)}) == 1
 
         async def four_more():
-            await made_of(services, [asked() for _ in range(4)])
+            await made_of(services, *[{}] * 4)
             return await listed(services) == 5
 
         assert await wait_until(four_more, what="the other four places")
 
 
 async def test_the_places_of_one_owner_are_not_those_of_another(store_of):
-    owners = {name: Principal(name, frozenset({Role.OWNER})) for name in ("shop", "bank")}
-
-    class Known:
-        def of_token(self, token):
-            return owners[token]
-
-    async with running_services(store_of(), principals=Known, max_open_cases_per_owner=1) as services:
-        for name in owners:
-            metadata = [("authorization", f"Bearer {name}")]
-            await services.callbacks.GenerateCallbackUrl(asked(), metadata=metadata)
-            said = await refusal(services.callbacks.GenerateCallbackUrl(asked(), metadata=metadata))
-            assert said.reason == FULL
+    async with running_services(store_of(), principals=KnownRoles, max_open_cases_per_owner=1) as services:
+        for name in ("shop", "bank"):
+            await services.generate(metadata=by(name))
+            assert (await refusal(services.generate(metadata=by(name)))).reason == FULL
 
 
 async def test_a_second_server_counts_the_cases_of_the_first(store_of):
     store = store_of()
     async with running_services(store, max_open_cases_per_owner=4) as first:
-        await made_of(first, [asked() for _ in range(3)])
+        await made_of(first, *[{}] * 3)
         async with running_services(store, max_open_cases_per_owner=4) as second:
-            assert len(await made_of(second, [asked() for _ in range(5)])) == 1
+            assert len(await made_of(second, *[{}] * 5)) == 1
 
 
 # --- the estimate alone: cases that a count may or may not have seen
@@ -124,8 +109,8 @@ class Cases:
 
 
 @pytest.mark.parametrize("looks_first", [False, True])
-async def test_a_case_being_stored_during_a_count_is_counted(monkeypatch, looks_first):
-    monkeypatch.setattr("callback_server.limits.open_cases.RECOUNT_S", 0)
+async def test_a_case_being_stored_during_a_count_is_counted(limits, looks_first):
+    limits(open_cases, RECOUNT_S=0)
     cases = Cases()
     cases.looks_first = looks_first
     quota = OpenCaseQuota(2, cases.count)

@@ -1,14 +1,13 @@
 """Providers: a message that a provider sends again gets the answer of the first one, and its handler is not run."""
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
 from support.handlers import accept, override, stub_handler
-from support.services import response, running_services
+from support.services import running_services
 from support.verification import Clock, declared, sample_request, sample_settings
 
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.domain import ids
 from callback_server.settings import ActivitySettings
 from callback_server.verification.profiles import Profiles
@@ -41,11 +40,11 @@ async def running(store_of, tmp_path_factory):
 
 
 @pytest.fixture
-def up(running, monkeypatch):
+def up(running, limits):
     """Return the services of the module with an empty store. A case that they generate has the state of the samples."""
     running.store.flush_below()
     running.asked.clear()
-    monkeypatch.setattr(ids, "new_state", lambda: STATE)
+    limits(ids, RANDOM_BYTES=lambda _number: uuid.UUID(STATE).bytes)
     return running
 
 
@@ -53,19 +52,13 @@ async def sent_twice(up, name, **fields):
     """Deliver the sample of a provider twice to a callback with its profile, and return both answers."""
     up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
     sent = sample_request(name)
-    made = await up.services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity="push", callback_activity_case=up.script, response=response(),
-            verification_profile=name, **fields,
-        )
-    )  # fmt: skip
-    delivered = edge.InvokeRequest(
-        state=made.callback_state, request_method=sent.method, request_body=sent.body,
-        request_headers=[{"name": header, "value": value} for header, value in sent.headers],
-        request_query=[{"name": parameter, "value": value} for parameter, value in sent.query],
-        request_query_string=sent.query_string,
-    )  # fmt: skip
-    return [await up.services.edge.Invoke(delivered) for _ in range(2)]
+    made = await up.services.generate("push", callback_activity_case=up.script, verification_profile=name, **fields)
+    delivered = {
+        "method": sent.method, "body": sent.body, "request_query_string": sent.query_string,
+        "request_headers": [{"name": header, "value": value} for header, value in sent.headers],
+        "request_query": [{"name": parameter, "value": value} for parameter, value in sent.query],
+    }  # fmt: skip
+    return [await up.services.call(made, **delivered) for _ in range(2)]
 
 
 @pytest.mark.parametrize("multiple", [False, True], ids=["single use", "multiple calls"])

@@ -5,23 +5,16 @@ import asyncio
 import grpc
 import pytest
 import redis.asyncio
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.stored import dumped
-
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 
 
 async def generate(services, **fields):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity="record", response=response(), allow_multiple_calls=True, **fields
-        )
-    )
+    return await services.generate(allow_multiple_calls=True, **fields)
 
 
 async def call(services, made):
-    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+    return await services.call(made, method="get")
 
 
 @pytest.mark.parametrize("kind", ["valkey", "valkey-cluster"])
@@ -64,7 +57,7 @@ async def test_a_closed_case_says_that_it_is_closed_however_many_calls_come(stor
     ) as services:
         made = await generate(services)
         await call(services, made)
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+        await services.close(made)
         assert (await refusal(call(services, made))).reason == "CALLBACK_CLOSED"
 
 

@@ -5,32 +5,21 @@ from support.services import redirect, refusal, response, running_services
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 
 
 async def generate(services, of, **fields):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=of, **fields)
-    return await services.callbacks.GenerateCallbackUrl(asked)
-
-
-async def call(services, made):
-    return await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
-
-
-async def recorded(services, made):
-    calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
-    return [(await services.callbacks.GetCall(rpc.GetCallRequest(call_id=each.call_id))).call for each in calls.calls]
+    return await services.generate(response=of, **fields)
 
 
 async def test_a_recorded_redirect_keeps_the_platform_that_it_led_to(store_of):
     store = store_of()
     async with running_services(store, platform_url="https://old.example") as services:
         made = await generate(services, redirect(response_redirect_url="/page"), allow_multiple_calls=True)
-        assert (await call(services, made)).response.response_redirect_url == "https://old.example/page"
+        assert (await services.call(made)).response.response_redirect_url == "https://old.example/page"
     async with running_services(store, platform_url="https://new.example") as services:
-        assert (await call(services, made)).response.response_redirect_url == "https://new.example/page"
-        urls = [each.response.response_redirect_url for each in await recorded(services, made)]
+        assert (await services.call(made)).response.response_redirect_url == "https://new.example/page"
+        urls = [each.response.response_redirect_url for each in await services.calls_of(made)]
     assert urls == ["https://new.example/page", "https://old.example/page"]
 
 
@@ -44,13 +33,10 @@ async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, l
             retryable_after_error=True,
         )
         if later:
-            asked = rpc.SetResponseRequest(
-                callback_case_id=made.callback_case_id, response=pb.Response(response_redirect_url="/page")
-            )
-            await services.callbacks.SetResponse(asked)
+            await services.set_response(made, response_redirect_url="/page")
     async with running_services(store, platform_url=None) as services:
-        said = await refusal(call(services, made))
-        (ended,) = await recorded(services, made)
+        said = await refusal(services.call(made))
+        (ended,) = await services.calls_of(made)
         case = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=made.callback_case_id))
     assert said.reason == "RESPONSE_INVALID"
     assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_INVALID_RESPONSE)
@@ -60,8 +46,8 @@ async def test_a_redirect_that_leads_nowhere_any_more_fails_the_call(store_of, l
 
 async def test_a_response_without_a_body_is_recorded_without_one(services):
     made = await generate(services, response(response_code=204, response_body=b"x"))
-    assert (await call(services, made)).response.response_body == b""
-    (ended,) = await recorded(services, made)
+    assert (await services.call(made)).response.response_body == b""
+    (ended,) = await services.calls_of(made)
     assert (ended.response.response_code, ended.response.response_body) == (204, b"")
 
 
@@ -69,10 +55,9 @@ async def test_a_response_without_a_body_is_recorded_without_one(services):
 async def test_a_body_of_any_size_is_shown_and_stands_in_no_list(services, size):
     body = b"x" * size
     made = await generate(services, response(response_body=body), allow_multiple_calls=True)
-    assert (await call(services, made)).response.response_body == body
-    asked = rpc.GetCallbackRequest(callback_case_id=made.callback_case_id)
-    assert (await services.callbacks.GetCallback(asked)).callback.response.response_body == body
-    assert [each.response.response_body for each in await recorded(services, made)] == [body]
+    assert (await services.call(made)).response.response_body == body
+    assert (await services.case_of(made)).response.response_body == body
+    assert [each.response.response_body for each in await services.calls_of(made)] == [body]
     calls = await services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id))
     assert [each.response.response_body for each in calls.calls] == [b""]
     cases = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())

@@ -13,7 +13,6 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
 from callback_server.store.recording import Recording
@@ -54,33 +53,24 @@ async def generate(services, activity="record", case="", **fields):
     own = response(
         response_body=OWN_BODY, response_headers=pb.ResponseHeaders(headers=[{"name": "x-own", "value": OWN_HEADER}])
     )
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, callback_activity_case=case, response=own, allow_multiple_calls=True, **fields
-        )
+    return await services.generate(
+        activity, callback_activity_case=case, response=own, allow_multiple_calls=True, **fields
     )
 
 
 async def call(services, made):
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method="post", request_body=CAME_BODY,
-            request_headers=[pb.Header(name="x-came", value=CAME_HEADER)], client_address=CAME_ADDRESS,
-            request_query=[pb.QueryParameter(name="came", value="query")], request_query_string=CAME_QUERY,
-        )
+    return await services.call(
+        made, body=CAME_BODY, request_headers=[pb.Header(name="x-came", value=CAME_HEADER)],
+        client_address=CAME_ADDRESS, request_query_string=CAME_QUERY,
+        request_query=[pb.QueryParameter(name="came", value="query")],
     )  # fmt: skip
 
 
 async def kept(services, made):
-    asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-    listed = (await services.callbacks.ListCalls(asked)).calls
-    found = [(await services.callbacks.GetCall(rpc.GetCallRequest(call_id=each.call_id))).call for each in listed]
+    listed = await services.list_calls(made)
+    found = [await services.call_of(each.call_id) for each in listed]
     assert [each.request_body_size for each in listed] == [each.request_body_size for each in found]
     return found
-
-
-def erase(services, made):
-    return services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
 
 
 async def in_the_store(store):
@@ -96,36 +86,26 @@ async def in_the_store(store):
 # --- exclusion by the settings
 
 
-async def test_without_bodies_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(record_bodies=False) as services:
+@pytest.mark.parametrize("left_out", ["bodies", "headers"])
+async def test_without_bodies_or_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing, left_out):
+    async with pushing.start(**{f"record_{left_out}": False}) as services:
         made = await generate(services, "push", pushing.answers)
-        assert (await call(services, made)).response.response_body == GAVE_BODY
+        answer = (await call(services, made)).response
         (asked,) = pushing.stub.requests(pushing.answers)
-        assert asked.request_body == CAME_BODY
         (ended,) = await kept(services, made)
-    assert (ended.request_body, ended.request_body_size, ended.response.response_body) == (b"", len(CAME_BODY), b"")
-    assert [header.value for header in ended.request_headers] == [CAME_HEADER]
-    assert [header.value for header in ended.response.response_headers.headers] == [GAVE_HEADER]
+    bodies = asked.request_body, answer.response_body
+    headers = tuple(each[0].value for each in (asked.request_headers, answer.response_headers.headers))
+    assert (bodies, headers) == ((CAME_BODY, GAVE_BODY), (CAME_HEADER, GAVE_HEADER))
+    kept_headers = [*ended.request_headers, *ended.response.response_headers.headers]
+    there = await in_the_store(store)
+    if left_out == "bodies":
+        assert (ended.request_body, ended.request_body_size, ended.response.response_body) == (b"", len(CAME_BODY), b"")
+        assert [each.value for each in kept_headers] == [CAME_HEADER, GAVE_HEADER]
+        assert not [each for each in bodies if each.decode() in there]
+    else:
+        assert (ended.request_body, ended.response.response_body, kept_headers) == (CAME_BODY, GAVE_BODY, [])
+        assert not [each for each in headers if each in there]
     assert ended.request_query_string == CAME_QUERY
-    there = await in_the_store(store)
-    assert CAME_BODY.decode() not in there
-    assert GAVE_BODY.decode() not in there
-
-
-async def test_without_headers_a_call_is_answered_as_ever_and_keeps_all_but_them(store, pushing):
-    async with pushing.start(record_headers=False) as services:
-        made = await generate(services, "push", pushing.answers)
-        (header,) = (await call(services, made)).response.response_headers.headers
-        assert header.value == GAVE_HEADER
-        (asked,) = pushing.stub.requests(pushing.answers)
-        assert [header.value for header in asked.request_headers] == [CAME_HEADER]
-        (ended,) = await kept(services, made)
-    assert not ended.request_headers
-    assert not ended.response.response_headers.headers
-    assert (ended.request_body, ended.response.response_body) == (CAME_BODY, GAVE_BODY)
-    there = await in_the_store(store)
-    assert CAME_HEADER not in there
-    assert GAVE_HEADER not in there
 
 
 async def test_unrecorded_data_of_a_running_call_is_never_stored(store, pushing):
@@ -151,21 +131,6 @@ async def test_a_recorded_call_keeps_the_response_of_its_case_in_any_case(store)
     assert [header.value for header in ended.response.response_headers.headers] == [OWN_HEADER]
 
 
-async def held(services, made):
-    """Return a call that waits for its answer, and its caller."""
-    caller = asyncio.create_task(call(services, made))
-
-    async def waits():
-        page = await services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING))
-        return page.calls[0] if page.calls else None
-
-    return await wait_until(waits, what="the held call"), caller
-
-
-async def shown(services, call_id):
-    return (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call_id))).call
-
-
 NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bodies": False, "record_headers": False}]
 
 
@@ -174,20 +139,19 @@ NOT_RECORDED = [{"record_bodies": False}, {"record_headers": False}, {"record_bo
 async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call_ends(store, recording, end):
     async with running_services(store, **recording) as services:
         made = await generate(services, "form")
-        waiting, caller = await held(services, made)
-        seen = await shown(services, waiting.call_id)
+        caller = asyncio.ensure_future(call(services, made))
+        (waiting,) = await services.running()
+        seen = await services.call_of(waiting.call_id)
         for each in (waiting, seen):
             assert [header.value for header in each.request_headers] == [CAME_HEADER]
             assert each.request_body_size == len(CAME_BODY)
         assert seen.request_body == CAME_BODY
         if end == "answer":
-            await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+            await services.answer(waiting.call_id)
         else:
             await end_leases(store)
             await sweep_partition(
-                services.control_plane.scripts,
-                keys.partition_of(made.callback_case_id),
-                recording=Recording(),
+                services.control_plane.scripts, keys.partition_of(made.callback_case_id), recording=Recording()
             )
         await asyncio.wait([caller])
         caller.exception()
@@ -203,35 +167,16 @@ async def test_whoever_answers_a_held_call_sees_its_whole_request_until_the_call
 async def test_of_a_held_call_that_is_erased_nothing_is_left_while_it_waits(store):
     async with running_services(store, record_bodies=False, record_headers=False) as services:
         made = await generate(services, "form")
-        waiting, caller = await held(services, made)
-        assert (await erase(services, made)).erased_call_count == 1
+        caller = asyncio.ensure_future(call(services, made))
+        (waiting,) = await services.running()
+        assert (await services.erase(made)).erased_call_count == 1
         there = await in_the_store(store)
         for secret in (CAME_BODY.decode(), CAME_HEADER, CAME_QUERY, CAME_ADDRESS):
             assert secret not in there
-        await services.callbacks.AnswerCall(rpc.AnswerCallRequest(call_id=waiting.call_id))
+        await services.answer(waiting.call_id)
         assert (await caller).response.response_body == OWN_BODY
         (ended,) = await kept(services, made)
     assert (ended.status, ended.erased) == (pb.CALL_STATUS_SUCCEEDED, True)
-
-
-async def test_a_delivery_has_its_whole_request_until_it_is_delivered(store, pushing):
-    pushing.gate.clear()
-    async with pushing.start(record_bodies=False, record_headers=False) as services:
-        made = await generate(services, "push", pushing.answers, answer_mode=pb.ANSWER_MODE_ACK)
-        await call(services, made)
-        (running,) = await kept(services, made)
-        assert running.request_body == CAME_BODY
-        assert [header.value for header in running.request_headers] == [CAME_HEADER]
-        pushing.gate.set()
-
-        async def delivered():
-            (each,) = await kept(services, made)
-            return each if each.delivery.status == pb.DELIVERY_STATUS_DELIVERED else None
-
-        ended = await wait_until(delivered, what="the delivery")
-        (asked,) = pushing.stub.requests(pushing.answers)
-        assert asked.request_body == CAME_BODY
-        assert (ended.request_body, list(ended.request_headers)) == (b"", [])
 
 
 # --- erasure by the owner
@@ -247,10 +192,10 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
         before = {case.callback_case_id: await kept(services, case) for case in (made, other, failing)}
         shown = await services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=other.callback_case_id))
         assert before[failing.callback_case_id][0].failure_detail
-        assert (await erase(services, made)).erased_call_count == 2
+        assert (await services.erase(made)).erased_call_count == 2
         assert await kept(services, other) == before[other.callback_case_id]
-        assert (await erase(services, other)).erased_call_count == 1
-        assert (await erase(services, failing)).erased_call_count == 1
+        assert (await services.erase(other)).erased_call_count == 1
+        assert (await services.erase(failing)).erased_call_count == 1
         for case in (made, other, failing):
             for erased, was in zip(await kept(services, case), before[case.callback_case_id], strict=True):
                 assert erased == pb.Call(
@@ -268,12 +213,12 @@ async def test_of_an_erased_call_only_how_it_ended_is_left(store, pushing):
 async def test_a_second_erasure_finds_nothing_and_later_calls_are_recorded(services):
     made = await generate(services)
     await call(services, made)
-    assert [(await erase(services, made)).erased_call_count for _ in range(2)] == [1, 0]
+    assert [(await services.erase(made)).erased_call_count for _ in range(2)] == [1, 0]
     await call(services, made)
     later, earlier = await kept(services, made)
     assert (later.erased, later.request_body) == (False, CAME_BODY)
     assert (earlier.erased, earlier.request_body) == (True, b"")
-    assert (await erase(services, made)).erased_call_count == 1
+    assert (await services.erase(made)).erased_call_count == 1
 
 
 async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_its_caller_is_answered(store, pushing):
@@ -282,7 +227,7 @@ async def test_of_a_call_that_was_erased_while_it_ran_nothing_is_recorded_and_it
         made = await generate(services, "push", pushing.answers)
         calling = asyncio.create_task(call(services, made))
         await wait_until(lambda: pushing.stub.requests(pushing.answers), what="the handler's start")
-        assert (await erase(services, made)).erased_call_count == 1
+        assert (await services.erase(made)).erased_call_count == 1
         pushing.gate.set()
         assert (await calling).response.response_body == GAVE_BODY
         (ended,) = await kept(services, made)
@@ -296,5 +241,5 @@ async def test_more_calls_than_one_step_erases_are_all_erased(store):
     async with running_services(store, recorded_calls_per_case=1000) as services:
         made = await generate(services)
         await asyncio.gather(*(call(services, made) for _ in range(250)))
-        assert (await erase(services, made)).erased_call_count == 250
+        assert (await services.erase(made)).erased_call_count == 250
     assert CAME_BODY.decode() not in await in_the_store(store)

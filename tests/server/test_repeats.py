@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from types import SimpleNamespace
 
 import grpc
@@ -11,42 +10,29 @@ import redis.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server.test_fallbacks import MULTIPLE, RETRYABLE, SINGLE, Scripted
-from server.test_held import FALLBACK, answer, call_of, case_of, generate
+from server.test_held import FALLBACK, generate
 from soak.counts import count
 from support.handlers import accept, override, reject
 from support.leases import end_leases
+from support.proxy import StoreProxy
 from support.services import redirect, refusal, response, running_services
+from support.verification import ById
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
+from callback_server.calls.repeats import RepeatedCallEnded
 from callback_server.domain.call import CallFailure
 from callback_server.domain.case import CallMode, CaseStatus
 from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys
-from callback_server.verification.profile import VerifiedMessage
+from callback_server.store.recording import Recording
+from callback_server.store.transitions.apply_retention import apply_retention
+from callback_server.store.transitions.sweep_partition import sweep_partition
 
 ANSWER = override(response_code=299, response_body=b"\xff answer", headers=[("x-answer", "1")])
 FORM = [pb.Header(name="content-type", value="application/x-www-form-urlencoded")]
 CONFIRMATION = b"callback_confirm=1"
-
-
-class ById:
-    """A profile that every request passes. The message id is the value of the header `x-id`."""
-
-    challenge, enforce, reads_body = "ById", True, False
-
-    def handshake(self, _request, _url):
-        return None
-
-    def verify(self, request, _url):
-        ids = request.values("x-id")
-        return VerifiedMessage(ids[0], 60_000) if ids else VerifiedMessage()
-
-    def redacted(self, request):
-        return request
 
 
 @contextlib.asynccontextmanager
@@ -78,28 +64,11 @@ async def two(store_of):
 
 async def send(services, made, *, method="post", query="", body=b"", headers=(), message=""):
     headers = [*headers, *([pb.Header(name="x-id", value=message)] if message else [])]
-    return await services.edge.Invoke(
-        edge.InvokeRequest(
-            state=made.callback_state, request_method=method, request_query_string=query, request_body=body,
-            request_headers=headers,
-        )
-    )  # fmt: skip
+    return await services.call(made, method=method, body=body, request_query_string=query, request_headers=headers)
 
 
 def start(services, made, **request):
     return asyncio.ensure_future(send(services, made, **request))
-
-
-def act(**more):
-    return {"callback_activity": "act", **more}
-
-
-async def close(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
-
-
-async def erase(services, made):
-    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
 
 
 def same(got):
@@ -113,14 +82,9 @@ def same(got):
 @pytest.mark.parametrize("clicks", [2, 3, 17])
 async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_get_its_answer(two, clicks):
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(two.servers[0], **act())
+    made = await two.servers[0].generate("act")
     callers = [start(two.servers[n % 2], made, query="a=1", body=b"same") for n in range(clicks)]
-    call = await call_of(two.servers[1], made)
-
-    async def counted():
-        return (await call_of(two.servers[1], made)).repeat_count == clicks - 1
-
-    await wait_until(counted, what="the repeats")
+    call = await two.servers[1].repeats(made, clicks - 1)
     assert not any(caller.done() for caller in callers)
     two.handler.gate.set()
     got = await asyncio.gather(*callers)
@@ -134,75 +98,55 @@ async def test_a_request_that_comes_several_times_at_once_is_one_call_and_all_ge
 
 async def test_at_most_16_wait_with_one_call_and_another_request_does_not_wait(two):
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(two.servers[0], **act())
+    made = await two.servers[0].generate("act")
     callers = [start(two.servers[n % 2], made) for n in range(17)]
-
-    async def counted():
-        return (await call_of(two.servers[1], made)).repeat_count == 16
-
-    await wait_until(counted, what="the repeats")
+    await two.servers[1].repeats(made, 16)
     for services in two.servers:
         for request in ({}, {"body": b"another"}):
             said = await refusal(send(services, made, **request))
             assert (said.reason, said.retry_after_s) == ("CALL_IN_PROGRESS", 1)
     two.handler.gate.set()
     assert len({same(each) for each in await asyncio.gather(*callers)}) == 1
-    assert (await call_of(two.servers[0], made)).repeat_count == 16
+    await two.servers[0].repeats(made, 16)
 
 
-async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(two, monkeypatch):
-    first, second = two.servers
-    two.handler.ends = [accept(ANSWER)]
-    made = await generate(second, **act())
-    caller = start(second, made)
-    await call_of(second, made)
-    monkeypatch.setattr(first.control_plane.repeats, "wait", lambda *_call, **_hash: asyncio.Event().wait())
-    began = time.monotonic()
-    lost = [start(first, made) for _ in range(16)]
+async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(store_of):
+    store, handler = store_of(), Scripted(accept(ANSWER))
+    async with contextlib.AsyncExitStack() as until_it_is_cut_off, contextlib.AsyncExitStack() as servers:
+        second = await servers.enter_async_context(with_handler(store, handler))
+        proxy = await until_it_is_cut_off.enter_async_context(StoreProxy(store, lambda _command: False))
+        first = await servers.enter_async_context(with_handler(proxy, handler))
+        made = await second.generate("act")
+        caller = start(second, made)
+        await second.running(made)
+        lost = [start(first, made) for _ in range(16)]
+        await second.repeats(made, 16)
+        assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
+        await until_it_is_cut_off.aclose()
 
-    async def repeats():
-        return (await call_of(second, made)).repeat_count
+        async def has_place():
+            repeat = start(second, made)
+            waits = asyncio.ensure_future(wait_until(lambda: second.repeats(made, 17)))
+            await asyncio.wait([repeat, waits], return_when=asyncio.FIRST_COMPLETED)
+            waits.cancel()
+            return None if repeat.done() and await refusal(repeat) else repeat
 
-    async def all_wait():
-        return await repeats() == 16
-
-    await wait_until(all_wait, what="the repeats")
-    refused = []
-
-    async def has_place():
-        repeat = start(second, made)
-
-        async def is_decided():
-            return repeat.done() or await repeats() > 16
-
-        await wait_until(is_decided, what="a place or its refusal")
-        if repeat.done():
-            refused.append((await refusal(repeat)).reason)
-            return None
-        return repeat
-
-    repeat = await wait_until(has_place, what="a free place")
-    if refused or time.monotonic() - began < 5:  # the lost ones keep their places for 5 s
-        assert set(refused) == {"CALL_IN_PROGRESS"}
-    two.handler.gate.set()
-    assert same(await repeat) == same(await caller)
-    for each in lost:
-        each.cancel()
+        repeat = await wait_until(has_place, what="a free place")
+        handler.gate.set()
+        assert same(await repeat) == same(await caller)
+        for each in lost:
+            each.cancel()
 
 
 async def test_a_lost_message_between_the_servers_delays_a_repeat_by_a_second(two):
     first, second = two.servers
-    first.control_plane.replica_bus.send = lambda *_message: None
+    second.control_plane.replica_bus.receive(RepeatedCallEnded, lambda _message: None)
     two.handler.ends = [accept(ANSWER)]
-    made = await generate(first, **act())
+    made = await first.generate("act")
     caller = start(first, made)
-    await call_of(first, made)
+    await first.running(made)
     repeat = start(second, made)
-
-    async def counted():
-        return (await call_of(first, made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
+    await first.repeats(made, 1)
     two.handler.gate.set()
     assert same(await repeat) == same(await caller)
 
@@ -212,15 +156,11 @@ async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mo
     store, handler = store_of(), Scripted()
     async with with_handler(store, handler, sweeps=True) as other:
         async with with_handler(store, handler) as one:
-            made = await generate(other, **act(**mode))
+            made = await other.generate("act", **mode)
             caller = start(one, made)
-            await call_of(other, made)
+            await other.running(made)
             repeat = start(other, made)
-
-            async def counted():
-                return (await call_of(other, made)).repeat_count == 1
-
-            await wait_until(counted, what="the repeat")
+            await other.repeats(made, 1)
         assert isinstance((await asyncio.gather(caller, return_exceptions=True))[0], BaseException)
         assert await end_leases(store) == 1
         said = await refusal(repeat)
@@ -234,13 +174,9 @@ async def test_a_repeat_learns_that_the_server_of_its_call_has_died(store_of, mo
 )
 async def test_a_repeat_that_waits_gets_the_error_of_its_call_and_makes_no_call_of_its_own(two, end, reason):
     two.handler.ends = [end]
-    made = await generate(two.servers[0], **act(**RETRYABLE))
+    made = await two.servers[0].generate("act", **RETRYABLE)
     callers = [start(services, made) for services in two.servers]
-
-    async def counted():
-        return (await call_of(two.servers[0], made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
+    await two.servers[0].repeats(made, 1)
     two.handler.gate.set()
     assert [(await refusal(caller)).reason for caller in callers] == [reason] * 2
     assert len(two.handler.got) == 1
@@ -250,14 +186,10 @@ async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(tw
     first, second = two.servers
     made = await generate(first, callback_activity="form", response=response(response_code=201))
     caller = start(first, made)
-    call = await call_of(first, made, held=True)
+    (call,) = await first.running(made)
     repeat = start(second, made)
-
-    async def counted():
-        return (await call_of(first, made)).repeat_count == 1
-
-    await wait_until(counted, what="the repeat")
-    await answer(second, call, response=pb.Response(response_body=b"yes"))
+    await first.repeats(made, 1)
+    await second.answer(call.call_id, response=pb.Response(response_body=b"yes"))
     assert same(await repeat) == same(await caller)
     assert same(await send(second, made)) == same(await caller)
 
@@ -265,9 +197,9 @@ async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(tw
 async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_the_answer(one):
     one.handler.gate.clear()
     one.handler.ends = [accept(ANSWER)]
-    made = await generate(one.services, **act(), **FALLBACK)
+    made = await one.services.generate("act", **FALLBACK)
     first = start(one.services, made)
-    await call_of(one.services, made)
+    await one.services.running(made)
     waits = start(one.services, made)
     later = await first
     assert later.response.response_code == 202
@@ -277,7 +209,7 @@ async def test_after_the_fallback_a_repeat_gets_the_fallback_and_after_the_end_t
     one.handler.gate.set()
 
     async def ended():
-        return (await case_of(one.services, made)).status == pb.CALLBACK_STATUS_CLOSED
+        return (await one.services.case_of(made)).status == pb.CALLBACK_STATUS_CLOSED
 
     await wait_until(ended, what="the end of the call")
     assert (await send(one.services, made)).response.response_code == 299
@@ -291,15 +223,12 @@ async def test_a_repeat_gets_the_recorded_answer_whatever_is_recorded_of_it_and_
     handler.gate.set()
     narrow = {"record_bodies": False, "record_headers": False, "recorded_calls_per_case": 1}
     async with with_handler(store_of(), handler, **narrow) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         first = await send(services, made)
         for number in range(5):
             await send(services, made, body=b"%d" % number)
-        changed = rpc.SetResponseRequest(
-            callback_case_id=made.callback_case_id, response=pb.Response(response_code=250)
-        )
-        await services.callbacks.SetResponse(changed)
-        await close(services, made)
+        await services.set_response(made, response_code=250)
+        await services.close(made)
         assert same(await send(services, made)) == same(first)
         assert len(handler.got) == 6
 
@@ -311,8 +240,7 @@ async def test_the_response_of_the_case_is_repeated_as_it_was(one):
         repeat_window={"seconds": 60},
     )  # fmt: skip
     first = await send(one.services, made)
-    changed = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_body=b"new"))
-    await one.services.callbacks.SetResponse(changed)
+    await one.services.set_response(made, response_body=b"new")
     again = await send(one.services, made)
     assert (same(again), again.response.response_body) == (same(first), large)
     assert (await send(one.services, made, body=b"another")).response.response_body == b"new"
@@ -327,10 +255,10 @@ async def test_once_its_answer_is_gone_a_repeat_gets_the_code_alone_and_makes_no
     handler.gate.set()
     limits = {"repeat_bytes_per_case": 20} if how == "too large" else {}
     async with with_handler(store_of(), handler, **limits) as services:
-        made = await generate(services, **act())
+        made = await services.generate("act")
         await send(services, made)
         if how == "erased":
-            await erase(services, made)
+            await services.erase(made)
         if answered is ANSWER:
             got = (await send(services, made)).response
             assert (got.response_code, got.response_body, len(got.response_headers.headers)) == (299, b"", 0)
@@ -343,10 +271,10 @@ async def test_the_answer_of_a_call_that_was_trimmed_is_erased_too(store_of):
     handler = Scripted(accept(ANSWER), accept())
     handler.gate.set()
     async with with_handler(store_of(), handler, recorded_calls_per_case=1) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         for body in (b"first", b"second"):
             await send(services, made, body=body)
-        await erase(services, made)
+        await services.erase(made)
         assert (await send(services, made, body=b"first")).response.response_body == b""
     assert len(handler.got) == 2
 
@@ -355,7 +283,7 @@ async def test_the_answers_of_a_case_take_limited_room_and_the_oldest_go_first(s
     handler = Scripted(*[accept(override(response_body=b"%d" % number * 1000)) for number in range(4)])
     handler.gate.set()
     async with with_handler(store_of(), handler, repeat_bytes_per_case=2500) as services:
-        made = await generate(services, **act(**MULTIPLE, repeat_window={"seconds": 60}))
+        made = await services.generate("act", **MULTIPLE, repeat_window={"seconds": 60})
         for number in range(4):
             await send(services, made, body=b"%d" % number)
         again = [(await send(services, made, body=b"%d" % number)).response.response_body for number in range(4)]
@@ -369,10 +297,10 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
     end.no_repeat = by != "owner"
     one.handler.ends = [end]
     held = {"answer_mode": pb.ANSWER_MODE_HOLD} if by == "person" else {}
-    made = await generate(one.services, **act(no_repeat=by == "owner"), **held)
+    made = await one.services.generate("act", no_repeat=by == "owner", **held)
     caller = start(one.services, made)
     if held:
-        await answer(one.services, await call_of(one.services, made, held=True), no_repeat=True)
+        await one.services.answer_running(made, no_repeat=True)
     await caller
     for _ in range(2):
         assert (await refusal(send(one.services, made))).reason == "ANSWER_NOT_REPEATED"
@@ -381,10 +309,8 @@ async def test_an_answer_that_must_not_be_given_twice_is_not(one, by):
 
 async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answers(one):
     one.handler.ends = [accept()]
-    made = await generate(
-        one.services, **act(verification_profile="by_id"),
-        response=redirect(response_redirect_url="https://shop.example/"),
-    )  # fmt: skip
+    shop = redirect(response_redirect_url="https://shop.example/")
+    made = await one.services.generate("act", verification_profile="by_id", response=shop)
     assert (await send(one.services, made, message="1", method="put")).request_method == ""
     again = await send(one.services, made, message="1", method="get")
     assert (again.request_method, again.response.response_redirect_url) == ("put", "https://shop.example/")
@@ -392,12 +318,11 @@ async def test_a_repeated_redirect_keeps_the_method_of_the_request_that_it_answe
 
 async def test_a_case_is_kept_until_its_windows_are_over(one):
     one.handler.ends = [accept(ANSWER)]
-    made = await generate(one.services, **act(repeat_window={"seconds": 3600}))
+    made = await one.services.generate("act", repeat_window={"seconds": 3600})
     first = await send(one.services, made)
     partition = keys.partition_of(made.callback_case_id)
-    sweeper = one.services.control_plane.sweeper
-    sweeper._retention_ms = -1000
-    await sweeper._apply_retention()
+    scripts = one.services.control_plane.scripts
+    await apply_retention(scripts, partition, retention_ms=-1000)
     assert same(await send(one.services, made)) == same(first)
     async with redis.asyncio.Redis(port=one.store.port) as client:
         score = await client.zscore(keys.key(partition, "closed"), made.callback_case_id)
@@ -405,7 +330,7 @@ async def test_a_case_is_kept_until_its_windows_are_over(one):
         assert score == int(ended) + 1000
         await client.hset(keys.key(partition, "case", made.callback_case_id), "repeats_until", 1)
         await client.zadd(keys.key(partition, "closed"), {made.callback_case_id: 1})
-    await sweeper._apply_retention()
+    await apply_retention(scripts, partition, retention_ms=-1000)
     assert (await refusal(send(one.services, made))).reason == "STATE_UNKNOWN"
 
 
@@ -486,8 +411,8 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
         first = first | {"method": "post"} if first["method"] == "get" else first
         second = second | {"method": "post"} if is_twin else second
     first = first | {"is_agent": False}
-    made = await generate(
-        one.services, **act(**MODES[case["mode"]]), get_guard=pb.GetGuard.Value(f"GET_GUARD_{case['guard']}"),
+    made = await one.services.generate(
+        "act", **MODES[case["mode"]], get_guard=pb.GetGuard.Value(f"GET_GUARD_{case['guard']}"),
         verification_profile="" if case["guard"] == "CONFIRM" else "by_id", no_repeat=case["no_repeat"],
         repeat_window={"seconds": case["window_s"]},
     )  # fmt: skip
@@ -495,11 +420,12 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
     if case["end"] is CallEnd.INTERRUPTED:
         await wait_until(lambda: one.handler.got, what="the call")
         await end_leases(one.store)
-        await one.services.control_plane.sweeper._sweep(keys.partition_of(made.callback_case_id))
+        partition = keys.partition_of(made.callback_case_id)
+        await sweep_partition(one.services.control_plane.scripts, partition, recording=Recording())
     else:
         await asyncio.wait([caller])
     if case["closes"]:
-        await close(one.services, made)
+        await one.services.close(made)
     one.handler.ends = [accept(override(response_body=b"another"))]
     try:
         got = await send(one.services, made, **sent(second))

@@ -2,11 +2,10 @@
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from support.services import refusal, response, running_services
+from support.services import pages, refusal, running_services
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.settings import ActivitySettings
 from callback_server.store.queries import list_cases
 
@@ -20,34 +19,23 @@ async def searched(store_of):
     async with running_services(store_of(), activities=activities) as services:
         cases = []
         for number in range(CASES):
-            asked = rpc.GenerateCallbackUrlRequest(
-                callback_activity=("record", "record", "nobody")[number % 3],
-                response=response(),
+            made = await services.generate(
+                ("record", "record", "nobody")[number % 3],
                 allow_multiple_calls=True,
                 labels={"parity": str(number % 2)},
             )
-            made = await services.callbacks.GenerateCallbackUrl(asked)
             if number % 3:
-                call = services.edge.Invoke(
-                    edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"%d" % number)
-                )
+                call = services.call(made, body=b"%d" % number)
                 await (call if number % 3 == 1 else refusal(call))
             cases.append(made.callback_case_id)
         yield services, cases
 
 
-async def pages(services, **filters):
+async def searched_pages(services, **filters):
     """Return the ids of each page, and how far the search had come after each."""
-    found, token = [], ""
-    while True:
-        page = await services.callbacks.ListCallbacks(
-            rpc.ListCallbacksRequest(page_token=token, page_size=3, **filters)
-        )
-        assert page.HasField("searched_to") is bool(page.next_page_token)
-        found.append(([each.callback_case_id for each in page.callbacks], page.searched_to.ToNanoseconds()))
-        token = page.next_page_token
-        if not token:
-            return found
+    found = await pages(services.callbacks.ListCallbacks, rpc.ListCallbacksRequest(page_size=3, **filters))
+    assert [page.HasField("searched_to") for page in found] == [bool(page.next_page_token) for page in found]
+    return [([each.callback_case_id for each in page.callbacks], page.searched_to.ToNanoseconds()) for page in found]
 
 
 @pytest.mark.parametrize("scan", [1, 200])
@@ -55,11 +43,10 @@ async def pages(services, **filters):
     ("status", "rest"), [(pb.CALL_STATUS_SUCCEEDED, 1), (pb.CALL_STATUS_NOT_STARTED, 2), (pb.CALL_STATUS_FAILED, None)]
 )
 @pytest.mark.parametrize("labels", [{}, {"parity": "1"}], ids=str)
-async def test_callbacks_are_found_by_their_newest_call(searched, monkeypatch, scan, status, rest, labels):
+async def test_callbacks_are_found_by_their_newest_call(searched, limits, scan, status, rest, labels):
     services, cases = searched
-    monkeypatch.setattr(list_cases, "SCAN", scan)
-    monkeypatch.setattr(list_cases, "MAX_SCRIPTS", 1)
-    found = await pages(services, last_call_status=status, labels=labels)
+    limits(list_cases, SCAN=scan, MAX_SCRIPTS=1)
+    found = await searched_pages(services, last_call_status=status, labels=labels)
     expected = [
         case for number, case in enumerate(cases) if number % 3 == rest and labels in ({}, {"parity": str(number % 2)})
     ]
@@ -70,15 +57,15 @@ async def test_callbacks_are_found_by_their_newest_call(searched, monkeypatch, s
 
 async def test_callbacks_are_found_by_the_time_of_their_creation(searched):
     services, cases = searched
-    listed = (await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())).callbacks
+    listed = await services.cases()
     times = {each.callback_case_id: each.create_time for each in listed}
     first, last = times[cases[2]], times[cases[8]]
-    found = await pages(services, created_after=first, created_before=last)
+    found = await searched_pages(services, created_after=first, created_before=last)
     expected = [
         case for case in cases if first.ToMilliseconds() <= times[case].ToMilliseconds() < last.ToMilliseconds()
     ]
     assert [case for ids, _ in found for case in ids] == expected[::-1]
-    assert await pages(services, created_before=Timestamp(seconds=-1)) == [([], 0)]
-    assert await pages(services, created_after=Timestamp(seconds=4_000_000_000)) == [([], 0)]
+    assert await searched_pages(services, created_before=Timestamp(seconds=-1)) == [([], 0)]
+    assert await searched_pages(services, created_after=Timestamp(seconds=4_000_000_000)) == [([], 0)]
     wrong = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(created_after=Timestamp(nanos=-1))))
     assert (wrong.reason, wrong.fields) == ("INVALID_REQUEST", ["created_after"])

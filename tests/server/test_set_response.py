@@ -3,11 +3,11 @@
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from support.services import redirect, refusal, response
+from support.services import pages, redirect, refusal, response
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
+from callback.v1 import operations_service_pb2 as operations
 from callback_server.rpc import callbacks_service
 
 UNKNOWN_CASE = "0" * 32
@@ -17,9 +17,7 @@ HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-a", value="1")])
 @pytest.fixture
 async def made(services):
     case = response(response_body=b"first", response_code=201, response_headers=HEADERS)
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=case, allow_multiple_calls=True)
-    )
+    return await services.generate(response=case, allow_multiple_calls=True)
 
 
 async def set_response(services, made, new, *paths):
@@ -40,18 +38,6 @@ async def test_a_mask_names_the_attributes_that_are_replaced_or_return_to_their_
     assert not now.HasField("response_headers")
 
 
-async def test_headers_are_replaced_as_a_whole(services, made):
-    now = await set_response(services, made, pb.Response(response_headers=pb.ResponseHeaders()))
-    assert now.HasField("response_headers")
-    assert not now.response_headers.headers
-
-
-async def test_the_next_call_gets_the_new_response(services, made):
-    await set_response(services, made, pb.Response(response_code=418))
-    answer = await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
-    assert (answer.response.response_code, answer.response.response_body) == (418, b"first")
-
-
 @pytest.mark.parametrize(
     ("new", "paths", "field"),
     [
@@ -69,7 +55,7 @@ async def test_a_change_with_an_invalid_result_is_refused_and_has_no_effect(serv
 
 
 async def test_a_closed_case_is_refused_with_its_reason(services, made):
-    await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    await services.close(made)
     said = await refusal(set_response(services, made, pb.Response(response_code=202)))
     assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CALLBACK_CLOSED")
     assert said.metadata == {"close_reason": "CLOSED_BY_OWNER"}
@@ -101,32 +87,25 @@ async def test_an_unknown_call_is_not_found(services, made):
 
 @pytest.mark.parametrize("token", ["nonsense", "AA==", "\u20ac", "AQAAAAAAAAAA_w=="])
 async def test_a_page_token_that_the_server_did_not_make_is_refused(services, token):
-    said = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_token=token)))
-    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
+    dead = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_token=token)
+    for asked in (services.cases(page_token=token), services.callbacks.ListOwnerCalls(dead)):
+        said = await refusal(asked)
+        assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
 
 
 async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
-    invoke = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"body")
-    sent = [(await services.edge.Invoke(invoke)).call_id for _ in range(5)]
-    found, token = [], ""
-    while True:
-        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2, page_token=token)
-        page = await services.callbacks.ListCalls(asked)
-        found += [call.call_id for call in page.calls]
-        assert all(not call.request_body and call.request_body_size == 4 for call in page.calls)
-        if not (token := page.next_page_token):
-            break
-    assert found == sent[::-1]
+    sent = [(await services.call(made, body=b"body")).call_id for _ in range(5)]
+    request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2)
+    found = [call for page in await pages(services.callbacks.ListCalls, request) for call in page.calls]
+    assert all(not call.request_body and call.request_body_size == 4 for call in found)
+    assert [call.call_id for call in found] == sent[::-1]
 
 
-async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, monkeypatch):
-    monkeypatch.setattr(callbacks_service, "MAX_CALLS_PER_PAGE", 2)
-    monkeypatch.setattr(callbacks_service, "MAX_CASES_PER_PAGE", 1)
-    await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-    )
+async def test_a_page_size_above_the_maximum_counts_as_the_maximum(services, made, limits):
+    limits(callbacks_service, MAX_CALLS_PER_PAGE=2, MAX_CASES_PER_PAGE=1)
+    await services.generate()
     for _ in range(3):
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="post"))
+        await services.call(made)
     calls = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2**31 - 1)
     page = await services.callbacks.ListCalls(calls)
     assert (len(page.calls), bool(page.next_page_token)) == (2, True)
@@ -139,6 +118,7 @@ async def test_a_negative_page_size_is_refused(services, made):
         services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=-1)),
         services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=-1)),
         services.callbacks.ListOwnerCalls(rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_DEAD, page_size=-1)),
+        services.operations.ListActivities(operations.ListActivitiesRequest(page_size=-1)),
     ):
         said = await refusal(asked)
         assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_size"])

@@ -1,15 +1,15 @@
 """What administrators are told: what all servers have done by minute, what waits, and what a server finds of itself."""
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.store import KINDS, free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_process.findings import Finding
@@ -22,10 +22,7 @@ from callback_server.store.transitions.write_statistics import write_statistics
 
 
 async def generate(services, activity="record", **fields):
-    asked = rpc.GenerateCallbackUrlRequest(
-        callback_activity=activity, response=response(), allow_multiple_calls=True, **fields
-    )
-    return await services.callbacks.GenerateCallbackUrl(asked)
+    return await services.generate(activity, allow_multiple_calls=True, **fields)
 
 
 async def statistics(services):
@@ -47,9 +44,7 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         recorder = services.control_plane.statistics
         made = await generate(services)
         for number in range(3):
-            await services.edge.Invoke(
-                edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"%d" % number)
-            )
+            await services.call(made, body=b"%d" % number)
         await refusal(services.edge.Invoke(edge.InvokeRequest(state="wrong", request_method="post")))
         assert outcomes(await statistics(services)) == {}
         await recorder.write()
@@ -65,7 +60,7 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         assert (claim.stage, claim.count) == ("claim", 3)
         assert 0 < claim.median.ToNanoseconds() <= claim.p95.ToNanoseconds() <= claim.p99.ToNanoseconds()
 
-        scripts, now = services.control_plane.scripts, call_statistics._minute_now()
+        scripts, now = services.control_plane.scripts, call_statistics.minute_now()
         await write_statistics(
             scripts, "other", minute=now, counts={"call:SUCCEEDED:": 2, "call:FAILED:HANDLER_LOST": 1}
         )
@@ -73,7 +68,7 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
         again = StatisticsRecorder(
             scripts, replica="restarted", owners=lambda: ["local"], count_unserved=lambda: none()
         )
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+        await services.call(made, method="get")
         await again.write()
         assert outcomes(await statistics(services)) == {"CALL_STATUS_SUCCEEDED": 6, "CALL_STATUS_FAILED": 1}
 
@@ -93,42 +88,49 @@ async def test_a_lease_that_ends_is_an_interrupted_call_and_the_failure_of_a_cal
         assert [each.reason for minute in found.minutes for each in minute.refusals] == ["TOO_MANY_CALLS"]
 
 
-def test_the_present_minute_is_as_long_as_the_servers_have_stored_it(monkeypatch):
-    monkeypatch.setattr(call_statistics.time, "time", lambda: 60_017.9)
-    lengths = [call_statistics._statistics(1000, {}, is_last=is_last).duration_s for is_last in (True, False)]
-    assert lengths == [15, 60]
-
-
-async def test_what_was_done_before_a_minute_ends_stays_in_that_minute_and_expires(store_of, monkeypatch):
+async def test_the_present_minute_is_as_long_as_the_servers_have_stored_it(store_of, limits):
+    limits(call_statistics, CLOCK=lambda: 60_017.9)
     async with running_services(store_of()) as services:
-        scripts, recorder = services.control_plane.scripts, services.control_plane.statistics
+        *_, before, present = (await statistics(services)).minutes
+        assert [each.duration.seconds for each in (before, present)] == [60, 15]
+
+
+async def test_what_was_done_before_a_minute_ends_stays_in_that_minute_and_expires(store_of, limits):
+    first = call_statistics.minute_now()
+    limits(call_statistics, CLOCK=lambda: first * 60)
+    async with running_services(store_of()) as services:
+        recorder = services.control_plane.statistics
         made = await generate(services)
-        first = recorder._minute
         for minute in (first, first + 1):
-            monkeypatch.setattr(call_statistics, "_minute_now", lambda minute=minute: minute)
-            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="get"))
+            limits(call_statistics, CLOCK=lambda minute=minute: minute * 60)
+            await services.call(made, method="get")
             await recorder.write()
-        await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method="put"))
+        await services.call(made, method="put")
         await recorder.write()
         found = await statistics(services)
         by_minute = {each.start_time.seconds // 60: sum(o.count for o in each.outcomes) for each in found.minutes}
         assert (by_minute[first], by_minute[first + 1]) == (2, 1)
         for minute in (first, first + 1):
-            left_s = await scripts.client.ttl(f"{keys.STATISTICS_KEY}:{minute}")
+            left_s = await services.control_plane.client.ttl(f"{keys.STATISTICS_KEY}:{minute}")
             assert 3600 < left_s < 4000
 
 
-async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of):
+def value_of(gauge):
+    (family,) = gauge.collect()
+    return family.samples[0].value
+
+
+async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of, limits):
     async with running_services(store_of()) as services:
         await generate(services)
         held = await generate(services, "form")
-        caller = services.edge.Invoke(edge.InvokeRequest(state=held.callback_state, request_method="post"))
+        caller = services.call(held)
         closed = await generate(services)
-        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=closed.callback_case_id))
+        await services.close(closed)
         made = await generate(services, "later", answer_mode=pb.ANSWER_MODE_ACK)
-        await services.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="later"))
+        await services.pause("later")
         for method in ("post", "put"):
-            await services.edge.Invoke(edge.InvokeRequest(state=made.callback_state, request_method=method))
+            await services.call(made, method=method)
 
         async def all_are_there():
             found = await statistics(services)
@@ -141,18 +143,18 @@ async def test_open_callbacks_waiting_calls_and_the_backlog_are_counted(store_of
         counts = owner.open_callback_count, owner.waiting_call_count, owner.dead_call_count
         assert (owner.owner, *counts) == ("local", 3, 1, 0)
         assert not any(each.HasField("work") for each in found.minutes)
-        # They are counted again. No other server of this process can set the metrics before the next lines.
-        services.control_plane.statistics._gauges = None
+        # In another minute they are counted again. No other server of this process can set the metrics meanwhile.
+        limits(call_statistics, CLOCK=lambda: time.time() + 60)
         await services.control_plane.statistics.write()
         shown = (metrics.OPEN_CALLBACKS, metrics.HELD_CALLS, metrics.WAITING_DELIVERIES, metrics.UNSERVED_ACTIVITIES)
-        assert [each._value.get() for each in shown] == [3, 1, 2, 1]  # nothing serves `later`
+        assert [value_of(each) for each in shown] == [3, 1, 2, 1]  # nothing serves `later`
         for oldest in (metrics.OLDEST_HELD_CALL_SECONDS, metrics.OLDEST_WAITING_DELIVERY_SECONDS):
-            assert 0 < oldest._value.get() < 3600
+            assert 0 < value_of(oldest) < 3600
         await services.control_plane.statistics.write()
         [work] = [each.work for each in (await statistics(services)).minutes if each.HasField("work")]
         assert (work.open_callback_count, work.waiting_call_count, work.delivery_count) == (3, 1, 2)
         assert work.delivery_delay.ToNanoseconds() > 0
-        await services.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=held.callback_case_id))
+        await services.resolve(held)
         await caller
 
 
@@ -169,7 +171,7 @@ async def test_a_server_finds_its_store_safe_and_a_target_that_is_away(store_of)
         assert found.check_time.seconds > 0
 
 
-async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_next_request(monkeypatch):
+async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_next_request(limits):
     begun, ended = [], asyncio.Event()
 
     async def check(_settings):
@@ -177,7 +179,7 @@ async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_ne
         await ended.wait()
         yield Finding.ok("slow", "it answered")
 
-    monkeypatch.setattr(doctor, "CHECKS", (check,))
+    limits(doctor, CHECKS=(check,))
     checks = SelfCheck(ServerSettings())
     waiting = asyncio.create_task(checks.findings())
     await wait_until(lambda: begun, what="the start of the check")

@@ -15,7 +15,7 @@ from support.edge_calls import EdgeCalls
 from support.handler import handler_service
 from support.store import StoreProcess, free_port
 from support.system import Process, System
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import AsyncCallbackClient, CallbackStatus, CallStatus, Response
 from callback.v1 import edge_service_pb2
@@ -65,7 +65,7 @@ async def system(tmp_path, store, handler, interpreter):
         for process in (system.server, system.edge):
             process.interpreter = interpreter
             await process.start()
-        system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=60))
+        system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=DEADLINE_S))
         system.client = await stack.enter_async_context(AsyncCallbackClient(system.grpc, retry=False))
         return system
 
@@ -78,7 +78,7 @@ async def system(tmp_path, store, handler, interpreter):
 
 async def exit_of(process):
     """Wait until a process has ended, and return its exit code."""
-    return await asyncio.to_thread(process.process.wait, 60)
+    return await asyncio.to_thread(process.process.wait, DEADLINE_S)
 
 
 async def is_refused(system):
@@ -129,8 +129,12 @@ async def test_a_call_that_reaches_a_stopping_server_nevertheless_is_refused_wit
     async with grpc.aio.insecure_channel(system.grpc) as channel:
         stream = EdgeCalls(channel).StreamInvocations()
         assert (await stream.read()).readiness == edge_service_pb2.READINESS_READY
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         _, calling = await begin_call(system, handler)
         system.server.signal(signal.SIGTERM)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
         assert (await stream.read()).readiness == edge_service_pb2.READINESS_NOT_READY
 
         async def refusal():
@@ -144,20 +148,6 @@ async def test_a_call_that_reaches_a_stopping_server_nevertheless_is_refused_wit
         await stream.done_writing()
     handler.gate.set()
     assert (await calling).status_code == 200
-    assert await exit_of(system.server) == 0
-
-
-async def test_health_says_first_that_no_new_work_is_taken(system, handler):
-    system = await system(grace_s=20)
-    async with grpc.aio.insecure_channel(system.grpc) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        _, calling = await begin_call(system, handler)
-        system.server.signal(signal.SIGTERM)
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        handler.gate.set()
-        assert (await calling).status_code == 200
-        watch.cancel()
     assert await exit_of(system.server) == 0
 
 
@@ -215,7 +205,9 @@ async def test_a_stuck_handler_holds_it_no_longer_than_the_grace_and_two_seconds
     system.server.signal(signal.SIGTERM)
     await exit_of(system.server)
     took = time.monotonic() - began
-    assert grace_s <= took < grace_s + count(50, 2)  # the promised margin is 2 s, on a machine that is not overloaded
+    assert (
+        grace_s <= took < grace_s + count(DEADLINE_S, 2)
+    )  # the promised margin is 2 s, on a machine without other load
     assert (await calling).status_code == 503
 
 
@@ -246,18 +238,8 @@ async def test_a_call_that_no_handler_has_at_the_end_of_the_grace_is_not_started
     assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
 
-async def test_a_second_signal_ends_it_at_once(system, handler):
-    system = await system(grace_s=60)
-    _, calling = await begin_call(system, handler)
-    system.server.signal(signal.SIGTERM)
-    await wait_until(lambda: system.server.events("stopping"), what="the stop")
-    system.server.signal(signal.SIGTERM)
-    assert await exit_of(system.server) == 128 + signal.SIGTERM
-    assert (await calling).status_code == 503
-
-
 async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, interpreter):
-    for n in range(count(2, 60)):
+    for n in range(count(1, 60)):
         server = Process(
             "callback_server", tmp_path / f"{n}.log", interpreter=interpreter, CALLBACK_STORE_URL=store.url,
             CALLBACK_GRACE_S="5", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}", CALLBACK_ADMIN_BIND="127.0.0.1:0",
@@ -283,7 +265,7 @@ async def test_work_in_the_background_is_ended_even_if_a_cancellation_is_lost():
         finally:
             ended.set()
 
-    async with asyncio.timeout(20), TaskSet() as tasks:
+    async with asyncio.timeout(DEADLINE_S), TaskSet() as tasks:
         tasks.start(stubborn())
         await asyncio.sleep(0)
     assert ended.is_set()

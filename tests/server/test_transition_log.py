@@ -8,15 +8,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.handlers import accept, reject, stub_handler
+from support.handlers import accept, answering, reject, stub_handler
 from support.leases import end_leases, expire_cases
 from support.proxy import StoreProxy, each_once
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback.v1 import callback_pb2 as pb
-from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_process.tasks import TaskSet
 from callback_server.calls.sweeper import Sweeper
 from callback_server.settings import ActivitySettings
@@ -50,49 +47,25 @@ async def pushing(store_of):
         await gate.wait()
         return accept()
 
-    async def accepts(_request, _context):
-        return accept()
-
-    async def rejects(_request, _context):
-        return reject()
-
     async with (
         stub_handler() as stub,
         running_services(store, activities={"push": ActivitySettings(target=stub.target)}) as services,
     ):
         yield SimpleNamespace(
             store=store, services=services, stub=stub, gate=gate, gated=stub.play(gated),
-            accepts=stub.play(accepts), rejects=stub.play(rejects),
+            accepts=stub.play(answering(accept())), rejects=stub.play(answering(reject())),
         )  # fmt: skip
 
 
-async def generate(services, activity="record", case="", **fields):
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            callback_activity=activity, callback_activity_case=case, response=response(), **fields
-        )
-    )
-
-
 async def call(services, made):
-    asked = edge.InvokeRequest(state=made.callback_state, request_method="get")
-    return (await services.edge.Invoke(asked)).call_id
-
-
-def close(services, made):
-    return services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    return (await services.call(made, method="get")).call_id
 
 
 @contextlib.asynccontextmanager
 async def sweeping(services, retention_ms=3_600_000):
     """Run a sweeper, as a server does."""
-    sweeper = Sweeper(
-        services.control_plane.scripts,
-        Recording(),
-        retention_ms=retention_ms,
-        deliveries_due=print,
-        notifications_due=print,
-    )
+    due = {"deliveries_due": print, "notifications_due": print}
+    sweeper = Sweeper(services.control_plane.scripts, Recording(), retention_ms=retention_ms, **due)
     async with TaskSet() as tasks:
         tasks.start(sweeper.run_sweeps())
         tasks.start(sweeper.run_retention())
@@ -100,13 +73,11 @@ async def sweeping(services, retention_ms=3_600_000):
 
 
 async def test_the_life_of_a_recorded_callback(services, told):
-    made = await generate(services)
+    made = await services.generate()
     case_id = made.callback_case_id
-    await services.callbacks.SetResponse(
-        rpc.SetResponseRequest(callback_case_id=case_id, response=pb.Response(response_code=201))
-    )
+    await services.set_response(made, response_code=201)
     call_id = await call(services, made)
-    await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=case_id))
+    await services.erase(made)
     assert told() == [
         {"event": "case_created", "case_id": case_id, "owner": "local", "activity": "record"},
         {"event": "response_set", "case_id": case_id, "attributes": ["response_code"], "principal": "local"},
@@ -128,7 +99,7 @@ async def test_the_life_of_a_recorded_callback(services, told):
     ],
 )
 async def test_the_event_of_a_calls_end_has_its_effect_on_the_case(pushing, told, fields, script, made_of_it):
-    made = await generate(pushing.services, "push", getattr(pushing, script), **fields)
+    made = await pushing.services.generate("push", callback_activity_case=getattr(pushing, script), **fields)
     told()
     call_id = await call(pushing.services, made)
     ids = {"call_id": call_id, "case_id": made.callback_case_id, "activity": "push"}
@@ -140,10 +111,10 @@ async def test_the_event_of_a_calls_end_has_its_effect_on_the_case(pushing, told
 
 
 async def test_a_call_that_ends_after_its_case_was_closed_made_nothing_of_it(pushing, told):
-    made = await generate(pushing.services, "push", pushing.gated)
+    made = await pushing.services.generate("push", callback_activity_case=pushing.gated)
     calling = asyncio.create_task(call(pushing.services, made))
     await wait_until(lambda: pushing.stub.requests(pushing.gated), what="the handler's start")
-    await close(pushing.services, made)
+    await pushing.services.close(made)
     pushing.gate.set()
     await calling
     _, _, closed, ended = told()
@@ -156,17 +127,17 @@ async def test_a_call_that_ends_after_its_case_was_closed_made_nothing_of_it(pus
 
 
 async def test_a_repeated_request_logs_no_second_event(services, told):
-    made = await generate(services, request_id="once")
-    assert await generate(services, request_id="once") == made
+    made = await services.generate(request_id="once")
+    assert await services.generate(request_id="once") == made
     for _ in range(2):
-        await close(services, made)
+        await services.close(made)
     assert [event["event"] for event in told()] == ["case_created", "case_closed"]
 
 
 @pytest.mark.parametrize("by", ["sweep", "claim", "close", "set"])
 async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(pushing, told, by):
     services, before = pushing.services, REGISTRY.get_sample_value("callback_leases_ended_total")
-    made = await generate(services, "push", pushing.gated, retryable_after_error=by == "set")
+    made = await services.generate("push", callback_activity_case=pushing.gated, retryable_after_error=by == "set")
     calling = asyncio.create_task(refusal(call(services, made)))
     await wait_until(lambda: pushing.stub.requests(pushing.gated), what="the handler's start")
     (asked,) = pushing.stub.requests(pushing.gated)
@@ -175,16 +146,14 @@ async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(p
     if by == "claim":
         assert (await refusal(call(services, made))).reason == "OUTCOME_UNKNOWN"
     elif by == "close":
-        await close(services, made)
+        await services.close(made)
     elif by == "set":
-        await services.callbacks.SetResponse(
-            rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=pb.Response(response_code=201))
-        )
+        await services.set_response(made, response_code=201)
     async with sweeping(services):
         await wait_until(lambda: events.extend(told()) or "lease_ended" in str(events), what="the event")
         pushing.gate.set()
         assert (await calling).reason == "OUTCOME_UNKNOWN"
-        await generate(services)  # and any event that may still follow
+        await services.generate()  # and any event that may still follow
     ended = [event for event in events + told() if event["event"] in ("lease_ended", "call_ended", "case_closed")]
     assert ended == [
         {
@@ -199,17 +168,17 @@ async def test_an_ended_lease_is_logged_once_by_the_transition_that_applies_it(p
 async def test_an_expired_callback_is_logged_once_by_the_transition_that_applies_it(store_of, told, by):
     store, before = store_of(), REGISTRY.get_sample_value("callback_cases_expired_total")
     async with running_services(store) as services:
-        made = await generate(services, time_to_live=Duration(seconds=3600))
+        made = await services.generate(time_to_live=Duration(seconds=3600))
         assert await expire_cases(store) == 1
         told()
         if by == "claim":
             assert (await refusal(call(services, made))).metadata == {"close_reason": "EXPIRED"}
         elif by == "close":
-            await close(services, made)
+            await services.close(made)
         events = told()
         async with sweeping(services):
             await wait_until(lambda: events.extend(told()) or events, what="the event")
-            await close(services, made)
+            await services.close(made)
     events += told()
     assert events == [{"event": "case_expired", "case_id": made.callback_case_id, "activity": "record"}]
     assert REGISTRY.get_sample_value("callback_cases_expired_total") == before + 1
@@ -219,15 +188,11 @@ async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
     scripts = ("create_case", "set_response", "claim_call", "close_case", "erase_calls")
     async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
         for fields in ({}, {"request_id": "once"}):
-            made = await generate(services, allow_multiple_calls=True, **fields)
-            await services.callbacks.SetResponse(
-                rpc.SetResponseRequest(
-                    callback_case_id=made.callback_case_id, response=pb.Response(response_code=201)
-                )
-            )  # fmt: skip
+            made = await services.generate(allow_multiple_calls=True, **fields)
+            await services.set_response(made, response_code=201)
             await call(services, made)
-            await close(services, made)
-            await services.callbacks.EraseCalls(rpc.EraseCallsRequest(callback_case_id=made.callback_case_id))
+            await services.close(made)
+            await services.erase(made)
             events = told()
             assert [event["event"] for event in events] == [
                 "case_created", "response_set", "call_ended", "case_closed", "calls_erased"
@@ -238,23 +203,20 @@ async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
 
 
 async def test_an_end_with_a_lost_reply_still_logs_its_effect_on_the_case(store_of, told):
-    async with stub_handler() as stub:
-
-        async def accepts(_request, _context):
-            return accept()
-
-        async with (
-            StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
-            running_services(proxy, activities={"push": ActivitySettings(target=stub.target)}) as services,
-        ):
-            await call(services, await generate(services, "push", stub.play(accepts)))
+    async with (
+        stub_handler() as stub,
+        StoreProxy(store_of(), each_once("claim_call", "finish_call")) as proxy,
+        running_services(proxy, activities={"push": ActivitySettings(target=stub.target)}) as services,
+    ):
+        script = stub.play(answering(accept()))
+        await call(services, await services.generate("push", callback_activity_case=script))
     (ended,) = [event for event in told() if event["event"] == "call_ended"]
     assert (ended["case_status"], ended["close_reason"]) == ("CLOSED", "CONSUMED")
     assert proxy.lost["finish_call"]
 
 
 async def test_a_round_of_retention_logs_one_event(services, told):
-    for made in [await generate(services, repeat_window={"seconds": 0}) for _ in range(20)]:
+    for made in [await services.generate(repeat_window={"seconds": 0}) for _ in range(20)]:
         await call(services, made)
     told()
     events = []

@@ -42,6 +42,16 @@ def answering(answer):
     return script
 
 
+def gated(gate, answer):
+    """Return a script that gives this answer once the gate, an event, is set."""
+
+    async def script(_request, _context):
+        await gate.wait()
+        return answer
+
+    return script
+
+
 class StubHandler:
     """gRPC server with `CallbackHandlerService`, listening at `target`."""
 

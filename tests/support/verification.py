@@ -5,7 +5,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from callback_server.domain.call import Request
-from callback_server.verification.profile import VerificationError
+from callback_server.verification.profile import VerificationError, VerifiedMessage
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings.profiles import ProfileSettings
@@ -24,6 +24,25 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+class ById:
+    """A profile that every request passes. The message id is the given one, or the value of the header `x-id`."""
+
+    challenge, enforce, reads_body = "ById", True, False
+
+    def __init__(self, message_id=None):
+        self.message_id = message_id
+
+    def handshake(self, _request, _url):
+        return None
+
+    def verify(self, request, _url):
+        ids = [self.message_id] if self.message_id else request.values("x-id")
+        return VerifiedMessage(ids[0], 60_000) if ids else VerifiedMessage()
+
+    def redacted(self, request):
+        return request
 
 
 def profiles_of(folder, clock=None, /, *secrets, **settings):

@@ -29,6 +29,15 @@ async def wait_until(condition, *, deadline_s=DEADLINE_S, what="the condition"):
         await asyncio.sleep(_pause_s(passed_s))
 
 
+async def wait_for(read, expected, *, what="the expected result"):
+    """Call the async function `read()` until its result equals the expected one."""
+
+    async def is_expected():
+        return await read() == expected
+
+    await wait_until(is_expected, what=what)
+
+
 def wait_until_sync(condition, *, deadline_s=DEADLINE_S, what="the condition"):
     """Do as `wait_until`, without an event loop."""
     began = time.monotonic()

@@ -115,7 +115,7 @@ class Deliveries:
                 partition = next(iter(self._due))
                 del self._due[partition]
                 with failures_logged(StoreError, "deliveries_not_taken", partition=partition):
-                    await self._take(partition)  # if it fails, they stay due, or become due when their lease ends
+                    await self.take(partition)  # if it fails, they stay due, or become due when their lease ends
             await self._wake.wait()
 
     def stop(self) -> None:
@@ -133,7 +133,8 @@ class Deliveries:
         """Cancel the deliveries that run. Each keeps its lease; after its end another process tries again."""
         await cancel_all(self._running)
 
-    async def _take(self, partition: int) -> None:
+    async def take(self, partition: int) -> None:
+        """Take deliveries of a partition that are due, and start their attempts."""
         self._turns[partition] += 1
         async with self._taking:
             attempts, more = await take_deliveries(

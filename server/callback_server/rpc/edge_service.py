@@ -29,7 +29,7 @@ _MAX_BATCH_RESULTS: Final = 64
 """The maximum number of results in one message."""
 _MAX_BATCH_BYTES: Final = 256 * 1024
 """The maximum size of the bodies in one message, in bytes. A larger body is sent alone."""
-_MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 
 _observe_call = metrics.REQUEST_SECONDS.labels(metrics.INVOKE_METHOD).observe
@@ -220,7 +220,7 @@ class _InvocationStream:
         self._unsent.append((number, outcome))
         self._changed.set()
         self._unsent_bytes += _body_size(outcome)
-        if self._unsent_bytes > _MAX_UNSENT_BYTES:
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
             self._has_room.clear()
 
     def _next_batch(self) -> edge_pb2.StreamInvocationsResponse:
@@ -253,7 +253,7 @@ class _InvocationStream:
                 result.send_body.SetInParent()
             elif isinstance(outcome, status_pb2.Status):
                 result.status.CopyFrom(outcome)
-        if self._unsent_bytes <= _MAX_UNSENT_BYTES:
+        if self._unsent_bytes <= MAX_UNSENT_BYTES:
             self._has_room.set()
         return message
 

@@ -25,7 +25,7 @@ from callback_server.store.connection.errors import StoreError
 
 log = get_logger()
 
-_LOG_AGAIN_S: Final = 60
+LOG_AGAIN_S: Final = 60
 """How long after a line in the log that a limit refuses requests the next one may come, in seconds."""
 _logged_at: Final[dict[str, float]] = {}
 """When each limit was logged last."""
@@ -165,7 +165,7 @@ def error_status(error: BaseException, method: str) -> status_pb2.Status:
 def _log_limit(limit: str) -> None:
     """Log that a limit refuses requests: not for each of them, because under overload each line would be expensive."""
     now = time.monotonic()
-    if now - _logged_at.get(limit, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
+    if now - _logged_at.get(limit, -LOG_AGAIN_S) >= LOG_AGAIN_S:
         _logged_at[limit] = now
         log.warning("limit_exceeded", limit=limit)
 

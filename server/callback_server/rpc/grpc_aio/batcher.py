@@ -42,7 +42,7 @@ class AdmissionBatcher:
         if self._admitted >= FREE_BELOW:
             loop = asyncio.get_running_loop()
             if self._timer is None:
-                self._timer = loop.call_later(STALL_S, self._on_timer)
+                self._timer = loop.call_later(STALL_S, self.on_timer)
             admission: asyncio.Future[None] = loop.create_future()
             self._waiting.append((loop.time(), admission))
             try:
@@ -65,14 +65,15 @@ class AdmissionBatcher:
         if self._admitted < FREE_BELOW:
             self._admit_batch()
 
-    def _on_timer(self) -> None:
+    def on_timer(self) -> None:
+        """Admit a batch if no admitted request has ended since the last time, or if one has waited too long."""
         self._timer = None
         loop = asyncio.get_running_loop()
         if self._waiting and (not self._has_ended or loop.time() - self._waiting[0][0] > LONGEST_WAIT_S):
             self._admit_batch()
         self._has_ended = False
         if self._waiting:
-            self._timer = loop.call_later(STALL_S, self._on_timer)
+            self._timer = loop.call_later(STALL_S, self.on_timer)
 
     def _admit_batch(self) -> None:
         room = BATCH_SIZE

@@ -1,0 +1,32 @@
+"""Principals whose token is their name."""
+
+import hashlib
+
+from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.roles import Principal, Role
+
+
+def by(name):
+    """Return the metadata of a request of a principal."""
+    return (("authorization", f"Bearer {name}"),)
+
+
+def principals_of(**entries):
+    """Return principals by name, each with fields of its `PrincipalEntry`."""
+    return Principals(
+        {
+            name: PrincipalEntry(tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),), **entry)
+            for name, entry in entries.items()
+        }
+    )
+
+
+class KnownRoles:
+    """Principals with these roles by name; any other name is an owner who may call too."""
+
+    def __init__(self, **roles):
+        self.roles = roles
+
+    def of_token(self, token):
+        """Return the principal with this token."""
+        return Principal(token, frozenset(self.roles.get(token, (Role.OWNER, Role.EDGE))))
