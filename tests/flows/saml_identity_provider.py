@@ -91,9 +91,12 @@ class IdentityProvider:
 
     def reset(self):
         """Restore the honest behavior."""
-        self.signer = self.honest
-        self.audience = self.relay_state = None
-        self.tamper = lambda response: response
+        self.lie()
+
+    def lie(self, *, is_impostor=False, audience=None, relay_state=None, tamper=lambda response: response):
+        """Sign with another key, for another service, with another relay state, or change the signed response."""
+        self.signer = self.impostor if is_impostor else self.honest
+        self.audience, self.relay_state, self.tamper = audience, relay_state, tamper
 
     def agree(self):
         """Return the response to a login request, as a form that submits itself."""

@@ -60,6 +60,18 @@ def write(name, directory, addresses):
     (directory / name).write_text(text + "\n")
 
 
+@contextlib.asynccontextmanager
+async def working(name, directory, addresses):
+    """Run the worker of a program of the page, and yield the names that the program defines."""
+    write(name, directory, addresses)
+    with running(name, directory=directory) as log:
+        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
+        names = run_file(directory / name)
+        yield names
+        await names["http"].aclose()
+        await names["client"].close()
+
+
 # ---- A payment ----
 
 
@@ -70,21 +82,24 @@ def payments():
         yield provider
 
 
+@pytest.fixture(scope="module")
+async def checkout(payments, world, tmp_path_factory):
+    """Run the worker of the guide, and return the names of its program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAYMENT_API_KEY", KEY)
+        shop, api = "https://shop.example", "https://api.payments.example"
+        addresses = {shop: world.platform.origin, api: payments.origin, "127.0.0.1:50051": world.target}
+        async with working("checkout.py", tmp_path_factory.mktemp("checkout"), addresses) as names:
+            yield names
+
+
 @pytest.fixture
-async def payment(payments, world, tmp_path, monkeypatch):
-    """Start a payment with the worker of the guide, and return it as the provider knows it."""
+async def payment(payments, world, checkout):
+    """Start a payment, and return it as the provider knows it."""
     payments.reset()
-    monkeypatch.setenv("PAYMENT_API_KEY", KEY)
-    shop, api = "https://shop.example", "https://api.payments.example"
     world.platform.pages.update({path: f"<title>{path}</title>" for path in ("/thankyou", "/cancelled", "/orders/5")})
-    write("checkout.py", tmp_path, {shop: world.platform.origin, api: payments.origin, "127.0.0.1:50051": world.target})
-    with running("checkout.py", directory=tmp_path) as log:
-        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
-        names = run_file(tmp_path / "checkout.py")
-        checkout = await names["begin"]("5", "10.00")
-        yield next(iter(payments.payments.values())) | {"checkout": checkout}
-        await names["http"].aclose()
-        await names["client"].close()
+    url = await checkout["begin"]("5", "10.00")
+    return next(iter(payments.payments.values())) | {"checkout": url}
 
 
 @pytest.mark.parametrize(("outcome", "landing"), [("paid", "/thankyou"), ("failed", "/cancelled")])
@@ -238,18 +253,20 @@ def expenses():
         yield app
 
 
+@pytest.fixture(scope="module")
+async def asking(expenses, world, tmp_path_factory):
+    """Run the worker of the guide, and return the names of its program."""
+    addresses = {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target}
+    async with working("approval.py", tmp_path_factory.mktemp("approval"), addresses) as names:
+        yield names
+
+
 @pytest.fixture
-async def approval(expenses, world, tmp_path):
-    """Ask for an approval with the worker of the guide. Return the case."""
+async def approval(expenses, world, asking, request):
+    """Ask for an approval. Return the case."""
     expenses.reset()
-    write("approval.py", tmp_path, {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target})
-    with running("approval.py", directory=tmp_path) as log:
-        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
-        names = run_file(tmp_path / "approval.py")
-        await names["ask"](f"expense-{tmp_path.name}", "eve@shop.example")
-        await names["http"].aclose()
-        await names["client"].close()
-        yield await anext(world.client.list_callbacks(activity="approval"))  # the newest
+    await asking["ask"](request.node.name, "eve@shop.example")
+    return await anext(world.client.list_callbacks(activity="approval"))  # the newest
 
 
 async def test_a_person_who_was_reminded_decides_with_the_same_link(page, world, expenses, approval):

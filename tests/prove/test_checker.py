@@ -140,12 +140,8 @@ def test_a_history_that_keeps_every_promise_has_no_violation(steps):
 
 
 @pytest.mark.parametrize(("promise", "steps"), BROKEN)
-def test_a_broken_promise_is_found(promise, steps):
+def test_a_broken_promise_is_found_and_was_checked(promise, steps):
     assert promises(steps) == {promise}
-
-
-@pytest.mark.parametrize(("promise", "steps"), BROKEN)
-def test_a_promise_that_is_broken_was_checked(promise, steps):
     assert checked(steps)[promise] > 0
 
 

@@ -1,6 +1,5 @@
 """The proofs: each with a reduced load in every run, and with its full one in a soak."""
 
-import asyncio
 import re
 import shutil
 from pathlib import Path
@@ -24,46 +23,42 @@ from callback_prove.modes import MODES
 from callback_prove.proof import OwnSystem, Settings
 from callback_prove.system import Size
 from callback_prove.tunnel import Tunnel
-
-EVERY_KIND = Size(servers=2, edges=2, workers=1, handlers=1)
-
-
-def settings(name, directory, durability="always", **options):
-    """Return the settings of a proof, whose directory is made: options are the arguments of `Settings`."""
-    directory /= f"{name}-{durability}"
-    directory.mkdir()
-    return name, Settings(directory=directory, **({} if SOAK else REDUCED) | options | {"durability": durability})
+from callback_up import child
 
 
-async def prove_side_by_side(*proofs):
-    """Run proofs that mostly wait, together in a run and one after another in a soak. Return what each shows."""
-    if SOAK:
-        return [await prove(*proof) for proof in proofs]
-    return await asyncio.gather(*(prove(*proof) for proof in proofs))
-
-
-async def test_no_promise_is_broken_by_kills_power_losses_and_failovers_except_where_a_loss_was_accepted(
-    tmp_path, limits
-):
-    require("gcc")
+@pytest.fixture(autouse=True)
+def light_on_the_processor(limits):
+    """Look less often whether a process has started, and wait less between two faults."""
+    limits(child, POLL_S=0.2)
     limits(faults, RATE_S=count(1.0, faults.RATE_S))
-    processes = {"seconds": 3600} if SOAK else {"size": EVERY_KIND}
-    (injected, broken), (_, lost), *others = await prove_side_by_side(
-        settings("processes", tmp_path, **processes),
-        settings("power-loss", tmp_path, "everysec", cycles=3, quiet_s=0),
-        settings("power-loss", tmp_path, cycles=count(2, 200)),
-        *(settings(name, tmp_path, "replicated:1", cycles=count(1, 50)) for name in ("failover", "sentinel")),
-    )
-    assert [broken, *(violations for _, violations in others)] == [[]] * 4
-    assert lost
-    assert {fault.process.rpartition("-")[0] for fault in of_type(injected.steps, Injected)} == set(FAULTS)
-    assert {step.mode for step in of_type(injected.steps, Generated)} == set(MODES)
 
 
-@pytest.mark.skipif(not SOAK, reason="needs minutes: run python3 tasks.py soak")
-@pytest.mark.parametrize(("name", "cycles"), [("cluster", 50), ("network", 50), ("rolling-restart", 1)])
-async def test_a_failover_of_a_cluster_breaks_no_promise(tmp_path, name, cycles):
-    assert (await prove(*settings(name, tmp_path, "replicated:1", cycles=cycles)))[1] == []
+async def prove_it(name, directory, durability="always", **options):
+    """Run a proof, by default reduced except in a soak. Return its history and the broken promises."""
+    options = ({} if SOAK else REDUCED) | {"durability": durability} | options
+    return await prove(name, Settings(directory=directory, **options))
+
+
+async def test_every_promise_is_kept_while_processes_are_killed_stopped_and_suspended(tmp_path):
+    options = {"seconds": 3600} if SOAK else {"size": Size(servers=2, edges=1, workers=1, handlers=1)}
+    history, violations = await prove_it("processes", tmp_path, **options)
+    assert violations == []
+    assert {fault.process.rpartition("-")[0] for fault in of_type(history.steps, Injected)} == set(FAULTS)
+    assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
+
+
+@pytest.mark.parametrize(("durability", "cycles"), [("always", count(2, 200)), ("everysec", 3)])
+async def test_a_power_loss_breaks_no_promise_except_where_a_loss_was_accepted(tmp_path, durability, cycles):
+    require("gcc")
+    options = {"quiet_s": 0} if durability == "everysec" else {}
+    _, violations = await prove_it("power-loss", tmp_path, durability, cycles=cycles, **options)
+    assert bool(violations) is (durability == "everysec")
+
+
+@pytest.mark.parametrize("name", ["failover", "sentinel", *(["cluster", "network", "rolling-restart"] if SOAK else [])])
+async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
+    cycles = count(1, 1 if name == "rolling-restart" else 50)
+    assert (await prove_it(name, tmp_path, "replicated:1", cycles=cycles))[1] == []
 
 
 async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, limits):
@@ -82,7 +77,7 @@ async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store
             worker=lambda handlers: Worker(handlers, services.address),
             namespace="prove-1",
         )
-        history, violations = await prove("own-system", Settings(directory=tmp_path, own=own, **REDUCED))
+        history, violations = await prove("own-system", Settings(directory=tmp_path, own=own, **REDUCED | {"rate": 20}))
         assert violations == []
         assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
         assert [each.case_id async for each in client.list_callbacks(status=CallbackStatus.OPEN)] == [other.case_id]

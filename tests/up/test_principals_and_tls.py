@@ -73,5 +73,5 @@ def test_reflection_can_be_switched_on_with_principals(make_up, without_tls):
 
 def test_the_demo_reports_that_it_has_no_token(make_up, without_tls):
     up = make_up(config=without_tls, demo=True).spawn()
-    assert up.process.wait(60) == 1
+    assert up.ends() == 1
     assert "callback up: --demo has no token; do not use it with principals" in up.said()

@@ -34,8 +34,8 @@ async def no():
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(supervision, "RESTART_DELAY_S", 0.01)
+def short_pauses(limits):
+    limits(supervision, RESTART_DELAY_S=0.01)
 
 
 @pytest.fixture
