@@ -762,15 +762,9 @@ async def test_the_five_minutes_by_curl_and_json_alone(world, tmp_path):
         for word, value in known.items():
             command = re.sub(rf"\b{re.escape(word)}\b", value, command)
         script = f"{setup.replace('127.0.0.1:8083', str(world.console.address))}\n{command}"
-        done = await asyncio.to_thread(
-            subprocess.run,
-            ["bash", "-c", script],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=100,
-        )
+        run = ["bash", "-c", script]
+        options = {"env": environment, "capture_output": True, "text": True, "check": True}
+        done = await asyncio.to_thread(subprocess.run, run, **options)
         printed.append(done.stdout)
         for word, name in (("URL", "callbackUrl"), ("CASE", "callbackCaseId"), ("CALL", "callId")):
             if found := re.search(rf'"{name}": "([^"]+)"', done.stdout):

@@ -214,6 +214,22 @@ async def test_the_form_of_an_answer_takes_all_that_a_decision_can_say(scripted,
     assert (getattr(sent, switch), sent.verdict) == (True, handler.VERDICT_ACCEPTED)
 
 
+async def test_the_form_of_an_answer_has_the_choices_of_its_callback(scripted):
+    server, http = scripted
+    server.requests.clear()
+    case = holding(
+        prompt={"title": "Pay?", "choices": [{"value": "pay", "label": "Pay it"}, {"value": "wait", "label": "Wait"}]},
+        response=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"{}"),
+    )
+    shown = await page(scripted, f"/calls/{CALL}", HELD | case)
+    buttons = re.findall(r'<button[^>]* name="choice" value="(\w+)">([^<]+)', shown)
+    assert buttons == [("pay", "Pay it"), ("wait", "Wait")]
+    await http.post(f"/calls/{CALL}/answer", data={"choice": "wait"})
+    (sent,) = [each for each in server.requests if isinstance(each, messages.AnswerCallRequest)]
+    assert (sent.verdict, sent.response.response_body) == (handler.VERDICT_ACCEPTED, b"wait")
+    assert sent.response.response_headers.headers[0].value == "text/plain; charset=utf-8"
+
+
 async def test_an_answer_that_contradicts_itself_is_refused(scripted):
     server, http = scripted
     server.answers |= ANSWERS | HELD | holding()

@@ -15,6 +15,7 @@ import redis.asyncio
 from flows.expenses import Expenses
 from flows.openid_provider import CLIENT_SECRET, USER, Client, Provider
 from flows.payment_provider import KEY, PaymentProvider
+from flows.programs import running
 from flows.recipes import blocks_of, files_of, run_file
 from flows.serving import serving
 from support.browser import lands_at
@@ -36,21 +37,6 @@ def test_a_guide_is_a_complete_program_of_less_than_40_lines_of_code(name):
     assert len([line for line in FILES[name].splitlines() if line.strip()]) <= MAX_LINES
 
 
-@contextlib.contextmanager
-def running(*command, directory, **variables):
-    """Run a Python program in a directory, with variables, until the end of the block. Yield the path of its log."""
-    log = directory / "program.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=directory, env=os.environ | variables, stdout=output, stderr=output
-        )
-    try:
-        yield log
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def write(name, directory, addresses):
     """Write a file of the page, with the addresses of the test."""
     text = FILES[name]
@@ -64,8 +50,7 @@ def write(name, directory, addresses):
 async def working(name, directory, addresses):
     """Run the worker of a program of the page, and yield the names that the program defines."""
     write(name, directory, addresses)
-    with running(name, directory=directory) as log:
-        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
+    async with running(directory, name, says="worker_connected"):
         names = run_file(directory / name)
         yield names
         await names["http"].aclose()
@@ -175,9 +160,9 @@ async def home(request: Request):
     return request.session.get("user", "nobody")
 """
     )
-    command = ["-m", "hypercorn", "pages:app", "--bind", address]
-    with running(*command, directory=directory, OPENID_CLIENT_SECRET=CLIENT_SECRET, SESSION_KEY="k" * 32) as log:
-        await wait_until(lambda: "Running on" in log.read_text(), what="the app to listen")
+    command = ("-m", "hypercorn", "pages:app", "--bind", address)
+    settings = {"OPENID_CLIENT_SECRET": CLIENT_SECRET, "SESSION_KEY": "k" * 32}
+    async with running(directory, *command, says="Running on", **settings):
         yield f"http://{address}"
 
 

@@ -118,12 +118,6 @@ class Up:
         """Wait for the end of the supervisor, and return its exit code."""
         return self.process.wait(DEADLINE_S)
 
-    def kill(self):
-        """Kill the supervisor as a crash does, and wait until no child is left."""
-        self.process.kill()
-        self.ends()
-        wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
-
     def interrupt(self):
         """Press Ctrl-C: the terminal's whole process group gets the signal. Return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)

@@ -209,6 +209,15 @@ def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     assert children.store_program() == str(program)
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_on"),
+    [({}, True), ({"reflection": False}, False), ({"principals_file": "principals.toml"}, False),
+     ({"principals_file": "principals.toml", "reflection": True}, True)],
+)  # fmt: skip
+def test_reflection_is_on_by_default_without_principals_alone(settings, is_on):
+    assert children.UpServerSettings(state_key="k" * 32, **settings).has_reflection is is_on
+
+
 def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
     address = Address("127.0.0.1", 1)
     common = {"bind": address, "admin": address, "config": None, "after": None}
