@@ -61,7 +61,7 @@ JSON = {"Content-Type": "application/json"}
 def caller(console, token=None, **options):
     """A client of the API."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.AsyncClient(base_url=f"http://{console.address}{PATH}", headers=headers, timeout=60, **options)
+    return httpx.AsyncClient(base_url=f"http://{console.address}{PATH}", headers=headers, **options)
 
 
 @contextlib.asynccontextmanager
@@ -177,7 +177,7 @@ async def test_every_rpc_is_served_as_json_and_as_protobuf(world, stage, rpc, co
     content = message.SerializeToString() if codec == "proto" else json.dumps(fields).encode()
     token = world.tokens["operator" if rpc in OF_ADMINS else "orders"]
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=world.url, headers=headers, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=world.url, headers=headers) as http:
         if method.server_streaming:
             kind = f"application/connect+{codec}"
             async with http.stream("POST", path, content=envelope(content), headers={"Content-Type": kind}) as answer:

@@ -134,7 +134,7 @@ async def scripted():
     async with scripted_server() as server, running_console(server.address) as console:
         server.answers |= ANSWERS
         url = f"http://{console.address}"
-        async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, follow_redirects=True, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, follow_redirects=True) as http:
             assert (await http.get("/callbacks")).status_code == 200
             yield server, http
 

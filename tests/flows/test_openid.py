@@ -10,7 +10,6 @@ import httpx
 import pytest
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
 from flows.serving import serving
-from support.wait import DEADLINE_S
 
 from callback import CallStatus, CloseReason
 
@@ -80,7 +79,7 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, pro
 
 async def is_turned_away(world, login, case, url, **request):
     """Send a request as a browser does, and check that it shows the handler's message and no user is logged in."""
-    async with httpx.AsyncClient(follow_redirects=True, timeout=DEADLINE_S) as visitor:
+    async with httpx.AsyncClient(follow_redirects=True) as visitor:
         answer = await visitor.send(visitor.build_request(url=url, **request))
     assert answer.text == "This login is not valid."
     assert login["logged_in"] == {}

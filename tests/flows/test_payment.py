@@ -9,7 +9,6 @@ import httpx
 import pytest
 from flows.payment_provider import KEY, PaymentProvider
 from flows.serving import serving
-from support.wait import DEADLINE_S
 
 from callback import CallbackStatus, CloseReason
 
@@ -69,7 +68,7 @@ async def test_a_visitor_who_paid_lands_on_the_platform_once(page, world, provid
 @pytest.mark.parametrize("outcome", ["canceled", "failed", "expired"])
 async def test_a_visitor_who_did_not_pay_lands_on_another_page(world, provider, shop, payment, outcome):
     provider.outcome = outcome
-    async with httpx.AsyncClient(follow_redirects=True, timeout=DEADLINE_S) as visitor:
+    async with httpx.AsyncClient(follow_redirects=True) as visitor:
         landed = await visitor.post(payment["checkout"])
     assert str(landed.url) == f"{world.platform.origin}/page/cancelled"
     assert (shop["paid"], provider.told) == (set(), [200])

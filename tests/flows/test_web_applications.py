@@ -11,7 +11,7 @@ import pytest
 from flows.programs import running, stop
 from flows.recipes import blocks_of, files_of
 from support.store import free_port
-from support.wait import DEADLINE_S, wait_until
+from support.wait import wait_until
 
 from callback import Redirect
 
@@ -83,7 +83,7 @@ def project(tmp_path, world):
 
 async def pays_an_order(origin):
     """Begin an order, pay it at its callback, and check that the application knows."""
-    async with httpx.AsyncClient(timeout=DEADLINE_S) as visitor:
+    async with httpx.AsyncClient() as visitor:
         assert (await visitor.get(f"{origin}/orders/5")).json() == {"is_paid": False}
         begun = await visitor.post(f"{origin}/orders/5")
         reply = await visitor.get(begun.json()["pay_at"])
@@ -118,7 +118,7 @@ async def test_django_runs_handlers_that_use_the_models_by_a_command(project, wo
     await asyncio.to_thread(subprocess.run, [sys.executable, "prepare.py"], cwd=directory, check=True)
     async with (
         running(directory, "manage.py", "callback_worker", says="worker_connected") as program,
-        httpx.AsyncClient(timeout=DEADLINE_S) as visitor,
+        httpx.AsyncClient() as visitor,
     ):
         for number, status in (("5", 302), ("6", 404)):
             made = await world.client.generate_callback_url("order-paid", Redirect(), activity_case=number)

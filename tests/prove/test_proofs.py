@@ -11,6 +11,7 @@ from soak.counts import SOAK, count
 from support.edge import running_edge
 from support.services import running_services
 from support.tools import require
+from support.wait import DEADLINE_S
 
 from callback import AsyncCallbackClient, CallbackStatus, Response, Worker
 from callback_cli import proving
@@ -63,7 +64,7 @@ async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
 
 async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, limits):
     # Held calls are answered when the watch shows them, and an answer that a busy machine delays is not lost.
-    limits(workload, LIST_INTERVAL_S=3600, CLIENT_TIMEOUT_S=60)
+    limits(workload, LIST_INTERVAL_S=3600, CLIENT_TIMEOUT_S=DEADLINE_S)
     async with (
         Tunnel("127.0.0.1:1") as front,
         running_services(store_of(), box_url=f"http://{front.address}", sweeps=True) as services,

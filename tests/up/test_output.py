@@ -10,6 +10,7 @@ import pytest
 from support.fork_server import start
 from support.terminal import reading
 from support.up import READY
+from support.wait import DEADLINE_S
 
 from callback.v1 import callback_pb2
 from callback.v1 import callbacks_service_pb2 as messages
@@ -38,7 +39,7 @@ def run(tmp_path):
             try:
                 use(output.readline())
                 program.send_signal(signal.SIGINT)
-                assert program.wait(60) == 0
+                assert program.wait(DEADLINE_S) == 0
             finally:
                 program.kill()
                 os.close(theirs)

@@ -36,11 +36,11 @@ def generate(stub, **fields):
     request = messages.GenerateCallbackUrlRequest(
         **{"callback_activity": "record", "response": CALL, "allow_multiple_calls": True, **fields}
     )
-    return stub.GenerateCallbackUrl(request, timeout=60)
+    return stub.GenerateCallbackUrl(request)
 
 
 def attempts(stub, case_id):
-    answer = stub.ListCalls(messages.ListCallsRequest(callback_case_id=case_id), timeout=60)
+    answer = stub.ListCalls(messages.ListCallsRequest(callback_case_id=case_id))
     return [call.attempt for call in answer.calls]
 
 
