@@ -33,7 +33,7 @@ from support.services import running_services
 from support.store import free_port
 from support.tools import require
 from support.tree import ROOT
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import AnswerMode
 from callback.json_form import from_json
@@ -370,7 +370,7 @@ async def test_a_token_that_is_revoked_is_refused_at_once_and_after_a_while_unre
 
 async def test_unknown_tokens_are_asked_about_a_few_at_a_time_and_make_no_known_one_wait(limits):
     """Each question is a request to the server, which a caller without a token could cause without end."""
-    limits(forwarding, MAX_WAITING_PROBES=4, MAX_PROBES=2, KNOWN_S=0)
+    limits(forwarding, MAX_WAITING_PROBES=4, MAX_PROBES=2, KNOWN_S=0, PROBE_TIMEOUT_S=DEADLINE_S)
     gate = asyncio.Event()
 
     async def answer(_request):

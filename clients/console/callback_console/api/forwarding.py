@@ -43,7 +43,7 @@ RPCS: Final[Mapping[str, MethodDescriptor]] = {
 MAX_WATCHES: Final = 64
 """Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
 _BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
-_PROBE_TIMEOUT_S: Final = 10.0
+PROBE_TIMEOUT_S: Final = 10.0
 MAX_PROBES: Final = 8
 """About how many unknown tokens the server is asked at once. The requests of others wait."""
 MAX_WAITING_PROBES: Final = 256
@@ -239,7 +239,7 @@ def _seconds_left(context: _Context) -> float | None:
 async def _probe(stub: Any, metadata: _Metadata) -> None:
     """Send a small request, to see whether the server accepts it."""
     request = callbacks_service_pb2.ListCallbacksRequest(page_size=1)
-    await stub.ListCallbacks(request, timeout=_PROBE_TIMEOUT_S, metadata=metadata)
+    await stub.ListCallbacks(request, timeout=PROBE_TIMEOUT_S, metadata=metadata)
 
 
 def _metadata(context: _Context) -> _Metadata:
