@@ -12,7 +12,6 @@ import socket
 import subprocess
 from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -23,25 +22,18 @@ from support.store import free_port
 from support.up import is_running, serves_reflection
 from support.wait import wait_until_sync
 
-from callback.v1 import callback_pb2, callbacks_service_pb2_grpc
-from callback.v1 import callbacks_service_pb2 as messages
+from callback import CallbackClient, Response
 from callback_cli.main import cli
 from callback_up.data import DataDirectory
 from callback_up.running import server_settings
 
-CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
+
+def generate(client, **fields):
+    return client.generate_callback_url("record", Response("thanks"), allow_multiple_calls=True, **fields)
 
 
-def generate(stub, **fields):
-    request = messages.GenerateCallbackUrlRequest(
-        **{"callback_activity": "record", "response": CALL, "allow_multiple_calls": True, **fields}
-    )
-    return stub.GenerateCallbackUrl(request)
-
-
-def attempts(stub, case_id):
-    answer = stub.ListCalls(messages.ListCallsRequest(callback_case_id=case_id))
-    return [call.attempt for call in answer.calls]
+def attempts(client, case_id):
+    return [call.attempt for call in client.list_calls(case_id)]
 
 
 def gone(up):
@@ -77,15 +69,15 @@ def configured(make_module_up, tmp_path_factory):
 def stopped(make_module_up, tmp_path_factory):
     """Run one that is called once and then stopped. `made` is its callback, and `answer` the answer to the call."""
     up = make_module_up(tmp_path_factory.mktemp("stopped") / "data").start()
-    with grpc.insecure_channel(up.grpc) as channel:
-        up.made = generate(callbacks_service_pb2_grpc.CallbacksServiceStub(channel))
-    up.answer = httpx.post(up.made.callback_url, content=b"hello")
+    with CallbackClient(up.grpc) as client:
+        up.made = generate(client)
+    up.answer = httpx.post(up.made.url, content=b"hello")
     assert up.interrupt() == 0
     return up
 
 
 def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(stopped):
-    assert stopped.made.callback_url.startswith(f"http://{stopped.edge}/cb/")
+    assert stopped.made.url.startswith(f"http://{stopped.edge}/cb/")
     assert (stopped.answer.status_code, stopped.answer.text) == (200, "thanks")
     assert stopped.output.read() == ""
 
@@ -102,9 +94,9 @@ def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing
 def test_no_state_is_in_the_logs_or_in_the_data(stopped):
     data = Path(stopped.options["data-dir"])
     kept = [path.read_bytes() for path in data.rglob("*") if path.is_file()]
-    assert stopped.made.callback_case_id.encode() in b"".join(kept)
+    assert stopped.made.case_id.encode() in b"".join(kept)
     for content in (stopped.said().encode(), *kept):
-        assert stopped.made.callback_state.encode() not in content
+        assert stopped.made.state.encode() not in content
 
 
 def test_the_console_runs_too_and_stops_first_also_at_the_end_of_standard_input_with_until_eof(make_up):
@@ -141,8 +133,8 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
 
 
 @pytest.mark.parametrize("child", ["store", "server", "edge"])
-def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_and_data(running, service, child):
-    made = generate(service(running.grpc))
+def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_and_data(running, client, child):
+    made = generate(client(running.grpc))
     died = len(running.events("child_died"))
     before = running.child(child)
     os.kill(before, signal.SIGKILL)
@@ -153,24 +145,24 @@ def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_an
             stranger.bind((host, int(port)))
     wait_until_sync(lambda: running.child(child) != before, what="another start of the child")
     running.wait_healthy()
-    assert httpx.get(made.callback_url).text == "thanks"
-    assert attempts(service(running.grpc), made.callback_case_id) == [1]
+    assert httpx.get(made.url).text == "thanks"
+    assert attempts(client(running.grpc), made.case_id) == [1]
     assert [(e["child"], e["how"]) for e in running.events("child_died")[died:]] == [(child, "ended by signal 9")]
 
 
-def test_data_and_urls_survive_a_stop_and_the_death_of_the_supervisor_which_leaves_no_orphan(up, service):
+def test_data_and_urls_survive_a_stop_and_the_death_of_the_supervisor_which_leaves_no_orphan(up, client):
     up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
     up.start()
-    made = generate(service(up.grpc), request_id="order-5")
-    assert httpx.get(made.callback_url).status_code == 200
+    made = generate(client(up.grpc), request_id="order-5")
+    assert httpx.get(made.url).status_code == 200
     for calls, end in enumerate((up.interrupt, lambda: up.process.kill()), 2):  # no process waits for the killed one
         children = up.children()
         end()
         up.start()
         assert [each for each in children if is_running(each)] == []
-        assert httpx.get(made.callback_url).status_code == 200
-        assert attempts(service(up.grpc), made.callback_case_id) == [*range(calls, 0, -1)]
-    assert generate(service(up.grpc), request_id="order-5") == made
+        assert httpx.get(made.url).status_code == 200
+        assert attempts(client(up.grpc), made.case_id) == [*range(calls, 0, -1)]
+    assert generate(client(up.grpc), request_id="order-5") == made
 
 
 def test_by_default_it_ignores_the_end_of_standard_input(running):
@@ -220,9 +212,9 @@ def test_without_options_it_uses_the_addresses_of_the_settings(configured):
     assert configured.is_healthy()
 
 
-def test_the_url_and_the_key_can_be_set(configured, service):
-    made = generate(service(configured.grpc), request_id="x")
-    assert made.callback_url.startswith("https://box.example/cb/")
+def test_the_url_and_the_key_can_be_set(configured, client):
+    made = generate(client(configured.grpc), request_id="x")
+    assert made.url.startswith("https://box.example/cb/")
 
 
 def test_reflection_is_switched_on_and_off_in_the_server(running, configured):
@@ -230,10 +222,10 @@ def test_reflection_is_switched_on_and_off_in_the_server(running, configured):
 
 
 @pytest.mark.parametrize("directory", ["running", "configured"])
-def test_any_directory_works(request, service, directory):
+def test_any_directory_works(request, client, directory):
     up = request.getfixturevalue(directory)
-    made = generate(service(up.grpc))
-    assert httpx.get(f"http://{up.edge}/cb/{made.callback_state}").status_code == 200
+    made = generate(client(up.grpc))
+    assert httpx.get(f"http://{up.edge}/cb/{made.state}").status_code == 200
 
 
 def test_the_data_is_private_to_this_user(configured):
@@ -274,7 +266,7 @@ def test_a_store_with_a_damaged_file_is_not_restarted_forever(stopped, up, tmp_p
     assert file.read_bytes() == damaged
 
 
-def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, service):
+def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, client):
     up = make_up(demo=True).start()
     lines = iter(up.output.readline, None)
     text = ""
@@ -285,8 +277,8 @@ def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up
     assert httpx.get(redirect).headers["location"] == "https://example.com/thankyou"
     for _ in range(2):
         assert httpx.post(webhook, json={"id": "5"}).json() == {"received": True}
-    assert attempts(service(up.grpc), first) == [1]
-    assert attempts(service(up.grpc), second) == [2, 1]
+    assert attempts(client(up.grpc), first) == [1]
+    assert attempts(client(up.grpc), second) == [2, 1]
     assert f"--target {up.grpc}" in text
     command = re.search(r"^  (.* get .*)$", text, flags=re.MULTILINE)[1]
     shown = subprocess.run([*shlex.split(command), "--json"], capture_output=True, check=True, text=True)
