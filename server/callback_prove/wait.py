@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 """Interval between two looks at a condition, in seconds."""
 
 

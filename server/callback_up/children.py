@@ -121,7 +121,7 @@ def store(directory: DataDirectory) -> Child:
     return Child(
         name="store",
         command=[store_program(), *(part for name, value in options.items() for part in (f"--{name}", value))],
-        is_healthy=partial(_answers_ping, socket),
+        is_healthy=partial(answers_ping, socket),
         stop_s=STORE_STOP_S,
         start_s=None,  # a long append-only file takes time to load, and a loading store must not be killed
         death_signal=signal.SIGTERM,
@@ -207,8 +207,8 @@ def store_program() -> str:
     return found
 
 
-async def _answers_ping(socket: Path) -> bool:
-    # While it loads, the store replies -LOADING.
+async def answers_ping(socket: Path) -> bool:
+    """Return whether a store at this socket has loaded its data. Until then it replies -LOADING."""
     return await _first_line(asyncio.open_unix_connection(socket), "PING\r\n") == b"+PONG\r\n"
 
 
@@ -235,16 +235,19 @@ async def _first_line(connection: Awaitable[tuple[asyncio.StreamReader, asyncio.
 _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<event>.*)")
 
 
-def _log_store_line(line: str) -> None:
-    """Log a line of the store's output, such as `12:M 25 Nov 2026 10:00:00.000 # Server initialized`.
+def store_event(line: str) -> tuple[str, str]:
+    """Return the level and the text of a line of the store's output.
 
-    A line with `#` is a warning; the other levels (`*`, `-`, `.`) are logged at level debug.
+    In `12:M 25 Nov 2026 10:00:00.000 # Server initialized`, `#` stands for a warning. The other levels (`*`, `-`, `.`)
+    are details.
     """
     found = _STORE_LINE.fullmatch(line)
     if found is None:
-        if line:
-            log.info("store_output", line=line, child="store")
-    elif found["level"] == "#":
-        log.warning("store_output", line=found["event"], child="store")
-    else:
-        log.debug("store_output", line=found["event"], child="store")
+        return "info", line
+    return "warning" if found["level"] == "#" else "debug", found["event"]
+
+
+def _log_store_line(line: str) -> None:
+    if line:
+        level, text = store_event(line)
+        getattr(log, level)("store_output", line=text, child="store")

@@ -1,5 +1,6 @@
 """One running system with principals, and a console in front of it, for all tests of the console."""
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -12,8 +13,9 @@ from flows.serving import serving
 from support.browser import chromium
 from support.console import running_console
 from support.system import own_store, running_system
+from support.wait import wait_until
 
-from callback import AsyncCallbackClient
+from callback import AsyncCallbackClient, CallFilter, Handlers, Response, Worker
 from callback_console.settings import OpenIdSettings
 from callback_server.access.roles import EVERY_ACTIVITY, Role
 from callback_server.access.tokens import add_token
@@ -32,8 +34,7 @@ ROLES = {
     "orders": Role.OWNER, "stranger": Role.OWNER, "shop": Role.OWNER, "operator": Role.ADMIN, "edge": Role.EDGE,
     "work": Role.WORKER,
 }  # fmt: skip
-
-
+OK = Response("ok")
 SUBJECTS = {"user-7": "orders", "user-8": "operator"}
 """Users of the OpenID provider who are principals."""
 
@@ -52,6 +53,37 @@ class World:
         self.client = client
         self.console = console
         self.url = f"http://{console.address}"
+
+    def client_of(self, name):
+        """Return a client of a principal, to be entered."""
+        return AsyncCallbackClient(self.system.grpc, token=self.tokens[name])
+
+    async def generate(self, activity="record", response=OK, *, client=None, **options):
+        """Generate a callback of the owner `orders`, or of another client's."""
+        return await (client or self.client).generate_callback_url(activity, response, **options)
+
+    async def call(self, made, query="", *, client=None, **request):
+        """Call a callback, and return the id of its newest call."""
+        await self.system.http.post(f"{made.url}{query}", **request)
+        return (await (client or self.client).list_calls_page(made.case_id)).items[0].call_id
+
+    async def hold(self, made, *, client=None, **request):
+        """Make a call that is held, and return its id and the task of its caller."""
+        caller = asyncio.create_task(self.system.http.post(made.url, timeout=None, **request))
+
+        async def held():
+            waiting = (client or self.client).list_owner_calls(CallFilter.WAITING)
+            return [each.call_id async for each in waiting if each.case_id == made.case_id]
+
+        (call_id,) = await wait_until(held, what="a held call")
+        return call_id, caller
+
+    def working(self, decide, *activities):
+        """Return a worker of activities, to be entered, whose calls `decide` handles."""
+        handlers = Handlers()
+        for activity in activities:
+            handlers.activity(activity)(decide)
+        return Worker(handlers, self.system.grpc, token=self.tokens["work"]).working()
 
     @contextlib.asynccontextmanager
     async def visitor(self, name=None, **options):

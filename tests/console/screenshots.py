@@ -13,20 +13,7 @@ from urllib.parse import urlencode
 from support.browser import sign_in, visitor
 from support.wait import wait_until
 
-from callback import (
-    Accept,
-    AnswerMode,
-    AsyncCallbackClient,
-    CallFilter,
-    CallStatus,
-    GetGuard,
-    Handlers,
-    Prompt,
-    Redirect,
-    Reject,
-    Response,
-    Worker,
-)
+from callback import AnswerMode, CallFilter, GetGuard, Prompt, Reject, Response
 
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", "locale": "en"},
@@ -62,83 +49,43 @@ async def take(browser, world, principal, views):
                     await page.screenshot(path=DOCS / f"console-{name}.png")
 
 
-class Shop:
-    """The callbacks of a shop, with calls of every kind."""
+async def plant(world, stack):
+    """Make callbacks of the shop, and calls of every kind. Return the views of them, by name."""
 
-    def __init__(self, world, client):
-        self._world = world
-        self._client = client
-        self._callers = []
+    async def make(activity="record", **options):
+        return await world.generate(activity, client=world.shop, **{"response": Response("thank you")} | options)
 
-    async def generate(self, activity, response=None, **options):
-        """Generate a callback of the shop."""
-        response = Response("thank you") if response is None else response
-        return await self._client.generate_callback_url(activity, response, **options)
+    async def call(made, query="", **request):
+        return await world.call(made, query, client=world.shop, **request)
 
-    async def call(self, made, query="", **request):
-        """Call a callback, and return the id of its newest call."""
-        await self._world.system.http.post(f"{made.url}{query}", **request)
-        return (await self._client.list_calls_page(made.case_id)).items[0].call_id
+    async def hold(made, form):
+        call_id, caller = await world.hold(made, client=world.shop, data=form)
+        stack.push_async_callback(asyncio.wait, [caller])
+        stack.push_async_callback(world.shop.answer_call, call_id)
+        return call_id
 
-    async def hold(self, made, **request):
-        """Call a callback that holds its caller, and return the id of the call."""
-        self._callers.append(asyncio.create_task(self._world.system.http.post(made.url, timeout=None, **request)))
-
-        async def held():
-            calls = (await self._client.list_calls_page(made.case_id)).items
-            return [each.call_id for each in calls if each.status is CallStatus.RUNNING]
-
-        return (await wait_until(held, what="a held call"))[0]
-
-    async def close(self):
-        """Answer what is held."""
-        async for each in self._client.list_owner_calls(CallFilter.WAITING):
-            await self._client.answer_call(each.call_id)
-        await asyncio.gather(*self._callers)
-
-
-async def plant(world, shop):
-    """Make callbacks and calls, and return the views of them, by name."""
-    webhook = await shop.generate(
-        "record", allow_multiple_calls=True, labels={"customer": "x", "order": "5"}, activity_case="payment of order 5"
+    webhook = await make(
+        allow_multiple_calls=True, labels={"customer": "x", "order": "5"}, activity_case="payment of order 5"
     )
     headers = JSON | {"authorization": "Bearer a-credential-of-the-caller", "user-agent": "Mollie HTTP client"}
-    json_call = await shop.call(webhook, "?testmode=true&id=tr_7", content=ORDER, headers=headers)
-    form_call = await shop.call(webhook, "?testmode=false", data=FORM)
-    xml_call = await shop.call(
-        webhook, content="<order id='5'><line sku='mug'>2</line></order>", headers={"content-type": "text/xml"}
-    )
-    hex_call = await shop.call(webhook, content=bytes(range(256)), headers={"content-type": "application/octet-stream"})
-    for number, activity in enumerate(["order-paid"] * 4 + ["invoice-sent"] * 3 + ["login"] * 3):
-        made = await shop.generate(
-            activity,
-            Redirect("https://shop.example/thanks"),
-            labels={"customer": "xyz"[number % 3], "order": str(number)},
-        )
-        await shop.call(made, "?status=open")
-    for number in range(4):
-        made = await shop.generate(
-            "ship-order", answer_mode=AnswerMode.ACK, labels={"customer": "xyz"[number % 3], "order": str(number)}
-        )
-        failing = await shop.call(made, content=ORDER, headers=JSON)
-    prompt = Prompt(
-        "Refund 49.90 euros to Ann de Vries?",
-        "Order 6, two mugs. They arrived broken.",
-        {"all": "Refund all of it", "half": "Refund half", "none": "Refund nothing"},
-    )
-    approval = await shop.generate(
-        "form",
-        Response("{}", headers=JSON),
-        labels={"customer": "y", "order": "6"},
-        activity_case="refund of order 6",
-        prompt=prompt,
-        hold_time=3 * HOUR,
-        get_guard=GetGuard.CONFIRM,
-        time_to_live=48 * HOUR,
-    )
-    held = await shop.hold(approval, data={"callback_choice": "all"})
-    guest = await shop.generate("form", labels={"guest": "Ann"})
-    await shop.hold(guest, data=FORM)
+    json_call = await call(webhook, "?testmode=true&id=tr_7", content=ORDER, headers=headers)
+    form_call = await call(webhook, "?testmode=false", data=FORM)
+    xml = "<order id='5'><line sku='mug'>2</line></order>"
+    xml_call = await call(webhook, content=xml, headers={"content-type": "text/xml"})
+    hex_call = await call(webhook, content=bytes(range(256)), headers={"content-type": "application/octet-stream"})
+    activities = [*["order-paid"] * 4, *["invoice-sent"] * 3, *["login"] * 3, *["ship-order"] * 4]
+    for number, activity in enumerate(activities):
+        mode = AnswerMode.ACK if activity == "ship-order" else AnswerMode.HANDLER
+        made = await make(activity, answer_mode=mode, labels={"customer": "xyz"[number % 3], "order": str(number)})
+        failing = await call(made, content=ORDER, headers=JSON)
+    choices = {"all": "Refund all of it", "half": "Refund half", "none": "Refund nothing"}
+    approval = await make(
+        "form", response=Response("{}", headers=JSON), labels={"customer": "y", "order": "6"},
+        activity_case="refund of order 6", hold_time=3 * HOUR, get_guard=GetGuard.CONFIRM, time_to_live=48 * HOUR,
+        prompt=Prompt("Refund 49.90 euros to Ann de Vries?", "Order 6, two mugs. They arrived broken.", choices),
+    )  # fmt: skip
+    held = await hold(approval, {"callback_choice": "all"})
+    await hold(await make("form", labels={"guest": "Ann"}), FORM)
     return {
         "waiting": "/waiting",
         "callbacks": "/callbacks",
@@ -146,46 +93,38 @@ async def plant(world, shop):
         "callback": f"/callbacks/{webhook.case_id}",
         "callback-held": f"/callbacks/{approval.case_id}",
         "callback-failed": f"/callbacks/{made.case_id}",
-        "call-json": f"/calls/{json_call}",
-        "call-form": f"/calls/{form_call}",
-        "call-xml": f"/calls/{xml_call}",
-        "call-hex": f"/calls/{hex_call}",
-        "call-held": f"/calls/{held}",
-        "call-dead": f"/calls/{failing}",
+        **{f"call-{name}": f"/calls/{call_id}" for name, call_id in (
+            ("json", json_call), ("form", form_call), ("xml", xml_call), ("hex", hex_call), ("held", held),
+            ("dead", failing),
+        )},
         "comparison": f"/calls/{json_call}/compare?with={form_call}",
         "api": "/api",
         "not-found": f"/calls/{'0' * 32}-{'0' * 16}",
-    }
+    }  # fmt: skip
+
+
+async def decide(call):
+    if call.activity == "invoice-sent":
+        raise ValueError("no price for the mug")
+    if call.activity == "ship-order":
+        raise Reject("the address is not complete")
 
 
 async def test_screenshots_of_every_view(browser, world):
     FOLDER.mkdir(parents=True, exist_ok=True)
-    empty = ("waiting", "callbacks", "dead", "overview", "audit")
     await take(browser, world, None, {})
+    empty = ("waiting", "callbacks", "dead", "overview", "audit")
     await take(browser, world, "operator", {f"{each}-empty": f"/{each}" for each in empty})
-    handlers = Handlers()
-
-    async def decide(call):
-        if call.activity == "invoice-sent":
-            raise ValueError("no price for the mug")
-        if call.activity == "ship-order":
-            raise Reject("the address is not complete")
-        return Accept()
-
-    for activity in ("login", "invoice-sent", "ship-order"):
-        handlers.activity(activity)(decide)
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(Worker(handlers, world.system.grpc, token=world.tokens["work"]).working())
-        client, operator = [
-            await stack.enter_async_context(AsyncCallbackClient(world.system.grpc, token=world.tokens[name]))
-            for name in ("shop", "operator")
-        ]
-        shop = Shop(world, client)
-        stack.push_async_callback(shop.close)
-        views = await plant(world, shop)
+    async with (
+        world.working(decide, "login", "invoice-sent", "ship-order"),
+        world.client_of("shop") as world.shop,
+        world.client_of("operator") as operator,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        views = await plant(world, stack)
 
         async def are_dead_and_counted():
-            dead = [each async for each in client.list_owner_calls(CallFilter.DEAD)]
+            dead = [each async for each in world.shop.list_owner_calls(CallFilter.DEAD)]
             return len(dead) == 4 and any(each.call_count for each in (await operator.get_statistics()).minutes)
 
         await wait_until(are_dead_and_counted, what="dead calls, and calls in the statistics")
@@ -194,9 +133,5 @@ async def test_screenshots_of_every_view(browser, world):
         await take(browser, world, "shop", views)
         of = {"owner": "shop", "activity": "invoice-sent", "status": "FAILED", "reason": "failure.HANDLER_ERROR"}
         group = f"/dead/group?{urlencode(of)}"
-        await take(
-            browser,
-            world,
-            "operator",
-            {"dead": "/dead?owner=shop", "group": group, "overview": "/overview", "audit": "/audit"},
-        )
+        views = {"dead": "/dead?owner=shop", "group": group, "overview": "/overview", "audit": "/audit"}
+        await take(browser, world, "operator", views)

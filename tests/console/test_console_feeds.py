@@ -47,9 +47,8 @@ class Server:
 
 
 @pytest.fixture
-async def identity(monkeypatch):
-    monkeypatch.setattr(feeds, "_PART_S", 3600)
-    monkeypatch.setattr(feeds, "_PARTS_PER_S", 1e6)
+async def identity(limits):
+    limits(feeds, PART_S=3600, PARTS_PER_S=1e6)
     made = Identity("token", Server())
     yield made
     assert made.feeds == {}
@@ -162,12 +161,11 @@ async def test_a_part_waits_for_its_turn_once_for_all_who_ask_and_has_what_chang
         assert await third == "newer"
 
 
-async def test_the_more_parts_of_all_people_change_the_less_often_each_has_its_turn(monkeypatch):
-    monkeypatch.setattr(feeds, "_PARTS_PER_S", 4)
+async def test_the_more_parts_of_all_people_change_the_less_often_each_has_its_turn(limits):
+    limits(feeds, PARTS_PER_S=4)
     sessions = Sessions(lifetime_s=60)
-    for token in ("one", "other"):
-        await sessions.open(token, AsyncCallbackClient("127.0.0.1:1", token=token))
-    one, other = (each.identity.pace for each in sessions._sessions.values())
+    keys = [await sessions.open(each, AsyncCallbackClient("127.0.0.1:1", token=each)) for each in ("one", "other")]
+    one, other = (sessions.find(key).identity.pace for key in keys)
     began = time.monotonic()
     for pace, key in ((one, "a"), (other, "b"), (one, "shown once")):
         with pytest.raises(StopIteration):  # it has not waited

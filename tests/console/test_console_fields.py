@@ -57,10 +57,7 @@ PAGES = {
     ),
     "paused activity": (
         operations.PausedActivity(callback_activity="ship", pause_time=timestamp(CREATED)),
-        lambda it: (
-            "/dead",
-            {"ListPausedActivities": operations.ListPausedActivitiesResponse(paused_activities=[it])},
-        ),
+        lambda it: ("/dead", {"ListPausedActivities": operations.ListPausedActivitiesResponse(paused_activities=[it])}),
     ),
     "audit entry": (
         audit.AuditEntry(time=timestamp(CREATED), action=audit.AUDIT_ACTION_CALLBACK_CLOSED),
@@ -99,6 +96,7 @@ ANSWERS = {
     "ListPausedActivities": operations.ListPausedActivitiesResponse(),
     "ListActivities": operations.ListActivitiesResponse(),
     "GetStatistics": statistics(),
+    "ListCalls": messages.ListCallsResponse(),
 }
 
 
@@ -136,7 +134,7 @@ async def scripted():
     async with scripted_server() as server, running_console(server.address) as console:
         server.answers |= ANSWERS
         url = f"http://{console.address}"
-        async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, follow_redirects=True, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, follow_redirects=True) as http:
             assert (await http.get("/callbacks")).status_code == 200
             yield server, http
 
@@ -216,6 +214,22 @@ async def test_the_form_of_an_answer_takes_all_that_a_decision_can_say(scripted,
     assert (getattr(sent, switch), sent.verdict) == (True, handler.VERDICT_ACCEPTED)
 
 
+async def test_the_form_of_an_answer_has_the_choices_of_its_callback(scripted):
+    server, http = scripted
+    server.requests.clear()
+    case = holding(
+        prompt={"title": "Pay?", "choices": [{"value": "pay", "label": "Pay it"}, {"value": "wait", "label": "Wait"}]},
+        response=resources.Response(response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=b"{}"),
+    )
+    shown = await page(scripted, f"/calls/{CALL}", HELD | case)
+    buttons = re.findall(r'<button[^>]* name="choice" value="(\w+)">([^<]+)', shown)
+    assert buttons == [("pay", "Pay it"), ("wait", "Wait")]
+    await http.post(f"/calls/{CALL}/answer", data={"choice": "wait"})
+    (sent,) = [each for each in server.requests if isinstance(each, messages.AnswerCallRequest)]
+    assert (sent.verdict, sent.response.response_body) == (handler.VERDICT_ACCEPTED, b"wait")
+    assert sent.response.response_headers.headers[0].value == "text/plain; charset=utf-8"
+
+
 async def test_an_answer_that_contradicts_itself_is_refused(scripted):
     server, http = scripted
     server.answers |= ANSWERS | HELD | holding()
@@ -233,3 +247,48 @@ def test_a_secret_field_is_masked_and_so_are_credentials_in_a_response():
     response = Response("see https://a.example/?token=verysecret", headers={"set-cookie": "a=verysecret"})
     assert "verysecret" not in str(facts(response))
     assert "verysecret" in str(facts(response, reveal_secrets=True))
+
+
+def failed(failure=None, status=resources.CALL_STATUS_FAILED, **fields):
+    """Return a call that failed."""
+    return call_message(status=status, failure=failure, response=None, **fields)
+
+
+def uncalled(**fields):
+    """Return a callback without a call."""
+    return callback_message(call_count=0, **fields)
+
+
+HELD_CASE = callback_message(answer_mode=resources.ANSWER_MODE_HOLD)
+EXPIRED = {"status": resources.CALLBACK_STATUS_CLOSED, "close_reason": resources.CLOSE_REASON_EXPIRED}
+PAUSED = resources.Delivery(status=resources.DELIVERY_STATUS_PENDING, paused=True)
+REJECTED = resources.Delivery(status=resources.DELIVERY_STATUS_DEAD)
+
+
+@pytest.mark.parametrize(
+    ("call", "callback", "sentences"),
+    [
+        (failed(1), None, ["The handler returned an error. The log of its process has the reason", "got a 502."]),
+        (failed(2), None, ["The connection to the handler broke after it had got the call", "The caller got a 503."]),
+        (failed(3), None, ["The handler did not decide before its deadline. The caller got a 504."]),
+        (failed(4, failure_detail="redirect_url"), None,
+         ["The response that the handler decided on cannot be sent. The caller got a 502.", "redirect_url"]),
+        (failed(5, resources.CALL_STATUS_NOT_STARTED), None,
+         ["No handler was there: no worker serves the activity", "so the callback is open again"]),
+        (failed(3, fallback_sent=True), None,
+         ["There was no decision before the answer deadline, so the caller got the fallback."]),
+        (failed(), HELD_CASE, ["No person or service answered within the hold time of the callback."]),
+        (call_message(status=resources.CALL_STATUS_REJECTED), None, ["The handler rejected the data of the request."]),
+        (call_message(delivery=REJECTED), None,
+         ["Its delivery to the handler has failed for good.", "The handler rejected the data of the request."]),
+        (call_message(delivery=PAUSED), None, ["Its delivery waits, because the activity is paused."]),
+        (None, uncalled(**EXPIRED), ["It expired before any call came. A caller gets a 410"]),
+        (None, uncalled(verification_profile="partner"),
+         ["A request that does not pass the verification profile gets a 401", "partner"]),
+    ],
+)  # fmt: skip
+async def test_the_page_of_a_callback_says_why_its_call_or_a_request_failed(scripted, call, callback, sentences):
+    path, answers = of_callback(callback or callback_message())
+    answers["ListCalls"] = messages.ListCallsResponse(calls=[call] if call else [])
+    text = " ".join(re.sub("<[^>]*>", " ", await page(scripted, path, answers)).split())
+    assert [each for each in sentences if each not in text] == []

@@ -1,12 +1,8 @@
 """SAML 2.0 identity provider, built with pysaml2's server: one user, who consents on a page."""
 
 import warnings
-from datetime import UTC, datetime, timedelta
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+import trustme
 from flask import Flask, request
 from flows.serving import button
 from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT
@@ -23,21 +19,11 @@ with warnings.catch_warnings():  # pysaml2 uses a cipher mode that cryptography 
 
 def write_key(directory, name):
     """Write a key and its certificate, and return the library's settings for them."""
-    key = rsa.generate_private_key(65537, 2048)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity provider")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    key_file, cert_file = directory / f"{name}.key", directory / f"{name}.pem"
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return {"key_file": str(key_file), "cert_file": str(cert_file)}
+    files = {"key_file": directory / f"{name}.key", "cert_file": directory / f"{name}.pem"}
+    made = trustme.CA().issue_cert("idp.example", key_type=trustme.KeyType.RSA)
+    made.private_key_pem.write_to_path(files["key_file"])
+    made.cert_chain_pems[0].write_to_path(files["cert_file"])
+    return {setting: str(path) for setting, path in files.items()}
 
 
 def write_service_metadata(path, entity, consumer):
@@ -91,9 +77,12 @@ class IdentityProvider:
 
     def reset(self):
         """Restore the honest behavior."""
-        self.signer = self.honest
-        self.audience = self.relay_state = None
-        self.tamper = lambda response: response
+        self.lie()
+
+    def lie(self, *, is_impostor=False, audience=None, relay_state=None, tamper=lambda response: response):
+        """Sign with another key, for another service, with another relay state, or change the signed response."""
+        self.signer = self.impostor if is_impostor else self.honest
+        self.audience, self.relay_state, self.tamper = audience, relay_state, tamper
 
     def agree(self):
         """Return the response to a login request, as a form that submits itself."""

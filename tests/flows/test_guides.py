@@ -15,6 +15,7 @@ import redis.asyncio
 from flows.expenses import Expenses
 from flows.openid_provider import CLIENT_SECRET, USER, Client, Provider
 from flows.payment_provider import KEY, PaymentProvider
+from flows.programs import running
 from flows.recipes import blocks_of, files_of, run_file
 from flows.serving import serving
 from support.browser import lands_at
@@ -36,21 +37,6 @@ def test_a_guide_is_a_complete_program_of_less_than_40_lines_of_code(name):
     assert len([line for line in FILES[name].splitlines() if line.strip()]) <= MAX_LINES
 
 
-@contextlib.contextmanager
-def running(*command, directory, **variables):
-    """Run a Python program in a directory, with variables, until the end of the block. Yield the path of its log."""
-    log = directory / "program.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=directory, env=os.environ | variables, stdout=output, stderr=output
-        )
-    try:
-        yield log
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def write(name, directory, addresses):
     """Write a file of the page, with the addresses of the test."""
     text = FILES[name]
@@ -58,6 +44,17 @@ def write(name, directory, addresses):
         assert address in text
         text = text.replace(address, ours)
     (directory / name).write_text(text + "\n")
+
+
+@contextlib.asynccontextmanager
+async def working(name, directory, addresses):
+    """Run the worker of a program of the page, and yield the names that the program defines."""
+    write(name, directory, addresses)
+    async with running(directory, name, says="worker_connected"):
+        names = run_file(directory / name)
+        yield names
+        await names["http"].aclose()
+        await names["client"].close()
 
 
 # ---- A payment ----
@@ -70,21 +67,24 @@ def payments():
         yield provider
 
 
+@pytest.fixture(scope="module")
+async def checkout(payments, world, tmp_path_factory):
+    """Run the worker of the guide, and return the names of its program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAYMENT_API_KEY", KEY)
+        shop, api = "https://shop.example", "https://api.payments.example"
+        addresses = {shop: world.platform.origin, api: payments.origin, "127.0.0.1:50051": world.target}
+        async with working("checkout.py", tmp_path_factory.mktemp("checkout"), addresses) as names:
+            yield names
+
+
 @pytest.fixture
-async def payment(payments, world, tmp_path, monkeypatch):
-    """Start a payment with the worker of the guide, and return it as the provider knows it."""
+async def payment(payments, world, checkout):
+    """Start a payment, and return it as the provider knows it."""
     payments.reset()
-    monkeypatch.setenv("PAYMENT_API_KEY", KEY)
-    shop, api = "https://shop.example", "https://api.payments.example"
     world.platform.pages.update({path: f"<title>{path}</title>" for path in ("/thankyou", "/cancelled", "/orders/5")})
-    write("checkout.py", tmp_path, {shop: world.platform.origin, api: payments.origin, "127.0.0.1:50051": world.target})
-    with running("checkout.py", directory=tmp_path) as log:
-        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
-        names = run_file(tmp_path / "checkout.py")
-        checkout = await names["begin"]("5", "10.00")
-        yield next(iter(payments.payments.values())) | {"checkout": checkout}
-        await names["http"].aclose()
-        await names["client"].close()
+    url = await checkout["begin"]("5", "10.00")
+    return next(iter(payments.payments.values())) | {"checkout": url}
 
 
 @pytest.mark.parametrize(("outcome", "landing"), [("paid", "/thankyou"), ("failed", "/cancelled")])
@@ -160,9 +160,9 @@ async def home(request: Request):
     return request.session.get("user", "nobody")
 """
     )
-    command = ["-m", "hypercorn", "pages:app", "--bind", address]
-    with running(*command, directory=directory, OPENID_CLIENT_SECRET=CLIENT_SECRET, SESSION_KEY="k" * 32) as log:
-        await wait_until(lambda: "Running on" in log.read_text(), what="the app to listen")
+    command = ("-m", "hypercorn", "pages:app", "--bind", address)
+    settings = {"OPENID_CLIENT_SECRET": CLIENT_SECRET, "SESSION_KEY": "k" * 32}
+    async with running(directory, *command, says="Running on", **settings):
         yield f"http://{address}"
 
 
@@ -238,18 +238,20 @@ def expenses():
         yield app
 
 
+@pytest.fixture(scope="module")
+async def asking(expenses, world, tmp_path_factory):
+    """Run the worker of the guide, and return the names of its program."""
+    addresses = {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target}
+    async with working("approval.py", tmp_path_factory.mktemp("approval"), addresses) as names:
+        yield names
+
+
 @pytest.fixture
-async def approval(expenses, world, tmp_path):
-    """Ask for an approval with the worker of the guide. Return the case."""
+async def approval(expenses, world, asking, request):
+    """Ask for an approval. Return the case."""
     expenses.reset()
-    write("approval.py", tmp_path, {"https://app.example": expenses.origin, "127.0.0.1:50051": world.target})
-    with running("approval.py", directory=tmp_path) as log:
-        await wait_until(lambda: "worker_connected" in log.read_text(), what="the worker to connect")
-        names = run_file(tmp_path / "approval.py")
-        await names["ask"](f"expense-{tmp_path.name}", "eve@shop.example")
-        await names["http"].aclose()
-        await names["client"].close()
-        yield await anext(world.client.list_callbacks(activity="approval"))  # the newest
+    await asking["ask"](request.node.name, "eve@shop.example")
+    return await anext(world.client.list_callbacks(activity="approval"))  # the newest
 
 
 async def test_a_person_who_was_reminded_decides_with_the_same_link(page, world, expenses, approval):

@@ -10,8 +10,6 @@ import httpx
 import pytest
 from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, USER, Client, Provider, new_key
 from flows.serving import serving
-from soak.counts import combinations
-from support.browser import lands_at
 
 from callback import CallStatus, CloseReason
 
@@ -79,83 +77,38 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, pro
     assert await only_call(world, case) == replace(call, repeat_count=1)
 
 
-async def send_again(context, arrival):
-    """Send the request of a browser again, from another tab."""
-    tab = await context.new_page()
-    if arrival.method == "GET":
-        await tab.goto(arrival.url)
-        return tab
-    fields = "".join(
-        f"<input type=hidden name='{name}' value='{value}'>" for name, value in parse_qsl(arrival.post_data)
-    )
-    await tab.set_content(f"<form method=post action='{arrival.url}'>{fields}<button id=go>Go</button></form>")
-    await tab.click("#go")
-    return tab
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_visitor_who_reloads_and_opens_a_second_tab_while_the_handler_works_logs_in_once(
-    page, world, provider, login, lands_on, mode
-):
-    provider.gate.clear()
-    case, url = await login["begin"](world.client, mode)
-    await page.goto(url)
-    await page.click("#go")
-    await lands_at(page, f"{world.url}/cbq/state*")
-    await page.reload()
-    tabs = [page, await send_again(page.context, page.arrivals[0])]
-    for tab in tabs:
-        await lands_at(tab, f"{world.url}/cbq/state*")
-        assert await tab.title() == "One moment, please"
-    provider.gate.set()
-    for tab in tabs:
-        await lands_at(tab, f"{world.platform.origin}/login/done")
-    await lands_on("/login/done", state_of(url))
-    await page.reload()
-    await page.go_back()
-    await page.go_forward()
-    assert await page.title() == "Welcome"
-    assert (login["logged_in"], provider.asked_for_tokens) == ({case: USER}, 1)
-    call = await only_call(world, case)
-    assert (call.status, call.repeat_count) == (CallStatus.SUCCEEDED, 2)
-
-
-async def is_turned_away(page, world, case):
-    """Check that the browser shows the handler's message, and no user is logged in."""
-    await lands_at(page, f"{world.url}/cbq/state*")
-    assert await page.inner_text("body") == "This login is not valid."
-    assert world.platform.visits() == []
+async def is_turned_away(world, login, case, url, **request):
+    """Send a request as a browser does, and check that it shows the handler's message and no user is logged in."""
+    async with httpx.AsyncClient(follow_redirects=True) as visitor:
+        answer = await visitor.send(visitor.build_request(url=url, **request))
+    assert answer.text == "This login is not valid."
+    assert login["logged_in"] == {}
     assert (await only_call(world, case)).status is CallStatus.REJECTED
     assert (await world.client.get_callback(case)).close_reason is CloseReason.FAILED
 
 
-@pytest.mark.parametrize(("lies", "mode"), combinations(LIES, MODES), ids=str)
-async def test_a_token_that_is_not_for_this_login_is_refused(page, world, provider, login, lies, mode):
+@pytest.mark.parametrize("lies", LIES, ids=str)
+async def test_a_token_that_is_not_for_this_login_is_refused(world, provider, login, lies):
     provider.lies = lies
-    case, url = await login["begin"](world.patient, mode)
-    await page.goto(url)
-    await page.click("#go")
-    await is_turned_away(page, world, case)
-    assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
+    case, url = await login["begin"](world.patient)
+    await is_turned_away(world, login, case, url, method="POST")
+    assert provider.asked_for_tokens == 1
 
 
-async def test_a_token_signed_by_someone_else_is_refused(page, world, provider, login):
+async def test_a_token_signed_by_someone_else_is_refused(world, provider, login):
     provider.signs_with = new_key()
     case, url = await login["begin"](world.patient)
-    await page.goto(url)
-    await page.click("#go")
-    await is_turned_away(page, world, case)
-    assert login["logged_in"] == {}
+    await is_turned_away(world, login, case, url, method="POST")
 
 
-async def test_a_code_of_another_login_is_rejected(page, world, provider, login):
+async def test_a_code_of_another_login_is_rejected(world, provider, login):
     _, theirs = await login["begin"](world.patient)
     async with httpx.AsyncClient() as elsewhere:
         code = dict(parse_qsl(urlsplit((await elsewhere.post(theirs)).headers["location"]).query))["code"]
     case, ours = await login["begin"](world.patient)
-    await page.goto(f"{world.url}/cbq/state?{urlencode({'code': code, 'state': state_of(ours)})}")
-    await is_turned_away(page, world, case)
-    assert (login["logged_in"], provider.asked_for_tokens) == ({}, 1)
+    params = {"code": code, "state": state_of(ours)}
+    await is_turned_away(world, login, case, f"{world.url}/cbq/state", method="GET", params=params)
+    assert provider.asked_for_tokens == 1
 
 
 async def test_a_visitor_who_cancels_gets_a_message(page, world, provider, login):

@@ -59,7 +59,7 @@ def program(world, tmp_path, request):
 
 async def decide(url, choice):
     """Decide as a person does on the page of a callback, and return the text of the answer."""
-    async with httpx.AsyncClient(timeout=60) as browser:
+    async with httpx.AsyncClient() as browser:
         headers = {"accept": "text/html"}
         page = await browser.get(url, headers=headers)
         assert f'value="{choice}"' in page.text
@@ -96,10 +96,7 @@ async def test_a_tool_of_an_mcp_server_waits_for_the_person_that_it_sends_to_the
 @contextlib.asynccontextmanager
 async def temporal():
     """Run a server that stands for Temporal: it knows one activity, which can be completed once."""
-    from temporalio.api.workflowservice.v1 import (
-        GetSystemInfoResponse,
-        RespondActivityTaskCompletedByIdResponse,
-    )
+    from temporalio.api.workflowservice.v1 import GetSystemInfoResponse, RespondActivityTaskCompletedByIdResponse
     from temporalio.api.workflowservice.v1.service_pb2_grpc import (
         WorkflowServiceServicer,
         add_WorkflowServiceServicer_to_server,

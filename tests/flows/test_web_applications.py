@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
 
 import httpx
 import pytest
+from flows.programs import running, stop
 from flows.recipes import blocks_of, files_of
 from support.store import free_port
 from support.wait import wait_until
@@ -82,44 +81,9 @@ def project(tmp_path, world):
     return write
 
 
-@pytest.fixture
-def start():
-    """Return a function that starts a program of a project, waits for words in its log, and returns it."""
-    started = []
-
-    async def run(directory, *arguments, says):
-        log = directory / "program.log"
-        with log.open("wb") as output:
-            program = subprocess.Popen(
-                [sys.executable, *arguments], cwd=directory, stdout=output, stderr=output,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
-        started.append(program)
-        program.log = log
-
-        def is_up():
-            assert program.poll() is None, log.read_text()
-            return all(word in log.read_text() for word in says)
-
-        await wait_until(is_up, what=f"{says} in {log}")
-        return program
-
-    yield run
-    for each in started:
-        each.kill()
-        each.wait(60)
-
-
-def stop(program):
-    """Stop a program as a process manager does, and check that it ended in order."""
-    program.send_signal(signal.SIGTERM)
-    assert program.wait(60) == 0, program.log.read_text()
-    assert "Traceback" not in program.log.read_text()
-
-
 async def pays_an_order(origin):
     """Begin an order, pay it at its callback, and check that the application knows."""
-    async with httpx.AsyncClient(timeout=60) as visitor:
+    async with httpx.AsyncClient() as visitor:
         assert (await visitor.get(f"{origin}/orders/5")).json() == {"is_paid": False}
         begun = await visitor.post(f"{origin}/orders/5")
         reply = await visitor.get(begun.json()["pay_at"])
@@ -127,35 +91,38 @@ async def pays_an_order(origin):
         assert (await visitor.get(f"{origin}/orders/5")).json() == {"is_paid": True}
 
 
-async def test_fastapi_runs_a_worker_in_its_lifespan_and_ends_by_the_signal_of_its_server(project, start):
+async def test_fastapi_runs_a_worker_in_its_lifespan_and_ends_by_the_signal_of_its_server(project):
     directory, address = project("fastapi_app.py"), f"127.0.0.1:{free_port()}"
-    program = await start(directory, "-m", "hypercorn", "fastapi_app:app", "--bind", address, says=["Running on"])
-    await pays_an_order(f"http://{address}")
-    stop(program)
+    command = ("-m", "hypercorn", "fastapi_app:app", "--bind", address)
+    async with running(directory, *command, says="Running on") as program:
+        await pays_an_order(f"http://{address}")
+        stop(program)
 
 
-async def test_flask_runs_a_worker_in_a_thread_and_the_signals_stay_with_its_server(project, start, world):
+async def test_flask_runs_a_worker_in_a_thread_and_the_signals_stay_with_its_server(project, world):
     directory, port = project("flask_app.py", **{"serve.py": FLASK}), free_port()
-    program = await start(directory, "serve.py", str(port), says=["the application listens"])
 
     async def is_served():
         found = [each async for each in world.client.list_activities()]
         return any(each.activity == "order-paid" and each.is_served for each in found)
 
-    await wait_until(is_served, what="the worker to connect")
-    await pays_an_order(f"http://127.0.0.1:{port}")
-    stop(program)
+    async with running(directory, "serve.py", str(port), says="the application listens") as program:
+        await wait_until(is_served, what="the worker to connect")
+        await pays_an_order(f"http://127.0.0.1:{port}")
+        stop(program)
 
 
-async def test_django_runs_handlers_that_use_the_models_by_a_command(project, start, world):
+async def test_django_runs_handlers_that_use_the_models_by_a_command(project, world):
     files = ("shop/callbacks.py", "shop/management/commands/callback_worker.py")
     directory = project(*files, **DJANGO)
     await asyncio.to_thread(subprocess.run, [sys.executable, "prepare.py"], cwd=directory, check=True)
-    program = await start(directory, "manage.py", "callback_worker", says=["worker_connected"])
-    async with httpx.AsyncClient(timeout=60) as visitor:
+    async with (
+        running(directory, "manage.py", "callback_worker", says="worker_connected") as program,
+        httpx.AsyncClient() as visitor,
+    ):
         for number, status in (("5", 302), ("6", 404)):
             made = await world.client.generate_callback_url("order-paid", Redirect(), activity_case=number)
             assert (await visitor.get(made.url)).status_code == status
-    stop(program)
+        stop(program)
     with contextlib.closing(sqlite3.connect(directory / "db.sqlite3")) as database:
         assert database.execute("SELECT number, is_paid FROM shop_order").fetchall() == [("5", 1)]

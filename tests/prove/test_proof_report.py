@@ -56,11 +56,8 @@ class IdleWorkload:
         yield
 
 
-async def test_a_machine_that_serves_too_little_is_no_result_and_the_rate_that_it_serves_is_named(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(rolling_restart, "WARM_UP_S", 0)
-    monkeypatch.setattr(rolling_restart, "MEASURED_S", 0.01)
+async def test_a_machine_that_serves_too_little_is_no_result_and_the_rate_that_it_serves_is_named(tmp_path, limits):
+    limits(rolling_restart, WARM_UP_S=0, MEASURED_S=0.01)
     with (
         History(tmp_path / "history.ndjson") as history,
         pytest.raises(

@@ -1,17 +1,21 @@
 """The proofs: each with a reduced load in every run, and with its full one in a soak."""
 
-import tempfile
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 import redis
+from prove.reduced import REDUCED
 from soak.counts import SOAK, count
 from support.edge import running_edge
 from support.services import running_services
 from support.tools import require
+from support.wait import DEADLINE_S
 
 from callback import AsyncCallbackClient, CallbackStatus, Response, Worker
 from callback_cli import proving
-from callback_prove import workload
+from callback_prove import faults, main, workload
 from callback_prove.checker import Promise
 from callback_prove.faults import FAULTS
 from callback_prove.history import Generated, Injected, Recorded, of_type
@@ -20,45 +24,47 @@ from callback_prove.modes import MODES
 from callback_prove.proof import OwnSystem, Settings
 from callback_prove.system import Size
 from callback_prove.tunnel import Tunnel
+from callback_up import child
 
-SMALL = {"callers": 1, "min_successes": 1, "size": Size(servers=1, edges=1, workers=1, handlers=0)}
-"""Settings of a reduced run."""
+
+@pytest.fixture(autouse=True)
+def light_on_the_processor(limits):
+    """Look less often whether a process has started, and wait less between two faults."""
+    limits(child, POLL_S=0.2)
+    limits(faults, RATE_S=count(1.0, faults.RATE_S))
+
+
+async def prove_it(name, directory, durability="always", **options):
+    """Run a proof, by default reduced except in a soak. Return its history and the broken promises."""
+    options = ({} if SOAK else REDUCED) | {"durability": durability} | options
+    return await prove(name, Settings(directory=directory, **options))
 
 
 async def test_every_promise_is_kept_while_processes_are_killed_stopped_and_suspended(tmp_path):
-    seconds = count(0, 3600)
-    small = {} if seconds else {**SMALL, "size": Size(servers=2, edges=2, workers=1, handlers=1)}
-    history, violations = await prove(
-        "processes", Settings(directory=tmp_path, durability="always", seconds=seconds, **small)
-    )
+    options = {"seconds": 3600} if SOAK else {"size": Size(servers=2, edges=1, workers=1, handlers=1)}
+    history, violations = await prove_it("processes", tmp_path, **options)
     assert violations == []
     assert {fault.process.rpartition("-")[0] for fault in of_type(history.steps, Injected)} == set(FAULTS)
     assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
 
 
-async def prove_in_cycles(name, directory, durability, cycles, **more):
-    settings = Settings(directory=directory, durability=durability, cycles=cycles, **({} if SOAK else SMALL), **more)
-    return (await prove(name, settings))[1]
-
-
-async def test_a_power_loss_breaks_no_promise(tmp_path):
+@pytest.mark.parametrize(("durability", "cycles"), [("always", count(2, 200)), ("everysec", 3)])
+async def test_a_power_loss_breaks_no_promise_except_where_a_loss_was_accepted(tmp_path, durability, cycles):
     require("gcc")
-    assert await prove_in_cycles("power-loss", tmp_path, "always", count(2, 200)) == []
-
-
-async def test_the_same_power_loss_does_lose_where_everysec_was_accepted(tmp_path):
-    require("gcc")
-    assert await prove_in_cycles("power-loss", tmp_path, "everysec", 3, quiet_s=0)
+    options = {"quiet_s": 0} if durability == "everysec" else {}
+    _, violations = await prove_it("power-loss", tmp_path, durability, cycles=cycles, **options)
+    assert bool(violations) is (durability == "everysec")
 
 
 @pytest.mark.parametrize("name", ["failover", "sentinel", *(["cluster", "network", "rolling-restart"] if SOAK else [])])
 async def test_a_failover_breaks_no_promise_with_replicated(tmp_path, name):
-    assert await prove_in_cycles(name, tmp_path, "replicated:1", count(1, 1 if name == "rolling-restart" else 50)) == []
+    cycles = count(1, 1 if name == "rolling-restart" else 50)
+    assert (await prove_it(name, tmp_path, "replicated:1", cycles=cycles))[1] == []
 
 
-async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(workload, "LIST_INTERVAL_S", 3600)  # held calls are answered when the watch shows them
-    monkeypatch.setattr(workload, "CLIENT_TIMEOUT_S", 60)  # so an answer that a busy machine delays is not lost
+async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store_of, tmp_path, limits):
+    # Held calls are answered when the watch shows them, and an answer that a busy machine delays is not lost.
+    limits(workload, LIST_INTERVAL_S=3600, CLIENT_TIMEOUT_S=DEADLINE_S)
     async with (
         Tunnel("127.0.0.1:1") as front,
         running_services(store_of(), box_url=f"http://{front.address}", sweeps=True) as services,
@@ -72,8 +78,7 @@ async def test_the_system_of_a_user_is_judged_and_its_callbacks_are_closed(store
             worker=lambda handlers: Worker(handlers, services.address),
             namespace="prove-1",
         )
-        settings = Settings(directory=tmp_path, durability="always", seconds=0, rate=20, min_successes=1, own=own)
-        history, violations = await prove("own-system", settings)
+        history, violations = await prove("own-system", Settings(directory=tmp_path, own=own, **REDUCED | {"rate": 20}))
         assert violations == []
         assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
         assert [each.case_id async for each in client.list_callbacks(status=CallbackStatus.OPEN)] == [other.case_id]
@@ -88,29 +93,29 @@ OPTIONS = {"durability": None, "seed": 0, "seconds": None, "cycles": 1}
 
 
 @pytest.mark.parametrize(("status", "code"), [("OPEN", 0), ("", 1)])
-def test_a_broken_promise_is_printed_and_its_history_is_kept(tmp_path, monkeypatch, capsys, status, code):
+def test_a_broken_promise_is_printed_and_its_history_is_kept(limits, capsys, status, code):
     async def prove_nothing(_settings, history):
         history.add(Generated(at=0, mode="single", case_id="case"), Recorded(case_id="case", status=status))
 
-    monkeypatch.setitem(PROOFS, "processes", Proof(prove_nothing))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    limits(main, PROOFS={"processes": Proof(prove_nothing)})
     assert run("processes", directory=None, **OPTIONS) == code
-    printed = capsys.readouterr().out
-    kept = [*tmp_path.glob(f"*/{HISTORY}")]
+    printed = capsys.readouterr()
+    home = Path(re.search(r" in (/\S+)", printed.err)[1])
     if code:
-        assert f"BROKEN 1 times: {Promise.URL_KEPT}" in printed
-        assert [f"history: {path}" in printed for path in kept] == [True]
+        assert f"BROKEN 1 times: {Promise.URL_KEPT}" in printed.out
+        assert f"history: {home / HISTORY}" in printed.out
+        shutil.rmtree(home)
     else:
-        assert "violations: 0" in printed
-        assert kept == []
+        assert "violations: 0" in printed.out
+        assert not home.exists()
 
 
-def test_a_proof_that_breaks_off_is_no_broken_promise(tmp_path, monkeypatch, capsys):
-    async def break_off(_settings, _history):
+def test_a_proof_that_breaks_off_is_no_broken_promise(tmp_path, capsys):
+    def client():
         raise redis.ResponseError("unknown subcommand 'MIGRATESLOTS'")
 
-    monkeypatch.setitem(PROOFS, "cluster", Proof(break_off))
-    assert run("cluster", directory=tmp_path / "proof", **OPTIONS) == 69
+    own = OwnSystem(client=client, worker=None, namespace="prove-1")
+    assert run("own-system", directory=tmp_path / "proof", own=own, **OPTIONS) == 69
     output = capsys.readouterr()
     assert output.out == ""
     assert "ResponseError: unknown subcommand 'MIGRATESLOTS'" in output.err

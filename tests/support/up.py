@@ -11,7 +11,7 @@ import grpc
 import httpx
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.fork_server import start
-from support.wait import wait_until_sync
+from support.wait import DEADLINE_S, wait_until_sync
 
 READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)( console=(?P<console>\S+:\d+))?\n")
 
@@ -114,20 +114,18 @@ class Up:
         """Wait until store, server and edge answer."""
         wait_until_sync(self.is_healthy, what="callback up")
 
-    def kill(self):
-        """Kill the supervisor as a crash does, and wait until no child is left."""
-        self.process.kill()
-        self.process.wait(60)
-        wait_until_sync(lambda: not any(map(is_running, self.children())), what="the end of all children")
+    def ends(self):
+        """Wait for the end of the supervisor, and return its exit code."""
+        return self.process.wait(DEADLINE_S)
 
     def interrupt(self):
         """Press Ctrl-C: the terminal's whole process group gets the signal. Return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(60)
+        return self.ends()
 
     def close(self):
         """Kill the supervisor if it still runs, and wait for nothing else."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(60)
+            self.ends()
             self.output.close()

@@ -2,11 +2,10 @@
 
 import contextlib
 
-import grpc
 import pytest
 from support.up import Up
 
-from callback.v1 import callbacks_service_pb2_grpc
+from callback import CallbackClient
 
 
 @contextlib.contextmanager
@@ -45,14 +44,7 @@ def up(make_up):
 
 
 @pytest.fixture
-def service():
-    """Yield the stub of `CallbacksService` at a target."""
-    channels = []
-
-    def stub(target):
-        channels.append(grpc.insecure_channel(target))
-        return callbacks_service_pb2_grpc.CallbacksServiceStub(channels[-1])
-
-    yield stub
-    for channel in channels:
-        channel.close()
+def client():
+    """Return a function that returns a client of the server at an address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda target: stack.enter_context(CallbackClient(target))

@@ -10,9 +10,9 @@ import pytest
 from support.fork_server import start
 from support.terminal import reading
 from support.up import READY
+from support.wait import DEADLINE_S
 
-from callback.v1 import callback_pb2
-from callback.v1 import callbacks_service_pb2 as messages
+from callback import Redirect
 from callback_up.people import readable
 
 OPTIONS = ("--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", "--no-console")
@@ -38,7 +38,7 @@ def run(tmp_path):
             try:
                 use(output.readline())
                 program.send_signal(signal.SIGINT)
-                assert program.wait(60) == 0
+                assert program.wait(DEADLINE_S) == 0
             finally:
                 program.kill()
                 os.close(theirs)
@@ -47,17 +47,12 @@ def run(tmp_path):
     return run
 
 
-def test_on_a_terminal_the_log_is_text_and_the_urls_of_the_options_are_used(run, service):
+def test_on_a_terminal_the_log_is_text_and_the_urls_of_the_options_are_used(run, client):
     def use(line):
         found = READY.fullmatch(line)
-        response = callback_pb2.Response(
-            response_type=callback_pb2.RESPONSE_TYPE_REDIRECT, response_redirect_url="/thankyou"
-        )
-        made = service(found["grpc"]).GenerateCallbackUrl(
-            messages.GenerateCallbackUrlRequest(callback_activity="record", response=response), timeout=60
-        )
-        assert made.callback_url.startswith("https://box.example/cb/")
-        reply = httpx.post(made.callback_url.replace("https://box.example", f"http://{found['edge']}"))
+        made = client(found["grpc"]).generate_callback_url("record", Redirect("/thankyou"))
+        assert made.url.startswith("https://box.example/cb/")
+        reply = httpx.post(made.url.replace("https://box.example", f"http://{found['edge']}"))
         assert reply.headers["location"] == "https://shop.example/thankyou"
 
     screen = run("--box-url=https://box.example", "--platform-url=https://shop.example", use=use)

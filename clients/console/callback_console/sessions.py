@@ -15,9 +15,9 @@ from callback import AsyncCallbackClient
 from callback_console.feeds import Feed, LivePage, Pace
 from callback_console.replays import DeadCalls, FailedCalls, Replay
 
-_MAX_SESSIONS: Final = 1000
+MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""
-_MAX_LIVE_PAGES: Final = 16
+MAX_LIVE_PAGES: Final = 16
 """Maximum number of live pages of a session. A further one ends the oldest."""
 
 
@@ -67,7 +67,7 @@ class Session:
 
         It ends with the block or with the session.
         """
-        if len(self.live_pages) == _MAX_LIVE_PAGES:
+        if len(self.live_pages) == MAX_LIVE_PAGES:
             self.live_pages.pop(0).close()
         with self.identity.live_page(case_id) as page:
             self.live_pages.append(page)
@@ -114,7 +114,7 @@ class Sessions:
             lifetime_s: Time in which the token expires, in seconds. The session ends then, if not earlier.
             is_of_issuer: Whether the person signed in at the OpenID provider.
         """
-        if len(self._sessions) == _MAX_SESSIONS:
+        if len(self._sessions) == MAX_SESSIONS:
             await self.close(next(iter(self._sessions)))
         identity = self._identities.setdefault(token, Identity(token, client, pace=self._pace))
         identity.session_count += 1

@@ -38,7 +38,7 @@ from callback_console.api.forwarding import RPCS, Forwarding
 _PREFIX: Final = "/callback.v1."
 """Start of the paths of all services."""
 _UNARY_TYPES: Final = ("application/json", "application/proto")
-_STREAM_TYPES: Final = ("application/connect+json", "application/connect+proto")
+STREAM_TYPES: Final = ("application/connect+json", "application/connect+proto")
 _KEPT_HEADERS: Final = frozenset(
     (
         b"authorization",
@@ -51,17 +51,17 @@ _KEPT_HEADERS: Final = frozenset(
 )
 """Headers that the protocol and the server need. The others are not read: no cookie, and not what a caller accepts, so
 no response is compressed. That would block the loop, and its size would say something about a secret."""
-_MAX_BODY_BYTES: Final = 6 * 1024 * 1024
+MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB. Text with many
 control characters is larger than its base64."""
-_MAX_REQUESTS: Final = 128
+MAX_REQUESTS: Final = 128
 """Maximum number of authenticated requests at once, watches included."""
 _TIMEOUT: Final = b"connect-timeout-ms"
-_TIMEOUT_MS: Final = 30_000
+TIMEOUT_MS: Final = 30_000
 """Time limit of a request other than a watch, in milliseconds. A caller can set a shorter one."""
-_ARRIVAL_S: Final = 30.0
+ARRIVAL_S: Final = 30.0
 """How long the message of a request may take to arrive, in seconds."""
-_READ_S: Final = 30.0
+READ_S: Final = 30.0
 """How long a caller may take to read a part of the response, in seconds."""
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Headers of every response."""
@@ -108,7 +108,7 @@ class ApiFirst:
             service=forwarding,
             endpoints=Forwarding.endpoints,
             interceptors=[forwarding],
-            read_max_bytes=_MAX_BODY_BYTES,
+            read_max_bytes=MAX_BODY_BYTES,
             codecs=CODECS,
         )
         self._running: set[_Arriving] = set()
@@ -147,7 +147,7 @@ class ApiFirst:
         if scope["method"] != "POST":
             allow = (b"allow", b"POST")
             raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, Code.UNIMPLEMENTED, "send the message by POST", allow)
-        types = _STREAM_TYPES if rpc.server_streaming else _UNARY_TYPES
+        types = STREAM_TYPES if rpc.server_streaming else _UNARY_TYPES
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1") not in types:
             accept = (b"accept-post", ", ".join(types).encode())
             message = f"send the message with Content-Type: {' or '.join(types)}"
@@ -162,9 +162,9 @@ def _kept_headers(scope: HTTPScope, *, is_watch: bool) -> list[tuple[bytes, byte
     if is_watch:
         return kept
     given = [value for name, value in kept if name == _TIMEOUT]
-    if given and not (given[0].isdigit() and int(given[0][:10]) > _TIMEOUT_MS):
+    if given and not (given[0].isdigit() and int(given[0][:10]) > TIMEOUT_MS):
         return kept  # it is shorter, or connectrpc refuses it
-    return [each for each in kept if each[0] != _TIMEOUT] + [(_TIMEOUT, str(_TIMEOUT_MS).encode())]
+    return [each for each in kept if each[0] != _TIMEOUT] + [(_TIMEOUT, str(TIMEOUT_MS).encode())]
 
 
 class _Arriving:
@@ -184,10 +184,10 @@ class _Arriving:
 
     async def __call__(self) -> ASGIReceiveEvent:
         if self not in self._running:
-            if len(self._running) >= _MAX_REQUESTS:
+            if len(self._running) >= MAX_REQUESTS:
                 raise ConnectError(Code.UNAVAILABLE, "this console has too many requests: try again")
             self._running.add(self)
-            self._end = asyncio.get_running_loop().time() + _ARRIVAL_S
+            self._end = asyncio.get_running_loop().time() + ARRIVAL_S
         try:
             async with asyncio.timeout_at(self._end) as limit:
                 event = await self._receive()
@@ -210,7 +210,7 @@ class _Read:
         if event["type"] == "http.response.start":
             event = {**event, "headers": [*event["headers"], *_HEADERS]}
         try:
-            async with asyncio.timeout(_READ_S) as limit:
+            async with asyncio.timeout(READ_S) as limit:
                 await self._send(event)
         except TimeoutError:
             if not limit.expired():

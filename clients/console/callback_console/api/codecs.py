@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from callback.json_form import from_json, to_json
 from callback_console.api.errors import refusal
 
-_MAX_COMMAS: Final = 20_000
+MAX_COMMAS: Final = 20_000
 """Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows
 with their number. The largest request of an RPC has fewer than 2,000."""
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -52,7 +52,7 @@ class Received:
 
 class _Json:
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
-        if data.count(b",") > _MAX_COMMAS and _TEXT.sub(b"", data).count(b",") > _MAX_COMMAS:
+        if data.count(b",") > MAX_COMMAS and _TEXT.sub(b"", data).count(b",") > MAX_COMMAS:
             raise refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
         try:
             content = json.loads(data)

@@ -40,19 +40,19 @@ RPCS: Final[Mapping[str, MethodDescriptor]] = {
     for method in service.methods
 }
 """RPCs by path."""
-_MAX_WATCHES: Final = 64
+MAX_WATCHES: Final = 64
 """Maximum number of open watches of all callers. The server has limits of its own, also for each principal."""
 _BEARER: Final = re.compile(r"(?i:bearer) +[!-~]{1,4096}")
-_PROBE_TIMEOUT_S: Final = 10.0
-_MAX_PROBES: Final = 8
+PROBE_TIMEOUT_S: Final = 10.0
+MAX_PROBES: Final = 8
 """About how many unknown tokens the server is asked at once. The requests of others wait."""
-_MAX_WAITING_PROBES: Final = 256
+MAX_WAITING_PROBES: Final = 256
 """How many of these wait. A further one is refused."""
-_INLINE_BYTES: Final = 16 * 1024
+INLINE_BYTES: Final = 16 * 1024
 """Largest message that is converted on the event loop, in bytes. A larger one goes to another thread."""
-_KNOWN_S: Final = 60.0
+KNOWN_S: Final = 60.0
 """How long the server is trusted to have principals, or to know a token, without asking again, in seconds."""
-_MAX_KNOWN: Final = 1024
+MAX_KNOWN: Final = 1024
 """Maximum number of tokens that are remembered as known."""
 
 _Context = RequestContext[Any, Any]
@@ -78,7 +78,7 @@ class Forwarding(MetadataInterceptor[None]):
         self._has_principals_until = 0.0
         self._known_until: dict[bytes, float] = {}
         """Until when a token counts as known, by its SHA-256. The oldest is first."""
-        self._probes = asyncio.Semaphore(_MAX_PROBES)
+        self._probes = asyncio.Semaphore(MAX_PROBES)
         self._waiting_probes = 0
         self._converter = ThreadPoolExecutor(1, "api_converter")
         """Thread that converts large messages. There is one: each more would take the interpreter from the loop."""
@@ -102,9 +102,9 @@ class Forwarding(MetadataInterceptor[None]):
                 was_known = self._known_until.pop(token, None) is not None
                 await self._require_known(stub, metadata, at_once=was_known)
                 self._known_until.pop(token, None)
-                if len(self._known_until) >= _MAX_KNOWN:
+                if len(self._known_until) >= MAX_KNOWN:
                     del self._known_until[next(iter(self._known_until))]
-                self._known_until[token] = time.monotonic() + _KNOWN_S
+                self._known_until[token] = time.monotonic() + KNOWN_S
 
     def end_watches(self) -> None:
         """End all watches. Their callers are told to watch again."""
@@ -141,7 +141,7 @@ class Forwarding(MetadataInterceptor[None]):
 
     async def _convert(self, convert: Callable[[], _T], size: int) -> _T:
         """Return what `convert` returns for a message of a size in bytes."""
-        if size <= _INLINE_BYTES:
+        if size <= INLINE_BYTES:
             return convert()
         return await asyncio.get_running_loop().run_in_executor(self._converter, convert)
 
@@ -151,8 +151,8 @@ class Forwarding(MetadataInterceptor[None]):
             request = await self._convert(received.message, len(received.data))
             if self._is_stopping:
                 raise _stopping()
-            if len(self._watches) >= _MAX_WATCHES:
-                message = f"this console has {_MAX_WATCHES} watchers, its maximum"
+            if len(self._watches) >= MAX_WATCHES:
+                message = f"this console has {MAX_WATCHES} watchers, its maximum"
                 raise refusal(Code.RESOURCE_EXHAUSTED, message, "TOO_MANY_WATCHERS")
             rpc = self._rpc(context)
             call = rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
@@ -185,7 +185,7 @@ class Forwarding(MetadataInterceptor[None]):
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
                 raise
-            self._has_principals_until = time.monotonic() + _KNOWN_S
+            self._has_principals_until = time.monotonic() + KNOWN_S
             return
         raise ConnectError(
             Code.FAILED_PRECONDITION,
@@ -204,7 +204,7 @@ class Forwarding(MetadataInterceptor[None]):
             if at_once:
                 await _probe(stub, metadata)
                 return
-            if self._waiting_probes >= _MAX_WAITING_PROBES:
+            if self._waiting_probes >= MAX_WAITING_PROBES:
                 raise ConnectError(Code.UNAVAILABLE, "too many callers with a new token: try again")
             self._waiting_probes += 1
             try:
@@ -239,7 +239,7 @@ def _seconds_left(context: _Context) -> float | None:
 async def _probe(stub: Any, metadata: _Metadata) -> None:
     """Send a small request, to see whether the server accepts it."""
     request = callbacks_service_pb2.ListCallbacksRequest(page_size=1)
-    await stub.ListCallbacks(request, timeout=_PROBE_TIMEOUT_S, metadata=metadata)
+    await stub.ListCallbacks(request, timeout=PROBE_TIMEOUT_S, metadata=metadata)
 
 
 def _metadata(context: _Context) -> _Metadata:

@@ -12,8 +12,8 @@ from callback_console.request_context import attachment, client, page, time_of
 
 blueprint: Final = Blueprint("audit", __name__)
 
-_PAGE_SIZE: Final = 50
-_EXPORT_PAGE_SIZE: Final = 1000
+PAGE_SIZE: Final = 50
+EXPORT_PAGE_SIZE: Final = 1000
 _FILTERS: Final = ("actor", "action", "callback", "owner", "from", "until")
 """Parameters of the address. Times are in UTC."""
 _ACTIONS: Final = tuple(each.value for each in AuditAction if each is not AuditAction.UNKNOWN)
@@ -24,7 +24,7 @@ async def show() -> str:
     """Show the entries that match the filters of the address."""
     filters = _filters()
     found = await client().list_audit_entries_page(
-        **_selection(filters), page_size=_PAGE_SIZE, page_token=request.args.get("page", "")
+        **_selection(filters), page_size=PAGE_SIZE, page_token=request.args.get("page", "")
     )
     given = {name: value for name, value in filters.items() if value}
     return await page(
@@ -43,7 +43,7 @@ async def show() -> str:
 async def export() -> Response:
     """Stream all entries that match the filters of the address, one a line. No browser opens them as a page."""
     reader, selection = client(), _selection(_filters())
-    first = await reader.list_audit_entries_page(**selection, page_size=_EXPORT_PAGE_SIZE)  # its error becomes a page
+    first = await reader.list_audit_entries_page(**selection, page_size=EXPORT_PAGE_SIZE)  # its error becomes a page
 
     async def lines() -> AsyncIterator[str]:
         found = first
@@ -52,7 +52,7 @@ async def export() -> Response:
             if not found.next_page_token:
                 return
             found = await reader.list_audit_entries_page(
-                **selection, page_size=_EXPORT_PAGE_SIZE, page_token=found.next_page_token
+                **selection, page_size=EXPORT_PAGE_SIZE, page_token=found.next_page_token
             )
 
     answer = attachment(lines(), "application/x-ndjson", "audit.ndjson")

@@ -37,7 +37,7 @@ _PREVIEWED_PAGES: Final = 20
 """How many pages of calls a preview counts."""
 _SHOWN: Final = 20
 """How many calls a preview lists."""
-_FAILING: Final = 50
+FAILING_PAGE_SIZE: Final = 50
 """How many callbacks of each status a search for failing ones returns."""
 _MOMENT: Final = timedelta(milliseconds=1)
 """What a time of the server is exact to. Others can have the time to which a search has come."""
@@ -96,7 +96,7 @@ async def show_failing() -> str:
                 last_call_status=status,
                 owner=owner,
                 created_before=until,
-                page_size=_FAILING,
+                page_size=FAILING_PAGE_SIZE,
             )
             for status in FAILURES
         )
