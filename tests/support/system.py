@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
+from support.services import services_at
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
@@ -158,6 +159,24 @@ async def running_system(directory, store, **options):
         # Use another thread: handlers of a failed test may still have calls to answer before the two can end.
         await asyncio.to_thread(system.edge.stop)
         await asyncio.to_thread(system.server.stop)
+
+
+@contextlib.asynccontextmanager
+async def running_server(store, log, **environment):
+    """Run a server in a process of its own, and yield `Services` of it, with its `process` and its `store`.
+
+    After a kill, `process.start()` starts it again at the same address.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    common = {"CALLBACK_GRPC_BIND": address, "CALLBACK_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_DRAIN_S": "0"}
+    process = Process("callback_server", log, **common, CALLBACK_STORE_URL=store.url, **environment)
+    reconnects = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+    try:
+        await process.start()
+        async with services_at(address, options=reconnects, process=process, store=store) as services:
+            yield services
+    finally:
+        await asyncio.to_thread(process.kill)
 
 
 async def is_idle(edge):

@@ -41,9 +41,9 @@ class Recorded(Assignment):
 
 
 @pytest.fixture
-def set_step_timeout(monkeypatch):
+def set_step_timeout(limits):
     """Set how long the next step may take."""
-    return lambda step_s: monkeypatch.setattr(assignments, "STEP_TIMEOUT_S", step_s)
+    return lambda step_s: limits(assignments, STEP_TIMEOUT_S=step_s)
 
 
 async def result_of(assignment):

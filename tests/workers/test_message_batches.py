@@ -9,13 +9,13 @@ import pytest
 from support.calls import Called
 from support.services import refusal
 from support.wait import wait_until
-from support.workers import ACCEPTED, raw_worker
+from support.workers import ACCEPTED, handlers_of, raw_worker, worker_service
 
-from callback import Handlers, Response, Worker
+from callback import Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2 as worker_pb
-from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from callback_server.domain.activity import Activity
 
 MAX_MESSAGES, MAX_BYTES = 64, 256 * 1024
@@ -27,7 +27,7 @@ async def waiting(services, *bodies):
     calls = []
     for body in bodies:
         calls.append(await Called.make(services, "act", body=body))
-        await wait_until(lambda: len(services.control_plane.workers._waiting) == len(calls), what="a call that waits")
+        await wait_until(lambda: len(services.control_plane.workers.waiting) == len(calls), what="a call that waits")
     return calls
 
 
@@ -208,22 +208,16 @@ class Server(WorkerServiceServicer):
 @contextlib.asynccontextmanager
 async def python_worker(server, body=b""):
     """Run the worker of the Python client at this server until it has answered all calls with this body."""
-    handlers = Handlers()
 
-    @handlers.activity("act")
     async def answer(_call):
         return Response(body=body)
 
-    grpc_server = grpc.aio.server()
-    add_WorkerServiceServicer_to_server(server, grpc_server)
-    port = grpc_server.add_insecure_port("127.0.0.1:0")
-    await grpc_server.start()
-    try:
-        async with Worker(handlers, f"127.0.0.1:{port}", max_calls=1000).working():
-            await wait_until(lambda: len(server.of("result")) >= len(server.ids), what="all results")
-            yield
-    finally:
-        await grpc_server.stop(0)
+    async with (
+        worker_service(server),
+        Worker(handlers_of(act=answer), server.address, max_calls=1000).working(),
+    ):
+        await wait_until(lambda: len(server.of("result")) >= len(server.ids), what="all results")
+        yield
 
 
 async def test_a_python_worker_sends_all_ready_messages_in_one_batch_in_order():

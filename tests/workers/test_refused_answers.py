@@ -6,9 +6,9 @@ import pytest
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import raw_worker
+from support.workers import ACCEPTED, handlers_of, raw_worker
 
-from callback import Handlers, Redirect, Reject, Response, Worker
+from callback import Redirect, Reject, Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.handlers.push import PushHandler
@@ -25,16 +25,15 @@ ANSWERS = {
 }
 
 
-def handlers_of(answer):
-    handlers = Handlers()
+def answering(answer):
+    """Return handlers that give this answer."""
 
-    @handlers.activity("act")
     async def act(_call):
         if isinstance(answer, Reject):
             raise answer
         return answer
 
-    return handlers
+    return handlers_of(act=act)
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +73,7 @@ KINDS = {
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_of, caplog, name, kind):
     answer, problem = ANSWERS[name]
-    async with KINDS[kind](store_of(), handlers_of(answer)) as up:
+    async with KINDS[kind](store_of(), answering(answer)) as up:
         called = await Called.make(up, "act")
         assert (await refusal(called.answer)).reason == "RESPONSE_INVALID"
         call = await called.recorded()
@@ -88,10 +87,11 @@ async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_o
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_answer_that_is_too_large_for_a_message_is_logged_and_not_sent(store_of, caplog, kind):
-    async with KINDS[kind](store_of(), handlers_of(Response(bytes(17 << 20)))) as up:
+    async with KINDS[kind](store_of(), answering(Response(bytes(17 << 20)))) as up:
         called = await Called.make(up, "act")
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
         call = await called.recorded()
+    assert kind == "a handler server" or "larger" in call.failure_detail
     (told,) = [each for each in caplog.messages if "answer_too_large" in each]
     assert call.call_id in told
 
@@ -107,10 +107,7 @@ async def test_only_the_worker_that_answered_is_told_and_it_continues(store_of):
     ):
         for number, answer in enumerate([wrong, None, wrong], 1):
             called = await Called.make(up, "act")
-            call = await one.next("offer", number)
-            await one.accept(call)
-            await one.next("confirm", number)
-            await (one.result(call, answer) if answer else one.result(call))
+            call = await one.handle(number, answer or ACCEPTED)
             await (refusal(called.answer) if answer else called.answer)
         refused = await one.next("answer_refused", 2)
         assert (refused.call_id, refused.callback_activity) == (call.call_id, "act")
