@@ -18,7 +18,6 @@ from support.edge_calls import EdgeCalls
 from support.handler import handler_service
 from support.otlp import exporting_to, otlp_receiver
 from support.secrets import Haystack
-from support.store import StoreProcess
 from support.system import running_system
 from support.wait import wait_until
 
@@ -47,22 +46,10 @@ def principals(tokens, expired, edge):
     ])  # fmt: skip
 
 
-@pytest.fixture
-def password():
-    return secrets.token_urlsafe(24)
-
-
-@pytest.fixture
-def store(tmp_path, password):
-    (tmp_path / "store").mkdir()
-    process = StoreProcess(tmp_path / "store").start()
-    with redis.Redis(port=process.port) as client:
+async def test_hundreds_of_planted_secrets_are_found_nowhere(tmp_path, store, caplog):
+    password = secrets.token_urlsafe(24)
+    with redis.Redis(port=store.port) as client:
         client.acl_setuser("app", enabled=True, passwords=[f"+{password}"], keys="*", channels="*", commands=["+@all"])
-    yield process
-    process.stop()
-
-
-async def test_hundreds_of_planted_secrets_are_found_nowhere(tmp_path, store, password, caplog):
     good, bad, expired = ([new_token() for _ in range(many)] for many in (GOOD, BAD, EXPIRED))
     edge_token, state_key, proxy_password = new_token(), secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     (tmp_path / "principals.toml").write_text(principals(good, expired, edge_token))
