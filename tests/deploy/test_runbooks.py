@@ -12,26 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-import yaml
 from support.clients import run_callback
-from support.deployed import SAMPLES
+from support.deployed import ALERTS, runbook_commands
 from support.leases import end_leases
 from support.store import set_up
 from support.system import own_store, running_system
-from support.tree import ROOT
 from support.wait import wait_until
+from support.workers import handlers_of
 
-from callback import AnswerMode, CallStatus, DeliveryStatus, Handlers, Response
+from callback import AnswerMode, CallStatus, DeliveryStatus, Response
 from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
 from callback_server.store.epochs import Epoch, Known
 
-ALERTS = [
-    rule["alert"]
-    for group in yaml.safe_load((SAMPLES / "prometheus-rules.yaml").read_text())["groups"]
-    for rule in group["rules"]
-]
-PAGE = (ROOT / "docs" / "operations.md").read_text()
 SERVED = ("broken", "stuck", "on-leave")
 GITHUB_SECRET = "It's a Secret to Everybody"
 ALTERED = """\
@@ -48,12 +41,6 @@ NOWHERE = "127.0.0.1:1"
 PRELOADED = ("callback_edge.doctor", "callback_server.doctor", "callback_console.words", "callback_console.replays")
 
 
-def commands(alert):
-    """Return the commands in the runbook of an alert."""
-    (section,) = re.findall(rf"^### {alert}\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL)
-    return re.findall(r"`callback ([a-z][^`]*)`", section)
-
-
 @dataclasses.dataclass
 class Fault:
     """A planted fault: what stands for the words of the commands, their settings, and what each command must say."""
@@ -64,22 +51,15 @@ class Fault:
     typed: str = ""
 
 
-def make_handlers():
-    handlers = Handlers()
+async def broken(_call):
+    raise ValueError
 
-    @handlers.activity("broken")
-    async def broken(_call):
-        raise ValueError
 
-    @handlers.activity("stuck")
-    async def stuck(_call):
-        await asyncio.Event().wait()
+async def stuck(_call):
+    await asyncio.Event().wait()
 
-    @handlers.activity("on-leave")
-    async def on_leave(_call):
-        return None
 
-    return handlers
+HANDLERS = handlers_of(**{"broken": broken, "stuck": stuck, "on-leave": print})
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +69,7 @@ async def system(tmp_path_factory):
     store = own_store(directory).start()
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.stop)
-        handlers = await stack.enter_async_context(make_handlers().listen("127.0.0.1:0", grace=0))
+        handlers = await stack.enter_async_context(HANDLERS.listen("127.0.0.1:0", grace=0))
         config = f'[profiles.repository]\nkind = "provider:github"\nsecret_files = ["{directory}/secret"]\n'
         config += "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in SERVED)
         config += "deadline_s = 60\n[activities.broken.retry]\nmax_attempts = 1\n"
@@ -305,11 +285,11 @@ async def world(system, call, store_of, tmp_path):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("alert", ALERTS)
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
 async def test_the_commands_of_a_runbook_find_the_fault(alert, world):
     fault = await PLANTS[alert](world)
     found = set()
-    for command in commands(alert):
+    for command in runbook_commands(alert):
         for word, value in fault.words.items():
             command = re.sub(rf"\b{word}\b", value, command)
         settings = {

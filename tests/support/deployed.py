@@ -12,6 +12,7 @@ import subprocess
 
 import httpx
 import trustme
+import yaml
 from support.store import free_port
 from support.system import Process
 from support.tools import require
@@ -26,6 +27,9 @@ SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"
 """Public host name of the samples."""
 PROXIES = ("nginx", "haproxy")
+RULES = SAMPLES / "prometheus-rules.yaml"
+ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+OPERATIONS = ROOT / "docs" / "operations.md"
 PAUSE_S = 3
 """Seconds that an operator waits between the readiness of one process and the restart of the next."""
 
@@ -40,6 +44,12 @@ def sample(name, changes):
         assert old in text, f"{name} no longer says {old!r}"
         text = text.replace(old, str(new))
     return text
+
+
+def runbook_commands(alert):
+    """Return the commands of `callback` in the section of an alert in the page on operations, without that word."""
+    (section,) = re.findall(rf"^### {alert}\n(.*?)(?=^##)", OPERATIONS.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"`callback ([a-z][^`]*)`", section)
 
 
 class Fleet:
