@@ -13,7 +13,6 @@ from datetime import timedelta
 import h2.config
 import h2.connection
 import h2.events
-import httpx
 import pytest
 from support.deployed import HOST, PROXIES, Proxy, running_proxy
 from support.edge import FIXED, control_plane, running_edge
@@ -82,17 +81,6 @@ async def test_the_caller_behind_a_proxy_is_known_and_cannot_choose_another_addr
                 ("x-forwarded-for", CALLER),
                 ("x-forwarded-proto", "https"),
             ]
-
-
-async def test_a_caller_that_bypasses_the_proxy_cannot_choose_an_address(fleet):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=CALLER)) as http:
-        path = case.url[len(f"https://{HOST}") :]
-        headers = {"x-forwarded-for": "192.0.2.66, 127.0.0.1", "x-forwarded-proto": "https"}
-        answer = await http.get(f"http://{fleet.addresses[0][0]}{path}", headers=headers)
-        assert answer.status_code == 200
-    call = await the_call(fleet, case)
-    assert (call.client_address, call.headers["x-forwarded-for"]) == (CALLER, "192.0.2.66, 127.0.0.1")
 
 
 async def test_one_address_cannot_take_every_connection_of_haproxy(fleet, proxies):

@@ -5,7 +5,6 @@ That nothing is lost with `replicated`, whatever callers do meanwhile, is a proo
 
 import asyncio
 
-import httpx
 import pytest
 import redis.asyncio
 from support.replicas import follows, running_stores
@@ -43,8 +42,7 @@ async def test_a_failover_that_loses_steps_says_how_many_and_the_old_primary_is_
                         return None
 
                 async def is_ready():
-                    async with httpx.AsyncClient() as http:
-                        return (await http.get(f"http://{system.server.facts['admin']}/readyz")).status_code == 200
+                    return (await system.server.admin("/readyz")).status_code == 200
 
                 link.is_losing_answers = True
                 lost = [await generate() for _ in range(LOST)]

@@ -13,7 +13,7 @@ import subprocess
 import httpx
 import trustme
 import yaml
-from support.store import free_port
+from support.store import accepts_connections, free_port
 from support.system import Process
 from support.tools import require
 from support.tree import ROOT
@@ -206,12 +206,7 @@ class Proxy:
 
     async def _accepts(self):
         assert self.process.poll() is None, self.said()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        return await accepts_connections(self.port)
 
     def said(self):
         """Return all text that it has logged or written, without its configuration."""

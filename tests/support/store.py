@@ -1,5 +1,6 @@
 """Real stores, each in its own process: the embedded Valkey or the system's Redis, alone or as a one-node cluster."""
 
+import asyncio
 import atexit
 import contextlib
 import signal
@@ -51,6 +52,16 @@ def free_port():
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
+
+
+async def accepts_connections(port):
+    """Return whether something listens on a port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 class StoreProcess:

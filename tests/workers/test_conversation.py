@@ -137,12 +137,6 @@ async def test_a_server_that_checks_workers_names_the_one_that_does_not_wait(sto
     assert (warning["worker"], warning["call_id"]) == ("hasty", call.call_id)
 
 
-async def test_a_call_without_a_worker_waits_for_one(anywhere):
-    called = await Called.make(anywhere, "act")
-    async with serving_worker(anywhere.worker_stub, "act"):
-        await called.answer
-
-
 async def test_a_call_without_a_worker_until_its_deadline_is_not_started(anywhere):
     async with raw_worker(anywhere.worker_stub, "another"):
         began = time.monotonic()

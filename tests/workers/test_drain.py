@@ -36,13 +36,6 @@ async def test_a_draining_worker_gets_no_more_calls_and_its_stream_ends_after_it
         assert leaving.error is None
 
 
-async def test_the_stream_of_an_idle_draining_worker_ends_at_once(services):
-    async with raw_worker(services.worker_stub, "act") as worker:
-        await worker.say(drain=pb.Drain())
-        await worker.over.wait()
-    assert worker.error is None
-
-
 async def test_a_draining_server_sends_drain_and_ends_each_stream_after_its_results(services):
     async with (
         raw_worker(services.worker_stub, "act") as busy,

@@ -53,25 +53,17 @@ async def confirmed(worker, count):
     return worker.of("offer")
 
 
-async def test_a_worker_gets_all_ready_messages_in_one_batch_in_order(services):
-    calls = await waiting(services, *[b""] * 20)
+async def test_a_worker_gets_all_ready_messages_in_order_in_batches_of_at_most_64(services):
+    calls = await waiting(services, *[b""] * 100)
     async with raw_worker(services.worker_stub, "act", max_calls=100) as worker:
         offered = await confirmed(worker, len(calls))
         assert [call.callback_system_case for call in offered] == [call.case_id for call in calls]
         assert [confirm.call_id for confirm in worker.of("confirm")] == [call.call_id for call in offered]
         assert worker.heard[0].HasField("welcome")
-        assert len(worker.read) <= 6  # 41 messages
+        assert len(worker.read) <= 10  # 201 messages
+        assert max(len(response.messages) for response in worker.read) == MAX_MESSAGES
         await send(worker, results(offered))
         assert [(await each.answer).call_id for each in calls] == [call.call_id for call in offered]
-
-
-async def test_a_batch_has_at_most_64_messages(services):
-    calls = await waiting(services, *[b""] * 100)
-    async with raw_worker(services.worker_stub, "act", max_calls=100) as worker:
-        await send(worker, results(await confirmed(worker, len(calls))))
-        for each in calls:
-            await each.answer
-        assert max(len(response.messages) for response in worker.read) == MAX_MESSAGES
 
 
 async def test_a_batch_has_at_most_256_kib_and_a_larger_message_is_sent_alone(services):
@@ -145,8 +137,10 @@ async def longest_turn():
 
 
 async def test_a_batch_of_two_million_messages_delays_no_other_worker(services):
-    """To parse it takes 60 ms; to look at each message takes more than a second."""
+    """To look at each message takes about twenty times as long as to parse them."""
+    began = time.thread_time()
     request = worker_pb.WorkRequest.FromString(b"\x0a\x00" * 2_000_000)
+    parsing_s = time.thread_time() - began
     async with (
         raw_worker(services.worker_stub, "act") as worker,
         raw_worker(services.worker_stub, "act") as other,
@@ -158,7 +152,7 @@ async def test_a_batch_of_two_million_messages_delays_no_other_worker(services):
         called = await Called.make(services, "act")
         await send(other, results(await confirmed(other, 1)))
         await called.answer
-        assert longest() < 0.5
+        assert longest() < 8 * parsing_s
 
 
 async def test_hello_comes_alone(services):

@@ -149,18 +149,6 @@ async def test_repeated_messages_have_no_effect(up):
         assert len(worker.of("confirm")) == 1
 
 
-async def test_a_call_that_the_other_replica_withdraws_is_withdrawn_from_the_worker(up):
-    async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "assignment")
-        call = await worker.next("offer")
-        await worker.accept(call)
-        await up.other.got(Accept)
-        up.other.replica_bus.send(up.ours, Confirm("assignment"))
-        await worker.next("confirm")
-        up.other.replica_bus.send(up.ours, Withdraw("assignment"))
-        assert (await worker.next("withdraw")).call_id == call.call_id
-
-
 async def test_a_call_that_is_withdrawn_together_with_its_offer_leaves_the_slot_free(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
         up.other.offer(up.ours, "assignment")
