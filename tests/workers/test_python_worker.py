@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import signal
 import sys
 import textwrap
@@ -137,31 +136,35 @@ async def test_calls_that_do_not_end_within_the_grace_are_cancelled(services, wo
 
 
 PROGRAM = """
-    import asyncio
+    import signal, threading
     from callback import Handlers, Response, Worker
 
     handlers = Handlers()
 
     @handlers.activity("act")
-    async def act(call):
+    def act(call):
         print("begun", flush=True)
-        await asyncio.to_thread(input)
+        signal.pthread_kill(threading.get_ident(), {number})
+        input()
         return Response(b"done", code=201)
 
     Worker(handlers, "{target}").run()
 """
+"""A program that gets a signal in the thread of its handler, as the kernel may decide, and waits for a line then."""
+
+
+def started(target, number=0):
+    """Start the program. Return an awaitable of it."""
+    code = textwrap.dedent(PROGRAM.format(target=target, number=int(number)))
+    return asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_program_exits_at_a_signal_after_its_results(services, number):
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=services.address)),
-        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ,
-    )  # fmt: skip
+    program = await started(services.address, number)
     try:
         called = await Called.make(services, "act")
         assert await asyncio.wait_for(program.stdout.readline(), DEADLINE_S) == b"begun\n"
-        program.send_signal(number)
         workers = services.control_plane.workers.workers
         await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
         program.stdin.write(b"\n")
@@ -175,9 +178,7 @@ async def test_a_program_exits_at_a_signal_after_its_results(services, number):
 
 
 async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded):
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
-    )
+    program = await started(guarded.address)
     _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors.count(b"\n") == 1
