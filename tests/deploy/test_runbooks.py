@@ -114,22 +114,14 @@ SETTINGS_ALONE = {
     ),
 }
 """The faults that are in the settings of a command, or in its input."""
-PLANTS = {}
+# Each of these functions plants the fault of the alert of its name.
 
 
-def plants(plant):
-    """Register the function that plants the fault of the alert of its name."""
-    PLANTS[plant.__name__] = plant
-    return plant
-
-
-@plants
 async def CallbackStoreUnavailable(world):
     world.stack.enter_context(set_up(world.store, maxmemory_policy="allkeys-lru"))
     return Fault({"doctor": "maxmemory-policy is allkeys-lru, so a full store deletes cases"})
 
 
-@plants
 async def CallbackStoreRefused(world):
     keeper = EpochKeeper(world.directory / "epochs")
     keeper.epochs.remember(1, Known(Epoch(2, "ab", ""), 2, 0))
@@ -138,27 +130,23 @@ async def CallbackStoreRefused(world):
     return Fault({"doctor": "1 of 64 partitions are older than what this server has seen"}, settings=settings)
 
 
-@plants
 async def CallbackStepsLost(world):
     world.plain.hset(keys.key(3, "losses"), "7", "12:5:1764000000")
     return Fault({"losses": "partition 3  12 steps lost"})
 
 
-@plants
 async def CallbackStoreFaults(world):
     case = "f" * 32
     world.plain.zadd(keys.key(keys.partition_of(case), "leases"), {f"{case}-{'0' * 16}": 1})
     return Fault({"repair": f"entry_without_case  leases  {case}-{'0' * 16}"})
 
 
-@plants
 async def CallbackClocksDiffer(world):
     seconds, _ = world.plain.time()
     world.plain.set(keys.key(3, "clock"), f"{(seconds + 100) * 1_000_000}:0")
     return Fault({"doctor": "its clock has stepped back"})
 
 
-@plants
 async def CallbackAuditWrong(world):
     made = await world.client.generate_callback_url("record", Response("ok"))
     await world.client.close_callback(made.case_id)
@@ -170,7 +158,6 @@ async def CallbackAuditWrong(world):
     return Fault({"audit": f"(?m)^{chain} +truncated", "losses": f"partition {chain}  1 steps lost"})
 
 
-@plants
 async def CallbackCallersSeeErrors(world):
     _, failed = await world.call("broken", lambda each: each.status is CallStatus.FAILED)
     made = await world.client.generate_callback_url("record", Response("ok"))
@@ -184,14 +171,12 @@ async def CallbackCallersSeeErrors(world):
     return Fault({"trace": f"newest {failed.call_id}", "statistics": "REFUSED REQUESTS"})
 
 
-@plants
 async def CallbackCallsFail(world):
     _, failed = await world.call("broken", lambda each: each.status is CallStatus.FAILED)
     words = {"ACTIVITY": "broken", "CALL": failed.call_id}
     return Fault({"trace": f"newest {failed.call_id}", "call": "HANDLER_ERROR".replace("_", " ").lower()}, words)
 
 
-@plants
 async def CallbackNotServed(world):
     await world.client.generate_callback_url("unserved", Response("ok"))
     orders = f'{{"orders": {{"target": "{NOWHERE}"}}}}'
@@ -200,7 +185,6 @@ async def CallbackNotServed(world):
     )
 
 
-@plants
 async def CallbackCallsInterrupted(world):
     made, running = await world.call("stuck", lambda each: each.status is CallStatus.RUNNING)
     await end_leases(world.of_system)
@@ -212,7 +196,6 @@ async def CallbackCallsInterrupted(world):
     return Fault({"calls": made.case_id[:8]})
 
 
-@plants
 async def CallbackDeliveriesDead(world):
     made, dead = await world.call(
         "broken",
@@ -230,7 +213,6 @@ async def CallbackDeliveriesDead(world):
     )
 
 
-@plants
 async def CallbackDeliveriesLate(world):
     await world.client.pause_activity("on-leave")
     world.stack.push_async_callback(world.client.resume_activity, "on-leave")
@@ -244,13 +226,11 @@ async def CallbackDeliveriesLate(world):
     )
 
 
-@plants
 async def CallbackHeldCallsLate(world):
     _, held = await world.call("form", lambda each: each.status is CallStatus.RUNNING)
     return Fault({"list": held.call_id[:8], "answer": held.call_id}, {"CALL": held.call_id})
 
 
-@plants
 async def CallbackKeysNotFetched(world):
     (world.directory / "fetched.toml").write_text(
         '[profiles.people]\nkind = "jwt"\nalgorithms = ["RS256"]\nissuer = "i"\naudience = "a"\n'
@@ -262,7 +242,6 @@ async def CallbackKeysNotFetched(world):
     )
 
 
-@plants
 async def CallbackReloadFailed(world):
     (world.directory / "principals.toml").write_text('[principals.orders]\nroles = ["queen"]\n')
     settings = {"CALLBACK_PRINCIPALS_FILE": str(world.directory / "principals.toml")}
@@ -282,7 +261,7 @@ async def world(system, call, store_of, tmp_path):
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
 async def test_the_commands_of_a_runbook_find_the_fault(alert, world):
-    fault = SETTINGS_ALONE.get(alert) or await PLANTS[alert](world)
+    fault = SETTINGS_ALONE.get(alert) or await globals()[alert](world)
     found = set()
     for command in runbook_commands(alert):
         for word, value in fault.words.items():

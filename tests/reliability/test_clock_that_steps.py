@@ -1,7 +1,5 @@
 """A store's clock that steps back: leases, retries and expiries go on, and no time that is stored runs back."""
 
-import asyncio
-
 import pytest
 from prometheus_client import REGISTRY
 from store import test_keeping
@@ -78,9 +76,8 @@ async def test_leases_end_cases_expire_and_retries_run_in_their_time(cases, limi
         )
         return [attempt.fencing_token for attempt in taken] == [2]
 
-    async with asyncio.timeout(60):
-        await wait_until(is_over, what="the end of a lease and an expiry")
-        await wait_until(is_retried, what="another attempt")
+    await wait_until(is_over, what="the end of a lease and an expiry")
+    await wait_until(is_retried, what="another attempt")
     assert (await read_call(cases.scripts, delivered.call_id)).delivery.status is DeliveryStatus.RUNNING
 
 

@@ -55,9 +55,8 @@ async def made_and_called(system, handler, haystack):
                 keep(await system.http.get(case.url, headers=headers))
         multiple = await make("accepts", parameter, "record", allow_multiple_calls=True, request_id=f"once {parameter}")
         keep(await system.http.post(multiple.url, content=b"paid"))
-        keep(await system.http.request("FOO", multiple.url))
-        keep(await system.http.request("HEAD", multiple.url))
-        keep(await system.http.request("OPTIONS", multiple.url))
+        for method in ("FOO", "HEAD", "OPTIONS"):
+            keep(await system.http.request(method, multiple.url))
         keep(await system.http.post(multiple.url, content=b"x" * 2_000_000))
         unreachable = await make("accepts", parameter, "unreachable")
         keep(await system.http.get(unreachable.url))

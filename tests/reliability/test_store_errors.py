@@ -160,7 +160,7 @@ async def test_a_store_that_is_still_loading_is_waited_for(tmp_path, handler):
             await wait_until(rewritten, what="a compact log")
             await client.aclose()
             store.kill()
-            store._command += slow
+            store.command += slow
             starting = asyncio.create_task(asyncio.to_thread(store.start))
 
             async def loading():

@@ -62,8 +62,8 @@ class Fleet:
     def __init__(self, directory, store, *, activities="", server=()):
         principals, configuration, token = (directory / name for name in ("principals.toml", "callback.toml", "token"))
         principals.write_text(sample("principals.toml", {}))
-        self._tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
-        token.write_text(self._tokens["edge"])
+        self.tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
+        token.write_text(self.tokens["edge"])
         self.worker_token_file = directory / "worker-token"
         self.worker_token_file.write_text(
             add_token(principals, "workers", (Role.WORKER,), None, activities=(EVERY_ACTIVITY,))
@@ -123,8 +123,8 @@ async def running_fleet(directory, store, **options):
         for processes in (fleet.servers, fleet.edges):
             await asyncio.gather(*map(fleet.start, processes))
         async with (
-            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["orders"]) as fleet.client,
-            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["operator"]) as fleet.operator,
+            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["orders"]) as fleet.client,
+            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["operator"]) as fleet.operator,
         ):
             yield fleet
     finally:

@@ -73,7 +73,7 @@ class StoreProcess:
         self.cluster = kind.endswith("-cluster")
         self.port, self.cluster_port = free_port(), free_port()
         self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
-        self._command = [
+        self.command = [
             *wrapper, program(kind), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory),
             "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
             "--logfile", str(directory / "log"), *settings,
@@ -83,7 +83,7 @@ class StoreProcess:
 
     def start(self):
         """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
         with redis.Redis(port=self.port, password=self._password) as client:
             if self.cluster:
                 wait_until_sync(lambda: self._answers(client), what="the store")

@@ -8,8 +8,8 @@ from support.services import running_services
 
 @pytest.fixture
 async def services(store_of, request):
-    """Run services with the `ACTIVITIES` of the module."""
-    async with running_services(store_of(), activities=request.module.ACTIVITIES) as up:
+    """Run services with the `ACTIVITIES` of the module, and room for many calls."""
+    async with running_services(store_of(), activities=request.module.ACTIVITIES, max_in_flight_calls=3000) as up:
         yield up
 
 

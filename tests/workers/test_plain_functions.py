@@ -106,19 +106,6 @@ async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream
         assert await next_one.code() == 201
 
 
-async def test_a_stop_within_the_grace_sends_the_answer_of_a_plain_function(services, blocking):
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(worker(services, act=blocking).working())
-        called = await Called.make(services, "act")
-        await blocking.has_begun()
-        stopping = asyncio.create_task(stack.aclose())
-        workers = services.control_plane.workers.workers
-        await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
-        blocking.may_end.set()
-        assert await called.code() == 201
-        await stopping
-
-
 @pytest.mark.parametrize("is_lost", [False, True], ids=["connected", "lost"])
 async def test_a_stop_waits_for_plain_functions_beyond_the_grace(services, blocking, caplog, is_lost):
     async with Tunnel(services.address) as tunnel, contextlib.AsyncExitStack() as stack:

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import grpc
-import pytest
 from prometheus_client import REGISTRY
 from soak.counts import count
 from support.calls import Called
@@ -23,12 +22,6 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.handlers.workers.worker import Worker
 
 ACTIVITIES = {name: Activity(name, 30_000) for name in ("act", "other")}
-
-
-@pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES, max_in_flight_calls=3000) as up:
-        yield up
 
 
 def metric(name):
