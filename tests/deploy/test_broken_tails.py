@@ -7,11 +7,10 @@ import subprocess
 
 import pytest
 import redis
+from support.deployed import OPERATIONS
 from support.store import StoreProcess, program
 from support.tools import require
-from support.tree import ROOT
 
-OPERATIONS = ROOT / "docs" / "operations.md"
 TAILS = {
     "torn": b"*3\r\n$3\r\nSET\r\n$4\r\nlast\r\n$5\r\nha",
     "zeros": bytes(4096),

@@ -7,16 +7,13 @@ import subprocess
 import click
 import pytest
 import yaml
-from support.deployed import SAMPLES
+from support.deployed import ALERTS, OPERATIONS, RULES, SAMPLES, runbook_commands
 from support.tools import require
-from support.tree import ROOT
 
 from callback_cli.main import cli
 from callback_edge import metrics as edge_metrics
 from callback_server import metrics as server_metrics
 
-RULES = SAMPLES / "prometheus-rules.yaml"
-ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((SAMPLES / "grafana-dashboard.json").read_text())
 EXPRESSIONS = {
     **{rule["alert"]: rule["expr"] for rule in ALERTS},
@@ -27,29 +24,16 @@ EXPRESSIONS = {
 def series():
     """Return the labels of each series of servers and edges, by its name."""
     found = {}
+    suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
     for module in (server_metrics, edge_metrics):
         for metric in vars(module).values():
             if hasattr(metric, "_labelnames") and hasattr(metric, "_type"):
-                suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
                 for suffix in suffixes[metric._type]:
                     found[metric._name + suffix] = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
     return found
 
 
-def runbook(alert):
-    """Return the section of an alert in the page on operations."""
-    page = (ROOT / "docs" / "operations.md").read_text()
-    found = re.search(rf"^### {alert}\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
-    assert found, f"{alert} has no section"
-    return found[1]
-
-
-def test_prometheus_accepts_the_alerts():
-    ran = subprocess.run([require("promtool"), "check", "rules", RULES], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-
-
-def test_prometheus_accepts_the_expressions_of_the_dashboard(tmp_path):
+def test_prometheus_accepts_the_alerts_and_the_expressions_of_the_dashboard(tmp_path):
     rules = [
         {"record": f"panel:{panel['id']}:{target['refId']}", "expr": target["expr"].replace("$__rate_interval", "5m")}
         for panel in DASHBOARD["panels"]
@@ -57,7 +41,8 @@ def test_prometheus_accepts_the_expressions_of_the_dashboard(tmp_path):
     ]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    ran = subprocess.run([require("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
+    command = [require("promtool"), "check", "rules", RULES, file]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -78,7 +63,7 @@ def test_an_alert_has_a_severity_a_summary_and_a_runbook_whose_commands_exist(ru
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"]["summary"]
     assert rule["annotations"]["runbook"] == f"operations.md#{rule['alert'].lower()}"
-    commands = re.findall(r"`callback ([a-z][^`]*)`", runbook(rule["alert"]))
+    commands = runbook_commands(rule["alert"])
     assert commands
     for text in commands:
         name, *arguments = text.split()
@@ -88,8 +73,9 @@ def test_an_alert_has_a_severity_a_summary_and_a_runbook_whose_commands_exist(ru
 
 
 def test_only_alerts_have_a_section():
-    page = (ROOT / "docs" / "operations.md").read_text()
-    assert re.findall(r"^### (Callback[A-Z]\w+)$", page, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
+    assert re.findall(r"^### (Callback[A-Z]\w+)$", OPERATIONS.read_text(), re.MULTILINE) == [
+        rule["alert"] for rule in ALERTS
+    ]
 
 
 def test_the_panels_of_the_dashboard_have_ids_of_their_own_and_do_not_overlap():

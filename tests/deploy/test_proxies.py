@@ -13,7 +13,6 @@ from datetime import timedelta
 import h2.config
 import h2.connection
 import h2.events
-import httpx
 import pytest
 from support.deployed import HOST, PROXIES, Proxy, running_proxy
 from support.edge import FIXED, control_plane, running_edge
@@ -65,41 +64,23 @@ async def test_a_request_arrives_byte_for_byte(fleet, proxy, http):
     assert call.headers["host"] == HOST
 
 
-async def test_only_the_proxy_names_the_caller(fleet, proxy, http):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    claimed = {"x-forwarded-for": "192.0.2.66", "x-forwarded-proto": "http"}
-    assert (await http.get(proxy.own(case.url), headers=claimed)).status_code == 200
-    headers = (await the_call(fleet, case)).headers
-    assert sorted(pair for pair in headers.pairs if pair[0].startswith("x-forwarded-")) == [
-        ("x-forwarded-for", "127.0.0.1"),
-        ("x-forwarded-proto", "https"),
-    ]
-
-
 CALLER = "127.0.0.2"
 """Address of this machine that differs from the address of the proxy."""
 
 
-@pytest.mark.parametrize(
-    "claimed", ["192.0.2.66", "127.0.0.1", "192.0.2.66, 127.0.0.1", "rubbish", "[::1]:80, 127.0.0.1"]
-)
-async def test_the_caller_behind_a_proxy_is_known_and_cannot_choose_another_address(fleet, proxy, claimed):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    headers = {"x-forwarded-for": claimed, "x-real-ip": claimed, "forwarded": f"for={claimed}"}
+async def test_the_caller_behind_a_proxy_is_known_and_cannot_choose_another_address(fleet, proxy):
     async with proxy.browser(local_address=CALLER) as http:
-        assert (await http.get(proxy.own(case.url), headers=headers)).status_code == 200
-    assert (await the_call(fleet, case)).client_address == CALLER
-
-
-async def test_a_caller_that_bypasses_the_proxy_cannot_choose_an_address(fleet):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=CALLER)) as http:
-        path = case.url[len(f"https://{HOST}") :]
-        headers = {"x-forwarded-for": "192.0.2.66, 127.0.0.1", "x-forwarded-proto": "https"}
-        answer = await http.get(f"http://{fleet.addresses[0][0]}{path}", headers=headers)
-        assert answer.status_code == 200
-    call = await the_call(fleet, case)
-    assert (call.client_address, call.headers["x-forwarded-for"]) == (CALLER, "192.0.2.66, 127.0.0.1")
+        for claimed in ("192.0.2.66", "127.0.0.1", "192.0.2.66, 127.0.0.1", "rubbish", "[::1]:80, 127.0.0.1"):
+            case = await fleet.client.generate_callback_url("record", Response("thank you"))
+            headers = {"x-forwarded-for": claimed, "x-real-ip": claimed, "forwarded": f"for={claimed}"}
+            headers["x-forwarded-proto"] = "http"
+            assert (await http.get(proxy.own(case.url), headers=headers)).status_code == 200
+            call = await the_call(fleet, case)
+            assert call.client_address == CALLER, claimed
+            assert sorted(pair for pair in call.headers.pairs if pair[0].startswith("x-forwarded-")) == [
+                ("x-forwarded-for", CALLER),
+                ("x-forwarded-proto", "https"),
+            ]
 
 
 async def test_one_address_cannot_take_every_connection_of_haproxy(fleet, proxies):
@@ -145,23 +126,15 @@ async def test_a_caller_that_tries_states_is_limited_by_its_own_address_and_not_
         assert (await http.get(proxy.own(case.url))).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "upgrade",
-    [
-        {
-            "connection": "Upgrade",
-            "upgrade": "websocket",
-            "sec-websocket-version": "13",
-            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-        },
+async def test_no_other_protocol_reaches_an_edge(fleet, proxy, http):
+    key = {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    for upgrade in (
+        {"connection": "Upgrade", "upgrade": "websocket", **key},
         {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAAP__"},
-    ],
-    ids=lambda upgrade: upgrade["upgrade"],
-)
-async def test_no_other_protocol_reaches_an_edge(fleet, proxy, http, upgrade):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    assert (await http.get(proxy.own(case.url), headers=upgrade)).status_code == 200
-    assert "upgrade" not in (await the_call(fleet, case)).headers
+    ):
+        case = await fleet.client.generate_callback_url("record", Response("thank you"))
+        assert (await http.get(proxy.own(case.url), headers=upgrade)).status_code == 200
+        assert "upgrade" not in (await the_call(fleet, case)).headers
 
 
 async def asked_over_http2(proxy, headers, data):
@@ -233,13 +206,6 @@ async def test_a_caller_that_is_told_to_wait_gets_the_answer_through_the_proxy(f
     assert path.rpartition("/")[2] not in proxy.said()
 
 
-async def test_a_state_in_a_form_arrives(fleet, proxy, http):
-    case = await fleet.client.generate_callback_url("record", Response("signed in"), state_query_parameter="RelayState")
-    path, _, pair = proxy.own(case.url).partition("?")
-    answer = await http.post(path, data=dict([pair.split("=")]))
-    assert (answer.status_code, answer.text) == (200, "signed in")
-
-
 async def test_a_browser_is_answered_in_http_2(fleet, proxy):
     case = await fleet.client.generate_callback_url("record", Response("thank you"))
     async with proxy.browser(http2=True) as browser:
@@ -260,13 +226,9 @@ async def test_a_refusal_of_an_edge_reaches_the_caller_unchanged(fleet, proxy, h
     unknown = await http.get("/cb/33931129-8459-4714-8c9b-ad9d15090289")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "state_unknown")
     assert (await http.get(url, headers={"x-large": "x" * 9000, "x-larger": "x" * 9000})).status_code == 431
-
-
-async def test_a_body_has_the_limit_of_the_edge(fleet, proxy, http):
-    case = await fleet.client.generate_callback_url("record", Response("thank you"))
-    url = proxy.own(case.url)
-    assert (await http.post(url, content=bytes(1024 * 1024 + 1))).status_code == 413
-    assert (await http.post(url, content=bytes(1024 * 1024))).status_code == 200
+    open_url = proxy.own((await fleet.client.generate_callback_url("record", Response("thank you"))).url)
+    assert (await http.post(open_url, content=bytes(1024 * 1024 + 1))).status_code == 413
+    assert (await http.post(open_url, content=bytes(1024 * 1024))).status_code == 200
 
 
 async def raw(proxy, data):
@@ -318,12 +280,6 @@ async def test_no_log_has_a_state(fleet, proxy, http):
     assert (await http.put(proxy.own(case.url), content=os.urandom(900_000))).status_code == 200
     await wait_until(lambda: " PUT /cb/ 200 " in proxy.said(), what="the last line in the log")
     assert states_in(proxy, state) == set()
-
-
-async def test_each_request_is_a_line_in_the_log(fleet, proxy, http):
-    case = await fleet.client.generate_callback_url("record", Response("thank you", code=218))
-    assert (await http.delete(proxy.own(case.url))).status_code == 218
-    await wait_until(lambda: " DELETE /cb/ 218 " in proxy.said(), what="the line")
 
 
 @pytest.mark.parametrize("kind", PROXIES)
@@ -388,14 +344,16 @@ async def two_breaking(kind, directory, gone=0):
         yield edges, await stack.enter_async_context(running_proxy(kind, directory / kind, addresses))
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("kind", PROXIES)
-async def test_a_request_that_an_edge_received_is_never_resent(tmp_path, kind, method):
-    async with two_breaking(kind, tmp_path) as (edges, proxy), proxy.browser() as http:
-        answer = await http.request(method, "/cb/33931129-8459-4714-8c9b-ad9d15090289")
-        assert answer.status_code == 502
-        assert "retry-after" not in answer.headers
-        assert len(edges[0].requests + edges[1].requests) == 1
+async def test_a_request_that_an_edge_received_is_never_resent(tmp_path, kind):
+    async with two_breaking(kind, tmp_path) as (edges, proxy):
+        methods = ["GET", "POST", "PUT", "DELETE"]
+        for method in methods:
+            async with proxy.browser() as http:
+                answer = await http.request(method, "/cb/33931129-8459-4714-8c9b-ad9d15090289")
+            assert answer.status_code == 502
+            assert "retry-after" not in answer.headers
+        assert sorted(line.split()[0] for edge in edges for line in edge.requests) == sorted(methods)
 
 
 @pytest.mark.parametrize("kind", PROXIES)

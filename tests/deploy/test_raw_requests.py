@@ -21,18 +21,13 @@ END = f"GET /the-end HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".enco
 PATIENCE_S = 13
 """How long to wait for an answer to what may have none: slightly longer than the body timeouts of an edge and of nginx.
 The timeout of haproxy is longer."""
-MAX_AT_ONCE = 240
-"""Number of payloads under way, so that a slow machine answers them before `PATIENCE_S` is over."""
-MAX_CONNECTING = 8
-"""Number of connections that are made at the same time: a proxy closes one whose head has not come after 10 s."""
+UNDER_WAY = asyncio.Semaphore(240)
+"""Limits the payloads under way, so that a slow machine answers them before `PATIENCE_S` is over."""
+CONNECTING = asyncio.Semaphore(8)
+"""Limits the connections that are made at the same time: a proxy closes one whose head has not come after 10 s."""
 ANSWER = b"the case's own answer"
-
-
-class Turns(NamedTuple):
-    """What limits the payloads under way, and the connections that are made for them."""
-
-    waiting: asyncio.Semaphore
-    connecting: asyncio.Semaphore
+PAYLOADS = {name: payload for name, (payload, _) in (BAD | TOLERATED | GOOD).items()} | NOWHERE
+assert len(PAYLOADS) == sum(map(len, (BAD, TOLERATED, GOOD, NOWHERE))) >= 60
 
 
 class Became(NamedTuple):
@@ -54,11 +49,11 @@ class Sent(dict[str, Became]):
         return {name: self[name].calls for name in names}
 
 
-async def answered(connect, payload, turns, patience_s):
+async def answered(connect, payload, patience_s):
     """Send a payload and, after the first response, `END`, which ends the connection. Return all received bytes."""
     raw = b""
-    async with turns.waiting:
-        async with turns.connecting:
+    async with UNDER_WAY:
+        async with CONNECTING:
             reader, writer = await connect()
             writer.write(payload)
         try:
@@ -76,8 +71,7 @@ async def answered(connect, payload, turns, patience_s):
 @pytest.fixture(scope="module")
 async def sent_on_each_way(fleet, proxies):
     """Send every payload on every way, and return the results by way."""
-    turns = Turns(asyncio.Semaphore(MAX_AT_ONCE), asyncio.Semaphore(MAX_CONNECTING))
-    results = await asyncio.gather(*(send_all(fleet, proxies.get(way), turns) for way in WAYS))
+    results = await asyncio.gather(*(send_all(fleet, proxies.get(way)) for way in WAYS))
     return dict(zip(WAYS, results, strict=True))
 
 
@@ -87,19 +81,18 @@ def sent(request, sent_on_each_way):
     return sent_on_each_way[request.param]
 
 
-async def send_all(fleet, proxy, turns):
+async def send_all(fleet, proxy):
     """Send every payload through a proxy, or to an edge without one, and return the results."""
     host, port = fleet.addresses[0][0].split(":")
     connect = proxy.connect if proxy else lambda: asyncio.open_connection(host, port)
-    payloads = {name: payload for name, (payload, _) in (BAD | TOLERATED | GOOD).items()} | NOWHERE
     cases = {
         name: await fleet.client.generate_callback_url("record", Response(ANSWER), allow_multiple_calls=True)
-        for name in payloads
+        for name in PAYLOADS
     }
     raw = await asyncio.gather(
         *(
             answered(
-                connect, payloads[name].replace(STATE, case.state.encode()), turns,
+                connect, PAYLOADS[name].replace(STATE, case.state.encode()),
                 DEADLINE_S if name in GOOD | TOLERATED else PATIENCE_S,
             )
             for name, case in cases.items()
@@ -143,7 +136,3 @@ def test_the_number_of_successful_answers_equals_the_number_of_calls(sent):
 
 def test_no_other_protocol_is_agreed_to(sent):
     assert [name for name, each in sent.items() if b"HTTP/1.1 101 " in each.raw] == []
-
-
-def test_the_list_has_more_than_60_requests():
-    assert len(BAD | TOLERATED | GOOD | NOWHERE) == sum(map(len, (BAD, TOLERATED, GOOD, NOWHERE))) >= 60

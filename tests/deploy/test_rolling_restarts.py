@@ -7,9 +7,7 @@ import contextlib
 import itertools
 from collections import Counter
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from soak.counts import count
 from support.deployed import HOST, PROXIES, running_fleet, running_proxy
 from support.handler import handler_service
@@ -94,15 +92,8 @@ def from_many_callers(proxy):
 
 async def has_worked(process):
     """Return whether a process has ended a call since its start: on a slow machine it may be found late."""
-    async with httpx.AsyncClient() as http:
-        text = (await http.get(f"http://{process.facts['admin']}/metrics")).text
-    return any(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        if family.name in ("callback_calls", "callback_edge_requests")
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    )
+    counters = ("callback_calls_total", "callback_edge_requests_total")
+    return any(each.value for each in await process.metrics() if each.name in counters)
 
 
 def requests_of(paths):

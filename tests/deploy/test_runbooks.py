@@ -12,26 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-import yaml
 from support.clients import run_callback
-from support.deployed import SAMPLES
+from support.deployed import ALERTS, runbook_commands
 from support.leases import end_leases
 from support.store import set_up
 from support.system import own_store, running_system
-from support.tree import ROOT
 from support.wait import wait_until
+from support.workers import handlers_of
 
-from callback import AnswerMode, CallStatus, DeliveryStatus, Handlers, Response
+from callback import AnswerMode, CallStatus, DeliveryStatus, Response
 from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
 from callback_server.store.epochs import Epoch, Known
 
-ALERTS = [
-    rule["alert"]
-    for group in yaml.safe_load((SAMPLES / "prometheus-rules.yaml").read_text())["groups"]
-    for rule in group["rules"]
-]
-PAGE = (ROOT / "docs" / "operations.md").read_text()
 SERVED = ("broken", "stuck", "on-leave")
 GITHUB_SECRET = "It's a Secret to Everybody"
 ALTERED = """\
@@ -48,12 +41,6 @@ NOWHERE = "127.0.0.1:1"
 PRELOADED = ("callback_edge.doctor", "callback_server.doctor", "callback_console.words", "callback_console.replays")
 
 
-def commands(alert):
-    """Return the commands in the runbook of an alert."""
-    (section,) = re.findall(rf"^### {alert}\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL)
-    return re.findall(r"`callback ([a-z][^`]*)`", section)
-
-
 @dataclasses.dataclass
 class Fault:
     """A planted fault: what stands for the words of the commands, their settings, and what each command must say."""
@@ -64,22 +51,15 @@ class Fault:
     typed: str = ""
 
 
-def make_handlers():
-    handlers = Handlers()
+async def broken(_call):
+    raise ValueError
 
-    @handlers.activity("broken")
-    async def broken(_call):
-        raise ValueError
 
-    @handlers.activity("stuck")
-    async def stuck(_call):
-        await asyncio.Event().wait()
+async def stuck(_call):
+    await asyncio.Event().wait()
 
-    @handlers.activity("on-leave")
-    async def on_leave(_call):
-        return None
 
-    return handlers
+HANDLERS = handlers_of(**{"broken": broken, "stuck": stuck, "on-leave": print})
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +69,7 @@ async def system(tmp_path_factory):
     store = own_store(directory).start()
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.stop)
-        handlers = await stack.enter_async_context(make_handlers().listen("127.0.0.1:0", grace=0))
+        handlers = await stack.enter_async_context(HANDLERS.listen("127.0.0.1:0", grace=0))
         config = f'[profiles.repository]\nkind = "provider:github"\nsecret_files = ["{directory}/secret"]\n'
         config += "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in SERVED)
         config += "deadline_s = 60\n[activities.broken.retry]\nmax_attempts = 1\n"
@@ -120,22 +100,28 @@ async def call(system):
 
 # ---- The faults, by alert ----
 
-PLANTS = {}
+SETTINGS_ALONE = {
+    "CallbackReplicasBehind": Fault(
+        {"doctor": "0 attached, and store_durability replicated:1 waits for 1: nothing is acknowledged"},
+        settings={"CALLBACK_STORE_DURABILITY": "replicated:1"},
+    ),
+    "CallbackEdgeWithoutServer": Fault(
+        {"doctor": f"edge server_target: {NOWHERE} cannot be reached"},
+        settings={"CALLBACK_EDGE_SERVER_TARGET": NOWHERE},
+    ),
+    "CallbackVerificationsFail": Fault(
+        {"verify": "refused: no signature is valid"}, {"PROFILE": "repository"}, typed=ALTERED
+    ),
+}
+"""The faults that are in the settings of a command, or in its input."""
+# Each of these functions plants the fault of the alert of its name.
 
 
-def plants(plant):
-    """Register the function that plants the fault of the alert of its name."""
-    PLANTS[plant.__name__] = plant
-    return plant
-
-
-@plants
 async def CallbackStoreUnavailable(world):
     world.stack.enter_context(set_up(world.store, maxmemory_policy="allkeys-lru"))
     return Fault({"doctor": "maxmemory-policy is allkeys-lru, so a full store deletes cases"})
 
 
-@plants
 async def CallbackStoreRefused(world):
     keeper = EpochKeeper(world.directory / "epochs")
     keeper.epochs.remember(1, Known(Epoch(2, "ab", ""), 2, 0))
@@ -144,35 +130,23 @@ async def CallbackStoreRefused(world):
     return Fault({"doctor": "1 of 64 partitions are older than what this server has seen"}, settings=settings)
 
 
-@plants
 async def CallbackStepsLost(world):
     world.plain.hset(keys.key(3, "losses"), "7", "12:5:1764000000")
     return Fault({"losses": "partition 3  12 steps lost"})
 
 
-@plants
-async def CallbackReplicasBehind(world):
-    return Fault(
-        {"doctor": "0 attached, and store_durability replicated:1 waits for 1: nothing is acknowledged"},
-        settings={"CALLBACK_STORE_DURABILITY": "replicated:1"},
-    )
-
-
-@plants
 async def CallbackStoreFaults(world):
     case = "f" * 32
     world.plain.zadd(keys.key(keys.partition_of(case), "leases"), {f"{case}-{'0' * 16}": 1})
     return Fault({"repair": f"entry_without_case  leases  {case}-{'0' * 16}"})
 
 
-@plants
 async def CallbackClocksDiffer(world):
     seconds, _ = world.plain.time()
     world.plain.set(keys.key(3, "clock"), f"{(seconds + 100) * 1_000_000}:0")
     return Fault({"doctor": "its clock has stepped back"})
 
 
-@plants
 async def CallbackAuditWrong(world):
     made = await world.client.generate_callback_url("record", Response("ok"))
     await world.client.close_callback(made.case_id)
@@ -184,13 +158,6 @@ async def CallbackAuditWrong(world):
     return Fault({"audit": f"(?m)^{chain} +truncated", "losses": f"partition {chain}  1 steps lost"})
 
 
-@plants
-async def CallbackEdgeWithoutServer(_world):
-    settings = {"CALLBACK_EDGE_SERVER_TARGET": NOWHERE}
-    return Fault({"doctor": f"edge server_target: {NOWHERE} cannot be reached"}, settings=settings)
-
-
-@plants
 async def CallbackCallersSeeErrors(world):
     _, failed = await world.call("broken", lambda each: each.status is CallStatus.FAILED)
     made = await world.client.generate_callback_url("record", Response("ok"))
@@ -204,14 +171,12 @@ async def CallbackCallersSeeErrors(world):
     return Fault({"trace": f"newest {failed.call_id}", "statistics": "REFUSED REQUESTS"})
 
 
-@plants
 async def CallbackCallsFail(world):
     _, failed = await world.call("broken", lambda each: each.status is CallStatus.FAILED)
     words = {"ACTIVITY": "broken", "CALL": failed.call_id}
     return Fault({"trace": f"newest {failed.call_id}", "call": "HANDLER_ERROR".replace("_", " ").lower()}, words)
 
 
-@plants
 async def CallbackNotServed(world):
     await world.client.generate_callback_url("unserved", Response("ok"))
     orders = f'{{"orders": {{"target": "{NOWHERE}"}}}}'
@@ -220,7 +185,6 @@ async def CallbackNotServed(world):
     )
 
 
-@plants
 async def CallbackCallsInterrupted(world):
     made, running = await world.call("stuck", lambda each: each.status is CallStatus.RUNNING)
     await end_leases(world.of_system)
@@ -232,7 +196,6 @@ async def CallbackCallsInterrupted(world):
     return Fault({"calls": made.case_id[:8]})
 
 
-@plants
 async def CallbackDeliveriesDead(world):
     made, dead = await world.call(
         "broken",
@@ -250,7 +213,6 @@ async def CallbackDeliveriesDead(world):
     )
 
 
-@plants
 async def CallbackDeliveriesLate(world):
     await world.client.pause_activity("on-leave")
     world.stack.push_async_callback(world.client.resume_activity, "on-leave")
@@ -264,18 +226,11 @@ async def CallbackDeliveriesLate(world):
     )
 
 
-@plants
 async def CallbackHeldCallsLate(world):
     _, held = await world.call("form", lambda each: each.status is CallStatus.RUNNING)
     return Fault({"list": held.call_id[:8], "answer": held.call_id}, {"CALL": held.call_id})
 
 
-@plants
-async def CallbackVerificationsFail(_world):
-    return Fault({"verify": "refused: no signature is valid"}, {"PROFILE": "repository"}, typed=ALTERED)
-
-
-@plants
 async def CallbackKeysNotFetched(world):
     (world.directory / "fetched.toml").write_text(
         '[profiles.people]\nkind = "jwt"\nalgorithms = ["RS256"]\nissuer = "i"\naudience = "a"\n'
@@ -287,7 +242,6 @@ async def CallbackKeysNotFetched(world):
     )
 
 
-@plants
 async def CallbackReloadFailed(world):
     (world.directory / "principals.toml").write_text('[principals.orders]\nroles = ["queen"]\n')
     settings = {"CALLBACK_PRINCIPALS_FILE": str(world.directory / "principals.toml")}
@@ -305,11 +259,11 @@ async def world(system, call, store_of, tmp_path):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("alert", ALERTS)
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
 async def test_the_commands_of_a_runbook_find_the_fault(alert, world):
-    fault = await PLANTS[alert](world)
+    fault = SETTINGS_ALONE.get(alert) or await globals()[alert](world)
     found = set()
-    for command in commands(alert):
+    for command in runbook_commands(alert):
         for word, value in fault.words.items():
             command = re.sub(rf"\b{word}\b", value, command)
         settings = {

@@ -7,9 +7,10 @@ from support.system import own_store
 
 @pytest.fixture
 async def handler():
-    """Run a handler service for the activity `work`."""
-    async with handler_service("work", deadline_s=60) as service:
+    """Run a handler service for the activity `work`. Its deadline is no part of these tests."""
+    async with handler_service("work", deadline_s=250) as service:
         yield service
+        service.gate.set()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ changes have an event, too: there are as many entries as events.
 """
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,15 +17,13 @@ import redis.asyncio
 from soak.counts import count
 from support.proxy import StoreProxy, script_of
 from support.replicas import follows, running_stores
-from support.services import SETTINGS, owner_stubs, response, running_services
-from support.store import free_port
-from support.system import Process
+from support.services import SETTINGS, running_services
+from support.system import running_server
 from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_prove.tunnel import Tunnel
 from callback_server.domain.event import Event
@@ -50,30 +47,11 @@ EVENTS = {"RESPONSE_SET": "SetResponse", "CASE_CLOSED": "CloseCallback", "CASE_E
 LOST = 0.03
 """The part of the replies to scripts that are lost."""
 AT_ONCE = 16
-RECONNECTS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
-
-
-@contextlib.asynccontextmanager
-async def mortal_server(store, log):
-    """Run a server in a process of its own, at the same address after each start."""
-    address = f"127.0.0.1:{free_port()}"
-    process = Process(
-        "callback_server", log, CALLBACK_STORE_URL=store.url, CALLBACK_GRPC_BIND=address,
-        CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STATE_KEY=SETTINGS["state_key"],
-    )  # fmt: skip
-    async with grpc.aio.insecure_channel(address, RECONNECTS) as channel:
-        try:
-            yield SimpleNamespace(
-                process=await process.start(),
-                **owner_stubs(channel),
-            )
-        finally:
-            process.kill()
 
 
 async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_change_once(store_of, tmp_path):
     chance = random.Random(26)
-    calls, lost = count(100, 10_000), Counter()
+    calls, lost = count(60, 10_000), Counter()
     deaths = {calls * n // (kills + 1) for kills in [count(1, 20)] for n in range(1, kills + 1)}
     acknowledged, unsure = Counter(), Counter()
 
@@ -85,11 +63,15 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
         StoreProxy(store, lose) as proxy,
         running_services(proxy) as first,
         running_services(proxy) as second,
-        mortal_server(store, tmp_path / "mortal.log") as mortal,
+        running_server(store, tmp_path / "mortal.log", CALLBACK_STATE_KEY=SETTINGS["state_key"]) as mortal,
     ):
         for each in (first, second):
             each.control_plane.deliveries.stop()
         await again(lambda: first.operations.PauseActivity(operations.PauseActivityRequest(callback_activity="act")))
+
+        async def generate(number, services, activity, **more):
+            more |= {"allow_multiple_calls": True, "request_id": f"run-{number}"}
+            return await again(lambda: services.generate(activity, **more))
 
         async def life(number):
             services = (first, second)[number % 2]
@@ -97,14 +79,9 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
             await (held_life if number % 4 == 3 else acknowledged_life)(number, services, pair)
 
         async def acknowledged_life(number, services, pair):
-            request = rpc.GenerateCallbackUrlRequest(
-                callback_activity="act", answer_mode=pb.ANSWER_MODE_ACK, allow_multiple_calls=True,
-                response=response(response_body=b"hi"), request_id=f"run-{number}",
-            )  # fmt: skip
-            made = await again(lambda: services.callbacks.GenerateCallbackUrl(request))
+            made = await generate(number, services, "act", answer_mode=pb.ANSWER_MODE_ACK)
             case_id = made.callback_case_id
-            called = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"x")
-            call_id = (await again(lambda: services.edge.Invoke(called))).call_id
+            call_id = (await again(lambda: services.call(made, body=b"x"))).call_id
             fields = {
                 "SetResponse": {"callback_case_id": case_id, "response": pb.Response(response_code=200 + number % 50)},
                 "CloseCallback": {"callback_case_id": case_id},
@@ -118,18 +95,12 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
             await asyncio.gather(*(change(by, method, fields[method], case_id) for method in methods for by in pair))
 
         async def held_life(number, services, pair):
-            request = rpc.GenerateCallbackUrlRequest(
-                callback_activity="form", allow_multiple_calls=True, response=response(response_body=b"hi"),
-                request_id=f"run-{number}",
-            )  # fmt: skip
-            made = await again(lambda: services.callbacks.GenerateCallbackUrl(request))
+            made = await generate(number, services, "form")
             case_id = made.callback_case_id
-            called = edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=b"x")
-            caller = asyncio.ensure_future(again(lambda: services.edge.Invoke(called)))
+            caller = asyncio.ensure_future(again(lambda: services.call(made, body=b"x")))
 
             async def is_held():
-                listed = rpc.ListCallsRequest(callback_case_id=case_id)
-                return (await again(lambda: services.callbacks.ListCalls(listed))).calls
+                return await again(lambda: services.calls_of(made))
 
             call_id = (await wait_until(is_held, what="a held call"))[0].call_id
             # They differ: an answer that a call has already is accepted, and changes nothing.
@@ -143,12 +114,9 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
 
         async def change(services, method, fields, case_id):
             try:
-                await getattr(services.callbacks, method)(
-                    getattr(rpc, f"{method}Request")(**fields), timeout=DEADLINE_S
-                )
-            except (
-                grpc.aio.AioRpcError
-            ):  # also a refusal can follow a change: its reply was lost, and another came next
+                request = getattr(rpc, f"{method}Request")(**fields)
+                await getattr(services.callbacks, method)(request, timeout=DEADLINE_S)
+            except grpc.aio.AioRpcError:  # a refusal too can follow a change whose reply was lost
                 unsure[case_id, method] += 1
             else:
                 acknowledged[case_id, method] += 1
@@ -191,8 +159,7 @@ async def test_a_failover_that_loses_the_newest_entries_is_told(tmp_path):
             redis.asyncio.Redis(port=old.port) as primary,
             redis.asyncio.Redis(port=new.port) as replica,
         ):
-            request = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-            case_id = (await services.callbacks.GenerateCallbackUrl(request)).callback_case_id
+            case_id = (await services.generate()).callback_case_id
 
             async def extend(days):
                 request = rpc.ExtendCallbackRequest(
@@ -241,21 +208,22 @@ async def again(ask):
 async def entries_of(services):
     """Return how many entries each case has, by method."""
     methods = {action: method for method, action in CHANGES.items()}
-    found, token = Counter(), ""
-    while True:
-        request = auditing.ListAuditEntriesRequest(page_size=1000, page_token=token)
-        page = await services.audit.ListAuditEntries(request)
-        found.update((each.callback_case_id, methods[each.action]) for each in page.entries if each.action in methods)
-        token = page.next_page_token
-        if not token:
-            return found
+    listed = pages(services.audit.ListAuditEntries, auditing.ListAuditEntriesRequest(page_size=1000))
+    entries = [each async for page in listed for each in page.entries]
+    return Counter((each.callback_case_id, methods[each.action]) for each in entries if each.action in methods)
 
 
 async def problems_of(services):
-    found, token = [], ""
+    """Return the problems of the audit: each with its chain."""
+    verified = pages(services.audit.VerifyAudit, auditing.VerifyAuditRequest())
+    return [(chain.chain, each.text) async for page in verified for chain in page.chains for each in chain.problems]
+
+
+async def pages(ask, request):
+    """Yield the pages of a list."""
     while True:
-        page = await services.audit.VerifyAudit(auditing.VerifyAuditRequest(page_token=token))
-        found += [(chain.chain, each.text) for chain in page.chains for each in chain.problems]
-        token = page.next_page_token
-        if not token:
-            return found
+        page = await ask(request)
+        yield page
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return

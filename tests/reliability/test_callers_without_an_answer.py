@@ -7,12 +7,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from support.handler import handler_service
 from support.leases import end_leases
 from support.system import is_idle, running_system
 from support.wait import wait_until
 
-from callback import CallFilter, CallStatus, Response
+from callback import CallbackStatus, CallFilter, CallStatus, Response
 
 SHORT_GRACE = {"server": {"CALLBACK_GRACE_S": "2"}, "edge": {"CALLBACK_EDGE_GRACE_S": "2"}}
 
@@ -32,15 +31,19 @@ async def calling(url):
         answer.exception()
 
 
-async def call_of(client, case_id):
-    async def found():
-        calls = (await client.list_calls_page(case_id)).items
-        return calls[0] if calls else None
+async def calls_of(client, case_id):
+    return (await client.list_calls_page(case_id)).items
 
-    return await wait_until(found, what="the call")
+
+async def call_of(client, case_id):
+    """Wait for the call of a case, and return it."""
+    (call,) = await wait_until(lambda: calls_of(client, case_id), what="the call")
+    return call
 
 
 async def until_gone(client, call_id):
+    """Wait until the caller of a call is gone, and return the call."""
+
     async def gone():
         call = await client.get_call(call_id)
         return call if call.caller_gone else None
@@ -48,22 +51,9 @@ async def until_gone(client, call_id):
     return await wait_until(gone, what="that the caller is gone")
 
 
-@pytest.fixture
-async def held_forever():
-    """Run a handler service for the activity `work` whose calls wait for an event."""
-    gate = asyncio.Event()
-
-    async def script(_call):
-        await gate.wait()
-
-    async with handler_service("work", deadline_s=250) as service:
-        service.script = script
-        yield service
-        gate.set()
-
-
-async def test_a_caller_that_hangs_up_is_marked_while_its_call_runs_or_is_held(tmp_path, store, held_forever):
-    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+async def test_a_caller_that_hangs_up_is_marked_while_its_call_runs_or_is_held(tmp_path, store, handler):
+    handler.script = handler.wait_at_the_gate
+    async with running_system(tmp_path, store, config=handler.config, **SHORT_GRACE) as system:
         for activity in ("work", "form"):
             case = await system.client.generate_callback_url(activity, Response("ok"))
             async with calling(case.url) as (writer, _):
@@ -72,16 +62,19 @@ async def test_a_caller_that_hangs_up_is_marked_while_its_call_runs_or_is_held(t
                 writer.transport.abort()
                 gone = await until_gone(system.client, call.call_id)
                 assert gone.status is CallStatus.RUNNING
-                (listed,) = (await system.client.list_calls_page(case.case_id)).items
+                (listed,) = await calls_of(system.client, case.case_id)
                 assert listed.caller_gone
         (waiting,) = (await system.client.list_owner_calls_page(CallFilter.WAITING)).items
         assert (waiting.call_id, waiting.caller_gone) == (call.call_id, True)
-        assert (await system.client.answer_call(call.call_id)).caller_gone
+        answered = await system.client.answer_call(call.call_id, Response("yes"))
+        assert (answered.status, answered.caller_gone) == (CallStatus.SUCCEEDED, True)
+        assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-async def test_the_callers_of_an_edge_that_is_gone_are_marked(tmp_path, store, held_forever, how):
-    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+async def test_the_callers_of_an_edge_that_is_gone_are_marked(tmp_path, store, handler, how):
+    handler.script = handler.wait_at_the_gate
+    async with running_system(tmp_path, store, config=handler.config, **SHORT_GRACE) as system:
         calls, answers = [], []
         async with contextlib.AsyncExitStack() as callers:
             for activity in ("work", "form"):
@@ -100,8 +93,9 @@ async def test_the_callers_of_an_edge_that_is_gone_are_marked(tmp_path, store, h
         assert (await system.client.answer_call(calls[1].call_id)).caller_gone is (how == "killed")
 
 
-async def test_the_caller_that_gets_a_503_because_its_server_stops_is_marked(tmp_path, store, held_forever):
-    async with running_system(tmp_path, store, config=held_forever.config, **SHORT_GRACE) as system:
+async def test_the_caller_that_gets_a_503_because_its_server_stops_is_marked(tmp_path, store, handler):
+    handler.script = handler.wait_at_the_gate
+    async with running_system(tmp_path, store, config=handler.config, **SHORT_GRACE) as system:
         case = await system.client.generate_callback_url("work", Response("ok"))
         async with calling(case.url) as (_, answer):
             call = await call_of(system.client, case.case_id)
@@ -124,8 +118,11 @@ async def test_a_caller_whose_call_ended_without_its_answer_gets_a_503_and_is_ma
 
         await wait_until(is_interrupted, what="the end of the lease")
         handler.gate.set()
-        assert (await caller).status_code == 503
-        (call,) = (await system.client.list_calls_page(case.case_id)).items
+        answer = await caller
+        assert answer.status_code == 503
+        assert "retry-after" not in answer.headers  # the outcome of the call is unknown
+        assert system.server.events("finish_too_late")
+        (call,) = await calls_of(system.client, case.case_id)
         assert (await until_gone(system.client, call.call_id)).status is CallStatus.INTERRUPTED
 
 
@@ -142,7 +139,7 @@ async def test_a_caller_that_got_its_answer_is_never_marked_whatever_happens_aft
         system.server.stop()
         await system.server.start()
         for case in made:
-            (call,) = (await system.client.list_calls_page(case.case_id)).items
+            (call,) = await calls_of(system.client, case.case_id)
             assert not call.caller_gone
 
 
@@ -169,7 +166,7 @@ async def test_a_caller_that_hangs_up_as_its_call_ends_is_marked_or_has_its_answ
         for case, was_answered in zip(made, answered, strict=True):
 
             async def ended(case_id=case.case_id):
-                (call,) = (await system.client.list_calls_page(case_id)).items
+                (call,) = await calls_of(system.client, case_id)
                 return call if call.status is CallStatus.SUCCEEDED else None
 
             call = await wait_until(ended, what="the end of the call")

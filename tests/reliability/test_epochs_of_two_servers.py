@@ -9,11 +9,11 @@ import pytest
 import redis.asyncio
 from support.edge import running_edge
 from support.replicas import follows, running_stores
-from support.services import response, running_services
+from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
+from support.workers import handlers_of
 
-from callback import Handlers, Worker
-from callback.v1 import callbacks_service_pb2 as pb2
+from callback import Worker
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_prove.tunnel import Tunnel
@@ -41,16 +41,10 @@ async def two_servers(stores, **of_old):
         yield SimpleNamespace(informed=informed, other=other)
 
 
-async def generate(services):
-    return await services.callbacks.GenerateCallbackUrl(
-        pb2.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-    )
-
-
 async def refuses(services):
     """Return whether a server refuses its store."""
     try:
-        await generate(services)
+        await services.generate()
     except grpc.aio.AioRpcError as error:
         return error.code() is grpc.StatusCode.UNAVAILABLE
     return False
@@ -58,30 +52,23 @@ async def refuses(services):
 
 async def test_a_server_learns_from_an_edge(stores):
     async with two_servers(stores) as servers:
-        await generate(servers.other)  # it cannot know better
+        await servers.other.generate()  # it cannot know better
         async with running_edge(f"ipv4:{servers.informed.address},{servers.other.address}", ready=False):
             await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
-        await generate(servers.informed)
+        await servers.informed.generate()
         assert "epoch 1 in place of 2" in servers.other.control_plane.epochs.problem
 
 
 async def test_a_server_learns_from_a_worker_that_was_connected_to_another_server(stores):
-    handlers = Handlers()
-
-    @handlers.activity("ship")
-    async def ship(_callback):
-        return None
-
     async with (
         two_servers(stores) as servers,
         Tunnel(servers.informed.address) as tunnel,
-        Worker(handlers, tunnel.address).working(),
+        Worker(handlers_of(ship=print), tunnel.address).working(),
     ):
-        await generate(servers.other)
-        tunnel.target = servers.other.address
-        tunnel.cut()
+        await servers.other.generate()
+        tunnel.lead_to(servers.other.address)
         await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
-        await generate(servers.informed)
+        await servers.informed.generate()
 
 
 async def first_message(services):
@@ -115,7 +102,7 @@ async def test_a_message_with_another_signature_is_not_taken(stores):
         await stream.done_writing()
         while await stream.read() is not grpc.aio.EOF:
             pass
-        await generate(servers.other)
+        await servers.other.generate()
 
 
 async def test_without_a_key_nothing_is_passed_on(stores):

@@ -7,6 +7,7 @@ import time
 import pytest
 import redis.asyncio
 from store.test_keeping import Cases
+from support.replicas import running_stores
 from support.sentinel import SERVICE, running_trio, tls_files
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
@@ -75,6 +76,7 @@ async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_
 
 
 async def test_a_planned_failover_moves_every_connection_and_then_the_old_primary_confirms_writes(tmp_path):
+    """A replica counts while it is away, and a sentinel without the others is not believed."""
     async with running_trio(tmp_path, "valkey") as trio, connect(trio.url) as client:
         cases = Cases(client, replicas=1)
         await new_case(cases)
@@ -87,18 +89,19 @@ async def test_a_planned_failover_moves_every_connection_and_then_the_old_primar
 
         await wait_until(is_replica, what="a replica that was the primary")
         case = await new_case(cases)
-        async with redis.asyncio.Redis(port=new.address.port) as plain:
-            assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
-        async with redis.asyncio.Redis(port=old.address.port) as plain:
-            assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
+        for store in (new, old):
+            async with redis.asyncio.Redis(port=store.address.port) as plain:
+                assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
 
-
-async def test_replicas_that_sentinels_know_count_while_they_are_away(tmp_path):
-    async with running_trio(tmp_path, "valkey") as trio:
-        await trio.stores[1].stop()
-        async with connect(trio.url) as client:
-            await wait_until(lambda: has_no_replica(client), what="a primary without replicas")
-            assert await known_replicas(client, client.execute_command) == 1
+        await old.stop()
+        async with connect(trio.url) as later:
+            await wait_until(lambda: has_no_replica(later), what="a primary without replicas")
+            assert await known_replicas(later, later.execute_command) == 1
+        for each in trio.sentinels[1:]:
+            await each.stop()
+        async with connect(trio.url) as later:
+            with pytest.raises(NotSentError, match=r"agree on a primary of callbacks: 1 of 3 named one .*failed"):
+                await Pipeline(later).send(KEY, *ECHO, "x")
 
 
 async def has_no_replica(client):
@@ -106,61 +109,42 @@ async def has_no_replica(client):
     return (await client.info("replication"))["connected_slaves"] == 0
 
 
-async def test_a_sentinel_without_the_others_is_not_believed(tmp_path):
-    async with running_trio(tmp_path, "valkey") as trio:
-        for each in trio.sentinels[1:]:
-            await each.stop()
-        async with connect(trio.url) as client:
-            with pytest.raises(NotSentError, match=r"agree on a primary of callbacks: 1 of 3 named one .*failed"):
-                await Pipeline(client).send(KEY, *ECHO, "x")
-
-
 @pytest.fixture
-def two_stores(tmp_path):
-    """Run a primary and another one."""
-    stores = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        stores.append(StoreProcess(tmp_path / name).start())
-    yield stores
-    for store in stores:
-        store.stop()
+async def two_stores(tmp_path):
+    """Run two primaries. Return the second, a tunnel to the first, a client through it, and a plain one."""
+    with running_stores(tmp_path, 2) as (old, new):
+        async with (
+            Tunnel(f"127.0.0.1:{old.port}") as tunnel,
+            connect(f"redis://{tunnel.address}") as client,
+            redis.asyncio.Redis(port=old.port) as plain,
+        ):
+            yield new, tunnel, client, plain
 
 
 async def test_behind_one_address_connections_to_a_node_that_became_a_replica_are_closed_at_once(two_stores):
-    old, new = two_stores
-    async with (
-        Tunnel(f"127.0.0.1:{old.port}") as tunnel,
-        connect(f"redis://{tunnel.address}") as client,
-        redis.asyncio.Redis(port=old.port) as plain,
-    ):
-        pipeline = Pipeline(client)
-        assert await pipeline.send(KEY, *WRITE) == 1
-        assert await client.get(KEY) == b"1"
-        await plain.replicaof("127.0.0.1", new.port)
-        tunnel.target = f"127.0.0.1:{new.port}"
-        with pytest.raises(StoreError) as refused, store_errors():
-            await pipeline.send(KEY, *WRITE)
-        assert not refused.value.maybe_done
-        assert await pipeline.send(KEY, *WRITE) == 1  # at the new primary, which is empty here
-        assert await client.get(KEY) == b"1"
-        async with redis.asyncio.Redis(port=new.port) as other:
-            assert await other.get(KEY) == b"1"
+    new, tunnel, client, plain = two_stores
+    pipeline = Pipeline(client)
+    assert await pipeline.send(KEY, *WRITE) == 1
+    assert await client.get(KEY) == b"1"
+    await plain.replicaof("127.0.0.1", new.port)
+    tunnel.target = f"127.0.0.1:{new.port}"
+    with pytest.raises(StoreError) as refused, store_errors():
+        await pipeline.send(KEY, *WRITE)
+    assert not refused.value.maybe_done
+    assert await pipeline.send(KEY, *WRITE) == 1  # at the new primary, which is empty here
+    assert await client.get(KEY) == b"1"
+    async with redis.asyncio.Redis(port=new.port) as other:
+        assert await other.get(KEY) == b"1"
 
 
 async def test_a_pooled_connection_that_meets_a_replica_is_closed(two_stores):
-    old, new = two_stores
-    async with (
-        Tunnel(f"127.0.0.1:{old.port}") as tunnel,
-        connect(f"redis://{tunnel.address}") as client,
-        redis.asyncio.Redis(port=old.port) as plain,
-    ):
-        await client.rpush("list", "x")
-        await plain.replicaof("127.0.0.1", new.port)
-        tunnel.target = f"127.0.0.1:{new.port}"
-        with pytest.raises(redis.ReadOnlyError):
-            await client.blpop(["list"], timeout=1)
-        assert await client.rpush("list", "y") == 1
+    new, tunnel, client, plain = two_stores
+    await client.rpush("list", "x")
+    await plain.replicaof("127.0.0.1", new.port)
+    tunnel.target = f"127.0.0.1:{new.port}"
+    with pytest.raises(redis.ReadOnlyError):
+        await client.blpop(["list"], timeout=1)
+    assert await client.rpush("list", "y") == 1
 
 
 async def test_a_cluster_is_found_at_any_of_several_nodes(store_of):

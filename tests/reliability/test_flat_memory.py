@@ -4,7 +4,6 @@ A soak goes on for an hour. The resident memory of both processes is printed.
 """
 
 import asyncio
-import contextlib
 import itertools
 import time
 import uuid
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from soak.counts import count
-from support.edge import http_request, resident_bytes
+from support.edge import http_request, resident_bytes, send_raw
 from support.system import is_idle, running_system
 from support.wait import wait_until
 
@@ -30,14 +29,7 @@ SECRET = "a secret that the senders of this test do not have"
 
 async def send(port, request):
     """Send a request, and return its status once all of its answer is here."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        with contextlib.suppress(ConnectionError):
-            writer.write(request)
-            await writer.drain()
-        return int((await reader.read())[9:12])
-    finally:
-        writer.close()
+    return int((await send_raw(port, request))[9:12])
 
 
 async def hang_up(port, request, *, answer_bytes=0):

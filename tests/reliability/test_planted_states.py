@@ -55,9 +55,8 @@ async def made_and_called(system, handler, haystack):
                 keep(await system.http.get(case.url, headers=headers))
         multiple = await make("accepts", parameter, "record", allow_multiple_calls=True, request_id=f"once {parameter}")
         keep(await system.http.post(multiple.url, content=b"paid"))
-        keep(await system.http.request("FOO", multiple.url))
-        keep(await system.http.request("HEAD", multiple.url))
-        keep(await system.http.request("OPTIONS", multiple.url))
+        for method in ("FOO", "HEAD", "OPTIONS"):
+            keep(await system.http.request(method, multiple.url))
         keep(await system.http.post(multiple.url, content=b"x" * 2_000_000))
         unreachable = await make("accepts", parameter, "unreachable")
         keep(await system.http.get(unreachable.url))
@@ -118,7 +117,7 @@ async def said_by_the_command_line(system, cases, haystack):
 
 async def test_a_state_is_found_nowhere_but_in_the_request_that_brought_it(tmp_path, store, handler, caplog):
     haystack = Haystack()
-    config = handler.config.replace("deadline_s = 60", "deadline_s = 1")
+    config = handler.config.replace("deadline_s = 250", "deadline_s = 1")
     config += '\n[activities.unreachable]\ntarget = "127.0.0.1:1"\nconnect_timeout_s = 0.1\n'
     debug = {"server": {"CALLBACK_LOG_LEVEL": "DEBUG"}, "edge": {"CALLBACK_EDGE_LOG_LEVEL": "DEBUG"}}
     async with running_system(tmp_path, store, config=config, **debug) as system:
@@ -151,38 +150,37 @@ def is_recorded_request(key, field):
     return b":call:" in key and field in (b"request", b"request_body")
 
 
-@pytest.mark.parametrize(
-    "spelled",
-    [
-        lambda state: state.encode(),
-        lambda state: state.upper().encode(),
-        lambda state: state.replace("-", "").encode(),
-        lambda state: state.replace("-", "%2D").encode(),
-        lambda state: base64.b64encode(f"GET /cb/{state} HTTP/1.1".encode()),
-        lambda state: base64.urlsafe_b64encode(b"a state: " + uuid.UUID(state).bytes + b"."),
-        lambda state: state.encode().hex().encode(),
-        lambda state: uuid.UUID(state).bytes,
-    ],
-    ids=["raw", "upper", "no dashes", "url", "base64", "base64 of its bytes", "hex", "bytes"],
-)
-def test_the_search_finds_what_is_planted(tmp_path, store, spelled):
-    state, other = str(uuid.uuid4()), str(uuid.uuid4())
-    planted = b"before " + spelled(state) + b" after"
-    (tmp_path / "server.log").write_bytes(b"{}\n" + planted)
+def test_the_search_finds_what_is_planted(tmp_path, store):
+    spellings = {
+        "raw": lambda state: state.encode(),
+        "upper": lambda state: state.upper().encode(),
+        "no dashes": lambda state: state.replace("-", "").encode(),
+        "url": lambda state: state.replace("-", "%2D").encode(),
+        "base64": lambda state: base64.b64encode(f"GET /cb/{state} HTTP/1.1".encode()),
+        "base64 of its bytes": lambda state: base64.urlsafe_b64encode(b"a state: " + uuid.UUID(state).bytes + b"."),
+        "hex": lambda state: state.encode().hex().encode(),
+        "bytes": lambda state: uuid.UUID(state).bytes,
+    }
+    states = {spelling: str(uuid.uuid4()) for spelling in spellings}
+    planted = {spelling: b"before " + spell(states[spelling]) + b" after" for spelling, spell in spellings.items()}
     with redis.Redis(port=store.port) as client:
-        client.set("value", planted)
-        client.set(b"name" + planted, "")
-        client.hset("hash", "field", planted)
-        client.hset("field", planted, "")
-        client.sadd("set", planted)
-        client.zadd("zset", {planted: 1})
-        client.hset("x:call:x", "request", planted)
+        for spelling, text in planted.items():
+            (tmp_path / f"{spelling}.log").write_bytes(b"{}\n" + text)
+            client.set(f"value {spelling}", text)
+            client.set(f"name {spelling}".encode() + text, "")
+            client.hset(f"hash {spelling}", "field", text)
+            client.hset(f"field {spelling}", text, "")
+            client.sadd(f"set {spelling}", text)
+            client.zadd(f"zset {spelling}", {text: 1})
+            client.hset(f"x:call:{spelling}", "request", text)
     haystack = Haystack()
     haystack.add_files(tmp_path, "*.log")
     haystack.add_files(tmp_path / "store" / "appendonlydir", "*")
     haystack.add_store(store, but=is_recorded_request)
-    found = haystack.names_with([state])
-    for name in ("server.log", "incr.aof", "key value", "key name", "key hash", "key field", "key set", "key zset"):
-        assert any(name in each for each in found), name
-    assert "key x:call:x" not in found
-    assert not haystack.names_with([other])
+    for spelling, state in states.items():
+        found = haystack.names_with([state])
+        kinds = [f"key {kind} {spelling}" for kind in ("value", "name", "hash", "field", "set", "zset")]
+        for name in (f"{spelling}.log", "incr.aof", *kinds):
+            assert any(name in each for each in found), (name, spelling)
+        assert f"key x:call:{spelling}" not in found
+    assert not haystack.names_with([str(uuid.uuid4())])

@@ -58,7 +58,7 @@ def longest_gap(began, served, ended):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_honest_requests_are_served_throughout_and_memory_is_bounded(tmp_path, store, attack):
-    program, many, lasting_s = require("slowhttptest"), count(200, 1000), count(8, 45)
+    program, many, lasting_s = require("slowhttptest"), count(200, 1000), count(5, 45)
     connect_s, options = ATTACKS[attack]
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     # The answer must wait in the edge, and not in the buffers of the operating system, which hold more than a megabyte.

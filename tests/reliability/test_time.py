@@ -1,29 +1,13 @@
-"""Timeouts that need no request: expiry and retention."""
+"""Retention: data past it is deleted without a request."""
 
 from datetime import timedelta
 
 import pytest
 import redis.asyncio
-from support.store import free_port
-from support.system import Process, running_system
+from support.system import running_server, running_system
 from support.wait import wait_until
 
-from callback import CallbackStatus, CloseReason, NotFoundError, Response
-
-
-async def test_a_case_expires_by_itself(tmp_path, store):
-    async with running_system(tmp_path, store) as system:
-        case = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(seconds=5))
-        later = await system.client.generate_callback_url("record", Response("ok"), time_to_live=timedelta(hours=1))
-        assert (await system.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
-
-        async def closed():
-            return (await system.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
-
-        await wait_until(closed, what="the expiry")  # a read changes nothing, so the sweeper did it
-        assert (await system.client.get_callback(case.case_id)).close_reason is CloseReason.EXPIRED
-        assert (await system.http.get(case.url)).status_code == 410
-        assert (await system.http.get(later.url)).status_code == 200
+from callback import CallbackStatus, NotFoundError, Response
 
 
 async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
@@ -37,25 +21,17 @@ async def test_data_past_its_retention_is_deleted_completely(tmp_path, store):
             assert (await system.http.get(case.url)).status_code == 200
         await system.client.close_callback(closed.case_id)
 
-        forgetful = Process(
-            "callback_server", tmp_path / "forgetful.log", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}",
-            CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL=store.url, CALLBACK_RETENTION_S="0",
-        )  # fmt: skip
-        try:
-            await forgetful.start()
+        async def keys_of(case):
+            found = [key async for key in client.scan_iter(f"*{case.case_id}*")]
+            # The data for answering a repeated message expires by itself after some minutes.
+            return [key for key in found if not 0 < await client.ttl(key) <= 330]
 
-            async def keys_of(case):
-                found = [key async for key in client.scan_iter(f"*{case.case_id}*")]
-                # The data for answering a repeated message expires by itself after some minutes.
-                return [key for key in found if not 0 < await client.ttl(key) <= 330]
+        async def forgotten():
+            calls = (await system.client.list_calls_page(multiple.case_id)).items
+            return not (calls or await keys_of(consumed) or await keys_of(closed))
 
-            async def forgotten():
-                calls = (await system.client.list_calls_page(multiple.case_id)).items
-                return not (calls or await keys_of(consumed) or await keys_of(closed))
-
+        async with running_server(store, tmp_path / "forgetful.log", CALLBACK_RETENTION_S="0"):
             await wait_until(forgotten, what="the end of what is kept")
-        finally:
-            forgetful.stop()
         for case in (consumed, closed):
             assert (await system.http.get(case.url)).status_code == 404
             with pytest.raises(NotFoundError):

@@ -11,19 +11,15 @@ import grpc
 import pytest
 from bench.kit.programs import processor_s
 from soak.counts import SOAK, count
-from support.handlers import accept
-from support.services import response, running_services
+from support.services import running_services
 from support.store import KINDS
 from support.system import own_store, running_system
 from support.timers import make_expiry_due, make_reminder_due, move_clock
 from support.wait import DEADLINE_S, wait_until
 
 from callback import CallReason, CloseReason, Handlers, Response, Worker
-from callback.v1 import callback_handler_service_pb2 as handler_pb
-from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 from callback_server.calls import sweeper
 from callback_server.settings import ActivitySettings, RetrySettings
 from callback_server.store import keys
@@ -35,7 +31,6 @@ from callback_server.store.transitions import sweep_partition as sweeping
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
 REMINDER, EXPIRY = pb.CALL_REASON_REMINDER, pb.CALL_REASON_EXPIRY
-DELIVERED = pb.DELIVERY_STATUS_DELIVERED
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 RETRY = RetrySettings(initial_s=0.01, max_s=0.05)
@@ -46,17 +41,9 @@ def seconds(number):
 
 
 async def generate(services, **more):
-    asked = {"callback_activity": "act", "response": response(), "notify": [REMINDER, EXPIRY]}
-    return await services.callbacks.GenerateCallbackUrl(
-        rpc.GenerateCallbackUrlRequest(
-            **asked | {"remind_after": [seconds(1800)], "time_to_live": seconds(7200)} | more
-        )
-    )
-
-
-async def case_of(services, case_id):
-    asked = rpc.GetCallbackRequest(callback_case_id=case_id)
-    return (await services.callbacks.GetCallback(asked, wait_for_ready=True)).callback
+    """Generate a callback of `act` with a reminder in half an hour, which expires in two hours."""
+    asked = {"notify": [REMINDER, EXPIRY], "remind_after": [seconds(1800)], "time_to_live": seconds(7200)}
+    return await services.generate("act", **asked | more)
 
 
 class Told(Handlers):
@@ -81,22 +68,16 @@ class Told(Handlers):
 @pytest.mark.parametrize("step", ["before it is due", "while it waits", "while a handler has it"])
 async def test_a_server_that_is_killed_at_any_step_of_a_notification_loses_none(tmp_path, store, step):
     """The handler gets it again with the same id. Only an attempt that was under way can come twice."""
-    attempts, may_answer = [], asyncio.Event()
+    attempts, may_answer, handlers = [], asyncio.Event(), Handlers()
 
-    class Service(handler_grpc.CallbackHandlerServiceServicer):
-        async def HandleNotification(self, request, context):  # gRPC's name
-            attempts.append(request.notification.call_id)
-            if step == "while a handler has it" and len(attempts) == 1:
-                await may_answer.wait()
-            return handler_pb.HandleNotificationResponse(decision=accept())
+    @handlers.notification("act")
+    async def take(notification):
+        attempts.append(notification.call_id)
+        if step == "while a handler has it" and len(attempts) == 1:
+            await may_answer.wait()
 
-    server = grpc.aio.server()
-    handler_grpc.add_CallbackHandlerServiceServicer_to_server(Service(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    config = f'[activities.act]\ntarget = "127.0.0.1:{port}"\nretry = {{ initial_s = 0.01 }}\n'
-    client = connect(store.url)
-    try:
+    async with handlers.listen("127.0.0.1:0", grace=0) as listening, connect(store.url) as client:
+        config = f'[activities.act]\ntarget = "{listening.address}"\nretry = {{ initial_s = 0.01 }}\n'
         async with running_system(tmp_path, store, config=config) as system:
             made = await system.client.generate_callback_url(
                 "act", Response("ok"), time_to_live=timedelta(hours=2), remind_after=[timedelta(hours=1)],
@@ -127,43 +108,37 @@ async def test_a_server_that_is_killed_at_any_step_of_a_notification_loses_none(
 
                 (notification,) = await wait_until(delivered, what=f"the {reason} to be delivered")
                 assert set(attempts) == {notification.call_id}
-                assert len(attempts) <= 2 if step == "while a handler has it" else 1
+                assert len(attempts) <= (2 if step == "while a handler has it" else 1)
             may_answer.set()
-    finally:
-        may_answer.set()
-        await client.aclose()
-        await server.stop(0)
 
 
 # ---- The clock ----
 
 
 @pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS])
-async def test_a_clock_that_jumps_by_an_hour_moves_what_is_due_and_repeats_nothing(store_of, monkeypatch, jump_ms):
-    monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.1)
+async def test_a_clock_that_jumps_by_an_hour_moves_what_is_due_and_repeats_nothing(store_of, limits, jump_ms):
+    limits(sweeper, SWEEP_INTERVAL_S=0.1)
     told = Told()
     async with (
         running_services(store_of(), sweeps=True, activities={"act": ActivitySettings(retry=RETRY)}) as services,
         Worker(told, services.address).working(),
     ):
         client = services.control_plane.client
-        made = await generate(services)  # a reminder in half an hour, the expiry in two hours
+        made = await generate(services)
         first = await generate(services, remind_after=[seconds(1)])
         await wait_until(lambda: told.taken[first.callback_case_id, CallReason.REMINDER], what="a reminder in time")
         await move_clock(client, jump_ms)
-        if jump_ms > 0:
-            await wait_until(lambda: told.taken[made.callback_case_id, CallReason.REMINDER], what="the reminder")
-        else:
+        if jump_ms < 0:
             await move_clock(client, -jump_ms)  # back to where it was: nothing that was told is told again
             await make_reminder_due(client, made.callback_case_id)
-            await wait_until(lambda: told.taken[made.callback_case_id, CallReason.REMINDER], what="the reminder")
+        await wait_until(lambda: told.taken[made.callback_case_id, CallReason.REMINDER], what="the reminder")
         await move_clock(client, 2 * HOUR_MS)
         for each in (made, first):
             await wait_until(lambda each=each: told.taken[each.callback_case_id, CallReason.EXPIRY], what="the expiry")
         assert set(told.taken.values()) == {1}
         assert len(told.taken) == 4
         for each in (made, first):
-            assert (await case_of(services, each.callback_case_id)).close_reason == pb.CLOSE_REASON_EXPIRED
+            assert (await services.case_of(each)).close_reason == pb.CLOSE_REASON_EXPIRED
 
 
 # ---- Races ----
@@ -182,7 +157,7 @@ async def test_of_a_timer_and_an_action_at_the_same_moment_one_comes_first(store
     async with running_services(store) as one, running_services(store) as other:
         client = one.control_plane.client
         scripts = [services.control_plane.scripts for services in (one, other)]
-        for number in range(count(20, 1000)):
+        for number in range(count(9, 1000)):
             mode = pb.ANSWER_MODE_HOLD if action == "resolve" else pb.ANSWER_MODE_ACK
             made = await generate(one, answer_mode=mode)
             case_id = made.callback_case_id
@@ -192,12 +167,11 @@ async def test_of_a_timer_and_an_action_at_the_same_moment_one_comes_first(store
             async def act(made=made, case_id=case_id):
                 with contextlib.suppress(grpc.aio.AioRpcError):  # it came too late
                     if action == "answer":
-                        asked = edge.InvokeRequest(state=made.callback_state, request_method="post")
-                        await one.edge.Invoke(asked)
+                        await one.call(made)
                     elif action == "resolve":
                         await one.callbacks.ResolveCallback(rpc.ResolveCallbackRequest(callback_case_id=case_id))
                     elif action == "close":
-                        await one.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=case_id))
+                        await one.close(made)
                     else:
                         asked = rpc.ExtendCallbackRequest(callback_case_id=case_id)
                         asked.expire_time.FromDatetime(datetime.now(UTC) + timedelta(days=1))
@@ -226,10 +200,10 @@ that waits is dropped as its case closes or is resolved."""
 
 
 async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_however_many_more_are_due(
-    store, monkeypatch
+    store_of, limits
 ):
-    monkeypatch.setattr(sweeping, "LIMIT", 1)
-    async with running_services(store) as services:
+    limits(sweeping, LIMIT=1)
+    async with running_services(store_of()) as services:
         client, scripts = services.control_plane.client, services.control_plane.scripts
         by_partition = defaultdict(list)
         while all(len(case_ids) < 2 for case_ids in by_partition.values()):
@@ -248,18 +222,17 @@ async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_
 
 
 async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_leave_calls_alone(tmp_path, store):
-    reminders = count(100, 10_000)
+    reminders, calls = count(40, 10_000), count(5, 50)
     told = Told()
     async with running_system(tmp_path, store) as system, Worker(told, system.grpc, max_calls=100).working():
         processes = [system.server.process.pid, store.process.pid]
+        options = {"remind_after": [timedelta(hours=1)], "notify": [CallReason.REMINDER]}
         made = []
-        for start in range(0, reminders, 100):
+        while len(made) < reminders:
             made += await asyncio.gather(
                 *(
-                    system.client.generate_callback_url(
-                        "act", Response("ok"), remind_after=[timedelta(hours=1)], notify=[CallReason.REMINDER]
-                    )
-                    for _ in range(min(100, reminders - start))
+                    system.client.generate_callback_url("act", Response("ok"), **options)
+                    for _ in range(min(100, reminders))
                 )
             )
 
@@ -269,7 +242,7 @@ async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_lea
             assert (await system.http.post(case.url)).status_code == 200
             return time.monotonic() - began
 
-        alone = [await duration() for _ in range(50)]
+        alone = [await duration() for _ in range(calls)]
         client = connect(store.url)
         used = [processor_s(pid) for pid in processes]
         began, together = time.monotonic(), []
@@ -280,7 +253,7 @@ async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_lea
             together.append(await duration())
         took = time.monotonic() - began
         shares = [(processor_s(pid) - before) / took for pid, before in zip(processes, used, strict=True)]
-        alone += [await duration() for _ in range(50)]  # before and after, for another load of the machine
+        alone += [await duration() for _ in range(calls)]  # before and after, for another load of the machine
     medians = [statistics.median(each) * 1000 for each in (alone, together)]
     print(
         f"\n{reminders} reminders in {took:.1f} s; median of a call {medians[0]:.1f} ms alone, {medians[1]:.1f} ms"
@@ -295,9 +268,9 @@ async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_lea
 # ---- A month ----
 
 
-async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tmp_path, monkeypatch):
+async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tmp_path, limits):
     """Each call is answered once, on its day, and each reminder is told once."""
-    monkeypatch.setattr(sweeper, "SWEEP_INTERVAL_S", 0.1)
+    limits(sweeper, SWEEP_INTERVAL_S=0.1)
     cases, days, step = count(6, 1000), 30, 1 if SOAK else 5
     told, store = Told(), own_store(tmp_path).start()
     settings = {"sweeps": True, "activities": {"act": ActivitySettings(retry=RETRY)}, "retention_s": 90 * 86_400}
@@ -311,8 +284,7 @@ async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tm
                             services, answer_mode=pb.ANSWER_MODE_HOLD, hold_time=seconds(30 * 86_400),
                             time_to_live=seconds(40 * 86_400), remind_after=[seconds(7 * 86_400)],
                         )  # fmt: skip
-                        asked = edge.InvokeRequest(state=made.callback_state, request_method="post")
-                        waiting.append((made, services.edge.Invoke(asked)))
+                        waiting.append((made, services.call(made)))
 
                     async def all_held():
                         listed = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, page_size=100)
@@ -331,8 +303,7 @@ async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tm
                         )
                 for at, (made, _) in enumerate(waiting):
                     if at * days // cases // step * step == day:
-                        asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-                        (call,) = (await services.callbacks.ListCalls(asked)).calls
+                        (call,) = await services.calls_of(made)
                         said = await services.callbacks.AnswerCall(
                             rpc.AnswerCallRequest(call_id=call.call_id, response=pb.Response(response_body=b"%d" % at))
                         )
@@ -342,9 +313,7 @@ async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tm
             store.start()
         async with running_services(store) as services:
             for at, (made, _) in enumerate(waiting):
-                asked = rpc.ListCallsRequest(callback_case_id=made.callback_case_id)
-                (call,) = (await services.callbacks.ListCalls(asked)).calls
-                found = (await services.callbacks.GetCall(rpc.GetCallRequest(call_id=call.call_id))).call
+                (found,) = await services.calls_of(made)
                 assert (found.status, found.response.response_body) == (pb.CALL_STATUS_SUCCEEDED, b"%d" % at)
     finally:
         await asyncio.gather(*(caller for _, caller in waiting), return_exceptions=True)

@@ -1,48 +1,32 @@
-"""A call of a new case that runs in the background of a test."""
-
-import asyncio
-
-from support.services import response
+"""A call of a new callback that runs in the background of a test."""
 
 from callback.v1 import callbacks_service_pb2 as rpc
-from callback.v1 import edge_service_pb2 as edge
 
 
 class Called:
-    """A call in progress. `answer` is an awaitable of the caller's answer."""
+    """A call in progress. `answer` is the future of the caller's answer."""
 
-    def __init__(self, services, made, answer):
-        self._services = services
+    def __init__(self, services, made, body=b""):
+        self.services = services
+        self.made = made
         self.case_id = made.callback_case_id
-        self.state = made.callback_state
-        self.answer = answer
+        self.answer = services.call(made, body=body)
 
     @classmethod
-    async def make(cls, services, activity, *, edge_stub=None, body=b"", **case):
-        """Create a case, and call it with this body."""
-        made = await services.callbacks.GenerateCallbackUrl(
-            rpc.GenerateCallbackUrlRequest(callback_activity=activity, response=response(), **case)
-        )
-        invoked = (edge_stub or services.edge).Invoke(
-            edge.InvokeRequest(state=made.callback_state, request_method="post", request_body=body)
-        )
-        return cls(services, made, asyncio.ensure_future(_of(invoked)))
+    async def make(cls, services, activity, *, body=b"", **fields):
+        """Generate a callback with these fields, and call it with this body."""
+        return cls(services, await services.generate(activity, **fields), body)
 
     async def code(self):
         """Return the HTTP code of the caller's answer."""
         return (await self.answer).response.response_code
 
     async def recorded(self):
-        """Return the recorded call."""
-        calls = await self._services.callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=self.case_id))
-        (call,) = calls.calls
+        """Return the recorded call, without its body."""
+        request = rpc.ListCallsRequest(callback_case_id=self.case_id)
+        (call,) = (await self.services.callbacks.ListCalls(request)).calls
         return call
 
     async def case(self):
         """Return the case as it is now."""
-        got = await self._services.callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=self.case_id))
-        return got.callback
-
-
-async def _of(invoked):
-    return await invoked
+        return await self.services.case_of(self.made)

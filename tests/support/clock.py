@@ -26,13 +26,22 @@ class ClockedStore(StoreProcess):
 
     def set_clock(self, ahead_s):
         """Set the clock to this distance from the machine's, and wait until scripts see it if the store runs."""
-        with self._offset.open("r+b" if self._offset.exists() else "w+b") as file:
-            file.write(struct.pack("q", round(ahead_s * 1_000_000)))
+        self._write(round(ahead_s * 1_000_000), 0)
         if self.process is not None:
-            with redis.Redis(port=self.port) as client:  # the store reads its clock a few times a second
+            wait_until_sync(lambda: abs(self._seen_s() - time.time() - ahead_s) < 0.2, what="the other time")
 
-                def is_seen():
-                    seconds, microseconds = client.eval("return redis.call('TIME')", 0)
-                    return abs(int(seconds) + int(microseconds) / 1e6 - time.time() - ahead_s) < 0.2
+    def stop_clock(self):
+        """Let the clock stand still, and wait until scripts see it."""
+        now_s = self._seen_s()
+        self._write(0, round(now_s * 1_000_000))
+        wait_until_sync(lambda: abs(self._seen_s() - now_s) < 1e-6, what="a clock that stands still")
 
-                wait_until_sync(is_seen, what="the other time")
+    def _write(self, *numbers):
+        with self._offset.open("r+b" if self._offset.exists() else "w+b") as file:
+            file.write(struct.pack("2q", *numbers))
+
+    def _seen_s(self):
+        """Return the time that scripts see. The store reads its clock a few times a second."""
+        with redis.Redis(port=self.port) as client:
+            seconds, microseconds = client.eval("return redis.call('TIME')", 0)
+        return int(seconds) + int(microseconds) / 1e6

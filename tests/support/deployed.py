@@ -12,7 +12,8 @@ import subprocess
 
 import httpx
 import trustme
-from support.store import free_port
+import yaml
+from support.store import accepts_connections, free_port
 from support.system import Process
 from support.tools import require
 from support.tree import ROOT
@@ -26,6 +27,9 @@ SAMPLES = ROOT / "docs" / "deploy"
 HOST = "callback.example"
 """Public host name of the samples."""
 PROXIES = ("nginx", "haproxy")
+RULES = SAMPLES / "prometheus-rules.yaml"
+ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+OPERATIONS = ROOT / "docs" / "operations.md"
 PAUSE_S = 3
 """Seconds that an operator waits between the readiness of one process and the restart of the next."""
 
@@ -42,6 +46,12 @@ def sample(name, changes):
     return text
 
 
+def runbook_commands(alert):
+    """Return the commands of `callback` in the section of an alert in the page on operations, without that word."""
+    (section,) = re.findall(rf"^### {alert}\n(.*?)(?=^##)", OPERATIONS.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"`callback ([a-z][^`]*)`", section)
+
+
 class Fleet:
     """Two `servers` and two `edges`, with the configuration and the principals of the samples.
 
@@ -52,8 +62,8 @@ class Fleet:
     def __init__(self, directory, store, *, activities="", server=()):
         principals, configuration, token = (directory / name for name in ("principals.toml", "callback.toml", "token"))
         principals.write_text(sample("principals.toml", {}))
-        self._tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
-        token.write_text(self._tokens["edge"])
+        self.tokens = {name: add_token(principals, name, (), None) for name in ("edge", "orders", "operator")}
+        token.write_text(self.tokens["edge"])
         self.worker_token_file = directory / "worker-token"
         self.worker_token_file.write_text(
             add_token(principals, "workers", (Role.WORKER,), None, activities=(EVERY_ACTIVITY,))
@@ -113,8 +123,8 @@ async def running_fleet(directory, store, **options):
         for processes in (fleet.servers, fleet.edges):
             await asyncio.gather(*map(fleet.start, processes))
         async with (
-            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["orders"]) as fleet.client,
-            AsyncCallbackClient(fleet.grpc, token=fleet._tokens["operator"]) as fleet.operator,
+            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["orders"]) as fleet.client,
+            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["operator"]) as fleet.operator,
         ):
             yield fleet
     finally:
@@ -196,12 +206,7 @@ class Proxy:
 
     async def _accepts(self):
         assert self.process.poll() is None, self.said()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        return await accepts_connections(self.port)
 
     def said(self):
         """Return all text that it has logged or written, without its configuration."""

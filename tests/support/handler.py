@@ -37,7 +37,8 @@ class HandlerService:
         """Wait until handlers were started for this many calls."""
         await wait_until(lambda: len(self.calls) >= calls, what=f"start {calls} of a handler")
 
-    async def _handle(self, call):
+    async def handle(self, call):
+        """Count a call, and run the script."""
         self.starts[call.case_id] += 1
         self.calls.append(call.call_id)
         return await self.script(call)
@@ -48,7 +49,7 @@ async def handler_service(*activities, deadline_s=8):
     """Run a `HandlerService` for these activities."""
     service, handlers = HandlerService(), Handlers()
     for name in activities:
-        handlers.activity(name)(service._handle)
+        handlers.activity(name)(service.handle)
     async with handlers.listen("127.0.0.1:0", grace=0) as listening:
         service.config = "\n".join(
             f'[activities.{name}]\ntarget = "{listening.address}"\ndeadline_s = {deadline_s}' for name in activities

@@ -3,45 +3,19 @@
 import asyncio
 import contextlib
 import hashlib
+import importlib
 from collections import Counter, deque
 
 from callback_conform.relay import stop_accepting
-from callback_server.store.transitions import (
-    append_audit,
-    apply_retention,
-    change_pauses,
-    claim_call,
-    close_case,
-    create_case,
-    erase_calls,
-    extend_case,
-    finish_call,
-    mark_fallback,
-    mark_waiting,
-    replay_call,
-    resolve_case,
-    set_response,
-    sweep_partition,
-)
 
-_MODULES = (
-    append_audit,
-    change_pauses,
-    claim_call,
-    close_case,
-    create_case,
-    apply_retention,
-    erase_calls,
-    extend_case,
-    finish_call,
-    mark_fallback,
-    mark_waiting,
-    replay_call,
-    resolve_case,
-    set_response,
-    sweep_partition,
-)
-_NAMES = {module.SCRIPT.sha.encode(): module.SCRIPT.name for module in _MODULES}
+_SCRIPTS = (
+    "append_audit", "apply_retention", "change_pauses", "claim_call", "close_case", "create_case", "erase_calls",
+    "extend_case", "finish_call", "mark_fallback", "mark_waiting", "replay_call", "resolve_case", "set_response",
+    "sweep_partition",
+)  # fmt: skip
+_NAMES = {
+    importlib.import_module(f"callback_server.store.transitions.{name}").SCRIPT.sha.encode(): name for name in _SCRIPTS
+}
 
 
 def script_of(command):

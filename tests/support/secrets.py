@@ -8,31 +8,29 @@ from urllib.parse import quote
 import redis
 
 
+def _inner_base64(secret):
+    """Yield the base64 of a secret inside a text: it differs at three offsets, and its ends depend on the text."""
+    for shift in range(3):
+        text = base64.b64encode(bytes(shift) + secret + bytes(2))
+        inner = text[(shift * 4 + 2) // 3 : ((shift + len(secret)) * 8) // 6]
+        yield from (inner, inner.translate(bytes.maketrans(b"+/", b"-_")))
+
+
 def spellings(state):
     """Return every spelling of a state: as it is, and as a library or a log may write it."""
     plain, raw = state.encode(), uuid.UUID(state).bytes
     found = {plain, plain.upper(), plain.replace(b"-", b""), plain.replace(b"-", b"").upper(), raw}
     found |= {plain.replace(b"-", b"%2D"), plain.replace(b"-", b"%2d")}
     found |= {plain.hex().encode(), plain.hex().upper().encode()}
-    found.add("".join(f"%{byte:02X}" for byte in plain).encode())
-    found.add(quote(raw).encode())
-    for secret in (plain, raw):
-        for shift in range(3):  # base64 differs at three offsets, and its ends depend on the text around it
-            text = base64.b64encode(bytes(shift) + secret + bytes(2))
-            inner = text[(shift * 4 + 2) // 3 : ((shift + len(secret)) * 8) // 6]
-            found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
-    return found
+    found |= {"".join(f"%{byte:02X}" for byte in plain).encode(), quote(raw).encode()}
+    return found.union(_inner_base64(plain), _inner_base64(raw))
 
 
 def text_spellings(secret):
     """Return every spelling of a token or password."""
     plain = secret.encode()
     found = {plain, plain.hex().encode(), plain.hex().upper().encode(), quote(secret).encode()}
-    for shift in range(3):
-        text = base64.b64encode(bytes(shift) + plain + bytes(2))
-        inner = text[(shift * 4 + 2) // 3 : ((shift + len(plain)) * 8) // 6]
-        found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
-    return found
+    return found.union(_inner_base64(plain))
 
 
 class Haystack:

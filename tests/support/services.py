@@ -183,13 +183,15 @@ def calls_in_flight():
     return REGISTRY.get_sample_value("callback_calls_in_flight")
 
 
-def owner_stubs(channel):
-    """Return the stubs of the services for owners, operators and auditors, by name."""
-    return {
-        "callbacks": CallbacksServiceStub(channel),
-        "operations": OperationsServiceStub(channel),
-        "audit": AuditServiceStub(channel),
-    }
+@contextlib.asynccontextmanager
+async def services_at(address, *, options=(), **more):
+    """Yield `Services` for the control plane at an address, also one in another process, with `more` attributes."""
+    async with grpc.aio.insecure_channel(address, options) as channel:
+        yield Services(
+            address=address, channel=channel, callbacks=CallbacksServiceStub(channel),
+            operations=OperationsServiceStub(channel), audit=AuditServiceStub(channel), edge=EdgeCalls(channel),
+            worker_stub=WorkerServiceStub(channel), **more,
+        )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -212,14 +214,8 @@ async def running_services(
         ServerSettings(**SETTINGS | {"store_url": store.url, "activities": activities} | settings),
         handlers=handlers, principals=principals, profiles=profiles, sweeps=sweeps,
     )  # fmt: skip
-    async with control_plane:
-        address = f"127.0.0.1:{control_plane.port}"
-        async with grpc.aio.insecure_channel(address) as channel:
-            yield Services(
-                control_plane=control_plane, address=address, channel=channel,
-                **owner_stubs(channel), edge=EdgeCalls(channel),
-                worker_stub=WorkerServiceStub(channel),
-            )  # fmt: skip
+    async with control_plane, services_at(f"127.0.0.1:{control_plane.port}", control_plane=control_plane) as services:
+        yield services
 
 
 def _activity_settings(activity):

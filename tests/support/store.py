@@ -1,5 +1,6 @@
 """Real stores, each in its own process: the embedded Valkey or the system's Redis, alone or as a one-node cluster."""
 
+import asyncio
 import atexit
 import contextlib
 import signal
@@ -53,6 +54,16 @@ def free_port():
             return port
 
 
+async def accepts_connections(port):
+    """Return whether something listens on a port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 class StoreProcess:
     """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
 
@@ -62,7 +73,7 @@ class StoreProcess:
         self.cluster = kind.endswith("-cluster")
         self.port, self.cluster_port = free_port(), free_port()
         self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
-        self._command = [
+        self.command = [
             *wrapper, program(kind), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory),
             "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
             "--logfile", str(directory / "log"), *settings,
@@ -72,7 +83,7 @@ class StoreProcess:
 
     def start(self):
         """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
         with redis.Redis(port=self.port, password=self._password) as client:
             if self.cluster:
                 wait_until_sync(lambda: self._answers(client), what="the store")

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
+from support.services import services_at
 from support.store import StoreProcess, free_port
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import AsyncCallbackClient
 from callback_process.addresses import parse_bind
@@ -63,6 +64,16 @@ class Process:
                 return await children.is_ready(parse_bind(self.facts["admin"]))
 
         await wait_until(is_ready, what=f"{self.log.stem} that is ready")
+
+    async def admin(self, path):
+        """Return the answer of its admin port to a GET."""
+        async with httpx.AsyncClient(timeout=DEADLINE_S) as http:
+            return await http.get(f"http://{self.facts['admin']}{path}")
+
+    async def metrics(self):
+        """Return the samples of its metrics."""
+        families = text_string_to_metric_families((await self.admin("/metrics")).text)
+        return [sample for family in families for sample in family.samples]
 
     def _ready(self):
         assert self.process.poll() is None, self.log.read_text()
@@ -160,14 +171,27 @@ async def running_system(directory, store, **options):
         await asyncio.to_thread(system.server.stop)
 
 
+@contextlib.asynccontextmanager
+async def running_server(store, log, **environment):
+    """Run a server in a process of its own, and yield `Services` of it, with its `process` and its `store`.
+
+    After a kill, `process.start()` starts it again at the same address.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    common = {"CALLBACK_GRPC_BIND": address, "CALLBACK_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_DRAIN_S": "0"}
+    process = Process("callback_server", log, **common, CALLBACK_STORE_URL=store.url, **environment)
+    reconnects = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+    try:
+        await process.start()
+        async with services_at(address, options=reconnects, process=process, store=store) as services:
+            yield services
+    finally:
+        await asyncio.to_thread(process.kill)
+
+
 async def is_idle(edge):
     """Return whether an edge, a `Process`, has no request in progress."""
-    async with httpx.AsyncClient() as http:
-        text = (await http.get(f"http://{edge.facts['admin']}/metrics")).text
-    (family,) = (
-        each for each in text_string_to_metric_families(text) if each.name == "callback_edge_requests_in_flight"
-    )
-    return family.samples[0].value == 0
+    return [each.value for each in await edge.metrics() if each.name == "callback_edge_requests_in_flight"] == [0]
 
 
 def own_store(directory: Path, **options):

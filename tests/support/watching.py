@@ -13,7 +13,6 @@ class Watch:
     def __init__(self, callbacks, metadata=None, **request):
         self._stream = callbacks.WatchCalls(pb2.WatchCallsRequest(**request), metadata=metadata)
         self.token = ""
-        self._early = []
 
     async def begin(self):
         """Wait until the watch is active: it misses no later event."""

@@ -5,12 +5,12 @@ import contextlib
 from collections import defaultdict
 
 import grpc
-import pytest
 from support.wait import DEADLINE_S
 
+from callback import Handlers
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import worker_service_pb2 as pb
-from callback_server.handlers.workers import assignment
+from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 
 ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
 
@@ -87,6 +87,25 @@ class RawWorker:
         """Accept an offered call."""
         await self.say(accept=pb.Accept(call_id=call.call_id))
 
+    async def begin(self, number=1):
+        """Accept the offer with this number, counted from 1, and return its call when it is confirmed."""
+        call = await self.next("offer", number)
+        await self.accept(call)
+        assert await self._word_on(call) == "confirm"
+        return call
+
+    async def handle(self, number=1, answer=ACCEPTED):
+        """Handle the offer with this number by the protocol, and return its call."""
+        call = await self.begin(number)
+        await self.result(call, answer)
+        return call
+
+    async def _word_on(self, call):
+        """Wait for the server's word on an accepted call: `confirm` or `withdraw`. None: the stream is over."""
+        async with asyncio.timeout(DEADLINE_S), self._heard:
+            await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
+        return self._told.pop(call.call_id, None)
+
     async def result(self, call, answer=ACCEPTED):
         """Send a decision."""
         await self.say(result=pb.Result(call_id=call.call_id, response=answer))
@@ -109,10 +128,8 @@ class RawWorker:
 
         async def handled(call):
             await self.accept(call)
-            async with asyncio.timeout(DEADLINE_S), self._heard:
-                await self._heard.wait_for(lambda: call.call_id in self._told or self.over.is_set())
-            told = self._told.pop(call.call_id, None)
-            if told == "confirm":
+            word = await self._word_on(call)
+            if word == "confirm":
                 await self.result(call, await handle(call) if handle else ACCEPTED)
             elif not self.over.is_set():
                 await self.decline(call)
@@ -150,9 +167,41 @@ async def raw_worker(stub, *activities, max_calls=1, metadata=None):
         await worker.close()
 
 
-@contextlib.contextmanager
-def accept_timeout(timeout_s):
-    """Let the worker accept a call that is offered in the body only for so long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assignment, "STEP_TIMEOUT_S", timeout_s)
-        yield
+@contextlib.asynccontextmanager
+async def serving(worker, handle=None):
+    """Let a worker handle its calls as `serve` does while the block runs, and then end its stream."""
+    task = asyncio.create_task(worker.serve(handle))
+    try:
+        yield worker
+    finally:
+        await worker.close()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def serving_worker(stub, *activities, max_calls=1, handle=None):
+    """Run a `RawWorker` for these activities that handles its calls as `serve` does."""
+    async with raw_worker(stub, *activities, max_calls=max_calls) as worker, serving(worker, handle):
+        yield worker
+
+
+def handlers_of(**functions):
+    """Return handlers of the Python client: a function for each activity."""
+    handlers = Handlers()
+    for activity, function in functions.items():
+        handlers.activity(activity)(function)
+    return handlers
+
+
+@contextlib.asynccontextmanager
+async def worker_service(servicer, credentials=None):
+    """Run a `WorkerService` that a test has written, and yield it with its `address`."""
+    server, here = grpc.aio.server(), "127.0.0.1:0"
+    add_WorkerServiceServicer_to_server(servicer, server)
+    port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
+    servicer.address = f"127.0.0.1:{port}"
+    await server.start()
+    try:
+        yield servicer
+    finally:
+        await server.stop(0)

@@ -2,11 +2,10 @@
 
 import asyncio
 
-from prometheus_client import REGISTRY
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import raw_worker
+from support.workers import raw_worker, serving, serving_worker
 
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as pb
@@ -17,36 +16,24 @@ ACTIVITIES = {"act": Activity("act", 20_000)}
 
 
 async def begun(services, worker):
+    """Make a call, and return it, and the worker's view of it, once it is confirmed."""
     called = await Called.make(services, "act")
-    call = await worker.next("offer")
-    await worker.accept(call)
-    await worker.next("confirm")
-    return called, call
+    return called, await worker.begin()
 
 
 async def test_a_draining_worker_gets_no_more_calls_and_its_stream_ends_after_its_results(services):
     async with raw_worker(services.worker_stub, "act", max_calls=9) as leaving:
         called, call = await begun(services, leaving)
         await leaving.say(drain=pb.Drain())
-        async with raw_worker(services.worker_stub, "act", max_calls=1) as other:
-            serving = asyncio.create_task(other.serve())
+        async with serving_worker(services.worker_stub, "act"):
             for _ in range(5):
                 await (await Called.make(services, "act")).answer
-            assert len(leaving.of("offer")) == 1
-            assert not leaving.over.is_set()
-            await leaving.result(call)
-            await called.answer
-            await leaving.over.wait()
-            assert leaving.error is None
-            await other.close()
-            await serving
-
-
-async def test_the_stream_of_an_idle_draining_worker_ends_at_once(services):
-    async with raw_worker(services.worker_stub, "act") as worker:
-        await worker.say(drain=pb.Drain())
-        await worker.over.wait()
-    assert worker.error is None
+        assert len(leaving.of("offer")) == 1
+        assert not leaving.over.is_set()
+        await leaving.result(call)
+        await called.answer
+        await leaving.over.wait()
+        assert leaving.error is None
 
 
 async def test_a_draining_server_sends_drain_and_ends_each_stream_after_its_results(services):
@@ -70,15 +57,13 @@ async def test_waiting_calls_of_a_draining_server_are_handled_before_its_worker_
     async with raw_worker(services.worker_stub, "act") as worker:
         called, call = await begun(services, worker)
         waiting = [await Called.make(services, "act") for _ in range(3)]
-        await wait_until(
-            lambda: REGISTRY.get_sample_value("callback_worker_calls_waiting") == 3, what="three calls that wait"
-        )
-        services.control_plane.workers.drain()
-        serving = asyncio.create_task(worker.serve())
-        await worker.result(call)
-        await asyncio.gather(called.answer, *(each.answer for each in waiting))
-        await worker.over.wait()
-        await serving
+        pool = services.control_plane.workers
+        await wait_until(lambda: len(pool.waiting) == 3, what="three calls that wait")
+        pool.drain()
+        async with serving(worker):
+            await worker.result(call)
+            await asyncio.gather(called.answer, *(each.answer for each in waiting))
+            await worker.over.wait()
     assert worker.error is None
     assert len(worker.of("drain")) == 1
 
@@ -89,9 +74,7 @@ async def test_at_the_end_of_the_grace_a_call_that_is_not_confirmed_is_withdrawn
         confirmed, call = await begun(services, worker)
         offered, queued = await Called.make(services, "act"), await Called.make(services, "act")
         offer = await worker.next("offer")
-        await wait_until(
-            lambda: REGISTRY.get_sample_value("callback_worker_calls_waiting") == 1, what="the call that waits"
-        )
+        await wait_until(lambda: pool.waiting, what="the call that waits")
         pool.drain()
         pool.stop()
         late = await Called.make(services, "act")
@@ -125,20 +108,17 @@ async def test_a_drained_replica_gets_no_calls_of_other_replicas(store_of):
         called, call = await begun(one, worker)
         two.control_plane.workers.drain()
         await worker.next("drain")
-        async with raw_worker(one.worker_stub, "act") as other:
-            serving = asyncio.create_task(other.serve())
+        async with serving_worker(one.worker_stub, "act"):
             for _ in range(3):
                 await (await Called.make(one, "act")).answer
-            await worker.result(call)
-            await called.answer
-            await worker.over.wait()
-            assert worker.error is None
-            await other.close()
-            await serving
+        await worker.result(call)
+        await called.answer
+        await worker.over.wait()
+        assert worker.error is None
 
 
-async def test_a_stream_is_drained_at_its_maximum_age(services, monkeypatch):
-    monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.2)
+async def test_a_stream_is_drained_at_its_maximum_age(services, limits):
+    limits(worker_service, MAX_STREAM_AGE_S=0.2)
     async with raw_worker(services.worker_stub, "act") as worker:
         await worker.over.wait()
     assert (worker.error, len(worker.of("drain"))) == (None, 1)

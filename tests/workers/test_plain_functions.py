@@ -9,8 +9,9 @@ import pytest
 from support.calls import Called
 from support.services import refusal
 from support.wait import DEADLINE_S, wait_until
+from support.workers import handlers_of
 
-from callback import Handlers, Response, Worker
+from callback import Response, Worker
 from callback.v1 import callback_pb2 as pb
 from callback_prove.tunnel import Tunnel
 from callback_server.domain.activity import Activity
@@ -46,14 +47,7 @@ def blocking():
 
 
 def worker(services, target=None, *, max_calls=2, grace=10, **functions):
-    handlers = Handlers()
-    for name, function in functions.items():
-        handlers.activity(name)(function)
-    return Worker(handlers, target or services.address, max_calls=max_calls, grace=grace)
-
-
-def waiting(services):
-    return len(services.control_plane.workers._waiting)
+    return Worker(handlers_of(**functions), target or services.address, max_calls=max_calls, grace=grace)
 
 
 async def test_plain_functions_block_neither_each_other_nor_a_coroutine_function(services, blocking):
@@ -88,7 +82,7 @@ async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         await wait_until(lambda: "handler_continues activity='soon'" in caplog.text)
         next_one = await Called.make(services, "act")
-        await wait_until(lambda: waiting(services) == 1, what="a call that waits for a slot")
+        await wait_until(lambda: services.control_plane.workers.waiting, what="a call that waits for a slot")
         assert (len(blocking.begun), blocking.ended) == (1, [])
         blocking.may_end.set()
         assert await next_one.code() == 201
@@ -106,23 +100,10 @@ async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream
         tunnel.cut()
         assert (await refusal(lost.answer)).reason == "HANDLER_LOST"
         next_one = await Called.make(services, "act")
-        await wait_until(lambda: services.control_plane.workers._workers, what="the next stream")
+        await wait_until(lambda: services.control_plane.workers.workers, what="the next stream")
         assert (len(blocking.begun), blocking.ended) == (1, [])
         blocking.may_end.set()
         assert await next_one.code() == 201
-
-
-async def test_a_stop_within_the_grace_sends_the_answer_of_a_plain_function(services, blocking):
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(worker(services, act=blocking).working())
-        called = await Called.make(services, "act")
-        await blocking.has_begun()
-        stopping = asyncio.create_task(stack.aclose())
-        workers = services.control_plane.workers._workers
-        await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
-        blocking.may_end.set()
-        assert await called.code() == 201
-        await stopping
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["connected", "lost"])

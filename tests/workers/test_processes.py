@@ -1,4 +1,4 @@
-"""Two server processes on one store, and workers that hang: kill -9 and SIGSTOP at every step of a call."""
+"""Server processes on one store, and workers that hang: kill -9 and SIGSTOP at every step of a call."""
 
 import asyncio
 import contextlib
@@ -7,54 +7,40 @@ import sys
 import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 import pytest
 import redis.asyncio
 from soak.counts import SOAK, count
 from support.calls import Called
-from support.edge_calls import EdgeCalls
 from support.leases import end_leases
-from support.services import owner_stubs, refusal
-from support.system import Process, own_store
+from support.services import refusal
+from support.system import own_store, running_server
 from support.wait import DEADLINE_S, wait_until
-from support.workers import raw_worker
+from support.workers import raw_worker, serving, serving_worker
 
 from callback.v1 import callback_pb2 as pb
-from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.store import keys
 
-CONFIG = "[activities.act]\ndeadline_s = 20\n"
+POINTS = {"begun": (True,), "started": (False, True), "offered": (False,)}
+"""How far a call can have come when its worker is lost, and whether it is lost then. After the accept, a test cannot
+know whether the confirm was already under way."""
 
 
 @contextlib.asynccontextmanager
-async def servers(directory, number, config=CONFIG):
-    """Run server processes on their own store, each with stubs."""
+async def servers(directory, number, **deadlines_s):
+    """Run server processes on their own store, with these deadlines of activities."""
     store = own_store(directory).start()
     file = directory / "callback.toml"
-    file.write_text(config)
-    running = []
+    deadlines_s = deadlines_s or {"act": 100}
+    file.write_text("".join(f"[activities.{name}]\ndeadline_s = {limit}\n" for name, limit in deadlines_s.items()))
     try:
         async with contextlib.AsyncExitStack() as stack:
-            for at in range(number):
-                process = Process(
-                    "callback_server", directory / f"server-{at}.log", CALLBACK_CONFIG=str(file),
-                    CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
-                    CALLBACK_STORE_URL=store.url, CALLBACK_DRAIN_S="0",
-                )  # fmt: skip
-                await process.start()
-                channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.facts["grpc"]))
-                running.append(
-                    SimpleNamespace(
-                        process=process, **owner_stubs(channel), edge=EdgeCalls(channel),
-                        worker_stub=WorkerServiceStub(channel), address=process.facts["grpc"], store=store,
-                    )
-                )  # fmt: skip
-            yield running
+            running = [
+                running_server(store, directory / f"server-{at}.log", CALLBACK_CONFIG=str(file)) for at in range(number)
+            ]
+            yield [await stack.enter_async_context(each) for each in running]
     finally:
-        for each in running:
-            await asyncio.to_thread(each.process.kill)
         store.stop()
 
 
@@ -68,58 +54,59 @@ async def is_lost(called):
     return False
 
 
-@pytest.mark.parametrize("point", ["offered", "started", "begun"])
-async def test_a_replica_that_is_killed_with_the_worker_of_a_call(tmp_path, point):
+async def test_replicas_that_are_killed_with_the_worker_of_a_call_lose_it_once_it_is_confirmed(tmp_path):
     """Before the confirm, the call goes to another worker; after it, the call is lost and goes to no other."""
     async with (
-        servers(tmp_path, 2) as (one, two),
-        raw_worker(two.worker_stub, "act") as far,
+        servers(tmp_path, 1 + len(POINTS), **dict.fromkeys(POINTS, 100)) as (one, *others),
+        contextlib.AsyncExitStack() as stack,
     ):
-        called = await Called.make(one, "act")
-        call = await far.next("offer")
-        if point != "offered":
-            await far.accept(call)
-        if point == "begun":
-            await far.next("confirm")
-        two.process.kill()
-        async with raw_worker(one.worker_stub, "act") as near:
-            serving = asyncio.create_task(near.serve())
-            lost = await asyncio.wait_for(is_lost(called), 60)
-            # After the accept, the test does not know whether the confirm was already under way.
-            assert lost in {"offered": (False,), "started": (False, True), "begun": (True,)}[point]
-            assert bool(near.of("offer")) != lost
-            await near.close()
-            await serving
-        await far.over.wait()
+        workers = [
+            await stack.enter_async_context(raw_worker(other.worker_stub, point))
+            for point, other in zip(POINTS, others, strict=True)
+        ]
+        called = {}
+        for point, worker in zip(POINTS, workers, strict=True):
+            called[point] = await Called.make(one, point)
+            call = await worker.next("offer")
+            if point != "offered":
+                await worker.accept(call)
+            if point == "begun":
+                await worker.next("confirm")
+        for other in others:
+            other.process.kill()
+
+        async def check(point):
+            async with serving_worker(one.worker_stub, point) as near:
+                lost = await is_lost(called[point])
+                assert lost in POINTS[point], point
+                assert bool(near.of("offer")) != lost, point
+
+        await asyncio.gather(*map(check, POINTS))
 
 
 async def test_a_coordinator_that_is_killed_leaves_a_call_that_is_interrupted_and_a_worker_that_is_free(tmp_path):
     async with (
-        servers(tmp_path, 2) as (one, two),
+        servers(tmp_path, 2, act=10) as (one, two),
         raw_worker(two.worker_stub, "act") as worker,
     ):
         called = await Called.make(one, "act")
-        call = await worker.next("offer")
-        await worker.accept(call)
-        await worker.next("confirm")
+        call = await worker.begin()
         one.process.kill()
         with pytest.raises(grpc.aio.AioRpcError):
             await called.answer
-        called._services = two
-        await worker.next("withdraw")  # no process waits for the result any more
+        called.services = two
+        await worker.next("withdraw")  # at the deadline, by the replica of the worker
         await worker.result(call)
         again = await Called.make(two, "act")
-        second = await worker.next("offer", 2)
-        await worker.accept(second)
-        await worker.next("confirm", 2)
-        await worker.result(second)
+        await worker.handle(2)
         await again.answer
         assert await end_leases(two.store) == 1
+        await wait_until(lambda: have_ended([called]), what="the end of the lease")
 
-        async def interrupted():
-            return (await called.recorded()).status == pb.CALL_STATUS_INTERRUPTED
 
-        await wait_until(interrupted, what="the end of the lease")
+async def have_ended(called):
+    """Return whether the leases of these calls have ended."""
+    return {(await each.recorded()).status for each in called} == {pb.CALL_STATUS_INTERRUPTED}
 
 
 @contextlib.asynccontextmanager
@@ -145,17 +132,6 @@ async def late_worker(address):
         await program.communicate()
 
 
-async def stopped_with_calls(replicas, worker):
-    """Stop a worker that has calls of both replicas, and return these calls."""
-    called = [
-        await Called.make(replicas[n % 2], "act", retryable_after_error=n % 3 == 0) for n in range(count(20, 200))
-    ]
-    for _ in called:
-        await worker.said("begun")
-    worker.send_signal(signal.SIGSTOP)
-    return called
-
-
 async def stored(called):
     """Return all stored data of a call and its case, except whether its caller is gone."""
     call = await called.recorded()
@@ -163,41 +139,35 @@ async def stored(called):
     return await called.case(), call
 
 
-async def goes_on_and_changes_nothing(replica, worker, called):
-    """Let the worker answer. Its messages arrive in order, so a later call that it answers comes after all others."""
-    before = [await stored(each) for each in called]
-    worker.stdin.write(b"\n")
-    worker.send_signal(signal.SIGCONT)
-    await (await Called.make(replica, "act")).answer
-    assert [await stored(each) for each in called] == before
-    print(f"\n{len(called)} late answers changed nothing")
-
-
-async def test_results_of_a_worker_that_was_stopped_past_the_deadline_have_no_effect(tmp_path):
+@pytest.mark.parametrize("past", ["the deadline", "the lease"])
+async def test_results_of_a_worker_that_was_stopped_for_too_long_have_no_effect(tmp_path, past):
     async with (
-        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 6\n") as (one, two),
+        servers(tmp_path, 2, act=6 if past == "the deadline" else 100) as (one, two),
         late_worker(two.address) as worker,
     ):
-        called = await stopped_with_calls((one, two), worker)
-        for each in called:
-            assert (await refusal(each.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
-        await goes_on_and_changes_nothing(one, worker, called)
-        assert {(await each.recorded()).failure for each in called} == {pb.CALL_FAILURE_DEADLINE_EXCEEDED}
+        called = [
+            await Called.make((one, two)[n % 2], "act", retryable_after_error=n % 3 == 0) for n in range(count(12, 200))
+        ]
+        for _ in called:
+            await worker.said("begun")
+        worker.send_signal(signal.SIGSTOP)
+        if past == "the deadline":
+            for each in called:
+                assert (await refusal(each.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
+        else:
+            assert await end_leases(one.store) == len(called)
+            await wait_until(lambda: have_ended(called), what="the end of the leases")
 
-
-async def test_results_of_a_worker_that_was_stopped_past_the_lease_have_no_effect(tmp_path):
-    async with (
-        servers(tmp_path, 2, "[activities.act]\ndeadline_s = 100\n") as (one, two),
-        late_worker(two.address) as worker,
-    ):
-        called = await stopped_with_calls((one, two), worker)
-        assert await end_leases(one.store) == len(called)
-
-        async def interrupted():
-            return {(await each.recorded()).status for each in called} == {pb.CALL_STATUS_INTERRUPTED}
-
-        await wait_until(interrupted, what="the end of the leases")
-        await goes_on_and_changes_nothing(one, worker, called)
+        before = [await stored(each) for each in called]
+        worker.stdin.write(b"\n")
+        worker.send_signal(signal.SIGCONT)
+        # The messages of the worker arrive in order, so a later call that it answers comes after all others.
+        await (await Called.make(one, "act")).answer
+        assert [await stored(each) for each in called] == before
+        print(f"\n{len(called)} late answers changed nothing")
+        if past == "the deadline":
+            assert {call.failure for _, call in before} == {pb.CALL_FAILURE_DEADLINE_EXCEEDED}
+            return
         for each in called:
             assert (await refusal(each.answer)).reason == "OUTCOME_UNKNOWN"
 
@@ -219,28 +189,21 @@ async def test_a_worker_that_hangs_is_noticed_within_45_seconds(tmp_path):
 
 
 async def test_a_stopping_server_answers_its_calls_and_its_workers_connect_to_another(tmp_path):
-    async with servers(tmp_path, 2) as (one, two), raw_worker(one.worker_stub, "act", max_calls=5) as worker:
+    """It leaves no announced slots: other replicas would offer it calls until its announcement expires."""
+    async with (
+        servers(tmp_path, 2) as (one, two),
+        redis.asyncio.Redis(port=one.store.port) as client,
+        raw_worker(one.worker_stub, "act", max_calls=5) as worker,
+    ):
+        await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="announced slots")
         called = [await Called.make(each, "act") for each in (one, one, two, two)]
         await worker.next("offer", 4)
         one.process.signal(signal.SIGTERM)
         await worker.next("drain")
-        serving = asyncio.create_task(worker.serve())
-        await asyncio.gather(*(each.answer for each in called))
-        await worker.over.wait()
-        await serving
+        async with serving(worker):
+            await asyncio.gather(*(each.answer for each in called))
+            await worker.over.wait()
         assert worker.error is None
-        assert await asyncio.to_thread(one.process.process.wait, 120) == 0
+        assert await asyncio.to_thread(one.process.process.wait, DEADLINE_S) == 0
         assert one.process.events("stopped")[0]["clean"]
-
-
-async def test_a_stopped_server_leaves_no_announced_slots(tmp_path):
-    """Otherwise other replicas would offer it calls until its announcement expires."""
-    async with (
-        servers(tmp_path, 1) as (one,),
-        redis.asyncio.Redis(port=one.store.port) as client,
-        raw_worker(one.worker_stub, "act", max_calls=5),
-    ):
-        await wait_until(lambda: client.hlen(keys.WORKERS_KEY), what="announced slots")
-        one.process.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(one.process.process.wait, 120) == 0
         assert await client.hlen(keys.WORKERS_KEY) == 0

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import signal
 import sys
 import textwrap
@@ -17,18 +16,18 @@ from support.calls import Called
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import DEADLINE_S, wait_until
+from support.workers import handlers_of, worker_service
 
 from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2 as pb_worker
-from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from callback.worker import _worker as module
 from callback_prove.tunnel import Tunnel
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
 from callback_server.domain.activity import Activity
 from callback_server.handlers.push import PushHandler
-from callback_server.rpc import worker_service
 from callback_server.settings import ActivitySettings
 
 ACTIVITIES = {"act": Activity("act", 60_000), "soon": Activity("soon", 5_000)}
@@ -39,25 +38,21 @@ class Work:
 
     def __init__(self):
         self.begun = []
-        self.ended = []
         self.cancelled = []
-        self.most = 0
         self.may_end = asyncio.Event()
 
     async def __call__(self, call):
         self.begun.append(call)
-        self.most = max(self.most, len(self.begun) - len(self.ended) - len(self.cancelled))
         try:
             await self.may_end.wait()
         except asyncio.CancelledError:
             self.cancelled.append(call)
             raise
-        self.ended.append(call)
         return Response(b"done", code=201)
 
-    async def has_begun(self, count=1):
-        """Wait until so many calls have begun."""
-        await wait_until(lambda: len(self.begun) >= count, what=f"{count} calls that have begun")
+    async def has_begun(self):
+        """Wait until a call has begun."""
+        await wait_until(lambda: self.begun, what="a call that has begun")
 
 
 @pytest.fixture
@@ -65,15 +60,9 @@ def work():
     return Work()
 
 
-def handlers_of(handler, *activities):
-    handlers = Handlers()
-    for name in activities or ("act",):
-        handlers.activity(name)(handler)
-    return handlers
-
-
 def worker(handler, target, *activities, **options):
-    return Worker(handlers_of(handler, *activities), target, **options)
+    """Return a worker of these activities, or of `act`, with one handler."""
+    return Worker(handlers_of(**dict.fromkeys(activities or ("act",), handler)), target, **options)
 
 
 async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_s(services, work):
@@ -82,13 +71,8 @@ async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_
         called = await Called.make(services, "act", callback_activity_case="5", labels={"order": "5"})
         assert await called.code() == 201
     [call] = work.begun
-    assert (call.case_id, call.activity, call.activity_case, call.labels) == (
-        called.case_id,
-        "act",
-        "5",
-        {"order": "5"},
-    )
-    assert (call.attempt, call.replayed, call.method) == (1, False, "post")
+    assert (call.case_id, call.activity, call.activity_case) == (called.case_id, "act", "5")
+    assert (call.labels, call.attempt, call.replayed, call.method) == ({"order": "5"}, 1, False, "post")
 
 
 async def test_the_exception_of_a_handler_is_logged_and_not_sent(services, caplog):
@@ -102,38 +86,6 @@ async def test_the_exception_of_a_handler_is_logged_and_not_sent(services, caplo
     assert call.failure_detail == "the handler failed"
     assert "hunter2" in caplog.text
     assert call.call_id in caplog.text
-
-
-async def test_an_answer_that_is_too_large_for_a_message_fails_its_call_and_no_other(services, work):
-    async def handler(call):
-        return await work(call) if call.activity_case == "other" else Response(bytes(17 << 20))
-
-    async with worker(handler, services.address).working():
-        other = await Called.make(services, "act", callback_activity_case="other")
-        await work.has_begun()
-        called = await Called.make(services, "act")
-        assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
-        assert "larger" in (await called.recorded()).failure_detail
-        work.may_end.set()
-        assert await other.code() == 201
-
-
-async def test_no_more_calls_run_at_a_time_than_the_worker_has_slots(services, work):
-    async with worker(work, services.address, max_calls=2).working():
-        calls = [await Called.make(services, "act") for _ in range(6)]
-        await work.has_begun(2)
-        work.may_end.set()
-        assert [await each.code() for each in calls] == [201] * 6
-    assert work.most == 2
-
-
-async def test_a_handler_is_cancelled_at_its_deadline_and_its_slot_is_free_again(services, work):
-    async with worker(work, services.address, "act", "soon", max_calls=1).working():
-        called = await Called.make(services, "soon")
-        assert (await refusal(called.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
-        await wait_until(lambda: work.cancelled, what="a cancelled handler")
-        work.may_end.set()
-        assert await (await Called.make(services, "act")).code() == 201
 
 
 async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no_effect(services):
@@ -150,34 +102,12 @@ async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no
         late = await Called.make(services, "soon")
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         next_one = await Called.make(services, "act")
-        await wait_until(lambda: len(services.control_plane.workers._waiting) == 1, what="a call that waits for a slot")
+        await wait_until(lambda: services.control_plane.workers.waiting, what="a call that waits for a slot")
         assert results == []
         may_end.set()
         assert (await next_one.answer).response.response_body == b"late"
     assert (await late.recorded()).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
     assert (await late.case()).close_reason == pb.CLOSE_REASON_FAILED
-
-
-async def test_a_broken_stream_cancels_its_calls_and_is_replaced(services, work):
-    async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
-        called = await Called.make(services, "act")
-        await work.has_begun()
-        tunnel.cut()
-        assert (await refusal(called.answer)).reason == "HANDLER_LOST"
-        await wait_until(lambda: work.cancelled, what="a cancelled handler")
-        work.may_end.set()
-        assert await (await Called.make(services, "act")).code() == 201
-
-
-async def test_a_server_that_is_lost_silently_is_noticed_in_time(services, work):
-    async with Tunnel(services.address) as tunnel, worker(work, tunnel.address).working():
-        await Called.make(services, "act")
-        await work.has_begun()
-        tunnel.is_losing_answers = True
-        await wait_until(lambda: work.cancelled, what="a cancelled handler", deadline_s=45)
-        tunnel.is_losing_answers = False
-        work.may_end.set()
-        assert await (await Called.make(services, "act")).code() == 201
 
 
 async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confirmed_calls(store_of, work):
@@ -187,58 +117,14 @@ async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confi
         running_services(store, activities=ACTIVITIES) as two,
         worker(work, "ipv4:" + ",".join(each.address for each in (one, two))).working(),
     ):
-        at, other = (one, two) if one.control_plane.workers._workers else (two, one)
+        at, other = (one, two) if one.control_plane.workers.workers else (two, one)
         called = await Called.make(at, "act")
         await work.has_begun()
         at.control_plane.workers.drain()
-        await wait_until(
-            lambda: other.control_plane.workers._workers, what="the worker at the other server", deadline_s=60
-        )
+        await wait_until(lambda: other.control_plane.workers.workers, what="the worker at the other server")
         work.may_end.set()
         assert await called.code() == 201
         assert await (await Called.make(other, "act")).code() == 201
-
-
-async def test_a_call_of_the_next_stream_waits_for_a_slot_that_a_call_of_the_last_one_occupies(
-    services, work, monkeypatch
-):
-    monkeypatch.setattr(worker_service, "MAX_STREAM_AGE_S", 0.3)
-    async with worker(work, services.address, max_calls=1).working():
-        first = await Called.make(services, "act")
-        await work.has_begun()
-        await wait_until(lambda: len(services.control_plane.workers._workers) == 2, what="the next stream")
-        second = await Called.make(services, "act")
-        await wait_until(lambda: sent(services), what="a call that was sent by it")
-        work.may_end.set()
-        assert [await first.code(), await second.code()] == [201, 201]
-    assert work.most == 1
-
-
-def sent(services):
-    """Return the calls of the workers that do not drain."""
-    workers = services.control_plane.workers._workers
-    return [call_id for each in workers if not each.draining for call_id in each._assignments]
-
-
-async def test_a_stopping_worker_answers_confirmed_calls_and_accepts_no_more(services, work):
-    async with contextlib.AsyncExitStack() as stack:
-        stopping = asyncio.create_task(stopped(stack, services, work))
-        await work.has_begun()
-        await wait_until(lambda: not sent(services), what="a worker that drains")
-        waiting = await Called.make(services, "soon")
-        assert (await refusal(waiting.answer)).reason == "HANDLER_NOT_STARTED"
-        work.may_end.set()
-        assert await (await stopping).code() == 201
-    assert not services.control_plane.workers._workers
-
-
-async def stopped(stack, services, work):
-    """Stop a worker while it has a call, and return the call when the worker has stopped."""
-    await stack.enter_async_context(worker(work, services.address, "act", "soon").working())
-    called = await Called.make(services, "act")
-    await work.has_begun()
-    await stack.aclose()
-    return called
 
 
 async def test_calls_that_do_not_end_within_the_grace_are_cancelled(services, work):
@@ -250,32 +136,37 @@ async def test_calls_that_do_not_end_within_the_grace_are_cancelled(services, wo
 
 
 PROGRAM = """
-    import asyncio
+    import signal, threading
     from callback import Handlers, Response, Worker
 
     handlers = Handlers()
 
     @handlers.activity("act")
-    async def act(call):
+    def act(call):
         print("begun", flush=True)
-        await asyncio.to_thread(input)
+        signal.pthread_kill(threading.get_ident(), {number})
+        input()
         return Response(b"done", code=201)
 
     Worker(handlers, "{target}").run()
 """
+"""A program that gets a signal in the thread of its handler, as the kernel may decide, and waits for a line then."""
+
+
+def started(target, number=0):
+    """Start the program. Return an awaitable of it."""
+    code = textwrap.dedent(PROGRAM.format(target=target, number=int(number)))
+    return asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_program_exits_at_a_signal_after_its_results(services, number):
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=services.address)),
-        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ,
-    )  # fmt: skip
+    program = await started(services.address, number)
     try:
         called = await Called.make(services, "act")
         assert await asyncio.wait_for(program.stdout.readline(), DEADLINE_S) == b"begun\n"
-        program.send_signal(number)
-        await wait_until(lambda: not sent(services), what="a worker that drains")
+        workers = services.control_plane.workers.workers
+        await wait_until(lambda: all(each.draining for each in workers), what="a worker that drains")
         program.stdin.write(b"\n")
         assert await called.code() == 201
         output, log = await asyncio.wait_for(program.communicate(), DEADLINE_S)
@@ -287,28 +178,26 @@ async def test_a_program_exits_at_a_signal_after_its_results(services, number):
 
 
 async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded):
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(PROGRAM.format(target=guarded.address)), stderr=PIPE, env=os.environ
-    )
+    program = await started(guarded.address)
     _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors.count(b"\n") == 1
     assert errors.startswith(b"UNAUTHENTICATED: ")
 
 
-async def test_streams_that_end_while_hello_is_sent_are_not_logged(work, caplog, monkeypatch):
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.01)
+async def test_streams_that_end_while_hello_is_sent_are_not_logged(work, caplog, limits):
+    limits(module, FIRST_PAUSE_S=0.01)
     unexplained = [grpc.StatusCode.INTERNAL] * 4  # the status that gRPC reports then
-    async with refusing(*unexplained, grpc.StatusCode.UNAUTHENTICATED) as server:
+    async with worker_service(Refusing(*unexplained, grpc.StatusCode.UNAUTHENTICATED)) as server:
         with pytest.raises(UnauthenticatedError):
             await worker(work, server.address).serve()
     assert server.came == 5
     assert caplog.messages == []
 
 
-async def test_many_ends_without_a_reason_in_a_row_are_logged(work, caplog, monkeypatch):
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.01)
-    async with refusing(grpc.StatusCode.INTERNAL) as server:
+async def test_many_ends_without_a_reason_in_a_row_are_logged(work, caplog, limits):
+    limits(module, FIRST_PAUSE_S=0.01)
+    async with worker_service(Refusing(grpc.StatusCode.INTERNAL)) as server:
         serving = asyncio.create_task(worker(work, server.address).serve())
         await wait_until(lambda: caplog.messages, what="a line of the log")
         assert server.came >= 5
@@ -347,22 +236,6 @@ async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server
         worker(work, old.address).working(),
     ):
         assert await (await Called.make(new, "act")).code() == 201
-
-
-async def test_workers_share_the_calls_of_another_server(store_of, work):
-    store, other = store_of(), Work()
-    work.may_end.set()
-    other.may_end.set()
-    async with (
-        running_services(store, activities=ACTIVITIES) as one,
-        running_services(store, activities=ACTIVITIES) as two,
-        worker(work, two.address, max_calls=4).working(),
-        worker(other, two.address, max_calls=4).working(),
-    ):
-        calls = [await Called.make(one, "act") for _ in range(20)]
-        assert [await each.code() for each in calls] == [201] * 20
-    assert work.ended
-    assert other.ended
 
 
 def principals(**tokens):
@@ -409,27 +282,14 @@ async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guard
         assert "refund" in str(caught.value)
 
 
-async def test_a_token_is_read_again_with_each_connection_and_may_be_wrong_for_a_while(guarded, work, tmp_path, caplog):
-    file = tmp_path / "token"
-    file.write_text("let-me-in\n")
-    async with worker(work, guarded.address, token_file=file).working():
-        guarded.who["now"] = principals(worker="another", edge="edge", owner="owner")
-        guarded.control_plane.workers.drain()
-        guarded.control_plane.workers.draining = False  # as if it were another server
-        await wait_until(lambda: "UNAUTHENTICATED" in caplog.text, what="a refusal in the log")
-        file.write_text("another")
-        await wait_until(lambda: guarded.control_plane.workers._workers, what="the worker")
-    assert "let-me-in" not in caplog.text
-    assert "another" not in caplog.text
-
-
 async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
     tokens = ["let-me-in", "", "let-me-in"]
     async with worker(work, guarded.address, token=lambda: tokens.pop(0)).working():
         guarded.control_plane.workers.drain()
         guarded.control_plane.workers.draining = False  # as if it were another server
-        await wait_until(lambda: not tokens and guarded.control_plane.workers._workers, what="the worker")
+        await wait_until(lambda: not tokens and guarded.control_plane.workers.workers, what="the worker")
     assert "token_unusable error=the token is empty" in caplog.text
+    assert "let-me-in" not in caplog.text
     with pytest.raises(ValueError, match="the token is empty"):
         await worker(work, guarded.address, token=lambda: "").serve()
 
@@ -452,20 +312,6 @@ async def test_a_worker_can_start_before_its_server(services, work, caplog):
         await asyncio.wait((working,))
 
 
-class Scripted(WorkerServiceServicer):
-    """A server that sends the given messages and then nothing. `came` has the credentials of the workers."""
-
-    def __init__(self, *messages):
-        self._messages = messages
-        self.came = []
-
-    async def Work(self, request_iterator, context):
-        self.came.append((context.auth_context(), dict(context.invocation_metadata()).get("authorization")))
-        for message in self._messages:
-            yield message
-        await asyncio.Event().wait()
-
-
 class Refusing(WorkerServiceServicer):
     """A server that ends each stream with the next of these codes, and repeats the last one."""
 
@@ -480,37 +326,16 @@ class Refusing(WorkerServiceServicer):
         yield pb_worker.WorkResponse()
 
 
-@contextlib.asynccontextmanager
-async def refusing(*codes):
-    server, servicer = grpc.aio.server(), Refusing(*codes)
-    add_WorkerServiceServicer_to_server(servicer, server)
-    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    try:
-        yield servicer
-    finally:
-        await server.stop(0)
+class Welcoming(WorkerServiceServicer):
+    """A server that sends a Welcome and then nothing. `came` has the credentials of the workers."""
 
+    def __init__(self):
+        self.came = []
 
-@contextlib.asynccontextmanager
-async def scripted(*messages, credentials=None):
-    server, servicer = grpc.aio.server(), Scripted(*messages)
-    add_WorkerServiceServicer_to_server(servicer, server)
-    here = "127.0.0.1:0"
-    port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
-    servicer.address = f"127.0.0.1:{port}"
-    await server.start()
-    yield servicer
-    await server.stop(0)
-
-
-async def test_a_server_that_does_not_welcome_the_worker_is_left(work, monkeypatch):
-    monkeypatch.setattr(module, "WELCOME_TIMEOUT_S", 0.1)
-    async with scripted() as server:
-        working = asyncio.create_task(worker(work, server.address).serve())
-        await wait_until(lambda: len(server.came) >= 3, what="three tries")
-        working.cancel()
-        await asyncio.wait((working,))
+    async def Work(self, request_iterator, context):
+        self.came.append((context.auth_context(), dict(context.invocation_metadata()).get("authorization")))
+        yield pb_worker.WorkResponse(messages=[pb_worker.ServerMessage(welcome=pb_worker.Welcome())])
+        await asyncio.Event().wait()
 
 
 async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_certificate(work, tmp_path, caplog):
@@ -527,10 +352,9 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
         require_client_auth=True,
     )
     shown = {"cert_file": tmp_path / "cert", "key_file": tmp_path / "key"}
-    welcome = pb_worker.WorkResponse(messages=[pb_worker.ServerMessage(welcome=pb_worker.Welcome())])
-    async with scripted(welcome, credentials=credentials) as server:
+    async with worker_service(Welcoming(), credentials) as server:
         tls = Tls(ca_file=tmp_path / "ca", **shown)
-        # The scripted server ends no stream, so the worker would wait for its whole grace.
+        # This server ends no stream, so the worker would wait for its whole grace.
         async with worker(work, server.address, tls=tls, token="let-me-in", grace=0).working():
             [(certificate, token)] = server.came
             assert b"worker.example" in certificate["x509_subject_alternative_name"]

@@ -6,9 +6,9 @@ import pytest
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import raw_worker
+from support.workers import ACCEPTED, handlers_of, raw_worker
 
-from callback import Handlers, Redirect, Reject, Response, Worker
+from callback import Redirect, Reject, Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback_server.handlers.push import PushHandler
@@ -25,38 +25,30 @@ ANSWERS = {
 }
 
 
-def handlers_of(answer):
-    handlers = Handlers()
+LARGE = "larger than a message"
 
-    @handlers.activity("act")
-    async def act(_call):
-        if isinstance(answer, Reject):
-            raise answer
-        return answer
 
-    return handlers
+async def act(call):
+    answer = Response(bytes(17 << 20)) if call.activity_case == LARGE else ANSWERS[call.activity_case][0]
+    if isinstance(answer, Reject):
+        raise answer
+    return answer
 
 
 @contextlib.asynccontextmanager
-async def worker_here(store, handlers):
-    async with running_services(store) as up, Worker(handlers, up.address).working():
-        yield up
-
-
-@contextlib.asynccontextmanager
-async def worker_of_another_server(store, handlers):
+async def worker(store, *, at_other_server=False):
     async with (
         running_services(store) as up,
         running_services(store) as other,
-        Worker(handlers, other.address).working(),
+        Worker(handlers_of(act=act), (other if at_other_server else up).address).working(),
     ):
         yield up
 
 
 @contextlib.asynccontextmanager
-async def handler_server(store, handlers):
+async def handler_server(store):
     async with (
-        handlers.listen("127.0.0.1:0") as listening,
+        handlers_of(act=act).listen("127.0.0.1:0") as listening,
         PushHandler("act", ActivitySettings(target=listening.address)) as handler,
         running_services(store, handlers={"act": handler}) as up,
     ):
@@ -64,34 +56,30 @@ async def handler_server(store, handlers):
 
 
 KINDS = {
-    "a worker here": worker_here,
-    "a worker of another server": worker_of_another_server,
+    "a worker here": worker,
+    "a worker of another server": lambda store: worker(store, at_other_server=True),
     "a handler server": handler_server,
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ANSWERS)
-async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_of, caplog, name, kind):
-    answer, problem = ANSWERS[name]
-    async with KINDS[kind](store_of(), handlers_of(answer)) as up:
-        called = await Called.make(up, "act")
-        assert (await refusal(called.answer)).reason == "RESPONSE_INVALID"
-        call = await called.recorded()
-        await wait_until(lambda: "answer_refused" in caplog.text, what="the log of the handler")
-    (told,) = [each for each in caplog.messages if "answer_refused" in each]
-    assert "'act'" in told
-    assert call.call_id in told
-    assert problem in told
-    assert told.endswith(call.failure_detail)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_an_answer_that_is_too_large_for_a_message_is_logged_and_not_sent(store_of, caplog, kind):
-    async with KINDS[kind](store_of(), handlers_of(Response(bytes(17 << 20)))) as up:
-        called = await Called.make(up, "act")
+async def test_the_log_of_the_handler_says_what_is_wrong_with_its_answer(store_of, caplog, kind):
+    async with KINDS[kind](store_of()) as up:
+        for name, (_, problem) in ANSWERS.items():
+            caplog.clear()
+            called = await Called.make(up, "act", callback_activity_case=name)
+            assert (await refusal(called.answer)).reason == "RESPONSE_INVALID"
+            call = await called.recorded()
+            await wait_until(lambda: "answer_refused" in caplog.text, what="the log of the handler")
+            (told,) = [each for each in caplog.messages if "answer_refused" in each]
+            assert "'act'" in told
+            assert call.call_id in told
+            assert problem in told
+            assert told.endswith(call.failure_detail)
+        called = await Called.make(up, "act", callback_activity_case=LARGE)
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
         call = await called.recorded()
+    assert kind == "a handler server" or "larger" in call.failure_detail
     (told,) = [each for each in caplog.messages if "answer_too_large" in each]
     assert call.call_id in told
 
@@ -107,10 +95,7 @@ async def test_only_the_worker_that_answered_is_told_and_it_continues(store_of):
     ):
         for number, answer in enumerate([wrong, None, wrong], 1):
             called = await Called.make(up, "act")
-            call = await one.next("offer", number)
-            await one.accept(call)
-            await one.next("confirm", number)
-            await (one.result(call, answer) if answer else one.result(call))
+            call = await one.handle(number, answer or ACCEPTED)
             await (refusal(called.answer) if answer else called.answer)
         refused = await one.next("answer_refused", 2)
         assert (refused.call_id, refused.callback_activity) == (call.call_id, "act")

@@ -9,17 +9,18 @@ import pytest
 import redis.asyncio
 from prometheus_client import REGISTRY
 from support.calls import Called
+from support.limits import limited
 from support.services import refusal, running_services
 from support.store import KINDS
 from support.wait import DEADLINE_S, wait_until
-from support.workers import ACCEPTED, accept_timeout, raw_worker
+from support.workers import ACCEPTED, raw_worker, serving_worker
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_process.tasks import TaskSet
 from callback_server.domain.activity import Activity
-from callback_server.handlers.workers import remote
+from callback_server.handlers.workers import assignment, remote
 from callback_server.handlers.workers.remote import DISCOVERY_S, Accept, Complete, Confirm, Offer, Withdraw
 from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
@@ -51,11 +52,12 @@ class Replica:
         await wait_until(lambda: len(self.messages[kind]) >= number, what=f"message {number}, {kind.__name__}")
         return self.messages[kind][number - 1]
 
-    async def confirmed(self, offer, to):
+    async def begin(self, to, number=1):
+        """Accept the offer with this number, and return it when its call is confirmed."""
+        offer = await self.got(Offer, number)
         self.replica_bus.send(to, Accept(offer.assignment))
-        await wait_until(
-            lambda: any(confirm.assignment == offer.assignment for confirm in self.messages[Confirm]), what="a confirm"
-        )
+        await wait_until(lambda: Confirm(offer.assignment) in self.messages[Confirm], what="a confirm")
+        return offer
 
     def offer(self, to, assignment, *, timeout_ms=20_000):
         request = handler_pb.HandleCallbackRequest(call_id=assignment, callback_activity="act")
@@ -118,8 +120,9 @@ async def test_a_worker_that_gets_no_confirm_is_free_again_and_a_late_confirm_ha
     async with raw_worker(up.services.worker_stub, "act") as worker:
         up.other.offer(up.ours, "assignment")
         call = await worker.next("offer")
-        await worker.accept(call)
-        assert await ended(up.other) == "declined"
+        with limited(assignment, STEP_TIMEOUT_S=SHORT_S):
+            await worker.accept(call)
+            assert await ended(up.other) == "declined"
         await worker.next("withdraw")
         up.other.replica_bus.send(up.ours, Confirm("assignment"))
         await worker.decline(call)
@@ -146,18 +149,6 @@ async def test_repeated_messages_have_no_effect(up):
         assert len(worker.of("confirm")) == 1
 
 
-async def test_a_call_that_the_other_replica_withdraws_is_withdrawn_from_the_worker(up):
-    async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "assignment")
-        call = await worker.next("offer")
-        await worker.accept(call)
-        await up.other.got(Accept)
-        up.other.replica_bus.send(up.ours, Confirm("assignment"))
-        await worker.next("confirm")
-        up.other.replica_bus.send(up.ours, Withdraw("assignment"))
-        assert (await worker.next("withdraw")).call_id == call.call_id
-
-
 async def test_a_call_that_is_withdrawn_together_with_its_offer_leaves_the_slot_free(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
         up.other.offer(up.ours, "assignment")
@@ -178,59 +169,39 @@ async def test_an_offer_without_a_free_slot_is_declined(up):
 
 async def test_a_call_offered_to_a_replica_that_dies_goes_to_another(up):
     await up.other.has_slots()
-    with accept_timeout(SHORT_S):
+    with limited(assignment, STEP_TIMEOUT_S=SHORT_S):
         called = await Called.make(up.services, "act")
         await up.other.got(Offer)
-    async with raw_worker(up.services.worker_stub, "act") as worker:
-        serving = asyncio.create_task(worker.serve())
+    async with serving_worker(up.services.worker_stub, "act"):
         await called.answer
-        await worker.close()
-        await serving
     await up.other.got(Withdraw)
 
 
 async def test_a_call_that_a_replica_has_not_accepted_when_it_stops_goes_to_another_at_once(up):
     await up.other.has_slots()
-    with accept_timeout(2 * DEADLINE_S):
+    with limited(assignment, STEP_TIMEOUT_S=2 * DEADLINE_S):
         called = await Called.make(up.services, "act")
         await up.other.got(Offer)
         await announce_slots(up.other.scripts, up.other.name, None)
-        async with raw_worker(up.services.worker_stub, "act") as worker:
-            serving = asyncio.create_task(worker.serve())
-            async with asyncio.timeout(DEADLINE_S):
-                await called.answer
-            await worker.close()
-            await serving
+        async with serving_worker(up.services.worker_stub, "act"), asyncio.timeout(DEADLINE_S):
+            await called.answer
     await up.other.got(Withdraw)
 
 
-async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_deadline(up, monkeypatch):
+async def test_a_replica_that_dies_after_the_confirm_is_missed_long_before_the_deadline(up, limits):
+    """Also if its slots are known from an earlier call, so that the call does not read them."""
     await up.other.has_slots()
     called = await Called.make(up.services, "act")
-    offer = await up.other.got(Offer)
-    up.other.replica_bus.send(up.ours, Accept(offer.assignment))
-    await up.other.got(Confirm)
-    monkeypatch.setattr(remote, "DEAD_S", SHORT_S)
-    async with asyncio.timeout(60):
-        assert (await refusal(called.answer)).reason == "HANDLER_LOST"
-    assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
-
-
-async def test_a_replica_that_dies_is_missed_as_soon_although_its_slots_were_known_before(up, monkeypatch):
-    """The slots are known from an earlier call, so this call does not read them."""
-    await up.other.has_slots()
-    called = await Called.make(up.services, "act")
-    offer = await up.other.got(Offer)
-    await up.other.confirmed(offer, up.ours)
-    up.other.end(offer, up.ours, response=ACCEPTED)
+    up.other.end(await up.other.begin(up.ours), up.ours, response=ACCEPTED)
     await called.answer
     asked = time.monotonic()
     await wait_until(lambda: time.monotonic() - asked > 3 * DISCOVERY_S, what="no more reads")
     called = await Called.make(up.services, "act")
-    await up.other.confirmed(await up.other.got(Offer, 2), up.ours)
-    monkeypatch.setattr(remote, "DEAD_S", SHORT_S)
-    async with asyncio.timeout(60):
+    await up.other.begin(up.ours, 2)
+    limits(remote, DEAD_S=SHORT_S)
+    async with asyncio.timeout(DEADLINE_S / 2):
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
+    assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
 
 
 async def test_a_call_at_its_deadline_is_not_offered_again(up):
@@ -263,12 +234,8 @@ async def test_a_replica_that_declines_is_not_flooded_with_offers(up):
     for number in range(1, 4):
         up.other.end(await up.other.got(Offer, number), up.ours, declined=worker_service_pb2.Declined())
         await up.other.has_slots(1000)
-    offer = await up.other.got(Offer, 4)
-    assert (
-        time.monotonic() - began > 2 * DISCOVERY_S
-    )  # slots are read before each offer, and at most once in DISCOVERY_S
-    up.other.replica_bus.send(up.ours, Accept(offer.assignment))
-    await up.other.got(Confirm)
+    offer = await up.other.begin(up.ours, 4)
+    assert time.monotonic() - began > 2 * DISCOVERY_S  # they are read before each offer, and at most once in this time
     up.other.end(offer, up.ours, response=ACCEPTED)
     await called.answer
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import itertools
 from dataclasses import dataclass
 
 import grpc
 import pytest
-from soak.counts import combinations
 from support.calls import Called
-from support.handlers import stub_handler
+from support.handlers import accept as accepted
+from support.handlers import override, stub_handler
+from support.handlers import reject as rejected
 from support.services import refusal, running_services
 from support.store import free_port
 from support.workers import raw_worker
@@ -27,18 +27,6 @@ from callback_server.settings import ActivitySettings
 ERROR, LOST, HANG, NOBODY = "an error", "lost after it began", "no answer", "nobody there"
 
 
-def accepted(override=None, **more):
-    return handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED, response=override, **more)
-
-
-def rejected(override=None):
-    return handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_REJECTED, response=override)
-
-
-def headers(name, value="1"):
-    return pb.ResponseHeaders(headers=[pb.ResponseHeader(name=name, value=value)])
-
-
 @dataclass
 class Scenario:
     """What a handler does, and the outcome."""
@@ -53,20 +41,19 @@ class Scenario:
 
 FAILED, KEPT_OPEN, NOT_STARTED = CallEnd.FAILED, CallEnd.KEPT_OPEN, CallEnd.NOT_STARTED
 REJECTED, SUCCEEDED, CLOSED = CallEnd.REJECTED, CallEnd.SUCCEEDED, CallEnd.CLOSED
+REDIRECT = {"response_type": pb.RESPONSE_TYPE_REDIRECT}
 
 SCENARIOS = {
     "accepts": Scenario(accepted(), SUCCEEDED, 200),
     "accepts with its own response": Scenario(
-        accepted(pb.Response(response_code=202, response_body=b"x")), SUCCEEDED, 202
+        accepted(override(response_code=202, response_body=b"x")), SUCCEEDED, 202
     ),
-    "accepts with a redirect": Scenario(
-        accepted(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page")), SUCCEEDED, None
-    ),
-    "accepts with a code of failure": Scenario(accepted(pb.Response(response_code=500)), SUCCEEDED, 500),
+    "accepts with a redirect": Scenario(accepted(override(**REDIRECT, response_redirect_url="/page")), SUCCEEDED, None),
+    "accepts with a code of failure": Scenario(accepted(override(response_code=500)), SUCCEEDED, 500),
     "accepts, and it was not yet the one": Scenario(accepted(keep_open=True), KEPT_OPEN, 200),
     "accepts, and closes its case": Scenario(accepted(close=True), CLOSED, 200),
     "rejects": Scenario(rejected(), REJECTED, 422),
-    "rejects with its own response": Scenario(rejected(pb.Response(response_code=400)), REJECTED, 400),
+    "rejects with its own response": Scenario(rejected(override(response_code=400)), REJECTED, 400),
     "fails": Scenario(ERROR, FAILED, "HANDLER_FAILED", "HANDLER_ERROR"),
     "is lost": Scenario(LOST, FAILED, "HANDLER_LOST", "HANDLER_LOST"),
     "does not answer": Scenario(HANG, FAILED, "HANDLER_DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"),
@@ -76,16 +63,16 @@ SCENARIOS = {
         for name, answer in {
             "no verdict": handler_pb.HandleCallbackResponse(),
             "an unknown verdict": handler_pb.HandleCallbackResponse(verdict=9),
-            "a code of a redirect": accepted(pb.Response(response_code=302)),
-            "a redirect without a URL": accepted(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
-            "a URL of another site": accepted(pb.Response(response_redirect_url="//evil.example")),
-            "a header that is none": accepted(pb.Response(response_headers=headers("a b"))),
-            "a header that is not its own": accepted(pb.Response(response_headers=headers("connection"))),
+            "a code of a redirect": accepted(override(response_code=302)),
+            "a redirect without a URL": accepted(override(**REDIRECT)),
+            "a URL of another site": accepted(override(response_redirect_url="//evil.example")),
+            "a header that is none": accepted(override([("a b", "1")])),
+            "a header that is not its own": accepted(override([("connection", "1")])),
             "a close that keeps its case open": accepted(keep_open=True, close=True),
             "a rejection that closes its case": handler_pb.HandleCallbackResponse(
                 verdict=handler_pb.VERDICT_REJECTED, close=True
             ),
-            "a rejection without a URL": rejected(pb.Response(response_type=pb.RESPONSE_TYPE_REDIRECT)),
+            "a rejection without a URL": rejected(override(**REDIRECT)),
         }.items()
     },
 }
@@ -96,11 +83,42 @@ MODES = {
 }
 
 
-@contextlib.asynccontextmanager
-async def pushed(store, does):
-    """Run the services with a push handler."""
+LASTING = ("does not answer", "is not there")
+"""The scenarios whose calls last until their deadline."""
+NOT_OF_THE_CLIENT = {
+    f"answers what is none: {name}"
+    for name in (
+        "no verdict", "an unknown verdict", "a close that keeps its case open", "a rejection that closes its case"
+    )
+}  # fmt: skip
+"""Decisions that the Python package cannot express."""
 
-    async def script(_request, context):
+
+def activity_of(name, mode):
+    """Return the activity of the calls of a scenario in a mode."""
+    return f"{[*SCENARIOS].index(name)}-{mode}"
+
+
+def activities_of(name):
+    return [activity_of(name, mode) for mode in MODES]
+
+
+def deadline_s(name):
+    """Return the deadline of the calls of a scenario, in seconds."""
+    return 6 if name in LASTING else 60
+
+
+ACTIVITIES = {
+    activity: Activity(activity, deadline_s(name) * 1000) for name in SCENARIOS for activity in activities_of(name)
+}
+
+
+@contextlib.asynccontextmanager
+async def pushed(store):
+    """Run the services with push handlers."""
+
+    async def script(request, context):
+        does = [*SCENARIOS.values()][int(request.callback_activity.partition("-")[0])].does
         if does == ERROR:
             await context.abort(grpc.StatusCode.INTERNAL, "broke")
         if does == LOST:
@@ -109,134 +127,121 @@ async def pushed(store, does):
             await asyncio.Event().wait()
         return does
 
-    async with stub_handler() as served:
-        activity_case = served.play(script)
-        target = f"127.0.0.1:{free_port()}" if does == NOBODY else served.target
-        settings = ActivitySettings(
-            target=target, deadline_s=deadline_s(does), connect_timeout_s=0.3 if does == NOBODY else 60
-        )
-        async with contextlib.AsyncExitStack() as stack:
-            handlers = {mode: await stack.enter_async_context(PushHandler(mode, settings)) for mode in MODES}
-            services = running_services(store, handlers=handlers, activities=activities(does))
-            yield await stack.enter_async_context(services), activity_case
+    async with stub_handler() as served, contextlib.AsyncExitStack() as stack:
+        handlers = {}
+        for name, scenario in SCENARIOS.items():
+            settings = ActivitySettings(target=served.target, deadline_s=deadline_s(name), connect_timeout_s=60)
+            if scenario.does == NOBODY:
+                settings = settings.model_copy(update={"target": f"127.0.0.1:{free_port()}", "connect_timeout_s": 0.3})
+            for activity in activities_of(name):
+                handlers[activity] = await stack.enter_async_context(PushHandler(activity, settings))
+        services = running_services(store, handlers=handlers, activities=ACTIVITIES)
+        yield await stack.enter_async_context(services), served.play(script)
 
 
 @contextlib.asynccontextmanager
-async def worked(store, does, *, at_other_replica=False):
-    """Run the services with a worker, at another replica if it is `at_other_replica`."""
-    async with contextlib.AsyncExitStack() as stack:
-        up = await stack.enter_async_context(running_services(store, activities=activities(does)))
-        at = await stack.enter_async_context(running_services(store)) if at_other_replica else up
-        if does == NOBODY:
-            yield up, ""
-            return
-        workers = [await stack.enter_async_context(raw_worker(at.worker_stub, mode)) for mode in MODES]
+async def worked(store, *, at_other_replica=False):
+    """Run the services with a worker for each scenario, at another replica if it is `at_other_replica`."""
 
-        async def work(worker):
-            call = await worker.next("offer")
-            await worker.accept(call)
-            await worker.next("confirm")
+    async def work(worker, does):
+        for call in [await worker.begin(number) for number in range(1, len(MODES) + 1)]:
             if does == ERROR:
                 await worker.fail(call)
-            elif does == LOST:
-                worker.lose()
-            elif does != HANG:
+            elif does not in (LOST, HANG):
                 await worker.result(call, does)
+        if does == LOST:
+            worker.lose()
 
-        working = [asyncio.create_task(work(worker)) for worker in workers]
+    async with contextlib.AsyncExitStack() as stack:
+        up = await stack.enter_async_context(running_services(store, activities=ACTIVITIES))
+        at = await stack.enter_async_context(running_services(store)) if at_other_replica else up
+        working = []
+        for name, scenario in SCENARIOS.items():
+            if scenario.does != NOBODY:
+                worker = raw_worker(at.worker_stub, *activities_of(name), max_calls=len(MODES))
+                working.append(work(await stack.enter_async_context(worker), scenario.does))
+        tasks = asyncio.gather(*working)
         yield up, ""
-        await asyncio.gather(*working)
+        await tasks
 
 
 @contextlib.asynccontextmanager
-async def client(store, does):
-    """Run the services with the Python client's worker, for the decisions that its handlers can express."""
-
+async def client(store):
+    """Run the services with workers of the Python client, for the decisions that its handlers can express."""
     working = {}
 
-    async def act(call):
-        if does == ERROR:
-            raise RuntimeError("broke")
-        if does == LOST:
-            working[call.activity].cancel()
-        if does in (LOST, HANG):
-            await asyncio.Event().wait()
-        response = response_from_proto(does.response) if does.HasField("response") else None
-        if does.verdict == handler_pb.VERDICT_REJECTED:
-            raise Reject(response)
-        return Accept(response, keep_open=does.keep_open, close=does.close)
+    def handler_of(name):
+        does, together = SCENARIOS[name].does, asyncio.Barrier(len(MODES))
 
-    async with running_services(store, activities=activities(does)) as up:
-        for mode in MODES if does != NOBODY else ():
-            handlers = Handlers()
-            handlers.activity(mode)(act)
-            working[mode] = asyncio.create_task(Worker(handlers, up.address).serve())
+        async def act(_call):
+            if does == ERROR:
+                raise RuntimeError("broke")
+            if does == LOST:
+                await together.wait()
+                working[name].cancel()
+            if does in (LOST, HANG):
+                await asyncio.Event().wait()
+            response = response_from_proto(does.response) if does.HasField("response") else None
+            if does.verdict == handler_pb.VERDICT_REJECTED:
+                raise Reject(response)
+            return Accept(response, keep_open=does.keep_open, close=does.close)
+
+        return act
+
+    async with running_services(store, activities=ACTIVITIES) as up:
+        for name in SCENARIOS.keys() - NOT_OF_THE_CLIENT:
+            if SCENARIOS[name].does != NOBODY:
+                handlers, handler = Handlers(), handler_of(name)
+                for activity in activities_of(name):
+                    handlers.activity(activity)(handler)
+                working[name] = asyncio.create_task(Worker(handlers, up.address).serve())
         yield up, ""
         for each in working.values():
             each.cancel()
         await asyncio.gather(*working.values(), return_exceptions=True)
 
 
-def activities(does):
-    """Return an activity for each mode: the calls of all modes run at the same time, each with a handler of its own."""
-    return {mode: Activity(mode, deadline_s(does) * 1000) for mode in MODES}
-
-
-def deadline_s(does):
-    """Return the deadline of calls, in seconds: a short one where they last until then."""
-    return 6 if does in (HANG, NOBODY) else 60
-
-
 KINDS = {
     "push": pushed,
     "a worker here": worked,
     "the client's worker": client,
-    "a worker at another replica": lambda store, does: worked(store, does, at_other_replica=True),
+    "a worker at another replica": lambda store: worked(store, at_other_replica=True),
 }
-NOT_OF_THE_CLIENT = {
-    f"answers what is none: {name}"
-    for name in (
-        "no verdict", "an unknown verdict", "a close that keeps its case open", "a rejection that closes its case"
-    )
-}  # fmt: skip
-"""Decisions that the Python package cannot express."""
-NONSENSE, OTHERS = (
-    [name for name in SCENARIOS if name.startswith("answers what is none") is is_nonsense]
-    for is_nonsense in (True, False)
-)
-"""Answers that are refused from each kind of handler, and all others. Only a soak tries all of the first with each."""
-CASES = [
-    (name, kind)
-    for name, kind in [*itertools.product(OTHERS, KINDS), *combinations(NONSENSE, KINDS)]
-    if kind != "the client's worker" or name not in NOT_OF_THE_CLIENT
-]
-assert {name for name, _ in CASES} == SCENARIOS.keys()
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES)
-async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, name, kind):
-    scenario = SCENARIOS[name]
-    async with KINDS[kind](store_of(), scenario.does) as (up, activity_case):
-        await asyncio.gather(*(check_outcome(up, scenario, mode, activity_case) for mode in MODES))
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, kind):
+    names = SCENARIOS.keys() - (NOT_OF_THE_CLIENT if kind == "the client's worker" else ())
+    async with KINDS[kind](store_of()) as (up, activity_case):
+
+        async def check(name):
+            await asyncio.gather(*(check_outcome(up, name, mode, activity_case) for mode in MODES))
+
+        async with asyncio.TaskGroup() as lasting:
+            for name in LASTING:
+                lasting.create_task(check(name))
+            for name in names - {*LASTING}:
+                await check(name)
 
 
-async def check_outcome(up, scenario, mode, activity_case):
-    """Call a case of a mode, and compare the answer, the recorded call and the case with the scenario."""
-    called = await Called.make(up, mode, callback_activity_case=activity_case, **MODES[mode])
+async def check_outcome(up, name, mode, activity_case):
+    """Make a call of a scenario in a mode, and compare the answer, the recorded call and the case with the scenario."""
+    scenario, what = SCENARIOS[name], (name, mode)
+    called = await Called.make(up, activity_of(*what), callback_activity_case=activity_case, **MODES[mode])
     if isinstance(scenario.gets, str):
         said = await refusal(called.answer)
-        assert (mode, said.reason) == (mode, scenario.gets)
-        assert bool(said.retry_after_s) == (scenario.ends == NOT_STARTED)
+        assert (what, said.reason) == (what, scenario.gets)
+        assert bool(said.retry_after_s) == (scenario.ends == NOT_STARTED), what
     else:
         answer = (await called.answer).response
-        assert (mode, answer.response_code or None) == (mode, scenario.gets)
+        assert (what, answer.response_code or None) == (what, scenario.gets)
     call, case = await called.recorded(), await called.case()
     ended = SUCCEEDED if scenario.ends in OF_SUCCESS else scenario.ends
     effect = LIFE[CallMode(mode)][scenario.ends] or CaseEffect(CaseStatus.OPEN)
-    assert (mode, pb.CallStatus.Name(call.status)) == (mode, f"CALL_STATUS_{ended}")
-    assert pb.CallFailure.Name(call.failure) == f"CALL_FAILURE_{scenario.failure}"
-    assert call.close is (scenario.ends == CLOSED)
-    assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED")
-    assert (mode, pb.CallbackStatus.Name(case.status)) == (mode, f"CALLBACK_STATUS_{effect.status}")
+    assert (what, pb.CallStatus.Name(call.status)) == (what, f"CALL_STATUS_{ended}")
+    assert (what, pb.CallFailure.Name(call.failure)) == (what, f"CALL_FAILURE_{scenario.failure}")
+    assert call.close is (scenario.ends == CLOSED), what
+    assert bool(call.failure_detail) == (scenario.failure != "UNSPECIFIED"), what
+    assert (what, pb.CallbackStatus.Name(case.status)) == (what, f"CALLBACK_STATUS_{effect.status}")
     close_reason = f"CLOSE_REASON_{effect.close_reason or 'UNSPECIFIED'}"
-    assert (mode, pb.CloseReason.Name(case.close_reason)) == (mode, close_reason)
+    assert (what, pb.CloseReason.Name(case.close_reason)) == (what, close_reason)

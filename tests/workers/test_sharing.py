@@ -2,31 +2,26 @@
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
 from pathlib import Path
 
 import grpc
-import pytest
 from prometheus_client import REGISTRY
 from soak.counts import count
 from support.calls import Called
 from support.services import running_services
 from support.wait import wait_until
-from support.workers import ACCEPTED, raw_worker
+from support.workers import ACCEPTED, raw_worker, serving_worker
 
 from callback.v1 import worker_service_pb2
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.domain.activity import Activity
+from callback_server.domain.call import Grant, Request
+from callback_server.domain.case import Settings
+from callback_server.domain.response import Response, ResponseType
 from callback_server.handlers.workers.worker import Worker
 
 ACTIVITIES = {name: Activity(name, 30_000) for name in ("act", "other")}
-
-
-@pytest.fixture
-async def services(store_of):
-    async with running_services(store_of(), activities=ACTIVITIES, max_in_flight_calls=3000) as up:
-        yield up
 
 
 def metric(name):
@@ -58,24 +53,14 @@ class Watched:
         return handle
 
 
-@contextlib.asynccontextmanager
-async def serving(stub, *activities, max_calls, handle):
-    async with raw_worker(stub, *activities, max_calls=max_calls) as worker:
-        task = asyncio.create_task(worker.serve(handle))
-        yield worker
-        await worker.close()
-        await task
-
-
 async def test_many_calls_wait_for_three_workers_and_none_gets_more_calls_than_it_has_slots(services):
     many = count(200, 1000)
     watched = Watched()
     slots = {"small": 1, "middle": 5, "large": 20}
     async with contextlib.AsyncExitStack() as stack:
         for name, most in slots.items():
-            await stack.enter_async_context(
-                serving(services.worker_stub, "act", max_calls=most, handle=watched.by(name))
-            )
+            worker = serving_worker(services.worker_stub, "act", max_calls=most, handle=watched.by(name))
+            await stack.enter_async_context(worker)
         called = await asyncio.gather(*(Called.make(services, "act") for _ in range(many)))
         await wait_until(lambda: sum(watched.now.values()) == 26, what="all slots occupied")
         await wait_until(lambda: waiting() == many - 26, what="the others waiting")
@@ -92,7 +77,8 @@ async def test_idle_workers_take_turns(services):
     watched.gate.set()
     async with contextlib.AsyncExitStack() as stack:
         for name in "abc":
-            await stack.enter_async_context(serving(services.worker_stub, "act", max_calls=4, handle=watched.by(name)))
+            worker = serving_worker(services.worker_stub, "act", max_calls=4, handle=watched.by(name))
+            await stack.enter_async_context(worker)
         for _ in range(30):
             called = await Called.make(services, "act")
             await called.answer
@@ -102,8 +88,8 @@ async def test_idle_workers_take_turns(services):
 async def test_the_least_loaded_worker_gets_the_next_call(services):
     watched = Watched()
     async with (
-        serving(services.worker_stub, "act", "other", max_calls=4, handle=watched.by("busy")),
-        serving(services.worker_stub, "act", max_calls=4, handle=watched.by("idle")),
+        serving_worker(services.worker_stub, "act", "other", max_calls=4, handle=watched.by("busy")),
+        serving_worker(services.worker_stub, "act", max_calls=4, handle=watched.by("idle")),
     ):
         called = [await Called.make(services, "other") for _ in range(2)]
         await wait_until(lambda: watched.now["busy"] == 2, what="two calls")
@@ -126,7 +112,7 @@ async def test_calls_get_a_worker_in_order_whatever_their_activity(services):
         order.append(int(call.callback_activity_case))
         return ACCEPTED
 
-    async with serving(services.worker_stub, "act", "other", max_calls=1, handle=handle):
+    async with serving_worker(services.worker_stub, "act", "other", max_calls=1, handle=handle):
         await asyncio.gather(*(each.answer for each in called))
     assert order == list(range(20))
 
@@ -139,9 +125,7 @@ async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_fr
             called.append(await Called.make(services, ("act", "other")[number % 2]))
             await wait_until(lambda number=number: waiting() == number, what="waiting")
         for number in range(1, 41):
-            call = worker.of("offer")[-1]
-            await worker.accept(call)
-            await worker.next("confirm", number)
+            call = await worker.begin(number)
             _, new = await asyncio.gather(worker.result(call), Called.make(services, ("act", "other")[number % 2]))
             called.append(new)
             await worker.next("offer", number + 1)
@@ -152,9 +136,10 @@ async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_fr
 
 async def test_a_call_that_ends_in_the_moment_in_which_it_gets_a_slot_gives_it_back(services):
     pool = services.control_plane.workers
-    called = await Called.make(services, "act")
-    await wait_until(lambda: waiting() == 1, what="the call waiting")
-    [ending] = services.control_plane.invoker._running
+    response = Response(type=ResponseType.RESPONSE)
+    grant = Grant("call", 1, "shop", "act", Settings(), response, lease_left_ms=60_000, recorded=False)
+    ending = asyncio.create_task(pool.handle(grant, Request("post"), timeout_s=60))
+    await wait_until(lambda: pool.waiting, what="the call waiting")
     worker = Worker(["act"], 1, on_slot_free=pool.on_slot_free)
     pool.join(worker)
     assert worker.free_slots == 0
@@ -162,33 +147,22 @@ async def test_a_call_that_ends_in_the_moment_in_which_it_gets_a_slot_gives_it_b
     await asyncio.wait([ending])
     assert worker.free_slots == 1
     pool.leave(worker)
-    called.answer.cancel()
 
 
-async def test_calls_of_one_replica_reach_workers_of_others_and_the_latency_is_printed(store_of):
+async def test_many_calls_of_one_replica_reach_a_worker_of_another(store_of):
     store, calls, at_once = store_of(), count(60, 5000), 20
     async with (
         running_services(store, activities=ACTIVITIES, max_in_flight_calls=3000) as one,
         running_services(store, activities=ACTIVITIES) as two,
+        serving_worker(two.worker_stub, "act", max_calls=at_once) as worker,
     ):
-        took = {}
-        for where, stub in (("the same replica", one.worker_stub), ("another replica", two.worker_stub)):
-            times = []
 
-            async def caller(times=times):
-                for _ in range(calls // at_once):
-                    called = await Called.make(one, "act")
-                    began = time.perf_counter()
-                    await called.answer
-                    times.append(time.perf_counter() - began)
+        async def caller():
+            for _ in range(calls // at_once):
+                await (await Called.make(one, "act")).answer
 
-            async with serving(stub, "act", max_calls=at_once, handle=None):
-                await asyncio.gather(*(caller() for _ in range(at_once)))
-            assert len(times) == calls
-            took[where] = sorted(times)
-    for where, times in took.items():
-        middle, high = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.99))
-        print(f"\n{calls} calls, {at_once} at a time, worker on {where}: median {middle:.1f} ms, 99 % {high:.1f} ms")
+        await asyncio.gather(*(caller() for _ in range(at_once)))
+        assert len(worker.of("confirm")) == calls
 
 
 async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
@@ -203,9 +177,7 @@ async def test_reconnecting_again_and_again_leaves_nothing_behind(services):
             if number % 3:
                 return
             called = await Called.make(services, "act")
-            call = await worker.next("offer")
-            await worker.accept(call)
-            await worker.next("confirm")
+            call = await worker.begin()
             if number % 2:
                 await worker.result(call)
                 await called.answer

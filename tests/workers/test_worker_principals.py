@@ -6,11 +6,10 @@ import hashlib
 
 import grpc
 import pytest
-from support.services import refusal, response, running_services
+from support.services import refusal, running_services
 from support.wait import wait_until
 from support.workers import raw_worker
 
-from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as pb
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -76,24 +75,15 @@ async def services(store_of):
         ("edge", ["a"], "ROLE_MISSING"),
         ("admin", ["a"], "ROLE_MISSING"),
         ("nobody", ["a"], "UNAUTHENTICATED"),
+        (None, ["a"], "UNAUTHENTICATED"),
     ],
 )
 async def test_a_worker_is_accepted_for_the_activities_that_its_entry_names(services, name, activities, reason):
-    said = await ended(services, token(name), *activities)
+    said = await ended(services, name and token(name), *activities)
     assert (said and said.reason) == reason
     if reason == "ACTIVITY_NOT_ALLOWED":
         assert said.metadata == {"activity": activities[-1]}
         assert said.code is grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_a_worker_without_a_credential_is_refused(services):
-    assert (await ended(services, None, "a")).reason == "UNAUTHENTICATED"
-
-
-async def test_a_worker_may_use_no_other_service(services):
-    asked = rpc.GenerateCallbackUrlRequest(callback_activity="record", response=response())
-    said = await refusal(services.callbacks.GenerateCallbackUrl(asked, metadata=token("every")))
-    assert (said.reason, said.metadata) == ("ROLE_MISSING", {"role": "owner"})
 
 
 async def test_a_worker_whose_token_is_revoked_gets_no_more_calls(services):

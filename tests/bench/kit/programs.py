@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 import httpx
 from bench.baselines.chain_server import CASES
-from prometheus_client.parser import text_string_to_metric_families
 from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
-from support.store import StoreProcess, free_port
+from support.store import StoreProcess, accepts_connections, free_port
 from support.system import Process
 from support.wait import wait_until
 
@@ -76,12 +75,7 @@ class Program:
 
     async def _accepts(self, port):
         assert self.process.poll() is None, self._log.read_text()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        return await accepts_connections(port)
 
     def stop(self):
         """End it at once."""
@@ -271,11 +265,7 @@ class Deployment:
 
     async def metric(self, name, **labels):
         """Return the sum of a metric over all processes; 0 if it does not exist yet."""
-        found = []
-        async with httpx.AsyncClient(timeout=60) as http:
-            for process in (*self.servers, *self.edges):
-                text = (await http.get(f"http://{process.facts['admin']}/metrics")).text
-                found += (each for family in text_string_to_metric_families(text) for each in family.samples)
+        found = [each for process in (*self.servers, *self.edges) for each in await process.metrics()]
         return sum(each.value for each in found if each.name == name and labels.items() <= each.labels.items())
 
     async def paths(self, activity, count):

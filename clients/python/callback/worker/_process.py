@@ -28,6 +28,10 @@ def stop_signals() -> Iterator[asyncio.Event]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Wakes the loop if the kernel delivers a signal to another thread: Python handlers run on this thread only. Some
+    # loops are woken anyway, such as those of Windows.
+    signal.set_wakeup_fd(wakeup := signal.set_wakeup_fd(-1))
+    woken = tuple(before) if wakeup == -1 else ()
 
     def restore() -> None:
         for number, handler in before.items():
@@ -37,9 +41,13 @@ def stop_signals() -> Iterator[asyncio.Event]:
         restore()
         loop.call_soon_threadsafe(stop.set)
 
+    for number in woken:
+        loop.add_signal_handler(number, lambda: None)
     for number in before:
         signal.signal(number, on_signal)
     try:
         yield stop
     finally:
+        for number in woken:
+            loop.remove_signal_handler(number)
         restore()

@@ -79,9 +79,11 @@ class WorkerPool:
         self._checks_workers = checks_workers
         self._scripts = scripts
         self._replica_bus = replica_bus
-        self._workers: dict[Worker, None] = {}
+        self.workers: dict[Worker, None] = {}
+        """The workers of this process, in the order in which they joined."""
         self._serving: defaultdict[str, dict[Worker, None]] = defaultdict(dict)
-        self._waiting: list[_UnassignedCall] = []
+        self.waiting: list[_UnassignedCall] = []
+        """The calls that wait for a slot, the oldest first."""
         self._assigned: set[Assignment] = set()
         """The calls of this process that are at a worker, confirmed or not."""
         self._is_stopped = False
@@ -93,13 +95,13 @@ class WorkerPool:
         self._remote_assignment_host = RemoteAssignmentHost(
             replica_bus, self._is_too_large, self._assign_locally, self._refuse_answer
         )
-        metrics.WORKERS.set_function(lambda: len(self._workers))
-        metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in [*self._workers]))
-        metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self._waiting))
+        metrics.WORKERS.set_function(lambda: len(self.workers))
+        metrics.WORKER_SLOTS_FREE.set_function(lambda: sum(worker.free_slots for worker in [*self.workers]))
+        metrics.WORKER_CALLS_WAITING.set_function(lambda: len(self.waiting))
 
     def join(self, worker: Worker) -> None:
         """Add a worker, which gets calls from now on."""
-        self._workers[worker] = None
+        self.workers[worker] = None
         metrics.add_activities(route.removeprefix(NOTIFICATIONS) for route in worker.routes)
         for route in worker.routes:
             self._serving[route][worker] = None
@@ -108,9 +110,9 @@ class WorkerPool:
 
     def leave(self, worker: Worker) -> None:
         """Remove a worker, if it is still in the pool. Its confirmed calls are lost; the others go to other workers."""
-        if worker not in self._workers:
+        if worker not in self.workers:
             return
-        del self._workers[worker]
+        del self.workers[worker]
         for route in worker.routes:
             del self._serving[route][worker]
             if not self._serving[route]:
@@ -130,7 +132,7 @@ class WorkerPool:
     def stop(self) -> None:
         """Start no more handlers: a call that was not confirmed to a worker ends, and its handler has not started."""
         self._is_stopped = True
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for each in waiting:
             each.assignment.set_result(None)
         for assignment in self._assigned:
@@ -192,7 +194,7 @@ class WorkerPool:
         while True:
             if announced is None:
                 self._has_workers.clear()
-                if not self._workers:
+                if not self.workers:
                     await self._has_workers.wait()
             slots, workers = self._free_slots(), self.worker_counts()
             now = time.monotonic()
@@ -229,7 +231,7 @@ class WorkerPool:
     async def _wait_for_slot(self, waiting: _UnassignedCall, timeout_s: float) -> Assignment | None:
         """Wait for a slot for a call, in order. Return None if there was none within `timeout_s` seconds."""
         waiting.assignment = asyncio.get_running_loop().create_future()
-        bisect.insort(self._waiting, waiting, key=lambda each: each.order)
+        bisect.insort(self.waiting, waiting, key=lambda each: each.order)
         self._assign_waiting()
         try:
             await asyncio.wait((waiting.assignment,), timeout=timeout_s)
@@ -241,13 +243,13 @@ class WorkerPool:
             raise
         finally:
             if not waiting.assignment.done():
-                self._waiting.remove(waiting)
+                self.waiting.remove(waiting)
 
     def _assign_waiting(self) -> None:
         """Give free slots to waiting calls, the oldest call first."""
         exhausted: set[str] = set()
         left = []
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             if waiting.route in exhausted:
                 left.append(waiting)
                 continue
@@ -260,12 +262,12 @@ class WorkerPool:
             # attempt, may take others.
             if not any(worker.free_slots for worker in self._serving.get(waiting.route, ())):
                 exhausted.add(waiting.route)
-        self._waiting = left
+        self.waiting = left
         if left:
             self._remote_workers.need_slots()
         if self.draining:
             wanted = {waiting.route for waiting in left}
-            for worker in self._workers:
+            for worker in self.workers:
                 if wanted.isdisjoint(worker.routes):
                     worker.drain()
 
@@ -292,7 +294,7 @@ class WorkerPool:
 
     def _refuse_answer(self, number: int, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker with this number, if it is still connected, that its decision cannot be rendered."""
-        for worker in self._workers:
+        for worker in self.workers:
             if worker.number == number:
                 worker.refuse_answer(refusal)
 
@@ -301,7 +303,7 @@ class WorkerPool:
 
         The notifications of an activity are also there without a slot: so other replicas know that they are taken.
         """
-        if not self._workers:
+        if not self.workers:
             return None
         slots: dict[str, int] = {}
         for route, workers in self._serving.items():
