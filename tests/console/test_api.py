@@ -15,7 +15,6 @@ import threading
 
 import grpc
 import httpx
-import jsonschema
 import pytest
 import trustme
 from connectrpc.client import ConnectClient
@@ -163,6 +162,8 @@ def assert_described(message, schema):
     for each in components["schemas"].values():
         if "properties" in each:
             each["additionalProperties"] = False
+    import jsonschema  # not above: it takes seconds, in each process that collects tests
+
     jsonschema.validate(message, {"$ref": f"#/components/schemas/{schema}", "components": components})
 
 
