@@ -106,15 +106,6 @@ class Requests implements AsyncDisposable {
 }
 
 describe("a request", () => {
-  test("is sent again with the same request id while the server or its store is unreachable", async () => {
-    await using server = await Requests.start();
-    server.script.push(refusalOf(status.UNAVAILABLE), refusalOf(status.UNAVAILABLE, "STORE_UNAVAILABLE"));
-    const made = await server.client.generateCallbackUrl("record", new Response("x"));
-    assert.equal(made.url, MADE.callbackUrl);
-    const ids = new Set(server.generated.map(({ requestId }) => requestId));
-    assert.deepEqual([server.generated.length, ids.size, [...ids][0]?.length], [3, 1, 36]);
-  });
-
   test("is sent once after a refusal, and without retries", async () => {
     await using server = await Requests.start({ retry: false });
     server.script.push(refusalOf(status.INTERNAL, "INTERNAL"), refusalOf(status.UNAVAILABLE));

@@ -68,8 +68,8 @@ export class WorkerStream {
     this.#stream.write(create(WorkResponseSchema, { messages: messages.map((message) => ({ message })) }));
   }
 
-  welcome(storeEpochs = ""): void {
-    this.send({ case: "welcome", value: { storeEpochs: new TextEncoder().encode(storeEpochs) } });
+  welcome(): void {
+    this.send({ case: "welcome", value: {} });
   }
 
   offer(...callIds: string[]): void {
@@ -88,6 +88,13 @@ export class WorkerStream {
 
   confirm(callId: string): void {
     this.send({ case: "confirm", value: { callId } });
+  }
+
+  /** Offer a call, and confirm it once it is accepted. */
+  async run(callId: string): Promise<void> {
+    this.offer(callId);
+    await this.next("accept");
+    this.confirm(callId);
   }
 
   withdraw(callId: string): void {
