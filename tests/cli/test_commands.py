@@ -124,16 +124,6 @@ async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(s
     assert ran.json["warnings"] == [{"reason": "ACTIVITY_NOT_SERVED", "text": "no worker serves it"}]
 
 
-async def test_a_fallback_can_be_a_redirect(server, callback, generated):
-    arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
-    assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0
-    [request] = server.requests
-    assert request.fallback == resources.Response(
-        response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/wait"
-    )
-    assert request.answer_mode == resources.ANSWER_MODE_UNSPECIFIED
-
-
 async def test_a_body_is_read_from_a_file_or_standard_input_unchanged(server, callback, generated, tmp_path):
     body = bytes(range(256)) + b"\r\n"
     (tmp_path / "body").write_bytes(body)
@@ -162,7 +152,7 @@ async def test_set_response_can_reset_attributes(server, callback):
     [request] = server.requests
     assert request.response == resources.Response(response_code=503)
     assert sorted(request.update_mask.paths) == [
-        *("response_body", "response_code", "response_headers", "response_redirect_url"),
+        *("response_body", "response_code", "response_headers", "response_redirect_url")
     ]
 
 

@@ -11,16 +11,7 @@ import grpc
 import pytest
 import trustme
 from click.testing import CliRunner
-from support.clients import (
-    CALL,
-    CASE,
-    CREATED,
-    Refusal,
-    call_message,
-    callback_message,
-    run_callback,
-    scripted_server,
-)
+from support.clients import CALL, CASE, CREATED, Refusal, call_message, callback_message, run_callback, scripted_server
 from support.services import running_services
 from support.tools import require
 
@@ -300,25 +291,6 @@ async def guarded(store_of, tmp_path):
 
 
 GENERATE = ("generate", "--activity", "record", "--type", "response", "--json")
-
-
-async def test_an_owner_sees_its_own_cases_and_an_admin_all_cases(guarded):
-    case = (await guarded("orders", *GENERATE, "--label", "order=5")).json["callbackCaseId"]
-    other = (await guarded("shipping", *GENERATE)).json["callbackCaseId"]
-    assert [each["callbackCaseId"] for each in (await guarded("orders", "list", "--json")).json] == [case]
-    assert [each["callbackCaseId"] for each in (await guarded("shipping", "list", "--json")).json] == [other]
-    assert (await guarded("orders", "get", case, "--json")).json["owner"] == "orders"
-    for command in (("get",), ("close",), ("erase", "--yes"), ("wait",), ("calls",)):
-        ran = await guarded("shipping", *command, case)
-        assert (ran.code, ran.output) == (3, ""), command
-    assert [each["owner"] for each in (await guarded("root", "list", "--owner", "orders", "--json")).json] == ["orders"]
-    assert (await guarded("root", "get", case)).code == 0
-    ran = await guarded("orders", "list", "--owner", "shipping")
-    assert ran.code == 1
-    assert ran.errors.splitlines()[1:] == ["The operator of the server assigns roles in its principals_file."]
-    assert "(ROLE_MISSING, role admin)" in ran.errors
-    ran = await guarded("orders", "list", "--owner", "x" * 64)
-    assert "  --owner (owner): " in ran.errors
 
 
 async def test_an_administrator_lists_those_of_every_owner_and_takes_the_beginning_of_an_id(guarded):

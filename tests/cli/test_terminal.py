@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from support.clients import CALL, CASE, STATE, call_message, callback_message, run_callback
+from support.clients import CALL, CASE, STATE, answers_with, call_message, callback_message, run_callback
 from support.terminal import run_on_terminal
 from support.tools import require
 
@@ -52,18 +52,10 @@ def answering(server):
     case = callback_message(callback_activity=ACTIVITY, call_count=1)
     call = call_message()
     call.request_headers.add(name="x-long", value="v" * 200)
-    server.answers |= {
+    server.answers |= answers_with(case, call) | {
         "GenerateCallbackUrl": messages.GenerateCallbackUrlResponse(
             callback_url=URL, callback_state=STATE, callback_case_id=CASE
         ),
-        "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
-        "GetCallback": messages.GetCallbackResponse(callback=case),
-        "SetResponse": messages.SetResponseResponse(callback=case),
-        "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),
-        "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
-        "CloseCallback": messages.CloseCallbackResponse(callback=case),
-        "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
-        "ReplayCall": messages.ReplayCallResponse(call=call),
         "PauseActivity": operations.PauseActivityResponse(),
         "ResumeActivity": operations.ResumeActivityResponse(),
         "ListPausedActivities": operations.ListPausedActivitiesResponse(
@@ -77,9 +69,6 @@ def answering(server):
             entries=[auditing.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
         ),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
-        "ListCalls": messages.ListCallsResponse(calls=[call]),
-        "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),
-        "GetCall": messages.GetCallResponse(call=call),
     }
     server.terminal = functools.partial(run_on_terminal, CALLBACK_TARGET=server.address)
     server.pipe = functools.partial(run_callback, CALLBACK_TARGET=server.address)

@@ -33,7 +33,6 @@ def run(*arguments, **environment):
     ("arguments", "says"),
     [
         (["generate", "--type", "response"], "--activity"),
-        (["generate", "--activity", "record"], "--type"),
         (["generate", "--activity", "record", "--type", "form"], "'form' is not one of 'redirect', 'response', 'page'"),
         ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
         ([*GENERATE, "--code", "99999999999999"], "'--code': 99999999999999 is not in the range"),
@@ -42,7 +41,6 @@ def run(*arguments, **environment):
         ([*GENERATE, "--ttl", "-1h"], "is not a duration"),
         ([*GENERATE, "--ttl", ""], "is not a duration"),
         ([*GENERATE, "--ttl", "9999999999d"], "too long"),
-        (["list", "--since", "900000d"], "too long"),
         ([*GENERATE, "--ttl", f"{'9' * 5000}s"], "too long"),
         ([*GENERATE, "--label", "order"], "'order' is not of the form NAME=VALUE"),
         ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
@@ -51,7 +49,6 @@ def run(*arguments, **environment):
         ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
         ([*GENERATE, "--body-file", "/proc/self/mem"], "--body-file: '/proc/self/mem': Input/output error"),
         ([*GENERATE, "--answer-mode", "later"], "'later' is not one of 'handler', 'hold', 'ack'"),
-        ([*GENERATE, "--answer-deadline", "5"], "'5' is not a duration"),
         ([*GENERATE, "--fallback-code", "100"], "--fallback-code"),
         (
             [*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"],
@@ -65,15 +62,12 @@ def run(*arguments, **environment):
         (["list", "--activity", ""], "'--activity': the value is empty"),
         (["pause", " "], "'ACTIVITY': the value is empty"),
         (["set-response", CASE], "Nothing to change"),
-        (["set-response"], "CASE"),
         (["set-response", CASE, "--reject"], "--reject"),
-        (["answer"], "CALL"),
         (["answer", CALL, "--reset", "body"], "--reset"),
         (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
         (["answer", CALL, "--keep-open", "--close"], "--keep-open and --close cannot be combined"),
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["list", "--waiting", "--since", "1h"], "--last-call, --since"),
-        (["list", "--last-call", "lost"], "'lost' is not one of"),
         (["calls", CASE, "--dead"], "CASE cannot be combined with --dead"),
         (["calls", CASE, "--owner", "orders"], "CASE cannot be combined with --dead, --owner"),
         (["calls", "--dead", "--label", "a=b"], "--dead and --label cannot be combined"),
@@ -99,8 +93,6 @@ def run(*arguments, **environment):
         (["listen", "paid", "--forward-to", "127.0.0.1:3000"], "'127.0.0.1:3000' is not a URL such as"),
         (["listen", "paid", "--forward-to", "http://127.0.0.1:99999"], "is not a URL such as"),
         (["listen", "paid", "--forward-to", "http://127.0.0.1:1/a?b=c"], "the URL must not have a query"),
-        (["pause"], "ACTIVITY"),
-        (["resume"], "ACTIVITY"),
         (["watch", "--label", "order"], "'order' is not of the form NAME=VALUE"),
         (["set-response", CASE, "--reset", "type"], "'type' is not one of 'redirect-url', 'body', 'code', 'header'"),
         (
@@ -108,16 +100,11 @@ def run(*arguments, **environment):
             "--header and --reset header cannot be combined",
         ),
         (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body cannot be combined"),
-        (["list", "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
-        (["wait"], "CASE"),
         (["wait", CASE, "--timeout", "0s"], "the timeout must be longer than 0"),
         (["wait", CASE, "--after", "-1"], "--after"),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
-        (["set-response", "--code", "200"], "CASE"),
         (["get"], "CASE"),
-        (["call"], "CALL"),
         (["list", "--limit", "0"], "--limit"),
-        (["list", "--status", "gone"], "'gone' is not one of"),
         (["server", "--config", "/nowhere"], "/nowhere"),
         (["dance"], "No such command 'dance'"),
     ],
@@ -240,22 +227,9 @@ def test_each_command_that_uses_a_server_has_the_connection_options_and_json(com
 
 
 def test_the_commands_are_these():
-    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
-        *("up", "server", "edge", "console"),
-        *(
-            "token",
-            "config",
-            "doctor",
-            "repair",
-            "losses",
-            "prove",
-            "conform",
-            "profiles",
-            "verify",
-            "send",
-            "completion",
-        ),
-    }
+    processes = {"up", "server", "edge", "console"}
+    checks = {"token", "config", "doctor", "repair", "losses", "prove", "conform", "profiles", "verify", "send"}
+    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | processes | checks | {"completion"}
 
 
 def test_version_prints_the_version():
@@ -308,21 +282,8 @@ def test_a_process_without_its_extra_reports_what_to_install(command, extra):
 
 def test_invalid_settings_of_a_process_are_invalid_usage_and_all_named(tmp_path):
     (tmp_path / "callback.toml").write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "callback_cli",
-            "server",
-            "--config",
-            str(tmp_path / "callback.toml"),
-            "--grpc",
-            "nowhere",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "callback_cli", "server", "--config", str(tmp_path / "callback.toml")]
+    ran = subprocess.run([*command, "--grpc", "nowhere"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     for name in ("grace_s", "colour", "grpc_bind"):
         assert name in ran.stderr

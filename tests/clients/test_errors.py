@@ -141,13 +141,6 @@ async def test_errors_have_the_missing_role_and_the_limit(server, client):
     assert (await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS"))).limit is None
 
 
-async def test_an_error_has_the_time_to_retry_after(server, client):
-    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1.5))
-    assert error.retry_after == timedelta(seconds=1.5)
-    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"))
-    assert error.retry_after is None
-
-
 async def test_a_reason_of_a_newer_server_is_kept_as_text(server, client):
     error = await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "QUOTA_USED_UP"))
     assert type(error) is CallbackError
@@ -209,12 +202,6 @@ async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(server, clie
     error = await error_of(server, client, Refusal(Code.NOT_FOUND, "WINDOW_NOT_FOUND"))
     assert type(error) is NotFoundError
     assert error.reason == "WINDOW_NOT_FOUND"
-
-
-async def test_a_reason_of_another_domain_is_ignored(server, client):
-    error = await error_of(server, client, Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND", domain="storage"))
-    assert type(error) is CallbackError
-    assert error.reason == ""
 
 
 async def test_cancelling_a_request_raises_cancelled_error(server):

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from types import SimpleNamespace
 
 import pytest
 from support.clients import CALL, CASE, call_message, callback_message
@@ -133,10 +132,9 @@ async def test_the_earliest_ended_call_is_found_across_pages(server, client):
 
 
 async def test_a_wait_whose_last_request_has_no_response_times_out_by_itself_whatever_the_clocks_say(
-    server, client, monkeypatch
+    server, client, limits
 ):
-    slow = SimpleNamespace(monotonic=lambda: time.monotonic() * 0.9)  # the deadline of gRPC comes before the end
-    monkeypatch.setattr(_backoff, "time", slow)
+    limits(_backoff, CLOCK=lambda: time.monotonic() * 0.9)  # the deadline of gRPC comes before the end
 
     async def never(_request):
         await asyncio.Event().wait()

@@ -13,7 +13,6 @@ import {
   Handlers,
   InvalidRequestError,
   NotFoundError,
-  PageResponse,
   Redirect,
   Reject,
   RequestIdReusedError,
@@ -109,45 +108,6 @@ describe("a client", () => {
     assert.equal(second.url, first.url);
     const other = client.generateCallbackUrl("record", new Response("b"), { requestId });
     await assert.rejects(other, RequestIdReusedError);
-  });
-
-  test("gives a callback each attribute, and reads it back", async () => {
-    const timeToLiveMs = 3_600_000;
-    const { caseId, expireTime } = await client.generateCallbackUrl("order", new Response("body", { code: 202 }), {
-      activityCase: "5",
-      allowMultipleCalls: true,
-      answerDeadlineMs: 2_500,
-      answerMode: "HANDLER",
-      closedResponse: new PageResponse("Closed", "Already done", { linkLabel: "Home", linkUrl: "/" }),
-      fallback: new Redirect("/wait"),
-      getGuard: "CONFIRM",
-      labels: { a: "1" },
-      noRepeat: true,
-      notify: ["REMINDER", "EXPIRY"],
-      prompt: { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] },
-      remindAfterMs: [60_000, 90_500],
-      repeatWindowMs: 1_500,
-      timeToLiveMs,
-    });
-    const read = await client.getCallback(caseId);
-    assert.equal(read.expireTime?.getTime(), expireTime?.getTime());
-    assert.equal(read.expireTime && read.expireTime.getTime() - read.createTime.getTime(), timeToLiveMs);
-    assert.deepEqual(read.response, new Response("body", { code: 202 }));
-    assert.deepEqual(new TextDecoder().decode(read.response.body), "body");
-    assert.deepEqual(read.prompt, { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] });
-    assert.deepEqual(read.fallback?.redirectUrl, "/wait");
-    assert.deepEqual([read.closedResponse?.type, read.closedResponse?.linkLabel], ["PAGE", "Home"]);
-    assert.deepEqual(
-      [read.status, read.getGuard, read.answerMode, read.answerDeadlineMs, read.repeatWindowMs, read.noRepeat],
-      ["OPEN", "CONFIRM", "HANDLER", 2_500, 1_500, true],
-    );
-    assert.deepEqual(
-      [read.remindAfterMs, read.notify],
-      [
-        [60_000, 90_500],
-        ["REMINDER", "EXPIRY"],
-      ],
-    );
   });
 
   test("sets and resets attributes of a response", async () => {
@@ -339,25 +299,6 @@ describe("the system of a test", () => {
 });
 
 describe("a watch", () => {
-  test("yields the events in order, and resumes after the last one that it has seen", async () => {
-    const labels = { watch: crypto.randomUUID() };
-    const watch = await client.watchCalls({ labels });
-    assert.notEqual(watch.resumeToken, "");
-    const made = await client.generateCallbackUrl("record", new Response("x"), { labels });
-    await system.send(made.url);
-    let token = "";
-    for await (const event of watch) {
-      assert.deepEqual([event.type, event.caseId, event.caseStatus], ["CASE_CREATED", made.caseId, "OPEN"]);
-      token = event.resumeToken;
-      break;
-    }
-    assert.equal(watch.resumeToken, token);
-    assert.deepEqual(await watch.next(), { done: true, value: undefined });
-    await using resumed = await client.watchCalls({ labels, resumeToken: token });
-    const { value } = await resumed.next();
-    assert.deepEqual([value?.type, value?.callStatus, value?.closeReason], ["CALL_ENDED", "SUCCEEDED", "CONSUMED"]);
-  });
-
   test("ends by its signal with the reason, and with an error if it is closed with its client", async () => {
     const abort = new AbortController();
     const watch = await client.watchCalls({ signal: abort.signal, labels: { none: "none" } });

@@ -11,7 +11,6 @@ import {
   CallbackError,
   type ClientOptions,
   DeadlineExceededError,
-  Headers,
   NotFoundError,
   Query,
   Redirect,
@@ -319,23 +318,11 @@ describe("an error", () => {
   });
 });
 
-describe("headers and query", () => {
-  test("keep order and repeated names, and give the first value of a name", () => {
-    const headers = new Headers([
-      ["Set-Cookie", "a"],
-      ["X", "1"],
-      ["set-cookie", "b"],
-    ]);
-    assert.deepEqual([headers.get("SET-COOKIE"), headers.getAll("set-cookie"), headers.size], ["a", ["a", "b"], 2]);
-    assert.deepEqual(headers.asJson(), { "Set-Cookie": ["a", "b"], X: "1" });
-    assert.deepEqual([...headers].length, 3);
+describe("a query", () => {
+  test("is made of what URLSearchParams has, and of an object", () => {
     const query = new Query(new URLSearchParams("a=1&A=2&a=3"));
     assert.deepEqual([query.get("a"), query.getAll("A"), query.has("b")], ["1", ["2"], false]);
-    assert.deepEqual(new Query({ a: ["1", "2"] }).pairs, [
-      ["a", "1"],
-      ["a", "2"],
-    ]);
-    assert.throws(() => new Query({ a: 1 as never }), TypeError);
+    assert.deepEqual(new Query({ a: ["1", "2"] }).asJson(), { a: ["1", "2"] });
   });
 });
 
