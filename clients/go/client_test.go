@@ -343,44 +343,6 @@ func TestAnAdministratorSeesWhatTheServersDo(t *testing.T) {
 	}
 }
 
-func TestTheAuditIsListedAndVerified(t *testing.T) {
-	made := generate(t, "record", callback.Text(""))
-	must(t, ignore(system.Client.CloseCallback(t.Context(), made.CaseID)))
-	var entries []*callback.AuditEntry
-	for entry, err := range system.Client.ListAuditEntries(t.Context(), callback.AuditEntryQuery{CaseID: made.CaseID}) {
-		must(t, err)
-		entries = append(entries, entry)
-	}
-	if len(entries) != 1 || entries[0].Action != callback.AuditActionCallbackClosed || entries[0].Actor != "local" ||
-		entries[0].Time.IsZero() || entries[0].Digest == "" {
-		t.Fatal(asJSON(t, entries))
-	}
-	var heads []*callback.AuditHead
-	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{}) {
-		must(t, err)
-		if len(chain.Problems) > 0 && chain.Problems[0].Kind != callback.AuditProblemKindUnprotected {
-			t.Fatal(asJSON(t, chain))
-		}
-		if chain.Chain == entries[0].Chain {
-			heads = append(heads, chain.Head)
-		}
-	}
-	if len(heads) != 1 || heads[0].Sequence < entries[0].Sequence {
-		t.Fatal(asJSON(t, heads))
-	}
-	heads[0].Sequence += 1_000_000 // as if newer entries had been removed
-	kinds := map[callback.AuditProblemKind]bool{}
-	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{Heads: heads}) {
-		must(t, err)
-		for _, problem := range chain.Problems {
-			kinds[problem.Kind] = true
-		}
-	}
-	if !kinds[callback.AuditProblemKindTruncated] {
-		t.Fatal(kinds)
-	}
-}
-
 func TestAnErrorHasItsReason(t *testing.T) {
 	_, err := system.Client.GetCallback(t.Context(), strings.Repeat("0", 32))
 	var reason callback.Reason

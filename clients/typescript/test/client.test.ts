@@ -228,17 +228,6 @@ describe("a client", () => {
     assert((await client.listFindings()).findings.some(({ level }) => level === "OK"));
   });
 
-  test("reads the audit, and verifies it with heads that it has read before", async () => {
-    const { caseId } = await client.generateCallbackUrl("record", new Response("x"));
-    await client.closeCallback(caseId);
-    const [entry, ...others] = await allOf(client.listAuditEntries({ caseId, action: "CALLBACK_CLOSED" }));
-    assert.deepEqual([entry?.action, entry?.actor, entry?.caseId, others], ["CALLBACK_CLOSED", "local", caseId, []]);
-    const heads = (await allOf(client.verifyAudit())).flatMap(({ head }) => head ?? []);
-    assert(heads.some(({ chain }) => chain === entry?.chain));
-    const chains = await allOf(client.verifyAudit({ heads }));
-    assert(chains.every(({ problems }) => problems.every(({ kind }) => kind === "UNPROTECTED")));
-  });
-
   test("throws typed errors, with every invalid field", async () => {
     await assert.rejects(client.getCallback(NEVER), NotFoundError);
     await assert.rejects(client.generateCallbackUrl("", new Response(undefined, { code: 99 })), (error) => {

@@ -184,7 +184,7 @@ const NO_TIMES = [Number.NaN, -1, Number.POSITIVE_INFINITY, 1e300];
 const OUT_OF_RANGE: [Mistake, string, number[]][] = [
   [(timeoutMs) => new CallbackClient({ timeoutMs }), "timeoutMs", [0, ...NO_TIMES]],
   [(graceMs) => new Worker(handlers, { graceMs }), "graceMs", [Number.NaN, -1]],
-  [(maxCalls) => new Worker(handlers, { maxCalls }), "maxCalls", [1.5, 1_001, Number.NaN]],
+  [(maxCalls) => new Worker(handlers, { maxCalls }), "maxCalls", [0, 1.5, 1_001, Number.NaN]],
   ...["timeToLiveMs", "timeoutMs", "answerDeadlineMs", "holdTimeMs", "repeatWindowMs"].map(
     (name): (typeof OUT_OF_RANGE)[number] => [
       (wrong) => client.generateCallbackUrl("a", new Response(), { [name]: wrong }),

@@ -18,7 +18,7 @@ import {
 import { status } from "@grpc/grpc-js";
 import { Verdict } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { ScriptedServer, type WorkerStream } from "./scripted-server.js";
-import { Deferred, Events, freeAddress, untilAborted } from "./support.js";
+import { Deferred, Events, untilAborted } from "./support.js";
 
 interface Working extends AsyncDisposable {
   readonly server: ScriptedServer;
@@ -359,41 +359,9 @@ describe("a worker", () => {
     await worker.stop();
   });
 
-  test("says that a server has sent no welcome in time, and tries again", async (t) => {
-    await using server = await ScriptedServer.start();
-    const log = new Events();
-    t.mock.timers.enable({ apis: ["setTimeout"] });
-    const options = { target: server.target, logger: log };
-    const starting = new Worker(
-      new Handlers().activity("act", () => {}),
-      options,
-    ).start();
-    await (await server.stream()).next("hello");
-    t.mock.timers.tick(10_000);
-    const { problem } = await log.of("worker_disconnected");
-    assert.match(String(problem), /cannot reach 127\.0\.0\.1:\d+: the server has sent no welcome for 10000 ms/);
-    t.mock.timers.reset();
-    await server.welcomed();
-    const worker = await starting;
-    await server[Symbol.asyncDispose]();
-    await worker.stop();
-  });
-
-  test("waits for a server that does not run yet", async () => {
-    const [handlers, events, target] = [new Handlers().activity("act", () => {}), new Events(), freeAddress()];
-    const starting = new Worker(handlers, { target, logger: events }).start();
-    await events.of("worker_disconnected");
-    await using server = await ScriptedServer.start(target);
-    await server.welcomed();
-    const worker = await starting;
-    await server[Symbol.asyncDispose]();
-    await worker.stop();
-  });
-
   test("rejects wrong options", () => {
     const handlers = new Handlers().activity("act", () => {});
     assert.throws(() => new Worker(new Handlers()), /at least one handler/);
-    assert.throws(() => new Worker(handlers, { maxCalls: 0 }), RangeError);
     assert.throws(() => new Worker(handlers, { target: "http://127.0.0.1:50051" }), /is a URL/);
     assert.throws(() => new Worker(handlers, { token: "a\nb" }), /characters that a token cannot have/);
     assert.throws(() => handlers.activity("act", () => {}), /already has a handler/);
