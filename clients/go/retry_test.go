@@ -168,6 +168,16 @@ func unreachable(t *testing.T, options ...callback.ClientOption) *callback.Clien
 	return client
 }
 
+// afterEach calls a function after each attempt of a request.
+func afterEach(done func()) callback.ConnectionOption {
+	return callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
+		ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
+	) error {
+		defer done()
+		return send(ctx, method, request, reply, connection, options...)
+	}))
+}
+
 func TestARequestToAServerThatIsAwayIsCancelledWithItsContext(t *testing.T) {
 	client := unreachable(t)
 	for name, request := range requests(client) {
@@ -187,12 +197,7 @@ func TestARequestToAServerThatIsAwayIsCancelledWithItsContext(t *testing.T) {
 func TestARequestThatFailedIsCancelledWhileItWaitsForItsNextAttempt(t *testing.T) {
 	failed := make(chan struct{}, 1)
 	_, client := newScriptedOwner(t, []error{refusal(codes.Unavailable, callback.ReasonStoreUnavailable, patience)},
-		callback.WithTimeout(time.Hour), callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
-		) error {
-			defer func() { failed <- struct{}{} }()
-			return send(ctx, method, request, reply, connection, options...)
-		})))
+		callback.WithTimeout(time.Hour), afterEach(func() { failed <- struct{}{} }))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
@@ -239,12 +244,7 @@ func TestAServerThatIsAwayIsNotMistakenForTheEndOfTheContext(t *testing.T) {
 func TestARefusalStaysWhatItIsWhenTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, client := newScriptedOwner(t, []error{refusal(codes.AlreadyExists, callback.ReasonRequestIDReused, 0)},
-		callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
-		) error {
-			defer cancel()
-			return send(ctx, method, request, reply, connection, options...)
-		})))
+		afterEach(cancel))
 	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); !errors.Is(err, callback.ReasonRequestIDReused) {
 		t.Fatal(err)
 	}

@@ -368,41 +368,25 @@ func TestAWorkerLogsWhatItsServerCannotRender(t *testing.T) {
 func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
 	var handlers callback.Handlers
 	handlers.Handle("a", accepting)
-	for name, make := range map[string]func() (*callback.Worker, error){
-		"no handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", &callback.Handlers{}) },
-		"slots": func() (*callback.Worker, error) {
-			return callback.NewWorker("127.0.0.1:1", &handlers, callback.WithSlots(0))
-		},
-		"port": func() (*callback.Worker, error) { return callback.NewWorker("localhost", &handlers) },
-		"url":  func() (*callback.Worker, error) { return callback.NewWorker("http://localhost:1", &handlers) },
-		"token": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithToken("a b"))
-		},
-		"no set of handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", nil) },
-		"nil option":         func() (*callback.Worker, error) { return callback.NewWorker("a:1", &handlers, nil) },
-		"nil logger": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithLogger(nil))
-		},
-		"nil source": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithTokenSource(nil))
-		},
-		"nil option of gRPC": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithDialOptions(nil))
-		},
-		"name": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithName("\xff"))
-		},
-		"grace": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithGrace(-1))
-		},
-		"two tokens": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
-		},
-	} {
-		if worker, err := make(); err == nil || worker != nil {
+	refused := func(name, target string, handlers *callback.Handlers, options ...callback.WorkerOption) {
+		t.Helper()
+		if worker, err := callback.NewWorker(target, handlers, options...); err == nil || worker != nil {
 			t.Error(name)
 		}
 	}
+	refused("no handlers", "127.0.0.1:1", &callback.Handlers{})
+	refused("no set of handlers", "127.0.0.1:1", nil)
+	refused("port", "localhost", &handlers)
+	refused("url", "http://localhost:1", &handlers)
+	refused("slots", "a:1", &handlers, callback.WithSlots(0))
+	refused("token", "a:1", &handlers, callback.WithToken("a b"))
+	refused("two tokens", "a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
+	refused("name", "a:1", &handlers, callback.WithName("\xff"))
+	refused("grace", "a:1", &handlers, callback.WithGrace(-1))
+	refused("nil option", "a:1", &handlers, nil)
+	refused("nil logger", "a:1", &handlers, callback.WithLogger(nil))
+	refused("nil source", "a:1", &handlers, callback.WithTokenSource(nil))
+	refused("nil option of gRPC", "a:1", &handlers, callback.WithDialOptions(nil))
 	for name, register := range map[string]func(){
 		"twice": func() { handlers.Handle("a", accepting) },
 		"nil":   func() { handlers.Handle("b", nil) },

@@ -1,22 +1,16 @@
 """End to end through the command line: store, server, edge, handler, and a caller over HTTP."""
 
 import asyncio
-import contextlib
 import functools
 import json
-import os
 import re
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from types import SimpleNamespace
 
-import httpx
 import pytest
 from support.clients import run_callback
-from support.system import assert_events
+from support.system import running_system
 from support.wait import wait_until
 
-from callback import Accept, AsyncCallbackClient, Handlers, Redirect, Reject, Response
+from callback import Accept, Handlers, Redirect, Reject, Response
 
 
 def make_handlers(trxid_is_needed):
@@ -43,84 +37,35 @@ WITH_CONSOLE = ("callback_console.replays", "callback_console.words")
 """Modules that `replay --activity` imports."""
 
 
-@contextlib.asynccontextmanager
-async def running_process(*arguments, **environment):
-    """Run `callback server` or `callback edge` as a program, give its `ready` event, and stop it afterwards."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", *arguments,
-        stdin=DEVNULL, stderr=PIPE, env=os.environ | environment,
-    )  # fmt: skip
-    lines, ready = [], asyncio.get_running_loop().create_future()
-
-    async def read_log():
-        async for line in program.stderr:
-            lines.append(line)
-            if not ready.done() and b'"ready"' in line:
-                ready.set_result(json.loads(line))
-        if not ready.done():
-            ready.set_exception(AssertionError(b"".join(lines).decode()))
-
-    reading = asyncio.create_task(read_log())
-    try:
-        yield await asyncio.wait_for(ready, 120)
-    finally:
-        if program.returncode is None:
-            program.terminate()
-        code = await asyncio.wait_for(program.wait(), 120)
-        await reading
-    assert code == 0, b"".join(lines).decode()
-    assert_events(lines)
-
-
 @pytest.fixture(scope="module")
 async def system(store_of, tmp_path_factory):
-    """Run the whole system: `callback` is the command line, `http` a caller, `client` a Python client."""
-    config = tmp_path_factory.mktemp("system") / "callback.toml"
-    async with contextlib.AsyncExitStack() as stack:
-        trxid_is_needed = asyncio.Event()
-        trxid_is_needed.set()
-        handlers = await stack.enter_async_context(make_handlers(trxid_is_needed).listen("127.0.0.1:0"))
-        config.write_text(
-            "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
-        )
-        server = await stack.enter_async_context(
-            running_process(
-                *("server", "--config", str(config), "--grpc", "127.0.0.1:0"),
-                CALLBACK_STORE_URL=store_of("valkey").url,
-                CALLBACK_PLATFORM_URL="https://shop.example",
-                CALLBACK_STATE_KEY="k" * 32,
-                CALLBACK_ADMIN_BIND="127.0.0.1:0",
-            )
-        )
-        edge = await stack.enter_async_context(
-            running_process(*("edge", "--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--server", server["grpc"]))
-        )
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{edge['edge']}"))
-        client = await stack.enter_async_context(AsyncCallbackClient(server["grpc"]))
-        yield SimpleNamespace(
-            callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client,
-            environment={"CALLBACK_TARGET": server["grpc"]}, trxid_is_needed=trxid_is_needed,
-        )  # fmt: skip
+    """Run the whole system. `callback` is the command line; while `trxid_is_needed`, the handler rejects replays."""
+    trxid_is_needed = asyncio.Event()
+    trxid_is_needed.set()
+    async with make_handlers(trxid_is_needed).listen("127.0.0.1:0") as handlers:
+        config = "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
+        async with running_system(tmp_path_factory.mktemp("journeys"), store_of("valkey"), config=config) as system:
+            system.callback = functools.partial(run_callback, CALLBACK_TARGET=system.grpc)
+            system.trxid_is_needed = trxid_is_needed
+            yield system
 
 
-def path_of(generated):
-    """Return the path of a generated URL. Its host is the configured one."""
-    return re.fullmatch(r"http://127\.0\.0\.1:8080(/cbq?/.*)", generated["callbackUrl"])[1]
+async def generate(system, *arguments, kind="response"):
+    """Return the id of a new case, and its path."""
+    generated = (await system.callback("generate", "--type", kind, "--json", *arguments)).json
+    return generated["callbackCaseId"], generated["callbackUrl"].removeprefix(system.url)
 
 
 async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(system):
-    generated = (
-        await system.callback(
-            *("generate", "--activity", "record", "--type", "response", "--body", "thank you", "--code", "202"),
-            *("--header", "x-seen=yes", "--label", "order=5", "--json"),
-        )
-    ).json
-    case = generated["callbackCaseId"]
+    case, path = await generate(
+        system,
+        *("--activity", "record", "--body", "thank you", "--code", "202", "--header", "x-seen=yes"),
+    )
     assert (await system.callback("get", case, "--json")).json["status"] == "OPEN"
 
     body = bytes(range(256))
     answer = await system.http.post(
-        path_of(generated), params=[("id", "5"), ("id", "6")], content=body, headers={"cookie": "sid=hunter2"}
+        path, params=[("id", "5"), ("id", "6")], content=body, headers={"cookie": "sid=hunter2"}
     )
     assert (answer.status_code, answer.content, answer.headers["x-seen"]) == (202, b"thank you", "yes")
 
@@ -137,26 +82,25 @@ async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(syst
     assert recorded.body == body
     assert recorded.headers["cookie"] == "sid=hunter2"
 
-    assert (await system.http.post(path_of(generated))).status_code == 410
+    assert (await system.http.post(path)).status_code == 410
     ran = await system.callback("set-response", case, "--code", "200")
     assert ran.code == 4
     assert "CALLBACK_CLOSED, close_reason CONSUMED" in ran.errors
 
 
 async def test_a_handler_rejects_waits_and_redirects(system):
-    generated = (
-        await system.callback(
-            *("generate", "--activity", "order-paid", "--type", "redirect", "--redirect-url", "/page/wait"),
-            *("--activity-case", "1:142:432", "--label", "order=5", "--param", "state", "--retryable", "--json"),
-        )
-    ).json
-    case, path = generated["callbackCaseId"], path_of(generated)
+    case, path = await generate(
+        system,
+        *("--activity", "order-paid", "--redirect-url", "/page/wait", "--activity-case", "1:142:432"),
+        *("--label", "order=5", "--param", "state", "--retryable"),
+        kind="redirect",
+    )
     answer = await system.http.get(path)
     assert (answer.status_code, answer.text) == (400, "trxid is missing")
     answer = await system.http.get(f"{path}&trxid=7&status=open")
-    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/wait")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://platform.example/page/wait")
     answer = await system.http.get(f"{path}&trxid=7")
-    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/7/1:142:432/5")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://platform.example/page/7/1:142:432/5")
 
     calls = (await system.callback("calls", case, "--json", "--mask-secrets")).json
     assert [(call["attempt"], call["status"], call["keepOpen"]) for call in calls] == [
@@ -167,13 +111,7 @@ async def test_a_handler_rejects_waits_and_redirects(system):
     assert all(call["requestQuery"]["state"] == "***" for call in calls)
     for form in ([], ["--json", "--mask-secrets"]):
         ran = await system.callback("call", calls[0]["callId"], *form)
-        assert generated["callbackState"] not in ran.output
-
-
-async def generate(system, *arguments):
-    """Return a new case and its path."""
-    generated = (await system.callback("generate", "--type", "response", "--json", *arguments)).json
-    return generated["callbackCaseId"], path_of(generated)
+        assert path.rpartition("=")[2] not in ran.output
 
 
 async def shown(system, *arguments, until):

@@ -26,11 +26,16 @@ from callback.v1 import callback_pb2 as resources
 Code = grpc.StatusCode
 
 
-async def decide(handler, request=None, *, timeout=30):
-    """Return the result that a server receives from this handler."""
+def handling(handler):
+    """Return handlers of which this one handles `order-paid`."""
     handlers = Handlers()
     handlers.activity("order-paid")(handler)
-    async with handlers.listen("127.0.0.1:0") as listening:
+    return handlers
+
+
+async def decide(handler, request=None, *, timeout=30):
+    """Return the result that a server receives from this handler."""
+    async with handling(handler).listen("127.0.0.1:0") as listening:
         return await ask_handler(listening.address, request or handle_request(), timeout=timeout)
 
 
@@ -247,9 +252,7 @@ async def test_calls_run_concurrently():
     async def handler(_call):
         await both.wait()
 
-    handlers = Handlers()
-    handlers.activity("order-paid")(handler)
-    async with handlers.listen("127.0.0.1:0") as listening:
+    async with handling(handler).listen("127.0.0.1:0") as listening:
         await asyncio.gather(*(ask_handler(listening.address, handle_request()) for _ in range(2)))
 
 
@@ -261,9 +264,7 @@ async def test_calls_of_plain_functions_run_concurrently_in_threads():
         both.wait(30)
         return Response(b"plain")
 
-    handlers = Handlers()
-    handlers.activity("order-paid")(handler)
-    async with handlers.listen("127.0.0.1:0") as listening:
+    async with handling(handler).listen("127.0.0.1:0") as listening:
         answers = await asyncio.gather(*(ask_handler(listening.address, handle_request()) for _ in range(2)))
     assert [each.response.response_body for each in answers] == [b"plain", b"plain"]
     assert len(threads - {threading.main_thread()}) == 2
@@ -294,11 +295,9 @@ async def test_a_call_that_finds_no_thread_before_its_deadline_never_starts_and_
         assert may_end.wait(30)
         return Response(b"first")
 
-    handlers = Handlers()
-    handlers.activity("order-paid")(handler)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(may_end.set)
-        listening = await stack.enter_async_context(handlers.listen("127.0.0.1:0", grace=0, max_threads=1))
+        listening = await stack.enter_async_context(handling(handler).listen("127.0.0.1:0", grace=0, max_threads=1))
         first = asyncio.create_task(ask_handler(listening.address, handle_request()))
         await wait_until(lambda: begun)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -400,9 +399,7 @@ async def test_it_listens_on_a_name_and_on_ipv6(host):
 
 
 async def test_it_listens_on_a_unix_socket(tmp_path):
-    handlers = Handlers()
-    handlers.activity("order-paid")(returning(None))
-    async with handlers.listen(f"unix:{tmp_path}/h") as listening:
+    async with handling(returning(None)).listen(f"unix:{tmp_path}/h") as listening:
         assert (listening.address, listening.port) == (f"unix:{tmp_path}/h", 0)
         await ask_handler(listening.address, handle_request())
 
