@@ -9,6 +9,7 @@ import pytest
 from soak.counts import combinations
 from support.clients import CALL, CASE, STATE, answers_with, call_message, callback_message
 from support.terminal import run_on_terminal
+from support.wait import DEADLINE_S
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -25,7 +26,7 @@ async def test_output_that_cannot_be_written_is_reported_on_one_line(server, arg
             stdout=full, stderr=PIPE,
             env=os.environ | {"CALLBACK_TARGET": server.address, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: No space left on device\n"
 
@@ -37,7 +38,7 @@ async def test_closed_output_is_reported_on_one_line(server, arguments):
         "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
         stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: standard output is closed\n"
 
@@ -52,7 +53,7 @@ async def test_a_reader_that_has_gone_is_not_reported(server, arguments):
         stdout=writing, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
     os.close(writing)
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, errors) == (1, b"")
 
 

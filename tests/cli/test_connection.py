@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from support.clients import CALL, CASE, CREATED, Refusal, call_message, callback_message, run_callback, scripted_server
 from support.services import running_services
 from support.tools import require
+from support.wait import DEADLINE_S
 
 from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli.connection import TOKEN_VARIABLE, ServerCommand
@@ -75,7 +76,7 @@ async def test_a_token_from_a_pipe_serves_all_requests_of_a_command(server):
         f" --token-file <(echo {TOKEN})",
         stdout=PIPE, stderr=PIPE,
     )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, errors) == (0, b"")
     assert server.tokens == [f"Bearer {TOKEN}"] * 2
 

@@ -10,7 +10,7 @@ from protovalidate import Validator
 from support.fork_server import start
 from support.store import free_port
 from support.system import running_system
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import Redirect, Response
 from callback.v1 import callback_pb2
@@ -76,7 +76,7 @@ class Listening:
 
     async def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return await asyncio.to_thread(self.process.wait, 60)
+        return await asyncio.to_thread(self.process.wait, DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ async def test_the_end_of_the_tunnel_ends_the_command(listening, tmp_path):
     os.mkfifo(end)
     listened = await listening("tunnel-ends", "--tunnel-command", f"read line < {end}; exit 3")
     await asyncio.to_thread(end.write_text, "now\n")
-    assert await asyncio.to_thread(listened.process.wait, 60) == 1
+    assert await asyncio.to_thread(listened.process.wait, DEADLINE_S) == 1
     assert "the tunnel command has ended with the exit code 3" in listened.errors
 
 

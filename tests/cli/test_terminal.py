@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from support.clients import CALL, CASE, STATE, answers_with, call_message, callback_message, run_callback
 from support.terminal import run_on_terminal
 from support.tools import require
+from support.wait import DEADLINE_S
 
 from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callbacks_service_pb2 as messages
@@ -136,9 +137,8 @@ def bash(tmp_path_factory):
 
     def run(script):
         environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
-        ran = subprocess.run(
-            [require("bash"), "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
-        )
+        bash = [require("bash"), "-c", script]
+        ran = subprocess.run(bash, capture_output=True, text=True, env=environment, timeout=DEADLINE_S, check=False)
         assert (ran.returncode, ran.stderr) == (0, "")
         return ran.stdout
 

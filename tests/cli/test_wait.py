@@ -12,7 +12,7 @@ import grpc
 import pytest
 from click.testing import CliRunner
 from support.clients import CASE, Refusal, call_message, callback_message
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback.connection import _backoff
 from callback.v1 import callback_pb2 as resources
@@ -73,7 +73,7 @@ async def test_wait_prints_the_next_call_like_call_does(server, callback, case, 
         case(3)
         program = await waiting(*form)
         case(4)
-        output, errors = await asyncio.wait_for(program.communicate(), 120)
+        output, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
         assert (program.returncode, errors) == (0, b"")
         shown = await callback("call", f"{CASE}-{4:016x}", *form)
         assert output.decode() == shown.output
@@ -96,7 +96,7 @@ async def test_wait_exits_with_124_after_its_timeout(callback, case):
 async def test_wait_exits_with_4_if_the_case_closes(server, callback, case, waiting):
     program = await waiting()
     case(3, **CLOSED)
-    output, errors = await asyncio.wait_for(program.communicate(), 120)
+    output, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, output) == (4, b"")
     assert b"(CALLBACK_CLOSED, close_reason EXPIRED)" in errors
     ran = await callback("wait", CASE, "--json")
@@ -108,7 +108,7 @@ async def test_wait_exits_with_4_if_the_case_closes(server, callback, case, wait
 async def test_an_interrupted_wait_prints_nothing(case, waiting):
     program = await waiting()
     program.send_signal(signal.SIGINT)
-    output, errors = await asyncio.wait_for(program.communicate(), 120)
+    output, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     # Killed by the signal itself: a shell reports 130 and ends its own loop.
     assert (program.returncode, output, errors) == (-signal.SIGINT, b"", b"")
 
@@ -121,7 +121,7 @@ async def test_wait_continues_after_a_short_outage_of_the_server(server, case, w
     await wait_until(lambda: len(server.requests) >= 2, what="a request that is sent again")
     case(4)
     server.answers["GetCallback"] = get
-    output, _ = await asyncio.wait_for(program.communicate(), 120)
+    output, _ = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 0
     assert f"Call {CASE}-{4:016x}".encode() in output
 

@@ -229,20 +229,11 @@ async def test_a_new_callback_has_its_expiry_and_its_warnings_which_the_client_l
     assert f"callback_warning case_id={CASE} text=no worker serves it" in caplog.text
 
 
-async def test_cases_are_filtered_by_their_newest_call_and_time(server, client):
-    later = CREATED + timedelta(hours=1)
+async def test_a_page_says_how_far_it_has_searched_and_a_time_needs_a_zone(server, client):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(next_page_token="a", searched_to=CREATED)
-    page = await client.list_callbacks_page(
-        last_call_status=CallStatus.NOT_STARTED, created_after=CREATED, created_before=later
-    )
-    assert page.searched_to == CREATED
-    assert server.requests == [
-        messages.ListCallbacksRequest(
-            last_call_status=resources.CALL_STATUS_NOT_STARTED, created_after=CREATED, created_before=later
-        )
-    ]
+    assert (await client.list_callbacks_page()).searched_to == CREATED
     with pytest.raises(ValueError, match="created_after needs a time zone"):
-        await client.list_callbacks_page(created_after=later.replace(tzinfo=None))
+        await client.list_callbacks_page(created_after=CREATED.replace(tzinfo=None))
 
 
 async def test_enum_values_of_a_newer_server_become_unknown(server, client):
@@ -365,9 +356,7 @@ async def test_every_request_has_a_deadline_from_the_default_the_client_or_the_m
     async with client_type(server.address, timeout=50) as client:
         await client.get_callback(CASE)
     default, own, clients = server.deadlines
-    assert 5 < default < 11
-    assert 95 < own < 101
-    assert 45 < clients < 51
+    assert default < 11 < clients < 51 < own < 101
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])

@@ -13,6 +13,7 @@ import grpc
 import pytest
 import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
+from support.wait import DEADLINE_S
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.connection import _tls
@@ -225,7 +226,7 @@ async def answers(address, credentials):
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
         try:
-            answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+            answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
@@ -239,7 +240,7 @@ async def test_a_handler_server_answers_over_tls(ours, theirs):
         assert not await answers(listening.address, grpc.ssl_channel_credentials(theirs.ca_file.read_bytes()))
         async with grpc.aio.insecure_channel(listening.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
-                await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+                await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=DEADLINE_S)
 
 
 async def test_a_handler_server_accepts_only_certificates_of_the_authority(ours, theirs):
@@ -279,7 +280,7 @@ async def test_a_handler_server_accepts_only_certificates_with_an_accepted_name(
         ) as channel:
             for _ in range(2):  # per call, not only the first of a connection
                 try:
-                    await getattr(CallbackHandlerServiceStub(channel), method)(ASKED[method], timeout=30)
+                    await getattr(CallbackHandlerServiceStub(channel), method)(ASKED[method], timeout=DEADLINE_S)
                 except grpc.aio.AioRpcError as error:
                     answer = error.code()
                 else:

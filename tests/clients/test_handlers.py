@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.clients import CALL, CASE, CREATED, ask_handler, handle_request
 from support.health import stalled_watch
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import Accept, Handlers, Headers, IncomingCall, Query, Redirect, Reject, Response
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -33,7 +33,7 @@ def handling(handler):
     return handlers
 
 
-async def decide(handler, request=None, *, timeout=30):
+async def decide(handler, request=None, *, timeout=DEADLINE_S):
     """Return the result that a server receives from this handler."""
     async with handling(handler).listen("127.0.0.1:0") as listening:
         return await ask_handler(listening.address, request or handle_request(), timeout=timeout)
@@ -233,14 +233,14 @@ async def test_a_handler_past_its_deadline_is_cancelled_and_that_is_logged(caplo
     while not begun.is_set():  # a busy machine may not begin it in time
         code, _ = await status_of(handler, timeout=1)
         assert code is Code.DEADLINE_EXCEEDED
-    await asyncio.wait_for(cancelled.wait(), 30)
+    await asyncio.wait_for(cancelled.wait(), DEADLINE_S)
     await wait_until(lambda: "handler_cancelled" in caplog.text)
     assert CALL in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_client_that_takes_no_answer_to_its_watch_of_the_health_does_not_keep_the_server_from_its_stop():
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         async with Handlers().listen("127.0.0.1:0", grace=0) as listening:
             stalled = await stalled_watch(listening.address, "callback.v1.CallbackHandlerService")
         stalled.close()
@@ -564,7 +564,7 @@ async def _signal_a_stop(program, number):
 async def test_a_signal_stops_the_server_after_the_running_call(unused_port, number):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, number)
-        output, _ = await asyncio.wait_for(program.communicate(b"\n"), 120)
+        output, _ = await asyncio.wait_for(program.communicate(b"\n"), DEADLINE_S)
         assert (await call).response.response_body == b"done"
         assert (program.returncode, output) == (0, b"served\n")
 
@@ -573,7 +573,7 @@ async def test_a_second_signal_stops_the_server_immediately(unused_port):
     async with program_with_a_running_call(unused_port) as (program, call):
         await _signal_a_stop(program, signal.SIGTERM)
         program.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(program.wait(), 120) == -signal.SIGTERM
+        assert await asyncio.wait_for(program.wait(), DEADLINE_S) == -signal.SIGTERM
         with pytest.raises(grpc.aio.AioRpcError):
             await call
 
@@ -596,7 +596,7 @@ async def test_a_program_that_runs_handlers_logs_its_address(unused_port):
         == f"handlers_listening address=127.0.0.1:{unused_port} activities=none\n".encode()
     )
     program.send_signal(signal.SIGINT)
-    output, errors = await asyncio.wait_for(program.communicate(), 120)
+    output, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, output) == (0, b"")
     assert errors == b"stopping grace_s=10\n"
 
@@ -609,13 +609,13 @@ async def test_a_program_keeps_its_own_logging_configuration(unused_port):
         == f"own: handlers_listening address=127.0.0.1:{unused_port} activities=none\n".encode()
     )
     program.send_signal(signal.SIGINT)
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert errors == b"own: stopping grace_s=10\n"
 
 
 async def test_a_program_that_cannot_listen_prints_the_reason_on_one_line():
     async with Handlers().listen("127.0.0.1:0") as listening:
         program = await run_program(listening.address)
-        output, errors = await asyncio.wait_for(program.communicate(), 120)
+        output, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, output) == (1, b"")
     assert errors == f"cannot listen on {listening.address}: Address already in use\n".encode()

@@ -121,7 +121,7 @@ def pytest_command(project, *options, with_asyncio=False):
 
 def run_pytest(project, *options, **choices):
     command = pytest_command(project, *options, **choices)
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 def pids(log):
@@ -164,7 +164,7 @@ def test_a_killed_pytest_leaves_no_processes(project):
     (project / "test_waiting.py").write_text(WAITING_TEST)
     with subprocess.Popen(pytest_command(project), cwd=project, stdout=subprocess.DEVNULL) as running:
         try:
-            wait_until_sync((project / "log").exists, deadline_s=60, what="the test")
+            wait_until_sync((project / "log").exists, what="the test")
             (log,) = logs(project)
             assert all(map(is_running, pids(log)))
         finally:
@@ -289,7 +289,7 @@ def test_a_reply_that_is_not_http_is_an_os_error():
         threads.submit(answer)
         edge = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(OSError, match="the reply is not HTTP"):
-            call(edge, "http://x/", method="GET", headers=Headers(()), body=b"", timeout=30)
+            call(edge, "http://x/", method="GET", headers=Headers(()), body=b"", timeout=DEADLINE_S)
 
 
 def test_a_handler_is_replaced_inside_a_block(system, url):
@@ -349,7 +349,7 @@ def test_settings_and_deadlines_are_those_of_the_configuration(system):
 
     made = system.client.generate_callback_url("other", Redirect("/thankyou"), retryable_after_error=True)
     with system.handling("other", stuck):
-        assert system.send(made.url, timeout=60).status == 504
+        assert system.send(made.url, timeout=DEADLINE_S).status == 504
     assert system.visit(made.url).status == 502  # the system has no other handler for it
     assert "other" in system.log.read_text()
 
