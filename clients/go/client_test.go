@@ -223,42 +223,6 @@ func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	}
 }
 
-func TestADeliveryIsPausedAndResumedAndReplayed(t *testing.T) {
-	must(t, system.Client.PauseActivity(t.Context(), "worked", "a test"))
-	paused := got(system.Client.ListPausedActivities(t.Context()))(t)
-	if len(paused) != 1 || paused[0].Name != "worked" || paused[0].Reason != "a test" || paused[0].PauseTime.IsZero() {
-		t.Fatal(paused)
-	}
-	made := generate(t, "worked", callback.Text("stored"), callback.WithAnswerMode(callback.ModeAck))
-	if reply := visit(t, made.URL+"?status=wrong"); reply.body != "stored" {
-		t.Fatal(reply)
-	}
-	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
-	if call.Delivery == nil || call.Delivery.Status != callback.DeliveryPending || !call.Delivery.Paused {
-		t.Fatal(asJSON(t, call))
-	}
-	must(t, system.Client.ResumeActivity(t.Context(), "worked"))
-	delivered := func(attempts int) func() bool {
-		return func() bool {
-			call = got(system.Client.GetCall(t.Context(), call.CallID))(t)
-			return call.Delivery.Status == callback.DeliveryDead && call.Delivery.Attempts == attempts
-		}
-	}
-	until(t, delivered(1))
-	if call.Delivery.Response.Code != 400 {
-		t.Fatal(asJSON(t, call))
-	}
-	must(t, ignore(system.Client.ReplayCall(t.Context(), call.CallID)))
-	until(t, delivered(2))
-	if erased := got(system.Client.EraseCalls(t.Context(), made.CaseID))(t); erased != 1 {
-		t.Fatal(erased)
-	}
-	_, err := system.Client.ReplayCall(t.Context(), call.CallID)
-	if !errors.Is(err, callback.ReasonCallNotReplayable) {
-		t.Fatal(err)
-	}
-}
-
 func TestAReminderReachesTheHandlerOfNotifications(t *testing.T) {
 	made := generate(t, "worked", callback.Text(""), callback.WithRemindAfter(time.Second), callback.WithNotify(callback.OfReminder))
 	until(t, func() bool {

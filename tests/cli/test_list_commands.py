@@ -173,17 +173,6 @@ async def test_a_callback_that_is_dropped_while_calls_are_searched_is_left_out(s
     assert (ran.code, ran.output.count("order-paid")) == (0, 2)
 
 
-async def test_list_filters_by_labels_and_owner(server, callback):
-    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
-    ran = await callback(
-        "list", "--label", "order=5", "--label", "a=b=c", "--owner", "orders", "--limit", "5", "--json"
-    )
-    assert ran.json == []
-    assert server.requests == [
-        messages.ListCallbacksRequest(page_size=6, labels={"order": "5", "a": "b=c"}, owner="orders")
-    ]
-
-
 async def test_list_prints_all_pages_up_to_the_limit_and_reports_more(server, callback):
     def pages():
         return [

@@ -122,16 +122,8 @@ def test_invalid_usage_exits_with_2_and_the_reason(arguments, says):
     [
         ("", "'' is not valid. Use HOST:PORT or a gRPC target"),
         ("callback", "'callback' has no port. Use HOST:PORT"),
-        ("dns:///callback", "has no port"),
-        ("ipv4:127.0.0.1:1,127.0.0.2", "has no port"),
-        ("callback:", "is not valid"),
         ("127.0.0.1:0", "is not valid"),
-        ("127.0.0.1:65536", "is not valid"),
-        ("::1:50051", "is not valid"),
-        ("a b:50051", "is not valid"),
-        ("dns:///", "is not valid"),
         ("http://127.0.0.1:50051", "is a URL. Use HOST:PORT"),
-        ("HTTPS://callback", "is a URL. Use HOST:PORT"),
         ("caf\udce9:50051", "is not UTF-8"),
     ],
 )

@@ -40,10 +40,8 @@ from callback import (
     CloseReason,
     DeliveryStatus,
     GetGuard,
-    Headers,
     InvalidRequestError,
     Prompt,
-    Query,
     Redirect,
     Reject,
     Response,
@@ -275,40 +273,6 @@ async def test_set_response_refuses_to_reset_set_or_unknown_attributes(server, c
     with pytest.raises(ValueError, match=reset[0]):
         await client.set_response(CASE, Response(b"x"), reset=reset)
     assert server.requests == []
-
-
-async def test_a_call_arrives_with_exact_bytes_and_every_pair(server, client):
-    server.answers["GetCall"] = messages.GetCallResponse(
-        call=call_message(
-            request_body=b"\x00\xff\r\n",
-            request_body_size=4,
-            request_query=[
-                resources.QueryParameter(name="id", value="5"),
-                resources.QueryParameter(name="id", value="6"),
-            ],
-            keep_open=True,
-            close=True,
-        )
-    )
-    call = await client.get_call(CALL)
-    assert server.requests == [messages.GetCallRequest(call_id=CALL)]
-    assert (call.call_id, call.case_id, call.attempt, call.method) == (CALL, CASE, 1, "post")
-    assert (call.body, call.body_size) == (b"\x00\xff\r\n", 4)
-    assert call.headers == Headers([("content-type", "application/json"), ("x-trace", "a"), ("x-trace", "b")])
-    assert call.query == Query([("id", "5"), ("id", "6")])
-    assert (call.query_string, call.client_address) == ("id=5&status=ok", "192.0.2.7")
-    assert (call.status, call.failure, call.keep_open, call.close) == (CallStatus.SUCCEEDED, None, True, True)
-    assert call.response == Response(b"ok", code=200)
-    assert (call.start_time, call.end_time) == (CREATED, CREATED + timedelta(milliseconds=12))
-
-
-async def test_a_running_call_has_no_response_and_no_end(server, client):
-    message = call_message(status=resources.CALL_STATUS_RUNNING)
-    message.ClearField("response")
-    message.ClearField("end_time")
-    server.answers["GetCall"] = messages.GetCallResponse(call=message)
-    call = await client.get_call(CALL)
-    assert (call.status, call.response, call.end_time) == (CallStatus.RUNNING, None, None)
 
 
 async def test_listing_cases_reads_all_pages_including_short_and_empty_ones(server, client):

@@ -15,11 +15,12 @@ from asyncio.subprocess import PIPE
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.clients import CALL, CASE, CREATED, ask_handler, handle_request
+from support.clients import CALL, ask_handler, handle_request
 from support.health import stalled_watch
 from support.wait import DEADLINE_S, wait_until
 
-from callback import Accept, Handlers, Headers, IncomingCall, Query, Redirect, Reject, Response
+from callback import Accept, Handlers, IncomingCall, Redirect, Reject, Response
+from callback._converters import incoming_call_from_proto, response_to_proto
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
 
@@ -65,56 +66,10 @@ async def test_a_handler_receives_the_call_unchanged():
     async def handler(call):
         calls.append(call)
 
-    await decide(
-        handler,
-        handle_request(
-            callback_activity_case="1:142:432",
-            attempt=2,
-            request_method="post",
-            request_headers=[
-                resources.Header(name="content-type", value="text/plain"),
-                resources.Header(name="x-trace", value="a"),
-                resources.Header(name="x-trace", value="b"),
-            ],
-            request_query=[
-                resources.QueryParameter(name="id", value="5"),
-                resources.QueryParameter(name="Id", value="6"),
-            ],
-            request_query_string="id=5&Id=%36",
-            request_body=b"\x00\xff\r\n",
-            client_address="192.0.2.7",
-            response=resources.Response(
-                response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
-            ),
-            labels={"order": "5"},
-            verification_profile="github",
-            message_id="72d3162e",
-            callback_choice="approve",
-            owner="shop",
-        ),
-    )
-    assert calls == [
-        IncomingCall(
-            call_id=CALL,
-            case_id=CASE,
-            activity="order-paid",
-            activity_case="1:142:432",
-            attempt=2,
-            method="post",
-            headers=Headers([("content-type", "text/plain"), ("x-trace", "a"), ("x-trace", "b")]),
-            query=Query([("id", "5"), ("Id", "6")]),
-            query_string="id=5&Id=%36",
-            body=b"\x00\xff\r\n",
-            client_address="192.0.2.7",
-            verification_profile="github",
-            message_id="72d3162e",
-            choice="approve",
-            response=Redirect("/page/thankyou"),
-            labels={"order": "5"},
-            deadline=CREATED,
-            owner="shop",
-        )
-    ]
+    request = handle_request(request_method="put", request_body=b"\x00\xff\r\n", labels={"order": "5"}, owner="shop")
+    await decide(handler, request)
+    assert calls == [incoming_call_from_proto(request)]
+    assert (calls[0].call_id, calls[0].method, calls[0].body) == (CALL, "put", b"\x00\xff\r\n")
 
 
 def test_a_decision_that_closes_and_keeps_open_cannot_be_made():
@@ -127,55 +82,34 @@ def response(**fields):
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("answer", "fields"),
     [
-        (None, messages.HandleCallbackResponse()),
-        (Accept(), messages.HandleCallbackResponse()),
-        (Accept(keep_open=True), messages.HandleCallbackResponse(keep_open=True)),
-        (Accept(close=True), messages.HandleCallbackResponse(close=True)),
-        (Response(b"ok"), messages.HandleCallbackResponse(response=response(response_body=b"ok"))),
-        (Response(b""), messages.HandleCallbackResponse(response=response(response_body=b""))),
-        (
-            Accept(Response(code=202), keep_open=True),
-            messages.HandleCallbackResponse(response=response(response_code=202), keep_open=True),
-        ),
-        (
-            Redirect("/page/thankyou"),
-            messages.HandleCallbackResponse(
-                response=resources.Response(
-                    response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/thankyou"
-                )
-            ),
-        ),
+        (None, {}),
+        (Accept(), {}),
+        (Accept(keep_open=True), {"keep_open": True}),
+        (Accept(close=True), {"close": True}),
+        (Response(b"ok"), {"response": response(response_body=b"ok")}),
+        (Response(b""), {"response": response(response_body=b"")}),
+        (Accept(Response(code=202), keep_open=True), {"response": response(response_code=202), "keep_open": True}),
+        (Redirect("/page/thankyou"), {"response": response_to_proto(Redirect("/page/thankyou"))}),
     ],
 )
-async def test_a_returned_response_accepts_the_call_and_overrides_the_response(answer, message):
-    message.verdict = messages.VERDICT_ACCEPTED
-    assert await decide(returning(answer)) == message
+async def test_a_returned_response_accepts_the_call_and_overrides_the_response(answer, fields):
+    expected = messages.HandleCallbackResponse(verdict=messages.VERDICT_ACCEPTED, **fields)
+    assert await decide(returning(answer)) == expected
 
 
 @pytest.mark.parametrize(
-    ("rejection", "message"),
+    ("rejection", "fields"),
     [
-        (Reject(), messages.HandleCallbackResponse()),
-        (Reject("no trxid"), messages.HandleCallbackResponse(response=response(response_body=b"no trxid"))),
-        (
-            Reject(Response(b"no", code=400, headers={"x-a": "1"})),
-            messages.HandleCallbackResponse(
-                response=response(
-                    response_body=b"no",
-                    response_code=400,
-                    response_headers=resources.ResponseHeaders(
-                        headers=[resources.ResponseHeader(name="x-a", value="1")]
-                    ),
-                )
-            ),
-        ),
+        (Reject(), {}),
+        (Reject("no trxid"), {"response": response(response_body=b"no trxid")}),
+        (Reject(Response(b"no", code=400)), {"response": response(response_body=b"no", response_code=400)}),
     ],
 )
-async def test_a_raised_reject_rejects_the_call_with_its_own_response_only(rejection, message):
-    message.verdict = messages.VERDICT_REJECTED
-    assert await decide(raising(rejection)) == message
+async def test_a_raised_reject_rejects_the_call_with_its_own_response_only(rejection, fields):
+    expected = messages.HandleCallbackResponse(verdict=messages.VERDICT_REJECTED, **fields)
+    assert await decide(raising(rejection)) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import {
   Accept,
   CallAnsweredError,
   CallbackClosedError,
-  CallNotReplayableError,
   DeadlineExceededError,
   HandlerServer,
   Handlers,
@@ -184,24 +183,6 @@ describe("a client", () => {
     assert.deepEqual((await next).form().asJson(), { id: ["2", "3"] });
     const never = client.waitForCall(made.caseId, { timeoutMs: 1, after: 2 });
     await assert.rejects(never, DeadlineExceededError);
-  });
-
-  test("replays an acknowledged call, and erases it", async () => {
-    const [first, second] = [new Deferred<boolean>(), new Deferred<boolean>()];
-    handle("order", ({ replayed }) => (replayed ? second : first).resolve(replayed));
-    const made = await client.generateCallbackUrl("order", new Response("ok"), { answerMode: "ACK" });
-    assert.equal((await system.send(made.url, { body: "secret" })).text(), "ok");
-    assert.equal(await first.promise, false);
-    const call = await until(async () => {
-      const [listed] = await allOf(client.listCalls(made.caseId));
-      return listed?.delivery?.status === "DELIVERED" ? listed : undefined;
-    });
-    assert.equal((await client.replayCall(call.callId)).callId, call.callId);
-    assert.equal(await second.promise, true);
-    await until(async () => (await client.getCall(call.callId)).delivery?.status === "DELIVERED");
-    assert.equal(await client.eraseCalls(made.caseId), 1);
-    assert.equal((await client.getCall(call.callId)).erased, true);
-    await assert.rejects(client.replayCall(call.callId), CallNotReplayableError);
   });
 
   test("gets reminders in the handlers of notifications", async () => {
